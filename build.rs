@@ -1,0 +1,35 @@
+//! Compiles the contracts: messages and stubs with prost and tonic, and the descriptor set with its options for reflection and
+//! the edge. protox reads the .proto files, so no protoc is needed.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message as _;
+
+const FILES: [&str; 4] = [
+    "ordermesh/orders/v1/orders.proto",
+    "ordermesh/orders/v1/events.proto",
+    "ordermesh/payments/v1/payments.proto",
+    "ordermesh/payments/v1/events.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
+
+    // The encoded set keeps the options that prost's own types would drop, google.api.http among them.
+    let encoded = compiler.encode_file_descriptor_set();
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("ordermesh.binpb"), &encoded)?;
+
+    // The HTTP rules are options, read from the descriptor set: they need no Rust types.
+    let mut set = prost_types::FileDescriptorSet::decode(encoded.as_slice())?;
+    set.file.retain(|file| file.package() != "google.api");
+    tonic_prost_build::configure()
+        // An RPC without a body of ours answers UNIMPLEMENTED instead of breaking every server at compile time.
+        .generate_default_stubs(true)
+        .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
+        .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
+        .compile_fds(set)?;
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! The operator's listener: is the process alive, is it ready, and the `healthcheck` command that asks.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use async_trait::async_trait;
+use axum::{Json, Router, extract::State, routing::get};
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// A part of the process that can be not ready for work.
+#[async_trait]
+pub trait Readiness: Send + Sync + 'static {
+    /// What the part is called in the answer of `/readyz`.
+    fn name(&self) -> &'static str;
+
+    /// `Err` says why it is not ready.
+    async fn check(&self) -> Result<(), String>;
+}
+
+/// The parts that `/readyz` asks.
+pub type Parts = Vec<Arc<dyn Readiness>>;
+
+/// Serves `/livez` (200 as long as the process runs) and `/readyz` (200 when every part is ready, 503 with the reasons
+/// otherwise) until `stop`.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
+    let app = Router::new()
+        .route("/livez", get(async || "alive"))
+        .route("/readyz", get(readyz))
+        .with_state(Arc::new(parts));
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+        .context("the admin listener failed")
+}
+
+async fn readyz(State(parts): State<Arc<Parts>>) -> (StatusCode, Json<Value>) {
+    let mut report = serde_json::Map::new();
+    let mut ready = true;
+    for part in parts.iter() {
+        let word = match part.check().await {
+            Ok(()) => "ready".to_owned(),
+            Err(reason) => {
+                ready = false;
+                reason
+            }
+        };
+        report.insert(part.name().to_owned(), Value::String(word));
+    }
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(json!({ "ready": ready, "parts": report })))
+}
+
+/// Asks the admin listener at `address` whether the process is ready: for a container's health check, which has no curl.
+///
+/// # Errors
+/// When it is not, or does not answer within 2 s.
+pub fn healthcheck(address: SocketAddr) -> anyhow::Result<()> {
+    let patience = Duration::from_secs(2);
+    let mut stream = TcpStream::connect_timeout(&reachable(address), patience).context("the admin listener is not there")?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if answer.split_whitespace().nth(1) != Some("200") {
+        bail!("not ready: {}", answer.lines().last().unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// A listener on every address is asked on the loopback one.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Part(Result<(), String>);
+
+    #[async_trait]
+    impl Readiness for Part {
+        fn name(&self) -> &'static str {
+            "part"
+        }
+
+        async fn check(&self) -> Result<(), String> {
+            self.0.clone()
+        }
+    }
+
+    async fn ask(outcome: Result<(), String>) -> anyhow::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, vec![Arc::new(Part(outcome))], stop.clone()));
+        let answer = tokio::task::spawn_blocking(move || healthcheck(address)).await?;
+        stop.cancel();
+        server.await??;
+        answer
+    }
+
+    #[tokio::test]
+    async fn healthcheck_tells_readiness() {
+        ask(Ok(())).await.expect("every part is ready");
+        let error = ask(Err("the broker is away".into())).await.expect_err("a part is not ready");
+        assert!(error.to_string().contains("the broker is away"), "{error}");
+    }
+}

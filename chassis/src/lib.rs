@@ -1,0 +1,10 @@
+//! What every process of the mesh is: settings, telemetry, lifecycle, the gRPC and the admin listener, the table of errors, and
+//! the only clock. It knows no service, no database and no broker.
+
+pub mod clock;
+pub mod settings;
+pub mod telemetry;
+pub mod lifecycle;
+pub mod status;
+pub mod grpc;
+pub mod admin;

@@ -1,0 +1,239 @@
+//! Errors: one closed enum, and total functions from it to gRPC and to HTTP.
+//!
+//! Every error that leaves the mesh carries a `google.rpc.ErrorInfo` with the reason and the domain `ordermesh` (AIP-193), so
+//! a client decides by the reason and never by the text.
+
+use std::{fmt, time::Duration};
+
+use http::StatusCode;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+/// The `domain` of every ErrorInfo.
+pub const DOMAIN: &str = "ordermesh";
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal, $code:ident, $http:literal;)*) => {
+        /// Why a call failed. A new reason is added here only, and so decided for both protocols.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $variant,)* }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The reason as ErrorInfo spells it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// The gRPC status code.
+            #[must_use]
+            pub const fn code(self) -> Code {
+                match self { $(Self::$variant => Code::$code,)* }
+            }
+
+            /// The HTTP status code.
+            #[must_use]
+            pub fn http(self) -> StatusCode {
+                let number = match self { $(Self::$variant => $http,)* };
+                StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The request is not readable: malformed JSON, a wrong type, an unknown field or enum value.
+    MalformedRequest = "MALFORMED_REQUEST", InvalidArgument, 400;
+    /// A field is out of its limits.
+    InvalidField = "INVALID_FIELD", InvalidArgument, 400;
+    /// The page token was not made by this service for this query.
+    InvalidPageToken = "INVALID_PAGE_TOKEN", InvalidArgument, 400;
+    /// The filter expression cannot be read.
+    InvalidFilter = "INVALID_FILTER", InvalidArgument, 400;
+    /// The order of a list is not a supported one.
+    InvalidOrderBy = "INVALID_ORDER_BY", InvalidArgument, 400;
+    /// No such order.
+    OrderNotFound = "ORDER_NOT_FOUND", NotFound, 404;
+    /// The user has no account.
+    AccountNotFound = "ACCOUNT_NOT_FOUND", NotFound, 404;
+    /// The payment of the order is not decided, or there is no such order.
+    PaymentNotFound = "PAYMENT_NOT_FOUND", NotFound, 404;
+    /// The user has an account already.
+    AccountAlreadyExists = "ACCOUNT_ALREADY_EXISTS", AlreadyExists, 409;
+    /// The idempotency key was used for a different request.
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", FailedPrecondition, 422;
+    /// The order has ended and cannot be cancelled any more.
+    OrderNotCancellable = "ORDER_NOT_CANCELLABLE", FailedPrecondition, 400;
+    /// The account is held in another currency.
+    CurrencyMismatch = "CURRENCY_MISMATCH", FailedPrecondition, 400;
+    /// The balance would pass the largest one that is kept.
+    BalanceLimitExceeded = "BALANCE_LIMIT_EXCEEDED", OutOfRange, 400;
+    /// Others changed the same data at the same time, again and again: try once more.
+    ConcurrentUpdate = "CONCURRENT_UPDATE", Aborted, 409;
+    /// Too many calls: try later.
+    RateLimited = "RATE_LIMITED", ResourceExhausted, 429;
+    /// The database does not answer: try later.
+    StorageUnavailable = "STORAGE_UNAVAILABLE", Unavailable, 503;
+    /// The service behind the edge does not answer: try later.
+    UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", Unavailable, 503;
+    /// The time allowed for the call is over. Whether it took effect is not known.
+    DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, 504;
+    /// No credentials, or none that are valid.
+    Unauthenticated = "UNAUTHENTICATED", Unauthenticated, 401;
+    /// Somebody else's data.
+    NotOwner = "NOT_OWNER", PermissionDenied, 403;
+    /// HTTP: no route has this path.
+    RouteNotFound = "ROUTE_NOT_FOUND", NotFound, 404;
+    /// HTTP: the path has routes, but not for this method.
+    MethodNotAllowed = "METHOD_NOT_ALLOWED", Unimplemented, 405;
+    /// HTTP: the body is larger than allowed.
+    BodyTooLarge = "BODY_TOO_LARGE", InvalidArgument, 413;
+    /// HTTP: the body is not of a type that is read.
+    UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", InvalidArgument, 415;
+    /// The contract names it, this version does not do it.
+    Unimplemented = "UNIMPLEMENTED", Unimplemented, 501;
+    /// A bug. The text says nothing of the inside; the log does.
+    Internal = "INTERNAL", Internal, 500;
+}
+
+impl Reason {
+    /// The reason that ErrorInfo spells so.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
+    }
+
+    /// When a client may try again by default: only for reasons that pass by themselves.
+    const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::ConcurrentUpdate => Some(Duration::from_millis(100)),
+            Self::RateLimited | Self::StorageUnavailable | Self::UpstreamUnavailable => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+}
+
+/// One field that is out of its limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The path of the field in the request, such as `order.amount`.
+    pub field: String,
+    /// What is wrong with it.
+    pub description: String,
+}
+
+/// A failed call: the reason, and what a person should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What a program decides by.
+    pub reason: Reason,
+    /// What a person reads.
+    pub message: String,
+    /// The fields at fault, all of them at once.
+    pub violations: Vec<Violation>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+}
+
+impl Fault {
+    /// A failure for this reason.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), violations: Vec::new(), retry_after: reason.retry_after() }
+    }
+
+    /// A bug: `error` goes to the log, and the caller learns nothing of the inside.
+    pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error = %Chain(error), "internal error");
+        Self::new(Reason::Internal, "internal error")
+    }
+
+    /// Fields out of their limits; `None` when there are none.
+    #[must_use]
+    pub fn invalid(violations: Vec<Violation>) -> Option<Self> {
+        let first = violations.first()?;
+        let message = format!("{}: {}", first.field, first.description);
+        Some(Self { violations, ..Self::new(Reason::InvalidField, message) })
+    }
+
+    /// What another process of the mesh said, when its status carries a reason of ours.
+    #[must_use]
+    pub fn from_status(status: &Status) -> Option<Self> {
+        let details = status.get_error_details();
+        let info = details.error_info().filter(|info| info.domain == DOMAIN)?;
+        let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+        Some(Self {
+            reason: Reason::parse(&info.reason)?,
+            message: status.message().to_owned(),
+            violations: violations
+                .iter()
+                .map(|at| Violation { field: at.field.clone(), description: at.description.clone() })
+                .collect(),
+            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+        })
+    }
+}
+
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        let mut details = ErrorDetails::with_error_info(fault.reason.as_str(), DOMAIN, []);
+        if !fault.violations.is_empty() {
+            let fields: Vec<FieldViolation> =
+                fault.violations.into_iter().map(|at| FieldViolation::new(at.field, at.description)).collect();
+            details.set_bad_request(fields);
+        }
+        if fault.retry_after.is_some() {
+            details.set_retry_info(fault.retry_after);
+        }
+        Self::with_error_details(fault.reason.code(), fault.message, details)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason.as_str(), self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// An error with its causes, for a log line.
+#[derive(Debug)]
+pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_survives_the_wire() {
+        for reason in Reason::ALL {
+            let mut fault = Fault::new(*reason, "what happened");
+            fault.violations.push(Violation { field: "order.amount".into(), description: "must be positive".into() });
+            let status = Status::from(fault.clone());
+            assert_eq!(status.code(), reason.code());
+            assert_eq!(Fault::from_status(&status), Some(fault));
+            assert_eq!(Reason::parse(reason.as_str()), Some(*reason));
+            assert!(reason.http().is_client_error() || reason.http().is_server_error());
+        }
+    }
+
+    #[test]
+    fn a_foreign_status_has_no_reason_of_ours() {
+        assert_eq!(Fault::from_status(&Status::not_found("nothing")), None);
+    }
+}

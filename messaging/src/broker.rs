@@ -1,0 +1,105 @@
+//! The broker: what the relay and the consumer need of one, and the two that there are.
+//!
+//! Both implementations pass the same contract suite (`tests/broker_contract.rs`).
+
+pub mod memory;
+pub mod rabbit;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{envelope::Envelope, topology::Subscription};
+
+/// Where messages go to be delivered.
+#[async_trait]
+pub trait Broker: fmt::Debug + Send + Sync + 'static {
+    /// A new publisher on a connection of its own.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError>;
+
+    /// Declares the queue of one partition of a consumer with its bindings, and starts to receive from it, at most
+    /// `prefetch` messages unanswered at a time. Of several subscribers of one queue, a single one is active.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, or refuses the declaration.
+    async fn subscribe(
+        &self,
+        subscription: &Subscription,
+        partition: u16,
+        prefetch: u16,
+    ) -> Result<Box<dyn Inflow>, BrokerError>;
+}
+
+/// Publishes. After an [`Outcome::Unknown`] it is of no further use: make another.
+#[async_trait]
+pub trait Publisher: Send {
+    /// Publishes a window of messages in their order and awaits what became of each; one outcome per message, in the order
+    /// of the window. It does not fail as a whole, and it ends within a bounded time.
+    async fn publish(&mut self, window: &[Envelope]) -> Vec<Outcome>;
+}
+
+/// What became of a published message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The broker has taken it over for good.
+    Confirmed,
+    /// No queue is bound for it: the broker gave it back.
+    Unroutable,
+    /// The broker refused it, with its reason.
+    Refused(String),
+    /// No answer came: it may or may not have arrived, and has to be published again.
+    Unknown(String),
+}
+
+/// The messages of one queue.
+#[async_trait]
+pub trait Inflow: Send {
+    /// Waits for at least one message, then takes what is there, at most `max`. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// When the connection is lost: whatever was received and not acknowledged is delivered again.
+    async fn receive(&mut self, max: usize) -> Result<Vec<Delivery>, BrokerError>;
+
+    /// Acknowledges every message received up to `tag`, including it.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    async fn ack_through(&mut self, tag: u64) -> Result<(), BrokerError>;
+}
+
+/// A message received.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The broker's number for it, rising within one inflow.
+    pub tag: u64,
+    /// It may have been delivered before.
+    pub redelivered: bool,
+    /// The message, or what came instead.
+    pub message: Result<Envelope, Undecodable>,
+}
+
+/// Something in the queue that is no message of ours. It is kept for the operator, never dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecodable {
+    /// What is wrong with it.
+    pub reason: String,
+    /// Its body.
+    pub payload: Bytes,
+    /// Its properties and headers, as text.
+    pub headers: String,
+}
+
+/// The broker cannot be used at present.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// It cannot be reached, or the connection was lost.
+    #[error("the broker is not connected")]
+    Connection(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It refused what was asked of it.
+    #[error("the broker refused")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

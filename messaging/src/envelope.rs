@@ -1,0 +1,26 @@
+//! The envelope: a message with everything that travels with it, from the row in the outbox to the handler.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+/// One message. It is made once, when its row is written, and never changes afterwards: a second delivery is the same envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Tells a redelivery from a new message. UUIDv7.
+    pub id: Uuid,
+    /// The full name of the payload's protobuf message, version included: `ordermesh.orders.v1.OrderPlaced`.
+    pub kind: String,
+    /// Messages with the same key keep their order and meet in the same partition.
+    pub key: String,
+    /// Who wrote it: the `source` of CloudEvents, such as `/ordermesh/orders`.
+    pub source: String,
+    /// The encoded protobuf message.
+    pub payload: Bytes,
+    /// The W3C trace context of the request that caused it.
+    pub traceparent: Option<String>,
+    /// When the row was written, in microseconds since the Unix epoch.
+    pub create_time: i64,
+}
+
+/// The content type of every payload.
+pub const CONTENT_TYPE: &str = "application/protobuf";

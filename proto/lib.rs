@@ -1,0 +1,26 @@
+//! The contracts of ordermesh: messages, client stubs (feature `client`) and server traits (feature `server`).
+//!
+//! The comments of `proto/**/*.proto` are the reference. Names are those of the packages: `ordermesh.orders.v1.Order` is
+//! [`orders::v1::Order`].
+
+/// The orders service: placing, reading, cancelling and watching orders.
+pub mod orders {
+    /// Version 1 of the contract, package `ordermesh.orders.v1`.
+    pub mod v1 {
+        #![cfg_attr(any(feature = "client", feature = "server"), expect(clippy::allow_attributes, reason = "generated"))]
+        include!(concat!(env!("OUT_DIR"), "/ordermesh.orders.v1.rs"));
+    }
+}
+
+/// The payments service: accounts, ledger and payment decisions.
+pub mod payments {
+    /// Version 1 of the contract, package `ordermesh.payments.v1`.
+    pub mod v1 {
+        #![cfg_attr(any(feature = "client", feature = "server"), expect(clippy::allow_attributes, reason = "generated"))]
+        include!(concat!(env!("OUT_DIR"), "/ordermesh.payments.v1.rs"));
+    }
+}
+
+/// The encoded `google.protobuf.FileDescriptorSet` of every contract with its imports, options and comments: what server
+/// reflection answers and what the HTTP edge compiles its routes from.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ordermesh.binpb"));

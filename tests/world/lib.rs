@@ -1,0 +1,23 @@
+//! The test world: private servers, our binaries as processes, an HTTP client and patience.
+//!
+//! Everything a test starts belongs to that test alone: own directories, own ports, own data. Nothing of it outlives the
+//! test, not even when the test itself is killed.
+
+mod scratch;
+mod ports;
+mod child;
+mod installed;
+mod postgres_template;
+mod postgres;
+mod rabbitmq;
+mod process;
+mod eventually;
+mod http;
+
+pub use eventually::{PATIENCE, eventually};
+pub use http::{Answer, Api};
+pub use ports::Port;
+pub use postgres::Postgres;
+pub use process::{Process, Program};
+pub use rabbitmq::RabbitMq;
+pub use scratch::Scratch;
