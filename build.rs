@@ -25,11 +25,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The HTTP rules are options, read from the descriptor set: they need no Rust types.
     let mut set = prost_types::FileDescriptorSet::decode(encoded.as_slice())?;
     set.file.retain(|file| file.package() != "google.api");
+    let mut messages = tonic_prost_build::Config::new();
+    // The full name of a message is the kind that its envelope carries.
+    messages.enable_type_names();
     tonic_prost_build::configure()
         // An RPC without a body of ours answers UNIMPLEMENTED instead of breaking every server at compile time.
         .generate_default_stubs(true)
         .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
         .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
-        .compile_fds(set)?;
+        .compile_fds_with_config(set, messages)?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The envelope: a message with everything that travels with it, from the row in the outbox to the handler.
 
 use bytes::Bytes;
+use prost::{Message, Name};
 use uuid::Uuid;
 
 /// One message. It is made once, when its row is written, and never changes afterwards: a second delivery is the same envelope.
@@ -20,6 +21,28 @@ pub struct Envelope {
     pub traceparent: Option<String>,
     /// When the row was written, in microseconds since the Unix epoch.
     pub create_time: i64,
+}
+
+impl Envelope {
+    /// A message with the full name of `payload` as its kind. The relay fills in the source.
+    pub fn new<M: Message + Name>(id: Uuid, key: impl Into<String>, payload: &M, create_time: i64) -> Self {
+        Self {
+            id,
+            kind: M::full_name(),
+            key: key.into(),
+            source: String::new(),
+            payload: payload.encode_to_vec().into(),
+            traceparent: None,
+            create_time,
+        }
+    }
+
+    /// The same message, caused by the request with this trace context.
+    #[must_use]
+    pub fn with_traceparent(mut self, traceparent: Option<String>) -> Self {
+        self.traceparent = traceparent;
+        self
+    }
 }
 
 /// The content type of every payload.

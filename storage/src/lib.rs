@@ -1,1 +1,15 @@
-//! x
+//! What every database is: connections to SQLite or PostgreSQL, transactions that nobody cancels, group commit, rows in
+//! statements of bounded size, and keyset pages. It knows no table of any service.
+
+pub mod url;
+pub mod database;
+pub mod failure;
+pub mod transact;
+pub mod group;
+pub mod rows;
+pub mod schema;
+pub mod page;
+
+pub use database::{Database, Limits};
+pub use failure::Failure;
+pub use url::DatabaseUrl;

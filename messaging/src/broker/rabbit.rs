@@ -1,1 +1,109 @@
-//! RabbitMQ.
+//! RabbitMQ: a durable topic exchange, a quorum queue per partition of a consumer, and confirms for every message.
+//!
+//! Nothing reconnects in here. A publisher or inflow whose connection is lost says so, and its owner makes another.
+
+mod connection;
+mod declare;
+mod cloudevents;
+mod publisher;
+mod inflow;
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use lapin::uri::AMQPUri;
+use tokio::time::timeout;
+
+use self::{connection::Link, inflow::RabbitInflow, publisher::RabbitPublisher};
+use super::{Broker, BrokerError, Inflow, Publisher};
+use crate::topology::{Subscription, Topology};
+
+/// How long a publisher waits for the confirms of a whole window. An alarm of the broker (memory, disk) stops it from
+/// reading what is published without a word on the channel; only this ends the wait.
+pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection may take to be ready, with everything declared on it. A quorum queue elects a leader first.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// RabbitMQ 3.10 or later.
+pub struct RabbitBroker {
+    uri: AMQPUri,
+    topology: Topology,
+    confirm_timeout: Duration,
+}
+
+/// The broker's URL cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("not a URL of an AMQP broker, such as amqp://user:password@host:5672/vhost: {0}")]
+pub struct InvalidUrl(String);
+
+impl RabbitBroker {
+    /// A broker at `url`: `amqp://` or `amqps://`, as the [URI specification](https://www.rabbitmq.com/docs/uri-spec) has
+    /// it. The default virtual host is an absent path or `/%2f`. Connections are made when they are needed.
+    ///
+    /// # Errors
+    /// When `url` is not of that form.
+    pub fn new(url: &str, topology: Topology) -> Result<Self, InvalidUrl> {
+        let uri = connection::parse(url).map_err(InvalidUrl)?;
+        Ok(Self { uri, topology, confirm_timeout: CONFIRM_TIMEOUT })
+    }
+
+    /// Sets how long a publisher waits for the confirms of a whole window, instead of [`CONFIRM_TIMEOUT`].
+    #[must_use]
+    pub fn with_confirm_timeout(self, confirm_timeout: Duration) -> Self {
+        Self { confirm_timeout, ..self }
+    }
+
+    async fn open_publisher(&self) -> Result<RabbitPublisher, BrokerError> {
+        let link = Link::open(&self.uri, &format!("{} publisher", self.topology.exchange)).await?;
+        let channel = link.confirming_channel().await?;
+        declare::exchange(&channel, &self.topology).await?;
+        Ok(RabbitPublisher::new(link, channel, self.topology.clone(), self.confirm_timeout))
+    }
+
+    async fn open_inflow(
+        &self,
+        subscription: &Subscription,
+        partition: u16,
+        prefetch: u16,
+    ) -> Result<RabbitInflow, BrokerError> {
+        let queue = self.topology.queue(&subscription.consumer, partition);
+        let link = Link::open(&self.uri, &queue).await?;
+        let channel = link.channel().await?;
+        declare::exchange(&channel, &self.topology).await?;
+        declare::dead_letters(&channel, &self.topology).await?;
+        declare::partition(&channel, &self.topology, subscription, partition).await?;
+        RabbitInflow::start(link, channel, &queue, prefetch).await
+    }
+}
+
+#[async_trait]
+impl Broker for RabbitBroker {
+    async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
+        let publisher = timeout(SETUP_TIMEOUT, self.open_publisher()).await;
+        Ok(Box::new(publisher.map_err(|elapsed| BrokerError::Connection(Box::new(elapsed)))??))
+    }
+
+    async fn subscribe(
+        &self,
+        subscription: &Subscription,
+        partition: u16,
+        prefetch: u16,
+    ) -> Result<Box<dyn Inflow>, BrokerError> {
+        let inflow = timeout(SETUP_TIMEOUT, self.open_inflow(subscription, partition, prefetch)).await;
+        Ok(Box::new(inflow.map_err(|elapsed| BrokerError::Connection(Box::new(elapsed)))??))
+    }
+}
+
+impl fmt::Debug for RabbitBroker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the whole URI: it holds the password.
+        f.debug_struct("RabbitBroker")
+            .field("host", &self.uri.authority.host)
+            .field("port", &self.uri.authority.port)
+            .field("vhost", &self.uri.vhost)
+            .field("topology", &self.topology)
+            .field("confirm_timeout", &self.confirm_timeout)
+            .finish_non_exhaustive()
+    }
+}

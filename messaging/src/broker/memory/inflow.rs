@@ -1,0 +1,66 @@
+//! Receiving in memory: deliveries stay with their inflow until acknowledged, and return to the queue when it is dropped.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::queue::{Queue, Queued, Turn};
+use crate::broker::{BrokerError, Delivery, Inflow};
+
+pub(super) struct MemoryInflow {
+    queue: Arc<Queue>,
+    prefetch: usize,
+    turn: Option<Turn>,
+    /// Delivered and not acknowledged, with their tags, the oldest first.
+    unacked: VecDeque<(u64, Queued)>,
+    last_tag: u64,
+}
+
+impl MemoryInflow {
+    pub(super) fn new(queue: Arc<Queue>, prefetch: u16) -> Self {
+        let turn = queue.try_turn();
+        Self { queue, prefetch: usize::from(prefetch.max(1)), turn, unacked: VecDeque::new(), last_tag: 0 }
+    }
+
+    fn deliver(&mut self, queued: Queued) -> Delivery {
+        self.last_tag += 1;
+        let delivery = Delivery {
+            tag: self.last_tag,
+            redelivered: queued.redelivered,
+            message: Ok(queued.message.envelope.clone()),
+        };
+        self.unacked.push_back((self.last_tag, queued));
+        delivery
+    }
+}
+
+#[async_trait]
+impl Inflow for MemoryInflow {
+    async fn receive(&mut self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        if self.turn.is_none() {
+            let turn = self.queue.turn().await.map_err(|closed| BrokerError::Connection(Box::new(closed)))?;
+            self.turn = Some(turn);
+        }
+        let room = self.prefetch - self.unacked.len();
+        if room == 0 {
+            // Only an acknowledgement makes room, and it cannot come while the caller waits here.
+            std::future::pending::<()>().await;
+        }
+        let taken = self.queue.take(max.clamp(1, room)).await;
+        Ok(taken.into_iter().map(|queued| self.deliver(queued)).collect())
+    }
+
+    async fn ack_through(&mut self, tag: u64) -> Result<(), BrokerError> {
+        while let Some((_, queued)) = self.unacked.pop_front_if(|(oldest, _)| *oldest <= tag) {
+            queued.message.acknowledge();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for MemoryInflow {
+    fn drop(&mut self) {
+        // Before the turn passes on with the fields: the next consumer must find these first.
+        self.queue.put_back(self.unacked.drain(..).map(|(_, queued)| queued));
+    }
+}

@@ -1,0 +1,96 @@
+//! Publishing in memory: copies go into the queues, and the publisher waits for their acknowledgements.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::time::timeout;
+
+use super::{
+    Exchange,
+    flight::{Flight, Message},
+    queue::Queue,
+};
+use crate::{
+    broker::{Outcome, Publisher},
+    envelope::Envelope,
+};
+
+pub(super) struct MemoryPublisher {
+    exchange: Arc<Exchange>,
+    confirm_timeout: Duration,
+}
+
+impl MemoryPublisher {
+    pub(super) fn new(exchange: Arc<Exchange>, confirm_timeout: Duration) -> Self {
+        Self { exchange, confirm_timeout }
+    }
+}
+
+#[async_trait]
+impl Publisher for MemoryPublisher {
+    async fn publish(&mut self, window: &[Envelope]) -> Vec<Outcome> {
+        let window = Window::launch(&self.exchange, window);
+        // Running out of time is no error: the outcomes tell what was not acknowledged.
+        let _ = timeout(self.confirm_timeout, window.acknowledged()).await;
+        window.outcomes()
+    }
+}
+
+/// A window in flight. Dropped, also when the publisher itself is, it takes back what no consumer has seen.
+struct Window {
+    flight: Arc<Flight>,
+    /// One per envelope; none for what has no queue.
+    messages: Vec<Option<Arc<Message>>>,
+    queues: Vec<Arc<Queue>>,
+}
+
+impl Window {
+    fn launch(exchange: &Exchange, envelopes: &[Envelope]) -> Self {
+        let mut window =
+            Self { flight: Arc::default(), messages: Vec::with_capacity(envelopes.len()), queues: Vec::new() };
+        for envelope in envelopes {
+            let message = window.send(envelope, exchange.route(envelope));
+            window.messages.push(message);
+        }
+        window.queues.iter().for_each(|queue| queue.wake());
+        window
+    }
+
+    fn send(&mut self, envelope: &Envelope, queues: Vec<Arc<Queue>>) -> Option<Arc<Message>> {
+        if queues.is_empty() {
+            return None;
+        }
+        let message = Arc::new(Message::new(envelope.clone(), Arc::clone(&self.flight), queues.len()));
+        for queue in queues {
+            queue.push(Arc::clone(&message));
+            if !self.queues.iter().any(|other| Arc::ptr_eq(other, &queue)) {
+                self.queues.push(queue);
+            }
+        }
+        Some(message)
+    }
+
+    async fn acknowledged(&self) {
+        for message in self.messages.iter().flatten() {
+            message.acknowledged().await;
+        }
+    }
+
+    fn outcomes(&self) -> Vec<Outcome> {
+        let outcome = |message: &Option<Arc<Message>>| match message {
+            None => Outcome::Unroutable,
+            Some(message) if message.is_acknowledged() => Outcome::Confirmed,
+            Some(_) => Outcome::Unknown("no consumer acknowledged it in time".to_owned()),
+        };
+        self.messages.iter().map(outcome).collect()
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        self.flight.abandon();
+        if self.messages.iter().flatten().any(|message| !message.is_acknowledged()) {
+            self.queues.iter().for_each(|queue| queue.withdraw_abandoned());
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A connection that ends for certain when it is dropped, whatever state the broker is in.
+
+use std::{
+    io,
+    net::{Shutdown, TcpStream},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use lapin::{
+    AsyncTcpStream, Channel, Connection, ConnectionProperties, ErrorKind,
+    options::ConfirmSelectOptions,
+    protocol::{AMQPErrorKind, AMQPHardError},
+    runtime::default_runtime,
+    tcp::{AMQPUriTcpExt, TLSConfig},
+    uri::{AMQPScheme, AMQPUri},
+};
+use tokio::{runtime::Handle, time::timeout};
+
+use crate::broker::BrokerError;
+
+/// Seconds between heartbeats, unless the URL has others: a silent peer is noticed after twice that.
+const HEARTBEAT_SECONDS: u16 = 10;
+
+/// How long the broker may take to answer a close before the socket is shut.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Checks a URL and completes it.
+pub(super) fn parse(url: &str) -> Result<AMQPUri, String> {
+    let mut uri: AMQPUri = url.parse()?;
+    let host = url::Url::parse(url).map_err(|error| error.to_string())?;
+    if let Some(url::Host::Ipv6(address)) = host.host() {
+        // The parser of AMQP URIs knows names only and would take `localhost`.
+        uri.authority.host = address.to_string();
+    }
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    Ok(uri)
+}
+
+/// A connection and a hold on its socket.
+pub(super) struct Link {
+    open: Option<(Connection, Arc<Plug>)>,
+}
+
+impl Link {
+    /// Connects; `name` is what the broker's operator sees. Dropping the future ends the attempt.
+    pub(super) async fn open(uri: &AMQPUri, name: &str) -> Result<Self, BrokerError> {
+        let plug = Arc::new(Plug::default());
+        let attempt = Arc::downgrade(&plug);
+        let connect = async move |uri: AMQPUri, runtime| {
+            let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..uri.clone() };
+            let stream = plain.connect_async(&runtime).await?;
+            let AsyncTcpStream::Plain(socket) = &stream else {
+                return Err(io::Error::other("a plain connection was asked for").into());
+            };
+            let plug = attempt.upgrade().ok_or(io::ErrorKind::TimedOut)?;
+            plug.hold(second_handle(socket.get_ref())?);
+            match uri.scheme {
+                AMQPScheme::AMQP => Ok(stream),
+                AMQPScheme::AMQPS => {
+                    Ok(stream.into_tls(&uri.authority.host, TLSConfig::default()).await?)
+                }
+            }
+        };
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let runtime = default_runtime().map_err(refused_or_lost)?;
+        let connection =
+            Connection::connector(uri.clone(), runtime, connect, properties).await.map_err(refused_or_lost)?;
+        Ok(Self { open: Some((connection, plug)) })
+    }
+
+    /// A channel for everything but publishing.
+    pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {
+        self.connection()?.create_channel().await.map_err(refused_or_lost)
+    }
+
+    /// A channel to publish on: without confirms it could not tell what became of a message.
+    pub(super) async fn confirming_channel(&self) -> Result<Channel, BrokerError> {
+        let channel = self.channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(refused_or_lost)?;
+        Ok(channel)
+    }
+
+    /// The largest frame that the two sides agreed upon, in bytes.
+    pub(super) fn frame_max(&self) -> usize {
+        let frame_max = self.connection().map_or(0, |connection| connection.configuration().frame_max());
+        usize::try_from(frame_max).unwrap_or(usize::MAX)
+    }
+
+    fn connection(&self) -> Result<&Connection, BrokerError> {
+        let closed = || BrokerError::Connection(Box::new(io::Error::from(io::ErrorKind::NotConnected)));
+        self.open.as_ref().map(|(connection, _)| connection).ok_or_else(closed)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let (Some((connection, plug)), Ok(runtime)) = (self.open.take(), Handle::try_current()) else { return };
+        // An orderly close needs an answer. A broker that blocks publishers, or hangs, does not give it: without the plug
+        // each reconnect would leave a thread with its buffers behind.
+        runtime.spawn(async move {
+            let _closed = timeout(CLOSE_TIMEOUT, connection.close(200, "closed".into())).await;
+            drop(plug);
+        });
+    }
+}
+
+/// Shuts the socket it holds when dropped.
+#[derive(Default)]
+struct Plug(OnceLock<TcpStream>);
+
+impl Plug {
+    fn hold(&self, socket: TcpStream) {
+        // A second socket cannot come: there is one attempt per connection.
+        let _held = self.0.set(socket);
+    }
+}
+
+impl Drop for Plug {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0.get() {
+            // The other side may have shut it already.
+            let _shut = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[cfg(unix)]
+fn second_handle(socket: &tokio::net::TcpStream) -> io::Result<TcpStream> {
+    Ok(std::os::fd::AsFd::as_fd(socket).try_clone_to_owned()?.into())
+}
+
+#[cfg(windows)]
+fn second_handle(socket: &tokio::net::TcpStream) -> io::Result<TcpStream> {
+    Ok(std::os::windows::io::AsSocket::as_socket(socket).try_clone_to_owned()?.into())
+}
+
+/// What the broker objects to is told apart from everything that a new connection may cure.
+pub(super) fn refused_or_lost(error: lapin::Error) -> BrokerError {
+    let refused = match error.kind() {
+        ErrorKind::ProtocolError(told) => matches!(
+            told.kind(),
+            AMQPErrorKind::Soft(_)
+                | AMQPErrorKind::Hard(
+                    AMQPHardError::INVALIDPATH | AMQPHardError::NOTALLOWED | AMQPHardError::NOTIMPLEMENTED
+                )
+        ),
+        _ => false,
+    };
+    if refused { BrokerError::Refused(Box::new(error)) } else { BrokerError::Connection(Box::new(error)) }
+}

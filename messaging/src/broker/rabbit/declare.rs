@@ -1,0 +1,93 @@
+//! Declares what a mesh needs on the broker, so that the first process to come finds or makes it.
+//!
+//! Declaring again is free; declaring differently is refused (`PRECONDITION_FAILED`): the arguments here are for ever.
+
+use lapin::{
+    Channel, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable, ShortString},
+};
+
+use super::connection::refused_or_lost;
+use crate::{
+    broker::BrokerError,
+    topology::{Subscription, Topology},
+};
+
+/// Deliveries of one message without an acknowledgement, after which it is a dead letter. Far above what a consumer that
+/// counts its failures needs: it ends a message that kills its consumer before anything can be counted.
+const DELIVERY_LIMIT: i32 = 20;
+
+/// The exchange that all messages are published to.
+pub(super) async fn exchange(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
+    durable_exchange(channel, &topology.exchange, ExchangeKind::Topic).await
+}
+
+/// Where undeliverable messages go, and the queue that keeps them for the operator.
+pub(super) async fn dead_letters(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
+    let (exchange, queue) = (topology.dead_letter_exchange(), topology.dead_letter_queue());
+    durable_exchange(channel, &exchange, ExchangeKind::Fanout).await?;
+    durable_queue(channel, &queue, quorum()).await?;
+    bind(channel, &queue, &exchange, "").await
+}
+
+/// The queue of one partition of a consumer, with its bindings.
+pub(super) async fn partition(
+    channel: &Channel,
+    topology: &Topology,
+    subscription: &Subscription,
+    partition: u16,
+) -> Result<(), BrokerError> {
+    let mut arguments = quorum();
+    arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
+    arguments.insert("x-dead-letter-exchange".into(), text(&topology.dead_letter_exchange()));
+    // By default a dead letter is forgotten once sent. This keeps it until the dead-letter queue has confirmed it, and is
+    // only to be had together with reject-publish (https://www.rabbitmq.com/docs/quorum-queues#dead-lettering).
+    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    arguments.insert("x-overflow".into(), text("reject-publish"));
+    let queue = topology.queue(&subscription.consumer, partition);
+    durable_queue(channel, &queue, arguments).await?;
+    for routing_key in topology.bindings(subscription, partition) {
+        bind(channel, &queue, &topology.exchange, &routing_key).await?;
+    }
+    Ok(())
+}
+
+async fn durable_exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> Result<(), BrokerError> {
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let declared = channel.exchange_declare(short(name)?, kind, options, FieldTable::default());
+    declared.await.map_err(refused_or_lost)
+}
+
+async fn durable_queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), BrokerError> {
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(short(name)?, options, arguments).await.map_err(refused_or_lost)?;
+    Ok(())
+}
+
+async fn bind(channel: &Channel, queue: &str, exchange: &str, routing_key: &str) -> Result<(), BrokerError> {
+    let bound = channel.queue_bind(
+        short(queue)?,
+        short(exchange)?,
+        short(routing_key)?,
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bound.await.map_err(refused_or_lost)
+}
+
+fn quorum() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    arguments
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
+
+/// Names in AMQP have at most 255 bytes.
+pub(super) fn short(name: &str) -> Result<ShortString, BrokerError> {
+    ShortString::try_new(name).map_err(|too_long| BrokerError::Refused(Box::new(too_long)))
+}

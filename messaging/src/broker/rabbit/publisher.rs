@@ -1,0 +1,129 @@
+//! Publishing to RabbitMQ: a whole window is sent, then every confirm is awaited.
+
+use std::{collections::HashSet, pin::Pin, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::{future::maybe_done, poll};
+use lapin::{Channel, Confirmation, options::BasicPublishOptions, types::ShortString};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{cloudevents, connection::Link};
+use crate::{
+    broker::{Outcome, Publisher},
+    envelope::Envelope,
+    topology::Topology,
+};
+
+/// RabbitMQ closes the channel for anything larger, which would make the outcome of the whole window unknown. The limit
+/// is `max_message_size` of RabbitMQ 4 as it is delivered, in bytes.
+const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
+
+/// Room in the frame of the headers for their names and everything of fixed length, in bytes.
+const FIXED_HEADERS: usize = 1024;
+
+pub(super) struct RabbitPublisher {
+    // Dropped before the link, which waits for the close.
+    channel: Channel,
+    link: Link,
+    topology: Topology,
+    confirm_timeout: Duration,
+}
+
+/// Why there is no answer of the broker for a message.
+enum Unanswered {
+    /// It cannot be sent, now or later.
+    Unsendable(String),
+    Lost(lapin::Error),
+}
+
+impl RabbitPublisher {
+    pub(super) fn new(link: Link, channel: Channel, topology: Topology, confirm_timeout: Duration) -> Self {
+        Self { channel, link, topology, confirm_timeout }
+    }
+
+    /// Sends one message, in its first poll, and awaits the confirm.
+    async fn send(&self, envelope: &Envelope) -> Result<Confirmation, Unanswered> {
+        self.check_size(envelope).map_err(Unanswered::Unsendable)?;
+        let properties = cloudevents::properties(envelope).map_err(Unanswered::Unsendable)?;
+        let routing_key = self.topology.routing_key(&envelope.kind, &envelope.key);
+        let routing_key =
+            ShortString::try_new(routing_key).map_err(|error| Unanswered::Unsendable(error.to_string()))?;
+        let exchange = self.topology.exchange.as_str().into();
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let sent = self.channel.basic_publish(exchange, routing_key, options, &envelope.payload, properties);
+        sent.await.map_err(Unanswered::Lost)?.await.map_err(Unanswered::Lost)
+    }
+
+    fn check_size(&self, envelope: &Envelope) -> Result<(), String> {
+        if envelope.payload.len() > MAX_PAYLOAD {
+            return Err(format!("the payload exceeds {MAX_PAYLOAD} bytes"));
+        }
+        // All headers travel in one frame. The kind is there twice.
+        let traceparent = envelope.traceparent.as_ref().map_or(0, String::len);
+        let headers = envelope.key.len() + envelope.source.len() + 2 * envelope.kind.len() + traceparent;
+        let frame_max = self.link.frame_max();
+        if frame_max > 0 && headers + FIXED_HEADERS > frame_max {
+            return Err(format!("the headers exceed a frame of {frame_max} bytes"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Publisher for RabbitPublisher {
+    async fn publish(&mut self, window: &[Envelope]) -> Vec<Outcome> {
+        let mut answers: Vec<_> =
+            window.iter().map(|envelope| Box::pin(maybe_done(self.send(envelope)))).collect();
+        // Everything is sent before anything is awaited, in order and as one burst. A wait per message for the socket
+        // costs several times what the message itself does.
+        for answer in &mut answers {
+            let _sent = poll!(answer.as_mut());
+        }
+        let all = async {
+            for answer in &mut answers {
+                answer.as_mut().await;
+            }
+        };
+        let timed_out = timeout(self.confirm_timeout, all).await.is_err();
+        if timed_out {
+            // Those behind the first one that is missing have not been looked at.
+            for answer in &mut answers {
+                let _answered = poll!(answer.as_mut());
+            }
+        }
+        outcomes(window, answers.iter_mut().map(|answer| Pin::take_output(answer.as_mut())).collect())
+    }
+}
+
+type Answer = Option<Result<Confirmation, Unanswered>>;
+
+fn outcomes(window: &[Envelope], answers: Vec<Answer>) -> Vec<Outcome> {
+    let (plain, returned): (Vec<_>, Vec<_>) = answers.into_iter().map(outcome).unzip();
+    // The client attaches a returned message to whichever confirm it sees next, which need not be its own.
+    let returned: HashSet<Uuid> = returned.into_iter().flatten().collect();
+    let unroutable = |outcome: &Outcome, id| *outcome == Outcome::Confirmed && returned.contains(id);
+    let outcome = |(outcome, envelope): (Outcome, &Envelope)| {
+        if unroutable(&outcome, &envelope.id) { Outcome::Unroutable } else { outcome }
+    };
+    plain.into_iter().zip(window).map(outcome).collect()
+}
+
+/// What an answer says about its own message, and the message that came back with it.
+fn outcome(answer: Answer) -> (Outcome, Option<Uuid>) {
+    let (outcome, returned) = match answer {
+        Some(Ok(Confirmation::Ack(returned))) => (Outcome::Confirmed, returned),
+        Some(Ok(Confirmation::Nack(returned))) => {
+            (Outcome::Refused("the broker did not take it (basic.nack)".to_owned()), returned)
+        }
+        Some(Ok(Confirmation::NotRequested)) => (unknown("the channel does not confirm"), None),
+        Some(Err(Unanswered::Unsendable(reason))) => (Outcome::Refused(reason), None),
+        Some(Err(Unanswered::Lost(error))) => (unknown(error), None),
+        None => (unknown("the broker did not confirm it in time"), None),
+    };
+    (outcome, returned.and_then(|message| cloudevents::id(&message.delivery.properties)))
+}
+
+fn unknown(reason: impl ToString) -> Outcome {
+    Outcome::Unknown(reason.to_string())
+}

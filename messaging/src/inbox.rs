@@ -1,0 +1,46 @@
+//! The inbox: which messages a consumer has had, remembered in the transaction of their effect.
+
+use std::collections::HashSet;
+
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbErr, entity::prelude::*};
+use storage::rows;
+
+use crate::envelope::Envelope;
+
+/// A row of the inbox.
+#[sea_orm::model]
+#[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "inbox")]
+pub struct Model {
+    /// See [`Envelope::id`].
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub message_id: Uuid,
+    /// Who had it: consumers that share a database each have their own copy.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub consumer: String,
+    /// In microseconds since the Unix epoch.
+    pub receive_time: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Remembers `messages` as had by `consumer`, and returns those that were not before, each once and in their order.
+pub(crate) async fn new_among<'m>(
+    transaction: &DatabaseTransaction,
+    consumer: &str,
+    messages: impl IntoIterator<Item = &'m Envelope>,
+    now: i64,
+) -> Result<Vec<&'m Envelope>, DbErr> {
+    let messages: Vec<&Envelope> = messages.into_iter().collect();
+    let models: Vec<ActiveModel> = messages
+        .iter()
+        .map(|message| ActiveModel {
+            message_id: Set(message.id),
+            consumer: Set(consumer.to_owned()),
+            receive_time: Set(now),
+        })
+        .collect();
+    let inserted = rows::insert_new(transaction, &models).await?;
+    let mut unseen: HashSet<Uuid> = inserted.into_iter().map(|(message_id, _)| message_id).collect();
+    Ok(messages.into_iter().filter(|message| unseen.remove(&message.id)).collect())
+}

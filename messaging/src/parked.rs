@@ -1,0 +1,95 @@
+//! Parked messages: what a consumer could not handle, kept in the database with its whole story for an operator.
+
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _,
+    entity::prelude::*,
+};
+use storage::rows;
+
+use crate::{broker::Undecodable, envelope::Envelope};
+
+/// A parked message.
+#[sea_orm::model]
+#[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "parked")]
+pub struct Model {
+    /// The order in which messages were parked.
+    #[sea_orm(primary_key)]
+    pub seq: i64,
+    /// Who could not handle it. A consumer parks a message once, however often it is delivered.
+    pub consumer: String,
+    /// See [`Envelope::id`]; absent when the message could not be decoded.
+    pub message_id: Option<Uuid>,
+    /// See [`Envelope::kind`]; empty when the message could not be decoded.
+    pub kind: String,
+    /// See [`Envelope::key`]; empty when the message could not be decoded.
+    pub partition_key: String,
+    /// The body as it came.
+    pub payload: Vec<u8>,
+    /// See [`Envelope::traceparent`].
+    pub traceparent: Option<String>,
+    /// The headers as text, when the message could not be decoded.
+    pub headers: Option<String>,
+    /// See [`Envelope::create_time`].
+    pub create_time: Option<i64>,
+    /// Why it could not be handled.
+    pub error: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// In microseconds since the Unix epoch.
+    pub park_time: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// A message that is to be parked, and why.
+#[derive(Debug)]
+pub(crate) struct Parking<'m> {
+    pub(crate) message: Result<&'m Envelope, &'m Undecodable>,
+    pub(crate) error: String,
+    pub(crate) attempts: i32,
+}
+
+/// Parks messages in the caller's transaction.
+pub(crate) async fn park(
+    transaction: &DatabaseTransaction,
+    consumer: &str,
+    parkings: &[Parking<'_>],
+    now: i64,
+) -> Result<(), DbErr> {
+    let models: Vec<ActiveModel> = parkings.iter().map(|parking| row(consumer, parking, now)).collect();
+    rows::insert_new(transaction, &models).await.map(drop)
+}
+
+fn row(consumer: &str, parking: &Parking<'_>, now: i64) -> ActiveModel {
+    let (known, unknown) = (parking.message.ok(), parking.message.err());
+    let payload = parking.message.map_or_else(|junk| &junk.payload, |message| &message.payload);
+    ActiveModel {
+        seq: NotSet,
+        consumer: Set(consumer.to_owned()),
+        message_id: Set(known.map(|message| message.id)),
+        kind: Set(known.map(|message| message.kind.clone()).unwrap_or_default()),
+        partition_key: Set(known.map(|message| message.key.clone()).unwrap_or_default()),
+        payload: Set(payload.to_vec()),
+        traceparent: Set(known.and_then(|message| message.traceparent.clone())),
+        headers: Set(unknown.map(|junk| text(&junk.headers))),
+        create_time: Set(known.map(|message| message.create_time)),
+        error: Set(text(&parking.error)),
+        attempts: Set(parking.attempts),
+        park_time: Set(now),
+    }
+}
+
+/// PostgreSQL's text holds no NUL, and what is parked may come from anybody.
+fn text(of: &str) -> String {
+    of.replace('\0', "\u{fffd}")
+}
+
+/// How many messages are parked.
+///
+/// # Errors
+/// As the database says.
+pub async fn count(connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    Entity::find().count(connection).await
+}

@@ -1,0 +1,116 @@
+//! The connections to one database, with the settings on which durability rests.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions, Database as Connector, DatabaseConnection, DbBackend, DbErr};
+
+use crate::{failure::Failure, url::DatabaseUrl};
+
+/// How long a statement waits for a lock or a connection before it fails.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Prepared statements kept per connection: batches of every size are statements of their own.
+const PREPARED: usize = 512;
+
+/// How much of the server a process may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// PostgreSQL: connections of the pool. SQLite: connections that read; a single one writes.
+    pub connections: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 8 }
+    }
+}
+
+/// One database: a pool that writes and a pool that reads. Cloning shares both.
+#[derive(Debug, Clone)]
+pub struct Database {
+    write: DatabaseConnection,
+    read: DatabaseConnection,
+}
+
+impl Database {
+    /// Connects. A SQLite file is made when it is missing; its folder must exist.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or the file cannot be opened.
+    pub async fn connect(url: &DatabaseUrl, limits: Limits) -> Result<Self, Failure> {
+        let opened = match url {
+            DatabaseUrl::Postgres(url) => postgres(url, limits).await,
+            DatabaseUrl::Sqlite(path) => sqlite(path, limits).await,
+        };
+        opened.map_err(Failure::from)
+    }
+
+    /// For reading outside of transactions. SQLite: these connections cannot write.
+    #[must_use]
+    pub fn read(&self) -> &DatabaseConnection {
+        &self.read
+    }
+
+    /// For transactions; see [`crate::transact`]. SQLite: the only connection that writes.
+    pub(crate) fn write(&self) -> &DatabaseConnection {
+        &self.write
+    }
+
+    /// The kind of database.
+    #[must_use]
+    pub fn backend(&self) -> DbBackend {
+        self.write.get_database_backend()
+    }
+
+    /// Whether the database answers: what readiness asks.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), Failure> {
+        self.read.ping().await.map_err(Failure::from)
+    }
+
+    /// Closes every connection once it is not in use.
+    pub async fn close(self) {
+        let _closed_already = self.read.close().await;
+        let _closed_already = self.write.close().await;
+    }
+}
+
+async fn postgres(url: &str, limits: Limits) -> Result<Database, DbErr> {
+    let mut options = options(url.to_owned(), limits.connections);
+    options.map_sqlx_postgres_opts(|server| {
+        server.application_name("ordermesh").statement_cache_capacity(PREPARED).options([
+            // An acknowledged write survives the server's crash, whatever its configuration says.
+            ("synchronous_commit", "on"),
+            ("lock_timeout", "5s"),
+            // A transaction whose process hangs must not hold its locks for ever.
+            ("idle_in_transaction_session_timeout", "30s"),
+        ])
+    });
+    let pool = Connector::connect(options).await?;
+    Ok(Database { write: pool.clone(), read: pool })
+}
+
+async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
+    // The writer comes first: it makes the file, and the readers of a WAL database need it.
+    let mut writer = options(format!("sqlite://{path}?mode=rwc"), 1);
+    writer.map_sqlx_sqlite_opts(|file| {
+        file.pragma("journal_mode", "WAL")
+            // FULL makes every commit durable; NORMAL, usual with WAL, would lose the last ones when the machine fails.
+            .pragma("synchronous", "FULL")
+            .foreign_keys(true)
+            .busy_timeout(PATIENCE)
+            .statement_cache_capacity(PREPARED)
+    });
+    let write = Connector::connect(writer).await?;
+    let mut readers = options(format!("sqlite://{path}?mode=rw"), limits.connections);
+    readers.map_sqlx_sqlite_opts(|file| file.pragma("query_only", "on").busy_timeout(PATIENCE));
+    let read = Connector::connect(readers).await?;
+    Ok(Database { write, read })
+}
+
+fn options(url: String, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(connections).acquire_timeout(PATIENCE).connect_timeout(PATIENCE).sqlx_logging(false);
+    options
+}

@@ -1,0 +1,133 @@
+//! Group commit: the writes that arrive while a commit is under way share the next transaction.
+//!
+//! Alone, a write waits for nobody. When a group fails as a whole its members are tried one by one, so a bad request never
+//! fails the others.
+
+use std::{fmt, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use sea_orm::{DatabaseTransaction, DbErr};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{database::Database, failure::Failure};
+
+/// Requests of one group at most: what is applied together is also rolled back and retried together.
+const GROUP: usize = 256;
+/// Requests that wait for their group before callers wait to be let in.
+const QUEUE: usize = 1_024;
+
+/// One kind of write, applied to many requests in a transaction.
+pub trait Batch: Send + Sync + 'static {
+    /// What a caller asks.
+    type Request: Send + Sync + 'static;
+    /// What the caller hears once the transaction is committed: a refusal of the domain is a reply, not an error.
+    type Reply: Send + 'static;
+
+    /// Applies all requests and returns a reply for each, in their order. An error rolls all of it back.
+    fn apply<'t>(
+        &'t self,
+        transaction: &'t DatabaseTransaction,
+        requests: &'t [Self::Request],
+    ) -> BoxFuture<'t, Result<Vec<Self::Reply>, DbErr>>;
+
+    /// Called after each commit, before the callers hear of it.
+    fn committed(&self) {}
+}
+
+type Waiting<B> = (<B as Batch>::Request, oneshot::Sender<Result<<B as Batch>::Reply, Failure>>);
+
+/// The way to the writer of one kind of write. Cloning shares it.
+pub struct GroupCommit<B: Batch> {
+    queue: mpsc::Sender<Waiting<B>>,
+}
+
+impl<B: Batch> GroupCommit<B> {
+    /// Starts the writer; it ends when the last handle is dropped and the queue is empty.
+    #[must_use]
+    pub fn start(database: Database, batch: B) -> Self {
+        let (queue, requests) = mpsc::channel(QUEUE);
+        tokio::spawn(write(database, Arc::new(batch), requests));
+        Self { queue }
+    }
+
+    /// Waits until the request is committed. Dropping the future does not undo it.
+    ///
+    /// # Errors
+    /// As [`Database::transact`].
+    pub async fn submit(&self, request: B::Request) -> Result<B::Reply, Failure> {
+        let (reply, replied) = oneshot::channel();
+        // The writer outlives every handle, so both ends are there unless it panicked.
+        self.queue.send((request, reply)).await.map_err(|_closed| Failure::Panicked)?;
+        replied.await.unwrap_or(Err(Failure::Panicked))
+    }
+}
+
+impl<B: Batch> Clone for GroupCommit<B> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone() }
+    }
+}
+
+impl<B: Batch> fmt::Debug for GroupCommit<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupCommit").finish_non_exhaustive()
+    }
+}
+
+async fn write<B: Batch>(database: Database, batch: Arc<B>, mut queue: mpsc::Receiver<Waiting<B>>) {
+    let mut waiting = Vec::with_capacity(GROUP);
+    while queue.recv_many(&mut waiting, GROUP).await > 0 {
+        // Nobody waits for these any more, and nothing was done yet.
+        waiting.retain(|(_, reply)| !reply.is_closed());
+        if waiting.is_empty() {
+            continue;
+        }
+        let (requests, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+        let outcomes = settle(&database, &batch, requests.into()).await;
+        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            let _caller_has_gone = reply.send(outcome);
+        }
+    }
+}
+
+/// One outcome for each request.
+async fn settle<B: Batch>(
+    database: &Database,
+    batch: &Arc<B>,
+    requests: Arc<[B::Request]>,
+) -> Vec<Result<B::Reply, Failure>> {
+    match apply(database, batch, &requests, 0..requests.len()).await {
+        Ok(replies) => replies.into_iter().map(Ok).collect(),
+        // One by one would only meet the same, or the outcome of the first attempt is not known.
+        Err(failure @ Failure::Unavailable(_)) => requests.iter().map(|_| Err(failure.clone())).collect(),
+        Err(failure) if requests.len() == 1 => vec![Err(failure)],
+        Err(failure) => {
+            tracing::warn!(error = %failure, group.size = requests.len(), "a group failed: its members are tried alone");
+            let mut outcomes = Vec::with_capacity(requests.len());
+            for at in 0..requests.len() {
+                let alone = apply(database, batch, &requests, at..at + 1).await;
+                outcomes.push(alone.and_then(|mut replies| replies.pop().ok_or(Failure::Panicked)));
+            }
+            outcomes
+        }
+    }
+}
+
+async fn apply<B: Batch>(
+    database: &Database,
+    batch: &Arc<B>,
+    requests: &Arc<[B::Request]>,
+    range: std::ops::Range<usize>,
+) -> Result<Vec<B::Reply>, Failure> {
+    let (shared, requests) = (Arc::clone(batch), Arc::clone(requests));
+    let expected = range.len();
+    let replies = database
+        .transact(move |transaction| {
+            let (shared, requests, range) = (Arc::clone(&shared), Arc::clone(&requests), range.clone());
+            Box::pin(async move { shared.apply(transaction, &requests[range]).await })
+        })
+        .await?;
+    debug_assert_eq!(replies.len(), expected, "a batch must reply to each of its requests");
+    batch.committed();
+    Ok(replies)
+}
