@@ -3,11 +3,14 @@
 //! The comments of `proto/**/*.proto` are the reference. Names are those of the packages: `ordermesh.orders.v1.Order` is
 //! [`orders::v1::Order`].
 
+pub mod rules;
+
 /// The orders service: placing, reading, cancelling and watching orders.
 pub mod orders {
     /// Version 1 of the contract, package `ordermesh.orders.v1`.
     pub mod v1 {
         #![cfg_attr(any(feature = "client", feature = "server"), expect(clippy::allow_attributes, reason = "generated"))]
+        #![cfg_attr(feature = "server", expect(clippy::too_many_lines, reason = "generated"))]
         include!(concat!(env!("OUT_DIR"), "/ordermesh.orders.v1.rs"));
     }
 }
@@ -17,6 +20,7 @@ pub mod payments {
     /// Version 1 of the contract, package `ordermesh.payments.v1`.
     pub mod v1 {
         #![cfg_attr(any(feature = "client", feature = "server"), expect(clippy::allow_attributes, reason = "generated"))]
+        #![cfg_attr(feature = "server", expect(clippy::too_many_lines, reason = "generated"))]
         include!(concat!(env!("OUT_DIR"), "/ordermesh.payments.v1.rs"));
     }
 }
@@ -24,3 +28,7 @@ pub mod payments {
 /// The encoded `google.protobuf.FileDescriptorSet` of every contract with its imports, options and comments: what server
 /// reflection answers and what the HTTP edge compiles its routes from.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ordermesh.binpb"));
+
+/// The topic exchange that every event travels through. A service that wants to hear of them binds a queue of its own to it:
+/// the routing key is the full name of the message, a dot, and the number of the partition.
+pub const EVENTS_EXCHANGE: &str = "ordermesh.events";

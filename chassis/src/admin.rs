@@ -1,6 +1,7 @@
 //! The operator's listener: is the process alive, is it ready, and the `healthcheck` command that asks.
 
 use std::{
+    fmt,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     sync::Arc,
@@ -8,32 +9,41 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use async_trait::async_trait;
 use axum::{Json, Router, extract::State, routing::get};
 use http::StatusCode;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// A part of the process that can be not ready for work.
-#[async_trait]
-pub trait Readiness: Send + Sync + 'static {
-    /// What the part is called in the answer of `/readyz`.
-    fn name(&self) -> &'static str;
-
-    /// `Err` says why it is not ready.
-    async fn check(&self) -> Result<(), String>;
+pub struct Part {
+    name: &'static str,
+    check: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
 }
 
-/// The parts that `/readyz` asks.
-pub type Parts = Vec<Arc<dyn Readiness>>;
+impl Part {
+    /// A part by the name that `/readyz` calls it, and the question whether it is ready; `Err` says why it is not.
+    pub fn new<F>(name: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        Self { name, check: Box::new(move || Box::pin(check())) }
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part").field("name", &self.name).finish_non_exhaustive()
+    }
+}
 
 /// Serves `/livez` (200 as long as the process runs) and `/readyz` (200 when every part is ready, 503 with the reasons
 /// otherwise) until `stop`.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(listener: TcpListener, parts: Vec<Part>, stop: CancellationToken) -> anyhow::Result<()> {
     let app = Router::new()
         .route("/livez", get(async || "alive"))
         .route("/readyz", get(readyz))
@@ -44,21 +54,31 @@ pub async fn serve(listener: TcpListener, parts: Parts, stop: CancellationToken)
         .context("the admin listener failed")
 }
 
-async fn readyz(State(parts): State<Arc<Parts>>) -> (StatusCode, Json<Value>) {
+async fn readyz(State(parts): State<Arc<Vec<Part>>>) -> (StatusCode, Json<Value>) {
     let mut report = serde_json::Map::new();
     let mut ready = true;
     for part in parts.iter() {
-        let word = match part.check().await {
+        let word = match (part.check)().await {
             Ok(()) => "ready".to_owned(),
             Err(reason) => {
                 ready = false;
                 reason
             }
         };
-        report.insert(part.name().to_owned(), Value::String(word));
+        report.insert(part.name.to_owned(), Value::String(word));
     }
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(json!({ "ready": ready, "parts": report })))
+}
+
+/// Tells the user on standard output where the process listens, one line an address: the port 0 of a setting is the one taken.
+pub fn announce(listeners: &[(&str, SocketAddr)]) {
+    let mut out = std::io::stdout().lock();
+    for (name, address) in listeners {
+        // A closed standard output is no reason to stop.
+        let _unheard = writeln!(out, "listening {name}={address}");
+    }
+    let _unheard = out.flush();
 }
 
 /// Asks the admin listener at `address` whether the process is ready: for a container's health check, which has no curl.
@@ -92,26 +112,15 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use super::*;
-
-    struct Part(Result<(), String>);
-
-    #[async_trait]
-    impl Readiness for Part {
-        fn name(&self) -> &'static str {
-            "part"
-        }
-
-        async fn check(&self) -> Result<(), String> {
-            self.0.clone()
-        }
-    }
 
     async fn ask(outcome: Result<(), String>) -> anyhow::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, vec![Arc::new(Part(outcome))], stop.clone()));
+        let server = tokio::spawn(serve(listener, vec![Part::new("part", move || ready(outcome.clone()))], stop.clone()));
         let answer = tokio::task::spawn_blocking(move || healthcheck(address)).await?;
         stop.cancel();
         server.await??;

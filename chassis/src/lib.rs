@@ -6,5 +6,6 @@ pub mod settings;
 pub mod telemetry;
 pub mod lifecycle;
 pub mod status;
+pub mod request;
 pub mod grpc;
 pub mod admin;

@@ -150,14 +150,6 @@ impl Fault {
         Self::new(Reason::Internal, "internal error")
     }
 
-    /// Fields out of their limits; `None` when there are none.
-    #[must_use]
-    pub fn invalid(violations: Vec<Violation>) -> Option<Self> {
-        let first = violations.first()?;
-        let message = format!("{}: {}", first.field, first.description);
-        Some(Self { violations, ..Self::new(Reason::InvalidField, message) })
-    }
-
     /// What another process of the mesh said, when its status carries a reason of ours.
     #[must_use]
     pub fn from_status(status: &Status) -> Option<Self> {

@@ -1,6 +1,6 @@
 //! The outbox: messages that are part of the transaction that causes them.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
@@ -8,10 +8,10 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _, Statement, Value,
     entity::prelude::*,
 };
-use storage::rows;
+use storage::{Database, rows};
 use tokio::sync::Notify;
 
-use crate::envelope::Envelope;
+use crate::{envelope::Envelope, retry};
 
 /// What has become of a row so far. A confirmed one is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
@@ -188,4 +188,22 @@ pub async fn backlog(connection: &impl ConnectionTrait) -> Result<Backlog, DbErr
         .one(connection)
         .await?;
     Ok(counted.unwrap_or_default())
+}
+
+/// The age of the oldest row from which on the outbox is late: several times what a broker takes to come back.
+const LATE: Duration = Duration::from_secs(10);
+
+/// Whether messages leave in time: what readiness asks. A broker that is away shows once something waits for it too long.
+///
+/// # Errors
+/// Why not, as text.
+pub async fn readiness(database: &Database) -> Result<(), String> {
+    let backlog = backlog(database.read()).await.map_err(|error| error.to_string())?;
+    let age = backlog.oldest.map_or(0, |oldest| retry::now() - oldest);
+    if age > retry::micros(LATE) {
+        let seconds = age / 1_000_000;
+        let Backlog { pending, unroutable, .. } = backlog;
+        return Err(format!("the oldest of {pending} pending and {unroutable} unroutable messages waits for {seconds} s"));
+    }
+    Ok(())
 }

@@ -28,6 +28,8 @@ impl From<DbErr> for Failure {
                 Self::Unavailable
             }
             DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => judge(cause),
+            // What a conditional write says when somebody else was first.
+            DbErr::RecordNotInserted | DbErr::RecordNotUpdated => Self::Contention,
             _ => Self::Refused,
         };
         make(Arc::new(error))

@@ -4,7 +4,10 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac as _};
+use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use sha2::Sha256;
+
+use crate::{database::Database, failure::Failure};
 
 /// Bytes of the authentication code that a token carries: a guess succeeds once in 2^128.
 const TAG: usize = 16;
@@ -22,6 +25,12 @@ pub fn size(requested: i32) -> Option<u64> {
         size => Some(size.min(LARGEST_SIZE)),
     }
 }
+
+/// The table that holds the key of a service's page tokens, for its migrations: every process on one database has the same.
+pub const KEY_TABLE: &str = "CREATE TABLE page_key (
+    only_row {code} PRIMARY KEY CHECK (only_row = 1),
+    secret {bytes} NOT NULL CHECK (length(secret) = 32)
+) {strict}";
 
 /// Seals and opens page tokens. Every process of a service must have the same key.
 #[derive(Clone)]
@@ -41,6 +50,30 @@ impl PageTokens {
         // HMAC takes keys of any length: an error cannot happen, and a fixed key would only refuse foreign tokens less well.
         let keyed = Hmac::new_from_slice(&key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
         Self { keyed }
+    }
+
+    /// Tokens under the key in [`KEY_TABLE`]; the first process makes it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn of(database: &Database) -> Result<Self, Failure> {
+        let candidate: [u8; 32] = rand::random();
+        let secret = database
+            .transact(move |transaction| {
+                Box::pin(async move {
+                    let backend = transaction.get_database_backend();
+                    let sql = "INSERT INTO page_key (only_row, secret) VALUES (1, $1) ON CONFLICT DO NOTHING";
+                    let values = [candidate.to_vec().into()];
+                    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+                    let read = Statement::from_string(backend, "SELECT secret FROM page_key");
+                    let row = transaction.query_one_raw(read).await?;
+                    row.ok_or_else(|| DbErr::RecordNotFound("the key of page tokens".to_owned()))?
+                        .try_get_by_index::<Vec<u8>>(0)
+                })
+            })
+            .await?;
+        let length = || DbErr::Type("the key of page tokens is not 32 bytes long".to_owned());
+        Ok(Self::new(secret.try_into().map_err(|_| length())?))
     }
 
     /// The token that continues `query` after `cursor`.

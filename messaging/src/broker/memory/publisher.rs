@@ -46,8 +46,11 @@ struct Window {
 
 impl Window {
     fn launch(exchange: &Exchange, envelopes: &[Envelope]) -> Self {
-        let mut window =
-            Self { flight: Arc::default(), messages: Vec::with_capacity(envelopes.len()), queues: Vec::new() };
+        let mut window = Self {
+            flight: Arc::default(),
+            messages: Vec::with_capacity(envelopes.len()),
+            queues: Vec::new(),
+        };
         for envelope in envelopes {
             let message = window.send(envelope, exchange.route(envelope));
             window.messages.push(message);

@@ -47,25 +47,28 @@ impl Link {
     pub(super) async fn open(uri: &AMQPUri, name: &str) -> Result<Self, BrokerError> {
         let plug = Arc::new(Plug::default());
         let attempt = Arc::downgrade(&plug);
-        let connect = async move |uri: AMQPUri, runtime| {
-            let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..uri.clone() };
-            let stream = plain.connect_async(&runtime).await?;
-            let AsyncTcpStream::Plain(socket) = &stream else {
-                return Err(io::Error::other("a plain connection was asked for").into());
-            };
-            let plug = attempt.upgrade().ok_or(io::ErrorKind::TimedOut)?;
-            plug.hold(second_handle(socket.get_ref())?);
-            match uri.scheme {
-                AMQPScheme::AMQP => Ok(stream),
-                AMQPScheme::AMQPS => {
-                    Ok(stream.into_tls(&uri.authority.host, TLSConfig::default()).await?)
-                }
-            }
-        };
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let runtime = default_runtime().map_err(refused_or_lost)?;
-        let connection =
-            Connection::connector(uri.clone(), runtime, connect, properties).await.map_err(refused_or_lost)?;
+        let connect = Connection::connector(
+            uri.clone(),
+            runtime,
+            async move |uri, runtime| {
+                let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..uri.clone() };
+                let stream = plain.connect_async(&runtime).await?;
+                if let AsyncTcpStream::Plain(socket) = &stream {
+                    let plug = attempt.upgrade().ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?;
+                    plug.hold(second_handle(socket.get_ref())?);
+                }
+                match uri.scheme {
+                    AMQPScheme::AMQP => Ok(stream),
+                    AMQPScheme::AMQPS => {
+                        Ok(stream.into_tls(&uri.authority.host, TLSConfig::default()).await?)
+                    }
+                }
+            },
+            properties,
+        );
+        let connection = connect.await.map_err(refused_or_lost)?;
         Ok(Self { open: Some((connection, plug)) })
     }
 
@@ -95,7 +98,9 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        let (Some((connection, plug)), Ok(runtime)) = (self.open.take(), Handle::try_current()) else { return };
+        let (Some((connection, plug)), Ok(runtime)) = (self.open.take(), Handle::try_current()) else {
+            return;
+        };
         // An orderly close needs an answer. A broker that blocks publishers, or hangs, does not give it: without the plug
         // each reconnect would leave a thread with its buffers behind.
         runtime.spawn(async move {

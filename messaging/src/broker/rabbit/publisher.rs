@@ -1,6 +1,6 @@
 //! Publishing to RabbitMQ: a whole window is sent, then every confirm is awaited.
 
-use std::{collections::HashSet, pin::Pin, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::{future::maybe_done, poll};
@@ -92,38 +92,38 @@ impl Publisher for RabbitPublisher {
                 let _answered = poll!(answer.as_mut());
             }
         }
-        outcomes(window, answers.iter_mut().map(|answer| Pin::take_output(answer.as_mut())).collect())
+        outcomes(window, answers.iter_mut().map(|answer| answer.as_mut().take_output()))
     }
 }
 
-type Answer = Option<Result<Confirmation, Unanswered>>;
-
-fn outcomes(window: &[Envelope], answers: Vec<Answer>) -> Vec<Outcome> {
-    let (plain, returned): (Vec<_>, Vec<_>) = answers.into_iter().map(outcome).unzip();
+fn outcomes(
+    window: &[Envelope],
+    answers: impl Iterator<Item = Option<Result<Confirmation, Unanswered>>>,
+) -> Vec<Outcome> {
+    let mut returned: HashSet<Uuid> = HashSet::new();
+    let mut outcomes: Vec<Outcome> = answers.map(|answer| outcome(answer, &mut returned)).collect();
     // The client attaches a returned message to whichever confirm it sees next, which need not be its own.
-    let returned: HashSet<Uuid> = returned.into_iter().flatten().collect();
-    let unroutable = |outcome: &Outcome, id| *outcome == Outcome::Confirmed && returned.contains(id);
-    let outcome = |(outcome, envelope): (Outcome, &Envelope)| {
-        if unroutable(&outcome, &envelope.id) { Outcome::Unroutable } else { outcome }
-    };
-    plain.into_iter().zip(window).map(outcome).collect()
-}
-
-/// What an answer says about its own message, and the message that came back with it.
-fn outcome(answer: Answer) -> (Outcome, Option<Uuid>) {
-    let (outcome, returned) = match answer {
-        Some(Ok(Confirmation::Ack(returned))) => (Outcome::Confirmed, returned),
-        Some(Ok(Confirmation::Nack(returned))) => {
-            (Outcome::Refused("the broker did not take it (basic.nack)".to_owned()), returned)
+    for (outcome, envelope) in outcomes.iter_mut().zip(window) {
+        if *outcome == Outcome::Confirmed && returned.contains(&envelope.id) {
+            *outcome = Outcome::Unroutable;
         }
-        Some(Ok(Confirmation::NotRequested)) => (unknown("the channel does not confirm"), None),
-        Some(Err(Unanswered::Unsendable(reason))) => (Outcome::Refused(reason), None),
-        Some(Err(Unanswered::Lost(error))) => (unknown(error), None),
-        None => (unknown("the broker did not confirm it in time"), None),
-    };
-    (outcome, returned.and_then(|message| cloudevents::id(&message.delivery.properties)))
+    }
+    outcomes
 }
 
-fn unknown(reason: impl ToString) -> Outcome {
-    Outcome::Unknown(reason.to_string())
+fn outcome(answer: Option<Result<Confirmation, Unanswered>>, returned: &mut HashSet<Uuid>) -> Outcome {
+    let answer = match answer {
+        Some(Ok(confirmation)) => confirmation,
+        Some(Err(Unanswered::Unsendable(reason))) => return Outcome::Refused(reason),
+        Some(Err(Unanswered::Lost(error))) => return Outcome::Unknown(error.to_string()),
+        None => return Outcome::Unknown("the broker did not confirm it in time".to_owned()),
+    };
+    let outcome = match answer {
+        Confirmation::Ack(_) => Outcome::Confirmed,
+        Confirmation::Nack(_) => Outcome::Refused("the broker did not take it (basic.nack)".to_owned()),
+        Confirmation::NotRequested => Outcome::Unknown("the channel does not confirm".to_owned()),
+    };
+    let message = answer.take_message();
+    returned.extend(message.and_then(|message| cloudevents::id(&message.delivery.properties)));
+    outcome
 }

@@ -1,0 +1,67 @@
+//! What every request handler does first: check all fields at once, and know a request again that comes a second time.
+
+use prost::Message;
+use sha2::{Digest as _, Sha256};
+use tonic::{Response, metadata::MetadataValue};
+
+use crate::status::{Fault, Reason, Violation};
+
+/// The metadata of an answer that is given again.
+pub const REPLAYED: &str = "idempotency-replayed";
+
+/// Collects what is wrong with the fields of a request, so that its caller learns all of it at once.
+#[derive(Debug, Default)]
+pub struct Checks(Vec<Violation>);
+
+impl Checks {
+    /// Notes the problem of the field at this path, if there is one.
+    pub fn field(&mut self, path: &str, verdict: Result<(), &'static str>) -> &mut Self {
+        if let Err(problem) = verdict {
+            self.0.push(Violation { field: path.to_owned(), description: problem.to_owned() });
+        }
+        self
+    }
+
+    /// INVALID_FIELD with every problem, if there was one.
+    ///
+    /// # Errors
+    /// When a field was out of its limits.
+    pub fn finish(&mut self) -> Result<(), Fault> {
+        let violations = std::mem::take(&mut self.0);
+        let Some(first) = violations.first() else { return Ok(()) };
+        let message = format!("{}: {}", first.field, first.description);
+        Err(Fault { violations, ..Fault::new(Reason::InvalidField, message) })
+    }
+}
+
+/// What tells one request from another: SHA-256 of its deterministic encoding. The caller clears the idempotency key and the
+/// output-only fields first, so the same call over HTTP and over gRPC is the same.
+#[must_use]
+pub fn fingerprint(request: &impl Message) -> [u8; 32] {
+    Sha256::digest(request.encode_to_vec()).into()
+}
+
+/// An answer, marked when it was given before.
+#[must_use]
+pub fn answer<T>(message: T, replayed: bool) -> Response<T> {
+    let mut response = Response::new(message);
+    if replayed {
+        response.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let mut checks = Checks::default();
+        checks.field("user_id", Err("must be given")).field("amount", Ok(())).field("currency_code", Err("unknown"));
+        let fault = checks.finish().expect_err("two fields are wrong");
+        let fields: Vec<_> = fault.violations.iter().map(|at| at.field.as_str()).collect();
+        assert_eq!((fault.reason, fields), (Reason::InvalidField, vec!["user_id", "currency_code"]));
+        assert_eq!(Checks::default().finish(), Ok(()));
+    }
+}

@@ -1,0 +1,3 @@
+//! What the service is asked to do, one command a file.
+
+pub mod create_order;

@@ -1,0 +1,105 @@
+//! CreateOrder: the order and the request for its payment, in one transaction.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use chassis::{
+    clock::Clock,
+    status::{Fault, Reason},
+};
+use futures_util::future::BoxFuture;
+use messaging::{envelope::Envelope, outbox::Outbox};
+use ordermesh::orders::v1::OrderPlaced;
+use sea_orm::{DatabaseTransaction, DbErr};
+use storage::group::Batch;
+use uuid::Uuid;
+
+use crate::{domain::order::Model as Order, store::orders};
+
+/// Places orders, a group in a transaction.
+#[derive(Debug, Clone)]
+pub struct CreateOrder {
+    /// Where the requests for payment go.
+    pub outbox: Outbox,
+    /// Where messages take their ids from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// An order to place.
+#[derive(Debug, Clone)]
+pub struct Placing {
+    /// The order as it is to be stored.
+    pub order: Order,
+    /// The W3C trace context of the request.
+    pub traceparent: Option<String>,
+}
+
+/// The order as it was placed, and whether that was an earlier call with the same key.
+pub type Placed = Result<(Order, bool), Fault>;
+
+impl Batch for CreateOrder {
+    type Request = Placing;
+    type Reply = Placed;
+
+    fn apply<'t>(
+        &'t self,
+        transaction: &'t DatabaseTransaction,
+        placings: &'t [Placing],
+    ) -> BoxFuture<'t, Result<Vec<Placed>, DbErr>> {
+        Box::pin(async move {
+            let rows: Vec<&Order> = placings.iter().map(|placing| &placing.order).collect();
+            let placed: HashSet<Uuid> = orders::place(transaction, &rows).await?.into_iter().collect();
+            let (new, repeated): (Vec<&Placing>, Vec<&Placing>) =
+                placings.iter().partition(|placing| placed.contains(&placing.order.id));
+            let messages: Vec<Envelope> = new.into_iter().map(|placing| self.message(placing)).collect();
+            self.outbox.write(transaction, &messages).await?;
+
+            let keys: Vec<_> = repeated.iter().filter_map(|placing| key(&placing.order)).collect();
+            let earlier = orders::find_requests(transaction, &keys).await?;
+            let earlier: HashMap<_, &Order> = earlier.iter().filter_map(|order| Some((key(order)?, order))).collect();
+            Ok(placings
+                .iter()
+                .map(|Placing { order, .. }| match placed.contains(&order.id) {
+                    true => Ok((order.clone(), false)),
+                    false => replay(order, key(order).and_then(|key| earlier.get(&key).copied())),
+                })
+                .collect())
+        })
+    }
+
+    fn committed(&self) {
+        self.outbox.wake();
+    }
+}
+
+impl CreateOrder {
+    fn message(&self, Placing { order, traceparent }: &Placing) -> Envelope {
+        let payload = OrderPlaced {
+            order_id: order.id.to_string(),
+            user_id: order.user_id.clone(),
+            amount: order.amount,
+            currency_code: order.currency_code.clone(),
+        };
+        Envelope::new(self.clock.new_id(), &order.user_id, &payload, order.create_time)
+            .with_traceparent(traceparent.clone())
+    }
+}
+
+fn key(order: &Order) -> Option<(&str, &str)> {
+    Some((&order.user_id, order.request_id.as_deref()?))
+}
+
+/// The first answer again, byte for byte, to the one who asks the same.
+fn replay(asked: &Order, earlier: Option<&Order>) -> Placed {
+    match earlier {
+        Some(earlier) if earlier.fingerprint == asked.fingerprint => Ok((earlier.as_placed(), true)),
+        Some(_) => {
+            let text = "the idempotency key was used for a different request";
+            Err(Fault::new(Reason::IdempotencyKeyReused, text))
+        }
+        // Nothing but a key can keep an order out: its id is new.
+        None => Err(Fault::new(Reason::ConcurrentUpdate, "others changed the same data: try again")),
+    }
+}

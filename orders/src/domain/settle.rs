@@ -1,0 +1,120 @@
+//! What a decision about its payment does to an order: it ends it, once, or it is refused.
+
+use uuid::Uuid;
+
+use super::order::{CancelReason, Model as Order, Status};
+
+/// A decision of payments, as orders reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The order decided about.
+    pub order_id: Uuid,
+    /// Whose account was asked.
+    pub user_id: String,
+    /// In minor units.
+    pub amount: i64,
+    /// ISO 4217.
+    pub currency_code: String,
+    /// What becomes of the order.
+    pub end: End,
+}
+
+/// How an order ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Paid, by this ledger entry.
+    Finished(Uuid),
+    /// Not paid, for this reason.
+    Cancelled(CancelReason),
+}
+
+impl End {
+    /// The status, the reason and the ledger entry of an order that ends so.
+    #[must_use]
+    pub const fn columns(self) -> (Status, Option<CancelReason>, Option<Uuid>) {
+        match self {
+            Self::Finished(entry) => (Status::Finished, None, Some(entry)),
+            Self::Cancelled(reason) => (Status::Cancelled, Some(reason), None),
+        }
+    }
+}
+
+/// What to do with a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ruling {
+    /// The order ends by it.
+    Apply,
+    /// The order has ended by it before.
+    Already,
+    /// It does not fit the order: nobody must act on it before a person has looked.
+    Refuse(String),
+}
+
+/// Holds a decision against its order.
+#[must_use]
+pub fn rule(order: Option<&Order>, decision: &Decision) -> Ruling {
+    let Some(order) = order else {
+        return Ruling::Refuse(format!("there is no order {}", decision.order_id));
+    };
+    let asked = (order.user_id.as_str(), order.amount, order.currency_code.as_str());
+    let decided = (decision.user_id.as_str(), decision.amount, decision.currency_code.as_str());
+    if asked != decided {
+        return Ruling::Refuse(format!("the decision is about {decided:?}, the order about {asked:?}"));
+    }
+    if order.status == Status::New {
+        return Ruling::Apply;
+    }
+    let ended = (order.status, order.cancel_reason, order.ledger_entry_id);
+    if ended == decision.end.columns() {
+        Ruling::Already
+    } else {
+        Ruling::Refuse(format!("the order has ended otherwise: {ended:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(status: Status) -> Order {
+        Order {
+            id: Uuid::nil(),
+            user_id: "alice".into(),
+            amount: 100,
+            currency_code: "RUB".into(),
+            description: String::new(),
+            status,
+            cancel_reason: None,
+            create_time: 0,
+            update_time: 0,
+            expire_time: 0,
+            version: 1,
+            ledger_entry_id: (status == Status::Finished).then(Uuid::max),
+            request_id: None,
+            fingerprint: None,
+        }
+    }
+
+    fn decision(end: End) -> Decision {
+        Decision { order_id: Uuid::nil(), user_id: "alice".into(), amount: 100, currency_code: "RUB".into(), end }
+    }
+
+    #[test]
+    fn a_decision_ends_a_new_order_and_comes_again_harmlessly() {
+        let paid = decision(End::Finished(Uuid::max()));
+        assert_eq!(rule(Some(&order(Status::New)), &paid), Ruling::Apply);
+        assert_eq!(rule(Some(&order(Status::Finished)), &paid), Ruling::Already);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let paid = decision(End::Finished(Uuid::max()));
+        let refused = |order: Option<&Order>, decision: &Decision| matches!(rule(order, decision), Ruling::Refuse(_));
+        assert!(refused(None, &paid));
+        assert!(refused(Some(&order(Status::New)), &Decision { amount: 99, ..paid.clone() }));
+        assert!(refused(Some(&order(Status::New)), &Decision { currency_code: "EUR".into(), ..paid.clone() }));
+        assert!(refused(Some(&order(Status::New)), &Decision { user_id: "bob".into(), ..paid }));
+        let rejected = decision(End::Cancelled(CancelReason::InsufficientFunds));
+        assert!(refused(Some(&order(Status::Finished)), &rejected));
+    }
+}

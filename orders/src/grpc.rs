@@ -1,0 +1,158 @@
+//! The contract, answered: requests are checked, handed to a command or a query, and the result is put into the wire's words.
+
+pub mod wire;
+
+use std::{sync::Arc, time::Duration};
+
+use chassis::{
+    clock::Clock,
+    request::{Checks, answer, fingerprint},
+    status::{Fault, Reason},
+    telemetry::traceparent,
+};
+use ordermesh::{
+    orders::v1::{
+        CreateOrderRequest, GetOrderRequest, ListOrdersRequest, ListOrdersResponse, Order,
+        orders_service_server::OrdersService,
+    },
+    rules,
+};
+use storage::{
+    Database, Failure,
+    group::GroupCommit,
+    page::{self, PageTokens},
+};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use crate::{
+    commands::create_order::{CreateOrder, Placing},
+    domain::order,
+    store::{
+        self,
+        orders::{self, Selection},
+    },
+};
+
+/// Serves `ordermesh.orders.v1.OrdersService`.
+#[derive(Debug, Clone)]
+pub struct Grpc {
+    pub(crate) database: Database,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// ISO 4217: what an empty `currency_code` means.
+    pub(crate) default_currency: String,
+    /// When an undecided payment is given up, after the order was placed.
+    pub(crate) order_ttl: Duration,
+    pub(crate) pages: PageTokens,
+    pub(crate) create_order: GroupCommit<CreateOrder>,
+}
+
+#[tonic::async_trait]
+impl OrdersService for Grpc {
+    async fn create_order(&self, request: Request<CreateOrderRequest>) -> Result<Response<Order>, Status> {
+        let traceparent = traceparent(request.metadata());
+        let CreateOrderRequest { order, request_id } = request.into_inner();
+        let order = self.new_order(order.unwrap_or_default(), request_id)?;
+        let placed = self.create_order.submit(Placing { order, traceparent }).await;
+        let (order, replayed) = placed.map_err(store::fault)??;
+        Ok(answer(wire::order(&order), replayed))
+    }
+
+    async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<Order>, Status> {
+        let order_id = request.into_inner().order_id;
+        // An id that is no UUID is the id of no order.
+        let found = match order_id.parse::<Uuid>() {
+            Ok(id) => orders::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?,
+            Err(_) => None,
+        };
+        let order = found.ok_or_else(|| Fault::new(Reason::OrderNotFound, format!("there is no order {order_id}")))?;
+        Ok(Response::new(wire::order(&order)))
+    }
+
+    async fn list_orders(&self, request: Request<ListOrdersRequest>) -> Result<Response<ListOrdersResponse>, Status> {
+        let asked = request.into_inner();
+        let (selection, size) = selection(&asked)?;
+        // The token goes on with this selection, whatever the size of the pages.
+        let query = fingerprint(&ListOrdersRequest { page_size: 0, page_token: String::new(), ..asked.clone() });
+        let before = self.open(&query, &asked.page_token)?;
+        let page = orders::page(self.database.read(), &selection, before, size + 1).await;
+        let mut page = page.map_err(Failure::from).map_err(store::fault)?;
+        // One more than asked for was read, to know whether there is a next page.
+        let more = page.len() as u64 > size;
+        page.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        let last = page.last().filter(|_| more);
+        let next_page_token = last.map(|last| self.pages.seal(&query, last.id.as_bytes())).unwrap_or_default();
+        Ok(Response::new(ListOrdersResponse { orders: page.iter().map(wire::order).collect(), next_page_token }))
+    }
+}
+
+impl Grpc {
+    /// The order that is asked for, with every field checked.
+    fn new_order(&self, asked: Order, request_id: String) -> Result<order::Model, Fault> {
+        let default = || self.default_currency.clone();
+        let currency_code = if asked.currency_code.is_empty() { default() } else { asked.currency_code.clone() };
+        Checks::default()
+            .field("order.user_id", rules::user_id(&asked.user_id))
+            .field("order.amount", rules::amount(asked.amount))
+            .field("order.currency_code", rules::currency_code(&currency_code))
+            .field("order.description", rules::description(&asked.description))
+            .field("request_id", rules::request_id(&request_id))
+            .finish()?;
+        let given = Order {
+            user_id: asked.user_id.clone(),
+            amount: asked.amount,
+            currency_code: asked.currency_code,
+            description: asked.description.clone(),
+            ..Order::default()
+        };
+        let fingerprint = (!request_id.is_empty()).then(|| fingerprint(&given).to_vec());
+        let now = self.clock.now();
+        let ttl = i64::try_from(self.order_ttl.as_micros()).unwrap_or(i64::MAX);
+        Ok(order::Model {
+            id: self.clock.new_id(),
+            user_id: asked.user_id,
+            amount: asked.amount,
+            currency_code,
+            description: asked.description,
+            status: order::Status::New,
+            cancel_reason: None,
+            create_time: now,
+            update_time: now,
+            expire_time: now.saturating_add(ttl),
+            version: 1,
+            ledger_entry_id: None,
+            request_id: (!request_id.is_empty()).then_some(request_id),
+            fingerprint,
+        })
+    }
+
+    /// Where a page token goes on; `None` for the first page.
+    fn open(&self, query: &[u8], token: &str) -> Result<Option<Uuid>, Fault> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let cursor = self.pages.open(query, token).ok().and_then(|cursor| Uuid::from_slice(&cursor).ok());
+        let invalid = || Fault::new(Reason::InvalidPageToken, "page_token was not made for this query");
+        cursor.map(Some).ok_or_else(invalid)
+    }
+}
+
+/// What a list is to hold, and how much of it a page.
+fn selection(asked: &ListOrdersRequest) -> Result<(Selection, u64), Fault> {
+    let size = page::size(asked.page_size);
+    let user = if asked.user_id.is_empty() { Ok(()) } else { rules::user_id(&asked.user_id) };
+    let status = wire::status(asked.status);
+    Checks::default()
+        .field("page_size", size.map(drop).ok_or("must not be negative"))
+        .field("user_id", user)
+        .field("status", status.map(drop))
+        .finish()?;
+    if !asked.filter.is_empty() {
+        return Err(Fault::new(Reason::InvalidFilter, "filter must be empty"));
+    }
+    if !asked.order_by.is_empty() {
+        return Err(Fault::new(Reason::InvalidOrderBy, "order_by must be empty"));
+    }
+    let user_id = (!asked.user_id.is_empty()).then(|| asked.user_id.clone());
+    Ok((Selection { user_id, status: status.unwrap_or_default() }, size.unwrap_or(page::DEFAULT_SIZE)))
+}

@@ -1,0 +1,50 @@
+//! The domain's noun in the words of the contract.
+
+use chassis::clock::timestamp;
+use ordermesh::orders::v1 as pb;
+
+use crate::domain::order::{CancelReason, Model, Status};
+
+/// An order.
+#[must_use]
+pub fn order(order: &Model) -> pb::Order {
+    let status = match order.status {
+        Status::New => pb::order::Status::New,
+        Status::Finished => pb::order::Status::Finished,
+        Status::Cancelled => pb::order::Status::Cancelled,
+    };
+    let reason = order.cancel_reason.map_or(pb::order::CancelReason::Unspecified, |reason| match reason {
+        CancelReason::InsufficientFunds => pb::order::CancelReason::InsufficientFunds,
+        CancelReason::AccountNotFound => pb::order::CancelReason::AccountNotFound,
+        CancelReason::CurrencyMismatch => pb::order::CancelReason::CurrencyMismatch,
+    });
+    pb::Order {
+        id: order.id.to_string(),
+        user_id: order.user_id.clone(),
+        amount: order.amount,
+        currency_code: order.currency_code.clone(),
+        description: order.description.clone(),
+        status: status.into(),
+        cancel_reason: reason.into(),
+        create_time: Some(timestamp(order.create_time)),
+        update_time: Some(timestamp(order.update_time)),
+        expire_time: Some(timestamp(order.expire_time)),
+        cancel_request_time: None,
+        version: order.version,
+        ledger_entry_id: order.ledger_entry_id.map(|id| id.to_string()).unwrap_or_default(),
+    }
+}
+
+/// The status that a list is narrowed to; `None` for no choice.
+///
+/// # Errors
+/// A number that is no status.
+pub fn status(number: i32) -> Result<Option<Status>, &'static str> {
+    match pb::order::Status::try_from(number) {
+        Ok(pb::order::Status::Unspecified) => Ok(None),
+        Ok(pb::order::Status::New) => Ok(Some(Status::New)),
+        Ok(pb::order::Status::Finished) => Ok(Some(Status::Finished)),
+        Ok(pb::order::Status::Cancelled) => Ok(Some(Status::Cancelled)),
+        Err(_) => Err("must be a status of orders"),
+    }
+}

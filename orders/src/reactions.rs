@@ -1,0 +1,3 @@
+//! What the service is told, one reaction a file.
+
+pub mod settle_orders;

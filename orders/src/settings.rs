@@ -1,0 +1,102 @@
+//! The settings of the separate process `orders`.
+
+use std::{net::SocketAddr, time::Duration};
+
+use chassis::{
+    settings::{Checked, Mistakes},
+    telemetry::LogSettings,
+};
+use storage::DatabaseUrl;
+use url::Url;
+
+/// Flags, with an environment variable each.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "orders", version, about = "The orders service: placing, reading and listing orders")]
+pub struct Settings {
+    /// What to do other than serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Where gRPC is served; port 0 takes a free one
+    #[arg(long, env = "ORDERS_LISTEN", default_value = "127.0.0.1:5001")]
+    pub listen: Checked<SocketAddr>,
+    /// Where /livez and /readyz are served
+    #[arg(long, env = "ADMIN_LISTEN", default_value = "127.0.0.1:9091", global = true)]
+    pub admin: Checked<SocketAddr>,
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `sqlite:PATH`
+    #[arg(long, env = "DATABASE_URL", default_value = "sqlite:orders.db")]
+    pub database_url: Checked<DatabaseUrl>,
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or amqps
+    #[arg(long, env = "AMQP_URL", default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
+    pub amqp_url: Checked<Url>,
+    /// Queues per consumer; the same in every process of the mesh
+    #[arg(long, env = "PARTITIONS", default_value = "1")]
+    pub partitions: Checked<u16>,
+    /// ISO 4217: what an empty `currency_code` means
+    #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
+    pub default_currency: String,
+    /// When an undecided payment is given up, in seconds after the order was placed
+    #[arg(long, env = "ORDER_TTL_SECONDS", default_value = "600")]
+    pub order_ttl_seconds: Checked<u32>,
+    /// Logging
+    #[command(flatten)]
+    pub logs: LogSettings,
+}
+
+/// What the binary does other than serving.
+#[derive(Debug, Clone, Copy, clap::Subcommand)]
+pub enum Command {
+    /// Asks the running process whether it is ready: exit status 0 or 1
+    Healthcheck,
+}
+
+/// Settings without mistakes.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where gRPC is served.
+    pub listen: SocketAddr,
+    /// Where the operator asks.
+    pub admin: SocketAddr,
+    /// The database.
+    pub database_url: DatabaseUrl,
+    /// The broker.
+    pub amqp_url: Url,
+    /// Queues per consumer, at least 1.
+    pub partitions: u16,
+    /// What an empty `currency_code` means.
+    pub default_currency: String,
+    /// When an undecided payment is given up, after the order was placed.
+    pub order_ttl: Duration,
+}
+
+impl Settings {
+    /// The settings, when nothing is wrong with them.
+    ///
+    /// # Errors
+    /// Every mistake.
+    pub fn check(self) -> Result<Config, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let listen = self.listen.take("--listen", &mut mistakes);
+        let admin = self.admin.take("--admin", &mut mistakes);
+        let database_url = self.database_url.take("--database-url", &mut mistakes);
+        let amqp_url = self.amqp_url.take("--amqp-url", &mut mistakes);
+        let partitions = self.partitions.take("--partitions", &mut mistakes);
+        let order_ttl = self.order_ttl_seconds.take("--order-ttl-seconds", &mut mistakes);
+        mistakes.require(order_ttl != Some(0), "--order-ttl-seconds", "must be at least 1");
+        mistakes.require(partitions != Some(0), "--partitions", "must be at least 1");
+        if let Err(problem) = ordermesh::rules::currency_code(&self.default_currency) {
+            mistakes.note("--default-currency", problem);
+        }
+        let all = (|| {
+            Some(Config {
+                listen: listen?,
+                admin: admin?,
+                database_url: database_url?,
+                amqp_url: amqp_url?,
+                partitions: partitions?,
+                default_currency: self.default_currency,
+                order_ttl: Duration::from_secs(order_ttl?.into()),
+            })
+        })();
+        mistakes.or(all)
+    }
+}

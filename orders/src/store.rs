@@ -1,0 +1,20 @@
+//! The tables of orders, and every query by its intention.
+
+pub mod schema;
+pub mod orders;
+
+use chassis::status::{Fault, Reason};
+use storage::Failure;
+
+/// What a caller hears of a failed transaction or query.
+#[must_use]
+pub fn fault(failure: Failure) -> Fault {
+    match failure {
+        Failure::Unavailable(_) => {
+            tracing::warn!(error = %chassis::status::Chain(&failure), "the database is not available");
+            Fault::new(Reason::StorageUnavailable, "the database is not available: try again")
+        }
+        Failure::Contention(_) => Fault::new(Reason::ConcurrentUpdate, "others changed the same data: try again"),
+        Failure::Refused(_) | Failure::Panicked => Fault::internal(&failure),
+    }
+}

@@ -1,0 +1,144 @@
+//! Queries over orders.
+
+use sea_orm::{
+    ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement, Value, entity::prelude::*,
+};
+use storage::rows;
+
+use crate::domain::{
+    order::{ActiveModel, Column, Entity, Model, Status},
+    settle::End,
+};
+
+/// The order with this id.
+///
+/// # Errors
+/// As the database says.
+pub async fn find(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(id).one(connection).await
+}
+
+/// The orders with these ids, as far as there are any.
+///
+/// # Errors
+/// As the database says.
+pub async fn find_all(transaction: &DatabaseTransaction, ids: &[Uuid]) -> Result<Vec<Model>, DbErr> {
+    let mut found = Vec::with_capacity(ids.len());
+    for run in rows::statements(ids, |_| 22) {
+        found.extend(Entity::find().filter(Column::Id.is_in(run.iter().copied())).all(transaction).await?);
+    }
+    Ok(found)
+}
+
+/// What a list holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Only this user's.
+    pub user_id: Option<String>,
+    /// Only of this status.
+    pub status: Option<Status>,
+}
+
+/// The newest orders of a selection that are older than `before`, the newest first.
+///
+/// # Errors
+/// As the database says.
+pub async fn page(
+    connection: &impl ConnectionTrait,
+    selection: &Selection,
+    before: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
+    let mut find = Entity::find();
+    if let Some(user_id) = &selection.user_id {
+        find = find.filter(Column::UserId.eq(user_id.as_str()));
+    }
+    if let Some(status) = selection.status {
+        find = find.filter(Column::Status.eq(status));
+    }
+    if let Some(before) = before {
+        find = find.filter(Column::Id.lt(before));
+    }
+    find.order_by_desc(Column::Id).limit(limit).all(connection).await
+}
+
+/// Places orders, and returns the ids of those whose key was not used before.
+///
+/// # Errors
+/// As the database says.
+pub async fn place(transaction: &DatabaseTransaction, orders: &[&Model]) -> Result<Vec<Uuid>, DbErr> {
+    let models: Vec<ActiveModel> = orders.iter().map(|order| active(order)).collect();
+    rows::insert_new(transaction, &models).await
+}
+
+fn active(order: &Model) -> ActiveModel {
+    let order = order.clone();
+    ActiveModel {
+        id: Set(order.id),
+        user_id: Set(order.user_id),
+        amount: Set(order.amount),
+        currency_code: Set(order.currency_code),
+        description: Set(order.description),
+        status: Set(order.status),
+        cancel_reason: Set(order.cancel_reason),
+        create_time: Set(order.create_time),
+        update_time: Set(order.update_time),
+        expire_time: Set(order.expire_time),
+        version: Set(order.version),
+        ledger_entry_id: Set(order.ledger_entry_id),
+        request_id: Set(order.request_id),
+        fingerprint: Set(order.fingerprint),
+    }
+}
+
+/// The orders that these (user id, key) pairs have placed already.
+///
+/// # Errors
+/// As the database says.
+pub async fn find_requests(
+    transaction: &DatabaseTransaction,
+    requests: &[(&str, &str)],
+) -> Result<Vec<Model>, DbErr> {
+    let mut found = Vec::new();
+    for run in rows::statements(requests, |(user_id, request_id)| user_id.len() + request_id.len() + 16) {
+        // A few too many when one key is used by several users: the caller looks them up by the pair.
+        let find = Entity::find()
+            .filter(Column::UserId.is_in(run.iter().map(|(user_id, _)| *user_id)))
+            .filter(Column::RequestId.is_in(run.iter().map(|(_, request_id)| *request_id)));
+        found.extend(find.all(transaction).await?);
+    }
+    Ok(found)
+}
+
+/// Ends orders, as far as they are still NEW.
+///
+/// # Errors
+/// [`DbErr::RecordNotUpdated`] when one is not; else as the database says.
+pub async fn end(transaction: &DatabaseTransaction, ends: &[(Uuid, End)], now: i64) -> Result<(), DbErr> {
+    let backend = transaction.get_database_backend();
+    for run in rows::statements(ends, |_| 64) {
+        let mut values: Vec<Value> = vec![now.into()];
+        let mut list = String::new();
+        for (id, end) in run {
+            let (status, reason, entry) = end.columns();
+            let at = values.len();
+            let comma = if at == 1 { "" } else { ", " };
+            list += &format!("{comma}(${}, ${}, ${}, ${})", at + 1, at + 2, at + 3, at + 4);
+            let reason = reason.map(|reason| reason as i16);
+            values.extend([(*id).into(), (status as i16).into(), reason.into(), entry.into()]);
+        }
+        // Both databases call the columns of a VALUES list column1, column2 and so on.
+        let sql = format!(
+            "UPDATE orders SET status = ended.column2, cancel_reason = ended.column3, ledger_entry_id = ended.column4, \
+             update_time = $1, version = version + 1 \
+             FROM (VALUES {list}) AS ended WHERE orders.id = ended.column1 AND orders.status = {}",
+            Status::New as i16
+        );
+        let updated = transaction.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+        if updated.rows_affected() != run.len() as u64 {
+            return Err(DbErr::RecordNotUpdated);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! The schema: constraints make a wrong row impossible, whoever writes it.
+
+use messaging::schema::MessagingTables;
+use sea_orm::DbErr;
+use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait};
+
+/// Every migration of the orders database, in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Migrations;
+
+impl MigratorTrait for Migrations {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(MessagingTables), Box::new(Orders)]
+    }
+}
+
+struct Orders;
+
+impl MigrationName for Orders {
+    fn name(&self) -> &'static str {
+        "m0002_orders"
+    }
+}
+
+const TABLES: &[&str] = &[
+    "CREATE TABLE orders (
+        id {uuid} PRIMARY KEY,
+        user_id TEXT NOT NULL CHECK (length(user_id) BETWEEN 1 AND 64),
+        amount {int} NOT NULL CHECK (amount BETWEEN 1 AND 1000000000000),
+        currency_code TEXT NOT NULL CHECK (length(currency_code) = 3),
+        description TEXT NOT NULL CHECK (length(description) <= 1024),
+        status {code} NOT NULL CHECK (status IN (1, 2, 3)),
+        cancel_reason {code} CHECK (cancel_reason IN (1, 2, 3)),
+        create_time {int} NOT NULL,
+        update_time {int} NOT NULL CHECK (update_time >= create_time),
+        expire_time {int} NOT NULL,
+        version {int} NOT NULL CHECK (version >= 1),
+        ledger_entry_id {uuid},
+        request_id TEXT,
+        fingerprint {bytes},
+        UNIQUE (user_id, request_id),
+        CHECK ((request_id IS NULL) = (fingerprint IS NULL)),
+        CHECK ((status = 2) = (ledger_entry_id IS NOT NULL)),
+        CHECK ((status = 3) = (cancel_reason IS NOT NULL))
+    ) {strict}",
+    // Ids sort by the time of placing, so each of these is a list in the order that lists are read.
+    "CREATE INDEX orders_of_user ON orders (user_id, id)",
+    "CREATE INDEX orders_by_status ON orders (status, id)",
+    storage::page::KEY_TABLE,
+];
+
+#[async_trait]
+impl MigrationTrait for Orders {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        storage::schema::run(manager, TABLES).await
+    }
+}

@@ -1,0 +1,69 @@
+//! CreateAccount: one account per user, opened with a balance of zero.
+
+use std::collections::{HashMap, HashSet};
+
+use chassis::status::{Fault, Reason};
+use futures_util::future::BoxFuture;
+use sea_orm::{DatabaseTransaction, DbErr};
+use storage::group::Batch;
+
+use crate::{domain::account::Model as Account, store::accounts};
+
+/// Opens accounts, a group in a transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct CreateAccount;
+
+/// The account as it was opened, and whether that was an earlier call with the same key.
+pub type Opened = Result<(Account, bool), Fault>;
+
+impl Batch for CreateAccount {
+    type Request = Account;
+    type Reply = Opened;
+
+    fn apply<'t>(
+        &'t self,
+        transaction: &'t DatabaseTransaction,
+        requests: &'t [Account],
+    ) -> BoxFuture<'t, Result<Vec<Opened>, DbErr>> {
+        Box::pin(async move {
+            let mut opened: HashSet<String> = accounts::open(transaction, requests).await?.into_iter().collect();
+            let mut others = HashMap::new();
+            if opened.len() < requests.len() {
+                let users = requests.iter().map(|account| account.user_id.as_str());
+                let found = accounts::lock(transaction, users).await?;
+                others.extend(found.into_iter().map(|account| (account.user_id.clone(), account)));
+            }
+            // Of several requests for one user in this group the first opened it.
+            Ok(requests
+                .iter()
+                .map(|asked| match opened.remove(&asked.user_id) {
+                    true => Ok((asked.clone(), false)),
+                    false => judge(asked, others.get(&asked.user_id)),
+                })
+                .collect())
+        })
+    }
+}
+
+/// What to say to one whose account was there.
+fn judge(asked: &Account, there: Option<&Account>) -> Opened {
+    match there {
+        Some(there) if asked.request_id.is_some() && there.request_id == asked.request_id => {
+            if there.fingerprint != asked.fingerprint {
+                return Err(key_reused());
+            }
+            // As it was when it was opened: everything else of an account never changes.
+            let first = Account { balance: 0, version: 0, update_time: there.create_time, ..there.clone() };
+            Ok((first, true))
+        }
+        _ => {
+            let text = format!("user {} has an account", asked.user_id);
+            Err(Fault::new(Reason::AccountAlreadyExists, text))
+        }
+    }
+}
+
+/// A key came again with another payload.
+pub(crate) fn key_reused() -> Fault {
+    Fault::new(Reason::IdempotencyKeyReused, "the idempotency key was used for a different request")
+}

@@ -1,0 +1,125 @@
+//! The contract, answered: requests are checked, handed to a command or a query, and the result is put into the wire's words.
+
+pub mod wire;
+
+use std::sync::Arc;
+
+use chassis::{
+    clock::Clock,
+    request::{Checks, answer, fingerprint},
+    status::{Fault, Reason},
+};
+use ordermesh::{
+    payments::v1::{
+        Account, CreateAccountRequest, GetAccountRequest, GetPaymentRequest, Payment, TopUpAccountRequest,
+        TopUpAccountResponse, payments_service_server::PaymentsService,
+    },
+    rules,
+};
+use storage::{Database, Failure, group::GroupCommit};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use crate::{
+    commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
+    domain::{account, book::Deposit},
+    store::{self, accounts, payments},
+};
+
+/// Serves `ordermesh.payments.v1.PaymentsService`.
+#[derive(Debug, Clone)]
+pub struct Grpc {
+    pub(crate) database: Database,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// ISO 4217: what an empty `currency_code` means.
+    pub(crate) default_currency: String,
+    pub(crate) create_account: GroupCommit<CreateAccount>,
+    pub(crate) top_up_account: GroupCommit<TopUpAccount>,
+}
+
+#[tonic::async_trait]
+impl PaymentsService for Grpc {
+    async fn create_account(&self, request: Request<CreateAccountRequest>) -> Result<Response<Account>, Status> {
+        let CreateAccountRequest { account, request_id } = request.into_inner();
+        let asked = account.unwrap_or_default();
+        let currency_code = self.currency(&asked.currency_code);
+        Checks::default()
+            .field("account.user_id", rules::user_id(&asked.user_id))
+            .field("account.currency_code", rules::currency_code(&currency_code))
+            .field("request_id", rules::request_id(&request_id))
+            .finish()?;
+        let fingerprint = fingerprint(&Account {
+            user_id: asked.user_id.clone(),
+            currency_code: asked.currency_code,
+            ..Account::default()
+        });
+        let now = self.clock.now();
+        let opened = self.create_account.submit(account::Model {
+            user_id: asked.user_id,
+            balance: 0,
+            currency_code,
+            version: 0,
+            create_time: now,
+            update_time: now,
+            fingerprint: (!request_id.is_empty()).then(|| fingerprint.to_vec()),
+            request_id: (!request_id.is_empty()).then_some(request_id),
+        });
+        let (account, replayed) = opened.await.map_err(store::fault)??;
+        Ok(answer(wire::account(&account), replayed))
+    }
+
+    async fn top_up_account(
+        &self,
+        request: Request<TopUpAccountRequest>,
+    ) -> Result<Response<TopUpAccountResponse>, Status> {
+        let mut asked = request.into_inner();
+        let request_id = std::mem::take(&mut asked.request_id);
+        let fingerprint = fingerprint(&asked);
+        let currency_code = self.currency(&asked.currency_code);
+        Checks::default()
+            .field("user_id", rules::user_id(&asked.user_id))
+            .field("amount", rules::amount(asked.amount))
+            .field("currency_code", rules::currency_code(&currency_code))
+            .field("request_id", rules::request_id(&request_id))
+            .finish()?;
+        let booked = self.top_up_account.submit(Deposit {
+            user_id: asked.user_id,
+            amount: asked.amount,
+            currency_code,
+            request_id: (!request_id.is_empty()).then_some(request_id),
+            fingerprint,
+        });
+        let booked = booked.await.map_err(store::fault)??;
+        let message = TopUpAccountResponse {
+            account: Some(wire::account(&booked.account)),
+            entry: Some(wire::entry(&booked.entry)),
+        };
+        Ok(answer(message, booked.replayed))
+    }
+
+    async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<Account>, Status> {
+        let user_id = request.into_inner().user_id;
+        Checks::default().field("user_id", rules::user_id(&user_id)).finish()?;
+        let found = accounts::find(self.database.read(), &user_id).await.map_err(Failure::from).map_err(store::fault)?;
+        let account =
+            found.ok_or_else(|| Fault::new(Reason::AccountNotFound, format!("user {user_id} has no account")))?;
+        Ok(Response::new(wire::account(&account)))
+    }
+
+    async fn get_payment(&self, request: Request<GetPaymentRequest>) -> Result<Response<Payment>, Status> {
+        let order_id = request.into_inner().order_id;
+        // An id that is no UUID is the id of no order.
+        let found = match order_id.parse::<Uuid>() {
+            Ok(id) => payments::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?,
+            Err(_) => None,
+        };
+        let absent = || Fault::new(Reason::PaymentNotFound, format!("no payment of order {order_id} has been decided"));
+        Ok(Response::new(wire::payment(&found.ok_or_else(absent)?)))
+    }
+}
+
+impl Grpc {
+    fn currency(&self, asked: &str) -> String {
+        if asked.is_empty() { self.default_currency.clone() } else { asked.to_owned() }
+    }
+}

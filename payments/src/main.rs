@@ -1,0 +1,42 @@
+//! The separate process `payments`.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use chassis::{admin, clock::SystemClock, lifecycle::Lifecycle, telemetry};
+use clap::Parser as _;
+use messaging::{broker::rabbit::RabbitBroker, topology::Topology};
+use payments::{
+    Foundation, Service,
+    settings::{Command, Settings},
+};
+use storage::{Database, Limits};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let settings = Settings::parse();
+    let command = settings.command;
+    telemetry::init(settings.logs.clone())?;
+    let config = settings.check()?;
+    if let Some(Command::Healthcheck) = command {
+        return admin::healthcheck(config.admin);
+    }
+    let listener = TcpListener::bind(config.listen).await.context("cannot listen for gRPC")?;
+    let admin_listener = TcpListener::bind(config.admin).await.context("cannot listen for the operator")?;
+    let topology = Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
+    let broker = Arc::new(RabbitBroker::new(config.amqp_url.as_str(), topology)?);
+    let service = Service::build(Foundation {
+        database: Database::connect(&config.database_url, Limits::default()).await?,
+        broker,
+        partitions: config.partitions,
+        clock: SystemClock::shared(),
+        default_currency: config.default_currency,
+    })
+    .await?;
+    admin::announce(&[("payments-grpc", listener.local_addr()?), ("admin", admin_listener.local_addr()?)]);
+    let mut life = Lifecycle::new();
+    life.spawn("admin", admin::serve(admin_listener, service.readiness(), life.stop()));
+    service.spawn(listener, &mut life);
+    life.run().await
+}

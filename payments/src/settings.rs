@@ -1,0 +1,94 @@
+//! The settings of the separate process `payments`.
+
+use std::net::SocketAddr;
+
+use chassis::{
+    settings::{Checked, Mistakes},
+    telemetry::LogSettings,
+};
+use storage::DatabaseUrl;
+use url::Url;
+
+/// Flags, with an environment variable each.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "payments", version, about = "The payments service: accounts, ledger and payment decisions")]
+pub struct Settings {
+    /// What to do other than serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Where gRPC is served; port 0 takes a free one
+    #[arg(long, env = "PAYMENTS_LISTEN", default_value = "127.0.0.1:5002")]
+    pub listen: Checked<SocketAddr>,
+    /// Where /livez and /readyz are served
+    #[arg(long, env = "ADMIN_LISTEN", default_value = "127.0.0.1:9092", global = true)]
+    pub admin: Checked<SocketAddr>,
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `sqlite:PATH`
+    #[arg(long, env = "DATABASE_URL", default_value = "sqlite:payments.db")]
+    pub database_url: Checked<DatabaseUrl>,
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or amqps
+    #[arg(long, env = "AMQP_URL", default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
+    pub amqp_url: Checked<Url>,
+    /// Queues per consumer; the same in every process of the mesh
+    #[arg(long, env = "PARTITIONS", default_value = "1")]
+    pub partitions: Checked<u16>,
+    /// ISO 4217: what an empty `currency_code` means
+    #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
+    pub default_currency: String,
+    /// Logging
+    #[command(flatten)]
+    pub logs: LogSettings,
+}
+
+/// What the binary does other than serving.
+#[derive(Debug, Clone, Copy, clap::Subcommand)]
+pub enum Command {
+    /// Asks the running process whether it is ready: exit status 0 or 1
+    Healthcheck,
+}
+
+/// Settings without mistakes.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where gRPC is served.
+    pub listen: SocketAddr,
+    /// Where the operator asks.
+    pub admin: SocketAddr,
+    /// The database.
+    pub database_url: DatabaseUrl,
+    /// The broker.
+    pub amqp_url: Url,
+    /// Queues per consumer, at least 1.
+    pub partitions: u16,
+    /// What an empty `currency_code` means.
+    pub default_currency: String,
+}
+
+impl Settings {
+    /// The settings, when nothing is wrong with them.
+    ///
+    /// # Errors
+    /// Every mistake.
+    pub fn check(self) -> Result<Config, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let listen = self.listen.take("--listen", &mut mistakes);
+        let admin = self.admin.take("--admin", &mut mistakes);
+        let database_url = self.database_url.take("--database-url", &mut mistakes);
+        let amqp_url = self.amqp_url.take("--amqp-url", &mut mistakes);
+        let partitions = self.partitions.take("--partitions", &mut mistakes);
+        mistakes.require(partitions != Some(0), "--partitions", "must be at least 1");
+        if let Err(problem) = ordermesh::rules::currency_code(&self.default_currency) {
+            mistakes.note("--default-currency", problem);
+        }
+        let all = (|| {
+            Some(Config {
+                listen: listen?,
+                admin: admin?,
+                database_url: database_url?,
+                amqp_url: amqp_url?,
+                partitions: partitions?,
+                default_currency: self.default_currency,
+            })
+        })();
+        mistakes.or(all)
+    }
+}

@@ -1,0 +1,83 @@
+//! The schema: constraints make a wrong row impossible, whoever writes it.
+
+use messaging::schema::MessagingTables;
+use sea_orm::DbErr;
+use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait};
+
+/// Every migration of the payments database, in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Migrations;
+
+impl MigratorTrait for Migrations {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(MessagingTables), Box::new(Ledger)]
+    }
+}
+
+struct Ledger;
+
+impl MigrationName for Ledger {
+    fn name(&self) -> &'static str {
+        "m0002_ledger"
+    }
+}
+
+const TABLES: &[&str] = &[
+    // 9007199254740991 is 2^53 - 1.
+    "CREATE TABLE accounts (
+        user_id TEXT PRIMARY KEY CHECK (length(user_id) BETWEEN 1 AND 64),
+        balance {int} NOT NULL CHECK (balance BETWEEN 0 AND 9007199254740991),
+        currency_code TEXT NOT NULL CHECK (length(currency_code) = 3),
+        version {int} NOT NULL CHECK (version >= 0),
+        create_time {int} NOT NULL,
+        update_time {int} NOT NULL,
+        request_id TEXT,
+        fingerprint {bytes},
+        CHECK ((request_id IS NULL) = (fingerprint IS NULL))
+    ) {strict}",
+    "CREATE TABLE ledger_entries (
+        id {uuid} PRIMARY KEY,
+        user_id TEXT NOT NULL REFERENCES accounts (user_id),
+        sequence {int} NOT NULL CHECK (sequence >= 1),
+        entry_type {code} NOT NULL,
+        amount {int} NOT NULL,
+        balance_after {int} NOT NULL CHECK (balance_after BETWEEN 0 AND 9007199254740991),
+        order_id {uuid} UNIQUE,
+        request_id TEXT,
+        fingerprint {bytes},
+        counter_account TEXT NOT NULL,
+        create_time {int} NOT NULL,
+        UNIQUE (user_id, sequence),
+        UNIQUE (user_id, request_id),
+        CHECK ((request_id IS NULL) = (fingerprint IS NULL)),
+        CHECK (
+            (entry_type = 1 AND amount > 0 AND order_id IS NULL AND counter_account = 'system:cash-in')
+            OR (entry_type = 2 AND amount < 0 AND order_id IS NOT NULL AND request_id IS NULL
+                AND counter_account = 'system:order-revenue')
+        )
+    ) {strict}",
+    "CREATE TABLE payments (
+        order_id {uuid} PRIMARY KEY,
+        user_id TEXT NOT NULL,
+        amount {int} NOT NULL CHECK (amount > 0),
+        currency_code TEXT NOT NULL,
+        outcome {code} NOT NULL CHECK (outcome IN (1, 2)),
+        reason {code} CHECK (reason IN (1, 2, 3)),
+        account_version {int},
+        balance_observed {int},
+        ledger_entry_id {uuid} UNIQUE REFERENCES ledger_entries (id),
+        decide_time {int} NOT NULL,
+        CHECK ((outcome = 1) = (ledger_entry_id IS NOT NULL)),
+        CHECK ((outcome = 1) = (reason IS NULL)),
+        CHECK ((account_version IS NULL) = (balance_observed IS NULL)),
+        CHECK (outcome <> 1 OR balance_observed >= amount),
+        CHECK (reason <> 1 OR balance_observed < amount)
+    ) {strict}",
+];
+
+#[async_trait]
+impl MigrationTrait for Ledger {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        storage::schema::run(manager, TABLES).await
+    }
+}
