@@ -14,7 +14,11 @@ use tonic::{
 };
 use tonic_health::server::health_reporter;
 use tower::ServiceBuilder;
-use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    classify::{GrpcCode, GrpcErrorsAsFailures, SharedClassifier},
+    trace::TraceLayer,
+};
 
 use crate::status::{Fault, Reason};
 
@@ -68,7 +72,7 @@ pub async fn assemble(routes: Routes, contract: Contract<'_>) -> anyhow::Result<
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, routes: Routes, stop: CancellationToken) -> anyhow::Result<()> {
     let layers = ServiceBuilder::new()
-        .layer(TraceLayer::new_for_grpc().make_span_with(call_span).on_request(()))
+        .layer(TraceLayer::new(SharedClassifier::new(ours_to_mend())).make_span_with(call_span).on_request(()))
         .layer(CatchPanicLayer::custom(panicked))
         .into_inner();
     Server::builder()
@@ -87,6 +91,21 @@ pub async fn serve(listener: TcpListener, routes: Routes, stop: CancellationToke
         )
         .await
         .context("the gRPC listener failed")
+}
+
+/// Only what is wrong with the service is logged as an error: what is wrong with a request concerns its caller.
+fn ours_to_mend() -> GrpcErrorsAsFailures {
+    let callers = [
+        GrpcCode::InvalidArgument,
+        GrpcCode::NotFound,
+        GrpcCode::AlreadyExists,
+        GrpcCode::FailedPrecondition,
+        GrpcCode::OutOfRange,
+        GrpcCode::Unimplemented,
+        GrpcCode::Unauthenticated,
+        GrpcCode::PermissionDenied,
+    ];
+    callers.into_iter().fold(GrpcErrorsAsFailures::new(), GrpcErrorsAsFailures::with_success)
 }
 
 fn call_span<B>(request: &Request<B>) -> tracing::Span {

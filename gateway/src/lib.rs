@@ -1,1 +1,28 @@
-//! x
+//! The edge: HTTP/JSON in, gRPC out. One code path for every service, and everything it knows comes from descriptors.
+//!
+//! ```text
+//! serve ── router ── answer ── transcode::route ── transcode::codec ── upstream ── the service
+//!                                    │                    │
+//!                          (trie of templates)   (path, query, body ⇄ wire bytes)
+//! ```
+
+pub mod settings;
+pub mod edge;
+pub mod serve;
+pub mod router;
+mod answer;
+mod headers;
+mod timeout;
+mod body;
+pub mod transcode;
+mod upstream;
+mod stream;
+mod problem;
+
+pub use self::{
+    edge::Edge,
+    router::router,
+    serve::serve,
+    settings::{Config, Settings, Upstreams},
+    timeout::Timeout,
+};

@@ -1,2 +1,40 @@
-//! Starts everything.
-fn main(){}
+//! The binary `ordermesh`: all of the mesh in one process, and the operator's commands.
+
+mod settings;
+mod up;
+
+use anyhow::Context as _;
+use chassis::{admin, lifecycle::Lifecycle, telemetry};
+use clap::Parser as _;
+
+use crate::settings::{Arguments, Command, Settings};
+
+fn main() -> anyhow::Result<()> {
+    let Arguments { command, up } = Arguments::parse();
+    match command {
+        None => run(up),
+        Some(Command::Up(settings)) => run(*settings),
+        Some(Command::Healthcheck { admin }) => admin::healthcheck(admin),
+    }
+}
+
+#[tokio::main]
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    telemetry::init(settings.logs.clone())?;
+    let mesh = up::Mesh::build(settings.check()?).await?;
+    let addresses = mesh.addresses()?;
+    let mut life = Lifecycle::new();
+    mesh.spawn(&mut life);
+    admin::announce(&addresses);
+    greet(&addresses[0].1.to_string()).context("cannot write to standard output")?;
+    life.run().await
+}
+
+/// What a user who has just started it wants to do next.
+fn greet(http: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "documents: http://{http}/swagger/index.html (to come)")?;
+    writeln!(out, "try: curl -s http://{http}/gateway/payments -H 'content-type: application/json' -d '{{\"userId\":\"alice\"}}'")?;
+    out.flush()
+}

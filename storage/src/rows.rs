@@ -5,7 +5,7 @@
 
 use sea_orm::{
     ActiveModelTrait, ActiveValue, ColumnTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, Insert, IntoActiveModel, Iterable as _,
-    PrimaryKeyTrait, TryInsertResult, Value,
+    PrimaryKeyTrait, TryInsertResult, Value, sea_query::OnConflict,
 };
 
 /// What the bound values of one statement may take: below 8 KiB with the protocol's own bytes.
@@ -82,7 +82,8 @@ where
 {
     let mut inserted = Vec::with_capacity(rows.len());
     for run in statements(rows, model_bytes) {
-        let insert = Insert::many(run.to_vec()).on_conflict_do_nothing();
+        // Without a target: any unique key, not the primary one alone.
+        let insert = Insert::many(run.to_vec()).on_conflict(OnConflict::new().do_nothing().to_owned()).try_insert();
         if let TryInsertResult::Inserted(keys) = insert.exec_with_returning_keys(transaction).await? {
             inserted.extend(keys);
         }

@@ -1,1 +1,12 @@
-//! x
+//! End to end, through public interfaces only: the tests of the whole, in one binary.
+
+mod tidy;
+mod tidy_sources;
+mod endpoint_coverage;
+mod test_world;
+
+mod mesh;
+mod scenario;
+mod crash;
+mod bad_input;
+mod dropped_calls;

@@ -1,7 +1,6 @@
 //! A child process that cannot outlive the test, whatever ends the test.
 
 use std::{
-    ffi::OsStr,
     fmt::Display,
     fs::{self, File},
     io,
@@ -57,11 +56,10 @@ pub(crate) fn guarded(program: &Path, as_user: Option<&str>) -> Result<Command> 
 }
 
 impl Child {
-    /// Starts `command`; both its outputs are appended to the file `log`.
+    /// Starts `command`; both its outputs are appended to the file `log`, whose name is also the child's name in messages.
     pub(crate) fn spawn(mut command: Command, log: &Path) -> Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
-        let program = command.get_args().last().map_or(command.get_program(), |_| name_of(&command));
-        let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = log.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let inner = spawn_on_lasting_thread(command).with_context(|| format!("cannot start {name}"))?;
         Ok(Self { inner, name, log: log.to_owned() })
@@ -71,9 +69,15 @@ impl Child {
         self.inner.id()
     }
 
+    /// The file its output goes to.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// All it has written so far.
     pub(crate) fn output(&self) -> String {
-        fs::read(&self.log).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+        fs::read(&self.log)
+            .map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Sends a signal, unless it has ended already.
@@ -88,10 +92,10 @@ impl Child {
     /// Waits until it has ended.
     pub(crate) async fn ended(&mut self, deadline: Duration) -> Result<ExitStatus> {
         let name = self.name.clone();
-        let ended = eventually(&format!("the end of {name}"), deadline, async || {
-            self.inner.try_wait()?.context("it still runs")
-        });
-        ended.await.with_context(|| tail(&name, &self.output()))
+        let what = format!("the end of {name}");
+        let ended =
+            eventually(&what, deadline, async || self.inner.try_wait()?.context("it still runs")).await;
+        ended.with_context(|| tail(&name, &self.output()))
     }
 
     /// Calls `probe` until it returns `Ok`; gives up at once when the child has ended.
@@ -115,12 +119,14 @@ impl Child {
         });
         match outcome.await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(status)) => bail!("{name} ended with {status} before {what}\n{}", tail(&name, &self.output())),
+            Ok(Err(status)) => {
+                bail!("{name} ended with {status} before {what}\n{}", tail(&name, &self.output()))
+            }
             Err(error) => Err(error.context(tail(&name, &self.output()))),
         }
     }
 
-    /// Ends it for a `Drop`, which cannot wait asynchronously: `signal` first, SIGKILL when that does not help.
+    /// Ends it for a `Drop`, which cannot wait asynchronously. Its own drop kills it when `signal` does not help.
     pub(crate) fn end(&mut self, signal: Signal) {
         let _ = self.signal(signal);
         let end = Instant::now() + LAST_MOMENT;
@@ -130,17 +136,17 @@ impl Child {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        let _ = self.inner.kill();
-        let _ = self.inner.wait();
         if thread::panicking() {
             eprintln!("{}", tail(&self.name, &self.output()));
         }
     }
 }
 
-fn name_of(command: &Command) -> &OsStr {
-    let is_path = |arg: &&OsStr| Path::new(arg).is_absolute();
-    command.get_args().find(is_path).unwrap_or(command.get_program())
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.inner.kill();
+        let _ = self.inner.wait();
+    }
 }
 
 fn tail(name: &str, output: &str) -> String {

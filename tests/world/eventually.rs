@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 /// let mut looks = 0;
-/// let seen = tests::eventually("three looks", tests::PATIENCE, async || {
+/// let seen = world::eventually("three looks", world::PATIENCE, async || {
 ///     looks += 1;
 ///     anyhow::ensure!(looks >= 3, "only {looks}");
 ///     Ok(looks)
@@ -40,7 +40,9 @@ pub async fn eventually<T, E: Display>(
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(seen)) if Instant::now() < end => last = format!("{seen:#}"),
             Ok(Err(seen)) => bail!("waited {deadline:?} for {what}; last seen: {seen:#}"),
-            Err(_) => bail!("waited {deadline:?} for {what}; the last look did not return, before it: {last}"),
+            Err(_) => {
+                bail!("waited {deadline:?} for {what}; the last look did not return, before it: {last}")
+            }
         }
         sleep(PAUSE).await;
     }

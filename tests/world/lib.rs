@@ -15,7 +15,7 @@ mod eventually;
 mod http;
 
 pub use eventually::{PATIENCE, eventually};
-pub use http::{Answer, Api};
+pub use http::{Answer, Api, answer};
 pub use ports::Port;
 pub use postgres::Postgres;
 pub use process::{Process, Program};

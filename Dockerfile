@@ -1,0 +1,19 @@
+# One image with all four binaries; docker-compose.yml chooses. Alone it runs everything in one process.
+FROM rust:1.95.0-bookworm AS build
+# The image's own toolchain: rust-toolchain.toml names the same one, with components that a build does not need.
+ENV RUSTUP_TOOLCHAIN=1.95.0
+WORKDIR /src
+COPY . .
+# The caches stay outside the image, so what is built has to be copied out in the same step.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked --workspace --bins \
+    && install -D -t /out target/release/ordermesh target/release/orders target/release/payments target/release/gateway
+
+FROM debian:bookworm-slim
+RUN useradd --system --uid 10001 --home-dir /var/lib/ordermesh --create-home ordermesh
+COPY --from=build /out/ /usr/local/bin/
+USER 10001
+# The embedded databases lie in ./data: mount a volume there to keep them.
+WORKDIR /var/lib/ordermesh
+CMD ["/usr/local/bin/ordermesh"]

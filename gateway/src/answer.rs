@@ -1,0 +1,171 @@
+//! One request from HTTP to gRPC and back: the only handler there is.
+
+use std::{collections::BTreeSet, future::Future, sync::Arc};
+
+use axum::{
+    body::{Body, HttpBody as _},
+    extract::{Request, State},
+    response::Response,
+};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use tokio::time::{Instant, timeout_at};
+use tonic::metadata::MetadataMap;
+
+use crate::{
+    body,
+    edge::{Edge, Found, Served},
+    headers,
+    problem::{Problem, Style},
+    stream::{Feed, Framing},
+    transcode::{
+        PercentError,
+        bind::Input,
+        codec::{self, Encoded},
+    },
+    upstream::Call,
+};
+
+type Captures = Vec<Result<String, PercentError>>;
+
+/// Answers any request.
+pub(crate) async fn answer(State(edge): State<Edge>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let style = Style::of(&parts.headers, parts.uri.path());
+    let head = parts.method == Method::HEAD;
+    let response = match route(&edge, parts, body, &style).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(&style),
+    };
+    if head { without_body(response) } else { response }
+}
+
+async fn route(edge: &Edge, parts: Parts, body: Body, style: &Style) -> Result<Response, Problem> {
+    match edge.find(parts.method.as_str(), parts.uri.path()) {
+        // A stream never ends for somebody who waits for its length.
+        Found::Route(served, _) if parts.method == Method::HEAD && served.route.rpc.streaming => {
+            Err(Problem::method_not_allowed(allow([served.route.method.clone()].into(), true)))
+        }
+        Found::Route(served, captures) => call(edge, &served, captures, parts, body, style).await,
+        Found::OtherMethods(methods) if parts.method == Method::OPTIONS => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response.headers_mut().insert(header::ALLOW, allow(methods, streams(edge, &parts)));
+            Ok(response)
+        }
+        Found::OtherMethods(methods) => {
+            Err(Problem::method_not_allowed(allow(methods, streams(edge, &parts))))
+        }
+        Found::Nothing => Err(Problem::route_not_found()),
+    }
+}
+
+/// Whether GET of this path is a stream.
+fn streams(edge: &Edge, parts: &Parts) -> bool {
+    matches!(edge.find("GET", parts.uri.path()), Found::Route(served, _) if served.route.rpc.streaming)
+}
+
+/// The methods of a path, with those that every path has.
+fn allow(mut methods: BTreeSet<String>, stream: bool) -> HeaderValue {
+    if methods.contains("GET") && !stream {
+        methods.insert("HEAD".to_owned());
+    }
+    methods.insert("OPTIONS".to_owned());
+    let methods: Vec<String> = methods.into_iter().collect();
+    // Method names are tokens, so they are a header value.
+    HeaderValue::from_str(&methods.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"))
+}
+
+async fn call(
+    edge: &Edge,
+    served: &Arc<Served>,
+    captures: Captures,
+    parts: Parts,
+    body: Body,
+    style: &Style,
+) -> Result<Response, Problem> {
+    let asked = headers::request_timeout(&parts.headers)?;
+    let deadline = Instant::now() + asked.unwrap_or(edge.request_timeout());
+    let body = within(deadline, body::read(&parts.headers, body, edge.max_body_bytes())).await??;
+    let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body)?;
+    let mut call = Call {
+        channel: served.channel.clone(),
+        rpc: &served.route.rpc,
+        wire,
+        metadata: headers::metadata(&parts.headers),
+        timeout: Some(deadline.saturating_duration_since(Instant::now())),
+    };
+    let mut response = if served.route.rpc.streaming {
+        // A stream lasts as long as it lasts, unless the client says how long; only its beginning has a deadline.
+        call.timeout = call.timeout.filter(|_| asked.is_some());
+        let upstream =
+            within(deadline, call.streaming()).await?.map_err(|status| Problem::from_status(&status))?;
+        let (metadata, messages, _) = upstream.into_parts();
+        let feed = Feed {
+            served: Arc::clone(served),
+            messages,
+            framing: Framing::of(&parts.headers),
+            style: style.clone(),
+            until: asked.map(|_| deadline),
+            stopping: edge.stopping().clone(),
+        };
+        with_metadata(feed.into_response(), &metadata)
+    } else {
+        let upstream =
+            within(deadline, call.unary()).await?.map_err(|status| Problem::from_status(&status))?;
+        let (metadata, wire, _) = upstream.into_parts();
+        let json =
+            codec::response_to_json(&served.route, wire).map_err(|error| Problem::internal(&error))?.json;
+        with_metadata(json_response(json), &metadata)
+    };
+    if let Some(names) = headers::names(&ignored) {
+        response.headers_mut().insert(headers::X_IGNORED, names);
+    }
+    Ok(response)
+}
+
+fn encode(
+    edge: &Edge,
+    served: &Served,
+    captures: Captures,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Encoded, Problem> {
+    let key = headers::idempotency_key(&parts.headers)?;
+    let input = Input {
+        captures,
+        query: parts.uri.query().unwrap_or_default(),
+        body,
+        idempotency_key: key.as_deref(),
+        last_event_id: headers::last_event_id(&parts.headers)?,
+    };
+    Ok(codec::request_from_json(&served.route, &input, edge.lenient())?)
+}
+
+async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, Problem> {
+    timeout_at(deadline, work).await.map_err(|_| Problem::deadline_exceeded())
+}
+
+fn json_response(json: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(json));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// What a call's metadata tells an HTTP client.
+fn with_metadata(mut response: Response, metadata: &MetadataMap) -> Response {
+    if metadata.get(headers::IDEMPOTENCY_REPLAYED).is_some_and(|value| value == "true") {
+        let name = HeaderName::from_static(headers::IDEMPOTENCY_REPLAYED);
+        response.headers_mut().insert(name, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// The answer to HEAD: the headers of GET's (RFC 9110, section 9.3.2).
+fn without_body(mut response: Response) -> Response {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
+    *response.body_mut() = Body::empty();
+    response
+}

@@ -1,0 +1,178 @@
+//! The edge, built from its settings: every mistake is found before anything listens.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use chassis::{clock::Clock, settings::Mistakes};
+use prost_reflect::DescriptorPool;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::{
+    settings::{Config, Settings, Upstreams},
+    transcode::{
+        route::{Entry, Lookup, Trie},
+        table::{self, Route},
+    },
+    upstream,
+};
+
+/// An edge that is ready to serve. Cloning it is cheap.
+#[derive(Debug, Clone)]
+pub struct Edge(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    trie: Trie,
+    routes: Vec<Arc<Served>>,
+    /// Cancelled when open streams must end, so that connections can.
+    stopping: CancellationToken,
+}
+
+/// A route and the channel to its service.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) route: Route,
+    pub(crate) channel: Channel,
+}
+
+/// What a request's path and method lead to.
+pub(crate) enum Found {
+    Route(Arc<Served>, Vec<Result<String, crate::transcode::PercentError>>),
+    OtherMethods(BTreeSet<String>),
+    Nothing,
+}
+
+impl Edge {
+    /// Builds an edge. Connects to nothing yet; must be called inside of a tokio runtime.
+    ///
+    /// # Errors
+    /// Every mistake in the settings, the descriptors, the routes and the URLs.
+    pub fn build(settings: Settings) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let config = settings.config(&mut mistakes);
+        let edge = Self::assemble(config, &mut mistakes);
+        mistakes.or(edge)
+    }
+
+    /// Builds an edge from values, as [`Edge::build`] does from flags.
+    ///
+    /// # Errors
+    /// As [`Edge::build`].
+    pub fn from_config(config: Config) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let edge = Self::assemble(config, &mut mistakes);
+        mistakes.or(edge)
+    }
+
+    /// Where it is to be served.
+    #[must_use]
+    pub fn listen(&self) -> SocketAddr {
+        self.0.config.listen
+    }
+
+    pub(crate) fn lenient(&self) -> bool {
+        self.0.config.lenient
+    }
+
+    pub(crate) fn max_body_bytes(&self) -> usize {
+        self.0.config.max_body_bytes
+    }
+
+    pub(crate) fn max_connections(&self) -> usize {
+        self.0.config.max_connections
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.0.config.request_timeout
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.config.clock
+    }
+
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
+    pub(crate) fn find(&self, method: &str, path: &str) -> Found {
+        match self.0.trie.find(method, path) {
+            Lookup::Found(index, captures) => Found::Route(Arc::clone(&self.0.routes[index]), captures),
+            Lookup::OtherMethods(methods) => Found::OtherMethods(methods),
+            Lookup::Nothing => Found::Nothing,
+        }
+    }
+
+    fn assemble(config: Config, mistakes: &mut Mistakes) -> Option<Self> {
+        let routes = routes(&config, mistakes)?;
+        let trie = trie(&routes, mistakes);
+        let channels = channels(&config.upstreams, mistakes);
+        let serve = |route: Route| match channels.get(&route.rpc.service).or_else(|| channels.get(EVERY)) {
+            Some(channel) => Some(Arc::new(Served { channel: channel.clone(), route })),
+            None => {
+                mistakes.note("--upstream", format!("no URL is known for {}", route.rpc.service));
+                None
+            }
+        };
+        let routes = routes.into_iter().filter_map(serve).collect();
+        Some(Self(Arc::new(Inner { config, trie: trie?, routes, stopping: CancellationToken::new() })))
+    }
+}
+
+/// The key of the channel for services that have none of their own.
+const EVERY: &str = "";
+
+fn routes(config: &Config, mistakes: &mut Mistakes) -> Option<Vec<Route>> {
+    let pool = match DescriptorPool::decode(config.descriptor_set.clone()) {
+        Ok(pool) => pool,
+        Err(error) => {
+            mistakes.note("--descriptor-set", format!("not a complete set of descriptors: {error}"));
+            return None;
+        }
+    };
+    match table::compile(&pool) {
+        Ok(routes) => {
+            mistakes.require(!routes.is_empty(), "--descriptor-set", "no method has google.api.http");
+            Some(routes)
+        }
+        Err(errors) => {
+            errors.iter().for_each(|error| mistakes.note("--descriptor-set", error));
+            None
+        }
+    }
+}
+
+fn trie(routes: &[Route], mistakes: &mut Mistakes) -> Option<Trie> {
+    let entry = |route: &Route| Entry {
+        method: route.method.clone(),
+        template: route.template.clone(),
+        rpc: route.rpc.name.clone(),
+    };
+    let entries: Vec<Entry> = routes.iter().map(entry).collect();
+    let clashes = match Trie::build(&entries) {
+        Ok(trie) => return Some(trie),
+        Err(clashes) => clashes,
+    };
+    clashes.iter().for_each(|clash| mistakes.note("--descriptor-set", clash));
+    None
+}
+
+fn channels(upstreams: &Upstreams, mistakes: &mut Mistakes) -> BTreeMap<String, Channel> {
+    let urls = match upstreams {
+        Upstreams::One(url) => BTreeMap::from([(EVERY.to_owned(), url.clone())]),
+        Upstreams::Each(urls) => urls.clone(),
+    };
+    let mut channels = BTreeMap::new();
+    for (service, url) in urls {
+        match upstream::channel(&url) {
+            Ok(channel) => drop(channels.insert(service, channel)),
+            Err(error) => mistakes.note(if service == EVERY { "--upstream" } else { &service }, error),
+        }
+    }
+    channels
+}

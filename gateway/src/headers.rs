@@ -1,0 +1,199 @@
+//! Headers: what those of a request mean for the call, and which of them travel on with it.
+
+use std::time::Duration;
+
+use chassis::status::{Fault, Reason, Violation};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
+
+use crate::timeout::Timeout;
+
+/// Names a request in logs on both sides of the edge, and in its answer.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What a lenient edge passed over.
+pub(crate) const X_IGNORED: HeaderName = HeaderName::from_static("x-ordermesh-ignored");
+/// Tells that an answer is that of an earlier request with the same key; metadata of the call and header of the answer.
+pub(crate) const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+
+/// Headers that become metadata of the call, under the same name.
+const FORWARDED: [&str; 4] = ["authorization", "traceparent", "tracestate", "x-request-id"];
+
+/// The key of `Idempotency-Key`: a structured-field string (RFC 8941, section 3.3.3), or the same without quotes.
+///
+/// # Errors
+/// MALFORMED_REQUEST when the header is there more than once, is empty, or is not printable ASCII.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+    let Some(text) = single(headers, &IDEMPOTENCY_KEY)? else { return Ok(None) };
+    let key = match text.strip_prefix('"') {
+        Some(quoted) => unquote(quoted),
+        None => Some(text.to_owned()),
+    };
+    match key.filter(|key| !key.is_empty()) {
+        Some(key) => Ok(Some(key)),
+        None => Err(malformed(&IDEMPOTENCY_KEY, "must be a key, bare or as one quoted string")),
+    }
+}
+
+/// The position after which a client wants a stream to go on (WHATWG HTML, section 9.2.4).
+///
+/// # Errors
+/// MALFORMED_REQUEST when the header is there more than once.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
+    single(headers, &LAST_EVENT_ID)
+}
+
+/// How long the client is going to wait: `X-Request-Timeout`.
+///
+/// # Errors
+/// MALFORMED_REQUEST when it cannot be read.
+pub(crate) fn request_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Fault> {
+    let Some(text) = single(headers, &X_REQUEST_TIMEOUT)? else { return Ok(None) };
+    let timeout: Timeout = text.parse().map_err(|error| malformed(&X_REQUEST_TIMEOUT, error))?;
+    Ok(Some(timeout.into()))
+}
+
+/// The metadata of the call that a request leads to.
+#[must_use]
+pub(crate) fn metadata(headers: &HeaderMap) -> MetadataMap {
+    let mut metadata = MetadataMap::new();
+    for name in FORWARDED {
+        for value in headers.get_all(name) {
+            // Bytes that metadata cannot hold have no meaning in any of these headers.
+            if let Ok(value) = MetadataValue::try_from(value.as_bytes()) {
+                metadata.append(MetadataKey::<Ascii>::from_static(name), value);
+            }
+        }
+    }
+    metadata
+}
+
+/// Whether `Accept` names this media type itself: a wildcard does not, and `q=0` refuses it (RFC 9110, section 12.5.1).
+#[must_use]
+pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let lines = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(media_type));
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        named && weight.is_none_or(|weight| weight.parse().is_ok_and(|weight: f32| weight > 0.0))
+    })
+}
+
+/// Whether the body is JSON in UTF-8 and not encoded otherwise, or not declared at all.
+#[must_use]
+pub(crate) fn declares_json(headers: &HeaderMap) -> bool {
+    let plain = headers.get(header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+    let Some(declared) = headers.get(header::CONTENT_TYPE) else { return plain };
+    let mut parts = declared.to_str().unwrap_or_default().split(';').map(str::trim);
+    let json = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("application/json"));
+    let utf8 = |part: &str| match part.split_once('=') {
+        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    };
+    plain && json && parts.all(utf8)
+}
+
+/// Names that came from a client, as one header value: `?` stands for what a header cannot hold.
+#[must_use]
+pub(crate) fn names(names: &[String]) -> Option<HeaderValue> {
+    let printable = |c: char| if c.is_ascii_graphic() && c != ',' { c } else { '?' };
+    let names: Vec<String> = names.iter().map(|name| name.chars().map(printable).collect()).collect();
+    HeaderValue::from_str(&names.join(", ")).ok().filter(|value| !value.is_empty())
+}
+
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Fault> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(malformed(name, "is there more than once"));
+    }
+    let text = value.to_str().map_err(|_| malformed(name, "must be printable ASCII"))?;
+    Ok(Some(text.trim()))
+}
+
+fn unquote(quoted: &str) -> Option<String> {
+    let mut key = String::new();
+    let mut characters = quoted.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '"' => return characters.as_str().is_empty().then_some(key),
+            '\\' => key.push(characters.next().filter(|escaped| matches!(escaped, '"' | '\\'))?),
+            _ => key.push(c),
+        }
+    }
+    None
+}
+
+fn malformed(name: &HeaderName, problem: impl ToString) -> Fault {
+    let violation = Violation { field: name.to_string(), description: problem.to_string() };
+    let message = format!("{}: {}", violation.field, violation.description);
+    Fault { violations: vec![violation], ..Fault::new(Reason::MalformedRequest, message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: HeaderName, values: &[&str]) -> HeaderMap {
+        values.iter().map(|value| (name.clone(), value.parse().expect("a header value"))).collect()
+    }
+
+    #[test]
+    fn idempotency_keys_are_quoted_or_bare() {
+        for (text, key) in
+            [("abc", "abc"), ("\"abc\"", "abc"), (r#""a\"b\\c""#, r#"a"b\c"#), (" a b ", "a b")]
+        {
+            let key_of = idempotency_key(&headers(IDEMPOTENCY_KEY, &[text])).expect("a key");
+            assert_eq!(key_of.as_deref(), Some(key), "{text}");
+        }
+        assert_eq!(idempotency_key(&HeaderMap::new()).expect("no key"), None);
+        for wrong in [&[""][..], &["\"\""], &["\"abc"], &["\"abc\" x"], &[r#""a\x""#], &["a", "b"], &["é"]] {
+            let fault = idempotency_key(&headers(IDEMPOTENCY_KEY, wrong)).expect_err("no key");
+            assert_eq!(fault.reason, Reason::MalformedRequest, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn accept_names_a_type_itself() {
+        let problem = "application/problem+json";
+        for (line, named) in [
+            ("application/problem+json", true),
+            ("text/html, Application/Problem+JSON;q=0.5", true),
+            ("application/problem+json;q=0", false),
+            ("*/*", false),
+            ("application/json", false),
+        ] {
+            assert_eq!(accepts(&headers(header::ACCEPT, &[line]), problem), named, "{line}");
+        }
+        assert!(accepts(&headers(header::ACCEPT, &["text/html", problem]), problem));
+    }
+
+    #[test]
+    fn only_json_in_utf8_is_read() {
+        for (line, json) in [
+            ("application/json", true),
+            ("Application/JSON; charset=UTF-8", true),
+            ("application/json; charset=latin1", false),
+            ("application/jsonp", false),
+            ("text/plain", false),
+        ] {
+            assert_eq!(declares_json(&headers(header::CONTENT_TYPE, &[line])), json, "{line}");
+        }
+        assert!(!declares_json(&headers(header::CONTENT_ENCODING, &["gzip"])));
+    }
+
+    #[test]
+    fn only_listed_headers_travel_on() {
+        let mut from = headers(HeaderName::from_static("authorization"), &["Bearer x"]);
+        from.extend(headers(HeaderName::from_static("cookie"), &["secret"]));
+        from.extend(headers(HeaderName::from_static("tracestate"), &["a=1", "b=2"]));
+        let metadata = metadata(&from);
+        assert_eq!((metadata.len(), metadata.get_all("tracestate").iter().count()), (3, 2));
+    }
+}

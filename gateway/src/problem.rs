@@ -1,0 +1,268 @@
+//! Errors as clients see them: AIP-193 JSON, or RFC 9457 problem details for those who ask for them.
+
+use std::{collections::HashMap, error::Error as _, time::Duration};
+
+use axum::{body::Body, response::Response};
+use chassis::status::{Chain, DOMAIN, Fault, Reason, Violation};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+use tonic::{Code, Status, TimeoutExpired};
+use tonic_types::StatusExt as _;
+
+use crate::headers;
+
+const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A failed request.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    http: StatusCode,
+    code: Code,
+    message: String,
+    info: Option<Info>,
+    violations: Vec<Violation>,
+    retry_after: Option<Duration>,
+    allow: Option<HeaderValue>,
+}
+
+/// What ErrorInfo says.
+#[derive(Debug, Clone)]
+struct Info {
+    reason: String,
+    domain: String,
+    metadata: HashMap<String, String>,
+}
+
+/// How a request wants its errors.
+#[derive(Debug, Clone)]
+pub(crate) struct Style {
+    problem_details: bool,
+    path: String,
+}
+
+impl Style {
+    /// Whether errors are problem details.
+    #[must_use]
+    pub(crate) fn is_problem_details(&self) -> bool {
+        self.problem_details
+    }
+
+    /// The style that `Accept` asks for, for the request of this path.
+    #[must_use]
+    pub(crate) fn of(headers: &HeaderMap, path: &str) -> Self {
+        Self { problem_details: headers::accepts(headers, PROBLEM_JSON), path: path.to_owned() }
+    }
+}
+
+impl Problem {
+    /// No route has the path.
+    #[must_use]
+    pub(crate) fn route_not_found() -> Self {
+        Fault::new(Reason::RouteNotFound, "no route has this path").into()
+    }
+
+    /// The path has routes, but only for the methods of `allow` (RFC 9110, section 15.5.6).
+    #[must_use]
+    pub(crate) fn method_not_allowed(allow: HeaderValue) -> Self {
+        let fault = Fault::new(Reason::MethodNotAllowed, "no route has this path with this method");
+        Self { allow: Some(allow), ..fault.into() }
+    }
+
+    /// The time that the request had is over.
+    #[must_use]
+    pub(crate) fn deadline_exceeded() -> Self {
+        let message = "the time for this request is over; whether it took effect is not known";
+        Fault::new(Reason::DeadlineExceeded, message).into()
+    }
+
+    /// The edge stops, and what it streams with it.
+    #[must_use]
+    pub(crate) fn stopping() -> Self {
+        Fault::new(Reason::UpstreamUnavailable, "the edge is stopping: ask again").into()
+    }
+
+    /// A bug: `error` goes to the log.
+    #[must_use]
+    pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        Fault::internal(error).into()
+    }
+
+    /// What a service answered, or why it did not.
+    #[must_use]
+    pub(crate) fn from_status(status: &Status) -> Self {
+        match Fault::from_status(status) {
+            // A service's own words about its inside stay on this side too.
+            Some(fault) if fault.reason == Reason::Internal => internal(status),
+            Some(fault) => fault.into(),
+            None => foreign(status),
+        }
+    }
+
+    /// The error object, as the body or as a part of a stream.
+    #[must_use]
+    pub(crate) fn json(&self, style: &Style) -> Value {
+        if style.problem_details { self.problem_details(&style.path) } else { self.aip_193() }
+    }
+
+    /// The answer.
+    #[must_use]
+    pub(crate) fn into_response(self, style: &Style) -> Response {
+        let mut response = Response::new(Body::from(self.json(style).to_string()));
+        *response.status_mut() = self.http;
+        let content_type = if style.problem_details { PROBLEM_JSON } else { "application/json" };
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(time) = self.retry_after {
+            // Whole seconds, and never at once (RFC 9110, section 10.2.3).
+            headers.insert(header::RETRY_AFTER, (time.as_secs_f64().ceil().max(1.0) as u64).into());
+        }
+        if self.http == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(header::ALLOW, allow);
+        }
+        response
+    }
+
+    /// <https://google.aip.dev/193>, "HTTP/1.1+JSON representation".
+    fn aip_193(&self) -> Value {
+        let mut details = Vec::new();
+        if let Some(Info { reason, domain, metadata }) = &self.info {
+            let kind = "type.googleapis.com/google.rpc.ErrorInfo";
+            details.push(json!({ "@type": kind, "reason": reason, "domain": domain, "metadata": metadata }));
+        }
+        if !self.violations.is_empty() {
+            let kind = "type.googleapis.com/google.rpc.BadRequest";
+            let each = |at: &Violation| json!({ "field": at.field, "description": at.description });
+            details.push(json!({ "@type": kind, "fieldViolations": self.violations.iter().map(each).collect::<Vec<_>>() }));
+        }
+        if let Some(time) = self.retry_after {
+            let kind = "type.googleapis.com/google.rpc.RetryInfo";
+            let delay = format!("{}.{:03}s", time.as_secs(), time.subsec_millis());
+            details.push(json!({ "@type": kind, "retryDelay": delay }));
+        }
+        let error = json!({
+            "code": self.http.as_u16(), "status": code_name(self.code), "message": self.message, "details": details,
+        });
+        json!({ "error": error })
+    }
+
+    /// RFC 9457, section 3. `about:blank` with the title of the HTTP status, as section 4.2.1 defines it: `reason` tells
+    /// problems apart, no page has to exist for it.
+    fn problem_details(&self, path: &str) -> Value {
+        let errors = |at: &Violation| json!({ "field": at.field, "detail": at.description });
+        json!({
+            "type": "about:blank",
+            "title": self.http.canonical_reason().unwrap_or("Error"),
+            "status": self.http.as_u16(),
+            "detail": self.message,
+            "instance": path,
+            "reason": self.info.as_ref().map_or(code_name(self.code), |info| &info.reason),
+            "errors": self.violations.iter().map(errors).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        let info =
+            Info { reason: fault.reason.as_str().into(), domain: DOMAIN.into(), metadata: HashMap::new() };
+        Self {
+            http: fault.reason.http(),
+            code: fault.reason.code(),
+            message: fault.message,
+            info: Some(info),
+            violations: fault.violations,
+            retry_after: fault.retry_after,
+            allow: None,
+        }
+    }
+}
+
+/// A status without a reason of ours: made by the transport, or by somebody else's service.
+fn foreign(status: &Status) -> Problem {
+    let details = status.get_error_details();
+    match status.code() {
+        Code::Unavailable if details.error_info().is_none() => return unreachable_upstream(status),
+        Code::DeadlineExceeded => return Problem::deadline_exceeded(),
+        // What tonic makes of a grpc-timeout, on both sides.
+        Code::Cancelled if status.message() == TimeoutExpired(()).to_string() => {
+            return Problem::deadline_exceeded();
+        }
+        // The transport says so with a cause; a service that fails by itself comes without one.
+        _ if status.source().is_some() => return unreachable_upstream(status),
+        Code::Internal | Code::Unknown | Code::DataLoss => return internal(status),
+        _ => {}
+    }
+    let info = details.error_info().map(|info| Info {
+        reason: info.reason.clone(),
+        domain: info.domain.clone(),
+        metadata: info.metadata.clone(),
+    });
+    let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+    Problem {
+        http: http_code(status.code()),
+        code: status.code(),
+        message: status.message().to_owned(),
+        info,
+        violations: violations
+            .iter()
+            .map(|at| Violation { field: at.field.clone(), description: at.description.clone() })
+            .collect(),
+        retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+        allow: None,
+    }
+}
+
+fn unreachable_upstream(status: &Status) -> Problem {
+    tracing::warn!(error = %Chain(status), "the service behind the edge cannot be reached");
+    Fault::new(Reason::UpstreamUnavailable, "the service behind the edge cannot be reached").into()
+}
+
+fn internal(status: &Status) -> Problem {
+    tracing::error!(error = %Chain(status), "the service behind the edge failed");
+    Fault::new(Reason::Internal, "internal error").into()
+}
+
+/// The HTTP status that `google/rpc/code.proto` gives for each code.
+fn http_code(code: Code) -> StatusCode {
+    let number = match code {
+        Code::Ok => 200,
+        Code::Cancelled => 499,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => 400,
+        Code::DeadlineExceeded => 504,
+        Code::NotFound => 404,
+        Code::AlreadyExists | Code::Aborted => 409,
+        Code::PermissionDenied => 403,
+        Code::Unauthenticated => 401,
+        Code::ResourceExhausted => 429,
+        Code::Unimplemented => 501,
+        Code::Unavailable => 503,
+        Code::Unknown | Code::Internal | Code::DataLoss => 500,
+    };
+    StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// The name of a code, as `google/rpc/code.proto` spells it.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,78 @@
+//! The layers around the one handler, outermost first.
+
+use std::{any::Any, sync::Arc};
+
+use axum::{Router, body::Body, extract::Request, response::Response};
+use chassis::{
+    clock::Clock,
+    status::{Fault, Reason},
+};
+use http::{HeaderValue, header};
+use tower::ServiceBuilder;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
+    sensitive_headers::SetSensitiveRequestHeadersLayer,
+    trace::{DefaultOnFailure, DefaultOnResponse, TraceLayer},
+};
+use tracing::{Level, Span};
+
+use crate::{
+    answer::answer,
+    edge::Edge,
+    headers::X_REQUEST_ID,
+    problem::{Problem, Style},
+};
+
+/// Longest request id that is taken over from a client, in bytes.
+const MAX_REQUEST_ID: usize = 128;
+
+/// The edge as a service that can be mounted or served. Deadlines are the handler's: it alone knows how long a request
+/// wants to wait, and a stream has none.
+pub fn router(edge: Edge) -> Router {
+    let layers = ServiceBuilder::new()
+        .map_request(drop_unusable_request_id)
+        .layer(SetRequestIdLayer::new(X_REQUEST_ID, NewRequestId(Arc::clone(edge.clock()))))
+        .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION]))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_request(())
+                .on_response(DefaultOnResponse::new().level(Level::INFO))
+                .on_failure(DefaultOnFailure::new().level(Level::WARN)),
+        )
+        .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
+        .layer(CatchPanicLayer::custom(panicked));
+    Router::new().fallback(answer).with_state(edge).layer(layers)
+}
+
+#[derive(Debug, Clone)]
+struct NewRequestId(Arc<dyn Clock>);
+
+impl MakeRequestId for NewRequestId {
+    fn make_request_id<B>(&mut self, _: &http::Request<B>) -> Option<RequestId> {
+        HeaderValue::from_str(&self.0.new_id().to_string()).ok().map(RequestId::new)
+    }
+}
+
+/// A client's request id goes into logs and metadata: one that is too long or not printable gives way to a new one.
+fn drop_unusable_request_id(mut request: Request) -> Request {
+    let usable = |id: &HeaderValue| !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.to_str().is_ok();
+    let mut ids = request.headers().get_all(X_REQUEST_ID).iter();
+    if !(ids.next().is_none_or(usable) && ids.next().is_none()) {
+        request.headers_mut().remove(X_REQUEST_ID);
+    }
+    request
+}
+
+/// The query stays out of the log: it may hold what nobody but the service should read.
+fn span(request: &Request) -> Span {
+    let id = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    tracing::info_span!("request", http.method = %request.method(), http.path = request.uri().path(), request.id = id)
+}
+
+fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
+    tracing::error!("a request made the edge panic");
+    let style = Style::of(&http::HeaderMap::new(), "");
+    Problem::from(Fault::new(Reason::Internal, "internal error")).into_response(&style)
+}

@@ -1,0 +1,134 @@
+//! What an edge is told: flags with an environment variable each, and the checked values they become.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chassis::{
+    clock::{Clock, SystemClock},
+    settings::{Checked, Mistakes},
+};
+
+use crate::timeout::Timeout;
+
+/// The flags of an edge.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Settings {
+    /// Where HTTP is served
+    #[arg(long, env = "GATEWAY_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: Checked<SocketAddr>,
+    /// The orders service
+    #[arg(long, env = "ORDERS_URL", default_value = "http://127.0.0.1:5001")]
+    pub orders_url: String,
+    /// The payments service
+    #[arg(long, env = "PAYMENTS_URL", default_value = "http://127.0.0.1:5002")]
+    pub payments_url: String,
+    /// Serve the services of this file, an encoded `google.protobuf.FileDescriptorSet`, instead of the built-in ones
+    #[arg(long, env = "DESCRIPTOR_SET", value_name = "FILE", requires = "upstream")]
+    pub descriptor_set: Option<PathBuf>,
+    /// Where the services of --descriptor-set are
+    #[arg(long, env = "UPSTREAM", value_name = "URL", requires = "descriptor_set")]
+    pub upstream: Option<String>,
+    /// Pass over unknown JSON fields and query parameters, and name them in the header `x-ordermesh-ignored`
+    #[arg(long, env = "GATEWAY_LENIENT")]
+    pub lenient: bool,
+    /// The largest body that is read, in bytes
+    #[arg(long, env = "GATEWAY_MAX_BODY_BYTES", default_value = "1048576")]
+    pub max_body_bytes: Checked<usize>,
+    /// How long a request may take when it does not say so itself: seconds, or such as `500ms`
+    #[arg(long, env = "GATEWAY_REQUEST_TIMEOUT", default_value = "15s")]
+    pub request_timeout: Checked<Timeout>,
+    /// How many connections are open at most; the next one waits
+    #[arg(long, env = "GATEWAY_MAX_CONNECTIONS", default_value = "10000")]
+    pub max_connections: Checked<usize>,
+}
+
+/// An edge's settings, as values.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// The encoded `google.protobuf.FileDescriptorSet` of what is served, with its options.
+    pub descriptor_set: Bytes,
+    /// Where the services are.
+    pub upstreams: Upstreams,
+    /// Whether unknown names are passed over.
+    pub lenient: bool,
+    /// The largest body that is read, in bytes.
+    pub max_body_bytes: usize,
+    /// How long a request may take when it does not say so itself.
+    pub request_timeout: Duration,
+    /// How many connections are open at most.
+    pub max_connections: usize,
+    /// Where request ids come from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Where services are, as `http://` URLs.
+#[derive(Debug, Clone)]
+pub enum Upstreams {
+    /// Every service in the same place.
+    One(String),
+    /// Each service, by its full name, in its own.
+    Each(BTreeMap<String, String>),
+}
+
+impl Config {
+    /// The built-in services at these URLs, and defaults for everything else.
+    #[must_use]
+    pub fn builtin(orders_url: &str, payments_url: &str) -> Self {
+        let urls = [
+            ("ordermesh.orders.v1.OrdersService", orders_url),
+            ("ordermesh.payments.v1.PaymentsService", payments_url),
+        ];
+        let urls = urls.map(|(service, url)| (service.to_owned(), url.to_owned()));
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            descriptor_set: Bytes::from_static(ordermesh::DESCRIPTOR_SET),
+            upstreams: Upstreams::Each(urls.into()),
+            lenient: false,
+            max_body_bytes: 1 << 20,
+            request_timeout: Duration::from_secs(15),
+            max_connections: 10_000,
+            clock: SystemClock::shared(),
+        }
+    }
+}
+
+impl Settings {
+    /// The values of the flags. A mistaken one is noted and its default taken, so that the others are looked at too.
+    #[must_use]
+    pub fn config(self, mistakes: &mut Mistakes) -> Config {
+        let mut config =
+            Config { lenient: self.lenient, ..Config::builtin(&self.orders_url, &self.payments_url) };
+        if let Some(listen) = self.listen.take("--listen", mistakes) {
+            config.listen = listen;
+        }
+        if let Some(bytes) = self.max_body_bytes.take("--max-body-bytes", mistakes) {
+            config.max_body_bytes = bytes;
+        }
+        if let Some(timeout) = self.request_timeout.take("--request-timeout", mistakes) {
+            config.request_timeout = timeout.into();
+        }
+        if let Some(connections) = self.max_connections.take("--max-connections", mistakes) {
+            mistakes.require(connections > 0, "--max-connections", "must be at least 1");
+            config.max_connections = connections;
+        }
+        if let (Some(file), Some(upstream)) = (self.descriptor_set, self.upstream) {
+            config.upstreams = Upstreams::One(upstream);
+            match fs::read(&file) {
+                Ok(bytes) => config.descriptor_set = bytes.into(),
+                Err(error) => {
+                    mistakes.note("--descriptor-set", format!("cannot read {}: {error}", file.display()))
+                }
+            }
+        }
+        config
+    }
+}

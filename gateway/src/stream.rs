@@ -1,0 +1,163 @@
+//! Server streams over HTTP: server-sent events or newline-delimited JSON, with errors that cannot be overlooked.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, HeaderValue, header};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use crate::{
+    edge::Served,
+    headers,
+    problem::{Problem, Style},
+    transcode::codec::{self, Decoded},
+};
+
+/// Proxies cut connections on which nothing moves, often after 30 s or 60 s.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+const NDJSON: &str = "application/x-ndjson";
+
+/// How the messages of a stream are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Server-sent events (WHATWG HTML, section 9.2): a message is the data of an event whose id is its version. An event
+    /// `error` holds the error that ended the stream; an event `end` says that there is no more to come, so that a browser
+    /// need not reconnect. A comment every 15 s shows that the connection lives.
+    Sse,
+    /// A message a line. A last line `{"error": …}` holds the error that ended the stream.
+    Ndjson,
+}
+
+impl Framing {
+    /// The framing that `Accept` asks for: server-sent events unless it names `application/x-ndjson`.
+    #[must_use]
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        if headers::accepts(headers, NDJSON) { Self::Ndjson } else { Self::Sse }
+    }
+
+    fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Sse => "text/event-stream",
+            Self::Ndjson => NDJSON,
+        })
+    }
+
+    fn message(self, Decoded { json, version }: Decoded) -> Bytes {
+        let mut frame = Vec::with_capacity(json.len() + 32);
+        match (self, version) {
+            (Self::Sse, Some(version)) => frame.extend(format!("id: {version}\ndata: ").into_bytes()),
+            (Self::Sse, None) => frame.extend(b"data: "),
+            (Self::Ndjson, _) => {}
+        }
+        frame.extend(json);
+        frame.extend(self.terminator());
+        frame.into()
+    }
+
+    fn error(self, problem: &Problem, style: &Style) -> Bytes {
+        let json = problem.json(style).to_string();
+        match self {
+            Self::Sse => format!("event: error\ndata: {json}\n\n").into(),
+            // Problem details have no member that tells them from a message.
+            Self::Ndjson if style.is_problem_details() => format!("{{\"error\":{json}}}\n").into(),
+            Self::Ndjson => format!("{json}\n").into(),
+        }
+    }
+
+    fn end(self) -> Bytes {
+        match self {
+            Self::Sse => Bytes::from_static(b"event: end\ndata: {}\n\n"),
+            Self::Ndjson => Bytes::new(),
+        }
+    }
+
+    fn heartbeat(self) -> Bytes {
+        match self {
+            Self::Sse => Bytes::from_static(b": heartbeat\n\n"),
+            // Readers may pass over an empty line, and some do not.
+            Self::Ndjson => Bytes::new(),
+        }
+    }
+
+    fn terminator(self) -> &'static [u8] {
+        match self {
+            Self::Sse => b"\n\n",
+            Self::Ndjson => b"\n",
+        }
+    }
+}
+
+/// A stream on its way to a client. Dropping it, as a disconnect does, drops the call.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) served: Arc<Served>,
+    pub(crate) messages: Streaming<Bytes>,
+    pub(crate) framing: Framing,
+    pub(crate) style: Style,
+    /// When the client stops waiting, if it said so.
+    pub(crate) until: Option<Instant>,
+    pub(crate) stopping: CancellationToken,
+}
+
+enum Step {
+    Message(Bytes),
+    Silence,
+    End,
+    Failed(Problem),
+}
+
+impl Feed {
+    pub(crate) fn into_response(self) -> Response {
+        let content_type = self.framing.content_type();
+        let frames = stream::unfold(Some(self), async |feed| {
+            let mut feed = feed?;
+            let (frame, goes_on) = feed.frame().await;
+            Some((Ok::<_, Infallible>(frame), goes_on.then_some(feed)))
+        });
+        let mut response = Response::new(Body::from_stream(frames));
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    /// The next frame, and whether others follow.
+    async fn frame(&mut self) -> (Bytes, bool) {
+        match self.step().await {
+            Step::Message(wire) => match codec::response_to_json(&self.served.route, wire) {
+                Ok(decoded) => (self.framing.message(decoded), true),
+                Err(error) => (self.framing.error(&Problem::internal(&error), &self.style), false),
+            },
+            Step::Silence => (self.framing.heartbeat(), true),
+            Step::End => (self.framing.end(), false),
+            Step::Failed(problem) => (self.framing.error(&problem, &self.style), false),
+        }
+    }
+
+    async fn step(&mut self) -> Step {
+        let heartbeat = Instant::now() + HEARTBEAT;
+        let over = self.until.filter(|until| *until <= heartbeat);
+        tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => Step::Failed(Problem::stopping()),
+            // `message` keeps what it has read in the stream: another branch loses nothing.
+            message = self.messages.message() => received(message),
+            () = sleep_until(over.unwrap_or(heartbeat)) => match over {
+                Some(_) => Step::Failed(Problem::deadline_exceeded()),
+                None => Step::Silence,
+            },
+        }
+    }
+}
+
+fn received(message: Result<Option<Bytes>, Status>) -> Step {
+    match message {
+        Ok(Some(wire)) => Step::Message(wire),
+        Ok(None) => Step::End,
+        Err(status) => Step::Failed(Problem::from_status(&status)),
+    }
+}

@@ -1,0 +1,17 @@
+//! The translator between HTTP/JSON and gRPC: driven by descriptors, it knows no service.
+
+pub mod template;
+pub mod route;
+pub mod table;
+pub mod codec;
+pub mod bind;
+mod query;
+mod message;
+mod json;
+mod scalar;
+mod percent;
+mod report;
+#[cfg(test)]
+mod fixture;
+
+pub use self::percent::PercentError;

@@ -1,0 +1,221 @@
+//! The table of routes, compiled from descriptors: every method with google.api.http, its bindings and their fields.
+
+use std::sync::Arc;
+
+use http::{Method as HttpMethod, uri::PathAndQuery};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor,
+    MethodDescriptor, Value,
+};
+
+use super::{scalar, template::Template};
+
+/// The fields from a message down to a value.
+pub type FieldPath = Vec<FieldDescriptor>;
+
+/// An RPC as the edge calls it.
+#[derive(Debug, Clone)]
+pub struct Rpc {
+    /// The full name, such as `ordermesh.orders.v1.OrdersService.GetOrder`.
+    pub name: String,
+    /// The full name of its service.
+    pub service: String,
+    /// The HTTP/2 path of the call, such as `/ordermesh.orders.v1.OrdersService/GetOrder`.
+    pub path: PathAndQuery,
+    /// The request.
+    pub input: MessageDescriptor,
+    /// The response, or one message of the stream.
+    pub output: MessageDescriptor,
+    /// Whether the response is a stream.
+    pub streaming: bool,
+    /// The request's idempotency key: a string field named `request_id` (AIP-155).
+    pub request_id: Option<FieldDescriptor>,
+    /// Where a stream resumes: an int64 field of the request named `after_version`.
+    pub after_version: Option<FieldDescriptor>,
+    /// The position in a stream: an int64 field named `version` of the message, or of the first message in it that has one.
+    pub version: Option<FieldPath>,
+}
+
+/// One HTTP binding of an RPC.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// What it calls.
+    pub rpc: Arc<Rpc>,
+    /// The HTTP method, or `*` for every one.
+    pub method: String,
+    /// The path.
+    pub template: Template,
+    /// The fields that the template's variables bind, in its order.
+    pub variables: Vec<FieldPath>,
+    /// What the HTTP body holds.
+    pub body: Body,
+    /// The response field that becomes the HTTP body, when it is not the whole response.
+    pub response_body: Option<FieldDescriptor>,
+}
+
+/// What the HTTP body of a request holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Nothing: fields that the path does not bind are query parameters.
+    Nothing,
+    /// The whole request but for what the path binds; there are no query parameters.
+    Whole,
+    /// This field; the others are query parameters.
+    Field(FieldDescriptor),
+}
+
+/// A binding that cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{rpc}: {problem}")]
+pub struct RouteError {
+    rpc: String,
+    problem: String,
+}
+
+/// Compiles the bindings of every service in the pool.
+///
+/// # Errors
+/// Every binding that cannot be served, all at once.
+pub fn compile(pool: &DescriptorPool) -> Result<Vec<Route>, Vec<RouteError>> {
+    let (mut routes, mut errors) = (Vec::new(), Vec::new());
+    let Some(http) = pool.get_extension_by_name("google.api.http") else { return Ok(routes) };
+    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        for binding in bindings(&method, &http)
+            .and_then(|rules| check_streams(&method, rules))
+            .unwrap_or_else(|p| vec![Err(p)])
+        {
+            match binding {
+                Ok(route) => routes.push(route),
+                Err(problem) => errors.push(RouteError { rpc: method.full_name().to_owned(), problem }),
+            }
+        }
+    }
+    if errors.is_empty() { Ok(routes) } else { Err(errors) }
+}
+
+type Bindings = Vec<Result<Route, String>>;
+
+fn check_streams(method: &MethodDescriptor, routes: Bindings) -> Result<Bindings, String> {
+    if method.is_client_streaming() && !routes.is_empty() {
+        return Err("a stream of requests cannot come over HTTP/JSON".to_owned());
+    }
+    Ok(routes)
+}
+
+fn bindings(method: &MethodDescriptor, http: &ExtensionDescriptor) -> Result<Bindings, String> {
+    let options = method.options();
+    if !options.has_extension(http) {
+        return Ok(Vec::new());
+    }
+    let rule = options.get_extension(http);
+    let rule = rule.as_message().ok_or("google.api.http is not a message")?;
+    let rpc = Arc::new(rpc(method)?);
+    let mut rules = vec![rule.clone()];
+    rules.extend(list(rule, "additional_bindings"));
+    Ok(rules.iter().map(|rule| route(&rpc, rule)).collect())
+}
+
+fn rpc(method: &MethodDescriptor) -> Result<Rpc, String> {
+    let service = method.parent_service().full_name();
+    let input = method.input();
+    let named = |name: &str, kind: &Kind| {
+        input.get_field_by_name(name).filter(|field| !field.is_list() && field.kind() == *kind)
+    };
+    let path = format!("/{service}/{}", method.name());
+    Ok(Rpc {
+        name: method.full_name().to_owned(),
+        service: service.to_owned(),
+        path: PathAndQuery::try_from(path).map_err(|error| error.to_string())?,
+        request_id: named("request_id", &Kind::String),
+        after_version: named("after_version", &Kind::Int64),
+        version: version(&method.output()),
+        output: method.output(),
+        streaming: method.is_server_streaming(),
+        input,
+    })
+}
+
+fn version(message: &MessageDescriptor) -> Option<FieldPath> {
+    let own = |message: &MessageDescriptor| {
+        message.get_field_by_name("version").filter(|field| !field.is_list() && field.kind() == Kind::Int64)
+    };
+    let nested = |field: FieldDescriptor| {
+        let version =
+            (!field.is_list() && !field.is_map()).then(|| own(field.kind().as_message()?)).flatten()?;
+        Some(vec![field, version])
+    };
+    own(message).map(|field| vec![field]).or_else(|| message.fields().find_map(nested))
+}
+
+fn route(rpc: &Arc<Rpc>, rule: &DynamicMessage) -> Result<Route, String> {
+    let (method, path) = pattern(rule)?;
+    let template = Template::parse(&path).map_err(|error| error.to_string())?;
+    let variables = template.variables.iter().map(|variable| bound_field(&rpc.input, &variable.field));
+    let body = match text(rule, "body").as_str() {
+        "" => Body::Nothing,
+        "*" => Body::Whole,
+        name => Body::Field(field_of(&rpc.input, name)?),
+    };
+    let response_body = match text(rule, "response_body").as_str() {
+        "" => None,
+        name => Some(field_of(&rpc.output, name)?),
+    };
+    let variables = variables.collect::<Result<Vec<FieldPath>, String>>()?;
+    if let Body::Field(field) = &body
+        && variables.iter().any(|path| path.len() == 1 && path.first() == Some(field))
+    {
+        return Err(format!("field {} is bound by the path and by the body", field.name()));
+    }
+    Ok(Route { rpc: Arc::clone(rpc), method, template, variables, body, response_body })
+}
+
+/// The HTTP method and the template of a rule.
+fn pattern(rule: &DynamicMessage) -> Result<(String, String), String> {
+    for name in ["get", "put", "post", "delete", "patch"] {
+        if rule.has_field_by_name(name) {
+            return Ok((name.to_ascii_uppercase(), text(rule, name)));
+        }
+    }
+    let custom = rule.get_field_by_name("custom").filter(|_| rule.has_field_by_name("custom"));
+    let custom = custom.as_deref().and_then(Value::as_message).ok_or("the rule has no method and path")?;
+    let kind = text(custom, "kind");
+    if kind != "*" {
+        HttpMethod::from_bytes(kind.as_bytes()).map_err(|_| format!("{kind:?} is not an HTTP method"))?;
+    }
+    Ok((kind, text(custom, "path")))
+}
+
+/// The fields of a path variable, which must lead to one value that text can express.
+fn bound_field(input: &MessageDescriptor, names: &[String]) -> Result<FieldPath, String> {
+    let mut message = input.clone();
+    let mut path = FieldPath::new();
+    for (depth, name) in names.iter().enumerate() {
+        let field = field_of(&message, name)?;
+        if field.is_list() || field.is_map() {
+            return Err(format!("field {name} is repeated: a path cannot bind it"));
+        }
+        if depth + 1 < names.len() {
+            let kind = field.kind();
+            message =
+                kind.as_message().cloned().ok_or_else(|| format!("field {name} has no fields of its own"))?;
+        } else if !scalar::is_textual(&field.kind()) {
+            return Err(format!("field {name} is a message: a path cannot bind it"));
+        }
+        path.push(field);
+    }
+    Ok(path)
+}
+
+fn field_of(message: &MessageDescriptor, name: &str) -> Result<FieldDescriptor, String> {
+    message.get_field_by_name(name).ok_or_else(|| format!("{} has no field {name}", message.full_name()))
+}
+
+fn text(message: &DynamicMessage, field: &str) -> String {
+    message.get_field_by_name(field).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn list(message: &DynamicMessage, field: &str) -> Vec<DynamicMessage> {
+    let value = message.get_field_by_name(field);
+    let items = value.as_deref().and_then(Value::as_list).unwrap_or_default();
+    items.iter().filter_map(Value::as_message).cloned().collect()
+}

@@ -1,0 +1,172 @@
+//! Errors of the service, as HTTP clients see them.
+
+use std::time::Duration;
+
+use chassis::status::{Fault, Reason, Violation};
+use http::StatusCode;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{
+    upstream::{Upstream, echo},
+    world::{World, json, reason, shapes},
+};
+
+async fn failing(status: impl Fn() -> Status + Send + Sync + Clone + 'static) -> World {
+    let upstream = Upstream::start(move |_| {
+        let status = status.clone();
+        async move { Err(status()) }
+    })
+    .await;
+    World::of_shapes(&upstream).await
+}
+
+fn fault() -> Status {
+    let violation = Violation { field: "order.amount".into(), description: "must be positive".into() };
+    let fault = Fault::new(Reason::IdempotencyKeyReused, "the key was used");
+    Fault { violations: vec![violation], retry_after: Some(Duration::from_millis(1_500)), ..fault }.into()
+}
+
+#[tokio::test]
+async fn a_fault_is_told_as_aip_193() {
+    let response = failing(fault).await.get("/v1/shapes").await;
+    assert_eq!(
+        (&response.headers()["content-type"], &response.headers()["retry-after"]),
+        (&"application/json".parse().expect("a value"), &"2".parse().expect("a value"))
+    );
+    assert_eq!(
+        json(response, StatusCode::UNPROCESSABLE_ENTITY).await,
+        json!({"error": {
+            "code": 422,
+            "status": "FAILED_PRECONDITION",
+            "message": "the key was used",
+            "details": [
+                {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "IDEMPOTENCY_KEY_REUSED", "domain": "ordermesh", "metadata": {}},
+                {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [{"field": "order.amount", "description": "must be positive"}]},
+                {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1.500s"},
+            ],
+        }})
+    );
+}
+
+#[tokio::test]
+async fn a_fault_is_told_as_problem_details_to_those_who_ask() {
+    let world = failing(fault).await;
+    let request = world.request("GET", "/v1/shapes?text=a").header("accept", "application/problem+json");
+    let response = request.send().await.expect("the edge answers");
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(
+        json(response, StatusCode::UNPROCESSABLE_ENTITY).await,
+        json!({
+            "type": "about:blank",
+            "title": "Unprocessable Entity",
+            "status": 422,
+            "detail": "the key was used",
+            "instance": "/v1/shapes",
+            "reason": "IDEMPOTENCY_KEY_REUSED",
+            "errors": [{"field": "order.amount", "detail": "must be positive"}],
+        })
+    );
+}
+
+#[tokio::test]
+async fn every_reason_has_its_http_status() {
+    for reason_of in Reason::ALL {
+        let response =
+            failing(|| Fault::new(*reason_of, "what happened").into()).await.get("/v1/shapes").await;
+        assert_eq!(
+            response.headers().contains_key("www-authenticate"),
+            *reason_of == Reason::Unauthenticated
+        );
+        let error = json(response, reason_of.http()).await;
+        assert_eq!(reason(&error), reason_of.as_str());
+    }
+}
+
+#[tokio::test]
+async fn codes_without_a_reason_have_the_usual_http_status() {
+    for (code, status) in [
+        (Code::InvalidArgument, 400),
+        (Code::FailedPrecondition, 400),
+        (Code::OutOfRange, 400),
+        (Code::Unauthenticated, 401),
+        (Code::PermissionDenied, 403),
+        (Code::NotFound, 404),
+        (Code::AlreadyExists, 409),
+        (Code::Aborted, 409),
+        (Code::ResourceExhausted, 429),
+        (Code::Cancelled, 499),
+        (Code::Unimplemented, 501),
+    ] {
+        let response = failing(move || Status::new(code, "what happened")).await.get("/v1/shapes").await;
+        let error = json(response, StatusCode::from_u16(status).expect("a status")).await;
+        assert_eq!(error["error"]["message"], "what happened");
+    }
+}
+
+#[tokio::test]
+async fn another_domains_details_are_passed_on() {
+    let status = || {
+        let mut details =
+            ErrorDetails::with_error_info("QUOTA", "example.org", [("limit".to_owned(), "5".to_owned())]);
+        details.add_bad_request_violation("name", "is taken");
+        Status::with_error_details(Code::Unavailable, "come back", details)
+    };
+    let error = json(failing(status).await.get("/v1/shapes").await, StatusCode::SERVICE_UNAVAILABLE).await;
+    let info = &error["error"]["details"][0];
+    assert_eq!(
+        (&info["reason"], &info["domain"], &info["metadata"]),
+        (&json!("QUOTA"), &json!("example.org"), &json!({"limit": "5"}))
+    );
+    assert_eq!(error["error"]["details"][1]["fieldViolations"][0]["field"], "name");
+}
+
+#[tokio::test]
+async fn a_services_inside_stays_inside() {
+    for status in [
+        || Status::internal("secret"),
+        || Status::unknown("secret"),
+        || Status::data_loss("secret"),
+        || Fault::new(Reason::Internal, "secret").into(),
+    ] {
+        let error =
+            json(failing(status).await.get("/v1/shapes").await, StatusCode::INTERNAL_SERVER_ERROR).await;
+        assert_eq!((reason(&error), error.to_string().contains("secret")), ("INTERNAL", false));
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_away_is_unavailable_until_it_is_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound listener");
+    drop(listener);
+    let world = World::with(shapes(&format!("http://{address}"))).await;
+    let away = async || {
+        let response = world.get("/v1/shapes").await;
+        assert!(response.headers().contains_key("retry-after"));
+        let error = json(response, StatusCode::SERVICE_UNAVAILABLE).await;
+        assert_eq!(reason(&error), "UPSTREAM_UNAVAILABLE");
+    };
+    for _ in 0..2 {
+        away().await;
+        let listener = TcpListener::bind(address).await.expect("the port is still free");
+        let upstream = Upstream::start_on(listener, async |call| echo(&call));
+        json(world.get("/v1/shapes").await, StatusCode::OK).await;
+        upstream.end().await;
+    }
+    away().await;
+}
+
+#[tokio::test]
+async fn a_response_of_another_contract_is_an_internal_error() {
+    let upstream = Upstream::start(async |mut call| {
+        call.wire = bytes::Bytes::from_static(b"\xff\xff");
+        echo(&call)
+    })
+    .await;
+    let world = World::of_shapes(&upstream).await;
+    let error = json(world.get("/v1/shapes").await, StatusCode::INTERNAL_SERVER_ERROR).await;
+    assert_eq!(reason(&error), "INTERNAL");
+}

@@ -1,0 +1,11 @@
+//! The edge from outside: real connections on both sides, a scripted service behind it.
+
+mod world;
+mod upstream;
+mod orders;
+mod requests;
+mod errors;
+mod calls;
+mod streams;
+mod build;
+mod connections;

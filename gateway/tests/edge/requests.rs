@@ -1,0 +1,155 @@
+//! Requests that never reach the service: what the edge itself refuses.
+
+use http::StatusCode;
+use serde_json::json;
+
+use crate::{
+    upstream::{Upstream, echo},
+    world::{World, json, reason, shapes},
+};
+
+async fn world() -> (Upstream, World) {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::of_shapes(&upstream).await;
+    (upstream, world)
+}
+
+#[tokio::test]
+async fn whatever_cannot_be_read_is_a_bad_request() {
+    let (upstream, world) = world().await;
+    for body in [
+        "{",
+        "[]",
+        "\"text\"",
+        "{}{}",
+        "{\"nope\": 1}",
+        "{\"i32\": \"x\"}",
+        "{\"i64\": 9223372036854775808}",
+        "{\"i64\": 123456789012345678901234567890123456789012345678901234567890}",
+        "{\"double\": 1e999}",
+        "{\"data\": \"\\ud800\"}",
+        "{\"text\": 1}",
+        &"[".repeat(10_000),
+        &"{\"nested\":{\"deeper\":".repeat(10_000),
+        &format!("{{\"object\":{}1{}}}", "{\"a\":".repeat(10_000), "}".repeat(10_000)),
+    ] {
+        let error = json(world.send("POST", "/v1/shapes/a", body).await, StatusCode::BAD_REQUEST).await;
+        assert_eq!(reason(&error), "MALFORMED_REQUEST", "{body}");
+    }
+    assert!(upstream.calls().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_nested_as_deep_as_allowed_is_passed_on() {
+    let (_upstream, world) = world().await;
+    // 31 objects of the struct in that of the request: 94 messages on the wire.
+    let body = format!("{{\"object\":{}1{}}}", "{\"a\":".repeat(31), "}".repeat(31));
+    let echoed = json(world.send("POST", "/v1/shapes/a", &body).await, StatusCode::OK).await;
+    assert_eq!(echoed["text"], "a");
+}
+
+#[tokio::test]
+async fn path_query_and_body_are_reported_at_once() {
+    let (_upstream, world) = world().await;
+    let response = world.send("PATCH", "/v1/shapes/%ff?i32=x&nope=1", "{\"number\": true}").await;
+    assert_eq!(
+        json(response, StatusCode::BAD_REQUEST).await,
+        json!({"error": {
+            "code": 400,
+            "status": "INVALID_ARGUMENT",
+            "message": "nested.number: must be a 32-bit integer",
+            "details": [
+                {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "MALFORMED_REQUEST", "domain": "ordermesh", "metadata": {}},
+                {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [
+                    {"field": "nested.number", "description": "must be a 32-bit integer"},
+                    {"field": "i32", "description": "must be a 32-bit integer"},
+                    {"field": "nope", "description": "is not a query parameter of this route"},
+                    {"field": "text", "description": "is not UTF-8"},
+                ]},
+            ],
+        }})
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused() {
+    let (upstream, world) = world().await;
+    let large = |bytes: usize| format!("{{\"words\": [\"{}\"]}}", "x".repeat(bytes));
+    let error =
+        json(world.send("POST", "/v1/shapes/a", &large(2 << 20)).await, StatusCode::PAYLOAD_TOO_LARGE).await;
+    assert_eq!((reason(&error), upstream.calls().len()), ("BODY_TOO_LARGE", 0));
+    json(world.send("POST", "/v1/shapes/a", &large((1 << 20) - 100)).await, StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn only_json_is_read() {
+    let (_upstream, world) = world().await;
+    let send = async |headers: &[(&'static str, &'static str)], body: &'static str| {
+        let request = world.request("POST", "/v1/shapes/a").body(body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.send().await.expect("the edge answers")
+    };
+    for (headers, body) in [
+        (&[("content-type", "text/plain")][..], "{}"),
+        (&[("content-type", "application/x-www-form-urlencoded")], ""),
+        (&[("content-type", "application/json; charset=latin1")], "{}"),
+        (&[("content-type", "application/json"), ("content-encoding", "gzip")], "{}"),
+        (&[], "{}"),
+    ] {
+        let error = json(send(headers, body).await, StatusCode::UNSUPPORTED_MEDIA_TYPE).await;
+        assert_eq!(reason(&error), "UNSUPPORTED_MEDIA_TYPE");
+    }
+    json(send(&[], "").await, StatusCode::OK).await;
+    json(send(&[("content-type", "application/json; charset=utf-8")], "{}").await, StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn unknown_paths_and_wrong_methods_are_told_apart() {
+    let (_upstream, world) = world().await;
+    for path in ["/", "/v1", "/v1/shapes/", "/shapes.v1.Shapes/Hidden"] {
+        let error = json(world.get(path).await, StatusCode::NOT_FOUND).await;
+        assert_eq!(reason(&error), "ROUTE_NOT_FOUND", "{path}");
+    }
+    for (method, path, allow) in [
+        ("DELETE", "/v1/shapes", "GET, HEAD, OPTIONS"),
+        ("GET", "/v1/shapes/a", "OPTIONS, PATCH, POST"),
+        ("POST", "/v1/shapes:watch", "GET, OPTIONS"),
+        ("HEAD", "/v1/shapes:watch", "GET, OPTIONS"),
+        ("GET", "/v1/shapes:report", "OPTIONS, REPORT"),
+    ] {
+        let response = world.send(method, path, "").await;
+        assert_eq!(
+            (response.status(), &response.headers()["allow"]),
+            (StatusCode::METHOD_NOT_ALLOWED, &allow.parse().expect("a value")),
+            "{method} {path}"
+        );
+        if method != "HEAD" {
+            assert_eq!(reason(&json(response, StatusCode::METHOD_NOT_ALLOWED).await), "METHOD_NOT_ALLOWED");
+        }
+    }
+    let options = world.send("OPTIONS", "/v1/shapes", "").await;
+    assert_eq!(
+        (options.status(), &options.headers()["allow"]),
+        (StatusCode::NO_CONTENT, &"GET, HEAD, OPTIONS".parse().expect("a value"))
+    );
+}
+
+#[tokio::test]
+async fn head_is_get_without_its_body() {
+    let (_upstream, world) = world().await;
+    let head = world.send("HEAD", "/v1/shapes?text=a", "").await;
+    assert_eq!(
+        (head.status(), &head.headers()["content-length"]),
+        (StatusCode::OK, &"12".parse().expect("a value"))
+    );
+    assert_eq!(head.text().await.expect("no body"), "");
+}
+
+#[tokio::test]
+async fn a_lenient_edge_names_what_it_passed_over() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::with(gateway::Config { lenient: true, ..shapes(&upstream.url()) }).await;
+    let response = world.send("PATCH", "/v1/shapes/a?nope=1", "{\"number\": 1, \"nöpe\": {}}").await;
+    assert_eq!(response.headers()["x-ordermesh-ignored"], "nested.n?pe, nope");
+    assert_eq!(json(response, StatusCode::OK).await, json!({"text": "a", "nested": {"number": 1}}));
+}

@@ -1,0 +1,173 @@
+//! A gRPC service of every name, whose answers a test scripts.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::{Router, extract::Request};
+use bytes::{Buf as _, BufMut as _, Bytes};
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Response, Status,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    metadata::MetadataMap,
+    server::{Grpc, ServerStreamingService},
+    service::Routes,
+    transport::Server,
+};
+
+/// One call as the service saw it.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// `/package.Service/Method`.
+    pub path: String,
+    pub metadata: MetadataMap,
+    pub wire: Bytes,
+}
+
+pub type Messages = BoxStream<'static, Result<Bytes, Status>>;
+pub type Reply = Result<Response<Messages>, Status>;
+
+/// A reply of one message.
+pub fn one(message: &impl prost::Message) -> Reply {
+    Ok(Response::new(stream::iter([Ok(message.encode_to_vec().into())]).boxed()))
+}
+
+/// A reply that is the request again.
+pub fn echo(call: &Call) -> Reply {
+    Ok(Response::new(stream::iter([Ok(call.wire.clone())]).boxed()))
+}
+
+type Script = Arc<dyn Fn(Call) -> BoxFuture<'static, Reply> + Send + Sync>;
+
+/// A running service.
+pub struct Upstream {
+    pub address: SocketAddr,
+    calls: Arc<Mutex<Vec<Call>>>,
+    stop: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+impl Upstream {
+    /// Starts a service on a port of its own.
+    pub async fn start<F: Future<Output = Reply> + Send + 'static>(
+        script: impl Fn(Call) -> F + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::start_on(listener, script)
+    }
+
+    /// Starts a service on this listener.
+    pub fn start_on<F: Future<Output = Reply> + Send + 'static>(
+        listener: TcpListener,
+        script: impl Fn(Call) -> F + Send + Sync + 'static,
+    ) -> Self {
+        let address = listener.local_addr().expect("a bound listener");
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let scripted =
+            Scripted { script: Arc::new(move |call| script(call).boxed()), calls: Arc::clone(&calls) };
+        let router = Router::new().fallback(move |request: Request| {
+            let scripting = Scripting { scripted: scripted.clone(), path: request.uri().path().to_owned() };
+            async move { Grpc::new(Raw).server_streaming(scripting, request).await }
+        });
+        let stop = CancellationToken::new();
+        let server = Server::builder()
+            .add_routes(Routes::from(router))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+        let server = tokio::spawn(server.map(|outcome| outcome.expect("the listener works")));
+        Self { address, calls, stop, server }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Every call so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.lock().expect("no test panics with it").clone()
+    }
+
+    /// The only call so far.
+    pub fn call(&self) -> Call {
+        let calls = self.calls();
+        assert_eq!(calls.len(), 1, "{calls:?}");
+        calls[0].clone()
+    }
+
+    /// Ends the service; its port is free then.
+    pub async fn end(self) {
+        self.stop.cancel();
+        self.server.await.expect("the server ends");
+    }
+}
+
+#[derive(Clone)]
+struct Scripted {
+    script: Script,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+struct Scripting {
+    scripted: Scripted,
+    path: String,
+}
+
+impl ServerStreamingService<Bytes> for Scripting {
+    type Response = Bytes;
+    type ResponseStream = Messages;
+    type Future = BoxFuture<'static, Reply>;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
+        let (metadata, _, wire) = request.into_parts();
+        let call = Call { path: self.path.clone(), metadata, wire };
+        self.scripted.calls.lock().expect("no test panics with it").push(call.clone());
+        (self.scripted.script)(call)
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}

@@ -1,0 +1,123 @@
+//! `ordermesh up`: everything in one process, built first and started then.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use chassis::{
+    admin,
+    clock::SystemClock,
+    lifecycle::Lifecycle,
+};
+use messaging::{
+    broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker},
+    topology::Topology,
+};
+use storage::{Database, DatabaseUrl, Limits};
+use tokio::net::TcpListener;
+
+use crate::settings::Config;
+
+/// The mesh, every mistake found and every port taken; nothing runs yet.
+#[derive(Debug)]
+pub(crate) struct Mesh {
+    orders: (orders::Service, TcpListener),
+    payments: (payments::Service, TcpListener),
+    edge: (gateway::Edge, TcpListener),
+    admin: TcpListener,
+}
+
+impl Mesh {
+    /// Takes the ports, opens the databases, brings their schemas up to date and compiles the routes.
+    ///
+    /// # Errors
+    /// The first part that cannot be built.
+    pub(crate) async fn build(config: Config) -> anyhow::Result<Self> {
+        let orders_listener = listen(config.orders_grpc, "orders").await?;
+        let payments_listener = listen(config.payments_grpc, "payments").await?;
+        let edge_listener = listen(config.http, "HTTP").await?;
+        let admin = listen(config.admin, "the operator").await?;
+        let broker = broker(&config)?;
+        let clock = SystemClock::shared();
+        let orders = orders::Service::build(orders::Foundation {
+            database: database(&config, config.orders_database.as_ref(), "orders.db").await?,
+            broker: Arc::clone(&broker),
+            partitions: config.partitions,
+            clock: Arc::clone(&clock),
+            default_currency: config.default_currency.clone(),
+            order_ttl: config.order_ttl,
+        });
+        let orders = orders.await.context("the orders service cannot start")?;
+        let payments = payments::Service::build(payments::Foundation {
+            database: database(&config, config.payments_database.as_ref(), "payments.db").await?,
+            broker,
+            partitions: config.partitions,
+            clock,
+            default_currency: config.default_currency,
+        });
+        let payments = payments.await.context("the payments service cannot start")?;
+        // The edge calls the services as any other process would: through the addresses that were taken.
+        let url = |listener: &TcpListener| Ok::<_, anyhow::Error>(format!("http://{}", listener.local_addr()?));
+        let edge = gateway::Edge::from_config(gateway::Config::builtin(&url(&orders_listener)?, &url(&payments_listener)?))?;
+        Ok(Self {
+            orders: (orders, orders_listener),
+            payments: (payments, payments_listener),
+            edge: (edge, edge_listener),
+            admin,
+        })
+    }
+
+    /// Where it listens: the name of each listener, and its address.
+    ///
+    /// # Errors
+    /// When the operating system does not say.
+    pub(crate) fn addresses(&self) -> anyhow::Result<[(&'static str, SocketAddr); 4]> {
+        Ok([
+            ("http", self.edge.1.local_addr()?),
+            ("orders-grpc", self.orders.1.local_addr()?),
+            ("payments-grpc", self.payments.1.local_addr()?),
+            ("admin", self.admin.local_addr()?),
+        ])
+    }
+
+    /// Starts every part.
+    pub(crate) fn spawn(self, life: &mut Lifecycle) {
+        let (orders, orders_listener) = self.orders;
+        let (payments, payments_listener) = self.payments;
+        let (edge, edge_listener) = self.edge;
+        let parts = orders.readiness().into_iter().chain(payments.readiness()).collect();
+        life.spawn("admin", admin::serve(self.admin, parts, life.stop()));
+        payments.spawn(payments_listener, life);
+        orders.spawn(orders_listener, life);
+        life.spawn("edge", gateway::serve(edge_listener, edge, life.stop()));
+    }
+}
+
+async fn listen(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {what}"))
+}
+
+async fn database(config: &Config, url: Option<&DatabaseUrl>, file: &str) -> anyhow::Result<Database> {
+    let url = match url {
+        Some(url) => url.clone(),
+        None => {
+            let folder = &config.data_dir;
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            DatabaseUrl::file(&folder.join(file))
+        }
+    };
+    Database::connect(&url, Limits::default()).await.with_context(|| format!("cannot open {url}"))
+}
+
+fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
+    let topology = Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
+    Ok(match &config.amqp_url {
+        Some(url) => Arc::new(RabbitBroker::new(url.as_str(), topology)?),
+        None => {
+            let subscriptions = vec![
+                orders::reactions::settle_orders::subscription(),
+                payments::reactions::pay_orders::subscription(),
+            ];
+            Arc::new(MemoryBroker::new(topology, subscriptions))
+        }
+    })
+}

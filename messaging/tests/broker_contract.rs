@@ -1,0 +1,80 @@
+//! What every broker promises, run against both, and what only one of them can be asked.
+
+mod support {
+    pub(crate) mod ground;
+    pub(crate) mod given;
+    pub(crate) mod contract;
+    pub(crate) mod memory;
+    pub(crate) mod rabbit;
+    pub(crate) mod faults;
+}
+
+use support::{contract, faults, ground::Ground, memory, rabbit};
+
+/// One test per promise and broker.
+macro_rules! promises {
+    ($($promise:ident),+ $(,)?) => {
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $promise() -> anyhow::Result<()> {
+                super::contract::$promise(&super::Ground::Memory).await
+            })+
+        }
+        mod on_rabbitmq {
+            $(#[tokio::test]
+            async fn $promise() -> anyhow::Result<()> {
+                super::contract::$promise(&super::Ground::rabbit().await?).await
+            })+
+        }
+    };
+}
+
+promises! {
+    an_envelope_arrives_as_it_was_sent,
+    the_order_of_a_key_is_kept,
+    a_message_without_a_queue_is_unroutable_until_there_is_one,
+    every_consumer_gets_its_copy,
+    a_message_is_in_the_queue_of_its_partition_only,
+    the_unacknowledged_are_delivered_again_in_order,
+    an_acknowledgement_covers_everything_before,
+    no_more_than_the_prefetch_is_unanswered,
+    one_of_two_subscribers_is_active_until_it_goes,
+    a_dropped_receive_loses_nothing,
+}
+
+/// The same for what is special about one broker.
+macro_rules! specials {
+    ($module:ident: $($special:ident),+ $(,)?) => {
+        $(#[tokio::test]
+        async fn $special() -> anyhow::Result<()> {
+            $module::$special().await
+        })+
+    };
+}
+
+specials! {
+    memory:
+    the_queues_of_known_subscriptions_exist_from_the_start,
+    a_message_is_confirmed_when_the_last_consumer_has_acknowledged_it,
+    what_nobody_acknowledges_in_time_is_unknown_and_withdrawn,
+    a_dropped_publish_is_withdrawn,
+    an_abandoned_copy_does_not_return_to_the_queue,
+}
+
+specials! {
+    rabbit:
+    a_foreign_message_arrives_with_its_body_and_headers,
+    an_impossible_message_is_refused_alone,
+    another_declaration_is_refused_with_the_reason,
+    a_deleted_queue_ends_its_inflow,
+    what_is_never_acknowledged_becomes_a_dead_letter,
+    a_url_is_checked_and_its_password_kept_back,
+}
+
+specials! {
+    faults:
+    a_killed_broker_keeps_what_it_confirmed,
+    an_alarm_ends_in_unknown_and_passes,
+    nobody_listens,
+    a_broker_that_never_answers_is_left_alone,
+}

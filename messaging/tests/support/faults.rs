@@ -1,0 +1,106 @@
+//! RabbitMQ when it dies, chokes or hangs.
+
+use std::{collections::HashSet, time::Duration};
+
+use anyhow::{Context as _, Result};
+use messaging::broker::{Broker, BrokerError, Outcome, rabbit::RabbitBroker};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::TcpListener,
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+use uuid::Uuid;
+use world::{PATIENCE, Port, RabbitMq, eventually};
+
+use super::given::{confirmed, consumer, mesh, message, messages, take};
+
+pub(crate) async fn a_killed_broker_keeps_what_it_confirmed() -> Result<()> {
+    let mut server = RabbitMq::start().await?;
+    let broker = RabbitBroker::new(&server.amqp_url(), mesh("killed", 1))?;
+    drop(broker.subscribe(&consumer("reader"), 0, 100).await?);
+    let mut publisher = broker.publisher().await?;
+    let (progress, mut reached) = mpsc::unbounded_channel();
+    let publishing = tokio::spawn(async move {
+        let mut kept = Vec::new();
+        for first in (0..).step_by(500) {
+            let window: Vec<_> = (first..first + 500).map(message).collect();
+            let outcomes = publisher.publish(&window).await;
+            let lost = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Unknown(_)));
+            let confirmed = window.iter().zip(outcomes).filter(|(_, it)| *it == Outcome::Confirmed);
+            kept.extend(confirmed.map(|(envelope, _)| envelope.id));
+            if lost {
+                break;
+            }
+            // Nobody counts any more once the broker is being killed.
+            let _ = progress.send(kept.len());
+        }
+        kept
+    });
+    while reached.recv().await.context("lost before the kill")? < 2_000 {}
+    server.kill().await?;
+    // The heartbeat is not needed: the kernel closes a dead process's connections.
+    let kept: HashSet<Uuid> = timeout(PATIENCE, publishing).await??.into_iter().collect();
+    assert!(broker.publisher().await.is_err());
+
+    server.start_again().await?;
+    let mut inflow = broker.subscribe(&consumer("reader"), 0, 500).await?;
+    let mut missing = kept;
+    while !missing.is_empty() {
+        missing.remove(&take(&mut *inflow, 1).await?[0].id);
+    }
+    let mut publisher = broker.publisher().await?;
+    confirmed(&publisher.publish(&messages(10)).await)
+}
+
+pub(crate) async fn an_alarm_ends_in_unknown_and_passes() -> Result<()> {
+    let patience = Duration::from_secs(1);
+    let server = RabbitMq::start().await?;
+    let broker = RabbitBroker::new(&server.amqp_url(), mesh("alarm", 1))?.with_confirm_timeout(patience);
+    let mut inflow = broker.subscribe(&consumer("reader"), 0, 100).await?;
+    let mut publisher = broker.publisher().await?;
+    confirmed(&publisher.publish(&messages(1)).await)?;
+
+    server.control(&["set_vm_memory_high_watermark", "absolute", "1"]).await?;
+    let sent = messages(50);
+    for _ in 0..2 {
+        let start = Instant::now();
+        let outcomes = publisher.publish(&sent).await;
+        assert!(outcomes.iter().all(|it| matches!(it, Outcome::Unknown(_))), "{outcomes:?}");
+        assert!(start.elapsed() < patience + PATIENCE);
+        publisher = broker.publisher().await?;
+    }
+
+    server.control(&["set_vm_memory_high_watermark", "0.4"]).await?;
+    eventually("the end of the alarm", PATIENCE, async || {
+        let mut publisher = broker.publisher().await?;
+        confirmed(&publisher.publish(&sent).await)
+    })
+    .await?;
+    take(&mut *inflow, 1 + sent.len()).await?;
+    Ok(())
+}
+
+pub(crate) async fn nobody_listens() -> Result<()> {
+    let port = Port::reserve()?;
+    let broker = RabbitBroker::new(&format!("amqp://{}", port.address()), mesh("nobody", 1))?;
+    let publisher = broker.publisher().await;
+    assert!(matches!(publisher.err(), Some(BrokerError::Connection(_))));
+    let inflow = broker.subscribe(&consumer("reader"), 0, 1).await;
+    assert!(matches!(inflow.err(), Some(BrokerError::Connection(_))));
+    Ok(())
+}
+
+/// Also that nothing of the attempt stays: the other side sees the connection end.
+pub(crate) async fn a_broker_that_never_answers_is_left_alone() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let broker = RabbitBroker::new(&format!("amqp://{}", listener.local_addr()?), mesh("silent", 1))?;
+    let attempt = tokio::spawn(async move { broker.publisher().await.map(drop) });
+    let (mut socket, _) = listener.accept().await?;
+    let mut header = [0; 8];
+    socket.read_exact(&mut header).await?;
+    assert_eq!(&header, b"AMQP\0\0\x09\x01");
+    attempt.abort();
+    assert_eq!(timeout(PATIENCE, socket.read(&mut header)).await??, 0);
+    Ok(())
+}

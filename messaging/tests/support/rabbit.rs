@@ -1,0 +1,167 @@
+//! What only RabbitMQ can be asked: foreign messages, foreign declarations, dead letters.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
+    options::{
+        BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+use messaging::{
+    broker::{Broker, BrokerError, Outcome, rabbit::RabbitBroker},
+    envelope::Envelope,
+    topology::Topology,
+};
+use tokio::time::timeout;
+use world::{PATIENCE, RabbitMq, eventually};
+
+use super::{
+    given::{KIND, confirmed, consumer, mesh, message, receive, take},
+    ground::Ground,
+};
+
+/// A connection without our code.
+async fn raw(server: &RabbitMq) -> Result<(Connection, Channel)> {
+    let connection = Connection::connect(&server.amqp_url(), ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok((connection, channel))
+}
+
+async fn server() -> Result<std::sync::Arc<RabbitMq>> {
+    match Ground::rabbit().await? {
+        Ground::Rabbit(server) => Ok(server),
+        Ground::Memory => bail!("no server"),
+    }
+}
+
+fn broker(server: &RabbitMq, topology: &Topology) -> Result<RabbitBroker> {
+    Ok(RabbitBroker::new(&server.amqp_url(), topology.clone())?)
+}
+
+pub(crate) async fn a_foreign_message_arrives_with_its_body_and_headers() -> Result<()> {
+    let server = server().await?;
+    let topology = mesh("foreign", 1);
+    let broker = broker(&server, &topology)?;
+    let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
+    let (_connection, channel) = raw(&server).await?;
+    let mut headers = FieldTable::default();
+    headers.insert("cloudEvents:specversion".into(), AMQPValue::LongString("1.0".into()));
+    headers.insert("cloudEvents:id".into(), AMQPValue::LongString("seventeen".into()));
+    headers.insert("cloudEvents:type".into(), AMQPValue::LongString(KIND.into()));
+    let ours = || BasicProperties::default().with_content_type("application/protobuf".into());
+    let foreign = [
+        (BasicProperties::default(), "content type"),
+        (ours(), "specversion is missing"),
+        (ours().with_headers(headers.clone()), "id is no UUID"),
+        (
+            BasicProperties::default().with_content_type("text/plain".into()).with_headers(headers),
+            "text/plain",
+        ),
+    ];
+    for (properties, reason) in foreign {
+        let routing_key = topology.routing_key(KIND, "alice");
+        let published = channel.basic_publish(
+            "foreign".into(),
+            routing_key.as_str().into(),
+            BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() },
+            b"not ours",
+            properties,
+        );
+        ensure!(published.await?.await? == Confirmation::Ack(None));
+        let mut received = receive(&mut *inflow, 1).await?;
+        let delivery = received.pop().context("nothing received")?;
+        let undecodable = delivery.message.err().context("it was taken for one of ours")?;
+        assert!(undecodable.reason.contains(reason), "{}", undecodable.reason);
+        assert_eq!(undecodable.payload, "not ours");
+        assert!(undecodable.headers.contains(&format!("\"routing_key\":\"{routing_key}\"")));
+        assert_eq!(undecodable.headers.contains("seventeen"), undecodable.headers.contains("cloudEvents"));
+        inflow.ack_through(delivery.tag).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn an_impossible_message_is_refused_alone() -> Result<()> {
+    let server = server().await?;
+    let broker = broker(&server, &mesh("impossible", 1))?;
+    let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
+    let mut publisher = broker.publisher().await?;
+    let window = [
+        message(0),
+        Envelope { kind: "k".repeat(256), ..message(1) },
+        Envelope { kind: "k".repeat(254), ..message(2) },
+        Envelope { key: "k".repeat(1 << 20), ..message(3) },
+        Envelope { payload: vec![0; 16 * 1024 * 1024 + 1].into(), ..message(4) },
+        Envelope { key: "k".repeat(100_000), ..message(5) },
+        message(6),
+    ];
+    let outcomes = publisher.publish(&window).await;
+    let refused: Vec<bool> = outcomes.iter().map(|it| matches!(it, Outcome::Refused(_))).collect();
+    assert_eq!(refused, [false, true, true, true, true, false, false], "{outcomes:?}");
+    confirmed(&[outcomes[0].clone(), outcomes[5].clone(), outcomes[6].clone()])?;
+    assert_eq!(take(&mut *inflow, 3).await?, [window[0].clone(), window[5].clone(), window[6].clone()]);
+    Ok(())
+}
+
+pub(crate) async fn another_declaration_is_refused_with_the_reason() -> Result<()> {
+    let server = server().await?;
+    let topology = mesh("inequivalent", 1);
+    let (_connection, channel) = raw(&server).await?;
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let queue = topology.queue("reader", 0);
+    channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await?;
+    match broker(&server, &topology)?.subscribe(&consumer("reader"), 0, 10).await {
+        Err(BrokerError::Refused(source)) => {
+            let reason = source.to_string();
+            assert!(reason.contains("PRECONDITION_FAILED") && reason.contains("inequivalent"), "{reason}");
+            Ok(())
+        }
+        other => bail!("not refused: {:?}", other.err()),
+    }
+}
+
+pub(crate) async fn a_deleted_queue_ends_its_inflow() -> Result<()> {
+    let server = server().await?;
+    let topology = mesh("deleted", 1);
+    let mut inflow = broker(&server, &topology)?.subscribe(&consumer("reader"), 0, 10).await?;
+    let (_connection, channel) = raw(&server).await?;
+    let queue = topology.queue("reader", 0);
+    channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+    for _ in 0..2 {
+        let ended = timeout(PATIENCE, inflow.receive(1)).await?;
+        assert!(matches!(ended, Err(BrokerError::Connection(_))), "{ended:?}");
+    }
+    Ok(())
+}
+
+pub(crate) async fn what_is_never_acknowledged_becomes_a_dead_letter() -> Result<()> {
+    let server = server().await?;
+    let topology = mesh("letters", 1);
+    let broker = broker(&server, &topology)?;
+    let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
+    confirmed(&broker.publisher().await?.publish(&[message(0)]).await)?;
+    for _ in 0..21 {
+        assert_eq!(receive(&mut *inflow, 1).await?.len(), 1);
+        drop(inflow);
+        inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
+    }
+    let (_connection, channel) = raw(&server).await?;
+    let dead = topology.dead_letter_queue();
+    let letter = eventually("the dead letter", PATIENCE, async || {
+        let letter = channel.basic_get(dead.as_str().into(), BasicGetOptions::default()).await?;
+        letter.context("the queue is empty")
+    });
+    assert_eq!(letter.await?.data, message(0).payload);
+    Ok(())
+}
+
+pub(crate) async fn a_url_is_checked_and_its_password_kept_back() -> Result<()> {
+    for url in ["", "localhost", "http://localhost", "amqp://host:70000"] {
+        assert!(RabbitBroker::new(url, mesh("mesh", 1)).is_err(), "{url}");
+    }
+    let broker = RabbitBroker::new("amqp://user:secret@[::1]:1/vhost", mesh("mesh", 1))?;
+    let shown = format!("{broker:?}");
+    assert!(shown.contains("::1") && !shown.contains("secret"), "{shown}");
+    Ok(())
+}

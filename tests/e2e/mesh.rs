@@ -1,0 +1,175 @@
+//! A whole mesh for a test: one process or several, embedded defaults or real servers, all of it the test's own.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use anyhow::{Context as _, Result, ensure};
+use sea_orm::{ConnectionTrait as _, Database, Statement};
+use serde_json::{Value, json};
+use world::{Api, PATIENCE, Postgres, Process, Program, RabbitMq, Scratch, eventually};
+
+/// How a mesh is put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrangement {
+    pub(crate) postgres: bool,
+    pub(crate) rabbitmq: bool,
+    /// The edge, orders and payments as processes of their own; they need RabbitMQ between them.
+    pub(crate) apart: bool,
+}
+
+/// Everything in one process, on nothing else.
+pub(crate) const EMBEDDED: Arrangement = Arrangement { postgres: false, rabbitmq: false, apart: false };
+/// As it runs in production.
+pub(crate) const APART: Arrangement = Arrangement { postgres: true, rabbitmq: true, apart: true };
+
+/// A running mesh.
+pub(crate) struct Mesh {
+    programs: Vec<Program>,
+    pub(crate) processes: Vec<Process>,
+    databases: BTreeMap<&'static str, String>,
+    pub(crate) api: Api,
+    pub(crate) orders: SocketAddr,
+    pub(crate) payments: SocketAddr,
+    pub(crate) postgres: Option<Postgres>,
+    _rabbitmq: Option<RabbitMq>,
+    _data: Scratch,
+}
+
+impl Mesh {
+    pub(crate) async fn start(arrangement: Arrangement) -> Result<Self> {
+        let data = Scratch::new("mesh")?;
+        let postgres = if arrangement.postgres { Some(Postgres::start().await?) } else { None };
+        let rabbitmq = if arrangement.rabbitmq { Some(RabbitMq::start().await?) } else { None };
+        let mut databases = BTreeMap::new();
+        for service in ["orders", "payments"] {
+            let url = match &postgres {
+                Some(postgres) => {
+                    postgres.create_database(service).await?;
+                    postgres.url(service)
+                }
+                None => format!("sqlite:{}/{service}.db", data.path().display()),
+            };
+            databases.insert(service, url);
+        }
+        let amqp_url = rabbitmq.as_ref().map(RabbitMq::amqp_url);
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut mesh = Self {
+            programs: Vec::new(),
+            processes: Vec::new(),
+            databases,
+            api: Api::new("http://127.0.0.1")?,
+            orders: nobody,
+            payments: nobody,
+            postgres,
+            _rabbitmq: rabbitmq,
+            _data: data,
+        };
+        if arrangement.apart {
+            mesh.start_apart(&amqp_url.context("processes apart need RabbitMQ between them")?).await?;
+        } else {
+            mesh.start_together(amqp_url).await?;
+        }
+        Ok(mesh)
+    }
+
+    async fn start_together(&mut self, amqp_url: Option<String>) -> Result<()> {
+        let mut program = Program::named("ordermesh")?
+            .args(["up", "--http", "127.0.0.1:0", "--orders-grpc", "127.0.0.1:0"])
+            .args(["--payments-grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .env("ORDERS_DATABASE_URL", &self.databases["orders"])
+            .env("PAYMENTS_DATABASE_URL", &self.databases["payments"]);
+        if let Some(amqp_url) = amqp_url {
+            program = program.env("AMQP_URL", amqp_url);
+        }
+        self.programs = vec![program];
+        self.start_again().await
+    }
+
+    /// Starts a mesh of one process again, after its end.
+    pub(crate) async fn start_again(&mut self) -> Result<()> {
+        let [program] = self.programs.as_slice() else { anyhow::bail!("only a mesh of one process starts again") };
+        let mut process = program.start()?;
+        self.api = Api::new(format!("http://{}", process.address("http").await?))?;
+        self.orders = process.address("orders-grpc").await?;
+        self.payments = process.address("payments-grpc").await?;
+        self.processes = vec![process];
+        Ok(())
+    }
+
+    async fn start_apart(&mut self, amqp_url: &str) -> Result<()> {
+        for service in ["orders", "payments"] {
+            let program = Program::named(service)?
+                .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+                .env("DATABASE_URL", &self.databases[service])
+                .env("AMQP_URL", amqp_url);
+            self.processes.push(program.start()?);
+        }
+        self.orders = self.processes[0].address("orders-grpc").await?;
+        self.payments = self.processes[1].address("payments-grpc").await?;
+        let mut gateway = Program::named("gateway")?
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(["--orders-url".to_owned(), format!("http://{}", self.orders)])
+            .args(["--payments-url".to_owned(), format!("http://{}", self.payments)])
+            .start()?;
+        self.api = Api::new(format!("http://{}", gateway.address("http").await?))?;
+        self.processes.push(gateway);
+        Ok(())
+    }
+
+    /// Opens an account over HTTP and tops it up.
+    pub(crate) async fn account(&self, user: &str, amount: i64) -> Result<()> {
+        let opened = self.api.post("/gateway/payments", &json!({ "userId": user })).await?;
+        ensure!(opened.status == 200, "{}", opened.text);
+        let top_up = self.api.post(&format!("/gateway/payments/{user}/top-up"), &json!({ "amount": amount }));
+        let topped_up = top_up.await?;
+        ensure!(topped_up.status == 200, "{}", topped_up.text);
+        Ok(())
+    }
+
+    /// Places an order over HTTP and returns its id.
+    pub(crate) async fn order(&self, user: &str, amount: i64) -> Result<String> {
+        let placed = self.api.post("/gateway/orders", &json!({ "userId": user, "amount": amount })).await?;
+        ensure!(placed.status == 200 && placed.body["status"] == "NEW", "{}", placed.text);
+        Ok(placed.body["id"].as_str().context("an order has an id")?.to_owned())
+    }
+
+    /// Waits until an order has ended, and returns it.
+    pub(crate) async fn ended(&self, id: &str) -> Result<Value> {
+        eventually("the end of the order", PATIENCE, async || {
+            let order = self.api.get(&format!("/gateway/orders/{id}")).await?;
+            ensure!(order.status == 200 && order.body["status"] != "NEW", "{}", order.text);
+            Ok(order.body)
+        })
+        .await
+    }
+
+    /// The balance of a user, in minor units.
+    pub(crate) async fn balance(&self, user: &str) -> Result<i64> {
+        let account = self.api.get(&format!("/gateway/payments/{user}")).await?;
+        let balance = account.body["balance"].as_str().with_context(|| account.text.clone())?;
+        Ok(balance.parse()?)
+    }
+
+    /// One number out of a service's database: how much of something there is.
+    pub(crate) async fn count(&self, service: &str, sql: &str) -> Result<i64> {
+        let database = Database::connect(&self.databases[service]).await?;
+        let row = database.query_one_raw(Statement::from_string(database.get_database_backend(), sql)).await?;
+        let number = row.context("a count has a row")?.try_get_by_index(0)?;
+        database.close().await?;
+        Ok(number)
+    }
+
+    /// Waits until nothing is on its way any more, and makes sure that nothing was parked.
+    pub(crate) async fn at_rest(&self) -> Result<()> {
+        for service in ["orders", "payments"] {
+            eventually("an empty outbox", PATIENCE, async || {
+                let waiting = self.count(service, "SELECT COUNT(*) FROM outbox").await?;
+                ensure!(waiting == 0, "{waiting} messages wait in the outbox of {service}");
+                Ok::<_, anyhow::Error>(())
+            })
+            .await?;
+            let parked = self.count(service, "SELECT COUNT(*) FROM parked").await?;
+            ensure!(parked == 0, "{service} has parked {parked} messages");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! The main job, on every arrangement: an account is opened and topped up, orders are placed, and each ends as it must.
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use crate::mesh::{APART, Arrangement, EMBEDDED, Mesh};
+
+#[tokio::test]
+async fn embedded_in_one_process() -> Result<()> {
+    scenario(EMBEDDED).await
+}
+
+#[tokio::test]
+async fn sqlite_and_rabbitmq_in_one_process() -> Result<()> {
+    scenario(Arrangement { rabbitmq: true, ..EMBEDDED }).await
+}
+
+#[tokio::test]
+async fn postgres_and_memory_in_one_process() -> Result<()> {
+    scenario(Arrangement { postgres: true, ..EMBEDDED }).await
+}
+
+#[tokio::test]
+async fn postgres_and_rabbitmq_in_one_process() -> Result<()> {
+    scenario(Arrangement { apart: false, ..APART }).await
+}
+
+#[tokio::test]
+async fn sqlite_and_rabbitmq_as_separate_processes() -> Result<()> {
+    scenario(Arrangement { postgres: false, ..APART }).await
+}
+
+#[tokio::test]
+async fn postgres_and_rabbitmq_as_separate_processes() -> Result<()> {
+    scenario(APART).await
+}
+
+async fn scenario(arrangement: Arrangement) -> Result<()> {
+    let mesh = Mesh::start(arrangement).await?;
+    mesh.account("alice", 1_000).await?;
+
+    let paid = mesh.order("alice", 300).await?;
+    let too_much = mesh.order("alice", 701).await?;
+    let rest = mesh.order("alice", 700).await?;
+    let stranger = mesh.order("bob", 1).await?;
+
+    let paid = mesh.ended(&paid).await?;
+    ensure!(paid["status"] == "FINISHED" && paid["version"] == "2" && paid["ledgerEntryId"].is_string(), "{paid}");
+    for (id, reason) in [(&too_much, "INSUFFICIENT_FUNDS"), (&stranger, "ACCOUNT_NOT_FOUND")] {
+        let cancelled = mesh.ended(id).await?;
+        ensure!(cancelled["status"] == "CANCELLED" && cancelled["cancelReason"] == reason, "{cancelled}");
+    }
+    ensure!(mesh.ended(&rest).await?["status"] == "FINISHED");
+    ensure!(mesh.balance("alice").await? == 0);
+
+    let proof = mesh.api.get(&format!("/gateway/orders/{too_much}/payment")).await?;
+    ensure!(proof.body["outcome"] == "REJECTED" && proof.body["balanceObserved"] == "700", "{}", proof.text);
+    lists(&mesh).await?;
+    repeats(&mesh).await?;
+    mesh.at_rest().await
+}
+
+/// Pages, and what they are narrowed to.
+async fn lists(mesh: &Mesh) -> Result<()> {
+    let first = mesh.api.get("/gateway/orders?userId=alice&pageSize=2").await?;
+    ensure!(first.body["orders"].as_array().is_some_and(|orders| orders.len() == 2), "{}", first.text);
+    let token = first.body["nextPageToken"].as_str().unwrap_or_default();
+    let second = mesh.api.get(&format!("/gateway/orders?userId=alice&pageSize=2&pageToken={token}")).await?;
+    ensure!(second.body["orders"].as_array().is_some_and(|orders| orders.len() == 1), "{}", second.text);
+    ensure!(second.body["nextPageToken"].is_null(), "{}", second.text);
+    let finished = mesh.api.get("/gateway/orders?userId=alice&status=FINISHED").await?;
+    ensure!(finished.body["orders"].as_array().is_some_and(|orders| orders.len() == 2), "{}", finished.text);
+
+    let foreign = mesh.api.get(&format!("/gateway/orders?userId=bob&pageToken={token}")).await?;
+    ensure!(foreign.status == 400 && foreign.text.contains("INVALID_PAGE_TOKEN"), "{}", foreign.text);
+    Ok(())
+}
+
+/// A key that comes again has its effect once.
+async fn repeats(mesh: &Mesh) -> Result<()> {
+    let top_up = json!({ "amount": "500" });
+    let first = mesh.api.post_with_key("/gateway/payments/alice/top-up", "\"monday\"", &top_up).await?;
+    let again = mesh.api.post_with_key("/gateway/payments/alice/top-up", "monday", &top_up).await?;
+    ensure!(first.status == 200 && first.header("idempotency-replayed").is_none(), "{}", first.text);
+    ensure!(again.text == first.text && again.header("idempotency-replayed") == Some("true"), "{}", again.text);
+
+    let order = json!({ "userId": "alice", "amount": 500 });
+    let first = mesh.api.post_with_key("/gateway/orders", "tuesday", &order).await?;
+    let id = first.body["id"].as_str().unwrap_or_default();
+    ensure!(mesh.ended(id).await?["status"] == "FINISHED");
+    // The order has moved on, and the answer is still the first one.
+    let again = mesh.api.post_with_key("/gateway/orders", "tuesday", &order).await?;
+    ensure!(again.text == first.text && again.header("idempotency-replayed") == Some("true"), "{}", again.text);
+    let other = mesh.api.post_with_key("/gateway/orders", "tuesday", &json!({ "userId": "alice", "amount": 501 })).await?;
+    ensure!(other.status == 422 && other.text.contains("IDEMPOTENCY_KEY_REUSED"), "{}", other.text);
+    ensure!(mesh.balance("alice").await? == 0);
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! The architecture's invariants: who must not know whom. Each is an absence, so nothing else would notice its loss.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+
+const SERVICES: [&str; 3] = ["orders", "payments", "gateway"];
+
+/// Those whose job is to put all the others together.
+const KNOW_ALL: [&str; 2] = ["mesh", "tests"];
+
+/// Test support: knows none of ours, and what it needs reaches no binary.
+const WORLD: &str = "world";
+
+/// Each of our packages with what it names as a dependency.
+struct Layout(BTreeMap<String, BTreeSet<String>>);
+
+impl Layout {
+    fn read() -> Self {
+        let packages = metadata().packages;
+        Self(packages.iter().map(|package| (package.name.to_string(), direct(package))).collect())
+    }
+
+    /// All that a package reaches through packages of ours.
+    fn reached_from(&self, package: &str) -> BTreeSet<&str> {
+        let mut reached = BTreeSet::new();
+        let mut open = vec![package];
+        while let Some(next) = open.pop() {
+            for dependency in self.0.get(next).into_iter().flatten() {
+                if reached.insert(dependency.as_str()) {
+                    open.push(dependency);
+                }
+            }
+        }
+        reached
+    }
+
+    #[track_caller]
+    fn assert_absent(&self, package: &str, absent: &[&str]) {
+        assert!(self.0.contains_key(package), "there is no package {package}: has it been renamed?");
+        let reached = self.reached_from(package);
+        let found: Vec<_> = absent.iter().filter(|name| reached.contains(**name)).collect();
+        assert!(found.is_empty(), "{package} must not depend on {found:?}");
+    }
+
+    fn ours(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+fn metadata() -> Metadata {
+    MetadataCommand::new().no_deps().exec().expect("cargo describes the workspace it runs in")
+}
+
+/// Dependencies for tests count as well, except on the test world.
+fn direct(package: &Package) -> BTreeSet<String> {
+    let counts = package
+        .dependencies
+        .iter()
+        .filter(|dependency| !(dependency.kind == DependencyKind::Development && dependency.name == WORLD));
+    counts.map(|dependency| dependency.name.clone()).collect()
+}
+
+#[test]
+fn the_edge_and_the_chassis_know_no_storage_and_no_broker() {
+    let layout = Layout::read();
+    for package in ["gateway", "chassis"] {
+        layout.assert_absent(package, &["messaging", "storage", "sea-orm", "sea-orm-migration", "lapin"]);
+    }
+}
+
+#[test]
+fn the_services_do_not_know_each_other() {
+    let layout = Layout::read();
+    for package in layout.ours() {
+        let others: Vec<_> = SERVICES.into_iter().filter(|service| *service != package).collect();
+        if !KNOW_ALL.contains(&package) {
+            layout.assert_absent(package, &others);
+        }
+    }
+}
+
+#[test]
+fn the_infrastructure_knows_no_service_and_no_contract() {
+    let layout = Layout::read();
+    for package in ["messaging", "storage"] {
+        layout.assert_absent(package, &["orders", "payments", "gateway", "mesh", "ordermesh"]);
+    }
+}
+
+#[test]
+fn the_contracts_and_the_test_world_know_none_of_ours() {
+    let layout = Layout::read();
+    for package in ["ordermesh", WORLD] {
+        layout.assert_absent(package, &layout.ours());
+    }
+}
+
+#[test]
+fn nobody_depends_on_those_who_know_all() {
+    let layout = Layout::read();
+    for package in layout.ours() {
+        layout.assert_absent(package, &KNOW_ALL);
+    }
+}
+
+#[test]
+fn every_package_takes_the_lints_of_the_workspace() {
+    let metadata = metadata();
+    for package in &metadata.packages {
+        let manifest = std::fs::read_to_string(&package.manifest_path).expect("cargo has read it too");
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "{}: no [lints] workspace = true",
+            package.name
+        );
+    }
+    let root =
+        std::fs::read_to_string(metadata.workspace_root.join("Cargo.toml")).expect("cargo has read it too");
+    assert!(root.contains("unsafe_code = \"forbid\""), "unsafe code is allowed");
+}

@@ -1,0 +1,195 @@
+//! A PostgreSQL server of one test: it can be stopped, killed and started again.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Uid, User},
+};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection};
+
+use crate::{
+    Port, Scratch,
+    child::{Child, guarded, pid},
+    eventually, installed, postgres_template,
+};
+
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(30);
+
+/// Where distributions keep the server, which is not on the search path of Debian and Fedora.
+const FOLDERS: [&str; 2] = ["/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin"];
+
+/// A server on 127.0.0.1 and on a Unix socket, with `fsync` on: what it confirmed survives [`Postgres::kill`]. Everyone is
+/// let in as `postgres` without a password.
+#[derive(Debug)]
+pub struct Postgres {
+    // Dropped in this order: the server first, then its port and its data.
+    server: Option<Child>,
+    port: Port,
+    scratch: Scratch,
+    binaries: PathBuf,
+    user: Option<&'static str>,
+    databases: AtomicU32,
+}
+
+impl Postgres {
+    /// Starts a fresh server; takes about a third of a second.
+    ///
+    /// # Errors
+    /// When PostgreSQL is not installed or does not start; with the end of its log.
+    pub async fn start() -> Result<Self> {
+        let postgres = installed::find("postgres", &FOLDERS)?;
+        let binaries = postgres.parent().context("a file has a folder")?.to_owned();
+        let scratch = Scratch::new("postgres")?;
+        let user = unprivileged()?;
+        if let Some(user) = user {
+            postgres_template::give(scratch.path(), user)?;
+        }
+        postgres_template::copy_to(&scratch.path().join("data"), &binaries, user)?;
+        let port = Port::reserve()?;
+        let databases = AtomicU32::new(0);
+        let mut this = Self { server: None, port, scratch, binaries, user, databases };
+        this.start_again().await?;
+        Ok(this)
+    }
+
+    /// Starts it on the same port with the same data, after [`Postgres::stop`] or [`Postgres::kill`].
+    ///
+    /// # Errors
+    /// When it runs already, or does not accept connections within a minute.
+    pub async fn start_again(&mut self) -> Result<()> {
+        if self.server.is_some() {
+            bail!("PostgreSQL runs already");
+        }
+        let mut command = guarded(&self.binaries.join("postgres"), self.user)?;
+        command.arg("-D").arg(self.scratch.path().join("data"));
+        command.arg("-k").arg(self.scratch.path());
+        command.args(["-p", &self.port.number().to_string()]);
+        for setting in ["listen_addresses=127.0.0.1", "max_connections=200", "fsync=on"] {
+            command.args(["-c", setting]);
+        }
+        let mut server = Child::spawn(command, &self.scratch.path().join("postgres.log"))?;
+        let url = self.url("postgres");
+        server
+            .ready("PostgreSQL to accept connections", START, async || connect(&url).await?.close().await)
+            .await?;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// The connection URL of a database over TCP.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@{}/{database}", self.port.address())
+    }
+
+    /// The connection URL of a database over the Unix socket.
+    #[must_use]
+    pub fn socket_url(&self, database: &str) -> String {
+        let folder = self.scratch.path().display();
+        format!("postgres://postgres@localhost:{}/{database}?host={folder}", self.port.number())
+    }
+
+    /// Creates an empty database.
+    ///
+    /// # Errors
+    /// When the server is down or has such a database.
+    pub async fn create_database(&self, name: &str) -> Result<()> {
+        let admin = connect(&self.url("postgres")).await?;
+        admin.execute_unprepared(&format!("CREATE DATABASE \"{name}\"")).await?;
+        Ok(admin.close().await?)
+    }
+
+    /// Creates an empty database with a name of its own and returns its URL.
+    ///
+    /// # Errors
+    /// When the server is down.
+    pub async fn fresh_database(&self) -> Result<String> {
+        let name = format!("fresh_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.create_database(&name).await?;
+        Ok(self.url(&name))
+    }
+
+    /// Shuts it down in order: connections are closed, the write-ahead log is flushed.
+    ///
+    /// # Errors
+    /// When it is not running or takes longer than half a minute.
+    pub async fn stop(&mut self) -> Result<()> {
+        let mut server = self.server.take().context("PostgreSQL is not running")?;
+        server.signal(Signal::SIGINT)?;
+        server.ended(STOP).await?;
+        Ok(())
+    }
+
+    /// Crashes it: every one of its processes gets SIGKILL, no connection is told.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub async fn kill(&mut self) -> Result<()> {
+        let mut server = self.server.take().context("PostgreSQL is not running")?;
+        let workers = children_of(server.pid())?;
+        // The postmaster first, so that it has no time to react to the death of the others.
+        server.signal(Signal::SIGKILL)?;
+        for worker in &workers {
+            // One that has ended meanwhile is as dead as the others.
+            let _ = kill(pid(*worker)?, Signal::SIGKILL);
+        }
+        server.ended(STOP).await?;
+        // Their shared memory would keep the next start from succeeding.
+        eventually("the end of PostgreSQL's workers", STOP, async || {
+            match workers.iter().find(|worker| runs(**worker)) {
+                Some(worker) => bail!("process {worker} still runs"),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(server) = &mut self.server {
+            server.end(Signal::SIGQUIT);
+        }
+    }
+}
+
+/// PostgreSQL refuses to run as root.
+fn unprivileged() -> Result<Option<&'static str>> {
+    if !Uid::effective().is_root() {
+        return Ok(None);
+    }
+    Ok(Some(if User::from_name("postgres")?.is_some() { "postgres" } else { "nobody" }))
+}
+
+async fn connect(url: &str) -> Result<DatabaseConnection, sea_orm::DbErr> {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false).connect_timeout(Duration::from_secs(1));
+    Database::connect(options).await
+}
+
+fn children_of(parent: u32) -> Result<Vec<u32>> {
+    let processes = fs::read_dir("/proc")?.flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(ids.filter(|id| stat(*id).is_some_and(|(_, of)| of == parent)).collect())
+}
+
+/// A dead process whose parent has not noticed yet holds nothing any more.
+fn runs(id: u32) -> bool {
+    stat(id).is_some_and(|(state, _)| state != 'Z')
+}
+
+/// State and parent of a process, from `/proc/<id>/stat` (proc_pid_stat(5)): they follow the name in parentheses, which may
+/// itself hold spaces and parentheses.
+fn stat(id: u32) -> Option<(char, u32)> {
+    let text = fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat")).ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
