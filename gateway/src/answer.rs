@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
+use chassis::status::Fault;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use tokio::time::{Instant, timeout_at};
 use tonic::metadata::MetadataMap;
@@ -130,7 +131,7 @@ fn encode(
     captures: Captures,
     parts: &Parts,
     body: &Bytes,
-) -> Result<Encoded, Problem> {
+) -> Result<Encoded, Fault> {
     let key = headers::idempotency_key(&parts.headers)?;
     let input = Input {
         captures,
@@ -139,7 +140,7 @@ fn encode(
         idempotency_key: key.as_deref(),
         last_event_id: headers::last_event_id(&parts.headers)?,
     };
-    Ok(codec::request_from_json(&served.route, &input, edge.lenient())?)
+    codec::request_from_json(&served.route, &input, edge.lenient())
 }
 
 async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, Problem> {

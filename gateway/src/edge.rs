@@ -109,9 +109,9 @@ impl Edge {
     }
 
     fn assemble(config: Config, mistakes: &mut Mistakes) -> Option<Self> {
+        let channels = channels(&config.upstreams, mistakes);
         let routes = routes(&config, mistakes)?;
         let trie = trie(&routes, mistakes);
-        let channels = channels(&config.upstreams, mistakes);
         let serve = |route: Route| match channels.get(&route.rpc.service).or_else(|| channels.get(EVERY)) {
             Some(channel) => Some(Arc::new(Served { channel: channel.clone(), route })),
             None => {

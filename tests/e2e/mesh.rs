@@ -119,8 +119,8 @@ impl Mesh {
     pub(crate) async fn account(&self, user: &str, amount: i64) -> Result<()> {
         let opened = self.api.post("/gateway/payments", &json!({ "userId": user })).await?;
         ensure!(opened.status == 200, "{}", opened.text);
-        let top_up = self.api.post(&format!("/gateway/payments/{user}/top-up"), &json!({ "amount": amount }));
-        let topped_up = top_up.await?;
+        let path = format!("/gateway/payments/{user}/top-up");
+        let topped_up = self.api.post(&path, &json!({ "amount": amount })).await?;
         ensure!(topped_up.status == 200, "{}", topped_up.text);
         Ok(())
     }

@@ -149,3 +149,7 @@ fn has_null(kind: &Kind) -> bool {
 fn map_key(kind: &Kind, name: &str) -> Option<MapKey> {
     scalar::from_text(kind, name).ok()?.into_map_key()
 }
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

@@ -56,6 +56,7 @@ async fn routes_that_cannot_be_served_are_named() {
     assert_eq!(
         mistakes(config),
         [
+            "--upstream: \"ftp://x\" is not of the form http://host:port",
             "--descriptor-set: bad.v1.S.A: bad.v1.M has no field nope",
             "--descriptor-set: bad.v1.S.B: field many is repeated: a path cannot bind it",
             "--descriptor-set: bad.v1.S.C: field inner is a message: a path cannot bind it",
@@ -66,7 +67,6 @@ async fn routes_that_cannot_be_served_are_named() {
             "--descriptor-set: bad.v1.S.H: field a is bound by the path and by the body",
             "--descriptor-set: bad.v1.S.I: the rule has no method and path",
             "--descriptor-set: bad.v1.S.J: a stream of requests cannot come over HTTP/JSON",
-            "--upstream: \"ftp://x\" is not of the form http://host:port",
         ]
     );
 }
@@ -89,7 +89,8 @@ async fn a_service_without_a_url_is_named() {
     assert_eq!(mistakes(config), ["--upstream: no URL is known for bad.v1.S"]);
     let config = Config { descriptor_set: Bytes::from_static(b"nonsense"), ..shapes("http://x/path") };
     let both = mistakes(config);
-    assert!(both[0].starts_with("--descriptor-set: not a complete set of descriptors"), "{both:?}");
+    assert!(both[0].contains("has more than a host and a port"), "{both:?}");
+    assert!(both[1].starts_with("--descriptor-set: not a complete set of descriptors"), "{both:?}");
 }
 
 #[tokio::test]

@@ -27,30 +27,30 @@ use tonic::{
 
 /// One call as the service saw it.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub(crate) struct Call {
     /// `/package.Service/Method`.
     pub path: String,
     pub metadata: MetadataMap,
     pub wire: Bytes,
 }
 
-pub type Messages = BoxStream<'static, Result<Bytes, Status>>;
-pub type Reply = Result<Response<Messages>, Status>;
+pub(crate) type Messages = BoxStream<'static, Result<Bytes, Status>>;
+pub(crate) type Reply = Result<Response<Messages>, Status>;
 
 /// A reply of one message.
-pub fn one(message: &impl prost::Message) -> Reply {
+pub(crate) fn one(message: &impl prost::Message) -> Reply {
     Ok(Response::new(stream::iter([Ok(message.encode_to_vec().into())]).boxed()))
 }
 
 /// A reply that is the request again.
-pub fn echo(call: &Call) -> Reply {
+pub(crate) fn echo(call: &Call) -> Reply {
     Ok(Response::new(stream::iter([Ok(call.wire.clone())]).boxed()))
 }
 
 type Script = Arc<dyn Fn(Call) -> BoxFuture<'static, Reply> + Send + Sync>;
 
 /// A running service.
-pub struct Upstream {
+pub(crate) struct Upstream {
     pub address: SocketAddr,
     calls: Arc<Mutex<Vec<Call>>>,
     stop: CancellationToken,
@@ -59,7 +59,7 @@ pub struct Upstream {
 
 impl Upstream {
     /// Starts a service on a port of its own.
-    pub async fn start<F: Future<Output = Reply> + Send + 'static>(
+    pub(crate) async fn start<F: Future<Output = Reply> + Send + 'static>(
         script: impl Fn(Call) -> F + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -67,7 +67,7 @@ impl Upstream {
     }
 
     /// Starts a service on this listener.
-    pub fn start_on<F: Future<Output = Reply> + Send + 'static>(
+    pub(crate) fn start_on<F: Future<Output = Reply> + Send + 'static>(
         listener: TcpListener,
         script: impl Fn(Call) -> F + Send + Sync + 'static,
     ) -> Self {
@@ -88,24 +88,24 @@ impl Upstream {
     }
 
     /// Its URL.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Every call so far.
-    pub fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().expect("no test panics with it").clone()
     }
 
     /// The only call so far.
-    pub fn call(&self) -> Call {
+    pub(crate) fn call(&self) -> Call {
         let calls = self.calls();
         assert_eq!(calls.len(), 1, "{calls:?}");
         calls[0].clone()
     }
 
     /// Ends the service; its port is free then.
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.cancel();
         self.server.await.expect("the server ends");
     }

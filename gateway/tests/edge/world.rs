@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::upstream::Upstream;
 
 /// A running edge.
-pub struct World {
+pub(crate) struct World {
     pub url: String,
     client: Client,
     stop: CancellationToken,
@@ -20,17 +20,17 @@ pub struct World {
 
 impl World {
     /// An edge for the built-in services, both at this upstream.
-    pub async fn of(upstream: &Upstream) -> Self {
+    pub(crate) async fn of(upstream: &Upstream) -> Self {
         Self::with(Config::builtin(&upstream.url(), &upstream.url())).await
     }
 
     /// An edge for the services of `tests/proto/shapes.proto`.
-    pub async fn of_shapes(upstream: &Upstream) -> Self {
+    pub(crate) async fn of_shapes(upstream: &Upstream) -> Self {
         Self::with(shapes(&upstream.url())).await
     }
 
     /// An edge with these settings.
-    pub async fn with(config: Config) -> Self {
+    pub(crate) async fn with(config: Config) -> Self {
         let edge = Edge::from_config(config).expect("no mistakes");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("a bound listener"));
@@ -40,37 +40,37 @@ impl World {
     }
 
     /// A request to be completed.
-    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         self.client.request(method, format!("{}{path}", self.url))
     }
 
     /// Sends JSON text as it is.
-    pub async fn send(&self, method: &str, path: &str, body: &str) -> Response {
+    pub(crate) async fn send(&self, method: &str, path: &str, body: &str) -> Response {
         let request =
             self.request(method, path).header("content-type", "application/json").body(body.to_owned());
         request.send().await.expect("the edge answers")
     }
 
     /// Asks for a path.
-    pub async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.request("GET", path).send().await.expect("the edge answers")
     }
 
     /// Asks the edge to stop.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.cancel();
     }
 
     /// Waits for the edge to stop.
-    pub async fn stopped(self) {
+    pub(crate) async fn stopped(self) {
         drop(self.client);
         self.edge.await.expect("no panic").expect("the edge ends well");
     }
 }
 
 /// Settings for the services of `tests/proto/shapes.proto`.
-pub fn shapes(url: &str) -> Config {
+pub(crate) fn shapes(url: &str) -> Config {
     let folders =
         ["tests/proto", "../proto"].map(|folder| format!("{}/{folder}", env!("CARGO_MANIFEST_DIR")));
     let mut compiler = protox::Compiler::new(folders).expect("the folders are there");
@@ -83,7 +83,7 @@ pub fn shapes(url: &str) -> Config {
 }
 
 /// The body of an answer with this status.
-pub async fn json(response: Response, status: StatusCode) -> Value {
+pub(crate) async fn json(response: Response, status: StatusCode) -> Value {
     let found = response.status();
     let body = response.text().await.expect("a body");
     assert_eq!(found, status, "{body}");
@@ -91,6 +91,6 @@ pub async fn json(response: Response, status: StatusCode) -> Value {
 }
 
 /// The reason in an error's body.
-pub fn reason(error: &Value) -> &str {
+pub(crate) fn reason(error: &Value) -> &str {
     error["error"]["details"][0]["reason"].as_str().unwrap_or_default()
 }
