@@ -10,5 +10,6 @@ mod scenario;
 mod crash;
 mod bad_input;
 mod dropped_calls;
+mod readme;
 mod reflection;
 mod stop;
