@@ -62,18 +62,25 @@ impl OrdersService for Grpc {
         let order_id = request.into_inner().order_id;
         // An id that is no UUID is the id of no order.
         let found = match order_id.parse::<Uuid>() {
-            Ok(id) => orders::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?,
+            Ok(id) => {
+                orders::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?
+            }
             Err(_) => None,
         };
-        let order = found.ok_or_else(|| Fault::new(Reason::OrderNotFound, format!("there is no order {order_id}")))?;
+        let order = found
+            .ok_or_else(|| Fault::new(Reason::OrderNotFound, format!("there is no order {order_id}")))?;
         Ok(Response::new(wire::order(&order)))
     }
 
-    async fn list_orders(&self, request: Request<ListOrdersRequest>) -> Result<Response<ListOrdersResponse>, Status> {
+    async fn list_orders(
+        &self,
+        request: Request<ListOrdersRequest>,
+    ) -> Result<Response<ListOrdersResponse>, Status> {
         let asked = request.into_inner();
         let (selection, size) = selection(&asked)?;
         // The token goes on with this selection, whatever the size of the pages.
-        let query = fingerprint(&ListOrdersRequest { page_size: 0, page_token: String::new(), ..asked.clone() });
+        let query =
+            fingerprint(&ListOrdersRequest { page_size: 0, page_token: String::new(), ..asked.clone() });
         let before = self.open(&query, &asked.page_token)?;
         let page = orders::page(self.database.read(), &selection, before, size + 1).await;
         let mut page = page.map_err(Failure::from).map_err(store::fault)?;
@@ -81,8 +88,12 @@ impl OrdersService for Grpc {
         let more = page.len() as u64 > size;
         page.truncate(usize::try_from(size).unwrap_or(usize::MAX));
         let last = page.last().filter(|_| more);
-        let next_page_token = last.map(|last| self.pages.seal(&query, last.id.as_bytes())).unwrap_or_default();
-        Ok(Response::new(ListOrdersResponse { orders: page.iter().map(wire::order).collect(), next_page_token }))
+        let next_page_token =
+            last.map(|last| self.pages.seal(&query, last.id.as_bytes())).unwrap_or_default();
+        Ok(Response::new(ListOrdersResponse {
+            orders: page.iter().map(wire::order).collect(),
+            next_page_token,
+        }))
     }
 }
 
@@ -90,7 +101,8 @@ impl Grpc {
     /// The order that is asked for, with every field checked.
     fn new_order(&self, asked: Order, request_id: String) -> Result<order::Model, Fault> {
         let default = || self.default_currency.clone();
-        let currency_code = if asked.currency_code.is_empty() { default() } else { asked.currency_code.clone() };
+        let currency_code =
+            if asked.currency_code.is_empty() { default() } else { asked.currency_code.clone() };
         Checks::default()
             .field("order.user_id", rules::user_id(&asked.user_id))
             .field("order.amount", rules::amount(asked.amount))

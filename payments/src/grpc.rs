@@ -39,7 +39,10 @@ pub struct Grpc {
 
 #[tonic::async_trait]
 impl PaymentsService for Grpc {
-    async fn create_account(&self, request: Request<CreateAccountRequest>) -> Result<Response<Account>, Status> {
+    async fn create_account(
+        &self,
+        request: Request<CreateAccountRequest>,
+    ) -> Result<Response<Account>, Status> {
         let CreateAccountRequest { account, request_id } = request.into_inner();
         let asked = account.unwrap_or_default();
         let currency_code = self.currency(&asked.currency_code);
@@ -100,9 +103,12 @@ impl PaymentsService for Grpc {
     async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<Account>, Status> {
         let user_id = request.into_inner().user_id;
         Checks::default().field("user_id", rules::user_id(&user_id)).finish()?;
-        let found = accounts::find(self.database.read(), &user_id).await.map_err(Failure::from).map_err(store::fault)?;
-        let account =
-            found.ok_or_else(|| Fault::new(Reason::AccountNotFound, format!("user {user_id} has no account")))?;
+        let found = accounts::find(self.database.read(), &user_id)
+            .await
+            .map_err(Failure::from)
+            .map_err(store::fault)?;
+        let account = found
+            .ok_or_else(|| Fault::new(Reason::AccountNotFound, format!("user {user_id} has no account")))?;
         Ok(Response::new(wire::account(&account)))
     }
 
@@ -110,10 +116,14 @@ impl PaymentsService for Grpc {
         let order_id = request.into_inner().order_id;
         // An id that is no UUID is the id of no order.
         let found = match order_id.parse::<Uuid>() {
-            Ok(id) => payments::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?,
+            Ok(id) => {
+                payments::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?
+            }
             Err(_) => None,
         };
-        let absent = || Fault::new(Reason::PaymentNotFound, format!("no payment of order {order_id} has been decided"));
+        let absent = || {
+            Fault::new(Reason::PaymentNotFound, format!("no payment of order {order_id} has been decided"))
+        };
         Ok(Response::new(wire::payment(&found.ok_or_else(absent)?)))
     }
 }

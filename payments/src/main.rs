@@ -24,7 +24,8 @@ async fn main() -> anyhow::Result<()> {
     }
     let listener = TcpListener::bind(config.listen).await.context("cannot listen for gRPC")?;
     let admin_listener = TcpListener::bind(config.admin).await.context("cannot listen for the operator")?;
-    let topology = Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
+    let topology =
+        Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
     let broker = Arc::new(RabbitBroker::new(config.amqp_url.as_str(), topology)?);
     let service = Service::build(Foundation {
         database: Database::connect(&config.database_url, Limits::default()).await?,

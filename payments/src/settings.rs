@@ -26,7 +26,12 @@ pub struct Settings {
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite:payments.db")]
     pub database_url: Checked<DatabaseUrl>,
     /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or amqps
-    #[arg(long, env = "AMQP_URL", default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "AMQP_URL",
+        default_value = "amqp://guest:guest@127.0.0.1:5672/%2f",
+        hide_env_values = true
+    )]
     pub amqp_url: Checked<Url>,
     /// Queues per consumer; the same in every process of the mesh
     #[arg(long, env = "PARTITIONS", default_value = "1")]

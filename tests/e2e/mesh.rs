@@ -86,7 +86,9 @@ impl Mesh {
 
     /// Starts a mesh of one process again, after its end.
     pub(crate) async fn start_again(&mut self) -> Result<()> {
-        let [program] = self.programs.as_slice() else { anyhow::bail!("only a mesh of one process starts again") };
+        let [program] = self.programs.as_slice() else {
+            anyhow::bail!("only a mesh of one process starts again")
+        };
         let mut process = program.start()?;
         self.api = Api::new(format!("http://{}", process.address("http").await?))?;
         self.orders = process.address("orders-grpc").await?;
@@ -152,7 +154,8 @@ impl Mesh {
     /// One number out of a service's database: how much of something there is.
     pub(crate) async fn count(&self, service: &str, sql: &str) -> Result<i64> {
         let database = Database::connect(&self.databases[service]).await?;
-        let row = database.query_one_raw(Statement::from_string(database.get_database_backend(), sql)).await?;
+        let row =
+            database.query_one_raw(Statement::from_string(database.get_database_backend(), sql)).await?;
         let number = row.context("a count has a row")?.try_get_by_index(0)?;
         database.close().await?;
         Ok(number)

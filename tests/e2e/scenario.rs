@@ -45,7 +45,10 @@ async fn scenario(arrangement: Arrangement) -> Result<()> {
     let stranger = mesh.order("bob", 1).await?;
 
     let paid = mesh.ended(&paid).await?;
-    ensure!(paid["status"] == "FINISHED" && paid["version"] == "2" && paid["ledgerEntryId"].is_string(), "{paid}");
+    ensure!(
+        paid["status"] == "FINISHED" && paid["version"] == "2" && paid["ledgerEntryId"].is_string(),
+        "{paid}"
+    );
     for (id, reason) in [(&too_much, "INSUFFICIENT_FUNDS"), (&stranger, "ACCOUNT_NOT_FOUND")] {
         let cancelled = mesh.ended(id).await?;
         ensure!(cancelled["status"] == "CANCELLED" && cancelled["cancelReason"] == reason, "{cancelled}");
@@ -82,7 +85,11 @@ async fn repeats(mesh: &Mesh) -> Result<()> {
     let first = mesh.api.post_with_key("/gateway/payments/alice/top-up", "\"monday\"", &top_up).await?;
     let again = mesh.api.post_with_key("/gateway/payments/alice/top-up", "monday", &top_up).await?;
     ensure!(first.status == 200 && first.header("idempotency-replayed").is_none(), "{}", first.text);
-    ensure!(again.text == first.text && again.header("idempotency-replayed") == Some("true"), "{}", again.text);
+    ensure!(
+        again.text == first.text && again.header("idempotency-replayed") == Some("true"),
+        "{}",
+        again.text
+    );
 
     let order = json!({ "userId": "alice", "amount": 500 });
     let first = mesh.api.post_with_key("/gateway/orders", "tuesday", &order).await?;
@@ -90,8 +97,15 @@ async fn repeats(mesh: &Mesh) -> Result<()> {
     ensure!(mesh.ended(id).await?["status"] == "FINISHED");
     // The order has moved on, and the answer is still the first one.
     let again = mesh.api.post_with_key("/gateway/orders", "tuesday", &order).await?;
-    ensure!(again.text == first.text && again.header("idempotency-replayed") == Some("true"), "{}", again.text);
-    let other = mesh.api.post_with_key("/gateway/orders", "tuesday", &json!({ "userId": "alice", "amount": 501 })).await?;
+    ensure!(
+        again.text == first.text && again.header("idempotency-replayed") == Some("true"),
+        "{}",
+        again.text
+    );
+    let other = mesh
+        .api
+        .post_with_key("/gateway/orders", "tuesday", &json!({ "userId": "alice", "amount": 501 }))
+        .await?;
     ensure!(other.status == 422 && other.text.contains("IDEMPOTENCY_KEY_REUSED"), "{}", other.text);
     ensure!(mesh.balance("alice").await? == 0);
     Ok(())

@@ -58,7 +58,8 @@ impl Batch for CreateOrder {
 
             let keys: Vec<_> = repeated.iter().filter_map(|placing| key(&placing.order)).collect();
             let earlier = orders::find_requests(transaction, &keys).await?;
-            let earlier: HashMap<_, &Order> = earlier.iter().filter_map(|order| Some((key(order)?, order))).collect();
+            let earlier: HashMap<_, &Order> =
+                earlier.iter().filter_map(|order| Some((key(order)?, order))).collect();
             Ok(placings
                 .iter()
                 .map(|Placing { order, .. }| match placed.contains(&order.id) {

@@ -44,7 +44,11 @@ pub fn subscription() -> Subscription {
 
 #[async_trait]
 impl Handler for SettleOrders {
-    async fn handle(&self, transaction: &DatabaseTransaction, batch: &[&Envelope]) -> Result<Vec<Verdict>, DbErr> {
+    async fn handle(
+        &self,
+        transaction: &DatabaseTransaction,
+        batch: &[&Envelope],
+    ) -> Result<Vec<Verdict>, DbErr> {
         let decisions: Vec<Result<Decision, String>> = batch.iter().map(|message| read(message)).collect();
         let ids: Vec<Uuid> = decisions.iter().flatten().map(|decision| decision.order_id).collect();
         let found: HashMap<Uuid, Order> =
@@ -61,7 +65,9 @@ impl Handler for SettleOrders {
                 match rule(found.get(&decision.order_id), &decision) {
                     Ruling::Refuse(problem) => return Verdict::Park(problem),
                     // The same decision twice in a batch ends its order once.
-                    Ruling::Apply if ending.insert(decision.order_id) => ends.push((decision.order_id, decision.end)),
+                    Ruling::Apply if ending.insert(decision.order_id) => {
+                        ends.push((decision.order_id, decision.end))
+                    }
                     Ruling::Apply | Ruling::Already => {}
                 }
                 Verdict::Done

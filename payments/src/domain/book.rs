@@ -126,11 +126,15 @@ impl<'c> Book<'c> {
             Fault::new(FaultReason::AccountNotFound, format!("user {} has no account", deposit.user_id))
         })?;
         if account.currency_code != deposit.currency_code {
-            let held = format!("the account is held in {}, not in {}", account.currency_code, deposit.currency_code);
+            let held =
+                format!("the account is held in {}, not in {}", account.currency_code, deposit.currency_code);
             return Err(Fault::new(FaultReason::CurrencyMismatch, held));
         }
         if account.balance.checked_add(deposit.amount).is_none_or(|balance| balance > BALANCE_MAX) {
-            return Err(Fault::new(FaultReason::BalanceLimitExceeded, "the balance would pass 2^53 - 1 minor units"));
+            return Err(Fault::new(
+                FaultReason::BalanceLimitExceeded,
+                "the balance would pass 2^53 - 1 minor units",
+            ));
         }
         let mut entry = entry(account, EntryType::TopUp, deposit.amount, self.clock);
         entry.request_id.clone_from(&deposit.request_id);
@@ -202,21 +206,36 @@ mod tests {
     }
 
     fn charge(amount: i64, currency_code: &str) -> Charge {
-        Charge { order_id: SystemClock.new_id(), user_id: "alice".into(), amount, currency_code: currency_code.into() }
+        Charge {
+            order_id: SystemClock.new_id(),
+            user_id: "alice".into(),
+            amount,
+            currency_code: currency_code.into(),
+        }
     }
 
     #[test]
     fn a_batch_is_decided_in_order_against_the_running_balance() {
         let mut book = Book::open([account(100)], &SystemClock);
         let decided = [60, 60, 40].map(|amount| book.decide(&charge(amount, "RUB")));
-        assert_eq!(decided.each_ref().map(|payment| payment.outcome), [Outcome::Paid, Outcome::Rejected, Outcome::Paid]);
+        assert_eq!(
+            decided.each_ref().map(|payment| payment.outcome),
+            [Outcome::Paid, Outcome::Rejected, Outcome::Paid]
+        );
         // The rejection proves itself: 40 was there when 60 was asked.
-        assert_eq!((decided[1].reason, decided[1].balance_observed), (Some(Reason::InsufficientFunds), Some(40)));
+        assert_eq!(
+            (decided[1].reason, decided[1].balance_observed),
+            (Some(Reason::InsufficientFunds), Some(40))
+        );
         assert_eq!(decided[1].account_version, Some(4));
         let bookings = book.close();
         let (after, loaded) = &bookings.accounts[0];
         assert_eq!((after.balance, after.version, *loaded), (0, 5, 3));
-        let chain: Vec<_> = bookings.entries.iter().map(|entry| (entry.sequence, entry.amount, entry.balance_after)).collect();
+        let chain: Vec<_> = bookings
+            .entries
+            .iter()
+            .map(|entry| (entry.sequence, entry.amount, entry.balance_after))
+            .collect();
         assert_eq!(chain, [(4, -60, 40), (5, -40, 0)]);
     }
 

@@ -44,7 +44,11 @@ pub fn subscription() -> Subscription {
 
 #[async_trait]
 impl Handler for PayOrders {
-    async fn handle(&self, transaction: &DatabaseTransaction, batch: &[&Envelope]) -> Result<Vec<Verdict>, DbErr> {
+    async fn handle(
+        &self,
+        transaction: &DatabaseTransaction,
+        batch: &[&Envelope],
+    ) -> Result<Vec<Verdict>, DbErr> {
         let charges: Vec<Result<Charge, String>> = batch.iter().map(|message| read(message)).collect();
         let asked: Vec<&Charge> = charges.iter().filter_map(|charge| charge.as_ref().ok()).collect();
         let decisions = self.decide(transaction, &asked).await?;
@@ -71,7 +75,8 @@ impl PayOrders {
         charges: &[&Charge],
     ) -> Result<HashMap<Uuid, Payment>, DbErr> {
         // The accounts first: who holds them sees every decision about their orders that was made before.
-        let accounts = accounts::lock(transaction, charges.iter().map(|charge| charge.user_id.as_str())).await?;
+        let accounts =
+            accounts::lock(transaction, charges.iter().map(|charge| charge.user_id.as_str())).await?;
         let order_ids: Vec<Uuid> = charges.iter().map(|charge| charge.order_id).collect();
         let stored = payments::find_all(transaction, &order_ids).await?;
         let mut decided: HashSet<Uuid> = stored.iter().map(|payment| payment.order_id).collect();
@@ -95,7 +100,8 @@ fn read(message: &Envelope) -> Result<Charge, String> {
         return Err(format!("payments does not know messages of the kind {}", message.kind));
     }
     let placed = OrderPlaced::decode(message.payload.clone()).map_err(|error| error.to_string())?;
-    let order_id = placed.order_id.parse().map_err(|_| format!("order_id {:?} is no UUID", placed.order_id))?;
+    let order_id =
+        placed.order_id.parse().map_err(|_| format!("order_id {:?} is no UUID", placed.order_id))?;
     for (field, verdict) in [
         ("user_id", rules::user_id(&placed.user_id)),
         ("amount", rules::amount(placed.amount)),
@@ -103,5 +109,10 @@ fn read(message: &Envelope) -> Result<Charge, String> {
     ] {
         verdict.map_err(|problem| format!("{field} {problem}"))?;
     }
-    Ok(Charge { order_id, user_id: placed.user_id, amount: placed.amount, currency_code: placed.currency_code })
+    Ok(Charge {
+        order_id,
+        user_id: placed.user_id,
+        amount: placed.amount,
+        currency_code: placed.currency_code,
+    })
 }

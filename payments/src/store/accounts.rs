@@ -1,8 +1,8 @@
 //! Queries over accounts.
 
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement, Value, entity::prelude::*,
+    ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement, Value, entity::prelude::*,
 };
 use storage::rows;
 
@@ -30,7 +30,8 @@ pub async fn lock(
     user_ids.dedup();
     let mut accounts = Vec::with_capacity(user_ids.len());
     for run in rows::statements(&user_ids, |user_id| user_id.len() + 8) {
-        let find = Entity::find().filter(Column::UserId.is_in(run.iter().copied())).order_by_asc(Column::UserId);
+        let find =
+            Entity::find().filter(Column::UserId.is_in(run.iter().copied())).order_by_asc(Column::UserId);
         let find = match transaction.get_database_backend() {
             DbBackend::Postgres => find.lock_exclusive(),
             // SQLite's immediate transaction holds everything already.

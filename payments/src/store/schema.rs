@@ -2,7 +2,9 @@
 
 use messaging::schema::MessagingTables;
 use sea_orm::DbErr;
-use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait};
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
+};
 
 /// Every migration of the payments database, in order.
 #[derive(Debug, Clone, Copy)]
