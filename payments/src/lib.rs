@@ -20,7 +20,7 @@ use messaging::{
     relay::Relay,
 };
 use ordermesh::payments::v1::payments_service_server::{PaymentsServiceServer, SERVICE_NAME};
-use storage::{Database, group::GroupCommit};
+use storage::{Database, group::GroupCommit, page::PageTokens};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
@@ -66,6 +66,7 @@ impl Service {
             database: database.clone(),
             clock: Arc::clone(&clock),
             default_currency,
+            pages: PageTokens::of(&database).await?,
             create_account: GroupCommit::start(database.clone(), CreateAccount),
             top_up_account: GroupCommit::start(database.clone(), TopUpAccount { clock: Arc::clone(&clock) }),
         };
