@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use axum::{Json, Router, extract::State, routing::get};
-use http::StatusCode;
 use futures_util::future::BoxFuture;
+use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -87,7 +87,8 @@ pub fn announce(listeners: &[(&str, SocketAddr)]) {
 /// When it is not, or does not answer within 2 s.
 pub fn healthcheck(address: SocketAddr) -> anyhow::Result<()> {
     let patience = Duration::from_secs(2);
-    let mut stream = TcpStream::connect_timeout(&reachable(address), patience).context("the admin listener is not there")?;
+    let mut stream = TcpStream::connect_timeout(&reachable(address), patience)
+        .context("the admin listener is not there")?;
     stream.set_read_timeout(Some(patience))?;
     stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut answer = String::new();
@@ -120,7 +121,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, vec![Part::new("part", move || ready(outcome.clone()))], stop.clone()));
+        let server = tokio::spawn(serve(
+            listener,
+            vec![Part::new("part", move || ready(outcome.clone()))],
+            stop.clone(),
+        ));
         let answer = tokio::task::spawn_blocking(move || healthcheck(address)).await?;
         stop.cancel();
         server.await??;

@@ -35,6 +35,9 @@ fn greet(http: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     writeln!(out, "documents: http://{http}/swagger/index.html (to come)")?;
-    writeln!(out, "try: curl -s http://{http}/gateway/payments -H 'content-type: application/json' -d '{{\"userId\":\"alice\"}}'")?;
+    writeln!(
+        out,
+        "try: curl -s http://{http}/gateway/payments -H 'content-type: application/json' -d '{{\"userId\":\"alice\"}}'"
+    )?;
     out.flush()
 }

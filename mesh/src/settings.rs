@@ -113,7 +113,8 @@ impl Settings {
         let orders_grpc = self.orders_grpc.take("--orders-grpc", &mut mistakes);
         let payments_grpc = self.payments_grpc.take("--payments-grpc", &mut mistakes);
         let admin = self.admin.take("--admin", &mut mistakes);
-        let mut database = |flag, url: Option<Checked<DatabaseUrl>>| url.and_then(|url| url.take(flag, &mut mistakes));
+        let mut database =
+            |flag, url: Option<Checked<DatabaseUrl>>| url.and_then(|url| url.take(flag, &mut mistakes));
         let orders_database = database("--orders-database-url", self.orders_database_url);
         let payments_database = database("--payments-database-url", self.payments_database_url);
         let amqp_url = self.amqp_url.and_then(|url| url.take("--amqp-url", &mut mistakes));

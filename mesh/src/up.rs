@@ -3,11 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use chassis::{
-    admin,
-    clock::SystemClock,
-    lifecycle::Lifecycle,
-};
+use chassis::{admin, clock::SystemClock, lifecycle::Lifecycle};
 use messaging::{
     broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker},
     topology::Topology,
@@ -56,8 +52,12 @@ impl Mesh {
         });
         let payments = payments.await.context("the payments service cannot start")?;
         // The edge calls the services as any other process would: through the addresses that were taken.
-        let url = |listener: &TcpListener| Ok::<_, anyhow::Error>(format!("http://{}", listener.local_addr()?));
-        let edge = gateway::Edge::from_config(gateway::Config::builtin(&url(&orders_listener)?, &url(&payments_listener)?))?;
+        let url =
+            |listener: &TcpListener| Ok::<_, anyhow::Error>(format!("http://{}", listener.local_addr()?));
+        let edge = gateway::Edge::from_config(gateway::Config::builtin(
+            &url(&orders_listener)?,
+            &url(&payments_listener)?,
+        ))?;
         Ok(Self {
             orders: (orders, orders_listener),
             payments: (payments, payments_listener),
@@ -101,7 +101,8 @@ async fn database(config: &Config, url: Option<&DatabaseUrl>, file: &str) -> any
         Some(url) => url.clone(),
         None => {
             let folder = &config.data_dir;
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
             DatabaseUrl::file(&folder.join(file))
         }
     };
@@ -109,7 +110,8 @@ async fn database(config: &Config, url: Option<&DatabaseUrl>, file: &str) -> any
 }
 
 fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
-    let topology = Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
+    let topology =
+        Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
     Ok(match &config.amqp_url {
         Some(url) => Arc::new(RabbitBroker::new(url.as_str(), topology)?),
         None => {

@@ -10,3 +10,4 @@ mod scenario;
 mod crash;
 mod bad_input;
 mod dropped_calls;
+mod reflection;

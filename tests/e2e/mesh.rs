@@ -29,7 +29,7 @@ pub(crate) struct Mesh {
     pub(crate) api: Api,
     pub(crate) orders: SocketAddr,
     pub(crate) payments: SocketAddr,
-    pub(crate) postgres: Option<Postgres>,
+    _postgres: Option<Postgres>,
     _rabbitmq: Option<RabbitMq>,
     _data: Scratch,
 }
@@ -59,7 +59,7 @@ impl Mesh {
             api: Api::new("http://127.0.0.1")?,
             orders: nobody,
             payments: nobody,
-            postgres,
+            _postgres: postgres,
             _rabbitmq: rabbitmq,
             _data: data,
         };
