@@ -26,7 +26,7 @@ use tonic::service::Routes;
 
 use crate::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
-    reactions::pay_orders::{self, PayOrders},
+    reactions::decide_payments::{self, DecidePayments},
 };
 
 /// What the service stands on.
@@ -76,9 +76,9 @@ impl Service {
             database.clone(),
             Arc::clone(&broker),
             partitions,
-            pay_orders::subscription(),
+            decide_payments::subscription(),
             Deduplication::Inbox,
-            PayOrders { outbox: outbox.clone(), clock },
+            DecidePayments { outbox: outbox.clone(), clock },
         );
         let relay = Relay::new(database.clone(), outbox, broker, "/ordermesh/payments");
         Ok(Self { routes, relay, consumer, database })
