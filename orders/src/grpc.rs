@@ -12,7 +12,8 @@ use chassis::{
 };
 use ordermesh::{
     orders::v1::{
-        CreateOrderRequest, GetOrderRequest, ListOrdersRequest, ListOrdersResponse, Order,
+        CancelOrderRequest, CreateOrderRequest, GetOrderRequest, ListOrderEventsRequest,
+        ListOrderEventsResponse, ListOrdersRequest, ListOrdersResponse, Order, OrderEvent,
         orders_service_server::OrdersService,
     },
     rules,
@@ -26,7 +27,10 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
-    commands::create_order::{CreateOrder, Placing},
+    commands::{
+        cancel_order::{CancelOrder, Cancelling},
+        create_order::{CreateOrder, Placing},
+    },
     domain::order,
     store::{
         self,
@@ -45,6 +49,7 @@ pub struct Grpc {
     pub(crate) order_ttl: Duration,
     pub(crate) pages: PageTokens,
     pub(crate) create_order: GroupCommit<CreateOrder>,
+    pub(crate) cancel_order: CancelOrder,
 }
 
 #[tonic::async_trait]
@@ -59,17 +64,30 @@ impl OrdersService for Grpc {
     }
 
     async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<Order>, Status> {
-        let order_id = request.into_inner().order_id;
-        // An id that is no UUID is the id of no order.
-        let found = match order_id.parse::<Uuid>() {
-            Ok(id) => {
-                orders::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?
-            }
-            Err(_) => None,
-        };
-        let order = found
-            .ok_or_else(|| Fault::new(Reason::OrderNotFound, format!("there is no order {order_id}")))?;
+        let order = self.order(&request.into_inner().order_id).await?;
         Ok(Response::new(wire::order(&order)))
+    }
+
+    async fn cancel_order(&self, request: Request<CancelOrderRequest>) -> Result<Response<Order>, Status> {
+        let traceparent = traceparent(request.metadata());
+        let CancelOrderRequest { order_id, request_id } = request.into_inner();
+        Checks::default().field("request_id", rules::request_id(&request_id)).finish()?;
+        let request_id = (!request_id.is_empty()).then_some(request_id);
+        let order_id = order_id.parse().map_err(|_| absent(&order_id))?;
+        let cancelled = self.cancel_order.cancel(Cancelling { order_id, request_id, traceparent }).await;
+        let (order, replayed) = cancelled.map_err(store::fault)??;
+        Ok(answer(wire::order(&order), replayed))
+    }
+
+    async fn list_order_events(
+        &self,
+        request: Request<ListOrderEventsRequest>,
+    ) -> Result<Response<ListOrderEventsResponse>, Status> {
+        let order = self.order(&request.into_inner().order_id).await?;
+        let event = |version| OrderEvent { order: Some(wire::order(&version)) };
+        Ok(Response::new(ListOrderEventsResponse {
+            events: order.versions().into_iter().map(event).collect(),
+        }))
     }
 
     async fn list_orders(
@@ -98,6 +116,13 @@ impl OrdersService for Grpc {
 }
 
 impl Grpc {
+    async fn order(&self, order_id: &str) -> Result<order::Model, Fault> {
+        let id: Uuid = order_id.parse().map_err(|_| absent(order_id))?;
+        let found =
+            orders::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?;
+        found.ok_or_else(|| absent(order_id))
+    }
+
     /// The order that is asked for, with every field checked.
     fn new_order(&self, asked: Order, request_id: String) -> Result<order::Model, Fault> {
         let default = || self.default_currency.clone();
@@ -131,6 +156,9 @@ impl Grpc {
             create_time: now,
             update_time: now,
             expire_time: now.saturating_add(ttl),
+            cancel_request_time: None,
+            cancel_request_id: None,
+            void_due_time: now.saturating_add(ttl),
             version: 1,
             ledger_entry_id: None,
             request_id: (!request_id.is_empty()).then_some(request_id),
@@ -147,6 +175,11 @@ impl Grpc {
         let invalid = || Fault::new(Reason::InvalidPageToken, "page_token was not made for this query");
         cursor.map(Some).ok_or_else(invalid)
     }
+}
+
+/// An id that is no UUID is the id of no order, too.
+fn absent(order_id: &str) -> Fault {
+    Fault::new(Reason::OrderNotFound, format!("there is no order {order_id}"))
 }
 
 /// What a list is to hold, and how much of it a page.

@@ -7,6 +7,8 @@ pub mod settings;
 pub mod grpc;
 pub mod commands;
 pub mod reactions;
+pub mod expiry;
+pub mod messages;
 pub mod domain;
 pub mod store;
 
@@ -25,7 +27,8 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use crate::{
-    commands::create_order::CreateOrder,
+    commands::{cancel_order::CancelOrder, create_order::CreateOrder},
+    expiry::Expiry,
     reactions::settle_orders::{self, SettleOrders},
 };
 
@@ -52,6 +55,7 @@ pub struct Service {
     routes: Routes,
     relay: Relay,
     consumer: Consumer,
+    expiry: Expiry,
     database: Database,
 }
 
@@ -65,6 +69,9 @@ impl Service {
         database.migrate::<store::schema::Migrations>().await?;
         let outbox = Outbox::new();
         let create_order = CreateOrder { outbox: outbox.clone(), clock: Arc::clone(&clock) };
+        let cancel_order =
+            CancelOrder { database: database.clone(), outbox: outbox.clone(), clock: Arc::clone(&clock) };
+        let expiry = Expiry { database: database.clone(), outbox: outbox.clone(), clock: Arc::clone(&clock) };
         let grpc = grpc::Grpc {
             database: database.clone(),
             clock: Arc::clone(&clock),
@@ -72,6 +79,7 @@ impl Service {
             order_ttl,
             pages: PageTokens::of(&database).await?,
             create_order: GroupCommit::start(database.clone(), create_order),
+            cancel_order,
         };
         let contract = Contract { descriptor_set: ordermesh::DESCRIPTOR_SET, services: &[SERVICE_NAME] };
         let routes = chassis::grpc::assemble(Routes::new(OrdersServiceServer::new(grpc)), contract).await?;
@@ -84,7 +92,7 @@ impl Service {
             SettleOrders { clock },
         );
         let relay = Relay::new(database.clone(), outbox, broker, "/ordermesh/orders");
-        Ok(Self { routes, relay, consumer, database })
+        Ok(Self { routes, relay, consumer, expiry, database })
     }
 
     /// What `/readyz` asks of this service.
@@ -105,12 +113,17 @@ impl Service {
 
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) {
-        let Self { routes, relay, consumer, .. } = self;
+        let Self { routes, relay, consumer, expiry, .. } = self;
         let stop = life.stop();
         life.spawn("orders grpc", chassis::grpc::serve(listener, routes, stop.clone()));
         let relay_stop = stop.clone();
         life.spawn("orders relay", async move {
             relay.run(relay_stop).await;
+            Ok(())
+        });
+        let expiry_stop = stop.clone();
+        life.spawn("orders expiry", async move {
+            expiry.run(expiry_stop).await;
             Ok(())
         });
         life.spawn("orders consumer", async move {

@@ -8,6 +8,7 @@ mod test_world;
 mod mesh;
 mod scenario;
 mod crash;
+mod cancel;
 mod bad_input;
 mod dropped_calls;
 mod reflection;

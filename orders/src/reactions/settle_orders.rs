@@ -94,6 +94,11 @@ fn read(message: &Envelope) -> Result<Decision, String> {
             Reason::CurrencyMismatch => CancelReason::CurrencyMismatch,
             other => return Err(format!("a payment is not rejected for {other:?}")),
         }),
+        Outcome::Voided => End::Cancelled(match payment.reason() {
+            Reason::UserRequested => CancelReason::UserRequested,
+            Reason::PaymentExpired => CancelReason::PaymentExpired,
+            other => return Err(format!("a payment is not voided for {other:?}")),
+        }),
         other => return Err(format!("orders does not know the outcome {other:?}")),
     };
     Ok(Decision {
