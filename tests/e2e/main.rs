@@ -12,3 +12,4 @@ mod cancel;
 mod bad_input;
 mod dropped_calls;
 mod reflection;
+mod stop;
