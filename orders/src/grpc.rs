@@ -1,6 +1,7 @@
 //! The contract, answered: requests are checked, handed to a command or a query, and the result is put into the wire's words.
 
 pub mod wire;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,8 +14,8 @@ use chassis::{
 use ordermesh::{
     orders::v1::{
         CancelOrderRequest, CreateOrderRequest, GetOrderRequest, ListOrderEventsRequest,
-        ListOrderEventsResponse, ListOrdersRequest, ListOrdersResponse, Order, OrderEvent,
-        orders_service_server::OrdersService,
+        ListOrderEventsResponse, ListOrdersRequest, ListOrdersResponse, Order, OrderEvent, WatchOrderRequest,
+        WatchOrdersRequest, orders_service_server::OrdersService,
     },
     rules,
 };
@@ -32,6 +33,7 @@ use crate::{
         create_order::{CreateOrder, Placing},
     },
     domain::order,
+    feed::Feed,
     store::{
         self,
         orders::{self, Selection},
@@ -50,6 +52,7 @@ pub struct Grpc {
     pub(crate) pages: PageTokens,
     pub(crate) create_order: GroupCommit<CreateOrder>,
     pub(crate) cancel_order: CancelOrder,
+    pub(crate) feed: Feed,
 }
 
 #[tonic::async_trait]
@@ -88,6 +91,29 @@ impl OrdersService for Grpc {
         Ok(Response::new(ListOrderEventsResponse {
             events: order.versions().into_iter().map(event).collect(),
         }))
+    }
+
+    async fn watch_order(
+        &self,
+        request: Request<WatchOrderRequest>,
+    ) -> Result<Response<watch::Events>, Status> {
+        let asked = request.into_inner();
+        let watch = self.feed.watch();
+        let order = self.order(&asked.order_id).await?;
+        Ok(Response::new(watch::one(self.database.clone(), watch, order, asked.after_version)))
+    }
+
+    async fn watch_orders(
+        &self,
+        request: Request<WatchOrdersRequest>,
+    ) -> Result<Response<watch::Events>, Status> {
+        let WatchOrdersRequest { user_id, status } = request.into_inner();
+        let user = if user_id.is_empty() { Ok(()) } else { rules::user_id(&user_id) };
+        let status = wire::status(status);
+        Checks::default().field("user_id", user).field("status", status.map(drop)).finish()?;
+        let user_id = (!user_id.is_empty()).then_some(user_id);
+        let board = watch::Board { user_id, status: status.unwrap_or_default() };
+        Ok(Response::new(watch::many(self.database.clone(), &self.feed, board)))
     }
 
     async fn list_orders(
@@ -160,6 +186,8 @@ impl Grpc {
             cancel_request_id: None,
             void_due_time: now.saturating_add(ttl),
             version: 1,
+            // Given by the database when the row is written.
+            change_number: 0,
             ledger_entry_id: None,
             request_id: (!request_id.is_empty()).then_some(request_id),
             fingerprint,

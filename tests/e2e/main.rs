@@ -9,6 +9,7 @@ mod mesh;
 mod scenario;
 mod crash;
 mod cancel;
+mod watch;
 mod bad_input;
 mod dropped_calls;
 mod reflection;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::order::{Model as Order, Status},
+    feed::Feed,
     messages,
     store::orders,
 };
@@ -25,6 +26,8 @@ pub struct CancelOrder {
     pub database: Database,
     /// Where the requests to void go.
     pub outbox: Outbox,
+    /// Who tells those who watch.
+    pub feed: Feed,
     /// Where orders take their time from, and messages their ids.
     pub clock: Arc<dyn Clock>,
 }
@@ -66,6 +69,7 @@ impl CancelOrder {
             })
             .await?;
         self.outbox.wake();
+        self.feed.wake();
         Ok(cancelled)
     }
 

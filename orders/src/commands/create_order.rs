@@ -15,13 +15,15 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use storage::group::Batch;
 use uuid::Uuid;
 
-use crate::{domain::order::Model as Order, messages, store::orders};
+use crate::{domain::order::Model as Order, feed::Feed, messages, store::orders};
 
 /// Places orders, a group in a transaction.
 #[derive(Debug, Clone)]
 pub struct CreateOrder {
     /// Where the requests for payment go.
     pub outbox: Outbox,
+    /// Who tells those who watch.
+    pub feed: Feed,
     /// Where messages take their ids from.
     pub clock: Arc<dyn Clock>,
 }
@@ -76,6 +78,7 @@ impl Batch for CreateOrder {
 
     fn committed(&self) {
         self.outbox.wake();
+        self.feed.wake();
     }
 }
 

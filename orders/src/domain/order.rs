@@ -64,6 +64,8 @@ pub struct Model {
     pub void_due_time: i64,
     /// 1 when placed, one more with every change.
     pub version: i64,
+    /// The number of the transaction that changed it last: see [`crate::store::changes`].
+    pub change_number: i64,
     /// The debit.
     pub ledger_entry_id: Option<Uuid>,
     /// The idempotency key that it was placed with.

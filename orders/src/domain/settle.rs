@@ -92,6 +92,7 @@ mod tests {
             cancel_request_id: None,
             void_due_time: 0,
             version: 1,
+            change_number: 0,
             ledger_entry_id: (status == Status::Finished).then(Uuid::max),
             request_id: None,
             fingerprint: None,

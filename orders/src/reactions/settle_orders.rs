@@ -26,12 +26,15 @@ use crate::{
         order::{CancelReason, Model as Order},
         settle::{Decision, End, Ruling, rule},
     },
+    feed::Feed,
     store::orders,
 };
 
 /// Ends orders, a batch in a transaction.
 #[derive(Debug)]
 pub struct SettleOrders {
+    /// Who tells those who watch.
+    pub feed: Feed,
     /// Where the orders take their time from.
     pub clock: Arc<dyn Clock>,
 }
@@ -75,6 +78,10 @@ impl Handler for SettleOrders {
             .collect();
         orders::end(transaction, &ends, self.clock.now()).await?;
         Ok(verdicts)
+    }
+
+    fn committed(&self) {
+        self.feed.wake();
     }
 }
 

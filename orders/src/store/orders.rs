@@ -1,7 +1,7 @@
 //! Queries over orders.
 
 use sea_orm::{
-    ActiveValue::Set,
+    ActiveValue::{NotSet, Set},
     ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, Statement, Value,
     entity::prelude::*,
@@ -9,6 +9,7 @@ use sea_orm::{
 };
 use storage::rows;
 
+use super::changes;
 use crate::domain::{
     order::{ActiveModel, Column, Entity, Model, Status},
     settle::End,
@@ -71,7 +72,9 @@ pub async fn page(
 /// # Errors
 /// As the database says.
 pub async fn place(transaction: &DatabaseTransaction, orders: &[&Model]) -> Result<Vec<Uuid>, DbErr> {
-    let models: Vec<ActiveModel> = orders.iter().map(|order| active(order)).collect();
+    let number = changes::of_new_rows(transaction).await?;
+    let models: Vec<ActiveModel> =
+        orders.iter().map(|order| ActiveModel { change_number: number.clone(), ..active(order) }).collect();
     rows::insert_new(transaction, &models).await
 }
 
@@ -92,6 +95,7 @@ fn active(order: &Model) -> ActiveModel {
         cancel_request_id: Set(order.cancel_request_id),
         void_due_time: Set(order.void_due_time),
         version: Set(order.version),
+        change_number: NotSet,
         ledger_entry_id: Set(order.ledger_entry_id),
         request_id: Set(order.request_id),
         fingerprint: Set(order.fingerprint),
@@ -155,6 +159,7 @@ pub async fn request_cancellation(transaction: &DatabaseTransaction, order: &Mod
         .col_expr(Column::CancelRequestId, Expr::value(order.cancel_request_id.clone()))
         .col_expr(Column::UpdateTime, Expr::value(order.update_time))
         .col_expr(Column::Version, Expr::value(order.version))
+        .col_expr(Column::ChangeNumber, Expr::cust(changes::number(transaction.get_database_backend())))
         .filter(Column::Id.eq(order.id))
         .exec(transaction)
         .await?;
@@ -210,10 +215,11 @@ pub async fn end(transaction: &DatabaseTransaction, ends: &[(Uuid, End)], now: i
             let reason = reason.map(|reason| reason as i16);
             values.extend([(*id).into(), (status as i16).into(), reason.into(), entry.into()]);
         }
+        let number = changes::number(backend);
         // Both databases call the columns of a VALUES list column1, column2 and so on.
         let sql = format!(
             "UPDATE orders SET status = ended.column2, cancel_reason = ended.column3, ledger_entry_id = ended.column4, \
-             update_time = CASE WHEN update_time > $1 THEN update_time ELSE $1 END, version = version + 1 \
+             update_time = CASE WHEN update_time > $1 THEN update_time ELSE $1 END, version = version + 1, change_number = {number} \
              FROM (VALUES {list}) AS ended WHERE orders.id = ended.column1 AND orders.status = {}",
             Status::New as i16
         );

@@ -1,10 +1,12 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
 use messaging::schema::MessagingTables;
-use sea_orm::DbErr;
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use sea_orm_migration::{
     MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
 };
+
+use super::changes;
 
 /// Every migration of the orders database, in order.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +42,7 @@ const TABLES: &[&str] = &[
         cancel_request_id TEXT,
         void_due_time {int} NOT NULL,
         version {int} NOT NULL,
+        change_number {int} NOT NULL,
         ledger_entry_id {uuid},
         request_id TEXT,
         fingerprint {bytes},
@@ -59,12 +62,19 @@ const TABLES: &[&str] = &[
     "CREATE INDEX orders_by_status ON orders (status, id)",
     // Only what is not decided: it stays small however many orders there are.
     "CREATE INDEX orders_to_expire ON orders (void_due_time) WHERE status = 1",
+    "CREATE INDEX orders_by_change ON orders (change_number)",
     storage::page::KEY_TABLE,
 ];
 
 #[async_trait]
 impl MigrationTrait for Orders {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        storage::schema::run(manager, TABLES).await
+        storage::schema::run(manager, TABLES).await?;
+        if manager.get_database_backend() == DbBackend::Postgres {
+            let default = changes::TRANSACTION;
+            let sql = format!("ALTER TABLE orders ALTER COLUMN change_number SET DEFAULT {default}");
+            manager.get_connection().execute_unprepared(&sql).await?;
+        }
+        Ok(())
     }
 }
