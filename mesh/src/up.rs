@@ -121,7 +121,7 @@ fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
         None => {
             let subscriptions = vec![
                 orders::reactions::settle_orders::subscription(),
-                payments::reactions::pay_orders::subscription(),
+                payments::reactions::decide_payments::subscription(),
             ];
             Arc::new(MemoryBroker::new(topology, subscriptions))
         }

@@ -1,6 +1,7 @@
 //! The contract, answered: requests are checked, handed to a command or a query, and the result is put into the wire's words.
 
 pub mod wire;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,8 +13,9 @@ use chassis::{
 };
 use ordermesh::{
     orders::v1::{
-        CreateOrderRequest, GetOrderRequest, ListOrdersRequest, ListOrdersResponse, Order,
-        orders_service_server::OrdersService,
+        CancelOrderRequest, CreateOrderRequest, GetOrderRequest, ListOrderEventsRequest,
+        ListOrderEventsResponse, ListOrdersRequest, ListOrdersResponse, Order, OrderEvent, WatchOrderRequest,
+        WatchOrdersRequest, orders_service_server::OrdersService,
     },
     rules,
 };
@@ -26,8 +28,12 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
-    commands::create_order::{CreateOrder, Placing},
+    commands::{
+        cancel_order::{CancelOrder, Cancelling},
+        create_order::{CreateOrder, Placing},
+    },
     domain::order,
+    feed::Feed,
     store::{
         self,
         orders::{self, Selection},
@@ -45,6 +51,8 @@ pub struct Grpc {
     pub(crate) order_ttl: Duration,
     pub(crate) pages: PageTokens,
     pub(crate) create_order: GroupCommit<CreateOrder>,
+    pub(crate) cancel_order: CancelOrder,
+    pub(crate) feed: Feed,
 }
 
 #[tonic::async_trait]
@@ -59,17 +67,53 @@ impl OrdersService for Grpc {
     }
 
     async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<Order>, Status> {
-        let order_id = request.into_inner().order_id;
-        // An id that is no UUID is the id of no order.
-        let found = match order_id.parse::<Uuid>() {
-            Ok(id) => {
-                orders::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?
-            }
-            Err(_) => None,
-        };
-        let order = found
-            .ok_or_else(|| Fault::new(Reason::OrderNotFound, format!("there is no order {order_id}")))?;
+        let order = self.order(&request.into_inner().order_id).await?;
         Ok(Response::new(wire::order(&order)))
+    }
+
+    async fn cancel_order(&self, request: Request<CancelOrderRequest>) -> Result<Response<Order>, Status> {
+        let traceparent = traceparent(request.metadata());
+        let CancelOrderRequest { order_id, request_id } = request.into_inner();
+        Checks::default().field("request_id", rules::request_id(&request_id)).finish()?;
+        let request_id = (!request_id.is_empty()).then_some(request_id);
+        let order_id = order_id.parse().map_err(|_| absent(&order_id))?;
+        let cancelled = self.cancel_order.cancel(Cancelling { order_id, request_id, traceparent }).await;
+        let (order, replayed) = cancelled.map_err(store::fault)??;
+        Ok(answer(wire::order(&order), replayed))
+    }
+
+    async fn list_order_events(
+        &self,
+        request: Request<ListOrderEventsRequest>,
+    ) -> Result<Response<ListOrderEventsResponse>, Status> {
+        let order = self.order(&request.into_inner().order_id).await?;
+        let event = |version| OrderEvent { order: Some(wire::order(&version)) };
+        Ok(Response::new(ListOrderEventsResponse {
+            events: order.versions().into_iter().map(event).collect(),
+        }))
+    }
+
+    async fn watch_order(
+        &self,
+        request: Request<WatchOrderRequest>,
+    ) -> Result<Response<watch::Events>, Status> {
+        let asked = request.into_inner();
+        let watch = self.feed.watch();
+        let order = self.order(&asked.order_id).await?;
+        Ok(Response::new(watch::one(self.database.clone(), watch, order, asked.after_version)))
+    }
+
+    async fn watch_orders(
+        &self,
+        request: Request<WatchOrdersRequest>,
+    ) -> Result<Response<watch::Events>, Status> {
+        let WatchOrdersRequest { user_id, status } = request.into_inner();
+        let user = if user_id.is_empty() { Ok(()) } else { rules::user_id(&user_id) };
+        let status = wire::status(status);
+        Checks::default().field("user_id", user).field("status", status.map(drop)).finish()?;
+        let user_id = (!user_id.is_empty()).then_some(user_id);
+        let board = watch::Board { user_id, status: status.unwrap_or_default() };
+        Ok(Response::new(watch::many(self.database.clone(), &self.feed, board)))
     }
 
     async fn list_orders(
@@ -98,6 +142,13 @@ impl OrdersService for Grpc {
 }
 
 impl Grpc {
+    async fn order(&self, order_id: &str) -> Result<order::Model, Fault> {
+        let id: Uuid = order_id.parse().map_err(|_| absent(order_id))?;
+        let found =
+            orders::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?;
+        found.ok_or_else(|| absent(order_id))
+    }
+
     /// The order that is asked for, with every field checked.
     fn new_order(&self, asked: Order, request_id: String) -> Result<order::Model, Fault> {
         let default = || self.default_currency.clone();
@@ -131,7 +182,12 @@ impl Grpc {
             create_time: now,
             update_time: now,
             expire_time: now.saturating_add(ttl),
+            cancel_request_time: None,
+            cancel_request_id: None,
+            void_due_time: now.saturating_add(ttl),
             version: 1,
+            // Given by the database when the row is written.
+            change_number: 0,
             ledger_entry_id: None,
             request_id: (!request_id.is_empty()).then_some(request_id),
             fingerprint,
@@ -147,6 +203,11 @@ impl Grpc {
         let invalid = || Fault::new(Reason::InvalidPageToken, "page_token was not made for this query");
         cursor.map(Some).ok_or_else(invalid)
     }
+}
+
+/// An id that is no UUID is the id of no order, too.
+fn absent(order_id: &str) -> Fault {
+    Fault::new(Reason::OrderNotFound, format!("there is no order {order_id}"))
 }
 
 /// What a list is to hold, and how much of it a page.

@@ -7,6 +7,9 @@ pub mod settings;
 pub mod grpc;
 pub mod commands;
 pub mod reactions;
+pub mod expiry;
+pub mod feed;
+pub mod messages;
 pub mod domain;
 pub mod store;
 
@@ -30,7 +33,9 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use crate::{
-    commands::create_order::CreateOrder,
+    commands::{cancel_order::CancelOrder, create_order::CreateOrder},
+    expiry::Expiry,
+    feed::Feed,
     reactions::settle_orders::{self, SettleOrders},
 };
 
@@ -57,6 +62,8 @@ pub struct Service {
     routes: Routes,
     relay: Relay,
     consumer: Consumer,
+    expiry: Expiry,
+    feed: Feed,
     database: Database,
 }
 
@@ -69,7 +76,16 @@ impl Service {
         let Foundation { database, broker, partitions, clock, default_currency, order_ttl } = foundation;
         database.migrate::<store::schema::Migrations>().await?;
         let outbox = Outbox::new();
-        let create_order = CreateOrder { outbox: outbox.clone(), clock: Arc::clone(&clock) };
+        let feed = Feed::new(database.clone()).await?;
+        let create_order =
+            CreateOrder { outbox: outbox.clone(), feed: feed.clone(), clock: Arc::clone(&clock) };
+        let cancel_order = CancelOrder {
+            database: database.clone(),
+            outbox: outbox.clone(),
+            feed: feed.clone(),
+            clock: Arc::clone(&clock),
+        };
+        let expiry = Expiry { database: database.clone(), outbox: outbox.clone(), clock: Arc::clone(&clock) };
         let grpc = grpc::Grpc {
             database: database.clone(),
             clock: Arc::clone(&clock),
@@ -77,6 +93,8 @@ impl Service {
             order_ttl,
             pages: PageTokens::of(&database).await?,
             create_order: GroupCommit::start(database.clone(), create_order),
+            cancel_order,
+            feed: feed.clone(),
         };
         let contract = Contract { descriptor_set: ordermesh::DESCRIPTOR_SET, services: &[SERVICE_NAME] };
         let routes = chassis::grpc::assemble(Routes::new(OrdersServiceServer::new(grpc)), contract).await?;
@@ -86,10 +104,10 @@ impl Service {
             partitions,
             settle_orders::subscription(),
             Deduplication::Handler,
-            SettleOrders { clock },
+            SettleOrders { feed: feed.clone(), clock },
         );
         let relay = Relay::new(database.clone(), outbox, broker, "/ordermesh/orders");
-        Ok(Self { routes, relay, consumer, database })
+        Ok(Self { routes, relay, consumer, expiry, feed, database })
     }
 
     /// What `/readyz` asks of this service.
@@ -110,8 +128,13 @@ impl Service {
 
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) {
-        let Self { routes, relay, consumer, .. } = self;
+        let Self { routes, relay, consumer, expiry, feed, .. } = self;
         life.spawn(Stage::Services, "orders grpc", |stop| chassis::grpc::serve(listener, routes, stop));
+        life.spawn(Stage::Services, "orders feed", |stop| feed.run(stop));
+        life.spawn(Stage::Services, "orders expiry", |stop| async move {
+            expiry.run(stop).await;
+            Ok(())
+        });
         life.spawn(Stage::Relays, "orders relay", |stop| async move {
             relay.run(stop).await;
             Ok(())

@@ -2,6 +2,7 @@
 
 pub mod schema;
 pub mod orders;
+pub mod changes;
 
 use chassis::status::{Fault, Reason};
 use storage::Failure;

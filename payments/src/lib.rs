@@ -25,13 +25,13 @@ use messaging::{
     relay::Relay,
 };
 use ordermesh::payments::v1::payments_service_server::{PaymentsServiceServer, SERVICE_NAME};
-use storage::{Database, group::GroupCommit};
+use storage::{Database, group::GroupCommit, page::PageTokens};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use crate::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
-    reactions::pay_orders::{self, PayOrders},
+    reactions::decide_payments::{self, DecidePayments},
 };
 
 /// What the service stands on.
@@ -71,6 +71,7 @@ impl Service {
             database: database.clone(),
             clock: Arc::clone(&clock),
             default_currency,
+            pages: PageTokens::of(&database).await?,
             create_account: GroupCommit::start(database.clone(), CreateAccount),
             top_up_account: GroupCommit::start(database.clone(), TopUpAccount { clock: Arc::clone(&clock) }),
         };
@@ -80,9 +81,9 @@ impl Service {
             database.clone(),
             Arc::clone(&broker),
             partitions,
-            pay_orders::subscription(),
+            decide_payments::subscription(),
             Deduplication::Inbox,
-            PayOrders { outbox: outbox.clone(), clock },
+            DecidePayments { outbox: outbox.clone(), clock },
         );
         let relay = Relay::new(database.clone(), outbox, broker, "/ordermesh/payments");
         Ok(Self { routes, relay, consumer, database })

@@ -8,6 +8,8 @@ mod test_world;
 mod mesh;
 mod scenario;
 mod crash;
+mod cancel;
+mod watch;
 mod bad_input;
 mod dropped_calls;
 mod readme;

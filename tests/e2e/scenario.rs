@@ -59,6 +59,7 @@ async fn scenario(arrangement: Arrangement) -> Result<()> {
     let proof = mesh.api.get(&format!("/gateway/orders/{too_much}/payment")).await?;
     ensure!(proof.body["outcome"] == "REJECTED" && proof.body["balanceObserved"] == "700", "{}", proof.text);
     lists(&mesh).await?;
+    ledger(&mesh).await?;
     repeats(&mesh).await?;
     mesh.at_rest().await
 }
@@ -76,6 +77,26 @@ async fn lists(mesh: &Mesh) -> Result<()> {
 
     let foreign = mesh.api.get(&format!("/gateway/orders?userId=bob&pageToken={token}")).await?;
     ensure!(foreign.status == 400 && foreign.text.contains("INVALID_PAGE_TOKEN"), "{}", foreign.text);
+    Ok(())
+}
+
+/// The ledger, the newest entry first, in pages.
+async fn ledger(mesh: &Mesh) -> Result<()> {
+    let path = "/gateway/payments/alice/entries?pageSize=2"; // ListLedgerEntries
+    let first = mesh.api.get(path).await?;
+    let token = first.body["nextPageToken"].as_str().unwrap_or_default();
+    let second = mesh.api.get(&format!("{path}&pageToken={token}")).await?;
+    ensure!(second.body["nextPageToken"].is_null(), "{}", second.text);
+    let entries =
+        [&first, &second].into_iter().flat_map(|page| page.body["entries"].as_array().into_iter().flatten());
+    let told: Vec<_> =
+        entries.map(|entry| json!([entry["sequence"], entry["amount"], entry["balanceAfter"]])).collect();
+    let chain = json!([["3", "-700", "0"], ["2", "-300", "700"], ["1", "1000", "1000"]]);
+    ensure!(json!(told) == chain, "{told:?}");
+    let foreign = mesh.api.get(&format!("/gateway/payments/bob/entries?pageToken={token}")).await?;
+    ensure!(foreign.status == 400 && foreign.text.contains("INVALID_PAGE_TOKEN"), "{}", foreign.text);
+    let absent = mesh.api.get("/gateway/payments/bob/entries").await?;
+    ensure!(absent.status == 404 && absent.text.contains("ACCOUNT_NOT_FOUND"), "{}", absent.text);
     Ok(())
 }
 

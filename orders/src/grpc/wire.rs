@@ -17,6 +17,8 @@ pub fn order(order: &Model) -> pb::Order {
         CancelReason::InsufficientFunds => pb::order::CancelReason::InsufficientFunds,
         CancelReason::AccountNotFound => pb::order::CancelReason::AccountNotFound,
         CancelReason::CurrencyMismatch => pb::order::CancelReason::CurrencyMismatch,
+        CancelReason::UserRequested => pb::order::CancelReason::UserRequested,
+        CancelReason::PaymentExpired => pb::order::CancelReason::PaymentExpired,
     });
     pb::Order {
         id: order.id.to_string(),
@@ -29,7 +31,7 @@ pub fn order(order: &Model) -> pb::Order {
         create_time: Some(timestamp(order.create_time)),
         update_time: Some(timestamp(order.update_time)),
         expire_time: Some(timestamp(order.expire_time)),
-        cancel_request_time: None,
+        cancel_request_time: order.cancel_request_time.map(timestamp),
         version: order.version,
         ledger_entry_id: order.ledger_entry_id.map(|id| id.to_string()).unwrap_or_default(),
     }

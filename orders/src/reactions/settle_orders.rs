@@ -26,12 +26,15 @@ use crate::{
         order::{CancelReason, Model as Order},
         settle::{Decision, End, Ruling, rule},
     },
+    feed::Feed,
     store::orders,
 };
 
 /// Ends orders, a batch in a transaction.
 #[derive(Debug)]
 pub struct SettleOrders {
+    /// Who tells those who watch.
+    pub feed: Feed,
     /// Where the orders take their time from.
     pub clock: Arc<dyn Clock>,
 }
@@ -76,6 +79,10 @@ impl Handler for SettleOrders {
         orders::end(transaction, &ends, self.clock.now()).await?;
         Ok(verdicts)
     }
+
+    fn committed(&self) {
+        self.feed.wake();
+    }
 }
 
 /// The decision in a message, or why there is none: such a message is parked, not guessed at.
@@ -93,6 +100,11 @@ fn read(message: &Envelope) -> Result<Decision, String> {
             Reason::AccountNotFound => CancelReason::AccountNotFound,
             Reason::CurrencyMismatch => CancelReason::CurrencyMismatch,
             other => return Err(format!("a payment is not rejected for {other:?}")),
+        }),
+        Outcome::Voided => End::Cancelled(match payment.reason() {
+            Reason::UserRequested => CancelReason::UserRequested,
+            Reason::PaymentExpired => CancelReason::PaymentExpired,
+            other => return Err(format!("a payment is not voided for {other:?}")),
         }),
         other => return Err(format!("orders does not know the outcome {other:?}")),
     };

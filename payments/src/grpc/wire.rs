@@ -45,11 +45,14 @@ pub fn payment(payment: &payment::Model) -> pb::Payment {
     let outcome = match payment.outcome {
         payment::Outcome::Paid => pb::payment::Outcome::Paid,
         payment::Outcome::Rejected => pb::payment::Outcome::Rejected,
+        payment::Outcome::Voided => pb::payment::Outcome::Voided,
     };
     let reason = payment.reason.map_or(pb::payment::Reason::Unspecified, |reason| match reason {
         payment::Reason::InsufficientFunds => pb::payment::Reason::InsufficientFunds,
         payment::Reason::AccountNotFound => pb::payment::Reason::AccountNotFound,
         payment::Reason::CurrencyMismatch => pb::payment::Reason::CurrencyMismatch,
+        payment::Reason::UserRequested => pb::payment::Reason::UserRequested,
+        payment::Reason::PaymentExpired => pb::payment::Reason::PaymentExpired,
     });
     pb::Payment {
         order_id: payment.order_id.to_string(),
