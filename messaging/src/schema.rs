@@ -19,6 +19,8 @@ const TABLES: &[&str] = &[
     ) {strict}",
     // Rows leave in this order; those never tried have the time 0.
     "CREATE INDEX outbox_due ON outbox (next_attempt_time, seq)",
+    // What can hold back later rows of its key; usually nothing.
+    "CREATE INDEX outbox_tried ON outbox (partition_key, seq) WHERE next_attempt_time > 0",
     "CREATE TABLE inbox (
         message_id {uuid} NOT NULL,
         consumer TEXT NOT NULL,
@@ -40,9 +42,10 @@ const TABLES: &[&str] = &[
         park_time {int} NOT NULL,
         UNIQUE (consumer, message_id)
     ) {strict}",
+    storage::lease::TABLE,
 ];
 
-/// Makes the tables `outbox`, `inbox` and `parked`.
+/// Makes the tables `outbox`, `inbox`, `parked` and `leases`.
 #[derive(Debug, Clone, Copy)]
 pub struct MessagingTables;
 

@@ -61,6 +61,12 @@ impl Database {
         self.write.get_database_backend()
     }
 
+    /// Whether it is a file of this process, not a server that several share.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.backend() == DbBackend::Sqlite
+    }
+
     /// Whether the database answers: what readiness asks.
     ///
     /// # Errors
@@ -111,6 +117,10 @@ async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
 
 fn options(url: String, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
-    options.max_connections(connections).acquire_timeout(PATIENCE).connect_timeout(PATIENCE).sqlx_logging(false);
+    options
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
+        .sqlx_logging(false);
     options
 }

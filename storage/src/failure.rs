@@ -24,10 +24,11 @@ pub enum Failure {
 impl From<DbErr> for Failure {
     fn from(error: DbErr) -> Self {
         let make = match &error {
-            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) | DbErr::Conn(_) => {
-                Self::Unavailable
+            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed)
+            | DbErr::Conn(_) => Self::Unavailable,
+            DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
+                judge(cause)
             }
-            DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => judge(cause),
             // What a conditional write says when somebody else was first.
             DbErr::RecordNotInserted | DbErr::RecordNotUpdated => Self::Contention,
             _ => Self::Refused,

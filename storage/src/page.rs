@@ -48,7 +48,8 @@ impl PageTokens {
     #[must_use]
     pub fn new(key: [u8; 32]) -> Self {
         // HMAC takes keys of any length: an error cannot happen, and a fixed key would only refuse foreign tokens less well.
-        let keyed = Hmac::new_from_slice(&key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+        let keyed =
+            Hmac::new_from_slice(&key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
         Self { keyed }
     }
 

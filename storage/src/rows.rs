@@ -4,8 +4,8 @@
 //! over TCP the second waits for the server's delayed acknowledgement, 40 ms. Several statements in one transaction do not.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue, ColumnTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, Insert, IntoActiveModel, Iterable as _,
-    PrimaryKeyTrait, TryInsertResult, Value, sea_query::OnConflict,
+    ActiveModelTrait, ActiveValue, ColumnTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, Insert,
+    IntoActiveModel, Iterable as _, PrimaryKeyTrait, TryInsertResult, Value, sea_query::OnConflict,
 };
 
 /// What the bound values of one statement may take: below 8 KiB with the protocol's own bytes.
@@ -83,7 +83,8 @@ where
     let mut inserted = Vec::with_capacity(rows.len());
     for run in statements(rows, model_bytes) {
         // Without a target: any unique key, not the primary one alone.
-        let insert = Insert::many(run.to_vec()).on_conflict(OnConflict::new().do_nothing().to_owned()).try_insert();
+        let insert =
+            Insert::many(run.to_vec()).on_conflict(OnConflict::new().do_nothing().to_owned()).try_insert();
         if let TryInsertResult::Inserted(keys) = insert.exec_with_returning_keys(transaction).await? {
             inserted.extend(keys);
         }

@@ -31,7 +31,8 @@ impl FromStr for DatabaseUrl {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return Ok(Self::Postgres(text.to_owned()));
         }
-        let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).ok_or(UnknownDatabase)?;
+        let path =
+            text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).ok_or(UnknownDatabase)?;
         // A database in memory would lose what it promised to keep.
         if path.is_empty() || path.contains(":memory:") || path.contains('?') {
             return Err(UnknownDatabase);
@@ -66,7 +67,8 @@ mod tests {
 
     #[test]
     fn logs_show_no_password() {
-        let url: DatabaseUrl = "postgres://shop:secret@db:5432/orders?sslmode=require".parse().expect("a PostgreSQL URL");
+        let url: DatabaseUrl =
+            "postgres://shop:secret@db:5432/orders?sslmode=require".parse().expect("a PostgreSQL URL");
         assert_eq!(url.to_string(), "postgres://db:5432/orders");
         assert_eq!(format!("{url:?}"), "postgres://db:5432/orders");
     }
