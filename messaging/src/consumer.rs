@@ -1,6 +1,8 @@
 //! The consumer: takes what is there, lets the handler apply it in one transaction with its memory, and acknowledges after the
 //! commit. A batch that fails is split until the message at fault stands alone; that one is parked, and blocks nobody.
 
+mod redrive;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
@@ -12,7 +14,7 @@ use crate::{
     broker::{Broker, BrokerError, Delivery, Inflow},
     envelope::Envelope,
     inbox, observe,
-    parked::{self, Parking},
+    parked::{self, Parking, State},
     retry::{self, Backoff},
     topology::Subscription,
 };
@@ -87,7 +89,7 @@ impl Consumer {
     /// Consumes until `stop`; a batch under way is finished first. Neither a broker nor a database that is away ends it.
     pub async fn run(self, stop: CancellationToken) {
         let partitions = (0..self.partitions).map(|partition| self.consume(partition, &stop));
-        futures_util::future::join_all(partitions).await;
+        tokio::join!(futures_util::future::join_all(partitions), self.redrive(&stop));
     }
 
     async fn consume(&self, partition: u16, stop: &CancellationToken) {
@@ -214,10 +216,12 @@ impl Shared {
     ) -> Result<usize, DbErr> {
         let now = retry::now();
         let consumer = &self.subscription.consumer;
-        let known = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
+        let decoded = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
+        let (known, strange): (Vec<&Envelope>, Vec<&Envelope>) =
+            decoded.partition(|message| self.subscription.kinds.contains(&message.kind));
         let fresh: Vec<&Envelope> = match self.deduplication {
             Deduplication::Inbox => inbox::new_among(transaction, consumer, known, now).await?,
-            Deduplication::Handler => known.collect(),
+            Deduplication::Handler => known,
         };
         let verdicts = match fault {
             Some(reason) => vec![Verdict::Park(reason); fresh.len()],
@@ -227,13 +231,22 @@ impl Shared {
         if verdicts.len() != fresh.len() {
             return Err(DbErr::Custom("the handler did not judge each of its messages".to_owned()));
         }
-        let unknown = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
+        let undecodable = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
         let refused = fresh.into_iter().zip(verdicts).filter_map(|(message, verdict)| match verdict {
             Verdict::Done => None,
-            Verdict::Park(error) => Some(Parking { message: Ok(message), error, attempts }),
+            Verdict::Park(error) => {
+                Some(Parking { message: Ok(message), error, attempts, state: State::Parked })
+            }
         });
-        let junk = unknown.map(|junk| Parking { message: Err(junk), error: junk.reason.clone(), attempts });
-        let parkings: Vec<Parking<'_>> = refused.chain(junk).collect();
+        let junk = undecodable.map(|junk| {
+            let error = junk.reason.clone();
+            Parking { message: Err(junk), error, attempts, state: State::Parked }
+        });
+        let held = strange.into_iter().map(|message| {
+            let error = format!("{consumer} does not know messages of the kind {}", message.kind);
+            Parking { message: Ok(message), error, attempts, state: State::Held }
+        });
+        let parkings: Vec<Parking<'_>> = refused.chain(junk).chain(held).collect();
         parked::park(transaction, consumer, &parkings, now).await?;
         Ok(parkings.len())
     }

@@ -90,3 +90,15 @@ pub(crate) fn batch_applied(consumer: &str, size: usize, parked: usize) {
 pub(crate) fn batch_failed(consumer: &str, size: usize, failure: &Failure) {
     tracing::warn!(messaging.part = consumer, batch.size = size, error = chain(failure), "a batch failed");
 }
+
+pub(crate) fn redriven(consumer: &str, seq: i64) {
+    tracing::info!(
+        messaging.part = consumer,
+        parked.seq = seq,
+        "a parked message came back and was judged again"
+    );
+}
+
+pub(crate) fn redrive_failed(consumer: &str, seq: i64, error: &str) {
+    tracing::error!(messaging.part = consumer, parked.seq = seq, error, "a parked message failed again");
+}

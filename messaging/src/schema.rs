@@ -30,8 +30,10 @@ const TABLES: &[&str] = &[
     "CREATE TABLE parked (
         seq {serial},
         consumer TEXT NOT NULL,
+        state {code} NOT NULL CHECK (state IN (0, 1, 2)),
         message_id {uuid},
         kind TEXT NOT NULL,
+        source TEXT NOT NULL,
         partition_key TEXT NOT NULL,
         payload {bytes} NOT NULL,
         traceparent TEXT,
@@ -42,10 +44,20 @@ const TABLES: &[&str] = &[
         park_time {int} NOT NULL,
         UNIQUE (consumer, message_id)
     ) {strict}",
+    // What goes back to its consumer; usually nothing.
+    "CREATE INDEX parked_leaving ON parked (consumer, seq) WHERE state > 0",
+    "CREATE TABLE operator_actions (
+        seq {serial},
+        operator TEXT NOT NULL,
+        action TEXT NOT NULL,
+        filter TEXT NOT NULL,
+        affected {int} NOT NULL,
+        act_time {int} NOT NULL
+    ) {strict}",
     storage::lease::TABLE,
 ];
 
-/// Makes the tables `outbox`, `inbox`, `parked` and `leases`.
+/// Makes the tables `outbox`, `inbox`, `parked`, `operator_actions` and `leases`.
 #[derive(Debug, Clone, Copy)]
 pub struct MessagingTables;
 

@@ -100,12 +100,12 @@ impl Lease {
         until.saturating_duration_since(Instant::now())
     }
 
-    /// Renews it every quarter of its term, and returns once it cannot be counted on: when somebody else has it, or when
+    /// Renews it every third of its term, and returns once it cannot be counted on: when somebody else has it, or when
     /// less than `margin` remains.
     pub async fn keep(&self, margin: Duration) {
         loop {
             let sure = self.remaining().saturating_sub(margin);
-            tokio::time::sleep(sure.min(self.term / 4)).await;
+            tokio::time::sleep(sure.min(self.term / 3)).await;
             let sure = self.remaining().saturating_sub(margin);
             match tokio::time::timeout(sure, self.renew()).await {
                 Ok(Ok(true)) => {}

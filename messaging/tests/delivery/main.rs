@@ -9,3 +9,4 @@ mod faults;
 mod commits;
 mod outages;
 mod leases;
+mod operator;

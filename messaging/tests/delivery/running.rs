@@ -7,6 +7,7 @@ use messaging::{
     broker::Broker,
     consumer::{Consumer, Deduplication},
     relay::Relay,
+    topology::Subscription,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -51,10 +52,20 @@ impl Running {
         self
     }
 
-    pub(crate) fn consumer(mut self, place: &Place, effects: Effects) -> Self {
+    pub(crate) fn consumer(self, place: &Place, effects: Effects) -> Self {
+        self.consumer_of(reader(), place, effects)
+    }
+
+    pub(crate) fn consumer_of(mut self, subscription: Subscription, place: &Place, effects: Effects) -> Self {
         let (database, broker) = (place.database.clone(), Arc::clone(&place.broker));
-        let consumer =
-            Consumer::new(database, broker, topology().partitions, reader(), Deduplication::Inbox, effects);
+        let consumer = Consumer::new(
+            database,
+            broker,
+            topology().partitions,
+            subscription,
+            Deduplication::Inbox,
+            effects,
+        );
         self.tasks.spawn(consumer.run(self.stop.clone()));
         self
     }
