@@ -1,6 +1,8 @@
 //! The consumer: takes what is there, lets the handler apply it in one transaction with its memory, and acknowledges after the
 //! commit. A batch that fails is split until the message at fault stands alone; that one is parked, and blocks nobody.
 
+mod redrive;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
@@ -12,7 +14,7 @@ use crate::{
     broker::{Broker, BrokerError, Delivery, Inflow},
     envelope::Envelope,
     inbox, observe,
-    parked::{self, Parking},
+    parked::{self, Parking, State},
     retry::{self, Backoff},
     topology::Subscription,
 };
@@ -28,7 +30,11 @@ pub trait Handler: Send + Sync + 'static {
     /// Applies a batch inside the transaction, and returns a verdict for each message in their order. Without an inbox a
     /// message may come again, with one within the same batch too; with or without, in any order. An error rolls the batch
     /// back; it is then tried in halves.
-    async fn handle(&self, transaction: &DatabaseTransaction, batch: &[&Envelope]) -> Result<Vec<Verdict>, DbErr>;
+    async fn handle(
+        &self,
+        transaction: &DatabaseTransaction,
+        batch: &[&Envelope],
+    ) -> Result<Vec<Verdict>, DbErr>;
 
     /// Called after each commit.
     fn committed(&self) {}
@@ -83,7 +89,7 @@ impl Consumer {
     /// Consumes until `stop`; a batch under way is finished first. Neither a broker nor a database that is away ends it.
     pub async fn run(self, stop: CancellationToken) {
         let partitions = (0..self.partitions).map(|partition| self.consume(partition, &stop));
-        futures_util::future::join_all(partitions).await;
+        tokio::join!(futures_util::future::join_all(partitions), self.redrive(&stop));
     }
 
     async fn consume(&self, partition: u16, stop: &CancellationToken) {
@@ -176,7 +182,9 @@ impl Part {
             return vec![Self { deliveries, attempts, fault: Some(observe::chain(failure)) }];
         }
         let (first, second) = deliveries.split_at(deliveries.len() / 2);
-        [second, first].map(|half| Self { deliveries: half.into(), attempts: attempts + 1, fault: None }).into()
+        [second, first]
+            .map(|half| Self { deliveries: half.into(), attempts: attempts + 1, fault: None })
+            .into()
     }
 }
 
@@ -188,7 +196,8 @@ impl Shared {
         let parked = self
             .database
             .transact(move |transaction| {
-                let (shared, deliveries, fault) = (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
+                let (shared, deliveries, fault) =
+                    (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
                 Box::pin(async move { shared.apply_in(transaction, &deliveries, attempts, fault).await })
             })
             .await?;
@@ -207,10 +216,12 @@ impl Shared {
     ) -> Result<usize, DbErr> {
         let now = retry::now();
         let consumer = &self.subscription.consumer;
-        let known = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
+        let decoded = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
+        let (known, strange): (Vec<&Envelope>, Vec<&Envelope>) =
+            decoded.partition(|message| self.subscription.kinds.contains(&message.kind));
         let fresh: Vec<&Envelope> = match self.deduplication {
             Deduplication::Inbox => inbox::new_among(transaction, consumer, known, now).await?,
-            Deduplication::Handler => known.collect(),
+            Deduplication::Handler => known,
         };
         let verdicts = match fault {
             Some(reason) => vec![Verdict::Park(reason); fresh.len()],
@@ -220,13 +231,22 @@ impl Shared {
         if verdicts.len() != fresh.len() {
             return Err(DbErr::Custom("the handler did not judge each of its messages".to_owned()));
         }
-        let unknown = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
+        let undecodable = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
         let refused = fresh.into_iter().zip(verdicts).filter_map(|(message, verdict)| match verdict {
             Verdict::Done => None,
-            Verdict::Park(error) => Some(Parking { message: Ok(message), error, attempts }),
+            Verdict::Park(error) => {
+                Some(Parking { message: Ok(message), error, attempts, state: State::Parked })
+            }
         });
-        let junk = unknown.map(|junk| Parking { message: Err(junk), error: junk.reason.clone(), attempts });
-        let parkings: Vec<Parking<'_>> = refused.chain(junk).collect();
+        let junk = undecodable.map(|junk| {
+            let error = junk.reason.clone();
+            Parking { message: Err(junk), error, attempts, state: State::Parked }
+        });
+        let held = strange.into_iter().map(|message| {
+            let error = format!("{consumer} does not know messages of the kind {}", message.kind);
+            Parking { message: Ok(message), error, attempts, state: State::Held }
+        });
+        let parkings: Vec<Parking<'_>> = refused.chain(junk).chain(held).collect();
         parked::park(transaction, consumer, &parkings, now).await?;
         Ok(parkings.len())
     }

@@ -61,6 +61,12 @@ impl Database {
         self.write.get_database_backend()
     }
 
+    /// Whether it is a file of this process, not a server that several share.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.backend() == DbBackend::Sqlite
+    }
+
     /// Whether the database answers: what readiness asks.
     ///
     /// # Errors
