@@ -18,6 +18,7 @@ use messaging::{
     consumer::{Consumer, Deduplication},
     outbox::Outbox,
     relay::Relay,
+    retention::Retention,
 };
 use ordermesh::payments::v1::payments_service_server::{PaymentsServiceServer, SERVICE_NAME};
 use storage::{Database, group::GroupCommit};
@@ -101,8 +102,13 @@ impl Service {
 
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) {
-        let Self { routes, relay, consumer, .. } = self;
+        let Self { routes, relay, consumer, database } = self;
         let stop = life.stop();
+        let retention_stop = stop.clone();
+        life.spawn("payments retention", async move {
+            Retention::new(database).run(retention_stop).await;
+            Ok(())
+        });
         life.spawn("payments grpc", chassis::grpc::serve(listener, routes, stop.clone()));
         let relay_stop = stop.clone();
         life.spawn("payments relay", async move {
