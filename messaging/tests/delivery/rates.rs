@@ -41,7 +41,7 @@ async fn relay_and_consumer_rates() -> Result<()> {
         write(&place, run).await?;
         relays.push(drained(&place, Running::default().relay(&place)).await?);
         consumers.push(applied(&place, (run + 1) * MESSAGES).await?);
-        println!(
+        eprintln!(
             "run {run}: raw {:.0}/s, relay {:.0}/s, consumer {:.0}/s",
             raws[run - 1],
             relays[run - 1],
@@ -51,7 +51,7 @@ async fn relay_and_consumer_rates() -> Result<()> {
     let mut ratios: Vec<f64> = relays.iter().zip(&raws).map(|(relay, raw)| relay / raw).collect();
     let (raw, relay, consumer) = (median(&mut raws), median(&mut relays), median(&mut consumers));
     let ratio = median(&mut ratios);
-    println!("medians: raw {raw:.0}/s, relay {relay:.0}/s (ratio {ratio:.2}), consumer {consumer:.0}/s");
+    eprintln!("medians: raw {raw:.0}/s, relay {relay:.0}/s (ratio {ratio:.2}), consumer {consumer:.0}/s");
     Ok(())
 }
 
@@ -141,7 +141,7 @@ async fn idle_cost() -> Result<()> {
     let (began, before) = (Instant::now(), processor_time()?);
     tokio::time::sleep(Duration::from_secs(30)).await;
     let share = (processor_time()? - before) / began.elapsed().as_secs_f64();
-    println!("idle: {:.2} % of a core", share * 100.0);
+    eprintln!("idle: {:.2} % of a core", share * 100.0);
     ensure!(share < 0.01, "an idle process is not idle");
     running.stop().await
 }
@@ -180,13 +180,13 @@ async fn writers_during_retention() -> Result<()> {
         "SELECT COUNT(*) FROM inbox WHERE receive_time <= 1000000",
     ));
     let left: i64 = left.await?.context("a count has a row")?.try_get_by_index(0)?;
-    println!(
+    eprintln!(
         "alone {alone:?} ms, beside retention {beside:?} ms; {left} old rows left after {:?}",
         began.elapsed()
     );
     let mut ratios: Vec<f64> = beside.iter().zip(&alone).map(|(beside, alone)| beside / alone).collect();
     let ratio = median(&mut ratios);
-    println!(
+    eprintln!(
         "medians of p99: {:.2} ms alone, {:.2} ms beside, ratio {ratio:.2}",
         median(&mut alone),
         median(&mut beside)
