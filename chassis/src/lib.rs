@@ -9,3 +9,5 @@ pub mod status;
 pub mod request;
 pub mod grpc;
 pub mod admin;
+
+mod metrics;

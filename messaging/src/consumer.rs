@@ -1,6 +1,7 @@
 //! The consumer: takes what is there, lets the handler apply it in one transaction with its memory, and acknowledges after the
 //! commit. A batch that fails is split until the message at fault stands alone; that one is parked, and blocks nobody.
 
+mod part;
 mod redrive;
 
 use std::{fmt, sync::Arc};
@@ -9,7 +10,9 @@ use async_trait::async_trait;
 use sea_orm::{DatabaseTransaction, DbErr};
 use storage::{Database, Failure};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
+use self::part::Part;
 use crate::{
     broker::{Broker, BrokerError, Delivery, Inflow},
     envelope::Envelope,
@@ -88,6 +91,7 @@ impl Consumer {
 
     /// Consumes until `stop`; a batch under way is finished first. Neither a broker nor a database that is away ends it.
     pub async fn run(self, stop: CancellationToken) {
+        observe::describe();
         let partitions = (0..self.partitions).map(|partition| self.consume(partition, &stop));
         tokio::join!(futures_util::future::join_all(partitions), self.redrive(&stop));
     }
@@ -101,6 +105,7 @@ impl Consumer {
             };
             let lost = match subscribed {
                 Ok(inflow) => {
+                    observe::connected("consumer", &self.shared.subscription.consumer);
                     backoff.reset();
                     self.consume_until_lost(inflow, stop).await
                 }
@@ -126,6 +131,7 @@ impl Consumer {
                 batch = inflow.receive(BATCH) => batch?,
                 () = stop.cancelled() => return Ok(()),
             };
+            observe::batch_received(&self.shared.subscription.consumer, &batch);
             let Some(last) = batch.last().map(|delivery| delivery.tag) else { continue };
             if !self.settle(batch, stop).await {
                 return Ok(());
@@ -139,7 +145,7 @@ impl Consumer {
         let consumer = &self.shared.subscription.consumer;
         let mut backoff = Backoff::new();
         // A stack of parts that are still to be committed, the first on top.
-        let mut parts = vec![Part { deliveries: batch.into(), attempts: 1, fault: None }];
+        let mut parts = part::cut(batch);
         while let Some(part) = parts.pop() {
             let failure = match self.shared.apply(&part).await {
                 Ok(()) => {
@@ -164,37 +170,12 @@ impl Consumer {
     }
 }
 
-/// A run of deliveries that commits together.
-#[derive(Debug)]
-struct Part {
-    deliveries: Arc<[Delivery]>,
-    /// How often its messages have been tried, this time included.
-    attempts: i32,
-    /// Why its only message cannot be handled: it is to be parked.
-    fault: Option<String>,
-}
-
-impl Part {
-    /// What to try instead of a part that failed, the first on top.
-    fn divide(self, failure: &Failure) -> Vec<Self> {
-        let Self { deliveries, attempts, .. } = self;
-        if deliveries.len() == 1 {
-            return vec![Self { deliveries, attempts, fault: Some(observe::chain(failure)) }];
-        }
-        let (first, second) = deliveries.split_at(deliveries.len() / 2);
-        [second, first]
-            .map(|half| Self { deliveries: half.into(), attempts: attempts + 1, fault: None })
-            .into()
-    }
-}
-
 impl Shared {
     /// Applies or parks every message of the part, in one transaction with its memory.
     async fn apply(self: &Arc<Self>, part: &Part) -> Result<(), Failure> {
         let (shared, deliveries) = (Arc::clone(self), Arc::clone(&part.deliveries));
         let (attempts, fault) = (part.attempts, part.fault.clone());
-        let parked = self
-            .database
+        self.database
             .transact(move |transaction| {
                 let (shared, deliveries, fault) =
                     (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
@@ -202,18 +183,17 @@ impl Shared {
             })
             .await?;
         self.handler.committed();
-        observe::batch_applied(&self.subscription.consumer, part.deliveries.len(), parked);
+        observe::batch_applied(&self.subscription.consumer, &part.deliveries);
         Ok(())
     }
 
-    /// Returns how many messages were parked.
     async fn apply_in(
         &self,
         transaction: &DatabaseTransaction,
         deliveries: &[Delivery],
         attempts: i32,
         fault: Option<String>,
-    ) -> Result<usize, DbErr> {
+    ) -> Result<(), DbErr> {
         let now = retry::now();
         let consumer = &self.subscription.consumer;
         let decoded = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
@@ -226,7 +206,12 @@ impl Shared {
         let verdicts = match fault {
             Some(reason) => vec![Verdict::Park(reason); fresh.len()],
             None if fresh.is_empty() => Vec::new(),
-            None => self.handler.handle(transaction, &fresh).await?,
+            None => {
+                self.handler
+                    .handle(transaction, &fresh)
+                    .instrument(observe::handling(consumer, &fresh))
+                    .await?
+            }
         };
         if verdicts.len() != fresh.len() {
             return Err(DbErr::Custom("the handler did not judge each of its messages".to_owned()));
@@ -247,8 +232,8 @@ impl Shared {
             Parking { message: Ok(message), error, attempts, state: State::Held }
         });
         let parkings: Vec<Parking<'_>> = refused.chain(junk).chain(held).collect();
-        parked::park(transaction, consumer, &parkings, now).await?;
-        Ok(parkings.len())
+        parkings.iter().for_each(|parking| observe::parking(consumer, parking));
+        parked::park(transaction, consumer, &parkings, now).await
     }
 }
 

@@ -22,6 +22,10 @@ pub(crate) use self::{
     settle::{Refusal, refuse, remove, unroutable},
 };
 
+/// Bytes of a payload at most: a message tells a fact, it is no file. With the limits in count this bounds what a window, a
+/// batch and everything received and not yet acknowledged take in memory, the last 100 MiB per partition.
+pub const MAX_PAYLOAD: usize = 256 * 1024;
+
 /// What has become of a row so far. A confirmed one is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
@@ -80,8 +84,12 @@ impl Outbox {
     /// Writes messages into the caller's transaction: they exist if and only if it commits. Call [`Outbox::wake`] then.
     ///
     /// # Errors
-    /// As the database says.
+    /// As the database says; and for a payload above [`MAX_PAYLOAD`].
     pub async fn write(&self, transaction: &DatabaseTransaction, messages: &[Envelope]) -> Result<(), DbErr> {
+        if let Some(large) = messages.iter().find(|message| message.payload.len() > MAX_PAYLOAD) {
+            let (id, bytes) = (large.id, large.payload.len());
+            return Err(DbErr::Custom(format!("message {id} has {bytes} bytes, more than {MAX_PAYLOAD}")));
+        }
         let models: Vec<ActiveModel> = messages.iter().map(row).collect();
         rows::insert(transaction, &models).await
     }

@@ -75,6 +75,7 @@ impl Relay {
     /// Publishes, or stands by, until `stop`; a window under way is settled first. Neither a broker nor a database that is
     /// away ends it.
     pub async fn run(self, stop: CancellationToken) {
+        observe::describe();
         tokio::select! {
             () = self.take_turns(&stop) => {}
             () = self.watch() => {}

@@ -27,6 +27,8 @@ const TABLES: &[&str] = &[
         receive_time {int} NOT NULL,
         PRIMARY KEY (message_id, consumer)
     ) {strict}",
+    // Rows are forgotten in this order.
+    "CREATE INDEX inbox_age ON inbox (receive_time)",
     "CREATE TABLE parked (
         seq {serial},
         consumer TEXT NOT NULL,

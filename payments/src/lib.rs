@@ -23,6 +23,7 @@ use messaging::{
     consumer::{Consumer, Deduplication},
     outbox::Outbox,
     relay::Relay,
+    retention::Retention,
 };
 use ordermesh::payments::v1::payments_service_server::{PaymentsServiceServer, SERVICE_NAME};
 use storage::{Database, group::GroupCommit, page::PageTokens};
@@ -107,8 +108,12 @@ impl Service {
 
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) {
-        let Self { routes, relay, consumer, .. } = self;
+        let Self { routes, relay, consumer, database } = self;
         life.spawn(Stage::Services, "payments grpc", |stop| chassis::grpc::serve(listener, routes, stop));
+        life.spawn(Stage::Last, "payments retention", |stop| async move {
+            Retention::new(database).run(stop).await;
+            Ok(())
+        });
         life.spawn(Stage::Relays, "payments relay", |stop| async move {
             relay.run(stop).await;
             Ok(())

@@ -24,6 +24,8 @@ pub(crate) const KEYS: i64 = 10;
 pub(crate) struct Fact {
     #[prost(int64, tag = "1")]
     pub(crate) number: i64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) padding: Vec<u8>,
 }
 
 impl Name for Fact {
@@ -32,11 +34,16 @@ impl Name for Fact {
 }
 
 /// A new message about `number`, which also decides its key.
-#[expect(clippy::disallowed_methods, reason = "real ids and times: latency and retention are told by them")]
 pub(crate) fn fact(number: i64) -> Envelope {
+    padded(number, 0)
+}
+
+#[expect(clippy::disallowed_methods, reason = "real ids and times: latency and retention are told by them")]
+/// The same with a payload of about `bytes` bytes.
+pub(crate) fn padded(number: i64, bytes: usize) -> Envelope {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
-    Envelope::new(Uuid::now_v7(), key(number), &Fact { number }, now)
+    Envelope::new(Uuid::now_v7(), key(number), &Fact { number, padding: vec![7; bytes] }, now)
 }
 
 pub(crate) fn key(number: i64) -> String {

@@ -10,3 +10,7 @@ mod commits;
 mod outages;
 mod leases;
 mod operator;
+mod retention;
+mod sizes;
+mod workers;
+mod rates;

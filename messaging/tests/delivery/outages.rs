@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use messaging::outbox;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use world::{PATIENCE, eventually};
 
 use crate::{place::Place, running::Running};
@@ -26,28 +27,69 @@ async fn write_until(place: &Place, from: i64, enough: &AtomicBool) -> Result<i6
     Ok(next)
 }
 
+/// The age of the oldest pending message, as the metrics tell it.
+fn oldest_age(recorder: &PrometheusHandle) -> Result<f64> {
+    let text = recorder.render();
+    let line = text.lines().find(|line| {
+        line.starts_with("messaging_outbox_oldest_age_seconds{") && line.contains("state=\"pending\"")
+    });
+    Ok(line.and_then(|line| line.rsplit(' ').next()).with_context(|| text.clone())?.parse()?)
+}
+
+/// Everything that an operator's graphs are made of is there.
+fn tells_all(recorder: &PrometheusHandle) -> Result<()> {
+    let text = recorder.render();
+    for metric in [
+        "messaging_outbox_messages{",
+        "messaging_commit_to_confirm_seconds",
+        "messaging_commit_to_effect_seconds",
+        "messaging_window_messages",
+        "messaging_batch_messages",
+        "messaging_connections_total{",
+    ] {
+        ensure!(text.contains(metric), "no {metric} in\n{text}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_broker_stopped_under_load_loses_nothing() -> Result<()> {
+    stopped_under_load(Duration::from_secs(12)).await
+}
+
+/// As above, and as long as an operator may need.
+#[tokio::test]
+#[ignore = "takes two minutes: `just delivery-figures` runs it"]
+async fn a_broker_stopped_for_a_minute_loses_nothing() -> Result<()> {
+    stopped_under_load(Duration::from_secs(60)).await
+}
+
+async fn stopped_under_load(outage: Duration) -> Result<()> {
+    let recorder = &PrometheusBuilder::new().install_recorder()?;
     let mut place = Place::real().await?;
     let running = Running::all(&place);
     place.write(0..200).await?;
     place.has_effects(200).await?;
     let enough = Arc::new(AtomicBool::new(false));
     let mut rabbitmq = place.rabbitmq.take().ok_or_else(|| anyhow::anyhow!("a place with RabbitMQ"))?;
-    let outage = async {
+    let break_off = async {
         rabbitmq.stop().await?;
+        let stopped = tokio::time::Instant::now();
         eventually("readiness to tell of the outage", PATIENCE, async || {
             let ready = outbox::readiness(&place.database).await;
             ensure!(ready.is_err(), "still ready");
             Ok(())
         })
         .await?;
+        tokio::time::sleep(outage.saturating_sub(stopped.elapsed())).await;
+        let (away, told) = (stopped.elapsed().as_secs_f64(), oldest_age(recorder)?);
+        ensure!((away - told).abs() < 3.0, "the gauge tells {told} s after {away} s");
         rabbitmq.start_again().await?;
         enough.store(true, Ordering::Relaxed);
         anyhow::Ok(())
     };
-    let (written, outage) = tokio::join!(write_until(&place, 200, &enough), outage);
-    outage?;
+    let (written, broken_off) = tokio::join!(write_until(&place, 200, &enough), break_off);
+    broken_off?;
     let written = written?;
     place.has_effects(usize::try_from(written)?).await?;
     place.is_drained().await?;
@@ -55,6 +97,7 @@ async fn a_broker_stopped_under_load_loses_nothing() -> Result<()> {
     place.each_once(0..written).await?;
     place.in_order().await?;
     ensure!(place.parked().await?.is_empty(), "nothing is parked by an outage");
+    tells_all(recorder)?;
     running.stop().await
 }
 

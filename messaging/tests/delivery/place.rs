@@ -49,7 +49,20 @@ impl Place {
 
     /// What another process on the same servers has: connections and a bell of its own.
     pub(crate) async fn neighbour(&self) -> Result<Self> {
-        Self::new(self.url.clone(), Arc::clone(&self.broker), None, None, Scratch::new("place")?).await
+        Self::join(&self.url, Arc::clone(&self.broker)).await
+    }
+
+    /// A place that somebody else has made.
+    pub(crate) async fn join(url: &DatabaseUrl, broker: Arc<dyn Broker>) -> Result<Self> {
+        Self::new(url.clone(), broker, None, None, Scratch::new("place")?).await
+    }
+
+    /// The database's URL, with everything in it.
+    pub(crate) fn connection_url(&self) -> String {
+        match &self.url {
+            DatabaseUrl::Postgres(url) => url.clone(),
+            DatabaseUrl::Sqlite(path) => format!("sqlite:{path}"),
+        }
     }
 
     /// PostgreSQL and RabbitMQ, whose queues come to be with the first consumer.
