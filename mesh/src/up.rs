@@ -3,7 +3,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use chassis::{admin, clock::SystemClock, lifecycle::Lifecycle};
+use chassis::{
+    admin,
+    clock::SystemClock,
+    lifecycle::{Lifecycle, Stage},
+};
 use messaging::{
     broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker},
     topology::Topology,
@@ -85,10 +89,10 @@ impl Mesh {
         let (payments, payments_listener) = self.payments;
         let (edge, edge_listener) = self.edge;
         let parts = orders.readiness().into_iter().chain(payments.readiness()).collect();
-        life.spawn("admin", admin::serve(self.admin, parts, life.stop()));
+        life.spawn(Stage::Last, "admin", |stop| admin::serve(self.admin, parts, stop));
         payments.spawn(payments_listener, life);
         orders.spawn(orders_listener, life);
-        life.spawn("edge", gateway::serve(edge_listener, edge, life.stop()));
+        life.spawn(Stage::Edge, "edge", |stop| gateway::serve(edge_listener, edge, stop));
     }
 }
 

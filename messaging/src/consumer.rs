@@ -28,7 +28,11 @@ pub trait Handler: Send + Sync + 'static {
     /// Applies a batch inside the transaction, and returns a verdict for each message in their order. Without an inbox a
     /// message may come again, with one within the same batch too; with or without, in any order. An error rolls the batch
     /// back; it is then tried in halves.
-    async fn handle(&self, transaction: &DatabaseTransaction, batch: &[&Envelope]) -> Result<Vec<Verdict>, DbErr>;
+    async fn handle(
+        &self,
+        transaction: &DatabaseTransaction,
+        batch: &[&Envelope],
+    ) -> Result<Vec<Verdict>, DbErr>;
 
     /// Called after each commit.
     fn committed(&self) {}
@@ -176,7 +180,9 @@ impl Part {
             return vec![Self { deliveries, attempts, fault: Some(observe::chain(failure)) }];
         }
         let (first, second) = deliveries.split_at(deliveries.len() / 2);
-        [second, first].map(|half| Self { deliveries: half.into(), attempts: attempts + 1, fault: None }).into()
+        [second, first]
+            .map(|half| Self { deliveries: half.into(), attempts: attempts + 1, fault: None })
+            .into()
     }
 }
 
@@ -188,7 +194,8 @@ impl Shared {
         let parked = self
             .database
             .transact(move |transaction| {
-                let (shared, deliveries, fault) = (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
+                let (shared, deliveries, fault) =
+                    (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
                 Box::pin(async move { shared.apply_in(transaction, &deliveries, attempts, fault).await })
             })
             .await?;

@@ -40,7 +40,11 @@ pub(crate) fn window_published(size: usize, confirmed: usize, took: Duration) {
 pub(crate) fn batch_applied(consumer: &str, size: usize, parked: usize) {
     tracing::debug!(messaging.part = consumer, batch.size = size, batch.parked = parked, "applied");
     if parked > 0 {
-        tracing::error!(messaging.part = consumer, batch.parked = parked, "messages were parked: an operator must look");
+        tracing::error!(
+            messaging.part = consumer,
+            batch.parked = parked,
+            "messages were parked: an operator must look"
+        );
     }
 }
 

@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement, Value,
+    ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement, Value,
     entity::prelude::*,
 };
 use storage::{Database, rows};
@@ -117,7 +117,11 @@ fn row(message: &Envelope) -> ActiveModel {
 }
 
 /// The rows that are due, those never tried first, each in the order they were written.
-pub(crate) async fn due(connection: &impl ConnectionTrait, now: i64, limit: u64) -> Result<Vec<Model>, DbErr> {
+pub(crate) async fn due(
+    connection: &impl ConnectionTrait,
+    now: i64,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
     Entity::find()
         .filter(Column::NextAttemptTime.lte(now))
         .order_by_asc(Column::NextAttemptTime)
@@ -203,7 +207,9 @@ pub async fn readiness(database: &Database) -> Result<(), String> {
     if age > retry::micros(LATE) {
         let seconds = age / 1_000_000;
         let Backlog { pending, unroutable, .. } = backlog;
-        return Err(format!("the oldest of {pending} pending and {unroutable} unroutable messages waits for {seconds} s"));
+        return Err(format!(
+            "the oldest of {pending} pending and {unroutable} unroutable messages waits for {seconds} s"
+        ));
     }
     Ok(())
 }

@@ -49,7 +49,12 @@ enum Step {
 impl Relay {
     /// A relay that publishes as `source` (the `source` of CloudEvents).
     #[must_use]
-    pub fn new(database: Database, outbox: Outbox, broker: Arc<dyn Broker>, source: impl Into<String>) -> Self {
+    pub fn new(
+        database: Database,
+        outbox: Outbox,
+        broker: Arc<dyn Broker>,
+        source: impl Into<String>,
+    ) -> Self {
         Self { database, outbox, broker, source: source.into() }
     }
 
@@ -104,8 +109,10 @@ impl Relay {
             return Ok(Step::Idle);
         }
         let full = rows.len() as u64 == WINDOW;
-        let (tickets, window): (Vec<Ticket>, Vec<Envelope>) =
-            rows.into_iter().map(|row| (Ticket { seq: row.seq, attempts: row.attempts }, self.envelope(row))).unzip();
+        let (tickets, window): (Vec<Ticket>, Vec<Envelope>) = rows
+            .into_iter()
+            .map(|row| (Ticket { seq: row.seq, attempts: row.attempts }, self.envelope(row)))
+            .unzip();
         let began = Instant::now();
         let outcomes = publisher.publish(&window).await;
         let settlement = Settlement::of(&tickets, outcomes);
@@ -148,7 +155,8 @@ impl Relay {
                     outbox::remove(transaction, &settlement.confirmed).await?;
                     let soon = now + retry::micros(UNROUTABLE);
                     let none = "no queue is bound for this kind";
-                    outbox::postpone(transaction, &settlement.unroutable, State::Unroutable, soon, none).await?;
+                    outbox::postpone(transaction, &settlement.unroutable, State::Unroutable, soon, none)
+                        .await?;
                     for (ticket, reason) in &settlement.refused {
                         let later = now + retry::micros(retry::after_refusals(ticket.attempts));
                         outbox::postpone(transaction, &[ticket.seq], State::Pending, later, reason).await?;

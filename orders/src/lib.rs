@@ -12,7 +12,12 @@ pub mod store;
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{admin::Part, clock::Clock, grpc::Contract, lifecycle::Lifecycle};
+use chassis::{
+    admin::Part,
+    clock::Clock,
+    grpc::Contract,
+    lifecycle::{Lifecycle, Stage},
+};
 use messaging::{
     broker::Broker,
     consumer::{Consumer, Deduplication},
@@ -106,14 +111,12 @@ impl Service {
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) {
         let Self { routes, relay, consumer, .. } = self;
-        let stop = life.stop();
-        life.spawn("orders grpc", chassis::grpc::serve(listener, routes, stop.clone()));
-        let relay_stop = stop.clone();
-        life.spawn("orders relay", async move {
-            relay.run(relay_stop).await;
+        life.spawn(Stage::Services, "orders grpc", |stop| chassis::grpc::serve(listener, routes, stop));
+        life.spawn(Stage::Relays, "orders relay", |stop| async move {
+            relay.run(stop).await;
             Ok(())
         });
-        life.spawn("orders consumer", async move {
+        life.spawn(Stage::Last, "orders consumer", |stop| async move {
             consumer.run(stop).await;
             Ok(())
         });

@@ -12,7 +12,12 @@ pub mod store;
 
 use std::sync::Arc;
 
-use chassis::{admin::Part, clock::Clock, grpc::Contract, lifecycle::Lifecycle};
+use chassis::{
+    admin::Part,
+    clock::Clock,
+    grpc::Contract,
+    lifecycle::{Lifecycle, Stage},
+};
 use messaging::{
     broker::Broker,
     consumer::{Consumer, Deduplication},
@@ -102,14 +107,12 @@ impl Service {
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) {
         let Self { routes, relay, consumer, .. } = self;
-        let stop = life.stop();
-        life.spawn("payments grpc", chassis::grpc::serve(listener, routes, stop.clone()));
-        let relay_stop = stop.clone();
-        life.spawn("payments relay", async move {
-            relay.run(relay_stop).await;
+        life.spawn(Stage::Services, "payments grpc", |stop| chassis::grpc::serve(listener, routes, stop));
+        life.spawn(Stage::Relays, "payments relay", |stop| async move {
+            relay.run(stop).await;
             Ok(())
         });
-        life.spawn("payments consumer", async move {
+        life.spawn(Stage::Last, "payments consumer", |stop| async move {
             consumer.run(stop).await;
             Ok(())
         });

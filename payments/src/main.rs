@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use chassis::{admin, clock::SystemClock, lifecycle::Lifecycle, telemetry};
+use chassis::{
+    admin,
+    clock::SystemClock,
+    lifecycle::{Lifecycle, Stage},
+    telemetry,
+};
 use clap::Parser as _;
 use messaging::{broker::rabbit::RabbitBroker, topology::Topology};
 use payments::{
@@ -37,7 +42,8 @@ async fn main() -> anyhow::Result<()> {
     .await?;
     admin::announce(&[("payments-grpc", listener.local_addr()?), ("admin", admin_listener.local_addr()?)]);
     let mut life = Lifecycle::new();
-    life.spawn("admin", admin::serve(admin_listener, service.readiness(), life.stop()));
+    let parts = service.readiness();
+    life.spawn(Stage::Last, "admin", |stop| admin::serve(admin_listener, parts, stop));
     service.spawn(listener, &mut life);
     life.run().await
 }

@@ -11,3 +11,4 @@ mod crash;
 mod bad_input;
 mod dropped_calls;
 mod reflection;
+mod stop;

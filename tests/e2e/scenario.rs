@@ -39,20 +39,20 @@ async fn scenario(arrangement: Arrangement) -> Result<()> {
     let mesh = Mesh::start(arrangement).await?;
     mesh.account("alice", 1_000).await?;
 
+    // One after the other: orders of one user that are placed at once may be decided in any order.
     let paid = mesh.order("alice", 300).await?;
-    let too_much = mesh.order("alice", 701).await?;
-    let rest = mesh.order("alice", 700).await?;
-    let stranger = mesh.order("bob", 1).await?;
-
     let paid = mesh.ended(&paid).await?;
     ensure!(
         paid["status"] == "FINISHED" && paid["version"] == "2" && paid["ledgerEntryId"].is_string(),
         "{paid}"
     );
+    let too_much = mesh.order("alice", 701).await?;
+    let stranger = mesh.order("bob", 1).await?;
     for (id, reason) in [(&too_much, "INSUFFICIENT_FUNDS"), (&stranger, "ACCOUNT_NOT_FOUND")] {
         let cancelled = mesh.ended(id).await?;
         ensure!(cancelled["status"] == "CANCELLED" && cancelled["cancelReason"] == reason, "{cancelled}");
     }
+    let rest = mesh.order("alice", 700).await?;
     ensure!(mesh.ended(&rest).await?["status"] == "FINISHED");
     ensure!(mesh.balance("alice").await? == 0);
 

@@ -154,10 +154,14 @@ fn bytes(json: &Json) -> Result<Value, String> {
 }
 
 fn enumeration(descriptor: &EnumDescriptor, json: &Json) -> Result<Value, String> {
+    let is_null = descriptor.full_name() == "google.protobuf.NullValue";
     match json {
+        Json::Null if is_null => Ok(Value::EnumNumber(0)),
         Json::String(name) => enum_name(descriptor, name),
-        Json::Null if descriptor.full_name() == "google.protobuf.NullValue" => Ok(Value::EnumNumber(0)),
-        Json::Number(_) => enum_number(descriptor, integer(json, "").map_err(|_| expected_name(descriptor))?),
+        Json::Number(number) if !is_null => {
+            let number = number.as_i64().and_then(|number| i32::try_from(number).ok());
+            enum_number(descriptor, number.ok_or_else(|| expected_name(descriptor))?)
+        }
         _ => Err(expected_name(descriptor)),
     }
 }

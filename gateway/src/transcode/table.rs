@@ -1,6 +1,6 @@
 //! The table of routes, compiled from descriptors: every method with google.api.http, its bindings and their fields.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use http::{Method as HttpMethod, uri::PathAndQuery};
 use prost_reflect::{
@@ -14,7 +14,7 @@ use super::{scalar, template::Template};
 pub type FieldPath = Vec<FieldDescriptor>;
 
 /// An RPC as the edge calls it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Rpc {
     /// The full name, such as `ordermesh.orders.v1.OrdersService.GetOrder`.
     pub name: String,
@@ -37,7 +37,7 @@ pub struct Rpc {
 }
 
 /// One HTTP binding of an RPC.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Route {
     /// What it calls.
     pub rpc: Arc<Rpc>,
@@ -54,7 +54,7 @@ pub struct Route {
 }
 
 /// What the HTTP body of a request holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Body {
     /// Nothing: fields that the path does not bind are query parameters.
     Nothing,
@@ -70,6 +70,19 @@ pub enum Body {
 pub struct RouteError {
     rpc: String,
     problem: String,
+}
+
+// The Debug of prost-reflect's descriptors goes on for ever where a message holds itself: names are enough.
+impl fmt::Debug for Rpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} -> {:?}", self.method, self.template.example(), self.rpc)
+    }
 }
 
 /// Compiles the bindings of every service in the pool.
