@@ -31,3 +31,8 @@ setup:
 # measure what docs/DELIVERY.md quotes, and the outage of a minute
 delivery-figures:
     cargo test --release --locked -p messaging --test delivery -- --ignored --nocapture --test-threads=1
+
+# orders per second beside pgbench, in interleaved rounds: `just bench --rounds 5`
+bench *arguments:
+    cargo build --release --locked --workspace --bins
+    target/release/bench-orders {{arguments}}
