@@ -7,5 +7,6 @@ pub mod telemetry;
 pub mod lifecycle;
 pub mod status;
 pub mod request;
+pub mod filter;
 pub mod grpc;
 pub mod admin;
