@@ -9,4 +9,5 @@ pub mod status;
 pub mod request;
 pub mod filter;
 pub mod grpc;
+pub mod bearer;
 pub mod admin;
