@@ -10,6 +10,8 @@ mod scenario;
 mod crash;
 mod cancel;
 mod watch;
+mod admin_services;
+mod check;
 mod lists;
 mod one_key;
 mod histories;
