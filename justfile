@@ -27,3 +27,7 @@ build:
 # install what the tests need
 setup:
     scripts/setup
+
+# measure what docs/DELIVERY.md quotes, and the outage of a minute
+delivery-figures:
+    cargo test --release --locked -p messaging --test delivery -- --ignored --nocapture --test-threads=1

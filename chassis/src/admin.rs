@@ -1,4 +1,4 @@
-//! The operator's listener: is the process alive, is it ready, and the `healthcheck` command that asks.
+//! The operator's listener: is the process alive, is it ready, what does it measure; and the `healthcheck` command that asks.
 
 use std::{
     fmt,
@@ -11,10 +11,12 @@ use std::{
 use anyhow::{Context as _, bail};
 use axum::{Json, Router, extract::State, routing::get};
 use futures_util::future::BoxFuture;
-use http::StatusCode;
+use http::{StatusCode, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics;
 
 /// A part of the process that can be not ready for work.
 pub struct Part {
@@ -38,20 +40,32 @@ impl fmt::Debug for Part {
     }
 }
 
-/// Serves `/livez` (200 as long as the process runs) and `/readyz` (200 when every part is ready, 503 with the reasons
-/// otherwise) until `stop`.
+/// Serves `/livez` (200 as long as the process runs), `/readyz` (200 when every part is ready, 503 with the reasons
+/// otherwise) and `/metrics` (the text format of Prometheus) until `stop`.
 ///
 /// # Errors
-/// When the listener fails.
+/// When the listener fails, or something else in the process records its metrics.
 pub async fn serve(listener: TcpListener, parts: Vec<Part>, stop: CancellationToken) -> anyhow::Result<()> {
+    let recorder = metrics::recorder()?;
+    let metrics_shown = recorder.clone();
+    let text = [(CONTENT_TYPE, "text/plain; version=0.0.4")];
     let app = Router::new()
         .route("/livez", get(async || "alive"))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(move || std::future::ready((text, metrics_shown.render()))))
         .with_state(Arc::new(parts));
-    axum::serve(listener, app)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .context("the admin listener failed")
+    let upkeep = async {
+        loop {
+            tokio::time::sleep(metrics::UPKEEP).await;
+            recorder.run_upkeep();
+        }
+    };
+    tokio::select! {
+        served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()) => {
+            served.context("the admin listener failed")
+        }
+        () = upkeep => Ok(()),
+    }
 }
 
 async fn readyz(State(parts): State<Arc<Vec<Part>>>) -> (StatusCode, Json<Value>) {
@@ -137,5 +151,24 @@ mod tests {
         ask(Ok(())).await.expect("every part is ready");
         let error = ask(Err("the broker is away".into())).await.expect_err("a part is not ready");
         assert!(error.to_string().contains("the broker is away"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn metrics_are_shown_as_text() -> anyhow::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, Vec::new(), stop.clone()));
+        let answer = tokio::task::spawn_blocking(move || {
+            let mut stream = TcpStream::connect(address)?;
+            stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            std::io::Result::Ok(answer)
+        });
+        let answer = answer.await??;
+        assert!(answer.starts_with("HTTP/1.0 200") && answer.contains("text/plain; version=0.0.4"), "{answer}");
+        stop.cancel();
+        server.await?
     }
 }

@@ -11,3 +11,5 @@ pub mod filter;
 pub mod grpc;
 pub mod bearer;
 pub mod admin;
+
+mod metrics;

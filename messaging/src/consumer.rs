@@ -1,18 +1,23 @@
 //! The consumer: takes what is there, lets the handler apply it in one transaction with its memory, and acknowledges after the
 //! commit. A batch that fails is split until the message at fault stands alone; that one is parked, and blocks nobody.
 
+mod part;
+mod redrive;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use sea_orm::{DatabaseTransaction, DbErr};
 use storage::{Database, Failure};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
+use self::part::Part;
 use crate::{
     broker::{Broker, BrokerError, Delivery, Inflow},
     envelope::Envelope,
     inbox, observe,
-    parked::{self, Parking},
+    parked::{self, Parking, State},
     retry::{self, Backoff},
     topology::Subscription,
 };
@@ -28,7 +33,11 @@ pub trait Handler: Send + Sync + 'static {
     /// Applies a batch inside the transaction, and returns a verdict for each message in their order. Without an inbox a
     /// message may come again, with one within the same batch too; with or without, in any order. An error rolls the batch
     /// back; it is then tried in halves.
-    async fn handle(&self, transaction: &DatabaseTransaction, batch: &[&Envelope]) -> Result<Vec<Verdict>, DbErr>;
+    async fn handle(
+        &self,
+        transaction: &DatabaseTransaction,
+        batch: &[&Envelope],
+    ) -> Result<Vec<Verdict>, DbErr>;
 
     /// Called after each commit.
     fn committed(&self) {}
@@ -82,8 +91,9 @@ impl Consumer {
 
     /// Consumes until `stop`; a batch under way is finished first. Neither a broker nor a database that is away ends it.
     pub async fn run(self, stop: CancellationToken) {
+        observe::describe();
         let partitions = (0..self.partitions).map(|partition| self.consume(partition, &stop));
-        futures_util::future::join_all(partitions).await;
+        tokio::join!(futures_util::future::join_all(partitions), self.redrive(&stop));
     }
 
     async fn consume(&self, partition: u16, stop: &CancellationToken) {
@@ -95,6 +105,7 @@ impl Consumer {
             };
             let lost = match subscribed {
                 Ok(inflow) => {
+                    observe::connected("consumer", &self.shared.subscription.consumer);
                     backoff.reset();
                     self.consume_until_lost(inflow, stop).await
                 }
@@ -120,6 +131,7 @@ impl Consumer {
                 batch = inflow.receive(BATCH) => batch?,
                 () = stop.cancelled() => return Ok(()),
             };
+            observe::batch_received(&self.shared.subscription.consumer, &batch);
             let Some(last) = batch.last().map(|delivery| delivery.tag) else { continue };
             if !self.settle(batch, stop).await {
                 return Ok(());
@@ -133,7 +145,7 @@ impl Consumer {
         let consumer = &self.shared.subscription.consumer;
         let mut backoff = Backoff::new();
         // A stack of parts that are still to be committed, the first on top.
-        let mut parts = vec![Part { deliveries: batch.into(), attempts: 1, fault: None }];
+        let mut parts = part::cut(batch);
         while let Some(part) = parts.pop() {
             let failure = match self.shared.apply(&part).await {
                 Ok(()) => {
@@ -158,77 +170,70 @@ impl Consumer {
     }
 }
 
-/// A run of deliveries that commits together.
-#[derive(Debug)]
-struct Part {
-    deliveries: Arc<[Delivery]>,
-    /// How often its messages have been tried, this time included.
-    attempts: i32,
-    /// Why its only message cannot be handled: it is to be parked.
-    fault: Option<String>,
-}
-
-impl Part {
-    /// What to try instead of a part that failed, the first on top.
-    fn divide(self, failure: &Failure) -> Vec<Self> {
-        let Self { deliveries, attempts, .. } = self;
-        if deliveries.len() == 1 {
-            return vec![Self { deliveries, attempts, fault: Some(observe::chain(failure)) }];
-        }
-        let (first, second) = deliveries.split_at(deliveries.len() / 2);
-        [second, first].map(|half| Self { deliveries: half.into(), attempts: attempts + 1, fault: None }).into()
-    }
-}
-
 impl Shared {
     /// Applies or parks every message of the part, in one transaction with its memory.
     async fn apply(self: &Arc<Self>, part: &Part) -> Result<(), Failure> {
         let (shared, deliveries) = (Arc::clone(self), Arc::clone(&part.deliveries));
         let (attempts, fault) = (part.attempts, part.fault.clone());
-        let parked = self
-            .database
+        self.database
             .transact(move |transaction| {
-                let (shared, deliveries, fault) = (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
+                let (shared, deliveries, fault) =
+                    (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
                 Box::pin(async move { shared.apply_in(transaction, &deliveries, attempts, fault).await })
             })
             .await?;
         self.handler.committed();
-        observe::batch_applied(&self.subscription.consumer, part.deliveries.len(), parked);
+        observe::batch_applied(&self.subscription.consumer, &part.deliveries);
         Ok(())
     }
 
-    /// Returns how many messages were parked.
     async fn apply_in(
         &self,
         transaction: &DatabaseTransaction,
         deliveries: &[Delivery],
         attempts: i32,
         fault: Option<String>,
-    ) -> Result<usize, DbErr> {
+    ) -> Result<(), DbErr> {
         let now = retry::now();
         let consumer = &self.subscription.consumer;
-        let known = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
+        let decoded = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
+        let (known, strange): (Vec<&Envelope>, Vec<&Envelope>) =
+            decoded.partition(|message| self.subscription.kinds.contains(&message.kind));
         let fresh: Vec<&Envelope> = match self.deduplication {
             Deduplication::Inbox => inbox::new_among(transaction, consumer, known, now).await?,
-            Deduplication::Handler => known.collect(),
+            Deduplication::Handler => known,
         };
         let verdicts = match fault {
             Some(reason) => vec![Verdict::Park(reason); fresh.len()],
             None if fresh.is_empty() => Vec::new(),
-            None => self.handler.handle(transaction, &fresh).await?,
+            None => {
+                self.handler
+                    .handle(transaction, &fresh)
+                    .instrument(observe::handling(consumer, &fresh))
+                    .await?
+            }
         };
         if verdicts.len() != fresh.len() {
             return Err(DbErr::Custom("the handler did not judge each of its messages".to_owned()));
         }
-        let unknown = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
+        let undecodable = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
         let refused = fresh.into_iter().zip(verdicts).filter_map(|(message, verdict)| match verdict {
             Verdict::Done => None,
-            Verdict::Park(error) => Some(Parking { message: Ok(message), error, attempts }),
+            Verdict::Park(error) => {
+                Some(Parking { message: Ok(message), error, attempts, state: State::Parked })
+            }
         });
-        let junk = unknown.map(|junk| Parking { message: Err(junk), error: junk.reason.clone(), attempts });
-        let parkings: Vec<Parking<'_>> = refused.chain(junk).collect();
-        parked::park(transaction, consumer, &parkings, now).await?;
-        Ok(parkings.len())
+        let junk = undecodable.map(|junk| {
+            let error = junk.reason.clone();
+            Parking { message: Err(junk), error, attempts, state: State::Parked }
+        });
+        let held = strange.into_iter().map(|message| {
+            let error = format!("{consumer} does not know messages of the kind {}", message.kind);
+            Parking { message: Ok(message), error, attempts, state: State::Held }
+        });
+        let parkings: Vec<Parking<'_>> = refused.chain(junk).chain(held).collect();
+        parkings.iter().for_each(|parking| observe::parking(consumer, parking));
+        parked::park(transaction, consumer, &parkings, now).await
     }
 }
 

@@ -6,6 +6,27 @@
 //! remembers them. Delivery is at least once on every arrow; the effect happens once, because it commits together with its
 //! memory.
 //!
+//! `examples/shop.rs` is a whole service of two tables. This is its heart:
+//!
+//! ```
+//! # use messaging::{envelope::Envelope, outbox::Outbox};
+//! # use storage::{Database, Failure};
+//! async fn sell(database: &Database, outbox: &Outbox, message: Envelope) -> Result<(), Failure> {
+//!     let inside = outbox.clone();
+//!     let sold = database.transact(move |transaction| {
+//!         let (outbox, message) = (inside.clone(), message.clone());
+//!         Box::pin(async move {
+//!             // The service's own rows go here: they and the message exist together, or neither does.
+//!             outbox.write(transaction, &[message]).await
+//!         })
+//!     });
+//!     sold.await?;
+//!     // After the commit: it tells the relay, which would find the message by itself within seconds.
+//!     outbox.wake();
+//!     Ok(())
+//! }
+//! ```
+//!
 //! Nothing here knows a service or its contract: any sea-orm service can take [`schema::MessagingTables`] into its migrations.
 
 pub mod envelope;
@@ -17,6 +38,7 @@ pub mod broker;
 pub mod consumer;
 pub mod inbox;
 pub mod parked;
+pub mod retention;
 
 mod retry;
 mod observe;

@@ -1,10 +1,45 @@
-//! What messaging tells of itself: every log line, with one vocabulary of fields.
+//! What messaging tells of itself: every log line with one vocabulary of fields, and every metric.
+//!
+//! Metrics go to whichever recorder of the crate `metrics` the process has installed, and nowhere without one.
 
 use std::{error::Error, time::Duration};
 
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use storage::Failure;
 
-use crate::broker::BrokerError;
+use crate::{
+    broker::{BrokerError, Delivery},
+    envelope::Envelope,
+    outbox::Backlog,
+    parked::{Parking, State},
+    relay::window::Settlement,
+    retry,
+};
+
+const OUTBOX: &str = "messaging_outbox_messages";
+const OLDEST: &str = "messaging_outbox_oldest_age_seconds";
+const TO_CONFIRM: &str = "messaging_commit_to_confirm_seconds";
+const TO_EFFECT: &str = "messaging_commit_to_effect_seconds";
+const WINDOWS: &str = "messaging_window_messages";
+const BATCHES: &str = "messaging_batch_messages";
+const REDELIVERIES: &str = "messaging_redeliveries_total";
+const PARKED: &str = "messaging_parked_total";
+const HELD: &str = "messaging_held_total";
+const CONNECTIONS: &str = "messaging_connections_total";
+
+/// Tells the recorder what the metrics mean.
+pub(crate) fn describe() {
+    describe_gauge!(OUTBOX, "messages that wait in the outbox, by state");
+    describe_gauge!(OLDEST, "how long the oldest message in the outbox waits, by state; 0 when none does");
+    describe_histogram!(TO_CONFIRM, "from the writing of a message to the broker's confirm");
+    describe_histogram!(TO_EFFECT, "from the writing of a message to the commit of its effect");
+    describe_histogram!(WINDOWS, "messages that a relay published together");
+    describe_histogram!(BATCHES, "messages that a consumer committed together");
+    describe_counter!(REDELIVERIES, "messages that the broker may have delivered before");
+    describe_counter!(PARKED, "messages that a consumer could not handle");
+    describe_counter!(HELD, "messages of a kind that the consumer does not know yet");
+    describe_counter!(CONNECTIONS, "connections to the broker; all but the first are reconnects");
+}
 
 /// An error with its causes.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
@@ -29,21 +64,135 @@ pub(crate) fn publisher_lost(reason: &str) {
     tracing::warn!(messaging.part = "relay", error = reason, "the publisher was lost: connecting again");
 }
 
-pub(crate) fn window_published(size: usize, confirmed: usize, took: Duration) {
-    let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    tracing::debug!(window.size = size, window.confirmed = confirmed, window.took_us = took_us, "published");
-    if confirmed < size {
-        tracing::warn!(window.size = size, window.confirmed = confirmed, "not every message was confirmed");
+pub(crate) fn connected(part: &'static str, who: &str) {
+    counter!(CONNECTIONS, "part" => part, "of" => who.to_owned()).increment(1);
+    tracing::debug!(messaging.part = part, messaging.of = who, "connected to the broker");
+}
+
+pub(crate) fn leads(source: &str, token: i64) {
+    tracing::info!(messaging.source = source, lease.token = token, "this relay publishes the outbox");
+}
+
+pub(crate) fn lease_lost(source: &str, token: i64) {
+    tracing::warn!(
+        messaging.source = source,
+        lease.token = token,
+        "this relay stands by: its lease has passed"
+    );
+}
+
+pub(crate) fn backlog(source: &str, backlog: &Backlog, now: i64) {
+    let states = [
+        ("pending", backlog.pending, backlog.oldest_pending),
+        ("unroutable", backlog.unroutable, backlog.oldest_unroutable),
+    ];
+    for (state, messages, oldest) in states {
+        gauge!(OUTBOX, "source" => source.to_owned(), "state" => state).set(as_f64(messages));
+        let age = oldest.map_or(0.0, |oldest| seconds(now - oldest));
+        gauge!(OLDEST, "source" => source.to_owned(), "state" => state).set(age);
     }
 }
 
-pub(crate) fn batch_applied(consumer: &str, size: usize, parked: usize) {
-    tracing::debug!(messaging.part = consumer, batch.size = size, batch.parked = parked, "applied");
-    if parked > 0 {
-        tracing::error!(messaging.part = consumer, batch.parked = parked, "messages were parked: an operator must look");
+pub(crate) fn window_published(source: &str, window: &[Envelope], settlement: &Settlement, took: Duration) {
+    let (size, confirmed) = (window.len(), settlement.confirmed.len());
+    histogram!(WINDOWS, "source" => source.to_owned()).record(size as f64);
+    if confirmed == size {
+        ages(&histogram!(TO_CONFIRM, "source" => source.to_owned()), window.iter());
     }
+    let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    tracing::debug!(
+        messaging.source = source,
+        window.size = size,
+        window.confirmed = confirmed,
+        window.took_us = took_us,
+        "published"
+    );
+    each_message("published", window.iter());
+    if confirmed < size {
+        tracing::warn!(
+            messaging.source = source,
+            window.size = size,
+            window.confirmed = confirmed,
+            "not every message was confirmed"
+        );
+    }
+}
+
+pub(crate) fn batch_received(consumer: &str, batch: &[Delivery]) {
+    let again = batch.iter().filter(|delivery| delivery.redelivered).count();
+    if again > 0 {
+        counter!(REDELIVERIES, "consumer" => consumer.to_owned()).increment(again as u64);
+    }
+}
+
+pub(crate) fn batch_applied(consumer: &str, deliveries: &[Delivery]) {
+    histogram!(BATCHES, "consumer" => consumer.to_owned()).record(deliveries.len() as f64);
+    let messages = || deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
+    ages(&histogram!(TO_EFFECT, "consumer" => consumer.to_owned()), messages());
+    tracing::debug!(messaging.part = consumer, batch.size = deliveries.len(), "applied");
+    each_message("applied", messages());
+}
+
+/// Said before the commit: if that fails, the message is parked, and this is said, again.
+pub(crate) fn parking(consumer: &str, parking: &Parking<'_>) {
+    let name = if parking.state == State::Held { HELD } else { PARKED };
+    counter!(name, "consumer" => consumer.to_owned()).increment(1);
+    let message = parking.message.ok();
+    tracing::error!(
+        messaging.part = consumer,
+        message.id = message.map(|message| tracing::field::display(message.id)),
+        message.kind = message.map(|message| message.kind.as_str()),
+        trace.parent = message.and_then(|message| message.traceparent.as_deref()),
+        parked.state = ?parking.state,
+        error = parking.error,
+        "a message is parked: an operator must look"
+    );
+}
+
+/// The span of a handler's work: its log lines tell which request the batch began with.
+pub(crate) fn handling(consumer: &str, batch: &[&Envelope]) -> tracing::Span {
+    let parent = batch.first().and_then(|message| message.traceparent.as_deref());
+    tracing::info_span!("handle", messaging.part = consumer, batch.size = batch.len(), trace.parent = parent)
+}
+
+/// The way of each message by its trace: one line a message, so only for who asks for it.
+fn each_message<'m>(what: &'static str, messages: impl Iterator<Item = &'m Envelope>) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    for message in messages {
+        let Envelope { id, kind, traceparent, .. } = message;
+        tracing::debug!(message.id = %id, message.kind = kind, trace.parent = traceparent.as_deref(), "{what}");
+    }
+}
+
+fn ages<'m>(histogram: &metrics::Histogram, messages: impl Iterator<Item = &'m Envelope>) {
+    let now = retry::now();
+    messages.for_each(|message| histogram.record(seconds(now - message.create_time)));
+}
+
+/// From microseconds. The writer's clock may be ahead of this one.
+fn seconds(micros: i64) -> f64 {
+    Duration::from_micros(u64::try_from(micros).unwrap_or_default()).as_secs_f64()
+}
+
+/// Exact up to 2^53.
+fn as_f64(count: i64) -> f64 {
+    count as f64
 }
 
 pub(crate) fn batch_failed(consumer: &str, size: usize, failure: &Failure) {
     tracing::warn!(messaging.part = consumer, batch.size = size, error = chain(failure), "a batch failed");
+}
+
+pub(crate) fn redriven(consumer: &str, seq: i64) {
+    tracing::info!(
+        messaging.part = consumer,
+        parked.seq = seq,
+        "a parked message came back and was judged again"
+    );
+}
+
+pub(crate) fn redrive_failed(consumer: &str, seq: i64, error: &str) {
+    tracing::error!(messaging.part = consumer, parked.seq = seq, error, "a parked message failed again");
 }

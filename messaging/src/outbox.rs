@@ -1,17 +1,30 @@
 //! The outbox: messages that are part of the transaction that causes them.
 
-use std::{fmt, sync::Arc, time::Duration};
+mod due;
+mod settle;
+mod backlog;
+
+use std::{fmt, sync::Arc};
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement, Value,
+    DatabaseTransaction, DbErr,
     entity::prelude::*,
 };
-use storage::{Database, rows};
+use storage::rows;
 use tokio::sync::Notify;
 
-use crate::{envelope::Envelope, retry};
+use crate::envelope::Envelope;
+
+pub use self::backlog::{Backlog, backlog, list, readiness};
+pub(crate) use self::{
+    due::due,
+    settle::{Refusal, refuse, remove, unroutable},
+};
+
+/// Bytes of a payload at most: a message tells a fact, it is no file. With the limits in count this bounds what a window, a
+/// batch and everything received and not yet acknowledged take in memory, the last 100 MiB per partition.
+pub const MAX_PAYLOAD: usize = 256 * 1024;
 
 /// What has become of a row so far. A confirmed one is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
@@ -71,8 +84,12 @@ impl Outbox {
     /// Writes messages into the caller's transaction: they exist if and only if it commits. Call [`Outbox::wake`] then.
     ///
     /// # Errors
-    /// As the database says.
+    /// As the database says; and for a payload above [`MAX_PAYLOAD`].
     pub async fn write(&self, transaction: &DatabaseTransaction, messages: &[Envelope]) -> Result<(), DbErr> {
+        if let Some(large) = messages.iter().find(|message| message.payload.len() > MAX_PAYLOAD) {
+            let (id, bytes) = (large.id, large.payload.len());
+            return Err(DbErr::Custom(format!("message {id} has {bytes} bytes, more than {MAX_PAYLOAD}")));
+        }
         let models: Vec<ActiveModel> = messages.iter().map(row).collect();
         rows::insert(transaction, &models).await
     }
@@ -114,96 +131,4 @@ fn row(message: &Envelope) -> ActiveModel {
         next_attempt_time: Set(0),
         last_error: Set(None),
     }
-}
-
-/// The rows that are due, those never tried first, each in the order they were written.
-pub(crate) async fn due(connection: &impl ConnectionTrait, now: i64, limit: u64) -> Result<Vec<Model>, DbErr> {
-    Entity::find()
-        .filter(Column::NextAttemptTime.lte(now))
-        .order_by_asc(Column::NextAttemptTime)
-        .order_by_asc(Column::Seq)
-        .limit(limit)
-        .all(connection)
-        .await
-}
-
-/// Removes rows whose messages the broker has taken over.
-pub(crate) async fn remove(transaction: &DatabaseTransaction, seqs: &[i64]) -> Result<(), DbErr> {
-    if seqs.is_empty() {
-        return Ok(());
-    }
-    let backend = transaction.get_database_backend();
-    let keys = rows::one_of(backend, seqs);
-    let sql = format!("DELETE FROM outbox WHERE seq {}", keys.condition);
-    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, [keys.value])).await?;
-    Ok(())
-}
-
-/// Keeps rows for a later attempt. An unroutable message costs no attempt: nothing is wrong with it.
-pub(crate) async fn postpone(
-    transaction: &DatabaseTransaction,
-    seqs: &[i64],
-    state: State,
-    until: i64,
-    error: &str,
-) -> Result<(), DbErr> {
-    if seqs.is_empty() {
-        return Ok(());
-    }
-    let backend = transaction.get_database_backend();
-    let keys = rows::one_of(backend, seqs);
-    let cost = i64::from(state == State::Pending);
-    let sql = format!(
-        "UPDATE outbox SET state = $2, attempts = attempts + $3, next_attempt_time = $4, last_error = $5 WHERE seq {}",
-        keys.condition
-    );
-    let values: [Value; 5] = [keys.value, (state as i16).into(), cost.into(), until.into(), error.into()];
-    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-    Ok(())
-}
-
-/// How much waits in the outbox.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromQueryResult)]
-pub struct Backlog {
-    /// Rows that wait to be published.
-    pub pending: i64,
-    /// Rows that no queue was bound for.
-    pub unroutable: i64,
-    /// When the oldest of all was written, in microseconds since the Unix epoch.
-    pub oldest: Option<i64>,
-}
-
-/// Counts what waits in the outbox.
-///
-/// # Errors
-/// As the database says.
-pub async fn backlog(connection: &impl ConnectionTrait) -> Result<Backlog, DbErr> {
-    let of = |state: State| Expr::case(Column::State.eq(state), 1).finally(0).sum().cast_as("bigint");
-    let counted = Entity::find()
-        .select_only()
-        .column_as(of(State::Pending).if_null(0), "pending")
-        .column_as(of(State::Unroutable).if_null(0), "unroutable")
-        .column_as(Column::CreateTime.min(), "oldest")
-        .into_model::<Backlog>()
-        .one(connection)
-        .await?;
-    Ok(counted.unwrap_or_default())
-}
-
-/// The age of the oldest row from which on the outbox is late: several times what a broker takes to come back.
-const LATE: Duration = Duration::from_secs(10);
-
-/// Whether messages leave in time: what readiness asks. A broker that is away shows once something waits for it too long.
-///
-/// # Errors
-/// Why not, as text.
-pub async fn readiness(database: &Database) -> Result<(), String> {
-    let backlog = backlog(database.read()).await.map_err(|error| error.to_string())?;
-    let age = backlog.oldest.map_or(0, |oldest| retry::now() - oldest);
-    if age > retry::micros(LATE) {
-        let seconds = age / 1_000_000;
-        let Backlog { pending, unroutable, .. } = backlog;
-        return Err(format!("the oldest of {pending} pending and {unroutable} unroutable messages waits for {seconds} s"));
-    }
-    Ok(())
 }

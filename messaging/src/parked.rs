@@ -1,13 +1,31 @@
 //! Parked messages: what a consumer could not handle, kept in the database with its whole story for an operator.
 
+mod operate;
+mod redrive;
+
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _,
+    ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
     entity::prelude::*,
 };
 use storage::rows;
 
 use crate::{broker::Undecodable, envelope::Envelope};
+
+pub use self::operate::{Action, Filter, Mode, actions, list, note, operate};
+pub(crate) use self::redrive::{give_back, leaving, lock, remove};
+
+/// What is to become of a parked message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
+pub enum State {
+    /// It waits for an operator.
+    Parked = 0,
+    /// Its kind is not known to the consumer: it waits for a version that knows it, and then leaves by itself.
+    Held = 1,
+    /// An operator has sent it back to the consumer.
+    Redriven = 2,
+}
 
 /// A parked message.
 #[sea_orm::model]
@@ -19,10 +37,14 @@ pub struct Model {
     pub seq: i64,
     /// Who could not handle it. A consumer parks a message once, however often it is delivered.
     pub consumer: String,
+    /// What is to become of it.
+    pub state: State,
     /// See [`Envelope::id`]; absent when the message could not be decoded.
     pub message_id: Option<Uuid>,
     /// See [`Envelope::kind`]; empty when the message could not be decoded.
     pub kind: String,
+    /// See [`Envelope::source`]; empty when the message could not be decoded.
+    pub source: String,
     /// See [`Envelope::key`]; empty when the message could not be decoded.
     pub partition_key: String,
     /// The body as it came.
@@ -49,6 +71,7 @@ pub(crate) struct Parking<'m> {
     pub(crate) message: Result<&'m Envelope, &'m Undecodable>,
     pub(crate) error: String,
     pub(crate) attempts: i32,
+    pub(crate) state: State,
 }
 
 /// Parks messages in the caller's transaction.
@@ -68,8 +91,10 @@ fn row(consumer: &str, parking: &Parking<'_>, now: i64) -> ActiveModel {
     ActiveModel {
         seq: NotSet,
         consumer: Set(consumer.to_owned()),
+        state: Set(parking.state),
         message_id: Set(known.map(|message| message.id)),
         kind: Set(known.map(|message| message.kind.clone()).unwrap_or_default()),
+        source: Set(known.map(|message| message.source.clone()).unwrap_or_default()),
         partition_key: Set(known.map(|message| message.key.clone()).unwrap_or_default()),
         payload: Set(payload.to_vec()),
         traceparent: Set(known.and_then(|message| message.traceparent.clone())),
@@ -86,10 +111,10 @@ fn text(of: &str) -> String {
     of.replace('\0', "\u{fffd}")
 }
 
-/// How many messages are parked.
+/// How many messages there are in a state.
 ///
 /// # Errors
 /// As the database says.
-pub async fn count(connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
-    Entity::find().count(connection).await
+pub async fn count(connection: &impl ConnectionTrait, state: State) -> Result<u64, DbErr> {
+    Entity::find().filter(Column::State.eq(state)).count(connection).await
 }

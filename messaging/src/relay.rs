@@ -1,27 +1,42 @@
 //! The relay: takes rows out of the outbox to the broker, and settles each by what became of it.
+//!
+//! Every process runs one. On a database that several processes share, the one with the lease publishes; the others stand
+//! by, and ring for it when their own process has written something.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+pub(crate) mod window;
+
+use std::{sync::Arc, time::Duration};
+
+use storage::{
+    Database, Failure,
+    lease::{Attempt, Lease},
 };
-
-use storage::{Database, Failure};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::window::{Settlement, Step, WINDOW};
 use crate::{
-    broker::{Broker, Outcome, Publisher},
-    envelope::Envelope,
+    broker::{Broker, Publisher},
     observe,
-    outbox::{self, Outbox, State},
+    outbox::{self, Outbox},
     retry::{self, Backoff},
 };
 
-/// Rows published before their confirms are awaited: the broker's best rate is reached well below.
-const WINDOW: u64 = 500;
 /// The safety net under the bell: rows of a process that died between its commit and its call wait this long at most.
 const POLL: Duration = Duration::from_secs(2);
 /// How soon an unroutable message is tried again; a queue may have been bound.
 const UNROUTABLE: Duration = Duration::from_secs(1);
+/// How often one who stands by looks whether the lease was given back.
+const STAND_BY: Duration = Duration::from_secs(3);
+/// How long calls for the holder of the lease are gathered into one.
+const COALESCED: Duration = Duration::from_millis(10);
+
+/// The lease's name, and the bell's that its holder listens to.
+const OUTBOX: &str = "outbox";
+
+/// How long the outbox stands still after its relay was killed, at most. A window has to be over in half of it: the
+/// connection of a publisher that is given up closes within 5 s.
+pub const LEASE_TERM: Duration = Duration::from_secs(12);
 
 /// Publishes the outbox of one database. It loses nothing: a row is removed only after its message was confirmed, and every
 /// other end of an attempt, a crash among them, leaves the row to be published again.
@@ -31,30 +46,134 @@ pub struct Relay {
     outbox: Outbox,
     broker: Arc<dyn Broker>,
     source: String,
-}
-
-/// What one step came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// Every row that was due is settled.
-    Idle,
-    /// A full window went out: there may be more.
-    More,
-    /// Rows were postponed and will be due soon.
-    Postponed,
-    /// The publisher is of no further use.
-    Lost,
+    holder: String,
+    lease_term: Duration,
+    /// Rung by the slow poll.
+    waiting: Notify,
 }
 
 impl Relay {
     /// A relay that publishes as `source` (the `source` of CloudEvents).
     #[must_use]
-    pub fn new(database: Database, outbox: Outbox, broker: Arc<dyn Broker>, source: impl Into<String>) -> Self {
-        Self { database, outbox, broker, source: source.into() }
+    pub fn new(
+        database: Database,
+        outbox: Outbox,
+        broker: Arc<dyn Broker>,
+        source: impl Into<String>,
+    ) -> Self {
+        let holder = holder(&database);
+        let (source, lease_term, waiting) = (source.into(), LEASE_TERM, Notify::new());
+        Self { database, outbox, broker, source, holder, lease_term, waiting }
     }
 
-    /// Publishes until `stop`; a window under way is settled first. Neither a broker nor a database that is away ends it.
+    /// Sets how long the outbox stands still after its relay was killed, instead of [`LEASE_TERM`].
+    #[must_use]
+    pub fn with_lease_term(self, lease_term: Duration) -> Self {
+        Self { lease_term, ..self }
+    }
+
+    /// Publishes, or stands by, until `stop`; a window under way is settled first. Neither a broker nor a database that is
+    /// away ends it.
     pub async fn run(self, stop: CancellationToken) {
+        observe::describe();
+        tokio::select! {
+            () = self.take_turns(&stop) => {}
+            () = self.watch() => {}
+        }
+    }
+
+    /// Looks at the outbox now and then, for those who read the gauges and for what nobody rang the bell for.
+    async fn watch(&self) {
+        loop {
+            match outbox::backlog(self.database.read()).await {
+                Ok(backlog) => {
+                    observe::backlog(&self.source, &backlog, retry::now());
+                    if !backlog.is_empty() {
+                        self.waiting.notify_one();
+                    }
+                }
+                Err(error) => observe::storage_failed("outbox", &error.into()),
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn take_turns(&self, stop: &CancellationToken) {
+        let mut backoff = Backoff::new();
+        while !stop.is_cancelled() {
+            match Lease::attempt(&self.database, OUTBOX, &self.holder, self.lease_term).await {
+                Ok(Attempt::Won(lease)) => {
+                    backoff.reset();
+                    self.lead(&lease, stop).await;
+                    if let Err(failure) = lease.release().await {
+                        observe::storage_failed("relay", &failure);
+                    }
+                }
+                Ok(Attempt::Taken(left)) => self.stand_by(left.min(STAND_BY), stop).await,
+                Err(failure) => {
+                    observe::storage_failed("relay", &failure);
+                    pause(backoff.delay(), stop).await;
+                }
+            }
+        }
+    }
+
+    /// Waits, and passes on what this process has to tell the holder of the lease.
+    async fn stand_by(&self, rest: Duration, stop: &CancellationToken) {
+        let pass_on = async {
+            loop {
+                self.outbox.woken().await;
+                if let Err(failure) = self.database.notify(OUTBOX).await {
+                    observe::storage_failed("relay", &failure);
+                }
+                tokio::time::sleep(COALESCED).await;
+            }
+        };
+        tokio::select! {
+            () = pass_on => {}
+            () = pause(rest, stop) => {}
+        }
+    }
+
+    /// Publishes until `stop`, or until the lease cannot be counted on: a window under way is then given up.
+    async fn lead(&self, lease: &Lease, stop: &CancellationToken) {
+        observe::leads(&self.source, lease.token());
+        tokio::select! {
+            biased;
+            () = lease.keep(self.margin()) => observe::lease_lost(&self.source, lease.token()),
+            () = self.listen() => {}
+            () = self.publish(lease, stop) => {}
+        }
+    }
+
+    /// What must be left of the lease while anything is published.
+    fn margin(&self) -> Duration {
+        self.lease_term / 2
+    }
+
+    /// Rings this relay's bell for the other processes.
+    async fn listen(&self) {
+        let mut backoff = Backoff::new();
+        loop {
+            match self.hear().await {
+                Ok(()) => backoff.reset(),
+                Err(failure) => observe::storage_failed("relay", &failure),
+            }
+            tokio::time::sleep(backoff.delay()).await;
+        }
+    }
+
+    async fn hear(&self) -> Result<(), Failure> {
+        let mut listener = self.database.listen(OUTBOX).await?;
+        // What was said before nobody heard.
+        self.outbox.wake();
+        loop {
+            listener.heard().await?;
+            self.outbox.wake();
+        }
+    }
+
+    async fn publish(&self, lease: &Lease, stop: &CancellationToken) {
         let mut backoff = Backoff::new();
         while !stop.is_cancelled() {
             let connected = tokio::select! {
@@ -63,21 +182,27 @@ impl Relay {
             };
             match connected {
                 Ok(publisher) => {
+                    observe::connected("relay", &self.source);
                     backoff.reset();
-                    self.publish_until_lost(publisher, &stop).await;
+                    self.publish_until_lost(publisher, lease, stop).await;
                 }
                 Err(error) => observe::broker_away("relay", &error),
             }
-            pause(backoff.delay(), &stop).await;
+            pause(backoff.delay(), stop).await;
         }
     }
 
-    async fn publish_until_lost(&self, mut publisher: Box<dyn Publisher>, stop: &CancellationToken) {
+    async fn publish_until_lost(
+        &self,
+        mut publisher: Box<dyn Publisher>,
+        lease: &Lease,
+        stop: &CancellationToken,
+    ) {
         let mut backoff = Backoff::new();
         while !stop.is_cancelled() {
-            let rest = match self.step(publisher.as_mut()).await {
-                Ok(Step::More) => Duration::ZERO,
-                Ok(Step::Idle) => POLL,
+            let retry = match self.step(publisher.as_mut(), lease).await {
+                Ok(Step::More) => continue,
+                Ok(Step::Idle) => Duration::MAX,
                 Ok(Step::Postponed) => UNROUTABLE,
                 Ok(Step::Lost) => return,
                 Err(failure) => {
@@ -87,115 +212,53 @@ impl Relay {
                 }
             };
             backoff.reset();
-            if rest > Duration::ZERO {
-                tokio::select! {
-                    () = self.outbox.woken() => {}
-                    () = tokio::time::sleep(rest) => {}
-                    () = stop.cancelled() => {}
-                }
+            tokio::select! {
+                () = self.outbox.woken() => {}
+                () = self.waiting.notified() => {}
+                () = tokio::time::sleep(retry) => {}
+                () = stop.cancelled() => {}
             }
         }
     }
 
     /// Publishes one window and settles it.
-    async fn step(&self, publisher: &mut dyn Publisher) -> Result<Step, Failure> {
+    async fn step(&self, publisher: &mut dyn Publisher, lease: &Lease) -> Result<Step, Failure> {
         let rows = outbox::due(self.database.read(), retry::now(), WINDOW).await?;
         if rows.is_empty() {
             return Ok(Step::Idle);
         }
         let full = rows.len() as u64 == WINDOW;
-        let (tickets, window): (Vec<Ticket>, Vec<Envelope>) =
-            rows.into_iter().map(|row| (Ticket { seq: row.seq, attempts: row.attempts }, self.envelope(row))).unzip();
-        let began = Instant::now();
+        let (rows, cut) = window::cut(rows);
+        let (tickets, window) = window::open(rows, &self.source);
+        if lease.remaining() <= self.margin() {
+            // The query took its time: whoever keeps the lease says so in a moment.
+            return Ok(Step::Postponed);
+        }
+        let began = std::time::Instant::now();
         let outcomes = publisher.publish(&window).await;
         let settlement = Settlement::of(&tickets, outcomes);
-        observe::window_published(window.len(), settlement.confirmed.len(), began.elapsed());
-        let (lost, postponed) = (settlement.unknown.clone(), settlement.postpones());
-        self.settle(settlement).await?;
+        observe::window_published(&self.source, &window, &settlement, began.elapsed());
+        let (lost, postponed, released) =
+            (settlement.unknown.clone(), settlement.postpones(), settlement.released);
+        window::settle(&self.database, settlement, UNROUTABLE).await?;
         Ok(match lost {
             Some(reason) => {
                 observe::publisher_lost(&reason);
                 Step::Lost
             }
-            None if full => Step::More,
+            None if full || cut || released => Step::More,
             None if postponed => Step::Postponed,
             None => Step::Idle,
         })
     }
-
-    fn envelope(&self, row: outbox::Model) -> Envelope {
-        Envelope {
-            id: row.message_id,
-            kind: row.kind,
-            key: row.partition_key,
-            source: self.source.clone(),
-            payload: row.payload.into(),
-            traceparent: row.traceparent,
-            create_time: row.create_time,
-        }
-    }
-
-    async fn settle(&self, settlement: Settlement) -> Result<(), Failure> {
-        if settlement.is_empty() {
-            return Ok(());
-        }
-        let settlement = Arc::new(settlement);
-        self.database
-            .transact(move |transaction| {
-                let settlement = Arc::clone(&settlement);
-                Box::pin(async move {
-                    let now = retry::now();
-                    outbox::remove(transaction, &settlement.confirmed).await?;
-                    let soon = now + retry::micros(UNROUTABLE);
-                    let none = "no queue is bound for this kind";
-                    outbox::postpone(transaction, &settlement.unroutable, State::Unroutable, soon, none).await?;
-                    for (ticket, reason) in &settlement.refused {
-                        let later = now + retry::micros(retry::after_refusals(ticket.attempts));
-                        outbox::postpone(transaction, &[ticket.seq], State::Pending, later, reason).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .await
-    }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Ticket {
-    seq: i64,
-    attempts: i32,
-}
-
-/// What has to be written down about a window. A row whose outcome is unknown is left as it is.
-#[derive(Debug, Default)]
-struct Settlement {
-    confirmed: Vec<i64>,
-    unroutable: Vec<i64>,
-    refused: Vec<(Ticket, String)>,
-    unknown: Option<String>,
-}
-
-impl Settlement {
-    fn of(tickets: &[Ticket], outcomes: Vec<Outcome>) -> Self {
-        let mut settlement = Self::default();
-        for (ticket, outcome) in tickets.iter().zip(outcomes) {
-            match outcome {
-                Outcome::Confirmed => settlement.confirmed.push(ticket.seq),
-                Outcome::Unroutable => settlement.unroutable.push(ticket.seq),
-                Outcome::Refused(reason) => settlement.refused.push((*ticket, reason)),
-                Outcome::Unknown(reason) => settlement.unknown = Some(reason),
-            }
-        }
-        settlement
+/// Who holds the lease. A SQLite file belongs to one process at a time: after a crash the next one goes on at once.
+fn holder(database: &Database) -> String {
+    if database.is_embedded() {
+        return "the process with the file".to_owned();
     }
-
-    const fn postpones(&self) -> bool {
-        !self.unroutable.is_empty() || !self.refused.is_empty()
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.confirmed.is_empty() && !self.postpones()
-    }
+    format!("process {} ({:016x})", std::process::id(), rand::random::<u64>())
 }
 
 async fn pause(delay: Duration, stop: &CancellationToken) {

@@ -40,7 +40,10 @@ pub(crate) fn after_refusals(attempts: i32) -> Duration {
 }
 
 /// The present moment, in microseconds since the Unix epoch.
-#[expect(clippy::disallowed_methods, reason = "bookkeeping of the messages themselves; the services' clock comes in with them")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "bookkeeping of the messages themselves; the services' clock comes in with them"
+)]
 pub(crate) fn now() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     micros(since_epoch)

@@ -19,17 +19,23 @@ const TABLES: &[&str] = &[
     ) {strict}",
     // Rows leave in this order; those never tried have the time 0.
     "CREATE INDEX outbox_due ON outbox (next_attempt_time, seq)",
+    // What can hold back later rows of its key; usually nothing.
+    "CREATE INDEX outbox_tried ON outbox (partition_key, seq) WHERE next_attempt_time > 0",
     "CREATE TABLE inbox (
         message_id {uuid} NOT NULL,
         consumer TEXT NOT NULL,
         receive_time {int} NOT NULL,
         PRIMARY KEY (message_id, consumer)
     ) {strict}",
+    // Rows are forgotten in this order.
+    "CREATE INDEX inbox_age ON inbox (receive_time)",
     "CREATE TABLE parked (
         seq {serial},
         consumer TEXT NOT NULL,
+        state {code} NOT NULL CHECK (state IN (0, 1, 2)),
         message_id {uuid},
         kind TEXT NOT NULL,
+        source TEXT NOT NULL,
         partition_key TEXT NOT NULL,
         payload {bytes} NOT NULL,
         traceparent TEXT,
@@ -40,9 +46,20 @@ const TABLES: &[&str] = &[
         park_time {int} NOT NULL,
         UNIQUE (consumer, message_id)
     ) {strict}",
+    // What goes back to its consumer; usually nothing.
+    "CREATE INDEX parked_leaving ON parked (consumer, seq) WHERE state > 0",
+    "CREATE TABLE operator_actions (
+        seq {serial},
+        operator TEXT NOT NULL,
+        action TEXT NOT NULL,
+        filter TEXT NOT NULL,
+        affected {int} NOT NULL,
+        act_time {int} NOT NULL
+    ) {strict}",
+    storage::lease::TABLE,
 ];
 
-/// Makes the tables `outbox`, `inbox` and `parked`.
+/// Makes the tables `outbox`, `inbox`, `parked`, `operator_actions` and `leases`.
 #[derive(Debug, Clone, Copy)]
 pub struct MessagingTables;
 

@@ -24,6 +24,7 @@ use messaging::{
     consumer::{Consumer, Deduplication},
     outbox::Outbox,
     relay::Relay,
+    retention::Retention,
 };
 use ordermesh::{
     messaging::v1::messaging_admin_service_server::{self, MessagingAdminServiceServer},
@@ -116,8 +117,12 @@ impl Service {
 
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) {
-        let Self { routes, relay, consumer, .. } = self;
+        let Self { routes, relay, consumer, database } = self;
         life.spawn(Stage::Services, "payments grpc", |stop| chassis::grpc::serve(listener, routes, stop));
+        life.spawn(Stage::Last, "payments retention", |stop| async move {
+            Retention::new(database).run(stop).await;
+            Ok(())
+        });
         life.spawn(Stage::Relays, "payments relay", |stop| async move {
             relay.run(stop).await;
             Ok(())

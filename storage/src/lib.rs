@@ -1,5 +1,5 @@
 //! What every database is: connections to SQLite or PostgreSQL, transactions that nobody cancels, group commit, rows in
-//! statements of bounded size, and keyset pages. It knows no table of any service.
+//! statements of bounded size, keyset pages, leases and a bell between processes. It knows no table of any service.
 
 pub mod url;
 pub mod database;
@@ -9,6 +9,8 @@ pub mod group;
 pub mod rows;
 pub mod schema;
 pub mod page;
+pub mod lease;
+pub mod notify;
 
 pub use database::{Database, Limits};
 pub use failure::Failure;

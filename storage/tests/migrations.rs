@@ -36,7 +36,11 @@ impl MigrationTrait for Things {
 #[tokio::test]
 async fn on_sqlite() -> Result<()> {
     let scratch = Scratch::new("migrations")?;
-    start_at_once(&DatabaseUrl::file(&scratch.path().join("things.db"))).await
+    // In a URL, these characters would not be part of the path.
+    let file = scratch.path().join("some things? #1 100%.db");
+    start_at_once(&DatabaseUrl::file(&file)).await?;
+    assert!(file.is_file());
+    Ok(())
 }
 
 #[tokio::test]

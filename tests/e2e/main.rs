@@ -17,5 +17,6 @@ mod one_key;
 mod histories;
 mod bad_input;
 mod dropped_calls;
+mod readme;
 mod reflection;
 mod stop;

@@ -8,7 +8,7 @@ use prost_reflect::{
     MethodDescriptor, Value,
 };
 
-use super::{scalar, template::Template};
+use super::{plan::Plans, scalar, template::Template};
 
 /// The fields from a message down to a value.
 pub type FieldPath = Vec<FieldDescriptor>;
@@ -34,6 +34,10 @@ pub struct Rpc {
     pub after_version: Option<FieldDescriptor>,
     /// The position in a stream: an int64 field named `version` of the message, or of the first message in it that has one.
     pub version: Option<FieldPath>,
+    /// The flat tables of every message of the pool that a route can meet, and the places of these two in them.
+    pub(super) plans: Arc<Plans>,
+    pub(super) input_place: usize,
+    pub(super) output_place: usize,
 }
 
 /// One HTTP binding of an RPC.
@@ -92,8 +96,18 @@ impl fmt::Debug for Route {
 pub fn compile(pool: &DescriptorPool) -> Result<Vec<Route>, Vec<RouteError>> {
     let (mut routes, mut errors) = (Vec::new(), Vec::new());
     let Some(http) = pool.get_extension_by_name("google.api.http") else { return Ok(routes) };
-    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
-        for binding in bindings(&method, &http)
+    let methods = || {
+        let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+        methods.filter(|method| method.options().has_extension(&http))
+    };
+    let mut plans = Plans::default();
+    for method in methods() {
+        plans.add(&method.input());
+        plans.add(&method.output());
+    }
+    let plans = Arc::new(plans);
+    for method in methods() {
+        for binding in bindings(&method, &http, &plans)
             .and_then(|rules| check_streams(&method, rules))
             .unwrap_or_else(|p| vec![Err(p)])
         {
@@ -115,20 +129,21 @@ fn check_streams(method: &MethodDescriptor, routes: Bindings) -> Result<Bindings
     Ok(routes)
 }
 
-fn bindings(method: &MethodDescriptor, http: &ExtensionDescriptor) -> Result<Bindings, String> {
+fn bindings(
+    method: &MethodDescriptor,
+    http: &ExtensionDescriptor,
+    plans: &Arc<Plans>,
+) -> Result<Bindings, String> {
     let options = method.options();
-    if !options.has_extension(http) {
-        return Ok(Vec::new());
-    }
     let rule = options.get_extension(http);
     let rule = rule.as_message().ok_or("google.api.http is not a message")?;
-    let rpc = Arc::new(rpc(method)?);
+    let rpc = Arc::new(rpc(method, plans)?);
     let mut rules = vec![rule.clone()];
     rules.extend(list(rule, "additional_bindings"));
     Ok(rules.iter().map(|rule| route(&rpc, rule)).collect())
 }
 
-fn rpc(method: &MethodDescriptor) -> Result<Rpc, String> {
+fn rpc(method: &MethodDescriptor, plans: &Arc<Plans>) -> Result<Rpc, String> {
     let service = method.parent_service().full_name();
     let input = method.input();
     let named = |name: &str, kind: &Kind| {
@@ -144,6 +159,9 @@ fn rpc(method: &MethodDescriptor) -> Result<Rpc, String> {
         version: version(&method.output()),
         output: method.output(),
         streaming: method.is_server_streaming(),
+        plans: Arc::clone(plans),
+        input_place: plans.place(&input).ok_or("its request is not in the tables")?,
+        output_place: plans.place(&method.output()).ok_or("its response is not in the tables")?,
         input,
     })
 }

@@ -1,0 +1,103 @@
+//! What was parked comes back: sent by an operator, or held until this version that knows its kind.
+
+use std::{sync::Arc, time::Duration};
+
+use sea_orm::{DatabaseTransaction, DbErr};
+use storage::Failure;
+use tokio_util::sync::CancellationToken;
+
+use super::{Consumer, Deduplication, Shared, Verdict};
+use crate::{
+    inbox, observe,
+    parked::{self, State},
+    retry,
+};
+
+/// How long an operator waits at most until what was redriven is tried.
+const POLL: Duration = Duration::from_secs(5);
+/// Looked up at a time.
+const PAGE: u64 = 100;
+
+impl Consumer {
+    /// Handles what comes back until `stop`, each message in a transaction of its own: it has failed before.
+    pub(super) async fn redrive(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let came_back = self.shared.redrive_page(stop).await;
+            let rest = match came_back {
+                Ok(true) => continue,
+                Ok(false) => POLL,
+                Err(failure) => {
+                    observe::storage_failed(&self.shared.subscription.consumer, &failure);
+                    POLL
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Returns whether there may be more.
+    async fn redrive_page(self: &Arc<Self>, stop: &CancellationToken) -> Result<bool, Failure> {
+        let seqs = parked::leaving(self.database.read(), &self.subscription, PAGE).await?;
+        for seq in &seqs {
+            if stop.is_cancelled() {
+                return Ok(false);
+            }
+            match self.redrive_one(*seq).await {
+                Ok(()) => {}
+                Err(failure @ (Failure::Unavailable(_) | Failure::Contention(_))) => return Err(failure),
+                Err(failure) => self.give_back(*seq, observe::chain(&failure)).await?,
+            }
+        }
+        Ok(seqs.len() as u64 == PAGE)
+    }
+
+    async fn redrive_one(self: &Arc<Self>, seq: i64) -> Result<(), Failure> {
+        let shared = Arc::clone(self);
+        let handled = self.database.transact(move |transaction| {
+            let shared = Arc::clone(&shared);
+            Box::pin(async move { shared.redrive_in(transaction, seq).await })
+        });
+        if handled.await? {
+            self.handler.committed();
+            observe::redriven(&self.subscription.consumer, seq);
+        }
+        Ok(())
+    }
+
+    /// Whether it was handled.
+    async fn redrive_in(&self, transaction: &DatabaseTransaction, seq: i64) -> Result<bool, DbErr> {
+        let Some(row) = parked::lock(transaction, seq).await? else { return Ok(false) };
+        let Some(message) = row.envelope() else { return Ok(false) };
+        let now = retry::now();
+        // A parked message is in the inbox since it was parked. A held one is not, and may have come a second time.
+        let seen = row.state == State::Held
+            && self.deduplication == Deduplication::Inbox
+            && inbox::new_among(transaction, &self.subscription.consumer, [&message], now).await?.is_empty();
+        let verdict = match seen {
+            true => Verdict::Done,
+            false => {
+                let verdict = self.handler.handle(transaction, &[&message]).await?.pop();
+                verdict.ok_or_else(|| DbErr::Custom("the handler did not judge its message".to_owned()))?
+            }
+        };
+        match verdict {
+            Verdict::Done => parked::remove(transaction, seq).await?,
+            Verdict::Park(error) => parked::give_back(transaction, seq, &error, now).await?,
+        }
+        Ok(true)
+    }
+
+    async fn give_back(&self, seq: i64, error: String) -> Result<(), Failure> {
+        observe::redrive_failed(&self.subscription.consumer, seq, &error);
+        let given_back = self.database.transact(move |transaction| {
+            let error = error.clone();
+            Box::pin(async move { parked::give_back(transaction, seq, &error, retry::now()).await })
+        });
+        given_back.await
+    }
+}

@@ -1,0 +1,77 @@
+//! What became of a window, written into its rows: one statement for each kind of outcome.
+//!
+//! A relay whose lease has passed may settle too: a confirmed message is confirmed whoever published it, and a row that is
+//! gone is not touched.
+
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, Statement, Value};
+use serde_json::{Value as Json, json};
+use storage::rows;
+
+use super::State;
+
+/// Removes rows whose messages the broker has taken over.
+pub(crate) async fn remove(transaction: &DatabaseTransaction, seqs: &[i64]) -> Result<(), DbErr> {
+    if seqs.is_empty() {
+        return Ok(());
+    }
+    let backend = transaction.get_database_backend();
+    let keys = rows::one_of(backend, seqs);
+    let sql = format!("DELETE FROM outbox WHERE seq {}", keys.condition);
+    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, [keys.value])).await?;
+    Ok(())
+}
+
+/// Keeps rows that no queue was bound for until a later attempt. It costs none: nothing is wrong with them.
+pub(crate) async fn unroutable(
+    transaction: &DatabaseTransaction,
+    seqs: &[i64],
+    until: i64,
+) -> Result<(), DbErr> {
+    if seqs.is_empty() {
+        return Ok(());
+    }
+    let backend = transaction.get_database_backend();
+    let keys = rows::one_of(backend, seqs);
+    let sql = format!(
+        "UPDATE outbox SET state = $2, next_attempt_time = $3, last_error = 'no queue is bound for this kind' WHERE seq {}",
+        keys.condition
+    );
+    let values: [Value; 3] = [keys.value, (State::Unroutable as i16).into(), until.into()];
+    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    Ok(())
+}
+
+/// A row that the broker refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) seq: i64,
+    /// Its next attempt, in microseconds since the Unix epoch.
+    pub(crate) until: i64,
+    pub(crate) reason: String,
+}
+
+/// Keeps rows that the broker refused until an attempt of their own each.
+pub(crate) async fn refuse(transaction: &DatabaseTransaction, refusals: &[Refusal]) -> Result<(), DbErr> {
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    let backend = transaction.get_database_backend();
+    let refused = match backend {
+        DbBackend::Sqlite => {
+            "(SELECT value ->> 'seq' AS seq, value ->> 'until' AS until, value ->> 'reason' AS reason FROM json_each($1))"
+        }
+        _ => "(SELECT * FROM json_to_recordset($1::json) AS refused (seq bigint, until bigint, reason text))",
+    };
+    let sql = format!(
+        "UPDATE outbox SET state = 0, attempts = attempts + 1, next_attempt_time = refused.until, last_error = refused.reason
+         FROM {refused} AS refused WHERE outbox.seq = refused.seq"
+    );
+    let list: Json = refusals.iter().map(json).collect();
+    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, [list.to_string().into()])).await?;
+    Ok(())
+}
+
+fn json(Refusal { seq, until, reason }: &Refusal) -> Json {
+    // PostgreSQL's text holds no NUL.
+    json!({ "seq": seq, "until": until, "reason": reason.replace('\0', "\u{fffd}") })
+}

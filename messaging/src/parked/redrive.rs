@@ -1,0 +1,76 @@
+//! Parked messages on their way back to their consumer.
+
+use sea_orm::{
+    Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, ExprTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, entity::prelude::*,
+};
+
+use super::{Column, Entity, Model, State, text};
+use crate::{envelope::Envelope, topology::Subscription};
+
+/// The first of those that go back to the consumer: what an operator sent, and what was held and is known by now.
+pub(crate) async fn leaving(
+    connection: &impl ConnectionTrait,
+    subscription: &Subscription,
+    limit: u64,
+) -> Result<Vec<i64>, DbErr> {
+    let known = Column::Kind.is_in(subscription.kinds.iter().map(String::as_str));
+    let held = Condition::all().add(Column::State.eq(State::Held)).add(known);
+    Entity::find()
+        .select_only()
+        .column(Column::Seq)
+        .filter(Column::Consumer.eq(&subscription.consumer))
+        // Said again for the sake of the index, which has no others.
+        .filter(Expr::cust("state > 0"))
+        .filter(Condition::any().add(Column::State.eq(State::Redriven)).add(held))
+        .order_by_asc(Column::Seq)
+        .limit(limit)
+        .into_tuple()
+        .all(connection)
+        .await
+}
+
+/// One of those, unless another process was faster. Nobody else has it until the end of the transaction.
+pub(crate) async fn lock(transaction: &DatabaseTransaction, seq: i64) -> Result<Option<Model>, DbErr> {
+    let leaving = Column::State.ne(State::Parked);
+    Entity::find_by_id(seq).filter(leaving).lock_exclusive().one(transaction).await
+}
+
+/// It was handled.
+pub(crate) async fn remove(transaction: &DatabaseTransaction, seq: i64) -> Result<(), DbErr> {
+    Entity::delete_by_id(seq).exec(transaction).await.map(drop)
+}
+
+/// It failed once more, and waits for an operator again.
+pub(crate) async fn give_back(
+    transaction: &DatabaseTransaction,
+    seq: i64,
+    error: &str,
+    now: i64,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::State, Expr::value(State::Parked))
+        .col_expr(Column::Error, Expr::value(text(error)))
+        .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
+        .col_expr(Column::ParkTime, Expr::value(now))
+        .filter(Column::Seq.eq(seq))
+        .exec(transaction)
+        .await
+        .map(drop)
+}
+
+impl Model {
+    /// The message as it was delivered; `None` when it could not be decoded.
+    #[must_use]
+    pub fn envelope(&self) -> Option<Envelope> {
+        Some(Envelope {
+            id: self.message_id?,
+            kind: self.kind.clone(),
+            key: self.partition_key.clone(),
+            source: self.source.clone(),
+            payload: self.payload.clone().into(),
+            traceparent: self.traceparent.clone(),
+            create_time: self.create_time?,
+        })
+    }
+}

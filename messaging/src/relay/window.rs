@@ -1,0 +1,139 @@
+//! One window of the outbox: what goes out together, and what has to be written down about it afterwards.
+
+use std::{sync::Arc, time::Duration};
+
+use storage::{Database, Failure};
+
+use crate::{
+    broker::Outcome,
+    envelope::Envelope,
+    outbox::{self, Model, Refusal},
+    retry,
+};
+
+/// Rows published before their confirms are awaited: the broker's best rate is reached well below.
+pub(super) const WINDOW: u64 = 500;
+/// The payloads of a window, in bytes, unless a single one is larger: what a relay holds in memory at a time.
+const WINDOW_BYTES: usize = 8 * 1024 * 1024;
+
+/// What one step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Every row that was due is settled.
+    Idle,
+    /// A full window went out: there may be more.
+    More,
+    /// Rows were postponed and will be due soon.
+    Postponed,
+    /// The publisher is of no further use.
+    Lost,
+}
+
+/// The rows that fit a window, and whether some did not.
+pub(super) fn cut(mut rows: Vec<Model>) -> (Vec<Model>, bool) {
+    let mut filled = 0;
+    let fit = rows.iter().take_while(|row| {
+        filled += row.payload.len();
+        filled <= WINDOW_BYTES
+    });
+    let fit = fit.count().max(1);
+    let cut = fit < rows.len();
+    rows.truncate(fit);
+    (rows, cut)
+}
+
+/// What is needed of a row to settle it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket {
+    seq: i64,
+    attempts: i32,
+    /// It was tried before, and may have held back others.
+    tried: bool,
+}
+
+/// The messages of rows, published as `source`.
+pub(super) fn open(rows: Vec<Model>, source: &str) -> (Vec<Ticket>, Vec<Envelope>) {
+    let message = |row: Model| {
+        let ticket = Ticket { seq: row.seq, attempts: row.attempts, tried: row.next_attempt_time > 0 };
+        let envelope = Envelope {
+            id: row.message_id,
+            kind: row.kind,
+            key: row.partition_key,
+            source: source.to_owned(),
+            payload: row.payload.into(),
+            traceparent: row.traceparent,
+            create_time: row.create_time,
+        };
+        (ticket, envelope)
+    };
+    rows.into_iter().map(message).unzip()
+}
+
+/// What has to be written down about a window. A row whose outcome is unknown is left as it is.
+#[derive(Debug, Default)]
+pub(crate) struct Settlement {
+    pub(crate) confirmed: Vec<i64>,
+    unroutable: Vec<i64>,
+    refused: Vec<(Ticket, String)>,
+    pub(super) unknown: Option<String>,
+    /// Something left that may have held back others.
+    pub(super) released: bool,
+}
+
+impl Settlement {
+    pub(super) fn of(tickets: &[Ticket], outcomes: Vec<Outcome>) -> Self {
+        let mut settlement = Self::default();
+        for (ticket, outcome) in tickets.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Confirmed => {
+                    settlement.confirmed.push(ticket.seq);
+                    settlement.released |= ticket.tried;
+                }
+                Outcome::Unroutable => settlement.unroutable.push(ticket.seq),
+                Outcome::Refused(reason) => settlement.refused.push((*ticket, reason)),
+                Outcome::Unknown(reason) => settlement.unknown = Some(reason),
+            }
+        }
+        settlement
+    }
+
+    /// Each with a delay of its own, by how often it was refused before.
+    fn refusals(&self, now: i64) -> Vec<Refusal> {
+        let refusal = |(ticket, reason): &(Ticket, String)| Refusal {
+            seq: ticket.seq,
+            until: now + retry::micros(retry::after_refusals(ticket.attempts)),
+            reason: reason.clone(),
+        };
+        self.refused.iter().map(refusal).collect()
+    }
+
+    pub(super) const fn postpones(&self) -> bool {
+        !self.unroutable.is_empty() || !self.refused.is_empty()
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.confirmed.is_empty() && !self.postpones()
+    }
+}
+
+/// Writes down what became of a window; what no queue was bound for is due again after `unroutable`.
+pub(super) async fn settle(
+    database: &Database,
+    settlement: Settlement,
+    unroutable: Duration,
+) -> Result<(), Failure> {
+    if settlement.is_empty() {
+        return Ok(());
+    }
+    let settlement = Arc::new(settlement);
+    let settled = database.transact(move |transaction| {
+        let settlement = Arc::clone(&settlement);
+        Box::pin(async move {
+            let now = retry::now();
+            outbox::remove(transaction, &settlement.confirmed).await?;
+            outbox::unroutable(transaction, &settlement.unroutable, now + retry::micros(unroutable)).await?;
+            outbox::refuse(transaction, &settlement.refusals(now)).await
+        })
+    });
+    settled.await
+}

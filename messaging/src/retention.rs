@@ -1,0 +1,109 @@
+//! Retention: what the inbox remembers, it forgets after a time, in small batches with pauses for the writers.
+//!
+//! A message that is delivered again later than that is handled again: the time has to be longer than any outage, and
+//! longer than a queue may keep a message.
+
+use std::time::{Duration, Instant};
+
+use sea_orm::{ConnectionTrait as _, Statement, Value};
+use storage::{
+    Database, Failure,
+    lease::{Attempt, Lease},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{observe, retry};
+
+/// How long the inbox remembers, unless it is set.
+pub const KEEP: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// How often it is looked for what is old enough.
+const ROUND: Duration = Duration::from_secs(60);
+/// Rows of one statement: its locks and its commit take a few milliseconds.
+const BATCH: i64 = 500;
+/// Pause between batches, as a multiple of the time that the last one took: the writers have nine tenths of it.
+const PAUSE: u32 = 9;
+/// A process that died in the middle of a round delays the next one by this at most.
+const TERM: Duration = Duration::from_secs(120);
+
+const FORGET: &str = "DELETE FROM inbox WHERE (message_id, consumer) IN (
+    SELECT message_id, consumer FROM inbox WHERE receive_time < $1 ORDER BY receive_time LIMIT $2)";
+
+/// Forgets old rows of the inbox. Every process may run one: one of them does it at a time.
+#[derive(Debug)]
+pub struct Retention {
+    database: Database,
+    keep: Duration,
+}
+
+impl Retention {
+    /// Remembers for [`KEEP`].
+    #[must_use]
+    pub const fn new(database: Database) -> Self {
+        Self { database, keep: KEEP }
+    }
+
+    /// Sets how long the inbox remembers.
+    #[must_use]
+    pub fn with_keep(self, keep: Duration) -> Self {
+        Self { keep, ..self }
+    }
+
+    /// Forgets, now and every minute, until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let rounds = async {
+            loop {
+                if let Err(failure) = self.round().await {
+                    observe::storage_failed("retention", &failure);
+                }
+                tokio::time::sleep(ROUND).await;
+            }
+        };
+        tokio::select! {
+            () = rounds => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// Forgets everything that is old enough by now, unless another process is at it, and returns how many rows that were.
+    ///
+    /// # Errors
+    /// As [`Database::transact`]: the rest is left for another time.
+    pub async fn round(&self) -> Result<u64, Failure> {
+        let holder = format!("process {} ({:016x})", std::process::id(), rand::random::<u64>());
+        let Attempt::Won(lease) = Lease::attempt(&self.database, "inbox retention", &holder, TERM).await?
+        else {
+            return Ok(0);
+        };
+        let forgotten = tokio::select! {
+            () = lease.keep(TERM / 2) => Ok(0),
+            forgotten = self.forget() => forgotten,
+        };
+        lease.release().await?;
+        forgotten
+    }
+
+    async fn forget(&self) -> Result<u64, Failure> {
+        let before = retry::now() - retry::micros(self.keep);
+        let mut forgotten = 0;
+        loop {
+            let began = Instant::now();
+            let batch = self.forget_batch(before).await?;
+            forgotten += batch;
+            if batch < BATCH.unsigned_abs() {
+                return Ok(forgotten);
+            }
+            tokio::time::sleep(began.elapsed() * PAUSE).await;
+        }
+    }
+
+    async fn forget_batch(&self, before: i64) -> Result<u64, Failure> {
+        let values: [Value; 2] = [before.into(), BATCH.into()];
+        let statement = Statement::from_sql_and_values(self.database.backend(), FORGET, values);
+        let forgotten = self.database.transact(move |transaction| {
+            let statement = statement.clone();
+            Box::pin(async move { Ok(transaction.execute_raw(statement).await?.rows_affected()) })
+        });
+        forgotten.await
+    }
+}

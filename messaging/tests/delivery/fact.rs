@@ -1,0 +1,128 @@
+//! The message of these tests, and the effect of each: one row, so that an effect too many shows.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use messaging::{
+    consumer::{Handler, Verdict},
+    envelope::Envelope,
+    topology::Subscription,
+};
+use prost::{Message, Name};
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    DatabaseTransaction, DbErr,
+    entity::prelude::*,
+};
+use storage::rows;
+
+/// How many keys the facts are spread over.
+pub(crate) const KEYS: i64 = 10;
+
+/// Something with a number happened.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Fact {
+    #[prost(int64, tag = "1")]
+    pub(crate) number: i64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) padding: Vec<u8>,
+}
+
+impl Name for Fact {
+    const NAME: &'static str = "Fact";
+    const PACKAGE: &'static str = "tests.v1";
+}
+
+/// A new message about `number`, which also decides its key.
+pub(crate) fn fact(number: i64) -> Envelope {
+    padded(number, 0)
+}
+
+#[expect(clippy::disallowed_methods, reason = "real ids and times: latency and retention are told by them")]
+/// The same with a payload of about `bytes` bytes.
+pub(crate) fn padded(number: i64, bytes: usize) -> Envelope {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
+    Envelope::new(Uuid::now_v7(), key(number), &Fact { number, padding: vec![7; bytes] }, now)
+}
+
+pub(crate) fn key(number: i64) -> String {
+    format!("key-{}", number % KEYS)
+}
+
+/// The consumer of the facts.
+pub(crate) fn reader() -> Subscription {
+    Subscription { consumer: "reader".to_owned(), kinds: vec![Fact::full_name()] }
+}
+
+/// What the handler does with a fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Apply,
+    Refuse,
+    Fail,
+    Panic,
+}
+
+/// Writes one row for each fact.
+#[derive(Clone)]
+pub(crate) struct Effects {
+    deed: Arc<dyn Fn(i64) -> Deed + Send + Sync>,
+}
+
+impl Effects {
+    pub(crate) fn always() -> Self {
+        Self::unless(|_| Deed::Apply)
+    }
+
+    pub(crate) fn unless(deed: impl Fn(i64) -> Deed + Send + Sync + 'static) -> Self {
+        Self { deed: Arc::new(deed) }
+    }
+}
+
+impl fmt::Debug for Effects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Effects")
+    }
+}
+
+/// A row per effect.
+#[sea_orm::model]
+#[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "effects")]
+pub(crate) struct Model {
+    /// The order in which they came to be.
+    #[sea_orm(primary_key)]
+    pub(crate) seq: i64,
+    pub(crate) number: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+pub(crate) const TABLE: &str = "CREATE TABLE effects (seq {serial}, number {int} NOT NULL) {strict}";
+
+#[async_trait]
+impl Handler for Effects {
+    async fn handle(
+        &self,
+        transaction: &DatabaseTransaction,
+        batch: &[&Envelope],
+    ) -> Result<Vec<Verdict>, DbErr> {
+        let (mut verdicts, mut effects) = (Vec::new(), Vec::new());
+        for message in batch {
+            let fact =
+                Fact::decode(message.payload.clone()).map_err(|error| DbErr::Custom(error.to_string()))?;
+            verdicts.push(match (self.deed)(fact.number) {
+                Deed::Apply => {
+                    effects.push(ActiveModel { seq: NotSet, number: Set(fact.number) });
+                    Verdict::Done
+                }
+                Deed::Refuse => Verdict::Park(format!("fact {} is refused", fact.number)),
+                Deed::Fail => return Err(DbErr::Custom(format!("fact {} fails", fact.number))),
+                Deed::Panic => panic!("fact {} panics", fact.number),
+            });
+        }
+        rows::insert(transaction, &effects).await?;
+        Ok(verdicts)
+    }
+}

@@ -1,0 +1,16 @@
+//! What messaging guarantees, from the transaction that writes a message to the one that applies it, through the public
+//! interface only: on SQLite with the in-process broker, and on PostgreSQL with RabbitMQ.
+
+mod fact;
+mod place;
+mod running;
+mod crashes;
+mod faults;
+mod commits;
+mod outages;
+mod leases;
+mod operator;
+mod retention;
+mod sizes;
+mod workers;
+mod rates;

@@ -1,0 +1,208 @@
+//! Where a test takes place: one database with the tables of messaging and of the effects, and one broker.
+
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
+
+use anyhow::{Context as _, Result, ensure};
+use messaging::{
+    broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker},
+    envelope::Envelope,
+    outbox::{self, Outbox},
+    parked,
+    schema::MessagingTables,
+    topology::Topology,
+};
+use sea_orm::{DbErr, EntityTrait as _, QueryOrder as _};
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
+};
+use storage::{Database, DatabaseUrl, Limits};
+use world::{PATIENCE, Postgres, RabbitMq, Scratch, eventually};
+
+use crate::fact::{self, fact, key, reader};
+
+pub(crate) struct Place {
+    pub(crate) database: Database,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) outbox: Outbox,
+    pub(crate) postgres: Option<Postgres>,
+    pub(crate) rabbitmq: Option<RabbitMq>,
+    pub(crate) url: DatabaseUrl,
+    _scratch: Scratch,
+}
+
+impl Place {
+    /// SQLite and the in-process broker.
+    pub(crate) async fn embedded() -> Result<Self> {
+        let scratch = Scratch::new("place")?;
+        let url = DatabaseUrl::file(&scratch.path().join("place.db"));
+        let broker = Arc::new(MemoryBroker::new(topology(), vec![reader()]));
+        Self::new(url, broker, None, None, scratch).await
+    }
+
+    /// PostgreSQL and the in-process broker.
+    pub(crate) async fn postgres() -> Result<Self> {
+        let postgres = Postgres::start().await?;
+        let url = postgres.fresh_database().await?.parse()?;
+        let broker = Arc::new(MemoryBroker::new(topology(), vec![reader()]));
+        Self::new(url, broker, Some(postgres), None, Scratch::new("place")?).await
+    }
+
+    /// What another process on the same servers has: connections and a bell of its own.
+    pub(crate) async fn neighbour(&self) -> Result<Self> {
+        Self::join(&self.url, Arc::clone(&self.broker)).await
+    }
+
+    /// A place that somebody else has made.
+    pub(crate) async fn join(url: &DatabaseUrl, broker: Arc<dyn Broker>) -> Result<Self> {
+        Self::new(url.clone(), broker, None, None, Scratch::new("place")?).await
+    }
+
+    /// The database's URL, with everything in it.
+    pub(crate) fn connection_url(&self) -> String {
+        match &self.url {
+            DatabaseUrl::Postgres(url) => url.clone(),
+            DatabaseUrl::Sqlite(path) => format!("sqlite:{path}"),
+        }
+    }
+
+    /// PostgreSQL and RabbitMQ, whose queues come to be with the first consumer.
+    pub(crate) async fn real() -> Result<Self> {
+        let postgres = Postgres::start().await?;
+        let rabbitmq = RabbitMq::start().await?;
+        let url = postgres.fresh_database().await?.parse()?;
+        let broker = Arc::new(RabbitBroker::new(&rabbitmq.amqp_url(), topology())?);
+        Self::new(url, broker, Some(postgres), Some(rabbitmq), Scratch::new("place")?).await
+    }
+
+    async fn new(
+        url: DatabaseUrl,
+        broker: Arc<dyn Broker>,
+        postgres: Option<Postgres>,
+        rabbitmq: Option<RabbitMq>,
+        scratch: Scratch,
+    ) -> Result<Self> {
+        let database = Database::connect(&url, Limits::default()).await?;
+        database.migrate::<Migrations>().await?;
+        Ok(Self { database, broker, outbox: Outbox::new(), postgres, rabbitmq, url, _scratch: scratch })
+    }
+
+    /// Writes facts with these numbers, a hundred in a transaction.
+    pub(crate) async fn write(&self, numbers: Range<i64>) -> Result<()> {
+        let numbers: Vec<i64> = numbers.collect();
+        for run in numbers.chunks(100) {
+            self.write_messages(run.iter().map(|number| fact(*number)).collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes messages in one transaction.
+    pub(crate) async fn write_messages(&self, messages: Vec<Envelope>) -> Result<()> {
+        let (outbox, messages) = (self.outbox.clone(), Arc::new(messages));
+        let written = self.database.transact(move |transaction| {
+            let (outbox, messages) = (outbox.clone(), Arc::clone(&messages));
+            Box::pin(async move { outbox.write(transaction, &messages).await })
+        });
+        written.await?;
+        self.outbox.wake();
+        Ok(())
+    }
+
+    /// The numbers of all effects, in the order in which they came to be.
+    pub(crate) async fn effects(&self) -> Result<Vec<i64>> {
+        let rows = fact::Entity::find().order_by_asc(fact::Column::Seq).all(self.database.read()).await?;
+        Ok(rows.into_iter().map(|row| row.number).collect())
+    }
+
+    /// Waits until there are `count` effects.
+    pub(crate) async fn has_effects(&self, count: usize) -> Result<()> {
+        eventually(&format!("{count} effects"), 3 * PATIENCE, async || {
+            let effects = self.effects().await?.len();
+            ensure!(effects >= count, "{effects} effects");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until the outbox is empty.
+    pub(crate) async fn is_drained(&self) -> Result<()> {
+        eventually("an empty outbox", 3 * PATIENCE, async || {
+            let backlog = outbox::backlog(self.database.read()).await?;
+            ensure!(backlog.pending + backlog.unroutable == 0, "{backlog:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes sure that each of these facts had its effect once, and no other fact had one.
+    pub(crate) async fn each_once(&self, numbers: impl Iterator<Item = i64>) -> Result<()> {
+        let mut effects = self.effects().await?;
+        effects.sort_unstable();
+        let expected: Vec<i64> = numbers.collect();
+        let (many, wanted) = (effects.len(), expected.len());
+        ensure!(effects == expected, "{many} effects, not one for each of {wanted} facts");
+        Ok(())
+    }
+
+    /// Makes sure that the facts of each key had their effects in the order in which they were written.
+    pub(crate) async fn in_order(&self) -> Result<()> {
+        let mut by_key: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+        for number in self.effects().await? {
+            by_key.entry(key(number)).or_default().push(number);
+        }
+        for (key, numbers) in by_key {
+            let early = numbers.windows(2).find(|pair| pair[0] > pair[1]);
+            ensure!(early.is_none(), "{key}: out of order at {early:?}");
+        }
+        Ok(())
+    }
+
+    /// Everything that is parked.
+    pub(crate) async fn parked(&self) -> Result<Vec<parked::Model>> {
+        Ok(parked::Entity::find().order_by_asc(parked::Column::Seq).all(self.database.read()).await?)
+    }
+
+    /// Waits until `count` messages are parked.
+    pub(crate) async fn has_parked(&self, count: usize) -> Result<Vec<parked::Model>> {
+        eventually(&format!("{count} parked messages"), PATIENCE, async || {
+            let parked = self.parked().await?;
+            ensure!(parked.len() == count, "{} are parked", parked.len());
+            Ok(parked)
+        })
+        .await
+    }
+
+    pub(crate) fn rabbitmq(&mut self) -> Result<&mut RabbitMq> {
+        self.rabbitmq.as_mut().context("a place with RabbitMQ")
+    }
+
+    pub(crate) fn postgres_server(&mut self) -> Result<&mut Postgres> {
+        self.postgres.as_mut().context("a place with PostgreSQL")
+    }
+}
+
+pub(crate) fn topology() -> Topology {
+    Topology { exchange: "tests".to_owned(), partitions: 1 }
+}
+
+struct Migrations;
+
+impl MigratorTrait for Migrations {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(MessagingTables), Box::new(Effects)]
+    }
+}
+
+struct Effects;
+
+impl MigrationName for Effects {
+    fn name(&self) -> &'static str {
+        "effects"
+    }
+}
+
+#[async_trait]
+impl MigrationTrait for Effects {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        storage::schema::run(manager, &[fact::TABLE]).await
+    }
+}

@@ -1,0 +1,81 @@
+//! Relays and consumers while they run.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use messaging::{
+    broker::Broker,
+    consumer::{Consumer, Deduplication},
+    relay::Relay,
+    topology::Subscription,
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    fact::{Effects, reader},
+    place::{Place, topology},
+};
+
+/// Short, so that no test waits long for the end of a dead relay's.
+pub(crate) const LEASE_TERM: Duration = Duration::from_secs(2);
+
+/// Tasks that end when they are told to, or die when this is dropped.
+#[derive(Default)]
+pub(crate) struct Running {
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// A relay and a consumer that applies everything.
+    pub(crate) fn all(place: &Place) -> Self {
+        Self::default().relay(place).consumer(place, Effects::always())
+    }
+
+    pub(crate) fn relay(self, place: &Place) -> Self {
+        self.relay_to(place, Arc::clone(&place.broker))
+    }
+
+    pub(crate) fn relay_to(mut self, place: &Place, broker: Arc<dyn Broker>) -> Self {
+        let relay = Relay::new(place.database.clone(), place.outbox.clone(), broker, "/tests");
+        let relay = relay.with_lease_term(LEASE_TERM);
+        self.tasks.spawn(relay.run(self.stop.clone()));
+        self
+    }
+
+    /// A relay as services run it.
+    pub(crate) fn relay_with_usual_lease(mut self, place: &Place) -> Self {
+        let broker = Arc::clone(&place.broker);
+        let relay = Relay::new(place.database.clone(), place.outbox.clone(), broker, "/tests");
+        self.tasks.spawn(relay.run(self.stop.clone()));
+        self
+    }
+
+    pub(crate) fn consumer(self, place: &Place, effects: Effects) -> Self {
+        self.consumer_of(reader(), place, effects)
+    }
+
+    pub(crate) fn consumer_of(mut self, subscription: Subscription, place: &Place, effects: Effects) -> Self {
+        let (database, broker) = (place.database.clone(), Arc::clone(&place.broker));
+        let consumer = Consumer::new(
+            database,
+            broker,
+            topology().partitions,
+            subscription,
+            Deduplication::Inbox,
+            effects,
+        );
+        self.tasks.spawn(consumer.run(self.stop.clone()));
+        self
+    }
+
+    /// Lets every task finish what it has begun.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended?;
+        }
+        Ok(())
+    }
+}
