@@ -23,6 +23,19 @@ pub mod payments {
     }
 }
 
+/// Messaging: what an operator asks about the messages of a service.
+pub mod messaging {
+    /// Version 1 of the contract, package `ordermesh.messaging.v1`.
+    pub mod v1 {
+        #![cfg_attr(
+            any(feature = "client", feature = "server"),
+            expect(clippy::allow_attributes, reason = "generated")
+        )]
+        #![cfg_attr(feature = "server", expect(clippy::too_many_lines, reason = "generated"))]
+        include!(concat!(env!("OUT_DIR"), "/ordermesh.messaging.v1.rs"));
+    }
+}
+
 /// The encoded `google.protobuf.FileDescriptorSet` of every contract with its imports, options and comments: what server
 /// reflection answers and what the HTTP edge compiles its routes from.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ordermesh.binpb"));

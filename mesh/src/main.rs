@@ -2,6 +2,9 @@
 
 mod settings;
 mod up;
+mod check;
+
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chassis::{admin, lifecycle::Lifecycle, telemetry};
@@ -9,13 +12,15 @@ use clap::Parser as _;
 
 use crate::settings::{Arguments, Command, Settings};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let Arguments { command, up } = Arguments::parse();
     match command {
         None => run(up),
         Some(Command::Up(settings)) => run(*settings),
         Some(Command::Healthcheck { admin }) => admin::healthcheck(admin),
+        Some(Command::Check(arguments)) => return check::run(arguments),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 #[tokio::main]

@@ -44,6 +44,7 @@ impl Mesh {
             partitions: config.partitions,
             clock: Arc::clone(&clock),
             default_currency: config.default_currency.clone(),
+            admin_token: config.admin_token.clone(),
             order_ttl: config.order_ttl,
         });
         let orders = orders.await.context("the orders service cannot start")?;
@@ -53,6 +54,7 @@ impl Mesh {
             partitions: config.partitions,
             clock,
             default_currency: config.default_currency,
+            admin_token: config.admin_token,
         });
         let payments = payments.await.context("the payments service cannot start")?;
         // The edge calls the services as any other process would: through the addresses that were taken.

@@ -1,12 +1,14 @@
 //! The contract, answered: requests are checked, handed to a command or a query, and the result is put into the wire's words.
 
 pub mod wire;
+pub mod messaging_admin;
+mod list;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
 
 use chassis::{
-    clock::Clock,
+    clock::{self, Clock},
     request::{Checks, answer, fingerprint},
     status::{Fault, Reason},
     telemetry::traceparent,
@@ -19,11 +21,7 @@ use ordermesh::{
     },
     rules,
 };
-use storage::{
-    Database, Failure,
-    group::GroupCommit,
-    page::{self, PageTokens},
-};
+use storage::{Database, Failure, group::GroupCommit, page::PageTokens};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -35,8 +33,8 @@ use crate::{
     domain::order,
     feed::Feed,
     store::{
-        self,
-        orders::{self, Selection},
+        self, orders,
+        selection::{Cursor, Sorting},
     },
 };
 
@@ -121,19 +119,20 @@ impl OrdersService for Grpc {
         request: Request<ListOrdersRequest>,
     ) -> Result<Response<ListOrdersResponse>, Status> {
         let asked = request.into_inner();
-        let (selection, size) = selection(&asked)?;
+        let (selection, size) = list::selection(&asked)?;
         // The token goes on with this selection, whatever the size of the pages.
         let query =
             fingerprint(&ListOrdersRequest { page_size: 0, page_token: String::new(), ..asked.clone() });
-        let before = self.open(&query, &asked.page_token)?;
-        let page = orders::page(self.database.read(), &selection, before, size + 1).await;
+        let cursor = self.open(&query, &asked.page_token, selection.sorting)?;
+        let page = orders::page(self.database.read(), &selection, cursor, size + 1).await;
         let mut page = page.map_err(Failure::from).map_err(store::fault)?;
         // One more than asked for was read, to know whether there is a next page.
         let more = page.len() as u64 > size;
         page.truncate(usize::try_from(size).unwrap_or(usize::MAX));
         let last = page.last().filter(|_| more);
-        let next_page_token =
-            last.map(|last| self.pages.seal(&query, last.id.as_bytes())).unwrap_or_default();
+        let next_page_token = last
+            .map(|last| self.pages.seal(&query, &list::cursor(selection.sorting, last)))
+            .unwrap_or_default();
         Ok(Response::new(ListOrdersResponse {
             orders: page.iter().map(wire::order).collect(),
             next_page_token,
@@ -169,10 +168,12 @@ impl Grpc {
             ..Order::default()
         };
         let fingerprint = (!request_id.is_empty()).then(|| fingerprint(&given).to_vec());
-        let now = self.clock.now();
+        let id = self.clock.new_id();
+        // The moment inside the id, so that the order of ids is the order of times.
+        let now = clock::moment_of(id).unwrap_or_else(|| self.clock.now());
         let ttl = i64::try_from(self.order_ttl.as_micros()).unwrap_or(i64::MAX);
         Ok(order::Model {
-            id: self.clock.new_id(),
+            id,
             user_id: asked.user_id,
             amount: asked.amount,
             currency_code,
@@ -195,11 +196,11 @@ impl Grpc {
     }
 
     /// Where a page token goes on; `None` for the first page.
-    fn open(&self, query: &[u8], token: &str) -> Result<Option<Uuid>, Fault> {
+    fn open(&self, query: &[u8], token: &str, sorting: Sorting) -> Result<Option<Cursor>, Fault> {
         if token.is_empty() {
             return Ok(None);
         }
-        let cursor = self.pages.open(query, token).ok().and_then(|cursor| Uuid::from_slice(&cursor).ok());
+        let cursor = self.pages.open(query, token).ok().and_then(|cursor| list::place(sorting, &cursor));
         let invalid = || Fault::new(Reason::InvalidPageToken, "page_token was not made for this query");
         cursor.map(Some).ok_or_else(invalid)
     }
@@ -208,24 +209,4 @@ impl Grpc {
 /// An id that is no UUID is the id of no order, too.
 fn absent(order_id: &str) -> Fault {
     Fault::new(Reason::OrderNotFound, format!("there is no order {order_id}"))
-}
-
-/// What a list is to hold, and how much of it a page.
-fn selection(asked: &ListOrdersRequest) -> Result<(Selection, u64), Fault> {
-    let size = page::size(asked.page_size);
-    let user = if asked.user_id.is_empty() { Ok(()) } else { rules::user_id(&asked.user_id) };
-    let status = wire::status(asked.status);
-    Checks::default()
-        .field("page_size", size.map(drop).ok_or("must not be negative"))
-        .field("user_id", user)
-        .field("status", status.map(drop))
-        .finish()?;
-    if !asked.filter.is_empty() {
-        return Err(Fault::new(Reason::InvalidFilter, "filter must be empty"));
-    }
-    if !asked.order_by.is_empty() {
-        return Err(Fault::new(Reason::InvalidOrderBy, "order_by must be empty"));
-    }
-    let user_id = (!asked.user_id.is_empty()).then(|| asked.user_id.clone());
-    Ok((Selection { user_id, status: status.unwrap_or_default() }, size.unwrap_or(page::DEFAULT_SIZE)))
 }

@@ -17,6 +17,7 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{
     admin::Part,
+    bearer::Bearer,
     clock::Clock,
     grpc::Contract,
     lifecycle::{Lifecycle, Stage},
@@ -27,7 +28,10 @@ use messaging::{
     outbox::Outbox,
     relay::Relay,
 };
-use ordermesh::orders::v1::orders_service_server::{OrdersServiceServer, SERVICE_NAME};
+use ordermesh::{
+    messaging::v1::messaging_admin_service_server::{self, MessagingAdminServiceServer},
+    orders::v1::orders_service_server::{OrdersServiceServer, SERVICE_NAME},
+};
 use storage::{Database, group::GroupCommit, page::PageTokens};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -36,6 +40,7 @@ use crate::{
     commands::{cancel_order::CancelOrder, create_order::CreateOrder},
     expiry::Expiry,
     feed::Feed,
+    grpc::messaging_admin::MessagingAdmin,
     reactions::settle_orders::{self, SettleOrders},
 };
 
@@ -52,6 +57,8 @@ pub struct Foundation {
     pub clock: Arc<dyn Clock>,
     /// ISO 4217: what an empty `currency_code` means.
     pub default_currency: String,
+    /// Who has it may call the admin services; they are not served when there is none.
+    pub admin_token: Option<String>,
     /// When an undecided payment is given up, after the order was placed.
     pub order_ttl: Duration,
 }
@@ -73,7 +80,8 @@ impl Service {
     /// # Errors
     /// When the database cannot be migrated, or the contract not be served.
     pub async fn build(foundation: Foundation) -> anyhow::Result<Self> {
-        let Foundation { database, broker, partitions, clock, default_currency, order_ttl } = foundation;
+        let Foundation { database, broker, partitions, clock, default_currency, admin_token, order_ttl } =
+            foundation;
         database.migrate::<store::schema::Migrations>().await?;
         let outbox = Outbox::new();
         let feed = Feed::new(database.clone()).await?;
@@ -96,8 +104,7 @@ impl Service {
             cancel_order,
             feed: feed.clone(),
         };
-        let contract = Contract { descriptor_set: ordermesh::DESCRIPTOR_SET, services: &[SERVICE_NAME] };
-        let routes = chassis::grpc::assemble(Routes::new(OrdersServiceServer::new(grpc)), contract).await?;
+        let routes = routes(grpc, admin_token).await?;
         let consumer = Consumer::new(
             database.clone(),
             Arc::clone(&broker),
@@ -144,4 +151,18 @@ impl Service {
             Ok(())
         });
     }
+}
+
+/// The contract, and beside it the admin services when there is a token for them.
+async fn routes(grpc: grpc::Grpc, admin_token: Option<String>) -> anyhow::Result<Routes> {
+    let admin = MessagingAdmin { database: grpc.database.clone() };
+    let mut routes = Routes::new(OrdersServiceServer::new(grpc));
+    let mut services = vec![SERVICE_NAME];
+    if let Some(token) = admin_token {
+        let bearer = Bearer::new(&token);
+        routes = routes.add_service(MessagingAdminServiceServer::with_interceptor(admin, bearer));
+        services.push(messaging_admin_service_server::SERVICE_NAME);
+    }
+    let contract = Contract { descriptor_set: ordermesh::DESCRIPTOR_SET, services: &services };
+    chassis::grpc::assemble(routes, contract).await
 }

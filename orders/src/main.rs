@@ -38,6 +38,7 @@ async fn main() -> anyhow::Result<()> {
         partitions: config.partitions,
         clock: SystemClock::shared(),
         default_currency: config.default_currency,
+        admin_token: config.admin_token,
         order_ttl: config.order_ttl,
     })
     .await?;

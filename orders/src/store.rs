@@ -2,6 +2,7 @@
 
 pub mod schema;
 pub mod orders;
+pub mod selection;
 pub mod changes;
 
 use chassis::status::{Fault, Reason};

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use chassis::{
     admin::Part,
+    bearer::Bearer,
     clock::Clock,
     grpc::Contract,
     lifecycle::{Lifecycle, Stage},
@@ -25,13 +26,20 @@ use messaging::{
     relay::Relay,
     retention::Retention,
 };
-use ordermesh::payments::v1::payments_service_server::{PaymentsServiceServer, SERVICE_NAME};
+use ordermesh::{
+    messaging::v1::messaging_admin_service_server::{self, MessagingAdminServiceServer},
+    payments::v1::{
+        payments_admin_service_server::{self, PaymentsAdminServiceServer},
+        payments_service_server::{PaymentsServiceServer, SERVICE_NAME},
+    },
+};
 use storage::{Database, group::GroupCommit, page::PageTokens};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use crate::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
+    grpc::{admin::PaymentsAdmin, messaging_admin::MessagingAdmin},
     reactions::decide_payments::{self, DecidePayments},
 };
 
@@ -48,6 +56,8 @@ pub struct Foundation {
     pub clock: Arc<dyn Clock>,
     /// ISO 4217: what an empty `currency_code` means.
     pub default_currency: String,
+    /// Who has it may call the admin services; they are not served when there is none.
+    pub admin_token: Option<String>,
 }
 
 /// The service, ready to run.
@@ -65,7 +75,7 @@ impl Service {
     /// # Errors
     /// When the database cannot be migrated, or the contract not be served.
     pub async fn build(foundation: Foundation) -> anyhow::Result<Self> {
-        let Foundation { database, broker, partitions, clock, default_currency } = foundation;
+        let Foundation { database, broker, partitions, clock, default_currency, admin_token } = foundation;
         database.migrate::<store::schema::Migrations>().await?;
         let outbox = Outbox::new();
         let grpc = grpc::Grpc {
@@ -76,8 +86,7 @@ impl Service {
             create_account: GroupCommit::start(database.clone(), CreateAccount),
             top_up_account: GroupCommit::start(database.clone(), TopUpAccount { clock: Arc::clone(&clock) }),
         };
-        let contract = Contract { descriptor_set: ordermesh::DESCRIPTOR_SET, services: &[SERVICE_NAME] };
-        let routes = chassis::grpc::assemble(Routes::new(PaymentsServiceServer::new(grpc)), contract).await?;
+        let routes = routes(grpc, admin_token).await?;
         let consumer = Consumer::new(
             database.clone(),
             Arc::clone(&broker),
@@ -123,4 +132,22 @@ impl Service {
             Ok(())
         });
     }
+}
+
+/// The contract, and beside it the admin services when there is a token for them.
+async fn routes(grpc: grpc::Grpc, admin_token: Option<String>) -> anyhow::Result<Routes> {
+    let messages = MessagingAdmin { database: grpc.database.clone() };
+    let ledger = PaymentsAdmin { database: grpc.database.clone(), pages: grpc.pages.clone() };
+    let mut routes = Routes::new(PaymentsServiceServer::new(grpc));
+    let mut services = vec![SERVICE_NAME];
+    if let Some(token) = admin_token {
+        let bearer = Bearer::new(&token);
+        routes = routes
+            .add_service(MessagingAdminServiceServer::with_interceptor(messages, bearer.clone()))
+            .add_service(PaymentsAdminServiceServer::with_interceptor(ledger, bearer));
+        services.push(messaging_admin_service_server::SERVICE_NAME);
+        services.push(payments_admin_service_server::SERVICE_NAME);
+    }
+    let contract = Contract { descriptor_set: ordermesh::DESCRIPTOR_SET, services: &services };
+    chassis::grpc::assemble(routes, contract).await
 }

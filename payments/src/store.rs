@@ -4,6 +4,7 @@ pub mod schema;
 pub mod accounts;
 pub mod ledger;
 pub mod payments;
+pub mod reconciliation;
 
 use chassis::status::{Fault, Reason};
 use storage::Failure;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::{Context as _, Result, ensure};
-use sea_orm::{ConnectionTrait as _, Database, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, Statement};
 use serde_json::{Value, json};
 use world::{Api, PATIENCE, Postgres, Process, Program, RabbitMq, Scratch, eventually};
 
@@ -20,6 +20,9 @@ pub(crate) struct Arrangement {
 pub(crate) const EMBEDDED: Arrangement = Arrangement { postgres: false, rabbitmq: false, apart: false };
 /// As it runs in production.
 pub(crate) const APART: Arrangement = Arrangement { postgres: true, rabbitmq: true, apart: true };
+
+/// What opens the admin services of a mesh in one process.
+pub(crate) const ADMIN_TOKEN: &str = "the-operator";
 
 /// A running mesh.
 pub(crate) struct Mesh {
@@ -76,7 +79,8 @@ impl Mesh {
             .args(["up", "--http", "127.0.0.1:0", "--orders-grpc", "127.0.0.1:0"])
             .args(["--payments-grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .env("ORDERS_DATABASE_URL", &self.databases["orders"])
-            .env("PAYMENTS_DATABASE_URL", &self.databases["payments"]);
+            .env("PAYMENTS_DATABASE_URL", &self.databases["payments"])
+            .env("ADMIN_TOKEN", ADMIN_TOKEN);
         if let Some(amqp_url) = amqp_url {
             program = program.env("AMQP_URL", amqp_url);
         }
@@ -159,6 +163,15 @@ impl Mesh {
         let number = row.context("a count has a row")?.try_get_by_index(0)?;
         database.close().await?;
         Ok(number)
+    }
+
+    /// Changes a service's database behind its back, by several statements.
+    pub(crate) async fn tamper(&self, service: &str, sql: &str) -> Result<()> {
+        let mut options = ConnectOptions::new(&self.databases[service]);
+        options.max_connections(1);
+        let database = Database::connect(options).await?;
+        database.execute_unprepared(sql).await.with_context(|| sql.to_owned())?;
+        Ok(database.close().await?)
     }
 
     /// Waits until nothing is on its way any more, and makes sure that nothing was parked.

@@ -37,6 +37,19 @@ pub fn order(order: &Model) -> pb::Order {
     }
 }
 
+/// The reason of the contract as the domain's; `None` for no choice.
+#[must_use]
+pub fn cancel_reason(reason: pb::order::CancelReason) -> Option<CancelReason> {
+    match reason {
+        pb::order::CancelReason::Unspecified => None,
+        pb::order::CancelReason::InsufficientFunds => Some(CancelReason::InsufficientFunds),
+        pb::order::CancelReason::AccountNotFound => Some(CancelReason::AccountNotFound),
+        pb::order::CancelReason::CurrencyMismatch => Some(CancelReason::CurrencyMismatch),
+        pb::order::CancelReason::UserRequested => Some(CancelReason::UserRequested),
+        pb::order::CancelReason::PaymentExpired => Some(CancelReason::PaymentExpired),
+    }
+}
+
 /// The status that a list is narrowed to; `None` for no choice.
 ///
 /// # Errors

@@ -9,7 +9,10 @@ use sea_orm::{
 };
 use storage::rows;
 
-use super::changes;
+use super::{
+    changes,
+    selection::{Cursor, Selection},
+};
 use crate::domain::{
     order::{ActiveModel, Column, Entity, Model, Status},
     settle::End,
@@ -35,36 +38,17 @@ pub async fn find_all(transaction: &DatabaseTransaction, ids: &[Uuid]) -> Result
     Ok(found)
 }
 
-/// What a list holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// Only this user's.
-    pub user_id: Option<String>,
-    /// Only of this status.
-    pub status: Option<Status>,
-}
-
-/// The newest orders of a selection that are older than `before`, the newest first.
+/// A page of a list, behind `cursor`.
 ///
 /// # Errors
 /// As the database says.
 pub async fn page(
     connection: &impl ConnectionTrait,
     selection: &Selection,
-    before: Option<Uuid>,
+    cursor: Option<Cursor>,
     limit: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    let mut find = Entity::find();
-    if let Some(user_id) = &selection.user_id {
-        find = find.filter(Column::UserId.eq(user_id.as_str()));
-    }
-    if let Some(status) = selection.status {
-        find = find.filter(Column::Status.eq(status));
-    }
-    if let Some(before) = before {
-        find = find.filter(Column::Id.lt(before));
-    }
-    find.order_by_desc(Column::Id).limit(limit).all(connection).await
+    selection.query(cursor, limit).all(connection).await
 }
 
 /// Places orders, and returns the ids of those whose key was not used before.

@@ -60,6 +60,9 @@ const TABLES: &[&str] = &[
     // Ids sort by the time of placing, so each of these is a list in the order that lists are read.
     "CREATE INDEX orders_of_user ON orders (user_id, id)",
     "CREATE INDEX orders_by_status ON orders (status, id)",
+    "CREATE INDEX orders_by_amount ON orders (amount, id)",
+    "CREATE INDEX orders_by_request ON orders (request_id) WHERE request_id IS NOT NULL",
+    "CREATE INDEX orders_by_cancel_reason ON orders (cancel_reason, id) WHERE cancel_reason IS NOT NULL",
     // Only what is not decided: it stays small however many orders there are.
     "CREATE INDEX orders_to_expire ON orders (void_due_time) WHERE status = 1",
     "CREATE INDEX orders_by_change ON orders (change_number)",

@@ -16,6 +16,19 @@ pub async fn find(connection: &impl ConnectionTrait, user_id: &str) -> Result<Op
     Entity::find_by_id(user_id).one(connection).await
 }
 
+/// Accounts by user id, behind that of the user `after`.
+///
+/// # Errors
+/// As the database says.
+pub async fn page(connection: &impl ConnectionTrait, after: &str, limit: u64) -> Result<Vec<Model>, DbErr> {
+    Entity::find()
+        .filter(Column::UserId.gt(after))
+        .order_by_asc(Column::UserId)
+        .limit(limit)
+        .all(connection)
+        .await
+}
+
 /// The accounts of these users, held until the transaction ends. Everyone locks in the order of the user ids, so nobody waits
 /// in a circle.
 ///
