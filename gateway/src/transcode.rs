@@ -9,6 +9,7 @@ mod direct;
 mod read;
 mod put;
 mod render;
+mod raw;
 mod print;
 mod civil;
 mod wire;
