@@ -24,3 +24,4 @@ mod report;
 mod fixture;
 
 pub use self::percent::PercentError;
+pub(crate) use self::scalar::{is_textual, is_well_known};

@@ -11,4 +11,5 @@ mod crash;
 mod bad_input;
 mod dropped_calls;
 mod reflection;
+mod openapi;
 mod stop;

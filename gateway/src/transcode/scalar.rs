@@ -18,7 +18,7 @@ const LISTED_NAMES: usize = 16;
 
 /// Whether text alone can express a value: what a path variable or a query parameter can bind.
 #[must_use]
-pub(super) fn is_textual(kind: &Kind) -> bool {
+pub(crate) fn is_textual(kind: &Kind) -> bool {
     match kind {
         Kind::Message(message) => {
             is_well_known(message.full_name())
@@ -37,7 +37,7 @@ pub(super) fn is_textual(kind: &Kind) -> bool {
 
 /// Whether a message has a JSON form of its own.
 #[must_use]
-pub(super) fn is_well_known(full_name: &str) -> bool {
+pub(crate) fn is_well_known(full_name: &str) -> bool {
     let Some(name) = full_name.strip_prefix("google.protobuf.") else { return false };
     name.strip_suffix("Value").is_some_and(|wrapped| {
         ["", "List", "Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes"]
