@@ -24,6 +24,10 @@ fmt:
 build:
     cargo build --workspace --locked
 
+# the official protobuf conformance suite against the ProtoJSON of the edge
+conformance:
+    scripts/conformance
+
 # install what the tests need
 setup:
     scripts/setup
