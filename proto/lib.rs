@@ -9,7 +9,10 @@ pub mod rules;
 pub mod orders {
     /// Version 1 of the contract, package `ordermesh.orders.v1`.
     pub mod v1 {
-        #![cfg_attr(feature = "server", expect(clippy::allow_attributes, clippy::too_many_lines, reason = "generated"))]
+        #![cfg_attr(
+            feature = "server",
+            expect(clippy::allow_attributes, clippy::too_many_lines, reason = "generated")
+        )]
         include!(concat!(env!("OUT_DIR"), "/ordermesh.orders.v1.rs"));
     }
 }
@@ -18,7 +21,10 @@ pub mod orders {
 pub mod payments {
     /// Version 1 of the contract, package `ordermesh.payments.v1`.
     pub mod v1 {
-        #![cfg_attr(feature = "server", expect(clippy::allow_attributes, clippy::too_many_lines, reason = "generated"))]
+        #![cfg_attr(
+            feature = "server",
+            expect(clippy::allow_attributes, clippy::too_many_lines, reason = "generated")
+        )]
         include!(concat!(env!("OUT_DIR"), "/ordermesh.payments.v1.rs"));
     }
 }

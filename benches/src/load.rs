@@ -16,7 +16,9 @@ use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use ordermesh::{
     orders::v1::{ListOrdersRequest, order::Status, orders_service_client::OrdersServiceClient},
-    payments::v1::{Account, CreateAccountRequest, TopUpAccountRequest, payments_service_client::PaymentsServiceClient},
+    payments::v1::{
+        Account, CreateAccountRequest, TopUpAccountRequest, payments_service_client::PaymentsServiceClient,
+    },
 };
 use tokio::net::TcpStream;
 use world::eventually;
@@ -53,7 +55,8 @@ pub(crate) async fn open_accounts(stage: &Stage, accounts: usize) -> Result<()> 
                 let account = Account { user_id: user_id.clone(), ..Account::default() };
                 let request = CreateAccountRequest { account: Some(account), request_id: String::new() };
                 payments.create_account(request).await?;
-                let top_up = TopUpAccountRequest { user_id, amount: BALANCE, ..TopUpAccountRequest::default() };
+                let top_up =
+                    TopUpAccountRequest { user_id, amount: BALANCE, ..TopUpAccountRequest::default() };
                 payments.top_up_account(top_up).await?;
                 anyhow::Ok(())
             }

@@ -1,6 +1,7 @@
 //! What an operator asks about this service's messages.
 
 use chassis::clock::timestamp;
+use messaging::parked::{self, State};
 use ordermesh::messaging::v1::{
     GetMessagingStatusRequest, MessagingStatus, messaging_admin_service_server::MessagingAdminService,
 };
@@ -24,12 +25,15 @@ impl MessagingAdminService for MessagingAdmin {
     ) -> Result<Response<MessagingStatus>, Status> {
         let read = self.database.read();
         let backlog = messaging::outbox::backlog(read).await.map_err(Failure::from).map_err(store::fault)?;
-        let parked = messaging::parked::count(read).await.map_err(Failure::from).map_err(store::fault)?;
+        let parked = parked::count(read, State::Parked).await.map_err(Failure::from).map_err(store::fault)?;
+        let held = parked::count(read, State::Held).await.map_err(Failure::from).map_err(store::fault)?;
+        let oldest = backlog.oldest_pending.into_iter().chain(backlog.oldest_unroutable).min();
         Ok(Response::new(MessagingStatus {
             outbox_pending: backlog.pending,
             outbox_unroutable: backlog.unroutable,
-            outbox_oldest_time: backlog.oldest.map(timestamp),
+            outbox_oldest_time: oldest.map(timestamp),
             parked: i64::try_from(parked).unwrap_or(i64::MAX),
+            held: i64::try_from(held).unwrap_or(i64::MAX),
         }))
     }
 }
