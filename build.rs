@@ -5,11 +5,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 6] = [
     "ordermesh/orders/v1/orders.proto",
     "ordermesh/orders/v1/events.proto",
     "ordermesh/payments/v1/payments.proto",
     "ordermesh/payments/v1/events.proto",
+    "ordermesh/payments/v1/admin.proto",
+    "ordermesh/messaging/v1/admin.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

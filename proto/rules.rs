@@ -32,7 +32,11 @@ pub fn user_id(text: &str) -> Result<(), Problem> {
 /// # Errors
 /// When it is not.
 pub fn amount(minor_units: i64) -> Result<(), Problem> {
-    if (1..=AMOUNT_MAX).contains(&minor_units) { Ok(()) } else { Err("must be 1 to 1000000000000 minor units") }
+    if (1..=AMOUNT_MAX).contains(&minor_units) {
+        Ok(())
+    } else {
+        Err("must be 1 to 1000000000000 minor units")
+    }
 }
 
 /// Absent (empty), or 1 to 128 printable ASCII characters.
@@ -66,10 +70,11 @@ pub fn description(text: &str) -> Result<(), Problem> {
 pub fn currency_exponent(code: &str) -> Option<u8> {
     match code {
         "CLP" | "ISK" | "JPY" | "KRW" | "PYG" | "UGX" | "VND" | "XAF" | "XOF" => Some(0),
-        "AED" | "AMD" | "ARS" | "AUD" | "AZN" | "BGN" | "BRL" | "BYN" | "CAD" | "CHF" | "CNY" | "COP" | "CZK" | "DKK"
-        | "EGP" | "EUR" | "GBP" | "GEL" | "HKD" | "HUF" | "IDR" | "ILS" | "INR" | "KES" | "KGS" | "KZT" | "MAD" | "MDL"
-        | "MXN" | "MYR" | "NGN" | "NOK" | "NZD" | "PEN" | "PHP" | "PKR" | "PLN" | "QAR" | "RON" | "RSD" | "RUB" | "SAR"
-        | "SEK" | "SGD" | "THB" | "TJS" | "TRY" | "TWD" | "UAH" | "USD" | "UZS" | "ZAR" => Some(2),
+        "AED" | "AMD" | "ARS" | "AUD" | "AZN" | "BGN" | "BRL" | "BYN" | "CAD" | "CHF" | "CNY" | "COP"
+        | "CZK" | "DKK" | "EGP" | "EUR" | "GBP" | "GEL" | "HKD" | "HUF" | "IDR" | "ILS" | "INR" | "KES"
+        | "KGS" | "KZT" | "MAD" | "MDL" | "MXN" | "MYR" | "NGN" | "NOK" | "NZD" | "PEN" | "PHP" | "PKR"
+        | "PLN" | "QAR" | "RON" | "RSD" | "RUB" | "SAR" | "SEK" | "SGD" | "THB" | "TJS" | "TRY" | "TWD"
+        | "UAH" | "USD" | "UZS" | "ZAR" => Some(2),
         "BHD" | "JOD" | "KWD" | "OMR" | "TND" => Some(3),
         _ => None,
     }
@@ -97,11 +102,18 @@ mod tests {
         for bad in [0, -1, AMOUNT_MAX + 1, i64::MIN, i64::MAX] {
             assert!(amount(bad).is_err(), "{bad}");
         }
-        assert!(request_id("").is_ok() && request_id("a key").is_ok() && request_id(&"k".repeat(129)).is_err());
+        assert!(
+            request_id("").is_ok() && request_id("a key").is_ok() && request_id(&"k".repeat(129)).is_err()
+        );
         assert!(request_id("line\nbreak").is_err() && request_id("é").is_err());
         assert!(description("naïve 🦀\nsecond line").is_ok() && description(&"é".repeat(1_024)).is_ok());
         assert!(description("\u{0}").is_err() && description(&"é".repeat(1_025)).is_err());
-        assert!(currency_code("RUB").is_ok() && currency_code("rub").is_err() && currency_code("XXX").is_err());
-        assert_eq!([currency_exponent("JPY"), currency_exponent("EUR"), currency_exponent("KWD")], [Some(0), Some(2), Some(3)]);
+        assert!(
+            currency_code("RUB").is_ok() && currency_code("rub").is_err() && currency_code("XXX").is_err()
+        );
+        assert_eq!(
+            [currency_exponent("JPY"), currency_exponent("EUR"), currency_exponent("KWD")],
+            [Some(0), Some(2), Some(3)]
+        );
     }
 }

@@ -45,6 +45,13 @@ impl Clock for SystemClock {
     }
 }
 
+/// The moment inside an id, to the millisecond; `None` when it is no UUIDv7.
+#[must_use]
+pub fn moment_of(id: Uuid) -> Option<Micros> {
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    i64::try_from(seconds).ok()?.checked_mul(1_000_000)?.checked_add(i64::from(nanos) / 1_000)
+}
+
 /// A moment as protobuf tells it.
 #[must_use]
 pub fn timestamp(at: Micros) -> prost_types::Timestamp {
@@ -69,5 +76,7 @@ mod tests {
     fn ids_sort_by_time() {
         let ids: Vec<Uuid> = std::iter::repeat_with(|| SystemClock.new_id()).take(1_000).collect();
         assert!(ids.is_sorted());
+        let moments: Vec<_> = ids.iter().map(|id| moment_of(*id)).collect();
+        assert!(moments.is_sorted() && moments[0].is_some_and(|at| SystemClock.now() - at < 1_000_000));
     }
 }

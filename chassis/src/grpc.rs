@@ -72,7 +72,9 @@ pub async fn assemble(routes: Routes, contract: Contract<'_>) -> anyhow::Result<
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, routes: Routes, stop: CancellationToken) -> anyhow::Result<()> {
     let layers = ServiceBuilder::new()
-        .layer(TraceLayer::new(SharedClassifier::new(ours_to_mend())).make_span_with(call_span).on_request(()))
+        .layer(
+            TraceLayer::new(SharedClassifier::new(ours_to_mend())).make_span_with(call_span).on_request(()),
+        )
         .layer(CatchPanicLayer::custom(panicked))
         .into_inner();
     Server::builder()
@@ -109,7 +111,8 @@ fn ours_to_mend() -> GrpcErrorsAsFailures {
 }
 
 fn call_span<B>(request: &Request<B>) -> tracing::Span {
-    let trace = request.headers().get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let trace =
+        request.headers().get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default();
     tracing::info_span!("call", rpc = request.uri().path(), trace.parent = trace)
 }
 

@@ -7,7 +7,9 @@ pub mod telemetry;
 pub mod lifecycle;
 pub mod status;
 pub mod request;
+pub mod filter;
 pub mod grpc;
+pub mod bearer;
 pub mod admin;
 
 mod metrics;

@@ -58,7 +58,10 @@ mod tests {
     #[test]
     fn every_problem_is_told_at_once() {
         let mut checks = Checks::default();
-        checks.field("user_id", Err("must be given")).field("amount", Ok(())).field("currency_code", Err("unknown"));
+        checks
+            .field("user_id", Err("must be given"))
+            .field("amount", Ok(()))
+            .field("currency_code", Err("unknown"));
         let fault = checks.finish().expect_err("two fields are wrong");
         let fields: Vec<_> = fault.violations.iter().map(|at| at.field.as_str()).collect();
         assert_eq!((fault.reason, fields), (Reason::InvalidField, vec!["user_id", "currency_code"]));

@@ -96,7 +96,10 @@ mod tests {
         let good = good.take("--good", &mut mistakes);
         assert_eq!(good, Some(7));
         let text = mistakes.or(listen).expect_err("two mistakes were noted").to_string();
-        assert!(text.starts_with("2 mistakes in the settings:\n  --listen: \"nowhere\" is not valid"), "{text}");
+        assert!(
+            text.starts_with("2 mistakes in the settings:\n  --listen: \"nowhere\" is not valid"),
+            "{text}"
+        );
         assert!(text.contains("--partitions: must be at least 1"), "{text}");
     }
 }

@@ -110,7 +110,9 @@ impl Reason {
     const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::ConcurrentUpdate => Some(Duration::from_millis(100)),
-            Self::RateLimited | Self::StorageUnavailable | Self::UpstreamUnavailable => Some(Duration::from_secs(1)),
+            Self::RateLimited | Self::StorageUnavailable | Self::UpstreamUnavailable => {
+                Some(Duration::from_secs(1))
+            }
             _ => None,
         }
     }
@@ -172,8 +174,11 @@ impl From<Fault> for Status {
     fn from(fault: Fault) -> Self {
         let mut details = ErrorDetails::with_error_info(fault.reason.as_str(), DOMAIN, []);
         if !fault.violations.is_empty() {
-            let fields: Vec<FieldViolation> =
-                fault.violations.into_iter().map(|at| FieldViolation::new(at.field, at.description)).collect();
+            let fields: Vec<FieldViolation> = fault
+                .violations
+                .into_iter()
+                .map(|at| FieldViolation::new(at.field, at.description))
+                .collect();
             details.set_bad_request(fields);
         }
         if fault.retry_after.is_some() {
@@ -215,7 +220,9 @@ mod tests {
     fn a_fault_survives_the_wire() {
         for reason in Reason::ALL {
             let mut fault = Fault::new(*reason, "what happened");
-            fault.violations.push(Violation { field: "order.amount".into(), description: "must be positive".into() });
+            fault
+                .violations
+                .push(Violation { field: "order.amount".into(), description: "must be positive".into() });
             let status = Status::from(fault.clone());
             assert_eq!(status.code(), reason.code());
             assert_eq!(Fault::from_status(&status), Some(fault));

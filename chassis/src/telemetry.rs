@@ -14,7 +14,12 @@ pub struct LogSettings {
     #[arg(long, env = "LOG_FORMAT", default_value = "human", global = true)]
     pub log_format: Checked<Format>,
     /// What is logged: `info`, or directives such as `info,messaging=debug`
-    #[arg(long, env = "LOG_FILTER", default_value = "info,sqlx=warn,sea_orm_migration=warn,lapin=off", global = true)]
+    #[arg(
+        long,
+        env = "LOG_FILTER",
+        default_value = "info,sqlx=warn,sea_orm_migration=warn,lapin=off",
+        global = true
+    )]
     pub log_filter: Checked<EnvFilterText>,
 }
 

@@ -23,6 +23,7 @@ use crate::{
         PercentError,
         bind::Input,
         codec::{self, Encoded},
+        table::Body as BodyOf,
     },
     upstream::Call,
 };
@@ -87,7 +88,8 @@ async fn call(
 ) -> Result<Response, Problem> {
     let asked = headers::request_timeout(&parts.headers)?;
     let deadline = Instant::now() + asked.unwrap_or(edge.request_timeout());
-    let body = within(deadline, body::read(&parts.headers, body, edge.max_body_bytes())).await??;
+    let typed = served.route.body != BodyOf::Nothing;
+    let body = within(deadline, body::read(&parts.headers, body, edge.max_body_bytes(), typed)).await??;
     let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body)?;
     let mut call = Call {
         channel: served.channel.clone(),

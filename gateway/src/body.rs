@@ -12,13 +12,18 @@ use crate::{headers::declares_json, problem::Problem};
 /// closes would see a reset, not the answer.
 const DRAIN_BYTES: usize = 16 << 20;
 
-/// Reads a JSON body of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes; `typed` where it means something, and so must be JSON.
 ///
 /// # Errors
 /// BODY_TOO_LARGE; UNSUPPORTED_MEDIA_TYPE when it is not declared as JSON, or not declared and not empty; MALFORMED_REQUEST
 /// when the client does not send what it announced.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
-    if !declares_json(headers) {
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    typed: bool,
+) -> Result<Bytes, Problem> {
+    if typed && !declares_json(headers) {
         return Err(unsupported());
     }
     let announced =
@@ -28,7 +33,7 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
         return Err(too_large(limit));
     }
     let bytes = collect(body, limit).await?;
-    if !bytes.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
+    if typed && !bytes.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
         return Err(unsupported());
     }
     Ok(bytes)

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::{
-    settings::{Config, Settings, Upstreams},
+    settings::{Config, Settings, Upstreams, url_flag},
     transcode::{
         route::{Entry, Lookup, Trie},
         table::{self, Route},
@@ -100,6 +100,17 @@ impl Edge {
         &self.0.stopping
     }
 
+    /// Every route, with the host and the port of its service.
+    pub(crate) fn listed(&self) -> Vec<(&Route, &str)> {
+        let url = |service: &str| match &self.0.config.upstreams {
+            Upstreams::One(url) => url.as_str(),
+            Upstreams::Each(urls) => urls.get(service).map_or("", String::as_str),
+        };
+        let authority =
+            |route: &Route| url(&route.rpc.service).trim_start_matches("http://").trim_end_matches('/');
+        self.0.routes.iter().map(|served| (&served.route, authority(&served.route))).collect()
+    }
+
     pub(crate) fn find(&self, method: &str, path: &str) -> Found {
         match self.0.trie.find(method, path) {
             Lookup::Found(index, captures) => Found::Route(Arc::clone(&self.0.routes[index]), captures),
@@ -112,15 +123,25 @@ impl Edge {
         let channels = channels(&config.upstreams, mistakes);
         let routes = routes(&config, mistakes)?;
         let trie = trie(&routes, mistakes);
-        let serve = |route: Route| match channels.get(&route.rpc.service).or_else(|| channels.get(EVERY)) {
-            Some(channel) => Some(Arc::new(Served { channel: channel.clone(), route })),
-            None => {
-                mistakes.note("--upstream", format!("no URL is known for {}", route.rpc.service));
-                None
+        let mut unknown = BTreeSet::new();
+        let mut served = Vec::new();
+        for route in routes {
+            match channels.get(&route.rpc.service).or_else(|| channels.get(EVERY)) {
+                Some(channel) => {
+                    served.extend(channel.clone().map(|channel| Arc::new(Served { route, channel })));
+                }
+                None => drop(unknown.insert(route.rpc.service.clone())),
             }
-        };
-        let routes = routes.into_iter().filter_map(serve).collect();
-        Some(Self(Arc::new(Inner { config, trie: trie?, routes, stopping: CancellationToken::new() })))
+        }
+        for service in unknown {
+            mistakes.note(url_flag(&service), format!("no URL is known for {service}"));
+        }
+        Some(Self(Arc::new(Inner {
+            config,
+            trie: trie?,
+            routes: served,
+            stopping: CancellationToken::new(),
+        })))
     }
 }
 
@@ -162,17 +183,15 @@ fn trie(routes: &[Route], mistakes: &mut Mistakes) -> Option<Trie> {
     None
 }
 
-fn channels(upstreams: &Upstreams, mistakes: &mut Mistakes) -> BTreeMap<String, Channel> {
+/// The channel of every service, or `None` where its URL is a mistake.
+fn channels(upstreams: &Upstreams, mistakes: &mut Mistakes) -> BTreeMap<String, Option<Channel>> {
     let urls = match upstreams {
         Upstreams::One(url) => BTreeMap::from([(EVERY.to_owned(), url.clone())]),
         Upstreams::Each(urls) => urls.clone(),
     };
-    let mut channels = BTreeMap::new();
-    for (service, url) in urls {
-        match upstream::channel(&url) {
-            Ok(channel) => drop(channels.insert(service, channel)),
-            Err(error) => mistakes.note(if service == EVERY { "--upstream" } else { &service }, error),
-        }
-    }
-    channels
+    let connect = |(service, url): (String, String)| {
+        let channel = upstream::channel(&url).map_err(|error| mistakes.note(url_flag(&service), error)).ok();
+        (service, channel)
+    };
+    urls.into_iter().map(connect).collect()
 }

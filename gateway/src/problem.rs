@@ -216,13 +216,19 @@ fn foreign(status: &Status) -> Problem {
 }
 
 fn unreachable_upstream(status: &Status) -> Problem {
-    tracing::warn!(error = %Chain(status), "the service behind the edge cannot be reached");
+    tracing::warn!(error = cause(status), "the service behind the edge cannot be reached");
     Fault::new(Reason::UpstreamUnavailable, "the service behind the edge cannot be reached").into()
 }
 
 fn internal(status: &Status) -> Problem {
-    tracing::error!(error = %Chain(status), "the service behind the edge failed");
+    let (code, error) = (code_name(status.code()), cause(status));
+    tracing::error!(grpc.code = code, error, "the service behind the edge failed");
     Fault::new(Reason::Internal, "internal error").into()
+}
+
+/// For the log: what the transport says, or else the service.
+fn cause(status: &Status) -> String {
+    status.source().map_or_else(|| status.message().to_owned(), |source| Chain(source).to_string())
 }
 
 /// The HTTP status that `google/rpc/code.proto` gives for each code.

@@ -13,12 +13,13 @@ use tower_http::{
     catch_panic::CatchPanicLayer,
     request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
     sensitive_headers::SetSensitiveRequestHeadersLayer,
-    trace::{DefaultOnFailure, DefaultOnResponse, TraceLayer},
+    trace::{DefaultOnResponse, TraceLayer},
 };
 use tracing::{Level, Span};
 
 use crate::{
     answer::answer,
+    docs,
     edge::Edge,
     headers::X_REQUEST_ID,
     problem::{Problem, Style},
@@ -39,11 +40,11 @@ pub fn router(edge: Edge) -> Router {
                 .make_span_with(span)
                 .on_request(())
                 .on_response(DefaultOnResponse::new().level(Level::INFO))
-                .on_failure(DefaultOnFailure::new().level(Level::WARN)),
+                .on_failure(()),
         )
         .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
         .layer(CatchPanicLayer::custom(panicked));
-    Router::new().fallback(answer).with_state(edge).layer(layers)
+    docs::router(&edge).fallback(answer).with_state(edge).layer(layers)
 }
 
 #[derive(Debug, Clone)]

@@ -79,14 +79,23 @@ pub enum Upstreams {
     Each(BTreeMap<String, String>),
 }
 
+const ORDERS: &str = "ordermesh.orders.v1.OrdersService";
+const PAYMENTS: &str = "ordermesh.payments.v1.PaymentsService";
+
+/// The flag that says where a service is.
+pub(crate) fn url_flag(service: &str) -> &'static str {
+    match service {
+        ORDERS => "--orders-url",
+        PAYMENTS => "--payments-url",
+        _ => "--upstream",
+    }
+}
+
 impl Config {
     /// The built-in services at these URLs, and defaults for everything else.
     #[must_use]
     pub fn builtin(orders_url: &str, payments_url: &str) -> Self {
-        let urls = [
-            ("ordermesh.orders.v1.OrdersService", orders_url),
-            ("ordermesh.payments.v1.PaymentsService", payments_url),
-        ];
+        let urls = [(ORDERS, orders_url), (PAYMENTS, payments_url)];
         let urls = urls.map(|(service, url)| (service.to_owned(), url.to_owned()));
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),

@@ -116,8 +116,12 @@ impl Feed {
         let content_type = self.framing.content_type();
         let frames = stream::unfold(Some(self), async |feed| {
             let mut feed = feed?;
-            let (frame, goes_on) = feed.frame().await;
-            Some((Ok::<_, Infallible>(frame), goes_on.then_some(feed)))
+            let (mut frame, mut goes_on) = feed.frame().await;
+            // An empty chunk would end a chunked body.
+            while frame.is_empty() && goes_on {
+                (frame, goes_on) = feed.frame().await;
+            }
+            (!frame.is_empty()).then(|| (Ok::<_, Infallible>(frame), goes_on.then_some(feed)))
         });
         let mut response = Response::new(Body::from_stream(frames));
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
@@ -144,12 +148,13 @@ impl Feed {
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => Step::Failed(Problem::stopping()),
-            // `message` keeps what it has read in the stream: another branch loses nothing.
-            message = self.messages.message() => received(message),
+            // Before the messages: a stream that never rests ends in time too.
             () = sleep_until(over.unwrap_or(heartbeat)) => match over {
                 Some(_) => Step::Failed(Problem::deadline_exceeded()),
                 None => Step::Silence,
             },
+            // `message` keeps what it has read in the stream: another branch loses nothing.
+            message = self.messages.message() => received(message),
         }
     }
 }

@@ -2,6 +2,9 @@
 
 mod settings;
 mod up;
+mod check;
+
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chassis::{admin, lifecycle::Lifecycle, telemetry};
@@ -9,13 +12,15 @@ use clap::Parser as _;
 
 use crate::settings::{Arguments, Command, Settings};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let Arguments { command, up } = Arguments::parse();
     match command {
         None => run(up),
         Some(Command::Up(settings)) => run(*settings),
         Some(Command::Healthcheck { admin }) => admin::healthcheck(admin),
+        Some(Command::Check(arguments)) => return check::run(arguments),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 #[tokio::main]
@@ -34,7 +39,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 fn greet(http: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "documents: http://{http}/swagger/index.html (to come)")?;
-    writeln!(out, "try: curl -s http://{http}/gateway/payments -H 'content-type: application/json' -d '{{\"userId\":\"alice\"}}'")?;
+    writeln!(out, "documents: http://{http}/swagger/index.html")?;
+    writeln!(
+        out,
+        "try: curl -s http://{http}/gateway/payments -H 'content-type: application/json' -d '{{\"userId\":\"alice\"}}'"
+    )?;
     out.flush()
 }

@@ -26,6 +26,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Runs the edge, orders and payments in this process
     Up(Box<Settings>),
+    /// Verifies the books of a mesh at rest: exit status 0, or 1 when an invariant is broken
+    Check(crate::check::Arguments),
     /// Asks the running process whether it is ready: exit status 0 or 1
     Healthcheck {
         /// Where the process serves /readyz
@@ -67,6 +69,9 @@ pub(crate) struct Settings {
     /// ISO 4217: what an empty `currency_code` means
     #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
     pub(crate) default_currency: String,
+    /// The bearer token of the admin services; absent: they are not served
+    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
+    pub(crate) admin_token: Option<String>,
     /// When an undecided payment is given up, in seconds after the order was placed
     #[arg(long, env = "ORDER_TTL_SECONDS", default_value = "600")]
     pub(crate) order_ttl_seconds: Checked<u32>,
@@ -98,6 +103,8 @@ pub(crate) struct Config {
     pub(crate) partitions: u16,
     /// What an empty `currency_code` means.
     pub(crate) default_currency: String,
+    /// The bearer token of the admin services; `None`: they are not served.
+    pub(crate) admin_token: Option<String>,
     /// When an undecided payment is given up, after the order was placed.
     pub(crate) order_ttl: Duration,
 }
@@ -113,7 +120,8 @@ impl Settings {
         let orders_grpc = self.orders_grpc.take("--orders-grpc", &mut mistakes);
         let payments_grpc = self.payments_grpc.take("--payments-grpc", &mut mistakes);
         let admin = self.admin.take("--admin", &mut mistakes);
-        let mut database = |flag, url: Option<Checked<DatabaseUrl>>| url.and_then(|url| url.take(flag, &mut mistakes));
+        let mut database =
+            |flag, url: Option<Checked<DatabaseUrl>>| url.and_then(|url| url.take(flag, &mut mistakes));
         let orders_database = database("--orders-database-url", self.orders_database_url);
         let payments_database = database("--payments-database-url", self.payments_database_url);
         let amqp_url = self.amqp_url.and_then(|url| url.take("--amqp-url", &mut mistakes));
@@ -136,6 +144,7 @@ impl Settings {
                 amqp_url,
                 partitions: partitions?,
                 default_currency: self.default_currency,
+                admin_token: self.admin_token,
                 order_ttl: Duration::from_secs(order_ttl?.into()),
             })
         })();

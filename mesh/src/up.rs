@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use chassis::{
     admin,
     clock::SystemClock,
-    lifecycle::Lifecycle,
+    lifecycle::{Lifecycle, Stage},
 };
 use messaging::{
     broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker},
@@ -44,6 +44,7 @@ impl Mesh {
             partitions: config.partitions,
             clock: Arc::clone(&clock),
             default_currency: config.default_currency.clone(),
+            admin_token: config.admin_token.clone(),
             order_ttl: config.order_ttl,
         });
         let orders = orders.await.context("the orders service cannot start")?;
@@ -53,11 +54,16 @@ impl Mesh {
             partitions: config.partitions,
             clock,
             default_currency: config.default_currency,
+            admin_token: config.admin_token,
         });
         let payments = payments.await.context("the payments service cannot start")?;
         // The edge calls the services as any other process would: through the addresses that were taken.
-        let url = |listener: &TcpListener| Ok::<_, anyhow::Error>(format!("http://{}", listener.local_addr()?));
-        let edge = gateway::Edge::from_config(gateway::Config::builtin(&url(&orders_listener)?, &url(&payments_listener)?))?;
+        let url =
+            |listener: &TcpListener| Ok::<_, anyhow::Error>(format!("http://{}", listener.local_addr()?));
+        let edge = gateway::Edge::from_config(gateway::Config::builtin(
+            &url(&orders_listener)?,
+            &url(&payments_listener)?,
+        ))?;
         Ok(Self {
             orders: (orders, orders_listener),
             payments: (payments, payments_listener),
@@ -85,10 +91,10 @@ impl Mesh {
         let (payments, payments_listener) = self.payments;
         let (edge, edge_listener) = self.edge;
         let parts = orders.readiness().into_iter().chain(payments.readiness()).collect();
-        life.spawn("admin", admin::serve(self.admin, parts, life.stop()));
+        life.spawn(Stage::Last, "admin", |stop| admin::serve(self.admin, parts, stop));
         payments.spawn(payments_listener, life);
         orders.spawn(orders_listener, life);
-        life.spawn("edge", gateway::serve(edge_listener, edge, life.stop()));
+        life.spawn(Stage::Edge, "edge", |stop| gateway::serve(edge_listener, edge, stop));
     }
 }
 
@@ -101,7 +107,8 @@ async fn database(config: &Config, url: Option<&DatabaseUrl>, file: &str) -> any
         Some(url) => url.clone(),
         None => {
             let folder = &config.data_dir;
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
             DatabaseUrl::file(&folder.join(file))
         }
     };
@@ -109,13 +116,14 @@ async fn database(config: &Config, url: Option<&DatabaseUrl>, file: &str) -> any
 }
 
 fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
-    let topology = Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
+    let topology =
+        Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
     Ok(match &config.amqp_url {
         Some(url) => Arc::new(RabbitBroker::new(url.as_str(), topology)?),
         None => {
             let subscriptions = vec![
                 orders::reactions::settle_orders::subscription(),
-                payments::reactions::pay_orders::subscription(),
+                payments::reactions::decide_payments::subscription(),
             ];
             Arc::new(MemoryBroker::new(topology, subscriptions))
         }

@@ -1,36 +1,40 @@
 //! The contract, answered: requests are checked, handed to a command or a query, and the result is put into the wire's words.
 
 pub mod wire;
+pub mod messaging_admin;
+mod list;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
 use chassis::{
-    clock::Clock,
+    clock::{self, Clock},
     request::{Checks, answer, fingerprint},
     status::{Fault, Reason},
     telemetry::traceparent,
 };
 use ordermesh::{
     orders::v1::{
-        CreateOrderRequest, GetOrderRequest, ListOrdersRequest, ListOrdersResponse, Order,
-        orders_service_server::OrdersService,
+        CancelOrderRequest, CreateOrderRequest, GetOrderRequest, ListOrderEventsRequest,
+        ListOrderEventsResponse, ListOrdersRequest, ListOrdersResponse, Order, OrderEvent, WatchOrderRequest,
+        WatchOrdersRequest, orders_service_server::OrdersService,
     },
     rules,
 };
-use storage::{
-    Database, Failure,
-    group::GroupCommit,
-    page::{self, PageTokens},
-};
+use storage::{Database, Failure, group::GroupCommit, page::PageTokens};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
-    commands::create_order::{CreateOrder, Placing},
+    commands::{
+        cancel_order::{CancelOrder, Cancelling},
+        create_order::{CreateOrder, Placing},
+    },
     domain::order,
+    feed::Feed,
     store::{
-        self,
-        orders::{self, Selection},
+        self, orders,
+        selection::{Cursor, Sorting},
     },
 };
 
@@ -45,6 +49,8 @@ pub struct Grpc {
     pub(crate) order_ttl: Duration,
     pub(crate) pages: PageTokens,
     pub(crate) create_order: GroupCommit<CreateOrder>,
+    pub(crate) cancel_order: CancelOrder,
+    pub(crate) feed: Feed,
 }
 
 #[tonic::async_trait]
@@ -59,38 +65,94 @@ impl OrdersService for Grpc {
     }
 
     async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<Order>, Status> {
-        let order_id = request.into_inner().order_id;
-        // An id that is no UUID is the id of no order.
-        let found = match order_id.parse::<Uuid>() {
-            Ok(id) => orders::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?,
-            Err(_) => None,
-        };
-        let order = found.ok_or_else(|| Fault::new(Reason::OrderNotFound, format!("there is no order {order_id}")))?;
+        let order = self.order(&request.into_inner().order_id).await?;
         Ok(Response::new(wire::order(&order)))
     }
 
-    async fn list_orders(&self, request: Request<ListOrdersRequest>) -> Result<Response<ListOrdersResponse>, Status> {
+    async fn cancel_order(&self, request: Request<CancelOrderRequest>) -> Result<Response<Order>, Status> {
+        let traceparent = traceparent(request.metadata());
+        let CancelOrderRequest { order_id, request_id } = request.into_inner();
+        Checks::default().field("request_id", rules::request_id(&request_id)).finish()?;
+        let request_id = (!request_id.is_empty()).then_some(request_id);
+        let order_id = order_id.parse().map_err(|_| absent(&order_id))?;
+        let cancelled = self.cancel_order.cancel(Cancelling { order_id, request_id, traceparent }).await;
+        let (order, replayed) = cancelled.map_err(store::fault)??;
+        Ok(answer(wire::order(&order), replayed))
+    }
+
+    async fn list_order_events(
+        &self,
+        request: Request<ListOrderEventsRequest>,
+    ) -> Result<Response<ListOrderEventsResponse>, Status> {
+        let order = self.order(&request.into_inner().order_id).await?;
+        let event = |version| OrderEvent { order: Some(wire::order(&version)) };
+        Ok(Response::new(ListOrderEventsResponse {
+            events: order.versions().into_iter().map(event).collect(),
+        }))
+    }
+
+    async fn watch_order(
+        &self,
+        request: Request<WatchOrderRequest>,
+    ) -> Result<Response<watch::Events>, Status> {
         let asked = request.into_inner();
-        let (selection, size) = selection(&asked)?;
+        let watch = self.feed.watch();
+        let order = self.order(&asked.order_id).await?;
+        Ok(Response::new(watch::one(self.database.clone(), watch, order, asked.after_version)))
+    }
+
+    async fn watch_orders(
+        &self,
+        request: Request<WatchOrdersRequest>,
+    ) -> Result<Response<watch::Events>, Status> {
+        let WatchOrdersRequest { user_id, status } = request.into_inner();
+        let user = if user_id.is_empty() { Ok(()) } else { rules::user_id(&user_id) };
+        let status = wire::status(status);
+        Checks::default().field("user_id", user).field("status", status.map(drop)).finish()?;
+        let user_id = (!user_id.is_empty()).then_some(user_id);
+        let board = watch::Board { user_id, status: status.unwrap_or_default() };
+        Ok(Response::new(watch::many(self.database.clone(), &self.feed, board)))
+    }
+
+    async fn list_orders(
+        &self,
+        request: Request<ListOrdersRequest>,
+    ) -> Result<Response<ListOrdersResponse>, Status> {
+        let asked = request.into_inner();
+        let (selection, size) = list::selection(&asked)?;
         // The token goes on with this selection, whatever the size of the pages.
-        let query = fingerprint(&ListOrdersRequest { page_size: 0, page_token: String::new(), ..asked.clone() });
-        let before = self.open(&query, &asked.page_token)?;
-        let page = orders::page(self.database.read(), &selection, before, size + 1).await;
+        let query =
+            fingerprint(&ListOrdersRequest { page_size: 0, page_token: String::new(), ..asked.clone() });
+        let cursor = self.open(&query, &asked.page_token, selection.sorting)?;
+        let page = orders::page(self.database.read(), &selection, cursor, size + 1).await;
         let mut page = page.map_err(Failure::from).map_err(store::fault)?;
         // One more than asked for was read, to know whether there is a next page.
         let more = page.len() as u64 > size;
         page.truncate(usize::try_from(size).unwrap_or(usize::MAX));
         let last = page.last().filter(|_| more);
-        let next_page_token = last.map(|last| self.pages.seal(&query, last.id.as_bytes())).unwrap_or_default();
-        Ok(Response::new(ListOrdersResponse { orders: page.iter().map(wire::order).collect(), next_page_token }))
+        let next_page_token = last
+            .map(|last| self.pages.seal(&query, &list::cursor(selection.sorting, last)))
+            .unwrap_or_default();
+        Ok(Response::new(ListOrdersResponse {
+            orders: page.iter().map(wire::order).collect(),
+            next_page_token,
+        }))
     }
 }
 
 impl Grpc {
+    async fn order(&self, order_id: &str) -> Result<order::Model, Fault> {
+        let id: Uuid = order_id.parse().map_err(|_| absent(order_id))?;
+        let found =
+            orders::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?;
+        found.ok_or_else(|| absent(order_id))
+    }
+
     /// The order that is asked for, with every field checked.
     fn new_order(&self, asked: Order, request_id: String) -> Result<order::Model, Fault> {
         let default = || self.default_currency.clone();
-        let currency_code = if asked.currency_code.is_empty() { default() } else { asked.currency_code.clone() };
+        let currency_code =
+            if asked.currency_code.is_empty() { default() } else { asked.currency_code.clone() };
         Checks::default()
             .field("order.user_id", rules::user_id(&asked.user_id))
             .field("order.amount", rules::amount(asked.amount))
@@ -106,10 +168,12 @@ impl Grpc {
             ..Order::default()
         };
         let fingerprint = (!request_id.is_empty()).then(|| fingerprint(&given).to_vec());
-        let now = self.clock.now();
+        let id = self.clock.new_id();
+        // The moment inside the id, so that the order of ids is the order of times.
+        let now = clock::moment_of(id).unwrap_or_else(|| self.clock.now());
         let ttl = i64::try_from(self.order_ttl.as_micros()).unwrap_or(i64::MAX);
         Ok(order::Model {
-            id: self.clock.new_id(),
+            id,
             user_id: asked.user_id,
             amount: asked.amount,
             currency_code,
@@ -119,7 +183,12 @@ impl Grpc {
             create_time: now,
             update_time: now,
             expire_time: now.saturating_add(ttl),
+            cancel_request_time: None,
+            cancel_request_id: None,
+            void_due_time: now.saturating_add(ttl),
             version: 1,
+            // Given by the database when the row is written.
+            change_number: 0,
             ledger_entry_id: None,
             request_id: (!request_id.is_empty()).then_some(request_id),
             fingerprint,
@@ -127,32 +196,17 @@ impl Grpc {
     }
 
     /// Where a page token goes on; `None` for the first page.
-    fn open(&self, query: &[u8], token: &str) -> Result<Option<Uuid>, Fault> {
+    fn open(&self, query: &[u8], token: &str, sorting: Sorting) -> Result<Option<Cursor>, Fault> {
         if token.is_empty() {
             return Ok(None);
         }
-        let cursor = self.pages.open(query, token).ok().and_then(|cursor| Uuid::from_slice(&cursor).ok());
+        let cursor = self.pages.open(query, token).ok().and_then(|cursor| list::place(sorting, &cursor));
         let invalid = || Fault::new(Reason::InvalidPageToken, "page_token was not made for this query");
         cursor.map(Some).ok_or_else(invalid)
     }
 }
 
-/// What a list is to hold, and how much of it a page.
-fn selection(asked: &ListOrdersRequest) -> Result<(Selection, u64), Fault> {
-    let size = page::size(asked.page_size);
-    let user = if asked.user_id.is_empty() { Ok(()) } else { rules::user_id(&asked.user_id) };
-    let status = wire::status(asked.status);
-    Checks::default()
-        .field("page_size", size.map(drop).ok_or("must not be negative"))
-        .field("user_id", user)
-        .field("status", status.map(drop))
-        .finish()?;
-    if !asked.filter.is_empty() {
-        return Err(Fault::new(Reason::InvalidFilter, "filter must be empty"));
-    }
-    if !asked.order_by.is_empty() {
-        return Err(Fault::new(Reason::InvalidOrderBy, "order_by must be empty"));
-    }
-    let user_id = (!asked.user_id.is_empty()).then(|| asked.user_id.clone());
-    Ok((Selection { user_id, status: status.unwrap_or_default() }, size.unwrap_or(page::DEFAULT_SIZE)))
+/// An id that is no UUID is the id of no order, too.
+fn absent(order_id: &str) -> Fault {
+    Fault::new(Reason::OrderNotFound, format!("there is no order {order_id}"))
 }

@@ -7,25 +7,40 @@ pub mod settings;
 pub mod grpc;
 pub mod commands;
 pub mod reactions;
+pub mod expiry;
+pub mod feed;
+pub mod messages;
 pub mod domain;
 pub mod store;
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{admin::Part, clock::Clock, grpc::Contract, lifecycle::Lifecycle};
+use chassis::{
+    admin::Part,
+    bearer::Bearer,
+    clock::Clock,
+    grpc::Contract,
+    lifecycle::{Lifecycle, Stage},
+};
 use messaging::{
     broker::Broker,
     consumer::{Consumer, Deduplication},
     outbox::Outbox,
     relay::Relay,
 };
-use ordermesh::orders::v1::orders_service_server::{OrdersServiceServer, SERVICE_NAME};
+use ordermesh::{
+    messaging::v1::messaging_admin_service_server::{self, MessagingAdminServiceServer},
+    orders::v1::orders_service_server::{OrdersServiceServer, SERVICE_NAME},
+};
 use storage::{Database, group::GroupCommit, page::PageTokens};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use crate::{
-    commands::create_order::CreateOrder,
+    commands::{cancel_order::CancelOrder, create_order::CreateOrder},
+    expiry::Expiry,
+    feed::Feed,
+    grpc::messaging_admin::MessagingAdmin,
     reactions::settle_orders::{self, SettleOrders},
 };
 
@@ -42,6 +57,8 @@ pub struct Foundation {
     pub clock: Arc<dyn Clock>,
     /// ISO 4217: what an empty `currency_code` means.
     pub default_currency: String,
+    /// Who has it may call the admin services; they are not served when there is none.
+    pub admin_token: Option<String>,
     /// When an undecided payment is given up, after the order was placed.
     pub order_ttl: Duration,
 }
@@ -52,6 +69,8 @@ pub struct Service {
     routes: Routes,
     relay: Relay,
     consumer: Consumer,
+    expiry: Expiry,
+    feed: Feed,
     database: Database,
 }
 
@@ -61,10 +80,20 @@ impl Service {
     /// # Errors
     /// When the database cannot be migrated, or the contract not be served.
     pub async fn build(foundation: Foundation) -> anyhow::Result<Self> {
-        let Foundation { database, broker, partitions, clock, default_currency, order_ttl } = foundation;
+        let Foundation { database, broker, partitions, clock, default_currency, admin_token, order_ttl } =
+            foundation;
         database.migrate::<store::schema::Migrations>().await?;
         let outbox = Outbox::new();
-        let create_order = CreateOrder { outbox: outbox.clone(), clock: Arc::clone(&clock) };
+        let feed = Feed::new(database.clone()).await?;
+        let create_order =
+            CreateOrder { outbox: outbox.clone(), feed: feed.clone(), clock: Arc::clone(&clock) };
+        let cancel_order = CancelOrder {
+            database: database.clone(),
+            outbox: outbox.clone(),
+            feed: feed.clone(),
+            clock: Arc::clone(&clock),
+        };
+        let expiry = Expiry { database: database.clone(), outbox: outbox.clone(), clock: Arc::clone(&clock) };
         let grpc = grpc::Grpc {
             database: database.clone(),
             clock: Arc::clone(&clock),
@@ -72,19 +101,20 @@ impl Service {
             order_ttl,
             pages: PageTokens::of(&database).await?,
             create_order: GroupCommit::start(database.clone(), create_order),
+            cancel_order,
+            feed: feed.clone(),
         };
-        let contract = Contract { descriptor_set: ordermesh::DESCRIPTOR_SET, services: &[SERVICE_NAME] };
-        let routes = chassis::grpc::assemble(Routes::new(OrdersServiceServer::new(grpc)), contract).await?;
+        let routes = routes(grpc, admin_token).await?;
         let consumer = Consumer::new(
             database.clone(),
             Arc::clone(&broker),
             partitions,
             settle_orders::subscription(),
             Deduplication::Handler,
-            SettleOrders { clock },
+            SettleOrders { feed: feed.clone(), clock },
         );
         let relay = Relay::new(database.clone(), outbox, broker, "/ordermesh/orders");
-        Ok(Self { routes, relay, consumer, database })
+        Ok(Self { routes, relay, consumer, expiry, feed, database })
     }
 
     /// What `/readyz` asks of this service.
@@ -105,17 +135,34 @@ impl Service {
 
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) {
-        let Self { routes, relay, consumer, .. } = self;
-        let stop = life.stop();
-        life.spawn("orders grpc", chassis::grpc::serve(listener, routes, stop.clone()));
-        let relay_stop = stop.clone();
-        life.spawn("orders relay", async move {
-            relay.run(relay_stop).await;
+        let Self { routes, relay, consumer, expiry, feed, .. } = self;
+        life.spawn(Stage::Services, "orders grpc", |stop| chassis::grpc::serve(listener, routes, stop));
+        life.spawn(Stage::Services, "orders feed", |stop| feed.run(stop));
+        life.spawn(Stage::Services, "orders expiry", |stop| async move {
+            expiry.run(stop).await;
             Ok(())
         });
-        life.spawn("orders consumer", async move {
+        life.spawn(Stage::Relays, "orders relay", |stop| async move {
+            relay.run(stop).await;
+            Ok(())
+        });
+        life.spawn(Stage::Last, "orders consumer", |stop| async move {
             consumer.run(stop).await;
             Ok(())
         });
     }
+}
+
+/// The contract, and beside it the admin services when there is a token for them.
+async fn routes(grpc: grpc::Grpc, admin_token: Option<String>) -> anyhow::Result<Routes> {
+    let admin = MessagingAdmin { database: grpc.database.clone() };
+    let mut routes = Routes::new(OrdersServiceServer::new(grpc));
+    let mut services = vec![SERVICE_NAME];
+    if let Some(token) = admin_token {
+        let bearer = Bearer::new(&token);
+        routes = routes.add_service(MessagingAdminServiceServer::with_interceptor(admin, bearer));
+        services.push(messaging_admin_service_server::SERVICE_NAME);
+    }
+    let contract = Contract { descriptor_set: ordermesh::DESCRIPTOR_SET, services: &services };
+    chassis::grpc::assemble(routes, contract).await
 }

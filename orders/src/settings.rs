@@ -26,7 +26,12 @@ pub struct Settings {
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite:orders.db")]
     pub database_url: Checked<DatabaseUrl>,
     /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or amqps
-    #[arg(long, env = "AMQP_URL", default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "AMQP_URL",
+        default_value = "amqp://guest:guest@127.0.0.1:5672/%2f",
+        hide_env_values = true
+    )]
     pub amqp_url: Checked<Url>,
     /// Queues per consumer; the same in every process of the mesh
     #[arg(long, env = "PARTITIONS", default_value = "1")]
@@ -34,6 +39,9 @@ pub struct Settings {
     /// ISO 4217: what an empty `currency_code` means
     #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
     pub default_currency: String,
+    /// The bearer token of the admin services; absent: they are not served
+    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<String>,
     /// When an undecided payment is given up, in seconds after the order was placed
     #[arg(long, env = "ORDER_TTL_SECONDS", default_value = "600")]
     pub order_ttl_seconds: Checked<u32>,
@@ -64,6 +72,8 @@ pub struct Config {
     pub partitions: u16,
     /// What an empty `currency_code` means.
     pub default_currency: String,
+    /// The bearer token of the admin services; `None`: they are not served.
+    pub admin_token: Option<String>,
     /// When an undecided payment is given up, after the order was placed.
     pub order_ttl: Duration,
 }
@@ -94,6 +104,7 @@ impl Settings {
                 amqp_url: amqp_url?,
                 partitions: partitions?,
                 default_currency: self.default_currency,
+                admin_token: self.admin_token,
                 order_ttl: Duration::from_secs(order_ttl?.into()),
             })
         })();

@@ -2,6 +2,8 @@
 
 pub mod schema;
 pub mod orders;
+pub mod selection;
+pub mod changes;
 
 use chassis::status::{Fault, Reason};
 use storage::Failure;
@@ -14,7 +16,9 @@ pub fn fault(failure: Failure) -> Fault {
             tracing::warn!(error = %chassis::status::Chain(&failure), "the database is not available");
             Fault::new(Reason::StorageUnavailable, "the database is not available: try again")
         }
-        Failure::Contention(_) => Fault::new(Reason::ConcurrentUpdate, "others changed the same data: try again"),
+        Failure::Contention(_) => {
+            Fault::new(Reason::ConcurrentUpdate, "others changed the same data: try again")
+        }
         Failure::Refused(_) | Failure::Panicked => Fault::internal(&failure),
     }
 }

@@ -1,6 +1,8 @@
 //! The contract, answered: requests are checked, handed to a command or a query, and the result is put into the wire's words.
 
 pub mod wire;
+pub mod messaging_admin;
+pub mod admin;
 
 use std::sync::Arc;
 
@@ -11,19 +13,24 @@ use chassis::{
 };
 use ordermesh::{
     payments::v1::{
-        Account, CreateAccountRequest, GetAccountRequest, GetPaymentRequest, Payment, TopUpAccountRequest,
-        TopUpAccountResponse, payments_service_server::PaymentsService,
+        Account, CreateAccountRequest, GetAccountRequest, GetPaymentRequest, ListLedgerEntriesRequest,
+        ListLedgerEntriesResponse, Payment, TopUpAccountRequest, TopUpAccountResponse,
+        payments_service_server::PaymentsService,
     },
     rules,
 };
-use storage::{Database, Failure, group::GroupCommit};
+use storage::{
+    Database, Failure,
+    group::GroupCommit,
+    page::{self, PageTokens},
+};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
     domain::{account, book::Deposit},
-    store::{self, accounts, payments},
+    store::{self, accounts, ledger, payments},
 };
 
 /// Serves `ordermesh.payments.v1.PaymentsService`.
@@ -33,13 +40,17 @@ pub struct Grpc {
     pub(crate) clock: Arc<dyn Clock>,
     /// ISO 4217: what an empty `currency_code` means.
     pub(crate) default_currency: String,
+    pub(crate) pages: PageTokens,
     pub(crate) create_account: GroupCommit<CreateAccount>,
     pub(crate) top_up_account: GroupCommit<TopUpAccount>,
 }
 
 #[tonic::async_trait]
 impl PaymentsService for Grpc {
-    async fn create_account(&self, request: Request<CreateAccountRequest>) -> Result<Response<Account>, Status> {
+    async fn create_account(
+        &self,
+        request: Request<CreateAccountRequest>,
+    ) -> Result<Response<Account>, Status> {
         let CreateAccountRequest { account, request_id } = request.into_inner();
         let asked = account.unwrap_or_default();
         let currency_code = self.currency(&asked.currency_code);
@@ -100,25 +111,77 @@ impl PaymentsService for Grpc {
     async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<Account>, Status> {
         let user_id = request.into_inner().user_id;
         Checks::default().field("user_id", rules::user_id(&user_id)).finish()?;
-        let found = accounts::find(self.database.read(), &user_id).await.map_err(Failure::from).map_err(store::fault)?;
-        let account =
-            found.ok_or_else(|| Fault::new(Reason::AccountNotFound, format!("user {user_id} has no account")))?;
-        Ok(Response::new(wire::account(&account)))
+        Ok(Response::new(wire::account(&self.account(&user_id).await?)))
+    }
+
+    async fn list_ledger_entries(
+        &self,
+        request: Request<ListLedgerEntriesRequest>,
+    ) -> Result<Response<ListLedgerEntriesResponse>, Status> {
+        let asked = request.into_inner();
+        let size = page::size(asked.page_size);
+        Checks::default()
+            .field("user_id", rules::user_id(&asked.user_id))
+            .field("page_size", size.map(drop).ok_or("must not be negative"))
+            .finish()?;
+        if !asked.filter.is_empty() {
+            return Err(Fault::new(Reason::InvalidFilter, "filter must be empty").into());
+        }
+        // The token goes on with this ledger, whatever the size of the pages.
+        let query = fingerprint(&ListLedgerEntriesRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        });
+        let before = self.open(&query, &asked.page_token)?;
+        self.account(&asked.user_id).await?;
+        let size = size.unwrap_or(page::DEFAULT_SIZE);
+        let page = ledger::page(self.database.read(), &asked.user_id, before, size + 1).await;
+        let mut page = page.map_err(Failure::from).map_err(store::fault)?;
+        // One more than asked for was read, to know whether there is a next page.
+        let more = page.len() as u64 > size;
+        page.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        let last = page.last().filter(|_| more);
+        let next = last.map(|last| self.pages.seal(&query, &last.sequence.to_be_bytes())).unwrap_or_default();
+        let entries = page.iter().map(wire::entry).collect();
+        Ok(Response::new(ListLedgerEntriesResponse { entries, next_page_token: next }))
     }
 
     async fn get_payment(&self, request: Request<GetPaymentRequest>) -> Result<Response<Payment>, Status> {
         let order_id = request.into_inner().order_id;
         // An id that is no UUID is the id of no order.
         let found = match order_id.parse::<Uuid>() {
-            Ok(id) => payments::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?,
+            Ok(id) => {
+                payments::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?
+            }
             Err(_) => None,
         };
-        let absent = || Fault::new(Reason::PaymentNotFound, format!("no payment of order {order_id} has been decided"));
+        let absent = || {
+            Fault::new(Reason::PaymentNotFound, format!("no payment of order {order_id} has been decided"))
+        };
         Ok(Response::new(wire::payment(&found.ok_or_else(absent)?)))
     }
 }
 
 impl Grpc {
+    async fn account(&self, user_id: &str) -> Result<account::Model, Fault> {
+        let found = accounts::find(self.database.read(), user_id)
+            .await
+            .map_err(Failure::from)
+            .map_err(store::fault)?;
+        found.ok_or_else(|| Fault::new(Reason::AccountNotFound, format!("user {user_id} has no account")))
+    }
+
+    /// The sequence before which a page token goes on; `None` for the first page.
+    fn open(&self, query: &[u8], token: &str) -> Result<Option<i64>, Fault> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let cursor = self.pages.open(query, token).ok().and_then(|cursor| cursor.try_into().ok());
+        let invalid = || Fault::new(Reason::InvalidPageToken, "page_token was not made for this query");
+        cursor.map(|cursor| Some(i64::from_be_bytes(cursor))).ok_or_else(invalid)
+    }
+
     fn currency(&self, asked: &str) -> String {
         if asked.is_empty() { self.default_currency.clone() } else { asked.to_owned() }
     }

@@ -12,7 +12,13 @@ pub mod store;
 
 use std::sync::Arc;
 
-use chassis::{admin::Part, clock::Clock, grpc::Contract, lifecycle::Lifecycle};
+use chassis::{
+    admin::Part,
+    bearer::Bearer,
+    clock::Clock,
+    grpc::Contract,
+    lifecycle::{Lifecycle, Stage},
+};
 use messaging::{
     broker::Broker,
     consumer::{Consumer, Deduplication},
@@ -20,14 +26,21 @@ use messaging::{
     relay::Relay,
     retention::Retention,
 };
-use ordermesh::payments::v1::payments_service_server::{PaymentsServiceServer, SERVICE_NAME};
-use storage::{Database, group::GroupCommit};
+use ordermesh::{
+    messaging::v1::messaging_admin_service_server::{self, MessagingAdminServiceServer},
+    payments::v1::{
+        payments_admin_service_server::{self, PaymentsAdminServiceServer},
+        payments_service_server::{PaymentsServiceServer, SERVICE_NAME},
+    },
+};
+use storage::{Database, group::GroupCommit, page::PageTokens};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use crate::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
-    reactions::pay_orders::{self, PayOrders},
+    grpc::{admin::PaymentsAdmin, messaging_admin::MessagingAdmin},
+    reactions::decide_payments::{self, DecidePayments},
 };
 
 /// What the service stands on.
@@ -43,6 +56,8 @@ pub struct Foundation {
     pub clock: Arc<dyn Clock>,
     /// ISO 4217: what an empty `currency_code` means.
     pub default_currency: String,
+    /// Who has it may call the admin services; they are not served when there is none.
+    pub admin_token: Option<String>,
 }
 
 /// The service, ready to run.
@@ -60,25 +75,25 @@ impl Service {
     /// # Errors
     /// When the database cannot be migrated, or the contract not be served.
     pub async fn build(foundation: Foundation) -> anyhow::Result<Self> {
-        let Foundation { database, broker, partitions, clock, default_currency } = foundation;
+        let Foundation { database, broker, partitions, clock, default_currency, admin_token } = foundation;
         database.migrate::<store::schema::Migrations>().await?;
         let outbox = Outbox::new();
         let grpc = grpc::Grpc {
             database: database.clone(),
             clock: Arc::clone(&clock),
             default_currency,
+            pages: PageTokens::of(&database).await?,
             create_account: GroupCommit::start(database.clone(), CreateAccount),
             top_up_account: GroupCommit::start(database.clone(), TopUpAccount { clock: Arc::clone(&clock) }),
         };
-        let contract = Contract { descriptor_set: ordermesh::DESCRIPTOR_SET, services: &[SERVICE_NAME] };
-        let routes = chassis::grpc::assemble(Routes::new(PaymentsServiceServer::new(grpc)), contract).await?;
+        let routes = routes(grpc, admin_token).await?;
         let consumer = Consumer::new(
             database.clone(),
             Arc::clone(&broker),
             partitions,
-            pay_orders::subscription(),
+            decide_payments::subscription(),
             Deduplication::Inbox,
-            PayOrders { outbox: outbox.clone(), clock },
+            DecidePayments { outbox: outbox.clone(), clock },
         );
         let relay = Relay::new(database.clone(), outbox, broker, "/ordermesh/payments");
         Ok(Self { routes, relay, consumer, database })
@@ -103,21 +118,36 @@ impl Service {
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) {
         let Self { routes, relay, consumer, database } = self;
-        let stop = life.stop();
-        let retention_stop = stop.clone();
-        life.spawn("payments retention", async move {
-            Retention::new(database).run(retention_stop).await;
+        life.spawn(Stage::Services, "payments grpc", |stop| chassis::grpc::serve(listener, routes, stop));
+        life.spawn(Stage::Last, "payments retention", |stop| async move {
+            Retention::new(database).run(stop).await;
             Ok(())
         });
-        life.spawn("payments grpc", chassis::grpc::serve(listener, routes, stop.clone()));
-        let relay_stop = stop.clone();
-        life.spawn("payments relay", async move {
-            relay.run(relay_stop).await;
+        life.spawn(Stage::Relays, "payments relay", |stop| async move {
+            relay.run(stop).await;
             Ok(())
         });
-        life.spawn("payments consumer", async move {
+        life.spawn(Stage::Last, "payments consumer", |stop| async move {
             consumer.run(stop).await;
             Ok(())
         });
     }
+}
+
+/// The contract, and beside it the admin services when there is a token for them.
+async fn routes(grpc: grpc::Grpc, admin_token: Option<String>) -> anyhow::Result<Routes> {
+    let messages = MessagingAdmin { database: grpc.database.clone() };
+    let ledger = PaymentsAdmin { database: grpc.database.clone(), pages: grpc.pages.clone() };
+    let mut routes = Routes::new(PaymentsServiceServer::new(grpc));
+    let mut services = vec![SERVICE_NAME];
+    if let Some(token) = admin_token {
+        let bearer = Bearer::new(&token);
+        routes = routes
+            .add_service(MessagingAdminServiceServer::with_interceptor(messages, bearer.clone()))
+            .add_service(PaymentsAdminServiceServer::with_interceptor(ledger, bearer));
+        services.push(messaging_admin_service_server::SERVICE_NAME);
+        services.push(payments_admin_service_server::SERVICE_NAME);
+    }
+    let contract = Contract { descriptor_set: ordermesh::DESCRIPTOR_SET, services: &services };
+    chassis::grpc::assemble(routes, contract).await
 }

@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use chassis::{admin, clock::SystemClock, lifecycle::Lifecycle, telemetry};
+use chassis::{
+    admin,
+    clock::SystemClock,
+    lifecycle::{Lifecycle, Stage},
+    telemetry,
+};
 use clap::Parser as _;
 use messaging::{broker::rabbit::RabbitBroker, topology::Topology};
 use payments::{
@@ -24,7 +29,8 @@ async fn main() -> anyhow::Result<()> {
     }
     let listener = TcpListener::bind(config.listen).await.context("cannot listen for gRPC")?;
     let admin_listener = TcpListener::bind(config.admin).await.context("cannot listen for the operator")?;
-    let topology = Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
+    let topology =
+        Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
     let broker = Arc::new(RabbitBroker::new(config.amqp_url.as_str(), topology)?);
     let service = Service::build(Foundation {
         database: Database::connect(&config.database_url, Limits::default()).await?,
@@ -32,11 +38,13 @@ async fn main() -> anyhow::Result<()> {
         partitions: config.partitions,
         clock: SystemClock::shared(),
         default_currency: config.default_currency,
+        admin_token: config.admin_token,
     })
     .await?;
     admin::announce(&[("payments-grpc", listener.local_addr()?), ("admin", admin_listener.local_addr()?)]);
     let mut life = Lifecycle::new();
-    life.spawn("admin", admin::serve(admin_listener, service.readiness(), life.stop()));
+    let parts = service.readiness();
+    life.spawn(Stage::Last, "admin", |stop| admin::serve(admin_listener, parts, stop));
     service.spawn(listener, &mut life);
     life.run().await
 }

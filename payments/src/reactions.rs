@@ -1,3 +1,3 @@
 //! What the service is told, one reaction a file.
 
-pub mod pay_orders;
+pub mod decide_payments;

@@ -4,6 +4,7 @@ pub mod schema;
 pub mod accounts;
 pub mod ledger;
 pub mod payments;
+pub mod reconciliation;
 
 use chassis::status::{Fault, Reason};
 use storage::Failure;
@@ -16,7 +17,9 @@ pub fn fault(failure: Failure) -> Fault {
             tracing::warn!(error = %chassis::status::Chain(&failure), "the database is not available");
             Fault::new(Reason::StorageUnavailable, "the database is not available: try again")
         }
-        Failure::Contention(_) => Fault::new(Reason::ConcurrentUpdate, "others changed the same data: try again"),
+        Failure::Contention(_) => {
+            Fault::new(Reason::ConcurrentUpdate, "others changed the same data: try again")
+        }
         Failure::Refused(_) | Failure::Panicked => Fault::internal(&failure),
     }
 }

@@ -98,10 +98,14 @@ async fn postgres(url: &str, limits: Limits) -> Result<Database, DbErr> {
 }
 
 async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
-    // The writer comes first: it makes the file, and the readers of a WAL database need it.
-    let mut writer = options(format!("sqlite://{path}?mode=rwc"), 1);
-    writer.map_sqlx_sqlite_opts(|file| {
-        file.pragma("journal_mode", "WAL")
+    // The writer comes first: it makes the file, and the readers of a WAL database need it. The file is named apart from the
+    // URL, in which some characters of a path would mean something else.
+    let (named, of_readers) = (path.to_owned(), path.to_owned());
+    let mut writer = options("sqlite://file".to_owned(), 1);
+    writer.map_sqlx_sqlite_opts(move |file| {
+        file.filename(&named)
+            .create_if_missing(true)
+            .pragma("journal_mode", "WAL")
             // FULL makes every commit durable; NORMAL, usual with WAL, would lose the last ones when the machine fails.
             .pragma("synchronous", "FULL")
             .foreign_keys(true)
@@ -109,8 +113,13 @@ async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
             .statement_cache_capacity(PREPARED)
     });
     let write = Connector::connect(writer).await?;
-    let mut readers = options(format!("sqlite://{path}?mode=rw"), limits.connections);
-    readers.map_sqlx_sqlite_opts(|file| file.pragma("query_only", "on").busy_timeout(PATIENCE));
+    let mut readers = options("sqlite://file".to_owned(), limits.connections);
+    readers.map_sqlx_sqlite_opts(move |file| {
+        file.filename(&of_readers)
+            .pragma("query_only", "on")
+            .busy_timeout(PATIENCE)
+            .statement_cache_capacity(PREPARED)
+    });
     let read = Connector::connect(readers).await?;
     Ok(Database { write, read })
 }

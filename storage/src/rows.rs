@@ -1,7 +1,8 @@
 //! Rows in statements of bounded size.
 //!
-//! sqlx 0.9 leaves Nagle's algorithm on, and a statement whose bound values pass its 8 KiB write buffer goes out in two writes:
-//! over TCP the second waits for the server's delayed acknowledgement, 40 ms. Several statements in one transaction do not.
+//! sqlx 0.9 leaves Nagle's algorithm on, and under TLS (its default wherever the server offers it) a statement whose bound
+//! values pass 8 KiB goes out in several writes: the second waits for the server's delayed acknowledgement, 40 ms. Several
+//! statements in one transaction do not.
 
 use sea_orm::{
     ActiveModelTrait, ActiveValue, ColumnTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, Insert,

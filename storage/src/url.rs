@@ -34,7 +34,7 @@ impl FromStr for DatabaseUrl {
         let path =
             text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).ok_or(UnknownDatabase)?;
         // A database in memory would lose what it promised to keep.
-        if path.is_empty() || path.contains(":memory:") || path.contains('?') {
+        if path.is_empty() || path.contains(":memory:") || path.contains("?mode=memory") {
             return Err(UnknownDatabase);
         }
         Ok(Self::Sqlite(path.to_owned()))

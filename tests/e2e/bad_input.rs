@@ -59,7 +59,8 @@ async fn bodies(mesh: &Mesh) -> Result<()> {
     }
     let large = format!(r#"{{"userId":"alice","amount":1,"description":"{}"}}"#, "x".repeat(2 << 20));
     is(&raw(large).await?, 413, "BODY_TOO_LARGE")?;
-    let form = mesh.api.request(Method::POST, "/gateway/orders").header("content-type", "text/plain").body("{}");
+    let form =
+        mesh.api.request(Method::POST, "/gateway/orders").header("content-type", "text/plain").body("{}");
     is(&answer(form).await?, 415, "UNSUPPORTED_MEDIA_TYPE")
 }
 
@@ -75,7 +76,10 @@ async fn fields(mesh: &Mesh) -> Result<()> {
         (json!({ "userId": long, "amount": 1 }), "order.user_id"),
         (json!({ "userId": "alice", "amount": 1, "currencyCode": "XXX" }), "order.currency_code"),
         (json!({ "userId": "alice", "amount": 1, "description": "a\u{7}b" }), "order.description"),
-        (json!({ "userId": "alice", "amount": 1, "description": "\u{1f980}".repeat(1_025) }), "order.description"),
+        (
+            json!({ "userId": "alice", "amount": 1, "description": "\u{1f980}".repeat(1_025) }),
+            "order.description",
+        ),
     ] {
         let refused = mesh.api.post("/gateway/orders", &order).await?;
         is(&refused, 400, "INVALID_FIELD")?;

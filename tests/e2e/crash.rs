@@ -49,7 +49,8 @@ async fn nothing_is_lost_or_doubled_by_kill_9() -> Result<()> {
     })
     .await?;
     mesh.processes[0].kill9().await?;
-    let acknowledged: Vec<usize> = join_all(clients).await.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+    let acknowledged: Vec<usize> =
+        join_all(clients).await.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
     ensure!(acknowledged.len() < ORDERS, "the crash came after the last order");
 
     mesh.start_again().await?;
@@ -82,7 +83,8 @@ async fn sums_are_right(mesh: &Mesh) -> Result<()> {
         loop {
             let path = format!("/gateway/orders?userId={user}&status=FINISHED&pageSize=30&pageToken={page}");
             let list = mesh.api.get(&path).await?.body;
-            let entries = list["orders"].as_array().into_iter().flatten().map(|order| &order["ledgerEntryId"]);
+            let entries =
+                list["orders"].as_array().into_iter().flatten().map(|order| &order["ledgerEntryId"]);
             finished.extend(entries.map(|entry| entry.as_str().map(str::to_owned).unwrap_or_default()));
             match list["nextPageToken"].as_str() {
                 Some(token) => page = token.to_owned(),

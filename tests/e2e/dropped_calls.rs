@@ -54,7 +54,8 @@ async fn a_thousand_dropped_calls_leave_the_pool_healthy() -> Result<()> {
     })
     .await?;
     let finished = mesh.count("orders", "SELECT COUNT(*) FROM orders WHERE status = 2").await?;
-    let top_ups = mesh.count("payments", "SELECT COUNT(*) FROM ledger_entries WHERE entry_type = 1").await? - 1;
+    let top_ups =
+        mesh.count("payments", "SELECT COUNT(*) FROM ledger_entries WHERE entry_type = 1").await? - 1;
     ensure!(mesh.balance("alice").await? == 1_000_000 + top_ups - finished);
     mesh.at_rest().await
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::{Context as _, Result, ensure};
-use sea_orm::{ConnectionTrait as _, Database, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, Statement};
 use serde_json::{Value, json};
 use world::{Api, PATIENCE, Postgres, Process, Program, RabbitMq, Scratch, eventually};
 
@@ -21,6 +21,9 @@ pub(crate) const EMBEDDED: Arrangement = Arrangement { postgres: false, rabbitmq
 /// As it runs in production.
 pub(crate) const APART: Arrangement = Arrangement { postgres: true, rabbitmq: true, apart: true };
 
+/// What opens the admin services of a mesh in one process.
+pub(crate) const ADMIN_TOKEN: &str = "the-operator";
+
 /// A running mesh.
 pub(crate) struct Mesh {
     programs: Vec<Program>,
@@ -29,7 +32,7 @@ pub(crate) struct Mesh {
     pub(crate) api: Api,
     pub(crate) orders: SocketAddr,
     pub(crate) payments: SocketAddr,
-    pub(crate) postgres: Option<Postgres>,
+    _postgres: Option<Postgres>,
     _rabbitmq: Option<RabbitMq>,
     _data: Scratch,
 }
@@ -59,7 +62,7 @@ impl Mesh {
             api: Api::new("http://127.0.0.1")?,
             orders: nobody,
             payments: nobody,
-            postgres,
+            _postgres: postgres,
             _rabbitmq: rabbitmq,
             _data: data,
         };
@@ -76,7 +79,8 @@ impl Mesh {
             .args(["up", "--http", "127.0.0.1:0", "--orders-grpc", "127.0.0.1:0"])
             .args(["--payments-grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .env("ORDERS_DATABASE_URL", &self.databases["orders"])
-            .env("PAYMENTS_DATABASE_URL", &self.databases["payments"]);
+            .env("PAYMENTS_DATABASE_URL", &self.databases["payments"])
+            .env("ADMIN_TOKEN", ADMIN_TOKEN);
         if let Some(amqp_url) = amqp_url {
             program = program.env("AMQP_URL", amqp_url);
         }
@@ -86,7 +90,9 @@ impl Mesh {
 
     /// Starts a mesh of one process again, after its end.
     pub(crate) async fn start_again(&mut self) -> Result<()> {
-        let [program] = self.programs.as_slice() else { anyhow::bail!("only a mesh of one process starts again") };
+        let [program] = self.programs.as_slice() else {
+            anyhow::bail!("only a mesh of one process starts again")
+        };
         let mut process = program.start()?;
         self.api = Api::new(format!("http://{}", process.address("http").await?))?;
         self.orders = process.address("orders-grpc").await?;
@@ -152,10 +158,20 @@ impl Mesh {
     /// One number out of a service's database: how much of something there is.
     pub(crate) async fn count(&self, service: &str, sql: &str) -> Result<i64> {
         let database = Database::connect(&self.databases[service]).await?;
-        let row = database.query_one_raw(Statement::from_string(database.get_database_backend(), sql)).await?;
+        let row =
+            database.query_one_raw(Statement::from_string(database.get_database_backend(), sql)).await?;
         let number = row.context("a count has a row")?.try_get_by_index(0)?;
         database.close().await?;
         Ok(number)
+    }
+
+    /// Changes a service's database behind its back, by several statements.
+    pub(crate) async fn tamper(&self, service: &str, sql: &str) -> Result<()> {
+        let mut options = ConnectOptions::new(&self.databases[service]);
+        options.max_connections(1);
+        let database = Database::connect(options).await?;
+        database.execute_unprepared(sql).await.with_context(|| sql.to_owned())?;
+        Ok(database.close().await?)
     }
 
     /// Waits until nothing is on its way any more, and makes sure that nothing was parked.

@@ -39,23 +39,27 @@ async fn scenario(arrangement: Arrangement) -> Result<()> {
     let mesh = Mesh::start(arrangement).await?;
     mesh.account("alice", 1_000).await?;
 
+    // One after the other: orders of one user that are placed at once may be decided in any order.
     let paid = mesh.order("alice", 300).await?;
-    let too_much = mesh.order("alice", 701).await?;
-    let rest = mesh.order("alice", 700).await?;
-    let stranger = mesh.order("bob", 1).await?;
-
     let paid = mesh.ended(&paid).await?;
-    ensure!(paid["status"] == "FINISHED" && paid["version"] == "2" && paid["ledgerEntryId"].is_string(), "{paid}");
+    ensure!(
+        paid["status"] == "FINISHED" && paid["version"] == "2" && paid["ledgerEntryId"].is_string(),
+        "{paid}"
+    );
+    let too_much = mesh.order("alice", 701).await?;
+    let stranger = mesh.order("bob", 1).await?;
     for (id, reason) in [(&too_much, "INSUFFICIENT_FUNDS"), (&stranger, "ACCOUNT_NOT_FOUND")] {
         let cancelled = mesh.ended(id).await?;
         ensure!(cancelled["status"] == "CANCELLED" && cancelled["cancelReason"] == reason, "{cancelled}");
     }
+    let rest = mesh.order("alice", 700).await?;
     ensure!(mesh.ended(&rest).await?["status"] == "FINISHED");
     ensure!(mesh.balance("alice").await? == 0);
 
     let proof = mesh.api.get(&format!("/gateway/orders/{too_much}/payment")).await?;
     ensure!(proof.body["outcome"] == "REJECTED" && proof.body["balanceObserved"] == "700", "{}", proof.text);
     lists(&mesh).await?;
+    ledger(&mesh).await?;
     repeats(&mesh).await?;
     mesh.at_rest().await
 }
@@ -76,13 +80,37 @@ async fn lists(mesh: &Mesh) -> Result<()> {
     Ok(())
 }
 
+/// The ledger, the newest entry first, in pages.
+async fn ledger(mesh: &Mesh) -> Result<()> {
+    let path = "/gateway/payments/alice/entries?pageSize=2"; // ListLedgerEntries
+    let first = mesh.api.get(path).await?;
+    let token = first.body["nextPageToken"].as_str().unwrap_or_default();
+    let second = mesh.api.get(&format!("{path}&pageToken={token}")).await?;
+    ensure!(second.body["nextPageToken"].is_null(), "{}", second.text);
+    let entries =
+        [&first, &second].into_iter().flat_map(|page| page.body["entries"].as_array().into_iter().flatten());
+    let told: Vec<_> =
+        entries.map(|entry| json!([entry["sequence"], entry["amount"], entry["balanceAfter"]])).collect();
+    let chain = json!([["3", "-700", "0"], ["2", "-300", "700"], ["1", "1000", "1000"]]);
+    ensure!(json!(told) == chain, "{told:?}");
+    let foreign = mesh.api.get(&format!("/gateway/payments/bob/entries?pageToken={token}")).await?;
+    ensure!(foreign.status == 400 && foreign.text.contains("INVALID_PAGE_TOKEN"), "{}", foreign.text);
+    let absent = mesh.api.get("/gateway/payments/bob/entries").await?;
+    ensure!(absent.status == 404 && absent.text.contains("ACCOUNT_NOT_FOUND"), "{}", absent.text);
+    Ok(())
+}
+
 /// A key that comes again has its effect once.
 async fn repeats(mesh: &Mesh) -> Result<()> {
     let top_up = json!({ "amount": "500" });
     let first = mesh.api.post_with_key("/gateway/payments/alice/top-up", "\"monday\"", &top_up).await?;
     let again = mesh.api.post_with_key("/gateway/payments/alice/top-up", "monday", &top_up).await?;
     ensure!(first.status == 200 && first.header("idempotency-replayed").is_none(), "{}", first.text);
-    ensure!(again.text == first.text && again.header("idempotency-replayed") == Some("true"), "{}", again.text);
+    ensure!(
+        again.text == first.text && again.header("idempotency-replayed") == Some("true"),
+        "{}",
+        again.text
+    );
 
     let order = json!({ "userId": "alice", "amount": 500 });
     let first = mesh.api.post_with_key("/gateway/orders", "tuesday", &order).await?;
@@ -90,8 +118,15 @@ async fn repeats(mesh: &Mesh) -> Result<()> {
     ensure!(mesh.ended(id).await?["status"] == "FINISHED");
     // The order has moved on, and the answer is still the first one.
     let again = mesh.api.post_with_key("/gateway/orders", "tuesday", &order).await?;
-    ensure!(again.text == first.text && again.header("idempotency-replayed") == Some("true"), "{}", again.text);
-    let other = mesh.api.post_with_key("/gateway/orders", "tuesday", &json!({ "userId": "alice", "amount": 501 })).await?;
+    ensure!(
+        again.text == first.text && again.header("idempotency-replayed") == Some("true"),
+        "{}",
+        again.text
+    );
+    let other = mesh
+        .api
+        .post_with_key("/gateway/orders", "tuesday", &json!({ "userId": "alice", "amount": 501 }))
+        .await?;
     ensure!(other.status == 422 && other.text.contains("IDEMPOTENCY_KEY_REUSED"), "{}", other.text);
     ensure!(mesh.balance("alice").await? == 0);
     Ok(())

@@ -40,6 +40,12 @@ impl Api {
         Ok(Self { base: base.into().trim_end_matches('/').to_owned(), client })
     }
 
+    /// The server's base URL, without a slash at its end.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// GET `path`, which starts with a slash and may have a query.
     ///
     /// # Errors

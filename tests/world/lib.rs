@@ -9,6 +9,7 @@ mod child;
 mod installed;
 mod postgres_template;
 mod postgres;
+mod postgres_tls;
 mod rabbitmq;
 mod process;
 mod eventually;

@@ -102,7 +102,7 @@ impl Postgres {
     /// # Errors
     /// When the server is down or has such a database.
     pub async fn create_database(&self, name: &str) -> Result<()> {
-        let admin = connect(&self.url("postgres")).await?;
+        let admin = self.admin().await?;
         admin.execute_unprepared(&format!("CREATE DATABASE \"{name}\"")).await?;
         Ok(admin.close().await?)
     }
@@ -115,6 +115,19 @@ impl Postgres {
         let name = format!("fresh_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.create_database(&name).await?;
         Ok(self.url(&name))
+    }
+
+    pub(crate) async fn admin(&self) -> Result<DatabaseConnection> {
+        Ok(connect(&self.url("postgres")).await?)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.scratch.path().join("data")
+    }
+
+    /// Who the server runs as, when it is not the test's own user.
+    pub(crate) const fn user(&self) -> Option<&'static str> {
+        self.user
     }
 
     /// Shuts it down in order: connections are closed, the write-ahead log is flushed.

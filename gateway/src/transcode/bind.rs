@@ -1,7 +1,7 @@
 //! Path, query, body and headers of a request become one message, with every mistake found on the way.
 
 use chassis::status::Fault;
-use prost_reflect::{DynamicMessage, Value};
+use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
 use serde_json::Value as Json;
 
 use super::{
@@ -64,15 +64,28 @@ fn body(route: &Route, text: &[u8], message: &mut DynamicMessage, report: &mut R
     if route.body == Body::Nothing {
         return report.unknown(BODY, "this route has none");
     }
-    let json = match json::parse(text) {
-        Ok(json) => json,
-        Err(error) => return report.unreadable(BODY, error.to_string()),
-    };
-    match (&route.body, &json) {
-        (Body::Field(field), json) => Walk::new(report).member(message, field, json),
-        (_, Json::Object(object)) => Walk::new(report).members(message, object),
+    match (&route.body, json::parse(text)) {
+        (_, Err(error)) => report.unreadable(BODY, error.to_string()),
+        (Body::Field(field), Ok(json)) => Walk::new(report).member(message, field, &json),
+        (_, Ok(Json::Object(object))) => Walk::new(report).members(message, &object),
         _ => report.unreadable(BODY, "must be an object"),
     }
+}
+
+/// Reads a message from JSON text alone.
+///
+/// # Errors
+/// As [`bind`].
+pub fn message(descriptor: &MessageDescriptor, text: &[u8], lenient: bool) -> Result<DynamicMessage, Fault> {
+    let mut report = Report::new(lenient);
+    let mut message = DynamicMessage::new(descriptor.clone());
+    match json::parse(text) {
+        Err(error) => report.unreadable(BODY, error.to_string()),
+        Ok(Json::Object(object)) => Walk::new(&mut report).members(&mut message, &object),
+        Ok(_) => report.unreadable(BODY, "must be an object"),
+    }
+    report.finish()?;
+    Ok(message)
 }
 
 fn variable(path: &FieldPath, text: &str, message: &mut DynamicMessage, report: &mut Report) {

@@ -5,12 +5,18 @@
 use bytes::Bytes;
 use chassis::status::Fault;
 use prost::{DecodeError, Message as _};
-use prost_reflect::{DynamicMessage, FieldDescriptor, ReflectMessage as _};
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _};
+use serde::ser::Error as _;
 use serde_json::Value as Json;
 
 use super::{
     bind::{self, Input},
+    direct,
+    plan::{Message, Plans},
+    read::Reader,
+    render::{self, Stop},
     table::Route,
+    wire::{DELIMITED, VARINT, Wire},
 };
 
 /// A request as it goes to the service.
@@ -42,11 +48,66 @@ pub enum ResponseError {
     Encode(#[from] serde_json::Error),
 }
 
+/// One type of message both ways, without a route around it.
+pub struct Type {
+    plans: Plans,
+    place: usize,
+}
+
+impl Type {
+    /// Compiles the tables of a type and of all that it can hold.
+    #[must_use]
+    pub fn new(descriptor: &MessageDescriptor) -> Self {
+        let mut plans = Plans::default();
+        let place = plans.add(descriptor);
+        Self { plans, place }
+    }
+
+    /// Makes a message's wire bytes from its JSON.
+    ///
+    /// # Errors
+    /// MALFORMED_REQUEST with every violation.
+    pub fn wire(&self, json: &[u8], lenient: bool) -> Result<Vec<u8>, Fault> {
+        let (plans, message) = (&self.plans, self.plans.message(self.place));
+        match direct::message(Reader { plans, lenient }, message, json) {
+            Some(wire) => Ok(wire),
+            None => Ok(bind::message(&message.descriptor, json, lenient)?.encode_to_vec()),
+        }
+    }
+
+    /// Makes a message's JSON from its wire bytes.
+    ///
+    /// # Errors
+    /// Bytes that are no such message.
+    pub fn json(&self, wire: &[u8]) -> Result<Vec<u8>, ResponseError> {
+        let message = self.plans.message(self.place);
+        if let Some(json) = rendered(&self.plans, message, wire)? {
+            return Ok(json);
+        }
+        Ok(serde_json::to_vec(&DynamicMessage::decode(message.descriptor.clone(), wire)?)?)
+    }
+}
+
+impl ResponseError {
+    /// Whether the bytes were no message, and not merely one without a JSON form.
+    #[must_use]
+    pub fn is_decode(&self) -> bool {
+        matches!(self, Self::Decode(_))
+    }
+}
+
 /// Makes the request's wire bytes from its HTTP parts.
 ///
 /// # Errors
 /// MALFORMED_REQUEST or INVALID_FIELD with every violation.
 pub fn request_from_json(route: &Route, input: &Input<'_>, lenient: bool) -> Result<Encoded, Fault> {
+    match direct::request(route, input, lenient) {
+        Some(wire) => Ok(Encoded { wire: wire.into(), ignored: Vec::new() }),
+        None => request_by_oracle(route, input, lenient),
+    }
+}
+
+fn request_by_oracle(route: &Route, input: &Input<'_>, lenient: bool) -> Result<Encoded, Fault> {
     let (message, ignored) = bind::bind(route, input, lenient)?;
     Ok(Encoded { wire: message.encode_to_vec().into(), ignored })
 }
@@ -56,8 +117,34 @@ pub fn request_from_json(route: &Route, input: &Input<'_>, lenient: bool) -> Res
 /// # Errors
 /// A response that is not of the contract.
 pub fn response_to_json(route: &Route, wire: Bytes) -> Result<Decoded, ResponseError> {
+    let rpc = &route.rpc;
+    let message = rpc.plans.message(rpc.output_place);
+    let json = route.response_body.is_none().then(|| rendered(&rpc.plans, message, &wire)).transpose()?;
+    if let Some(json) = json.flatten() {
+        let version = rpc.version.as_ref().filter(|_| rpc.streaming);
+        let version = version.and_then(|path| wire_version(Wire(&wire), path));
+        return Ok(Decoded { json, version });
+    }
+    response_by_oracle(route, wire)
+}
+
+/// The JSON of a message; `None` when its shape is for the oracle.
+fn rendered(plans: &Plans, message: &Message, wire: &[u8]) -> Result<Option<Vec<u8>>, ResponseError> {
+    // Names, quotes and commas: JSON is longer than the wire.
+    let mut json = Vec::with_capacity(3 * wire.len() + 64);
+    match render::message(plans, message, wire, &mut json) {
+        Ok(()) => Ok(Some(json)),
+        Err(Stop::Unsure) => Ok(None),
+        Err(Stop::Refused) => {
+            Err(serde_json::Error::custom("a Timestamp or a Duration is out of range").into())
+        }
+    }
+}
+
+fn response_by_oracle(route: &Route, wire: Bytes) -> Result<Decoded, ResponseError> {
     let message = DynamicMessage::decode(route.rpc.output.clone(), wire)?;
-    let version = route.rpc.version.as_ref().and_then(|path| version(&message, path));
+    let version = route.rpc.version.as_ref().filter(|_| route.rpc.streaming);
+    let version = version.and_then(|path| version_of(&message, path));
     let json = match &route.response_body {
         None => serde_json::to_vec(&message)?,
         Some(field) => serde_json::to_vec(&field_to_json(message, field)?)?,
@@ -65,10 +152,28 @@ pub fn response_to_json(route: &Route, wire: Bytes) -> Result<Decoded, ResponseE
     Ok(Decoded { json, version })
 }
 
-fn version(message: &DynamicMessage, path: &[FieldDescriptor]) -> Option<i64> {
+/// The version in bytes that were told in JSON, so every field is there once at most.
+fn wire_version(mut wire: Wire<'_>, path: &[FieldDescriptor]) -> Option<i64> {
+    let (field, rest) = path.split_first()?;
+    while !wire.is_empty() {
+        match wire.tag()? {
+            (number, VARINT) if number == field.number() && rest.is_empty() => {
+                return Some(wire.varint()?.cast_signed())
+                    .filter(|version| *version != 0 || field.supports_presence());
+            }
+            (number, DELIMITED) if number == field.number() => {
+                return wire_version(Wire(wire.delimited()?), rest);
+            }
+            (_, wire_type) => wire.skip(wire_type)?,
+        }
+    }
+    None
+}
+
+fn version_of(message: &DynamicMessage, path: &[FieldDescriptor]) -> Option<i64> {
     let (field, rest) = path.split_first().filter(|(field, _)| message.has_field(field))?;
     let value = message.get_field(field);
-    if rest.is_empty() { value.as_i64() } else { version(value.as_message()?, rest) }
+    if rest.is_empty() { value.as_i64() } else { version_of(value.as_message()?, rest) }
 }
 
 /// One field of a message; what is absent is its default, or null if it is a message.
@@ -88,3 +193,7 @@ fn field_to_json(mut message: DynamicMessage, field: &FieldDescriptor) -> Result
 #[cfg(test)]
 #[path = "codec_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "oracle_tests.rs"]
+mod oracle_tests;

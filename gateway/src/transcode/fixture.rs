@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use prost_reflect::DescriptorPool;
+use prost_reflect::{DescriptorPool, MessageDescriptor};
 
 use super::{
     route::{Entry, Lookup, Trie},
@@ -10,14 +10,19 @@ use super::{
 };
 
 /// Compiled once: properties ask for it again and again.
-static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| table::compile(&pool()).expect("valid routes"));
+static ROUTES: LazyLock<Vec<Route>> =
+    LazyLock::new(|| table::compile(&pool("shapes.proto")).expect("valid routes"));
 
-/// The contract, compiled.
-fn pool() -> DescriptorPool {
+/// The message of `tests/proto/every.proto`, with every kind of field.
+pub(crate) static EVERY: LazyLock<MessageDescriptor> =
+    LazyLock::new(|| pool("every.proto").get_message_by_name("every.v1.Every").expect("it is there"));
+
+/// A contract, compiled.
+fn pool(file: &str) -> DescriptorPool {
     let folders =
         ["tests/proto", "../proto"].map(|folder| format!("{}/{folder}", env!("CARGO_MANIFEST_DIR")));
     let mut compiler = protox::Compiler::new(folders).expect("the folders are there");
-    compiler.include_imports(true).open_file("shapes.proto").expect("a valid contract");
+    compiler.include_imports(true).open_file(file).expect("a valid contract");
     DescriptorPool::decode(compiler.encode_file_descriptor_set().as_slice()).expect("a complete set")
 }
 

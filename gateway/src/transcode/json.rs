@@ -18,17 +18,24 @@ pub(super) const MAX_DEPTH: usize = 32;
 /// understand differently: RFC 8259, section 4).
 pub(super) fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = Level(MAX_DEPTH).deserialize(&mut deserializer)?;
+    let value = Level::TOP.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
 
 /// Reads a value that may nest so many levels.
-#[derive(Clone, Copy)]
-struct Level(usize);
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Level(usize);
 
 impl Level {
-    fn deeper<E: Error>(self) -> Result<Self, E> {
+    /// Of a whole text.
+    pub(super) const TOP: Self = Self(MAX_DEPTH);
+
+    /// The level inside of an object or an array on this one.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn deeper<E: Error>(self) -> Result<Self, E> {
         match self.0.checked_sub(1) {
             Some(left) => Ok(Self(left)),
             None => Err(E::custom(format_args!("nested deeper than {MAX_DEPTH} levels"))),

@@ -10,13 +10,12 @@ fn leaf() -> impl Strategy<Value = Json> {
     let odd = select(vec![
         json!(null),
         json!(true),
-        json!({}),
+        // Neither `{}`, an Any of nothing, nor "1e2", an integer: the suite has them, the oracle refuses them.
         json!([]),
         json!(""),
         json!("1"),
         json!("-1"),
         json!("+1"),
-        json!("1e2"),
         json!("NaN"),
         json!("-Infinity"),
         json!("inf"),
@@ -70,7 +69,6 @@ fn tree() -> impl Strategy<Value = Json> {
 proptest! {
     #[test]
     fn what_is_accepted_means_what_the_oracle_says(tree in tree()) {
-        eprintln!("TREE {tree}");
         let Json::Object(object) = &tree else { return Ok(()) };
         let input = fixture::route("GET", "/v1/shapes").0.rpc.input.clone();
         let mut report = Report::new(false);
@@ -78,8 +76,8 @@ proptest! {
         Walk::new(&mut report).members(&mut ours, object);
         if report.finish().is_ok() {
             let theirs = DynamicMessage::deserialize(input, &tree).expect("ours is the stricter one");
-            // As text: a NaN is not equal to itself.
-            prop_assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+            // Not the messages themselves: a NaN is not equal to itself, and their Debug does not end where types recurse.
+            prop_assert_eq!(serde_json::to_string(&ours).ok(), serde_json::to_string(&theirs).ok());
         }
     }
 }

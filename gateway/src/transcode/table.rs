@@ -1,6 +1,6 @@
 //! The table of routes, compiled from descriptors: every method with google.api.http, its bindings and their fields.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use http::{Method as HttpMethod, uri::PathAndQuery};
 use prost_reflect::{
@@ -8,16 +8,18 @@ use prost_reflect::{
     MethodDescriptor, Value,
 };
 
-use super::{scalar, template::Template};
+use super::{plan::Plans, scalar, template::Template};
 
 /// The fields from a message down to a value.
 pub type FieldPath = Vec<FieldDescriptor>;
 
 /// An RPC as the edge calls it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Rpc {
     /// The full name, such as `ordermesh.orders.v1.OrdersService.GetOrder`.
     pub name: String,
+    /// Where it is declared.
+    pub method: MethodDescriptor,
     /// The full name of its service.
     pub service: String,
     /// The HTTP/2 path of the call, such as `/ordermesh.orders.v1.OrdersService/GetOrder`.
@@ -34,13 +36,19 @@ pub struct Rpc {
     pub after_version: Option<FieldDescriptor>,
     /// The position in a stream: an int64 field named `version` of the message, or of the first message in it that has one.
     pub version: Option<FieldPath>,
+    /// The flat tables of every message of the pool that a route can meet, and the places of these two in them.
+    pub(super) plans: Arc<Plans>,
+    pub(super) input_place: usize,
+    pub(super) output_place: usize,
 }
 
 /// One HTTP binding of an RPC.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Route {
     /// What it calls.
     pub rpc: Arc<Rpc>,
+    /// Which of the RPC's bindings: 0, or the place among the additional ones, from 1.
+    pub binding: usize,
     /// The HTTP method, or `*` for every one.
     pub method: String,
     /// The path.
@@ -54,7 +62,7 @@ pub struct Route {
 }
 
 /// What the HTTP body of a request holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Body {
     /// Nothing: fields that the path does not bind are query parameters.
     Nothing,
@@ -72,6 +80,19 @@ pub struct RouteError {
     problem: String,
 }
 
+// The Debug of prost-reflect's descriptors goes on for ever where a message holds itself: names are enough.
+impl fmt::Debug for Rpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} -> {:?}", self.method, self.template.example(), self.rpc)
+    }
+}
+
 /// Compiles the bindings of every service in the pool.
 ///
 /// # Errors
@@ -79,8 +100,18 @@ pub struct RouteError {
 pub fn compile(pool: &DescriptorPool) -> Result<Vec<Route>, Vec<RouteError>> {
     let (mut routes, mut errors) = (Vec::new(), Vec::new());
     let Some(http) = pool.get_extension_by_name("google.api.http") else { return Ok(routes) };
-    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
-        for binding in bindings(&method, &http)
+    let methods = || {
+        let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+        methods.filter(|method| method.options().has_extension(&http))
+    };
+    let mut plans = Plans::default();
+    for method in methods() {
+        plans.add(&method.input());
+        plans.add(&method.output());
+    }
+    let plans = Arc::new(plans);
+    for method in methods() {
+        for binding in bindings(&method, &http, &plans)
             .and_then(|rules| check_streams(&method, rules))
             .unwrap_or_else(|p| vec![Err(p)])
         {
@@ -102,20 +133,21 @@ fn check_streams(method: &MethodDescriptor, routes: Bindings) -> Result<Bindings
     Ok(routes)
 }
 
-fn bindings(method: &MethodDescriptor, http: &ExtensionDescriptor) -> Result<Bindings, String> {
+fn bindings(
+    method: &MethodDescriptor,
+    http: &ExtensionDescriptor,
+    plans: &Arc<Plans>,
+) -> Result<Bindings, String> {
     let options = method.options();
-    if !options.has_extension(http) {
-        return Ok(Vec::new());
-    }
     let rule = options.get_extension(http);
     let rule = rule.as_message().ok_or("google.api.http is not a message")?;
-    let rpc = Arc::new(rpc(method)?);
+    let rpc = Arc::new(rpc(method, plans)?);
     let mut rules = vec![rule.clone()];
     rules.extend(list(rule, "additional_bindings"));
-    Ok(rules.iter().map(|rule| route(&rpc, rule)).collect())
+    Ok(rules.iter().enumerate().map(|(binding, rule)| route(&rpc, binding, rule)).collect())
 }
 
-fn rpc(method: &MethodDescriptor) -> Result<Rpc, String> {
+fn rpc(method: &MethodDescriptor, plans: &Arc<Plans>) -> Result<Rpc, String> {
     let service = method.parent_service().full_name();
     let input = method.input();
     let named = |name: &str, kind: &Kind| {
@@ -124,6 +156,7 @@ fn rpc(method: &MethodDescriptor) -> Result<Rpc, String> {
     let path = format!("/{service}/{}", method.name());
     Ok(Rpc {
         name: method.full_name().to_owned(),
+        method: method.clone(),
         service: service.to_owned(),
         path: PathAndQuery::try_from(path).map_err(|error| error.to_string())?,
         request_id: named("request_id", &Kind::String),
@@ -131,6 +164,9 @@ fn rpc(method: &MethodDescriptor) -> Result<Rpc, String> {
         version: version(&method.output()),
         output: method.output(),
         streaming: method.is_server_streaming(),
+        plans: Arc::clone(plans),
+        input_place: plans.place(&input).ok_or("its request is not in the tables")?,
+        output_place: plans.place(&method.output()).ok_or("its response is not in the tables")?,
         input,
     })
 }
@@ -147,7 +183,7 @@ fn version(message: &MessageDescriptor) -> Option<FieldPath> {
     own(message).map(|field| vec![field]).or_else(|| message.fields().find_map(nested))
 }
 
-fn route(rpc: &Arc<Rpc>, rule: &DynamicMessage) -> Result<Route, String> {
+fn route(rpc: &Arc<Rpc>, binding: usize, rule: &DynamicMessage) -> Result<Route, String> {
     let (method, path) = pattern(rule)?;
     let template = Template::parse(&path).map_err(|error| error.to_string())?;
     let variables = template.variables.iter().map(|variable| bound_field(&rpc.input, &variable.field));
@@ -166,7 +202,7 @@ fn route(rpc: &Arc<Rpc>, rule: &DynamicMessage) -> Result<Route, String> {
     {
         return Err(format!("field {} is bound by the path and by the body", field.name()));
     }
-    Ok(Route { rpc: Arc::clone(rpc), method, template, variables, body, response_body })
+    Ok(Route { rpc: Arc::clone(rpc), binding, method, template, variables, body, response_body })
 }
 
 /// The HTTP method and the template of a rule.

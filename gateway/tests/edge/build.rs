@@ -106,6 +106,7 @@ async fn mistaken_flags_are_named_together() {
         "--upstream=http://x",
     ]);
     let error = Edge::build(arguments.edge).expect_err("there are mistakes").to_string();
+    assert!(error.starts_with("5 mistakes"), "{error}");
     for flag in ["--listen", "--max-body-bytes", "--request-timeout", "--max-connections", "--descriptor-set"]
     {
         assert!(error.contains(&format!("  {flag}: ")), "{error}");
@@ -116,4 +117,26 @@ async fn mistaken_flags_are_named_together() {
 async fn the_defaults_have_no_mistakes() {
     let edge = Edge::build(Arguments::parse_from(["gateway"]).edge).expect("no mistakes");
     assert_eq!(edge.listen().to_string(), "127.0.0.1:8080");
+}
+
+#[tokio::test]
+async fn an_edge_can_be_printed_even_if_messages_hold_themselves() {
+    let edge = Edge::from_config(shapes("http://x")).expect("no mistakes");
+    assert!(format!("{edge:?}").contains("GET /v1/shapes -> shapes.v1.Shapes.Query"));
+}
+
+#[tokio::test]
+async fn a_mistaken_url_is_named_by_its_flag_and_once() {
+    let arguments =
+        Arguments::parse_from(["gateway", "--orders-url=localhost:1", "--payments-url=https://x"]);
+    let error = Edge::build(arguments.edge).expect_err("there are mistakes").to_string();
+    let lines: Vec<&str> = error.lines().map(str::trim).collect();
+    assert_eq!(
+        lines,
+        [
+            "2 mistakes in the settings:",
+            "--orders-url: \"localhost:1\" is not of the form http://host:port",
+            "--payments-url: \"https://x\" is not of the form http://host:port",
+        ]
+    );
 }

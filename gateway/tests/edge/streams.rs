@@ -170,3 +170,15 @@ async fn silence_is_filled_with_heartbeats() {
         assert_eq!(response.chunk().await.expect("a frame").as_deref(), Some(&b": heartbeat\n\n"[..]));
     }
 }
+
+#[tokio::test]
+async fn lines_have_no_heartbeats_and_no_end_but_the_last() {
+    let (upstream, _dropped) = endless().await;
+    let world = World::of(&upstream).await;
+    let request = world.request("GET", WATCH).header("accept", "application/x-ndjson");
+    let mut response = request.header("x-request-timeout", "60").send().await.expect("the edge answers");
+    response.chunk().await.expect("a line").expect("a line");
+    tokio::time::pause();
+    let rest = response.text().await.expect("the rest");
+    assert_eq!(reason(&line(&rest)), "DEADLINE_EXCEEDED");
+}

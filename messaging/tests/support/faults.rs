@@ -5,8 +5,8 @@ use std::{collections::HashSet, time::Duration};
 use anyhow::{Context as _, Result};
 use messaging::broker::{Broker, BrokerError, Outcome, rabbit::RabbitBroker};
 use tokio::{
-    io::AsyncReadExt as _,
-    net::TcpListener,
+    io::{AsyncReadExt as _, copy},
+    net::{TcpListener, TcpStream},
     sync::mpsc,
     time::{Instant, timeout},
 };
@@ -19,6 +19,9 @@ pub(crate) async fn a_killed_broker_keeps_what_it_confirmed() -> Result<()> {
     let mut server = RabbitMq::start().await?;
     let broker = RabbitBroker::new(&server.amqp_url(), mesh("killed", 1))?;
     drop(broker.subscribe(&consumer("reader"), 0, 100).await?);
+    // Older versions write a new queue's name to disk only half a second later; killed before that, they forget the queue
+    // (https://github.com/rabbitmq/ra/pull/443).
+    server.control(&["eval", "ok = dets:sync(ra_directory_reverse)."]).await?;
     let mut publisher = broker.publisher().await?;
     let (progress, mut reached) = mpsc::unbounded_channel();
     let publishing = tokio::spawn(async move {
@@ -53,32 +56,59 @@ pub(crate) async fn a_killed_broker_keeps_what_it_confirmed() -> Result<()> {
     confirmed(&publisher.publish(&messages(10)).await)
 }
 
+/// Also that each publisher's connection ends with it, though a blocked one cannot be closed in order.
 pub(crate) async fn an_alarm_ends_in_unknown_and_passes() -> Result<()> {
     let patience = Duration::from_secs(1);
     let server = RabbitMq::start().await?;
-    let broker = RabbitBroker::new(&server.amqp_url(), mesh("alarm", 1))?.with_confirm_timeout(patience);
-    let mut inflow = broker.subscribe(&consumer("reader"), 0, 100).await?;
-    let mut publisher = broker.publisher().await?;
-    confirmed(&publisher.publish(&messages(1)).await)?;
+    let (watched, mut closed) = watch(&server).await?;
+    let broker = RabbitBroker::new(&watched, mesh("alarm", 1))?.with_confirm_timeout(patience);
+    drop(broker.subscribe(&consumer("reader"), 0, 100).await?);
+    timeout(PATIENCE, closed.recv()).await?;
 
     server.control(&["set_vm_memory_high_watermark", "absolute", "1"]).await?;
     let sent = messages(50);
     for _ in 0..2 {
+        let mut publisher = broker.publisher().await?;
         let start = Instant::now();
         let outcomes = publisher.publish(&sent).await;
         assert!(outcomes.iter().all(|it| matches!(it, Outcome::Unknown(_))), "{outcomes:?}");
         assert!(start.elapsed() < patience + PATIENCE);
-        publisher = broker.publisher().await?;
+        drop(publisher);
+        timeout(PATIENCE, closed.recv()).await?;
     }
 
     server.control(&["set_vm_memory_high_watermark", "0.4"]).await?;
-    eventually("the end of the alarm", PATIENCE, async || {
+    let confirmed = eventually("the end of the alarm", PATIENCE, async || {
         let mut publisher = broker.publisher().await?;
         confirmed(&publisher.publish(&sent).await)
-    })
-    .await?;
-    take(&mut *inflow, 1 + sent.len()).await?;
-    Ok(())
+    });
+    confirmed.await
+}
+
+/// The URL of a way to the server that tells whenever a client has closed a connection.
+async fn watch(server: &RabbitMq) -> Result<(String, mpsc::UnboundedReceiver<()>)> {
+    let url = server.amqp_url();
+    let address = url.split(['@', '/']).nth(3).context("no address")?.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let watched = url.replace(&address, &listener.local_addr()?.to_string());
+    let (tell, closed) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (address, tell) = (address.clone(), tell.clone());
+            tokio::spawn(async move {
+                let server = TcpStream::connect(address).await?;
+                let ((mut requests, mut answers), (mut from, mut to)) =
+                    (client.into_split(), server.into_split());
+                let answering = tokio::spawn(async move { copy(&mut from, &mut answers).await });
+                // An error is as good an end as any.
+                let _ended = copy(&mut requests, &mut to).await;
+                answering.abort();
+                let _ = tell.send(());
+                anyhow::Ok(())
+            });
+        }
+    });
+    Ok((watched, closed))
 }
 
 pub(crate) async fn nobody_listens() -> Result<()> {

@@ -11,18 +11,19 @@ use chassis::{
 };
 use futures_util::future::BoxFuture;
 use messaging::{envelope::Envelope, outbox::Outbox};
-use ordermesh::orders::v1::OrderPlaced;
 use sea_orm::{DatabaseTransaction, DbErr};
 use storage::group::Batch;
 use uuid::Uuid;
 
-use crate::{domain::order::Model as Order, store::orders};
+use crate::{domain::order::Model as Order, feed::Feed, messages, store::orders};
 
 /// Places orders, a group in a transaction.
 #[derive(Debug, Clone)]
 pub struct CreateOrder {
     /// Where the requests for payment go.
     pub outbox: Outbox,
+    /// Who tells those who watch.
+    pub feed: Feed,
     /// Where messages take their ids from.
     pub clock: Arc<dyn Clock>,
 }
@@ -53,12 +54,18 @@ impl Batch for CreateOrder {
             let placed: HashSet<Uuid> = orders::place(transaction, &rows).await?.into_iter().collect();
             let (new, repeated): (Vec<&Placing>, Vec<&Placing>) =
                 placings.iter().partition(|placing| placed.contains(&placing.order.id));
-            let messages: Vec<Envelope> = new.into_iter().map(|placing| self.message(placing)).collect();
+            let messages: Vec<Envelope> = new
+                .into_iter()
+                .map(|Placing { order, traceparent }| {
+                    messages::placed(order, self.clock.as_ref()).with_traceparent(traceparent.clone())
+                })
+                .collect();
             self.outbox.write(transaction, &messages).await?;
 
             let keys: Vec<_> = repeated.iter().filter_map(|placing| key(&placing.order)).collect();
             let earlier = orders::find_requests(transaction, &keys).await?;
-            let earlier: HashMap<_, &Order> = earlier.iter().filter_map(|order| Some((key(order)?, order))).collect();
+            let earlier: HashMap<_, &Order> =
+                earlier.iter().filter_map(|order| Some((key(order)?, order))).collect();
             Ok(placings
                 .iter()
                 .map(|Placing { order, .. }| match placed.contains(&order.id) {
@@ -71,19 +78,7 @@ impl Batch for CreateOrder {
 
     fn committed(&self) {
         self.outbox.wake();
-    }
-}
-
-impl CreateOrder {
-    fn message(&self, Placing { order, traceparent }: &Placing) -> Envelope {
-        let payload = OrderPlaced {
-            order_id: order.id.to_string(),
-            user_id: order.user_id.clone(),
-            amount: order.amount,
-            currency_code: order.currency_code.clone(),
-        };
-        Envelope::new(self.clock.new_id(), &order.user_id, &payload, order.create_time)
-            .with_traceparent(traceparent.clone())
+        self.feed.wake();
     }
 }
 

@@ -24,6 +24,10 @@ pub enum CancelReason {
     AccountNotFound = 2,
     /// The account is held in another currency.
     CurrencyMismatch = 3,
+    /// CancelOrder came before the payment.
+    UserRequested = 4,
+    /// The payment was not decided in time.
+    PaymentExpired = 5,
 }
 
 /// One order.
@@ -52,8 +56,16 @@ pub struct Model {
     pub update_time: i64,
     /// When an undecided payment is given up, in microseconds since the Unix epoch.
     pub expire_time: i64,
+    /// When CancelOrder was called, in microseconds since the Unix epoch. It never changes.
+    pub cancel_request_time: Option<i64>,
+    /// The idempotency key of that call.
+    pub cancel_request_id: Option<String>,
+    /// When payments is to be asked for its void, as long as the order is NEW, in microseconds since the Unix epoch.
+    pub void_due_time: i64,
     /// 1 when placed, one more with every change.
     pub version: i64,
+    /// The number of the transaction that changed it last: see [`crate::store::changes`].
+    pub change_number: i64,
     /// The debit.
     pub ledger_entry_id: Option<Uuid>,
     /// The idempotency key that it was placed with.
@@ -72,9 +84,28 @@ impl Model {
             status: Status::New,
             cancel_reason: None,
             update_time: self.create_time,
+            cancel_request_time: None,
+            cancel_request_id: None,
             version: 1,
             ledger_entry_id: None,
             ..self.clone()
         }
+    }
+
+    /// The order as it was when its cancellation was requested, if that was.
+    #[must_use]
+    pub fn as_cancel_requested(&self) -> Option<Self> {
+        let at = self.cancel_request_time?;
+        let cancel_request_id = self.cancel_request_id.clone();
+        let placed = self.as_placed();
+        let version = placed.version + 1;
+        Some(Self { cancel_request_time: Some(at), cancel_request_id, update_time: at, version, ..placed })
+    }
+
+    /// Every version so far, the oldest first: rebuilt from what never changes.
+    #[must_use]
+    pub fn versions(&self) -> Vec<Self> {
+        let ended = (self.status != Status::New).then(|| self.clone());
+        [self.as_placed()].into_iter().chain(self.as_cancel_requested()).chain(ended).collect()
     }
 }

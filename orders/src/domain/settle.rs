@@ -88,7 +88,11 @@ mod tests {
             create_time: 0,
             update_time: 0,
             expire_time: 0,
+            cancel_request_time: None,
+            cancel_request_id: None,
+            void_due_time: 0,
             version: 1,
+            change_number: 0,
             ledger_entry_id: (status == Status::Finished).then(Uuid::max),
             request_id: None,
             fingerprint: None,
@@ -96,7 +100,13 @@ mod tests {
     }
 
     fn decision(end: End) -> Decision {
-        Decision { order_id: Uuid::nil(), user_id: "alice".into(), amount: 100, currency_code: "RUB".into(), end }
+        Decision {
+            order_id: Uuid::nil(),
+            user_id: "alice".into(),
+            amount: 100,
+            currency_code: "RUB".into(),
+            end,
+        }
     }
 
     #[test]
@@ -109,10 +119,14 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let paid = decision(End::Finished(Uuid::max()));
-        let refused = |order: Option<&Order>, decision: &Decision| matches!(rule(order, decision), Ruling::Refuse(_));
+        let refused =
+            |order: Option<&Order>, decision: &Decision| matches!(rule(order, decision), Ruling::Refuse(_));
         assert!(refused(None, &paid));
         assert!(refused(Some(&order(Status::New)), &Decision { amount: 99, ..paid.clone() }));
-        assert!(refused(Some(&order(Status::New)), &Decision { currency_code: "EUR".into(), ..paid.clone() }));
+        assert!(refused(
+            Some(&order(Status::New)),
+            &Decision { currency_code: "EUR".into(), ..paid.clone() }
+        ));
         assert!(refused(Some(&order(Status::New)), &Decision { user_id: "bob".into(), ..paid }));
         let rejected = decision(End::Cancelled(CancelReason::InsufficientFunds));
         assert!(refused(Some(&order(Status::Finished)), &rejected));

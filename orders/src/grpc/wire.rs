@@ -17,6 +17,8 @@ pub fn order(order: &Model) -> pb::Order {
         CancelReason::InsufficientFunds => pb::order::CancelReason::InsufficientFunds,
         CancelReason::AccountNotFound => pb::order::CancelReason::AccountNotFound,
         CancelReason::CurrencyMismatch => pb::order::CancelReason::CurrencyMismatch,
+        CancelReason::UserRequested => pb::order::CancelReason::UserRequested,
+        CancelReason::PaymentExpired => pb::order::CancelReason::PaymentExpired,
     });
     pb::Order {
         id: order.id.to_string(),
@@ -29,9 +31,22 @@ pub fn order(order: &Model) -> pb::Order {
         create_time: Some(timestamp(order.create_time)),
         update_time: Some(timestamp(order.update_time)),
         expire_time: Some(timestamp(order.expire_time)),
-        cancel_request_time: None,
+        cancel_request_time: order.cancel_request_time.map(timestamp),
         version: order.version,
         ledger_entry_id: order.ledger_entry_id.map(|id| id.to_string()).unwrap_or_default(),
+    }
+}
+
+/// The reason of the contract as the domain's; `None` for no choice.
+#[must_use]
+pub fn cancel_reason(reason: pb::order::CancelReason) -> Option<CancelReason> {
+    match reason {
+        pb::order::CancelReason::Unspecified => None,
+        pb::order::CancelReason::InsufficientFunds => Some(CancelReason::InsufficientFunds),
+        pb::order::CancelReason::AccountNotFound => Some(CancelReason::AccountNotFound),
+        pb::order::CancelReason::CurrencyMismatch => Some(CancelReason::CurrencyMismatch),
+        pb::order::CancelReason::UserRequested => Some(CancelReason::UserRequested),
+        pb::order::CancelReason::PaymentExpired => Some(CancelReason::PaymentExpired),
     }
 }
 

@@ -26,12 +26,15 @@ use crate::{
         order::{CancelReason, Model as Order},
         settle::{Decision, End, Ruling, rule},
     },
+    feed::Feed,
     store::orders,
 };
 
 /// Ends orders, a batch in a transaction.
 #[derive(Debug)]
 pub struct SettleOrders {
+    /// Who tells those who watch.
+    pub feed: Feed,
     /// Where the orders take their time from.
     pub clock: Arc<dyn Clock>,
 }
@@ -44,7 +47,11 @@ pub fn subscription() -> Subscription {
 
 #[async_trait]
 impl Handler for SettleOrders {
-    async fn handle(&self, transaction: &DatabaseTransaction, batch: &[&Envelope]) -> Result<Vec<Verdict>, DbErr> {
+    async fn handle(
+        &self,
+        transaction: &DatabaseTransaction,
+        batch: &[&Envelope],
+    ) -> Result<Vec<Verdict>, DbErr> {
         let decisions: Vec<Result<Decision, String>> = batch.iter().map(|message| read(message)).collect();
         let ids: Vec<Uuid> = decisions.iter().flatten().map(|decision| decision.order_id).collect();
         let found: HashMap<Uuid, Order> =
@@ -61,7 +68,9 @@ impl Handler for SettleOrders {
                 match rule(found.get(&decision.order_id), &decision) {
                     Ruling::Refuse(problem) => return Verdict::Park(problem),
                     // The same decision twice in a batch ends its order once.
-                    Ruling::Apply if ending.insert(decision.order_id) => ends.push((decision.order_id, decision.end)),
+                    Ruling::Apply if ending.insert(decision.order_id) => {
+                        ends.push((decision.order_id, decision.end))
+                    }
                     Ruling::Apply | Ruling::Already => {}
                 }
                 Verdict::Done
@@ -69,6 +78,10 @@ impl Handler for SettleOrders {
             .collect();
         orders::end(transaction, &ends, self.clock.now()).await?;
         Ok(verdicts)
+    }
+
+    fn committed(&self) {
+        self.feed.wake();
     }
 }
 
@@ -87,6 +100,11 @@ fn read(message: &Envelope) -> Result<Decision, String> {
             Reason::AccountNotFound => CancelReason::AccountNotFound,
             Reason::CurrencyMismatch => CancelReason::CurrencyMismatch,
             other => return Err(format!("a payment is not rejected for {other:?}")),
+        }),
+        Outcome::Voided => End::Cancelled(match payment.reason() {
+            Reason::UserRequested => CancelReason::UserRequested,
+            Reason::PaymentExpired => CancelReason::PaymentExpired,
+            other => return Err(format!("a payment is not voided for {other:?}")),
         }),
         other => return Err(format!("orders does not know the outcome {other:?}")),
     };

@@ -1,11 +1,18 @@
 //! Queries over orders.
 
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement, Value, entity::prelude::*,
+    ActiveValue::{NotSet, Set},
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement, Value,
+    entity::prelude::*,
+    sea_query::{LockBehavior, LockType},
 };
 use storage::rows;
 
+use super::{
+    changes,
+    selection::{Cursor, Selection},
+};
 use crate::domain::{
     order::{ActiveModel, Column, Entity, Model, Status},
     settle::End,
@@ -31,36 +38,17 @@ pub async fn find_all(transaction: &DatabaseTransaction, ids: &[Uuid]) -> Result
     Ok(found)
 }
 
-/// What a list holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// Only this user's.
-    pub user_id: Option<String>,
-    /// Only of this status.
-    pub status: Option<Status>,
-}
-
-/// The newest orders of a selection that are older than `before`, the newest first.
+/// A page of a list, behind `cursor`.
 ///
 /// # Errors
 /// As the database says.
 pub async fn page(
     connection: &impl ConnectionTrait,
     selection: &Selection,
-    before: Option<Uuid>,
+    cursor: Option<Cursor>,
     limit: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    let mut find = Entity::find();
-    if let Some(user_id) = &selection.user_id {
-        find = find.filter(Column::UserId.eq(user_id.as_str()));
-    }
-    if let Some(status) = selection.status {
-        find = find.filter(Column::Status.eq(status));
-    }
-    if let Some(before) = before {
-        find = find.filter(Column::Id.lt(before));
-    }
-    find.order_by_desc(Column::Id).limit(limit).all(connection).await
+    selection.query(cursor, limit).all(connection).await
 }
 
 /// Places orders, and returns the ids of those whose key was not used before.
@@ -68,7 +56,9 @@ pub async fn page(
 /// # Errors
 /// As the database says.
 pub async fn place(transaction: &DatabaseTransaction, orders: &[&Model]) -> Result<Vec<Uuid>, DbErr> {
-    let models: Vec<ActiveModel> = orders.iter().map(|order| active(order)).collect();
+    let number = changes::of_new_rows(transaction).await?;
+    let models: Vec<ActiveModel> =
+        orders.iter().map(|order| ActiveModel { change_number: number.clone(), ..active(order) }).collect();
     rows::insert_new(transaction, &models).await
 }
 
@@ -85,7 +75,11 @@ fn active(order: &Model) -> ActiveModel {
         create_time: Set(order.create_time),
         update_time: Set(order.update_time),
         expire_time: Set(order.expire_time),
+        cancel_request_time: Set(order.cancel_request_time),
+        cancel_request_id: Set(order.cancel_request_id),
+        void_due_time: Set(order.void_due_time),
         version: Set(order.version),
+        change_number: NotSet,
         ledger_entry_id: Set(order.ledger_entry_id),
         request_id: Set(order.request_id),
         fingerprint: Set(order.fingerprint),
@@ -111,6 +105,83 @@ pub async fn find_requests(
     Ok(found)
 }
 
+/// The order with this id, held until the transaction ends.
+///
+/// # Errors
+/// As the database says.
+pub async fn lock(transaction: &DatabaseTransaction, id: Uuid) -> Result<Option<Model>, DbErr> {
+    let find = Entity::find_by_id(id);
+    let find = match transaction.get_database_backend() {
+        DbBackend::Postgres => find.lock_exclusive(),
+        // SQLite's immediate transaction holds everything already.
+        _ => find,
+    };
+    find.one(transaction).await
+}
+
+/// The order of a user whose cancellation was requested with this key.
+///
+/// # Errors
+/// As the database says.
+pub async fn find_cancellation(
+    transaction: &DatabaseTransaction,
+    user_id: &str,
+    request_id: &str,
+) -> Result<Option<Model>, DbErr> {
+    let find =
+        Entity::find().filter(Column::UserId.eq(user_id)).filter(Column::CancelRequestId.eq(request_id));
+    find.one(transaction).await
+}
+
+/// Writes down that the cancellation of an order was requested; the caller holds it, and it is NEW.
+///
+/// # Errors
+/// When the key was used for another order of the user; else as the database says.
+pub async fn request_cancellation(transaction: &DatabaseTransaction, order: &Model) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::CancelRequestTime, Expr::value(order.cancel_request_time))
+        .col_expr(Column::CancelRequestId, Expr::value(order.cancel_request_id.clone()))
+        .col_expr(Column::UpdateTime, Expr::value(order.update_time))
+        .col_expr(Column::Version, Expr::value(order.version))
+        .col_expr(Column::ChangeNumber, Expr::cust(changes::number(transaction.get_database_backend())))
+        .filter(Column::Id.eq(order.id))
+        .exec(transaction)
+        .await?;
+    Ok(())
+}
+
+/// Takes orders that are still NEW at the time they are to be voided, those that wait longest first, and makes them due
+/// `again`. What another process holds is left to it.
+///
+/// # Errors
+/// As the database says.
+pub async fn take_expired(
+    transaction: &DatabaseTransaction,
+    now: i64,
+    again: i64,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
+    let find = Entity::find()
+        // A literal: with a bound value a database cannot know that the index of undecided orders serves.
+        .filter(Expr::cust(format!("status = {}", Status::New as i16)))
+        .filter(Column::VoidDueTime.lte(now))
+        .order_by_asc(Column::VoidDueTime)
+        .limit(limit);
+    let find = match transaction.get_database_backend() {
+        DbBackend::Postgres => find.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
+        _ => find,
+    };
+    let expired = find.all(transaction).await?;
+    for run in rows::statements(&expired, |_| 22) {
+        Entity::update_many()
+            .col_expr(Column::VoidDueTime, Expr::value(again))
+            .filter(Column::Id.is_in(run.iter().map(|order| order.id)))
+            .exec(transaction)
+            .await?;
+    }
+    Ok(expired)
+}
+
 /// Ends orders, as far as they are still NEW.
 ///
 /// # Errors
@@ -128,10 +199,11 @@ pub async fn end(transaction: &DatabaseTransaction, ends: &[(Uuid, End)], now: i
             let reason = reason.map(|reason| reason as i16);
             values.extend([(*id).into(), (status as i16).into(), reason.into(), entry.into()]);
         }
+        let number = changes::number(backend);
         // Both databases call the columns of a VALUES list column1, column2 and so on.
         let sql = format!(
             "UPDATE orders SET status = ended.column2, cancel_reason = ended.column3, ledger_entry_id = ended.column4, \
-             update_time = $1, version = version + 1 \
+             update_time = CASE WHEN update_time > $1 THEN update_time ELSE $1 END, version = version + 1, change_number = {number} \
              FROM (VALUES {list}) AS ended WHERE orders.id = ended.column1 AND orders.status = {}",
             Status::New as i16
         );

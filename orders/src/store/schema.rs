@@ -1,8 +1,12 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
 use messaging::schema::MessagingTables;
-use sea_orm::DbErr;
-use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
+};
+
+use super::changes;
 
 /// Every migration of the orders database, in order.
 #[derive(Debug, Clone, Copy)]
@@ -30,15 +34,25 @@ const TABLES: &[&str] = &[
         currency_code TEXT NOT NULL CHECK (length(currency_code) = 3),
         description TEXT NOT NULL CHECK (length(description) <= 1024),
         status {code} NOT NULL CHECK (status IN (1, 2, 3)),
-        cancel_reason {code} CHECK (cancel_reason IN (1, 2, 3)),
+        cancel_reason {code} CHECK (cancel_reason IN (1, 2, 3, 4, 5)),
         create_time {int} NOT NULL,
         update_time {int} NOT NULL CHECK (update_time >= create_time),
         expire_time {int} NOT NULL,
-        version {int} NOT NULL CHECK (version >= 1),
+        cancel_request_time {int},
+        cancel_request_id TEXT,
+        void_due_time {int} NOT NULL,
+        version {int} NOT NULL,
+        change_number {int} NOT NULL,
         ledger_entry_id {uuid},
         request_id TEXT,
         fingerprint {bytes},
         UNIQUE (user_id, request_id),
+        UNIQUE (user_id, cancel_request_id),
+        CHECK (cancel_request_id IS NULL OR cancel_request_time IS NOT NULL),
+        -- Placed, its cancellation requested, ended: each at most once.
+        CHECK (version = 1 + (CASE WHEN cancel_request_time IS NULL THEN 0 ELSE 1 END)
+            + (CASE WHEN status = 1 THEN 0 ELSE 1 END)),
+        CHECK (cancel_reason IS NULL OR cancel_reason <> 4 OR cancel_request_time IS NOT NULL),
         CHECK ((request_id IS NULL) = (fingerprint IS NULL)),
         CHECK ((status = 2) = (ledger_entry_id IS NOT NULL)),
         CHECK ((status = 3) = (cancel_reason IS NOT NULL))
@@ -46,12 +60,24 @@ const TABLES: &[&str] = &[
     // Ids sort by the time of placing, so each of these is a list in the order that lists are read.
     "CREATE INDEX orders_of_user ON orders (user_id, id)",
     "CREATE INDEX orders_by_status ON orders (status, id)",
+    "CREATE INDEX orders_by_amount ON orders (amount, id)",
+    "CREATE INDEX orders_by_request ON orders (request_id) WHERE request_id IS NOT NULL",
+    "CREATE INDEX orders_by_cancel_reason ON orders (cancel_reason, id) WHERE cancel_reason IS NOT NULL",
+    // Only what is not decided: it stays small however many orders there are.
+    "CREATE INDEX orders_to_expire ON orders (void_due_time) WHERE status = 1",
+    "CREATE INDEX orders_by_change ON orders (change_number)",
     storage::page::KEY_TABLE,
 ];
 
 #[async_trait]
 impl MigrationTrait for Orders {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        storage::schema::run(manager, TABLES).await
+        storage::schema::run(manager, TABLES).await?;
+        if manager.get_database_backend() == DbBackend::Postgres {
+            let default = changes::TRANSACTION;
+            let sql = format!("ALTER TABLE orders ALTER COLUMN change_number SET DEFAULT {default}");
+            manager.get_connection().execute_unprepared(&sql).await?;
+        }
+        Ok(())
     }
 }

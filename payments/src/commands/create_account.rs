@@ -26,7 +26,8 @@ impl Batch for CreateAccount {
         requests: &'t [Account],
     ) -> BoxFuture<'t, Result<Vec<Opened>, DbErr>> {
         Box::pin(async move {
-            let mut opened: HashSet<String> = accounts::open(transaction, requests).await?.into_iter().collect();
+            let mut opened: HashSet<String> =
+                accounts::open(transaction, requests).await?.into_iter().collect();
             let mut others = HashMap::new();
             if opened.len() < requests.len() {
                 let users = requests.iter().map(|account| account.user_id.as_str());

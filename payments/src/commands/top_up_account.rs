@@ -55,7 +55,8 @@ impl Batch for TopUpAccount {
             let earlier = ledger::find_requests(transaction, &keys).await?;
             let mut earlier: HashMap<(String, String), Entry> =
                 earlier.into_iter().filter_map(|entry| Some((owned_key(&entry)?, entry))).collect();
-            let replies = deposits.iter().map(|deposit| book_once(&mut book, &mut earlier, deposit)).collect();
+            let replies =
+                deposits.iter().map(|deposit| book_once(&mut book, &mut earlier, deposit)).collect();
             let bookings = book.close();
             ledger::append(transaction, &bookings.entries).await?;
             accounts::update(transaction, &bookings.accounts).await?;
@@ -72,7 +73,11 @@ fn owned_key(entry: &Entry) -> Option<(String, String)> {
     Some((entry.user_id.clone(), entry.request_id.clone()?))
 }
 
-fn book_once(book: &mut Book<'_>, earlier: &mut HashMap<(String, String), Entry>, deposit: &Deposit) -> Booked {
+fn book_once(
+    book: &mut Book<'_>,
+    earlier: &mut HashMap<(String, String), Entry>,
+    deposit: &Deposit,
+) -> Booked {
     let known = key(deposit).and_then(|(user, key)| earlier.get(&(user.to_owned(), key.to_owned())));
     if let Some(entry) = known {
         return replay(book, entry, deposit);
@@ -86,7 +91,8 @@ fn book_once(book: &mut Book<'_>, earlier: &mut HashMap<(String, String), Entry>
 
 /// The first answer again, from what never changes: the entry, and the account's currency and time of opening.
 fn replay(book: &Book<'_>, entry: &Entry, deposit: &Deposit) -> Booked {
-    let account = book.account(&entry.user_id).filter(|_| entry.fingerprint.as_deref() == Some(&deposit.fingerprint));
+    let account =
+        book.account(&entry.user_id).filter(|_| entry.fingerprint.as_deref() == Some(&deposit.fingerprint));
     let account = account.ok_or_else(key_reused)?;
     let account = Account {
         balance: entry.balance_after,

@@ -15,7 +15,7 @@ use super::{
     payment::{Model as Payment, Outcome, Reason},
 };
 
-/// What an order asks of the ledger.
+/// What an order asks of the ledger: to be paid, or never to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Charge {
     /// The order, idempotency key of its debit.
@@ -26,6 +26,17 @@ pub struct Charge {
     pub amount: i64,
     /// ISO 4217.
     pub currency_code: String,
+    /// Why it is never to be paid; absent when it is to be paid.
+    pub void: Option<Reason>,
+}
+
+impl Charge {
+    /// Whether a decision is about what this asks: the same account, amount and currency.
+    #[must_use]
+    pub fn fits(&self, payment: &Payment) -> bool {
+        (&self.user_id, self.amount, &self.currency_code)
+            == (&payment.user_id, payment.amount, &payment.currency_code)
+    }
 }
 
 /// What a user asks of the ledger.
@@ -70,18 +81,21 @@ impl<'c> Book<'c> {
         Self { accounts, opened_at, entries: Vec::new(), clock }
     }
 
-    /// Decides about a charge against the balance as it stands, and books the debit when it is paid. The caller makes sure
+    /// Decides about a charge: against the balance as it stands, with the debit booked when it is paid. The caller makes sure
     /// that no decision about this order exists.
     pub fn decide(&mut self, charge: &Charge) -> Payment {
+        if let Some(reason) = charge.void {
+            return self.refusal(charge, Outcome::Voided, reason, None);
+        }
         let Some(account) = self.accounts.get_mut(&charge.user_id) else {
-            return self.rejection(charge, Reason::AccountNotFound, None);
+            return self.refusal(charge, Outcome::Rejected, Reason::AccountNotFound, None);
         };
         let observed = Some((account.version, account.balance));
         if account.currency_code != charge.currency_code {
-            return self.rejection(charge, Reason::CurrencyMismatch, observed);
+            return self.refusal(charge, Outcome::Rejected, Reason::CurrencyMismatch, observed);
         }
         if account.balance < charge.amount {
-            return self.rejection(charge, Reason::InsufficientFunds, observed);
+            return self.refusal(charge, Outcome::Rejected, Reason::InsufficientFunds, observed);
         }
         let balance_observed = account.balance;
         let mut entry = entry(account, EntryType::OrderDebit, -charge.amount, self.clock);
@@ -102,13 +116,19 @@ impl<'c> Book<'c> {
         payment
     }
 
-    fn rejection(&self, charge: &Charge, reason: Reason, observed: Option<(i64, i64)>) -> Payment {
+    fn refusal(
+        &self,
+        charge: &Charge,
+        outcome: Outcome,
+        reason: Reason,
+        observed: Option<(i64, i64)>,
+    ) -> Payment {
         Payment {
             order_id: charge.order_id,
             user_id: charge.user_id.clone(),
             amount: charge.amount,
             currency_code: charge.currency_code.clone(),
-            outcome: Outcome::Rejected,
+            outcome,
             reason: Some(reason),
             account_version: observed.map(|(version, _)| version),
             balance_observed: observed.map(|(_, balance)| balance),
@@ -126,11 +146,15 @@ impl<'c> Book<'c> {
             Fault::new(FaultReason::AccountNotFound, format!("user {} has no account", deposit.user_id))
         })?;
         if account.currency_code != deposit.currency_code {
-            let held = format!("the account is held in {}, not in {}", account.currency_code, deposit.currency_code);
+            let held =
+                format!("the account is held in {}, not in {}", account.currency_code, deposit.currency_code);
             return Err(Fault::new(FaultReason::CurrencyMismatch, held));
         }
         if account.balance.checked_add(deposit.amount).is_none_or(|balance| balance > BALANCE_MAX) {
-            return Err(Fault::new(FaultReason::BalanceLimitExceeded, "the balance would pass 2^53 - 1 minor units"));
+            return Err(Fault::new(
+                FaultReason::BalanceLimitExceeded,
+                "the balance would pass 2^53 - 1 minor units",
+            ));
         }
         let mut entry = entry(account, EntryType::TopUp, deposit.amount, self.clock);
         entry.request_id.clone_from(&deposit.request_id);
@@ -202,31 +226,50 @@ mod tests {
     }
 
     fn charge(amount: i64, currency_code: &str) -> Charge {
-        Charge { order_id: SystemClock.new_id(), user_id: "alice".into(), amount, currency_code: currency_code.into() }
+        Charge {
+            order_id: SystemClock.new_id(),
+            user_id: "alice".into(),
+            amount,
+            currency_code: currency_code.into(),
+            void: None,
+        }
     }
 
     #[test]
     fn a_batch_is_decided_in_order_against_the_running_balance() {
         let mut book = Book::open([account(100)], &SystemClock);
         let decided = [60, 60, 40].map(|amount| book.decide(&charge(amount, "RUB")));
-        assert_eq!(decided.each_ref().map(|payment| payment.outcome), [Outcome::Paid, Outcome::Rejected, Outcome::Paid]);
+        assert_eq!(
+            decided.each_ref().map(|payment| payment.outcome),
+            [Outcome::Paid, Outcome::Rejected, Outcome::Paid]
+        );
         // The rejection proves itself: 40 was there when 60 was asked.
-        assert_eq!((decided[1].reason, decided[1].balance_observed), (Some(Reason::InsufficientFunds), Some(40)));
+        assert_eq!(
+            (decided[1].reason, decided[1].balance_observed),
+            (Some(Reason::InsufficientFunds), Some(40))
+        );
         assert_eq!(decided[1].account_version, Some(4));
         let bookings = book.close();
         let (after, loaded) = &bookings.accounts[0];
         assert_eq!((after.balance, after.version, *loaded), (0, 5, 3));
-        let chain: Vec<_> = bookings.entries.iter().map(|entry| (entry.sequence, entry.amount, entry.balance_after)).collect();
+        let chain: Vec<_> = bookings
+            .entries
+            .iter()
+            .map(|entry| (entry.sequence, entry.amount, entry.balance_after))
+            .collect();
         assert_eq!(chain, [(4, -60, 40), (5, -40, 0)]);
     }
 
     #[test]
-    fn rejections_change_nothing() {
+    fn rejections_and_voids_change_nothing() {
         let mut book = Book::open([account(100)], &SystemClock);
         assert_eq!(book.decide(&charge(1, "EUR")).reason, Some(Reason::CurrencyMismatch));
         let stranger = Charge { user_id: "bob".into(), ..charge(1, "RUB") };
         let payment = book.decide(&stranger);
         assert_eq!((payment.reason, payment.account_version), (Some(Reason::AccountNotFound), None));
+        let void = Charge { void: Some(Reason::UserRequested), ..charge(1, "RUB") };
+        let payment = book.decide(&void);
+        assert_eq!((payment.outcome, payment.reason), (Outcome::Voided, Some(Reason::UserRequested)));
         let bookings = book.close();
         assert!(bookings.entries.is_empty() && bookings.accounts.is_empty());
     }

@@ -10,6 +10,8 @@ pub enum Outcome {
     Paid = 1,
     /// It could not be paid.
     Rejected = 2,
+    /// It was cancelled before it was paid.
+    Voided = 3,
 }
 
 /// Why it was not paid; the numbers are those of the contract.
@@ -22,6 +24,10 @@ pub enum Reason {
     AccountNotFound = 2,
     /// The account is held in another currency.
     CurrencyMismatch = 3,
+    /// The user asked for the cancellation.
+    UserRequested = 4,
+    /// The order expired.
+    PaymentExpired = 5,
 }
 
 /// One decision, with its proof.

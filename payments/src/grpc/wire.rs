@@ -3,7 +3,10 @@
 use chassis::clock::timestamp;
 use ordermesh::payments::v1 as pb;
 
-use crate::domain::{account, ledger, payment};
+use crate::{
+    domain::{account, ledger, payment},
+    store::reconciliation::Sums,
+};
 
 /// An account.
 #[must_use]
@@ -45,11 +48,14 @@ pub fn payment(payment: &payment::Model) -> pb::Payment {
     let outcome = match payment.outcome {
         payment::Outcome::Paid => pb::payment::Outcome::Paid,
         payment::Outcome::Rejected => pb::payment::Outcome::Rejected,
+        payment::Outcome::Voided => pb::payment::Outcome::Voided,
     };
     let reason = payment.reason.map_or(pb::payment::Reason::Unspecified, |reason| match reason {
         payment::Reason::InsufficientFunds => pb::payment::Reason::InsufficientFunds,
         payment::Reason::AccountNotFound => pb::payment::Reason::AccountNotFound,
         payment::Reason::CurrencyMismatch => pb::payment::Reason::CurrencyMismatch,
+        payment::Reason::UserRequested => pb::payment::Reason::UserRequested,
+        payment::Reason::PaymentExpired => pb::payment::Reason::PaymentExpired,
     });
     pb::Payment {
         order_id: payment.order_id.to_string(),
@@ -63,4 +69,11 @@ pub fn payment(payment: &payment::Model) -> pb::Payment {
         ledger_entry_id: payment.ledger_entry_id.map(|id| id.to_string()).unwrap_or_default(),
         decide_time: Some(timestamp(payment.decide_time)),
     }
+}
+
+/// The sums of one currency.
+#[must_use]
+pub fn sums(sums: Sums) -> pb::reconciliation_report::Currency {
+    let Sums { currency_code, accounts, balances, top_ups, debits } = sums;
+    pb::reconciliation_report::Currency { currency_code, accounts, balances, top_ups, debits }
 }

@@ -1,8 +1,8 @@
 //! Queries over accounts.
 
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement, Value, entity::prelude::*,
+    ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement, Value, entity::prelude::*,
 };
 use storage::rows;
 
@@ -14,6 +14,19 @@ use crate::domain::account::{ActiveModel, Column, Entity, Model};
 /// As the database says.
 pub async fn find(connection: &impl ConnectionTrait, user_id: &str) -> Result<Option<Model>, DbErr> {
     Entity::find_by_id(user_id).one(connection).await
+}
+
+/// Accounts by user id, behind that of the user `after`.
+///
+/// # Errors
+/// As the database says.
+pub async fn page(connection: &impl ConnectionTrait, after: &str, limit: u64) -> Result<Vec<Model>, DbErr> {
+    Entity::find()
+        .filter(Column::UserId.gt(after))
+        .order_by_asc(Column::UserId)
+        .limit(limit)
+        .all(connection)
+        .await
 }
 
 /// The accounts of these users, held until the transaction ends. Everyone locks in the order of the user ids, so nobody waits
@@ -30,7 +43,8 @@ pub async fn lock(
     user_ids.dedup();
     let mut accounts = Vec::with_capacity(user_ids.len());
     for run in rows::statements(&user_ids, |user_id| user_id.len() + 8) {
-        let find = Entity::find().filter(Column::UserId.is_in(run.iter().copied())).order_by_asc(Column::UserId);
+        let find =
+            Entity::find().filter(Column::UserId.is_in(run.iter().copied())).order_by_asc(Column::UserId);
         let find = match transaction.get_database_backend() {
             DbBackend::Postgres => find.lock_exclusive(),
             // SQLite's immediate transaction holds everything already.

@@ -1,7 +1,8 @@
 //! Queries over ledger entries.
 
 use sea_orm::{
-    ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _, entity::prelude::*,
+    ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, entity::prelude::*,
 };
 use storage::rows;
 
@@ -30,6 +31,25 @@ fn active(entry: Model) -> ActiveModel {
         counter_account: Set(entry.counter_account),
         create_time: Set(entry.create_time),
     }
+}
+
+/// The newest entries of an account that are older than `before`, the newest first.
+///
+/// # Errors
+/// As the database says.
+pub async fn page(
+    connection: &impl ConnectionTrait,
+    user_id: &str,
+    before: Option<i64>,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
+    Entity::find()
+        .filter(Column::UserId.eq(user_id))
+        .filter(Column::Sequence.lt(before.unwrap_or(i64::MAX)))
+        .order_by_desc(Column::Sequence)
+        .limit(limit)
+        .all(connection)
+        .await
 }
 
 /// The entries that top-ups with these (user id, key) pairs have booked already.

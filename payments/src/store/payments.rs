@@ -23,7 +23,9 @@ pub async fn find(connection: &impl ConnectionTrait, order_id: Uuid) -> Result<O
 pub async fn find_all(transaction: &DatabaseTransaction, order_ids: &[Uuid]) -> Result<Vec<Model>, DbErr> {
     let mut found = Vec::new();
     for run in rows::statements(order_ids, |_| 22) {
-        found.extend(Entity::find().filter(Column::OrderId.is_in(run.iter().copied())).all(transaction).await?);
+        found.extend(
+            Entity::find().filter(Column::OrderId.is_in(run.iter().copied())).all(transaction).await?,
+        );
     }
     Ok(found)
 }

@@ -2,7 +2,9 @@
 
 use messaging::schema::MessagingTables;
 use sea_orm::DbErr;
-use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait};
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
+};
 
 /// Every migration of the payments database, in order.
 #[derive(Debug, Clone, Copy)]
@@ -61,18 +63,20 @@ const TABLES: &[&str] = &[
         user_id TEXT NOT NULL,
         amount {int} NOT NULL CHECK (amount > 0),
         currency_code TEXT NOT NULL,
-        outcome {code} NOT NULL CHECK (outcome IN (1, 2)),
-        reason {code} CHECK (reason IN (1, 2, 3)),
+        outcome {code} NOT NULL CHECK (outcome IN (1, 2, 3)),
+        reason {code} CHECK (reason IN (1, 2, 3, 4, 5)),
         account_version {int},
         balance_observed {int},
         ledger_entry_id {uuid} UNIQUE REFERENCES ledger_entries (id),
         decide_time {int} NOT NULL,
         CHECK ((outcome = 1) = (ledger_entry_id IS NOT NULL)),
         CHECK ((outcome = 1) = (reason IS NULL)),
+        CHECK (reason IS NULL OR (outcome = 3) = (reason >= 4)),
         CHECK ((account_version IS NULL) = (balance_observed IS NULL)),
         CHECK (outcome <> 1 OR balance_observed >= amount),
         CHECK (reason <> 1 OR balance_observed < amount)
     ) {strict}",
+    storage::page::KEY_TABLE,
 ];
 
 #[async_trait]

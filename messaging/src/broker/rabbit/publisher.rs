@@ -127,3 +127,45 @@ fn outcome(answer: Option<Result<Confirmation, Unanswered>>, returned: &mut Hash
     returned.extend(message.and_then(|message| cloudevents::id(&message.delivery.properties)));
     outcome
 }
+
+#[cfg(test)]
+mod tests {
+    use lapin::message::{BasicReturnMessage, Delivery};
+
+    use super::*;
+
+    fn envelope(number: u128) -> Envelope {
+        Envelope {
+            id: Uuid::from_u128(number),
+            kind: "test.v1.Happened".into(),
+            key: "alice".into(),
+            source: "/test".into(),
+            payload: "payload".into(),
+            traceparent: None,
+            create_time: 0,
+        }
+    }
+
+    fn returned(envelope: &Envelope) -> Result<BasicReturnMessage, String> {
+        let mut delivery = Delivery::mock(0, "mesh".into(), "key".into(), false, envelope.payload.to_vec());
+        delivery.properties = cloudevents::properties(envelope)?;
+        Ok(BasicReturnMessage { delivery, reply_code: 312, reply_text: "NO_ROUTE".into() })
+    }
+
+    #[test]
+    fn a_return_counts_for_its_own_message_whichever_confirm_carries_it() -> Result<(), String> {
+        let window = [envelope(1), envelope(2), envelope(3), envelope(4)];
+        let answers = [
+            Some(Ok(Confirmation::Ack(Some(returned(&window[2])?)))),
+            Some(Ok(Confirmation::Nack(Some(returned(&window[0])?)))),
+            Some(Ok(Confirmation::Ack(None))),
+            None,
+        ];
+        let outcomes = outcomes(&window, answers.into_iter());
+        assert_eq!(outcomes[0], Outcome::Unroutable);
+        assert!(matches!(outcomes[1], Outcome::Refused(_)));
+        assert_eq!(outcomes[2], Outcome::Unroutable);
+        assert!(matches!(outcomes[3], Outcome::Unknown(_)));
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! Filter expressions of lists: the part of AIP-160 that this mesh supports, read into comparisons.
+//!
+//! `field operator value`, joined by `AND`. Operators are `=` `!=` `<` `<=` `>` `>=`; a value is a word or a string in double
+//! quotes, where a backslash keeps the next character. What the fields are is for each list to say.
+
+use std::{iter::Peekable, str::CharIndices};
+
+/// The longest expression that is read, in bytes.
+const LENGTH: usize = 2_048;
+/// Comparisons of one expression at most.
+const COMPARISONS: usize = 16;
+
+/// How a field is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
+    /// `>`
+    Greater,
+    /// `>=`
+    AtLeast,
+}
+
+/// One comparison.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comparison {
+    /// The name of the field, as in the contract.
+    pub field: String,
+    /// How it is compared.
+    pub operator: Operator,
+    /// With what, without its quotes.
+    pub value: String,
+}
+
+/// Reads an expression; the empty one has no comparison.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub fn parse(text: &str) -> Result<Vec<Comparison>, String> {
+    if text.len() > LENGTH {
+        return Err(format!("a filter has at most {LENGTH} bytes"));
+    }
+    let mut reader = Reader { text, rest: text.char_indices().peekable() };
+    let mut comparisons = Vec::new();
+    reader.skip_spaces();
+    while reader.rest.peek().is_some() {
+        if !comparisons.is_empty() && reader.word() != "AND" {
+            return Err("comparisons are joined by AND".to_owned());
+        }
+        comparisons.push(reader.comparison()?);
+        if comparisons.len() > COMPARISONS {
+            return Err(format!("a filter has at most {COMPARISONS} comparisons"));
+        }
+    }
+    Ok(comparisons)
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    rest: Peekable<CharIndices<'t>>,
+}
+
+impl<'t> Reader<'t> {
+    fn comparison(&mut self) -> Result<Comparison, String> {
+        let field = self.word();
+        if field.is_empty() {
+            return Err("a field is missing".to_owned());
+        }
+        let operator = match self.run(|letter| matches!(letter, '=' | '!' | '<' | '>')) {
+            "=" => Operator::Equal,
+            "!=" => Operator::NotEqual,
+            "<" => Operator::Less,
+            "<=" => Operator::AtMost,
+            ">" => Operator::Greater,
+            ">=" => Operator::AtLeast,
+            other => return Err(format!("{other:?} behind {field} is none of = != < <= > >=")),
+        };
+        let value = match self.rest.peek() {
+            Some((_, '"')) => self.quoted()?,
+            _ => self.word().to_owned(),
+        };
+        if value.is_empty() {
+            return Err(format!("{field} is compared with nothing"));
+        }
+        Ok(Comparison { field: field.to_owned(), operator, value })
+    }
+
+    fn word(&mut self) -> &'t str {
+        self.run(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.' | ':' | '+'))
+    }
+
+    fn quoted(&mut self) -> Result<String, String> {
+        let mut value = String::new();
+        self.rest.next();
+        loop {
+            match self.rest.next() {
+                Some((_, '"')) => break,
+                Some((_, '\\')) => value.extend(self.rest.next().map(|(_, letter)| letter)),
+                Some((_, letter)) => value.push(letter),
+                None => return Err("a string is not closed".to_owned()),
+            }
+        }
+        self.skip_spaces();
+        Ok(value)
+    }
+
+    /// The letters from here on that are of a kind, and the spaces behind them skipped.
+    fn run(&mut self, of_kind: impl Fn(char) -> bool) -> &'t str {
+        let start = self.rest.peek().map_or(self.text.len(), |(at, _)| *at);
+        while self.rest.next_if(|(_, letter)| of_kind(*letter)).is_some() {}
+        let end = self.rest.peek().map_or(self.text.len(), |(at, _)| *at);
+        self.skip_spaces();
+        &self.text[start..end]
+    }
+
+    fn skip_spaces(&mut self) {
+        while self.rest.next_if(|(_, letter)| letter.is_whitespace()).is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comparison(field: &str, operator: Operator, value: &str) -> Comparison {
+        Comparison { field: field.into(), operator, value: value.into() }
+    }
+
+    #[test]
+    fn comparisons_are_read() {
+        assert_eq!(parse("  "), Ok(Vec::new()));
+        let text = r#"status = FINISHED AND amount>=-5 AND request_id != "a \"b\" AND c" AND create_time<2026-01-02T03:04:05.5Z"#;
+        let expected = vec![
+            comparison("status", Operator::Equal, "FINISHED"),
+            comparison("amount", Operator::AtLeast, "-5"),
+            comparison("request_id", Operator::NotEqual, r#"a "b" AND c"#),
+            comparison("create_time", Operator::Less, "2026-01-02T03:04:05.5Z"),
+        ];
+        assert_eq!(parse(text), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_no_comparison_is_refused() {
+        let many = vec!["a=1"; 17].join(" AND ");
+        let long = format!("a={}", "1".repeat(3_000));
+        for text in [
+            "a",
+            "a=",
+            "=1",
+            "a=1 b=2",
+            "a=1 AND",
+            "a=1 OR b=2",
+            "a==1",
+            "a=\"x",
+            "(a=1)",
+            "a:1",
+            &many,
+            &long,
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

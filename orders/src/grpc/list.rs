@@ -1,0 +1,123 @@
+//! Lists: what is asked for, read from a request into a selection, an order and a place to go on.
+
+use chassis::{
+    filter::{self, Comparison, Operator},
+    request::Checks,
+    status::{Fault, Reason},
+};
+use ordermesh::{
+    orders::v1::{ListOrdersRequest, order},
+    rules,
+};
+use storage::page;
+use uuid::Uuid;
+
+use super::wire;
+use crate::{
+    domain::order::{Model as Order, Status},
+    store::selection::{Condition, Cursor, Selection, SortKey, Sorting},
+};
+
+/// What a list is to hold, and how much of it a page.
+///
+/// # Errors
+/// INVALID_FIELD, INVALID_FILTER or INVALID_ORDER_BY.
+pub(super) fn selection(asked: &ListOrdersRequest) -> Result<(Selection, u64), Fault> {
+    let size = page::size(asked.page_size);
+    let user = if asked.user_id.is_empty() { Ok(()) } else { rules::user_id(&asked.user_id) };
+    let status = wire::status(asked.status);
+    Checks::default()
+        .field("page_size", size.map(drop).ok_or("must not be negative"))
+        .field("user_id", user)
+        .field("status", status.map(drop))
+        .finish()?;
+    let invalid = |problem| Fault::new(Reason::InvalidFilter, format!("filter: {problem}"));
+    let comparisons = filter::parse(&asked.filter).map_err(invalid)?;
+    let conditions: Result<Vec<Condition>, String> = comparisons.iter().map(condition).collect();
+    let selection = Selection {
+        user_id: (!asked.user_id.is_empty()).then(|| asked.user_id.clone()),
+        status: status.unwrap_or_default(),
+        conditions: conditions.map_err(invalid)?,
+        sorting: sorting(&asked.order_by)?,
+    };
+    Ok((selection, size.unwrap_or(page::DEFAULT_SIZE)))
+}
+
+fn sorting(order_by: &str) -> Result<Sorting, Fault> {
+    let words: Vec<&str> = order_by.split_whitespace().collect();
+    let (key, direction) = match words.as_slice() {
+        [] => return Ok(Sorting { key: SortKey::CreateTime, descending: true }),
+        [key] => (*key, "asc"),
+        [key, direction] => (*key, *direction),
+        _ => ("", ""),
+    };
+    let key = match key {
+        "create_time" => Some(SortKey::CreateTime),
+        "amount" => Some(SortKey::Amount),
+        _ => None,
+    };
+    let descending = match direction {
+        "asc" => Some(false),
+        "desc" => Some(true),
+        _ => None,
+    };
+    let text = "order_by must be create_time or amount, asc or desc";
+    let invalid = || Fault::new(Reason::InvalidOrderBy, text);
+    Ok(Sorting { key: key.ok_or_else(invalid)?, descending: descending.ok_or_else(invalid)? })
+}
+
+fn condition(Comparison { field, operator, value }: &Comparison) -> Result<Condition, String> {
+    let operator = *operator;
+    if !matches!(field.as_str(), "amount" | "create_time")
+        && !matches!(operator, Operator::Equal | Operator::NotEqual)
+    {
+        return Err(format!("{field} can be compared by = and != only"));
+    }
+    match field.as_str() {
+        "status" => {
+            let known =
+                order::Status::from_str_name(value).and_then(|status| wire::status(status.into()).ok());
+            let status: Status = known.flatten().ok_or_else(|| format!("{value:?} is no status"))?;
+            Ok(Condition::Status(operator, status))
+        }
+        "cancel_reason" => {
+            let known = order::CancelReason::from_str_name(value).and_then(wire::cancel_reason);
+            let reason = known.ok_or_else(|| format!("{value:?} is no reason of cancellation"))?;
+            Ok(Condition::CancelReason(operator, reason))
+        }
+        "request_id" => Ok(Condition::RequestId(operator, value.clone())),
+        "amount" => {
+            let amount = value.parse().map_err(|_| format!("{value:?} is no number of minor units"))?;
+            Ok(Condition::Amount(operator, amount))
+        }
+        "create_time" => {
+            let invalid = || format!("{value:?} is no time such as 2026-01-31T12:00:00Z");
+            let at: prost_types::Timestamp = value.parse().map_err(|_| invalid())?;
+            let micros = at
+                .seconds
+                .checked_mul(1_000_000)
+                .and_then(|at_second| at_second.checked_add(i64::from(at.nanos) / 1_000));
+            Ok(Condition::CreateTime(operator, micros.ok_or_else(invalid)?))
+        }
+        _ => Err(format!("{field} cannot be filtered by")),
+    }
+}
+
+/// The bytes of the place behind an order.
+pub(super) fn cursor(sorting: Sorting, last: &Order) -> Vec<u8> {
+    match sorting.key {
+        SortKey::CreateTime => last.id.as_bytes().to_vec(),
+        SortKey::Amount => [&last.amount.to_be_bytes()[..], last.id.as_bytes()].concat(),
+    }
+}
+
+/// The place that [`cursor`] wrote.
+pub(super) fn place(sorting: Sorting, cursor: &[u8]) -> Option<Cursor> {
+    match sorting.key {
+        SortKey::CreateTime => Some(Cursor { amount: 0, id: Uuid::from_slice(cursor).ok()? }),
+        SortKey::Amount => {
+            let (amount, id) = cursor.split_first_chunk()?;
+            Some(Cursor { amount: i64::from_be_bytes(*amount), id: Uuid::from_slice(id).ok()? })
+        }
+    }
+}

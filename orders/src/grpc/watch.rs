@@ -1,0 +1,156 @@
+//! Watching: what an order has been, then what it becomes, without a gap between the two.
+
+use chassis::status::{Fault, Reason};
+use ordermesh::orders::v1::OrderEvent;
+use storage::{Database, Failure};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, codegen::BoxStream};
+use uuid::Uuid;
+
+use super::wire;
+use crate::{
+    domain::order::{Model as Order, Status as OrderStatus},
+    feed::{Changes, Feed, Heard, Watch},
+    store::{self, changes, orders},
+};
+
+/// Events that wait for a slow reader at most: it then holds back its own watch, and nobody else's.
+const WAITING: usize = 16;
+
+/// The events of a watch.
+pub(crate) type Events = BoxStream<OrderEvent>;
+type Sender = mpsc::Sender<Result<OrderEvent, Status>>;
+
+/// Why a watch ends: by a fault, or because its reader has gone.
+enum End {
+    Fault(Fault),
+    ReaderGone,
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Runs a watch until it ends or its reader goes.
+fn spawn<F: Future<Output = Result<(), End>> + Send + 'static>(follow: impl FnOnce(Sender) -> F) -> Events {
+    let (sender, events) = mpsc::channel(WAITING);
+    let follow = follow(sender.clone());
+    tokio::spawn(async move {
+        let ended = tokio::select! {
+            ended = follow => ended,
+            () = sender.closed() => return,
+        };
+        if let Err(End::Fault(fault)) = ended {
+            let _reader_gone = sender.send(Err(fault.into())).await;
+        }
+    });
+    Box::pin(ReceiverStream::new(events))
+}
+
+/// Every version of an order after `after`, up to the one that ends it. The caller began to `watch` before it read `order`, so
+/// that nothing happens unseen in between.
+pub(crate) fn one(database: Database, mut watch: Watch, mut order: Order, after: i64) -> Events {
+    spawn(async move |sender| {
+        let mut last = after;
+        loop {
+            for version in order.versions().into_iter().filter(|version| version.version > last) {
+                send(&sender, &version).await?;
+            }
+            last = last.max(order.version);
+            if order.status != OrderStatus::New {
+                return Ok(());
+            }
+            order = changed(&database, &mut watch, order.id).await?;
+        }
+    })
+}
+
+/// Waits until an order may have changed, and returns it as it is.
+async fn changed(database: &Database, watch: &mut Watch, id: Uuid) -> Result<Order, Fault> {
+    loop {
+        match watch.hear().await {
+            Heard::Changes(changes) => {
+                if let Some(order) = changes.orders.get(&id) {
+                    return Ok(order.clone());
+                }
+            }
+            Heard::Missed => {
+                let found =
+                    orders::find(database.read(), id).await.map_err(Failure::from).map_err(store::fault)?;
+                return found.ok_or_else(|| Fault::new(Reason::OrderNotFound, "the order is gone"));
+            }
+            Heard::Closing => return Err(closing()),
+        }
+    }
+}
+
+/// What a board shows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Board {
+    pub(crate) user_id: Option<String>,
+    pub(crate) status: Option<OrderStatus>,
+}
+
+impl Board {
+    fn shows(&self, order: &Order) -> bool {
+        self.user_id.as_ref().is_none_or(|user_id| *user_id == order.user_id)
+            && self.status.is_none_or(|status| status == order.status)
+    }
+}
+
+/// The changes of many orders from now on.
+pub(crate) fn many(database: Database, feed: &Feed, board: Board) -> Events {
+    let mut watch = feed.watch();
+    spawn(async move |sender| {
+        let mut from = watch.from;
+        loop {
+            match watch.hear().await {
+                Heard::Changes(changes) => {
+                    catch_up(&database, &board, &sender, &mut from, changes.from).await?;
+                    show(&board, &sender, &changes).await?;
+                    from = from.max(changes.to);
+                }
+                // The next changes tell where the gap ends.
+                Heard::Missed => {}
+                Heard::Closing => return Err(closing().into()),
+            }
+        }
+    })
+}
+
+/// Shows what a slow board has missed, read from the database.
+async fn catch_up(
+    database: &Database,
+    board: &Board,
+    sender: &Sender,
+    from: &mut i64,
+    to: i64,
+) -> Result<(), End> {
+    while *from < to {
+        let read = changes::since(database.read(), *from, to).await;
+        let (orders, to) = read.map_err(Failure::from).map_err(store::fault)?;
+        let orders = orders.into_iter().map(|order| (order.id, order)).collect();
+        show(board, sender, &Changes { from: *from, to, orders }).await?;
+        *from = to;
+    }
+    Ok(())
+}
+
+async fn show(board: &Board, sender: &Sender, changes: &Changes) -> Result<(), End> {
+    for order in changes.orders.values().filter(|order| board.shows(order)) {
+        send(sender, order).await?;
+    }
+    Ok(())
+}
+
+async fn send(sender: &Sender, version: &Order) -> Result<(), End> {
+    let event = OrderEvent { order: Some(wire::order(version)) };
+    sender.send(Ok(event)).await.map_err(|_gone| End::ReaderGone)
+}
+
+fn closing() -> Fault {
+    Fault::new(Reason::UpstreamUnavailable, "the service stops: watch again from the last version seen")
+}

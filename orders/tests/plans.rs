@@ -1,0 +1,102 @@
+//! Every filter and every order of a list is served by an index, on both databases.
+
+use anyhow::{Context as _, Result, ensure};
+use chassis::filter::Operator;
+use orders::{
+    domain::order::{CancelReason, Status},
+    store::{
+        schema::Migrations,
+        selection::{Condition, Cursor, Selection, SortKey, Sorting},
+    },
+};
+use sea_orm::{ConnectionTrait as _, DbBackend, QueryTrait as _, Statement};
+use storage::{Database, DatabaseUrl, Limits};
+use uuid::Uuid;
+use world::{Postgres, Scratch};
+
+const NEWEST: Sorting = Sorting { key: SortKey::CreateTime, descending: true };
+
+/// Lists with one choice each.
+fn selections() -> Vec<Selection> {
+    let all = Selection { user_id: None, status: None, conditions: Vec::new(), sorting: NEWEST };
+    let with = |condition| Selection { conditions: vec![condition], ..all.clone() };
+    vec![
+        all.clone(),
+        Selection { user_id: Some("user-7".into()), ..all.clone() },
+        Selection { status: Some(Status::New), ..all.clone() },
+        Selection { sorting: Sorting { key: SortKey::CreateTime, descending: false }, ..all.clone() },
+        Selection { sorting: Sorting { key: SortKey::Amount, descending: true }, ..all.clone() },
+        Selection { sorting: Sorting { key: SortKey::Amount, descending: false }, ..all.clone() },
+        with(Condition::Status(Operator::Equal, Status::Cancelled)),
+        with(Condition::Status(Operator::NotEqual, Status::Cancelled)),
+        with(Condition::Amount(Operator::Equal, 7)),
+        with(Condition::Amount(Operator::AtLeast, 19_990)),
+        with(Condition::CreateTime(Operator::AtLeast, 1_700_000_019_900_000)),
+        with(Condition::CreateTime(Operator::Less, 1_700_000_000_100_000)),
+        with(Condition::RequestId(Operator::Equal, "key-7".into())),
+        with(Condition::CancelReason(Operator::Equal, CancelReason::PaymentExpired)),
+    ]
+}
+
+/// How the database reads each of the lists, the first page and a later one.
+async fn plans(database: &Database, explain: &str) -> Result<Vec<(Selection, String)>> {
+    let backend = database.backend();
+    let mut plans = Vec::new();
+    let later = Cursor { amount: 10_000, id: Uuid::from_u128(u128::MAX / 2) };
+    for selection in selections() {
+        for cursor in [None, Some(later)] {
+            let mut statement = selection.query(cursor, 51).build(backend);
+            statement.sql.insert_str(0, explain);
+            let rows = database.read().query_all_raw(statement).await?;
+            let column = if backend == DbBackend::Sqlite { "detail" } else { "QUERY PLAN" };
+            let lines: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get("", column)).collect();
+            plans.push((selection.clone(), lines?.join("\n")));
+        }
+    }
+    Ok(plans)
+}
+
+#[tokio::test]
+async fn sqlite_reads_lists_by_an_index() -> Result<()> {
+    let scratch = Scratch::new("plans")?;
+    let url = DatabaseUrl::file(&scratch.path().join("orders.db"));
+    let database = Database::connect(&url, Limits::default()).await?;
+    database.migrate::<Migrations>().await?;
+    for (selection, plan) in plans(&database, "EXPLAIN QUERY PLAN ").await? {
+        ensure!(plan.contains("USING INDEX"), "{selection:?}: {plan}");
+        let sorts_what_it_found = selection.conditions.iter().any(|condition| {
+            // Found by amount or key, a few orders are put into the order of the list.
+            matches!(condition, Condition::Amount(..) | Condition::RequestId(..))
+        });
+        ensure!(sorts_what_it_found || !plan.contains("TEMP B-TREE"), "{selection:?}: {plan}");
+    }
+    database.close().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn postgresql_reads_lists_by_an_index() -> Result<()> {
+    let postgres = Postgres::start().await?;
+    let url: DatabaseUrl = postgres.fresh_database().await?.parse()?;
+    let database = Database::connect(&url, Limits::default()).await?;
+    database.migrate::<Migrations>().await?;
+    // On an empty table a scan is the right plan.
+    let fill = "INSERT INTO orders (id, user_id, amount, currency_code, description, status, cancel_reason,
+            create_time, update_time, expire_time, void_due_time, version, ledger_entry_id, request_id, fingerprint)
+        SELECT (lpad(to_hex(1700000000000 + n), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
+            'user-' || n % 500, 1 + n, 'RUB', repeat('x', 100), CASE WHEN n % 50 = 0 THEN 1 ELSE 3 END,
+            CASE WHEN n % 50 = 0 THEN NULL WHEN n % 100 = 1 THEN 5 ELSE 1 END,
+            0, 0, 0, 0, CASE WHEN n % 50 = 0 THEN 1 ELSE 2 END, NULL, 'key-' || n, '\\x00'
+        FROM generate_series(1, 20000) AS n";
+    database.read().execute_unprepared(fill).await.context("cannot fill the table")?;
+    database.read().execute_unprepared("ANALYZE orders").await?;
+    for (selection, plan) in plans(&database, "EXPLAIN ").await? {
+        ensure!(plan.contains("Index") && !plan.contains("Seq Scan"), "{selection:?}: {plan}");
+    }
+    let expired = "EXPLAIN SELECT id FROM orders WHERE status = 1 AND void_due_time <= 5 ORDER BY void_due_time LIMIT 9";
+    let rows = database.read().query_all_raw(Statement::from_string(DbBackend::Postgres, expired)).await?;
+    let plan: Vec<String> = rows.iter().map(|row| row.try_get("", "QUERY PLAN")).collect::<Result<_, _>>()?;
+    ensure!(plan.concat().contains("orders_to_expire"), "{plan:?}");
+    database.close().await;
+    Ok(())
+}

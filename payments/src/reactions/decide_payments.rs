@@ -1,0 +1,150 @@
+//! An order was placed, or is to be voided: its payment is decided, once, and the decision is told to whoever asked. Whichever
+//! comes first decides, so the two may come in any order and any number of times.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use chassis::clock::Clock;
+use messaging::{
+    consumer::{Handler, Verdict},
+    envelope::Envelope,
+    outbox::Outbox,
+    topology::Subscription,
+};
+use ordermesh::{
+    orders::v1::OrderPlaced,
+    payments::v1::{self as pb, PaymentDecided, VoidPayment},
+    rules,
+};
+use prost::{Message as _, Name as _};
+use sea_orm::{DatabaseTransaction, DbErr};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        book::{Book, Charge},
+        payment::{Model as Payment, Reason},
+    },
+    grpc::wire,
+    store::{accounts, ledger, payments},
+};
+
+/// Decides payments, a batch in a transaction.
+#[derive(Debug)]
+pub struct DecidePayments {
+    /// Where decisions go.
+    pub outbox: Outbox,
+    /// Where decisions take their time and their ids from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What payments hears.
+#[must_use]
+pub fn subscription() -> Subscription {
+    Subscription {
+        consumer: "payments".to_owned(),
+        kinds: vec![OrderPlaced::full_name(), VoidPayment::full_name()],
+    }
+}
+
+#[async_trait]
+impl Handler for DecidePayments {
+    async fn handle(
+        &self,
+        transaction: &DatabaseTransaction,
+        batch: &[&Envelope],
+    ) -> Result<Vec<Verdict>, DbErr> {
+        let charges: Vec<Result<Charge, String>> = batch.iter().map(|message| read(message)).collect();
+        let asked: Vec<&Charge> = charges.iter().filter_map(|charge| charge.as_ref().ok()).collect();
+        let decisions = self.decide(transaction, &asked).await?;
+        let mut told = Vec::with_capacity(batch.len());
+        let mut verdicts = Vec::with_capacity(batch.len());
+        for (message, charge) in batch.iter().zip(charges) {
+            verdicts.push(match charge.and_then(|charge| decision(&decisions, &charge)) {
+                Ok(payment) => {
+                    told.push(self.message(payment, message));
+                    Verdict::Done
+                }
+                Err(problem) => Verdict::Park(problem),
+            });
+        }
+        self.outbox.write(transaction, &told).await?;
+        Ok(verdicts)
+    }
+
+    fn committed(&self) {
+        self.outbox.wake();
+    }
+}
+
+impl DecidePayments {
+    /// Tells a decision, in the trace of the request that asked for it.
+    fn message(&self, payment: &Payment, asked: &Envelope) -> Envelope {
+        let payload = PaymentDecided { payment: Some(wire::payment(payment)) };
+        let told = Envelope::new(self.clock.new_id(), &payment.user_id, &payload, self.clock.now());
+        told.with_traceparent(asked.traceparent.clone())
+    }
+
+    /// The decision about each order: the stored one where there is one, a new one otherwise.
+    async fn decide(
+        &self,
+        transaction: &DatabaseTransaction,
+        charges: &[&Charge],
+    ) -> Result<HashMap<Uuid, Payment>, DbErr> {
+        // The accounts first: who holds them sees every decision about their orders that was made before.
+        let accounts =
+            accounts::lock(transaction, charges.iter().map(|charge| charge.user_id.as_str())).await?;
+        let order_ids: Vec<Uuid> = charges.iter().map(|charge| charge.order_id).collect();
+        let stored = payments::find_all(transaction, &order_ids).await?;
+        let mut decided: HashSet<Uuid> = stored.iter().map(|payment| payment.order_id).collect();
+        let mut book = Book::open(accounts, self.clock.as_ref());
+        let new: Vec<Payment> = charges
+            .iter()
+            .filter(|charge| decided.insert(charge.order_id))
+            .map(|charge| book.decide(charge))
+            .collect();
+        let bookings = book.close();
+        ledger::append(transaction, &bookings.entries).await?;
+        accounts::update(transaction, &bookings.accounts).await?;
+        payments::record(transaction, &new).await?;
+        Ok(stored.into_iter().chain(new).map(|payment| (payment.order_id, payment)).collect())
+    }
+}
+
+/// The decision about the order of a charge, unless that was about something else: an order asks for one thing only.
+fn decision<'d>(decisions: &'d HashMap<Uuid, Payment>, charge: &Charge) -> Result<&'d Payment, String> {
+    let payment = decisions.get(&charge.order_id).ok_or("the order was not decided about")?;
+    if charge.fits(payment) { Ok(payment) } else { Err(format!("the decision was about {payment:?}")) }
+}
+
+/// The charge in a message, or why there is none: such a message is parked, not guessed at.
+fn read(message: &Envelope) -> Result<Charge, String> {
+    let undecodable = |error: prost::DecodeError| error.to_string();
+    let (asked, void) = if message.kind == OrderPlaced::full_name() {
+        (OrderPlaced::decode(message.payload.clone()).map_err(undecodable)?, None)
+    } else if message.kind == VoidPayment::full_name() {
+        let void = VoidPayment::decode(message.payload.clone()).map_err(undecodable)?;
+        let reason = match void.reason() {
+            pb::payment::Reason::UserRequested => Reason::UserRequested,
+            pb::payment::Reason::PaymentExpired => Reason::PaymentExpired,
+            other => return Err(format!("a payment is not voided for {other:?}")),
+        };
+        let VoidPayment { order_id, user_id, amount, currency_code, .. } = void;
+        (OrderPlaced { order_id, user_id, amount, currency_code }, Some(reason))
+    } else {
+        return Err(format!("payments does not know messages of the kind {}", message.kind));
+    };
+    for (field, verdict) in [
+        ("user_id", rules::user_id(&asked.user_id)),
+        ("amount", rules::amount(asked.amount)),
+        ("currency_code", rules::currency_code(&asked.currency_code)),
+    ] {
+        verdict.map_err(|problem| format!("{field} {problem}"))?;
+    }
+    let OrderPlaced { order_id, user_id, amount, currency_code } = asked;
+    let order_id = order_id.parse().map_err(|_| format!("order_id {order_id:?} is no UUID"))?;
+    Ok(Charge { order_id, user_id, amount, currency_code, void })
+}

@@ -1,0 +1,66 @@
+//! Migrations: of several processes that start at once on an empty database one migrates, and the others wait for it.
+
+use anyhow::Result;
+use futures_util::future::try_join_all;
+use sea_orm::{ConnectionTrait as _, DbErr};
+use sea_orm_migration::{
+    MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
+};
+use storage::{Database, DatabaseUrl, Limits};
+use world::{Postgres, Scratch};
+
+struct Migrations;
+
+impl MigratorTrait for Migrations {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(Things)]
+    }
+}
+
+struct Things;
+
+impl MigrationName for Things {
+    fn name(&self) -> &'static str {
+        "m0001_things"
+    }
+}
+
+#[async_trait]
+impl MigrationTrait for Things {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let table = "CREATE TABLE things (id {uuid} PRIMARY KEY, size {int} NOT NULL, seen {code}) {strict}";
+        storage::schema::run(manager, &[table]).await
+    }
+}
+
+#[tokio::test]
+async fn on_sqlite() -> Result<()> {
+    let scratch = Scratch::new("migrations")?;
+    // In a URL, these characters would not be part of the path.
+    let file = scratch.path().join("some things? #1 100%.db");
+    start_at_once(&DatabaseUrl::file(&file)).await?;
+    assert!(file.is_file());
+    Ok(())
+}
+
+#[tokio::test]
+async fn on_postgres() -> Result<()> {
+    let mut postgres = Postgres::start().await?;
+    start_at_once(&postgres.fresh_database().await?.parse()?).await?;
+    postgres.stop().await
+}
+
+async fn start_at_once(url: &DatabaseUrl) -> Result<()> {
+    let starting = (0..5).map(|_| async move {
+        let database = Database::connect(url, Limits { connections: 2 }).await?;
+        database.migrate::<Migrations>().await?;
+        database
+            .read()
+            .query_all_raw(sea_orm::Statement::from_string(database.backend(), "SELECT * FROM things"))
+            .await?;
+        database.close().await;
+        anyhow::Ok(())
+    });
+    try_join_all(starting).await?;
+    Ok(())
+}

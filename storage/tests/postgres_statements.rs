@@ -1,0 +1,75 @@
+//! Statements of bounded size: a batch of more than 8 KiB goes to PostgreSQL over TCP and TLS at full speed.
+//!
+//! The trap: sqlx leaves Nagle's algorithm on. Under TLS a statement of more than 8 KiB goes out in several writes, and the
+//! second waits 40 ms for the server's delayed acknowledgement. Without TLS it is one write, and does not.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use sea_orm::{ActiveValue::Set, ConnectionTrait as _, entity::prelude::*};
+use storage::{Database, Limits, rows};
+use world::Postgres;
+
+mod note {
+    use sea_orm::entity::prelude::*;
+
+    #[sea_orm::model]
+    #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "notes")]
+    pub(crate) struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub(crate) id: i64,
+        pub(crate) text: String,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+const ROWS: i64 = 200;
+const ROUNDS: i64 = 15;
+/// Half of the stall: a batch takes a few milliseconds, whatever the machine.
+const FULL_SPEED: Duration = Duration::from_millis(20);
+
+#[tokio::test]
+async fn a_batch_above_8_kib_does_not_stall_over_tcp_and_tls() -> Result<()> {
+    let mut postgres = Postgres::start().await?;
+    let url = postgres.fresh_database().await?;
+    assert!(url.contains("127.0.0.1"), "the trap is in TCP: {url}");
+    postgres.enable_tls().await?;
+    let database =
+        Database::connect(&format!("{url}?sslmode=require").parse()?, Limits { connections: 1 }).await?;
+    database
+        .transact(|transaction| {
+            Box::pin(async move {
+                transaction
+                    .execute_unprepared("CREATE TABLE notes (id BIGINT PRIMARY KEY, text TEXT NOT NULL)")
+                    .await?;
+                Ok(())
+            })
+        })
+        .await?;
+
+    let mut taken = Vec::new();
+    for round in 0..ROUNDS {
+        taken.push(database.transact(move |transaction| insert(transaction, round)).await?);
+    }
+    taken.sort();
+    let median = taken[taken.len() / 2];
+    let count = note::Entity::find().count(database.read()).await?;
+    assert_eq!(count, u64::try_from(ROWS * ROUNDS)?);
+    assert!(median < FULL_SPEED, "the median of {ROUNDS} batches of {ROWS} rows was {median:?}: {taken:?}");
+    database.close().await;
+    postgres.stop().await
+}
+
+/// How long one batch of some 20 KiB takes without its commit, whose speed is the disk's.
+fn insert(transaction: &sea_orm::DatabaseTransaction, round: i64) -> storage::transact::Body<'_, Duration> {
+    Box::pin(async move {
+        let notes: Vec<note::ActiveModel> = (round * ROWS..(round + 1) * ROWS)
+            .map(|id| note::ActiveModel { id: Set(id), text: Set("x".repeat(100)) })
+            .collect();
+        let began = Instant::now();
+        rows::insert(transaction, &notes).await?;
+        Ok(began.elapsed())
+    })
+}

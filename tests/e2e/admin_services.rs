@@ -1,0 +1,79 @@
+//! The admin services: for who has the token, and never at the edge.
+
+use anyhow::{Context as _, Result, ensure};
+use ordermesh::{
+    messaging::v1::{
+        GetMessagingStatusRequest, MessagingStatus,
+        messaging_admin_service_client::MessagingAdminServiceClient,
+    },
+    payments::v1::{
+        GetReconciliationReportRequest, ListAccountsRequest,
+        payments_admin_service_client::PaymentsAdminServiceClient, reconciliation_report::Currency,
+    },
+};
+use tonic::{Code, Request, transport::Endpoint};
+
+use crate::mesh::{ADMIN_TOKEN, Arrangement, EMBEDDED, Mesh};
+
+fn with_token<T>(message: T, token: &str) -> Result<Request<T>> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse()?);
+    Ok(request)
+}
+
+#[tokio::test]
+async fn sqlite() -> Result<()> {
+    admin_services(EMBEDDED).await
+}
+
+#[tokio::test]
+async fn postgres() -> Result<()> {
+    admin_services(Arrangement { postgres: true, ..EMBEDDED }).await
+}
+
+async fn admin_services(arrangement: Arrangement) -> Result<()> {
+    let mesh = Mesh::start(arrangement).await?;
+    for (user, amount) in [("carol", 5), ("alice", 100), ("bob", 7)] {
+        mesh.account(user, amount).await?;
+    }
+    let id = mesh.order("alice", 30).await?;
+    mesh.ended(&id).await?;
+    mesh.at_rest().await?;
+    let payments = Endpoint::from_shared(format!("http://{}", mesh.payments))?.connect().await?;
+    let mut admin = PaymentsAdminServiceClient::new(payments.clone());
+
+    let refused = admin.list_accounts(ListAccountsRequest::default()).await;
+    ensure!(refused.is_err_and(|status| status.code() == Code::Unauthenticated));
+    let refused = admin.list_accounts(with_token(ListAccountsRequest::default(), "guess")?).await;
+    ensure!(refused.is_err_and(|status| status.code() == Code::Unauthenticated));
+
+    let (mut users, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = with_token(ListAccountsRequest { page_size: 2, page_token }, ADMIN_TOKEN)?;
+        let page = admin.list_accounts(request).await?.into_inner();
+        users.extend(page.accounts.into_iter().map(|account| (account.user_id, account.balance)));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        page_token = page.next_page_token;
+    }
+    let expected =
+        [("alice", 70), ("bob", 7), ("carol", 5)].map(|(user, balance)| (user.to_owned(), Some(balance)));
+    ensure!(users == expected, "{users:?}");
+
+    let request = with_token(GetReconciliationReportRequest {}, ADMIN_TOKEN)?;
+    let report = admin.get_reconciliation_report(request).await?.into_inner();
+    let sums = Currency { currency_code: "RUB".into(), accounts: 3, balances: 82, top_ups: 112, debits: 30 };
+    ensure!(report.currencies == [sums], "{report:?}");
+
+    let orders = Endpoint::from_shared(format!("http://{}", mesh.orders))?.connect().await?;
+    for channel in [orders, payments] {
+        let mut messages = MessagingAdminServiceClient::new(channel);
+        let status =
+            messages.get_messaging_status(with_token(GetMessagingStatusRequest {}, ADMIN_TOKEN)?).await?;
+        ensure!(status.into_inner() == MessagingStatus::default());
+    }
+    let routed = mesh.api.get("/ordermesh.payments.v1.PaymentsAdminService/ListAccounts").await?;
+    ensure!(routed.status == 404, "{}", routed.text);
+    routed.body["error"].is_object().then_some(()).context("the edge's own answer")
+}
