@@ -24,11 +24,14 @@ impl MessagingAdminService for MessagingAdmin {
     ) -> Result<Response<MessagingStatus>, Status> {
         let read = self.database.read();
         let backlog = messaging::outbox::backlog(read).await.map_err(Failure::from).map_err(store::fault)?;
-        let parked = messaging::parked::count(read).await.map_err(Failure::from).map_err(store::fault)?;
+        let parked = messaging::parked::count(read, messaging::parked::State::Parked)
+            .await
+            .map_err(Failure::from)
+            .map_err(store::fault)?;
         Ok(Response::new(MessagingStatus {
             outbox_pending: backlog.pending,
             outbox_unroutable: backlog.unroutable,
-            outbox_oldest_time: backlog.oldest.map(timestamp),
+            outbox_oldest_time: backlog.oldest().map(timestamp),
             parked: i64::try_from(parked).unwrap_or(i64::MAX),
         }))
     }
