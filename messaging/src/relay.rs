@@ -5,7 +5,10 @@
 
 pub(crate) mod window;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use storage::{
     Database, Failure,
@@ -14,11 +17,11 @@ use storage::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::window::{Settlement, Step, WINDOW};
+use self::window::{Settlement, Step, TAKEN, WINDOW};
 use crate::{
     broker::{Broker, Publisher},
     observe,
-    outbox::{self, Outbox},
+    outbox::{self, MAX_PAYLOAD, Outbox},
     retry::{self, Backoff},
 };
 
@@ -221,35 +224,41 @@ impl Relay {
         }
     }
 
-    /// Publishes one window and settles it.
+    /// Takes what is due, publishes it window by window and settles each while the next is under way.
     async fn step(&self, publisher: &mut dyn Publisher, lease: &Lease) -> Result<Step, Failure> {
-        let rows = outbox::due(self.database.read(), retry::now(), WINDOW).await?;
+        let rows = outbox::due(self.database.read(), retry::now(), TAKEN).await?;
         if rows.is_empty() {
             return Ok(Step::Idle);
         }
-        let full = rows.len() as u64 == WINDOW;
-        let (rows, cut) = window::cut(rows);
-        let (tickets, window) = window::open(rows, &self.source);
-        if lease.remaining() <= self.margin() {
-            // The query took its time: whoever keeps the lease says so in a moment.
-            return Ok(Step::Postponed);
-        }
-        let began = std::time::Instant::now();
-        let outcomes = publisher.publish(&window).await;
-        let settlement = Settlement::of(&tickets, outcomes);
-        observe::window_published(&self.source, &window, &settlement, began.elapsed());
-        let (lost, postponed, released) =
-            (settlement.unknown.clone(), settlement.postpones(), settlement.released);
-        window::settle(&self.database, settlement, UNROUTABLE).await?;
-        Ok(match lost {
-            Some(reason) => {
-                observe::publisher_lost(&reason);
-                Step::Lost
+        // As many as were asked for, or so large that some may have been left.
+        let bytes: usize = rows.iter().map(|row| row.payload.len()).sum();
+        let more = rows.len() as u64 == TAKEN || bytes > MAX_PAYLOAD;
+        let mut next = if more { Step::More } else { Step::Idle };
+        let (tickets, messages) = window::open(rows, &self.source);
+        let mut unsettled = Settlement::default();
+        for (tickets, window) in tickets.chunks(WINDOW).zip(messages.chunks(WINDOW)) {
+            if lease.remaining() <= self.margin() {
+                // Time has passed: whoever keeps the lease says so in a moment.
+                next = Step::Postponed;
+                break;
             }
-            None if full || cut || released => Step::More,
-            None if postponed => Step::Postponed,
-            None => Step::Idle,
-        })
+            let began = Instant::now();
+            let settling = window::settle(&self.database, std::mem::take(&mut unsettled), UNROUTABLE);
+            let (outcomes, settled) = tokio::join!(publisher.publish(window), settling);
+            unsettled = Settlement::of(tickets, outcomes);
+            observe::window_published(&self.source, window, &unsettled, began.elapsed());
+            // What was not settled is published again, which does no harm, and behind nothing of its key.
+            settled?;
+            if unsettled.released {
+                next = Step::More;
+            }
+            if let Some(end) = Step::after(&unsettled) {
+                next = end;
+                break;
+            }
+        }
+        window::settle(&self.database, unsettled, UNROUTABLE).await?;
+        Ok(next)
     }
 }
 

@@ -36,11 +36,16 @@ impl Backlog {
         self.pending == 0 && self.unroutable == 0
     }
 
+    /// When the oldest of all was written, in microseconds since the Unix epoch.
+    #[must_use]
+    pub fn oldest(&self) -> Option<i64> {
+        self.oldest_pending.into_iter().chain(self.oldest_unroutable).min()
+    }
+
     /// How long the oldest of all waits at `now`, in microseconds; 0 when nothing does.
     #[must_use]
     pub fn age(&self, now: i64) -> i64 {
-        let oldest = self.oldest_pending.into_iter().chain(self.oldest_unroutable).min();
-        oldest.map_or(0, |oldest| now.saturating_sub(oldest).max(0))
+        self.oldest().map_or(0, |oldest| now.saturating_sub(oldest).max(0))
     }
 }
 

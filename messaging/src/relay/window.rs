@@ -7,21 +7,22 @@ use storage::{Database, Failure};
 use crate::{
     broker::Outcome,
     envelope::Envelope,
+    observe,
     outbox::{self, Model, Refusal},
     retry,
 };
 
 /// Rows published before their confirms are awaited: the broker's best rate is reached well below.
-pub(super) const WINDOW: u64 = 500;
-/// The payloads of a window, in bytes, unless a single one is larger: what a relay holds in memory at a time.
-const WINDOW_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const WINDOW: usize = 500;
+/// Rows taken at a time: while one window is published, the one before is settled.
+pub(super) const TAKEN: u64 = 2_000;
 
 /// What one step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// Every row that was due is settled.
     Idle,
-    /// A full window went out: there may be more.
+    /// There may be more.
     More,
     /// Rows were postponed and will be due soon.
     Postponed,
@@ -29,17 +30,19 @@ pub(super) enum Step {
     Lost,
 }
 
-/// The rows that fit a window, and whether some did not.
-pub(super) fn cut(mut rows: Vec<Model>) -> (Vec<Model>, bool) {
-    let mut filled = 0;
-    let fit = rows.iter().take_while(|row| {
-        filled += row.payload.len();
-        filled <= WINDOW_BYTES
-    });
-    let fit = fit.count().max(1);
-    let cut = fit < rows.len();
-    rows.truncate(fit);
-    (rows, cut)
+impl Step {
+    /// The step that ends with this window; `None` when the next one may follow. Nothing may follow a refusal: a row of the
+    /// same key would overtake it.
+    pub(super) fn after(settlement: &Settlement) -> Option<Self> {
+        match &settlement.unknown {
+            Some(reason) => {
+                observe::publisher_lost(reason);
+                Some(Self::Lost)
+            }
+            None if settlement.postpones() => Some(Self::Postponed),
+            None => None,
+        }
+    }
 }
 
 /// What is needed of a row to settle it.
@@ -75,7 +78,7 @@ pub(crate) struct Settlement {
     pub(crate) confirmed: Vec<i64>,
     unroutable: Vec<i64>,
     refused: Vec<(Ticket, String)>,
-    pub(super) unknown: Option<String>,
+    unknown: Option<String>,
     /// Something left that may have held back others.
     pub(super) released: bool,
 }
@@ -107,7 +110,7 @@ impl Settlement {
         self.refused.iter().map(refusal).collect()
     }
 
-    pub(super) const fn postpones(&self) -> bool {
+    const fn postpones(&self) -> bool {
         !self.unroutable.is_empty() || !self.refused.is_empty()
     }
 
