@@ -28,6 +28,7 @@ use messaging::{
     outbox::Outbox,
     relay::Relay,
 };
+use operator::MessagingAdmin;
 use ordermesh::{
     messaging::v1::messaging_admin_service_server::{self, MessagingAdminServiceServer},
     orders::v1::orders_service_server::{OrdersServiceServer, SERVICE_NAME},
@@ -40,7 +41,6 @@ use crate::{
     commands::{cancel_order::CancelOrder, create_order::CreateOrder},
     expiry::Expiry,
     feed::Feed,
-    grpc::messaging_admin::MessagingAdmin,
     reactions::settle_orders::{self, SettleOrders},
 };
 
@@ -155,7 +155,8 @@ impl Service {
 
 /// The contract, and beside it the admin services when there is a token for them.
 async fn routes(grpc: grpc::Grpc, admin_token: Option<String>) -> anyhow::Result<Routes> {
-    let admin = MessagingAdmin { database: grpc.database.clone() };
+    let admin =
+        MessagingAdmin { database: grpc.database.clone(), pages: grpc.pages.clone(), fault: store::fault };
     let mut routes = Routes::new(OrdersServiceServer::new(grpc));
     let mut services = vec![SERVICE_NAME];
     if let Some(token) = admin_token {

@@ -1,7 +1,6 @@
 //! The contract, answered: requests are checked, handed to a command or a query, and the result is put into the wire's words.
 
 pub mod wire;
-pub mod messaging_admin;
 pub mod admin;
 
 use std::sync::Arc;

@@ -26,6 +26,7 @@ use messaging::{
     relay::Relay,
     retention::Retention,
 };
+use operator::MessagingAdmin;
 use ordermesh::{
     messaging::v1::messaging_admin_service_server::{self, MessagingAdminServiceServer},
     payments::v1::{
@@ -39,7 +40,7 @@ use tonic::service::Routes;
 
 use crate::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
-    grpc::{admin::PaymentsAdmin, messaging_admin::MessagingAdmin},
+    grpc::admin::PaymentsAdmin,
     reactions::decide_payments::{self, DecidePayments},
 };
 
@@ -136,7 +137,8 @@ impl Service {
 
 /// The contract, and beside it the admin services when there is a token for them.
 async fn routes(grpc: grpc::Grpc, admin_token: Option<String>) -> anyhow::Result<Routes> {
-    let messages = MessagingAdmin { database: grpc.database.clone() };
+    let messages =
+        MessagingAdmin { database: grpc.database.clone(), pages: grpc.pages.clone(), fault: store::fault };
     let ledger = PaymentsAdmin { database: grpc.database.clone(), pages: grpc.pages.clone() };
     let mut routes = Routes::new(PaymentsServiceServer::new(grpc));
     let mut services = vec![SERVICE_NAME];

@@ -3,15 +3,17 @@
 use anyhow::{Context as _, Result, ensure};
 use ordermesh::{
     messaging::v1::{
-        GetMessagingStatusRequest, MessagingStatus,
-        messaging_admin_service_client::MessagingAdminServiceClient,
+        GetMessagingStatusRequest, ListParkedMessagesRequest, MessagingStatus, RedriveParkedMessagesRequest,
+        messaging_admin_service_client::MessagingAdminServiceClient, parked_message::State,
     },
     payments::v1::{
-        GetReconciliationReportRequest, ListAccountsRequest,
+        GetReconciliationReportRequest, ListAccountsRequest, VoidPayment, payment::Reason,
         payments_admin_service_client::PaymentsAdminServiceClient, reconciliation_report::Currency,
     },
 };
+use prost::Message as _;
 use tonic::{Code, Request, transport::Endpoint};
+use world::{PATIENCE, eventually};
 
 use crate::mesh::{ADMIN_TOKEN, Arrangement, EMBEDDED, Mesh};
 
@@ -76,4 +78,51 @@ async fn admin_services(arrangement: Arrangement) -> Result<()> {
     let routed = mesh.api.get("/ordermesh.payments.v1.PaymentsAdminService/ListAccounts").await?;
     ensure!(routed.status == 404, "{}", routed.text);
     routed.body["error"].is_object().then_some(()).context("the edge's own answer")
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_fit_is_parked_and_sent_back() -> Result<()> {
+    let mesh = Mesh::start(EMBEDDED).await?;
+    mesh.account("alice", 100).await?;
+    let id = mesh.order("alice", 30).await?;
+    let paid = mesh.ended(&id).await?;
+    // The same order, another amount: whoever wrote this is not to be believed.
+    let void = VoidPayment {
+        order_id: id.clone(),
+        user_id: "alice".into(),
+        amount: 31,
+        currency_code: "RUB".into(),
+        reason: Reason::UserRequested.into(),
+    };
+    let payload: String = void.encode_to_vec().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sql = "INSERT INTO outbox
+        (message_id, kind, partition_key, payload, create_time, state, attempts, next_attempt_time)
+        VALUES (randomblob(16), 'ordermesh.payments.v1.VoidPayment', 'alice', X'PAYLOAD', 0, 0, 0, 0)";
+    mesh.tamper("orders", &sql.replace("PAYLOAD", &payload)).await?;
+
+    let mut admin = MessagingAdminServiceClient::connect(format!("http://{}", mesh.payments)).await?;
+    for attempt in 0..2 {
+        let parked = eventually("a parked message", PATIENCE, async || {
+            let request = with_token(ListParkedMessagesRequest::default(), ADMIN_TOKEN)?;
+            let listed = admin.clone().list_parked_messages(request).await?.into_inner().messages;
+            ensure!(listed.len() == 1 && listed[0].state() == State::Parked, "{listed:?}");
+            Ok(listed)
+        })
+        .await?;
+        ensure!(parked[0].consumer == "payments" && parked[0].payload == void.encode_to_vec(), "{parked:?}");
+        ensure!(parked[0].error.contains("the decision was about"), "{parked:?}");
+        // Sent back, it is parked again: nothing about it has changed.
+        for dry_run in [true, false] {
+            let request =
+                RedriveParkedMessagesRequest { operator: "carol".into(), dry_run, ..Default::default() };
+            let sent = admin.redrive_parked_messages(with_token(request, ADMIN_TOKEN)?).await?.into_inner();
+            ensure!(sent.redriven == 1, "attempt {attempt}: {sent:?}");
+        }
+    }
+    let nobody = with_token(RedriveParkedMessagesRequest::default(), ADMIN_TOKEN)?;
+    let refused = admin.redrive_parked_messages(nobody).await;
+    ensure!(refused.is_err_and(|status| status.code() == Code::InvalidArgument));
+    ensure!(mesh.api.get(&format!("/gateway/orders/{id}")).await?.body == paid, "the order has changed");
+    ensure!(mesh.balance("alice").await? == 70);
+    Ok(())
 }

@@ -86,7 +86,17 @@ async fn fields(mesh: &Mesh) -> Result<()> {
         ensure!(refused.text.contains(field), "{field}: {}", refused.text);
     }
     let amount = |amount: i64| json!({ "amount": amount });
-    is(&mesh.api.post("/gateway/payments/alice/top-up", &amount(-5)).await?, 400, "INVALID_FIELD")?;
+    for wrong in [0, -5, 1_000_000_000_001, i64::MAX, i64::MIN] {
+        is(&mesh.api.post("/gateway/payments/alice/top-up", &amount(wrong)).await?, 400, "INVALID_FIELD")?;
+    }
+    for user in ["", " ", &long, "a/b", "\u{1f980}", "a\u{7}b"] {
+        is(&mesh.api.post("/gateway/payments", &json!({ "userId": user })).await?, 400, "INVALID_FIELD")?;
+    }
+    let unknown = json!({ "userId": "dave", "currencyCode": "rub" });
+    is(&mesh.api.post("/gateway/payments", &unknown).await?, 400, "INVALID_FIELD")?;
+    let long_key = "k".repeat(129);
+    let order = json!({ "userId": "alice", "amount": 1 });
+    is(&mesh.api.post_with_key("/gateway/orders", &long_key, &order).await?, 400, "INVALID_FIELD")?;
     is(&mesh.api.post("/gateway/payments/nobody/top-up", &amount(5)).await?, 404, "ACCOUNT_NOT_FOUND")?;
     let foreign = json!({ "amount": 5, "currencyCode": "EUR" });
     is(&mesh.api.post("/gateway/payments/alice/top-up", &foreign).await?, 400, "CURRENCY_MISMATCH")?;
@@ -114,4 +124,30 @@ async fn routes(mesh: &Mesh) -> Result<()> {
     is(&wrong, 405, "METHOD_NOT_ALLOWED")?;
     ensure!(wrong.header("allow").is_some_and(|allow| allow.contains("GET") && allow.contains("POST")));
     Ok(())
+}
+
+#[tokio::test]
+async fn a_balance_stops_at_its_limit_and_emoji_are_text() -> Result<()> {
+    const LIMIT: i64 = (1 << 53) - 1;
+    let mesh = Mesh::start(EMBEDDED).await?;
+    mesh.account("alice", 1).await?;
+    // Rich by one entry, which the ledger agrees with.
+    let rich = format!(
+        "UPDATE accounts SET balance = {LIMIT}; UPDATE ledger_entries SET amount = {LIMIT}, balance_after = {LIMIT}"
+    );
+    mesh.tamper("payments", &rich).await?;
+    for amount in [1, 1_000_000_000_000_i64] {
+        let refused = mesh.api.post("/gateway/payments/alice/top-up", &json!({ "amount": amount })).await?;
+        is(&refused, 400, "BALANCE_LIMIT_EXCEEDED")?;
+    }
+    ensure!(mesh.balance("alice").await? == LIMIT);
+    ensure!(mesh.count("payments", "SELECT COUNT(*) FROM ledger_entries").await? == 1);
+
+    let description = format!("{} naïve\ttext\nof two lines", "\u{1f980}".repeat(1_000));
+    let largest = json!({ "userId": "alice", "amount": "1000000000000", "description": description });
+    let placed = mesh.api.post("/gateway/orders", &largest).await?;
+    ensure!(placed.status == 200 && placed.body["description"] == description, "{}", placed.text);
+    let ended = mesh.ended(placed.body["id"].as_str().unwrap_or_default()).await?;
+    ensure!(ended["status"] == "FINISHED" && ended["description"] == description, "{ended}");
+    mesh.at_rest().await
 }

@@ -12,6 +12,7 @@ mod cancel;
 mod watch;
 mod admin_services;
 mod check;
+mod clients;
 mod lists;
 mod one_key;
 mod histories;

@@ -25,8 +25,17 @@ async fn a_foreign_client_learns_and_calls_both_services() -> Result<()> {
     let saw: Value = serde_json::from_slice(&client.stdout).with_context(|| errors.into_owned())?;
 
     let services = json!([
-        ["grpc.health.v1.Health", "ordermesh.orders.v1.OrdersService"],
-        ["grpc.health.v1.Health", "ordermesh.payments.v1.PaymentsService"],
+        [
+            "grpc.health.v1.Health",
+            "ordermesh.messaging.v1.MessagingAdminService",
+            "ordermesh.orders.v1.OrdersService"
+        ],
+        [
+            "grpc.health.v1.Health",
+            "ordermesh.messaging.v1.MessagingAdminService",
+            "ordermesh.payments.v1.PaymentsAdminService",
+            "ordermesh.payments.v1.PaymentsService",
+        ],
     ]);
     ensure!(saw["services"] == services && saw["services_by_v1"] == services, "{saw:#}");
     ensure!(saw["health"] == json!(["SERVING", "SERVING"]), "{saw:#}");

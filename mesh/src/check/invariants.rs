@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ordermesh::{
+    messaging::v1::MessagingStatus,
     orders::v1::{Order, order},
     payments::v1::{LedgerEntry, Payment, ledger_entry, payment},
 };
@@ -216,12 +217,13 @@ fn postings(books: &Books) -> Vec<String> {
 }
 
 fn messages(books: &Books) -> Vec<String> {
-    let busy = books.messages.iter().filter(|(_, status)| {
-        status.outbox_pending != 0 || status.outbox_unroutable != 0 || status.parked != 0
-    });
+    let busy = books.messages.iter().filter(|(_, status)| *status != MessagingStatus::default());
     busy.map(|(service, status)| {
         let (pending, unroutable, parked) = (status.outbox_pending, status.outbox_unroutable, status.parked);
-        format!("{service}: {pending} pending, {unroutable} unroutable, {parked} parked")
+        let later = status.held + status.redriven;
+        format!(
+            "{service}: {pending} pending, {unroutable} unroutable, {parked} parked, {later} held or redriven"
+        )
     })
     .collect()
 }
