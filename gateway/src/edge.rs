@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::{
+    retry::Retries,
     settings::{Config, Settings, Upstreams, url_flag},
     transcode::{
         route::{Entry, Lookup, Trie},
@@ -30,6 +31,7 @@ struct Inner {
     config: Config,
     trie: Trie,
     routes: Vec<Arc<Served>>,
+    retries: Retries,
     /// Cancelled when open streams must end, so that connections can.
     stopping: CancellationToken,
 }
@@ -96,6 +98,10 @@ impl Edge {
         &self.0.config.clock
     }
 
+    pub(crate) fn retries(&self) -> &Retries {
+        &self.0.retries
+    }
+
     pub(crate) fn stopping(&self) -> &CancellationToken {
         &self.0.stopping
     }
@@ -140,6 +146,7 @@ impl Edge {
             config,
             trie: trie?,
             routes: served,
+            retries: Retries::default(),
             stopping: CancellationToken::new(),
         })))
     }
