@@ -86,6 +86,7 @@ async fn call(
     body: Body,
     style: &Style,
 ) -> Result<Response, Problem> {
+    let _slot = edge.slot().ok_or_else(Problem::overloaded)?;
     let asked = headers::request_timeout(&parts.headers)?;
     let deadline = Instant::now() + asked.unwrap_or(edge.request_timeout());
     let typed = served.route.body != BodyOf::Nothing;
@@ -124,7 +125,8 @@ async fn call(
         };
         let upstream = within(deadline, edge.retries().run(safe, unary)).await?;
         let (metadata, wire, _) = upstream.map_err(|status| Problem::from_status(&status))?.into_parts();
-        with_metadata(answer_of(&served.route, wire, &parts.headers, read)?, &metadata)
+        let answer = answer_of(&served.route, wire, &parts.headers, read);
+        with_metadata(answer.map_err(|error| Problem::internal(&error))?, &metadata)
     };
     if let Some(names) = headers::names(&ignored) {
         response.headers_mut().insert(headers::X_IGNORED, names);
@@ -155,7 +157,12 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T
 }
 
 /// The answer to a unary call: the JSON of its message, or 304 for a read whose answer the client has.
-fn answer_of(route: &Route, wire: Bytes, headers: &HeaderMap, read: bool) -> Result<Response, Problem> {
+fn answer_of(
+    route: &Route,
+    wire: Bytes,
+    headers: &HeaderMap,
+    read: bool,
+) -> Result<Response, codec::ResponseError> {
     let tag = read.then(|| etag::of(&wire)).flatten();
     if tag.as_ref().is_some_and(|tag| etag::matches(headers, tag)) {
         let mut response = Response::new(Body::empty());
@@ -163,7 +170,7 @@ fn answer_of(route: &Route, wire: Bytes, headers: &HeaderMap, read: bool) -> Res
         response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
         return Ok(response);
     }
-    let json = codec::response_to_json(route, wire).map_err(|error| Problem::internal(&error))?.json;
+    let json = codec::response_to_json(route, wire)?.json;
     let mut response = json_response(json);
     response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
     Ok(response)

@@ -14,7 +14,7 @@ use crate::{
 async fn away_at_first() -> Upstream {
     let calls = AtomicU32::new(0);
     Upstream::start(move |call| {
-        let away = calls.fetch_add(1, Relaxed) % 2 == 0;
+        let away = calls.fetch_add(1, Relaxed).is_multiple_of(2);
         async move { if away { Err(Status::unavailable("away")) } else { echo(&call) } }
     })
     .await
