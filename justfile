@@ -24,6 +24,10 @@ fmt:
 build:
     cargo build --workspace --locked
 
+# CPU per request of the gateway, beside Envoy's transcoder
+bench-edge:
+    scripts/bench-edge
+
 # the official protobuf conformance suite against the ProtoJSON of the edge
 conformance:
     scripts/conformance

@@ -9,21 +9,21 @@ use axum::{
 };
 use bytes::Bytes;
 use chassis::status::Fault;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use tokio::time::{Instant, timeout_at};
 use tonic::metadata::MetadataMap;
 
 use crate::{
     body,
     edge::{Edge, Found, Served},
-    headers,
+    etag, headers,
     problem::{Problem, Style},
     stream::{Feed, Framing},
     transcode::{
         PercentError,
         bind::Input,
         codec::{self, Encoded},
-        table::Body as BodyOf,
+        table::{Body as BodyOf, Route},
     },
     upstream::Call,
 };
@@ -86,6 +86,7 @@ async fn call(
     body: Body,
     style: &Style,
 ) -> Result<Response, Problem> {
+    let _slot = edge.slot().ok_or_else(Problem::overloaded)?;
     let asked = headers::request_timeout(&parts.headers)?;
     let deadline = Instant::now() + asked.unwrap_or(edge.request_timeout());
     let typed = served.route.body != BodyOf::Nothing;
@@ -114,12 +115,18 @@ async fn call(
         };
         with_metadata(feed.into_response(), &metadata)
     } else {
-        let upstream =
-            within(deadline, call.unary()).await?.map_err(|status| Problem::from_status(&status))?;
-        let (metadata, wire, _) = upstream.into_parts();
-        let json =
-            codec::response_to_json(&served.route, wire).map_err(|error| Problem::internal(&error))?.json;
-        with_metadata(json_response(json), &metadata)
+        let read = matches!(parts.method, Method::GET | Method::HEAD);
+        let safe = read || (served.route.rpc.request_id.is_some() && headers::has_key(&parts.headers));
+        let unary = || {
+            let mut call = call.clone();
+            // Of the time that a request has, a second call gets what is left.
+            call.timeout = Some(deadline.saturating_duration_since(Instant::now()));
+            call.unary()
+        };
+        let upstream = within(deadline, edge.retries().run(safe, unary)).await?;
+        let (metadata, wire, _) = upstream.map_err(|status| Problem::from_status(&status))?.into_parts();
+        let answer = answer_of(&served.route, wire, &parts.headers, read);
+        with_metadata(answer.map_err(|error| Problem::internal(&error))?, &metadata)
     };
     if let Some(names) = headers::names(&ignored) {
         response.headers_mut().insert(headers::X_IGNORED, names);
@@ -147,6 +154,26 @@ fn encode(
 
 async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, Problem> {
     timeout_at(deadline, work).await.map_err(|_| Problem::deadline_exceeded())
+}
+
+/// The answer to a unary call: the JSON of its message, or 304 for a read whose answer the client has.
+fn answer_of(
+    route: &Route,
+    wire: Bytes,
+    headers: &HeaderMap,
+    read: bool,
+) -> Result<Response, codec::ResponseError> {
+    let tag = read.then(|| etag::of(&wire)).flatten();
+    if tag.as_ref().is_some_and(|tag| etag::matches(headers, tag)) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
+        return Ok(response);
+    }
+    let json = codec::response_to_json(route, wire)?.json;
+    let mut response = json_response(json);
+    response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
+    Ok(response)
 }
 
 fn json_response(json: Vec<u8>) -> Response {

@@ -9,10 +9,12 @@ use std::{
 
 use chassis::{clock::Clock, settings::Mistakes};
 use prost_reflect::DescriptorPool;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::{
+    retry::Retries,
     settings::{Config, Settings, Upstreams, url_flag},
     transcode::{
         route::{Entry, Lookup, Trie},
@@ -30,6 +32,9 @@ struct Inner {
     config: Config,
     trie: Trie,
     routes: Vec<Arc<Served>>,
+    retries: Retries,
+    /// One for each request that may be worked on.
+    slots: Semaphore,
     /// Cancelled when open streams must end, so that connections can.
     stopping: CancellationToken,
 }
@@ -96,6 +101,16 @@ impl Edge {
         &self.0.config.clock
     }
 
+    pub(crate) fn retries(&self) -> &Retries {
+        &self.0.retries
+    }
+
+    /// A slot to work on a request, held until it is answered; `None` when all are taken. Waiting for one would only make a queue
+    /// of requests whose clients have gone.
+    pub(crate) fn slot(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.slots.try_acquire().ok()
+    }
+
     pub(crate) fn stopping(&self) -> &CancellationToken {
         &self.0.stopping
     }
@@ -137,9 +152,11 @@ impl Edge {
             mistakes.note(url_flag(&service), format!("no URL is known for {service}"));
         }
         Some(Self(Arc::new(Inner {
+            slots: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
             config,
             trie: trie?,
             routes: served,
+            retries: Retries::default(),
             stopping: CancellationToken::new(),
         })))
     }

@@ -38,6 +38,12 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fau
     }
 }
 
+/// Whether there is an `Idempotency-Key`.
+#[must_use]
+pub(crate) fn has_key(headers: &HeaderMap) -> bool {
+    headers.contains_key(&IDEMPOTENCY_KEY)
+}
+
 /// The position after which a client wants a stream to go on (WHATWG HTML, section 9.2.4).
 ///
 /// # Errors

@@ -18,6 +18,8 @@ mod timeout;
 mod body;
 pub mod transcode;
 mod upstream;
+mod retry;
+mod etag;
 mod stream;
 mod problem;
 

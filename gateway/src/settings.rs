@@ -47,6 +47,9 @@ pub struct Settings {
     /// How many connections are open at most; the next one waits
     #[arg(long, env = "GATEWAY_MAX_CONNECTIONS", default_value = "10000")]
     pub max_connections: Checked<usize>,
+    /// How many requests are worked on at most; one more is told to come again (429)
+    #[arg(long, env = "GATEWAY_MAX_REQUESTS", default_value = "4096")]
+    pub max_requests: Checked<usize>,
 }
 
 /// An edge's settings, as values.
@@ -66,6 +69,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How many connections are open at most.
     pub max_connections: usize,
+    /// How many requests are worked on at most. Streams count until they begin.
+    pub max_requests: usize,
     /// Where request ids come from.
     pub clock: Arc<dyn Clock>,
 }
@@ -105,6 +110,7 @@ impl Config {
             max_body_bytes: 1 << 20,
             request_timeout: Duration::from_secs(15),
             max_connections: 10_000,
+            max_requests: 4_096,
             clock: SystemClock::shared(),
         }
     }
@@ -128,6 +134,10 @@ impl Settings {
         if let Some(connections) = self.max_connections.take("--max-connections", mistakes) {
             mistakes.require(connections > 0, "--max-connections", "must be at least 1");
             config.max_connections = connections;
+        }
+        if let Some(requests) = self.max_requests.take("--max-requests", mistakes) {
+            mistakes.require(requests > 0, "--max-requests", "must be at least 1");
+            config.max_requests = requests;
         }
         if let (Some(file), Some(upstream)) = (self.descriptor_set, self.upstream) {
             config.upstreams = Upstreams::One(upstream);

@@ -47,7 +47,7 @@ pub(crate) fn channel(url: &str) -> Result<Channel, String> {
 }
 
 /// One call that is about to be made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Call<'a> {
     /// Where.
     pub channel: Channel,

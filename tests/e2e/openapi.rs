@@ -10,7 +10,7 @@ use crate::mesh::{EMBEDDED, Mesh};
 const VALIDATE: &str = "import json, sys\n\
     from openapi_spec_validator import OpenAPIV31SpecValidator\n\
     errors = [str(e) for e in OpenAPIV31SpecValidator(json.load(sys.stdin)).iter_errors()]\n\
-    sys.exit('\\n'.join(errors))";
+    sys.exit('\\n'.join(errors) or 0)";
 
 async fn validate(document: &str) -> Result<()> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/python/bin/python");

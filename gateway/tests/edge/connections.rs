@@ -82,3 +82,28 @@ async fn a_stop_finishes_what_is_in_flight() {
     json(response, StatusCode::OK).await;
     world.stopped().await;
 }
+
+#[tokio::test]
+async fn one_request_too_many_is_told_to_come_again() {
+    let (begun, asked) = tokio::sync::oneshot::channel();
+    let (go, gate) = tokio::sync::oneshot::channel::<()>();
+    let once = std::sync::Mutex::new(Some((begun, gate)));
+    let upstream = Upstream::start(move |call| {
+        let (begun, gate) = once.lock().expect("no panic").take().expect("one call");
+        begun.send(()).expect("the test waits");
+        async move {
+            gate.await.expect("the test opens it");
+            echo(&call)
+        }
+    })
+    .await;
+    let world = World::with(gateway::Config { max_requests: 1, ..shapes(&upstream.url()) }).await;
+    let request = tokio::spawn(world.request("GET", "/v1/shapes").send());
+    asked.await.expect("the call is made");
+    let refused = world.get("/v1/shapes").await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let error = json(refused, StatusCode::TOO_MANY_REQUESTS).await;
+    assert_eq!(crate::world::reason(&error), "RATE_LIMITED");
+    go.send(()).expect("the call waits");
+    json(request.await.expect("no panic").expect("the edge answers"), StatusCode::OK).await;
+}

@@ -10,3 +10,4 @@ mod streams;
 mod build;
 mod connections;
 mod conformance;
+mod repeats;

@@ -1,0 +1,133 @@
+//! The two edges as processes, and the CPU time that the kernel has counted for them.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Threads that work on requests, of each.
+const WORKERS: usize = 2;
+
+/// A running edge; dropping it ends it.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ended = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+impl Process {
+    /// The gateway as it ships: every layer, limit and log line.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) async fn gateway(upstream: SocketAddr) -> Result<Self> {
+        let (address, url) = (free().await?, format!("http://{upstream}"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command.env("TOKIO_WORKER_THREADS", WORKERS.to_string());
+        command.args(["--listen", &address.to_string(), "--admin", "127.0.0.1:0"]);
+        command.args(["--orders-url", &url, "--payments-url", &url]);
+        Self::start(command, address, tempfile::tempdir()?).await
+    }
+
+    /// Envoy with the transcoder and the router, and nothing else: no access log, no statistics beyond its own.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) async fn envoy(binary: &OsStr, upstream: SocketAddr) -> Result<Self> {
+        let (address, folder) = (free().await?, tempfile::tempdir()?);
+        let (set, config) = (folder.path().join("set.binpb"), folder.path().join("envoy.json"));
+        fs::write(&set, ordermesh::DESCRIPTOR_SET)?;
+        fs::write(&config, envoy_config(address, upstream, &set.to_string_lossy()).to_string())?;
+        let mut command = Command::new(binary);
+        command.arg("-c").arg(&config).args(["--concurrency", &WORKERS.to_string()]);
+        command.args(["--log-level", "error", "--disable-hot-restart"]);
+        Self::start(command, address, folder).await
+    }
+
+    async fn start(mut command: Command, address: SocketAddr, folder: TempDir) -> Result<Self> {
+        let child =
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("cannot start an edge")?;
+        let mut process = Self { child, address, _folder: folder };
+        while TcpStream::connect(address).await.is_err() {
+            if let Some(status) = process.child.try_wait()? {
+                bail!("an edge ended: {status}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(process)
+    }
+
+    /// CPU time so far, of all threads, in nanoseconds (`Documentation/scheduler/sched-stats.rst`).
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub(crate) fn cpu_nanos(&self) -> Result<u64> {
+        let mut nanos = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let stat = fs::read_to_string(thread?.path().join("schedstat"))?;
+            nanos += stat.split_whitespace().next().context("no time")?.parse::<u64>()?;
+        }
+        Ok(nanos)
+    }
+}
+
+async fn free() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?)
+}
+
+fn envoy_config(listen: SocketAddr, upstream: SocketAddr, set: &str) -> serde_json::Value {
+    let address = |at: SocketAddr| serde_json::json!({ "socket_address": { "address": at.ip().to_string(), "port_value": at.port() } });
+    let kind = |name: &str| format!("type.googleapis.com/envoy.extensions.{name}");
+    let transcoder = serde_json::json!({
+        "name": "envoy.filters.http.grpc_json_transcoder",
+        "typed_config": {
+            "@type": kind("filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder"),
+            "proto_descriptor": set,
+            "services": ["ordermesh.orders.v1.OrdersService"],
+        },
+    });
+    let router = serde_json::json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": { "@type": kind("filters.http.router.v3.Router") },
+    });
+    let http = serde_json::json!({
+        "@type": kind("filters.network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "edge",
+        "route_config": { "virtual_hosts": [{
+            "name": "all", "domains": ["*"],
+            "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "orders", "timeout": "15s" } }],
+        }] },
+        "http_filters": [transcoder, router],
+    });
+    serde_json::json!({ "static_resources": {
+        "listeners": [{
+            "address": address(listen),
+            "filter_chains": [{ "filters": [{
+                "name": "envoy.filters.network.http_connection_manager", "typed_config": http,
+            }] }],
+        }],
+        "clusters": [{
+            "name": "orders", "type": "STATIC", "connect_timeout": "2s",
+            "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": kind("upstreams.http.v3.HttpProtocolOptions"),
+                "explicit_http_config": { "http2_protocol_options": {} },
+            } },
+            "load_assignment": { "cluster_name": "orders", "endpoints": [{ "lb_endpoints": [{
+                "endpoint": { "address": address(upstream) },
+            }] }] },
+        }],
+    } })
+}

@@ -1,0 +1,69 @@
+//! A service that answers at once, and always the same: what is measured is the edge in front of it.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use ordermesh::orders::v1::{
+    CreateOrderRequest, GetOrderRequest, ListOrdersRequest, ListOrdersResponse, Order,
+    orders_service_server::{OrdersService, OrdersServiceServer},
+};
+use tokio::net::TcpListener;
+use tonic::{
+    Request, Response, Status, async_trait,
+    transport::{Server, server::TcpIncoming},
+};
+
+/// Starts it on a port of its own.
+///
+/// # Errors
+/// No port is free.
+pub(crate) async fn start() -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server =
+        Server::builder().add_service(OrdersServiceServer::new(Canned)).serve_with_incoming(incoming);
+    tokio::spawn(server);
+    Ok(address)
+}
+
+struct Canned;
+
+fn order(number: u32) -> Order {
+    let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 123_456_000 });
+    Order {
+        id: format!("01890a5d-ac96-774b-bcce-{number:012x}"),
+        user_id: "alice".to_owned(),
+        amount: 1_999,
+        currency_code: "EUR".to_owned(),
+        description: "two tickets, row 7; \"aisle\"".to_owned(),
+        status: 2,
+        create_time: at(1_700_000_000),
+        update_time: at(1_700_000_001),
+        expire_time: at(1_700_000_900),
+        version: 2,
+        ledger_entry_id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
+        ..Order::default()
+    }
+}
+
+#[async_trait]
+impl OrdersService for Canned {
+    async fn create_order(&self, request: Request<CreateOrderRequest>) -> Result<Response<Order>, Status> {
+        let given = request.into_inner().order.unwrap_or_default();
+        Ok(Response::new(Order { amount: given.amount, description: given.description, ..order(1) }))
+    }
+
+    async fn get_order(&self, _: Request<GetOrderRequest>) -> Result<Response<Order>, Status> {
+        Ok(Response::new(order(1)))
+    }
+
+    async fn list_orders(
+        &self,
+        request: Request<ListOrdersRequest>,
+    ) -> Result<Response<ListOrdersResponse>, Status> {
+        let size = request.into_inner().page_size.unsigned_abs();
+        let orders = (0..size).map(order).collect();
+        Ok(Response::new(ListOrdersResponse { orders, next_page_token: "more".to_owned() }))
+    }
+}

@@ -1,0 +1,96 @@
+//! Calls that are made again: only where a second one cannot do harm, and only as far as a budget goes.
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::sleep;
+use tonic::{Code, Status};
+use tower::retry::budget::{Budget as _, TpsBudget};
+
+/// Calls for one request, the first included.
+const ATTEMPTS: u32 = 3;
+
+/// The pause before the second call; each further one is four times as long. A service that restarts has gone by then, and the
+/// next endpoint is tried.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// The budget counts the calls of so long a time.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Retries that are always allowed, so that a quiet edge retries too, in a second.
+const FEW: u32 = 10;
+
+/// Retries in proportion to calls: a service that fails is not asked twice as much.
+const SHARE: f32 = 0.2;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Retries(TpsBudget);
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self(TpsBudget::new(WINDOW, FEW, SHARE))
+    }
+}
+
+impl Retries {
+    /// Makes a call, and makes it again while it fails as UNAVAILABLE, if it is `safe` to make it twice: a read, or a request with
+    /// an idempotency key (RFC 9110, section 9.2.2).
+    ///
+    /// # Errors
+    /// That of the last call.
+    pub(crate) async fn run<T, F: Future<Output = Result<T, Status>>>(
+        &self,
+        safe: bool,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T, Status> {
+        self.0.deposit();
+        let mut pause = PAUSE;
+        for _ in 1..ATTEMPTS {
+            match call().await {
+                Err(status) if safe && status.code() == Code::Unavailable && self.0.withdraw() => {
+                    tracing::debug!(error = status.message(), "a call is made again");
+                }
+                outcome => return outcome,
+            }
+            sleep(pause).await;
+            pause *= 4;
+        }
+        call().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    use super::*;
+
+    /// How often a call is made that fails so.
+    async fn calls(retries: &Retries, safe: bool, status: Status) -> u32 {
+        let count = AtomicU32::new(0);
+        let call = || {
+            count.fetch_add(1, Relaxed);
+            std::future::ready(Err::<(), _>(status.clone()))
+        };
+        retries.run(safe, call).await.expect_err("it fails");
+        count.into_inner()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_is_safe_and_unavailable_is_called_again() {
+        let retries = Retries::default();
+        assert_eq!(calls(&retries, true, Status::unavailable("away")).await, ATTEMPTS);
+        assert_eq!(calls(&retries, false, Status::unavailable("away")).await, 1);
+        assert_eq!(calls(&retries, true, Status::internal("broken")).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_budget_ends_a_storm() {
+        let retries = Retries::default();
+        let mut total = 0;
+        for _ in 0..1_000 {
+            total += calls(&retries, true, Status::unavailable("away")).await;
+        }
+        assert!(total < 1_600, "{total} calls for 1,000 requests");
+    }
+}
