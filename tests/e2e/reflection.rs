@@ -24,17 +24,14 @@ async fn a_foreign_client_learns_and_calls_both_services() -> Result<()> {
     ensure!(client.status.success(), "{errors}");
     let saw: Value = serde_json::from_slice(&client.stdout).with_context(|| errors.into_owned())?;
 
+    let (health, operator) = ("grpc.health.v1.Health", "ordermesh.messaging.v1.MessagingAdminService");
     let services = json!([
+        [health, operator, "ordermesh.orders.v1.OrdersService"],
         [
-            "grpc.health.v1.Health",
-            "ordermesh.messaging.v1.MessagingAdminService",
-            "ordermesh.orders.v1.OrdersService"
-        ],
-        [
-            "grpc.health.v1.Health",
-            "ordermesh.messaging.v1.MessagingAdminService",
+            health,
+            operator,
             "ordermesh.payments.v1.PaymentsAdminService",
-            "ordermesh.payments.v1.PaymentsService",
+            "ordermesh.payments.v1.PaymentsService"
         ],
     ]);
     ensure!(saw["services"] == services && saw["services_by_v1"] == services, "{saw:#}");
