@@ -60,7 +60,7 @@ fn tree() -> impl Strategy<Value = Json> {
     leaf().prop_recursive(4, 24, 6, move |inner| {
         let member = (select(names.clone()), inner.clone());
         prop_oneof![
-            vec(member, 0..6).prop_map(|members| Json::Object(members.into_iter().collect())),
+            vec(member, 1..6).prop_map(|members| Json::Object(members.into_iter().collect())),
             vec(inner, 0..4).prop_map(Json::Array),
         ]
     })
