@@ -60,7 +60,7 @@ fn tree() -> impl Strategy<Value = Json> {
     leaf().prop_recursive(4, 24, 6, move |inner| {
         let member = (select(names.clone()), inner.clone());
         prop_oneof![
-            vec(member, 0..6).prop_map(|members| Json::Object(members.into_iter().collect())),
+            vec(member, 1..6).prop_map(|members| Json::Object(members.into_iter().collect())),
             vec(inner, 0..4).prop_map(Json::Array),
         ]
     })
@@ -76,8 +76,8 @@ proptest! {
         Walk::new(&mut report).members(&mut ours, object);
         if report.finish().is_ok() {
             let theirs = DynamicMessage::deserialize(input, &tree).expect("ours is the stricter one");
-            // Not the messages themselves: a NaN is not equal to itself, and their Debug does not end where types recurse.
-            prop_assert_eq!(serde_json::to_string(&ours).ok(), serde_json::to_string(&theirs).ok());
+            // Not the messages themselves: a NaN is not equal to itself, and their Debug does not end where types recurse. Not text: a map has no order.
+            prop_assert_eq!(serde_json::to_value(&ours).ok(), serde_json::to_value(&theirs).ok());
         }
     }
 }
