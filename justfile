@@ -24,6 +24,10 @@ fmt:
 build:
     cargo build --workspace --locked
 
+# the official protobuf conformance suite against the ProtoJSON of the edge
+conformance:
+    scripts/conformance
+
 # install what the tests need
 setup:
     scripts/setup
@@ -31,3 +35,8 @@ setup:
 # measure what docs/DELIVERY.md quotes, and the outage of a minute
 delivery-figures:
     cargo test --release --locked -p messaging --test delivery -- --ignored --nocapture --test-threads=1
+
+# orders per second beside pgbench, in interleaved rounds: `just bench --rounds 5`
+bench *arguments:
+    cargo build --release --locked --workspace --bins
+    target/release/bench-orders {{arguments}}

@@ -167,7 +167,10 @@ mod tests {
             std::io::Result::Ok(answer)
         });
         let answer = answer.await??;
-        assert!(answer.starts_with("HTTP/1.0 200") && answer.contains("text/plain; version=0.0.4"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.0 200") && answer.contains("text/plain; version=0.0.4"),
+            "{answer}"
+        );
         stop.cancel();
         server.await?
     }

@@ -100,6 +100,17 @@ impl Edge {
         &self.0.stopping
     }
 
+    /// Every route, with the host and the port of its service.
+    pub(crate) fn listed(&self) -> Vec<(&Route, &str)> {
+        let url = |service: &str| match &self.0.config.upstreams {
+            Upstreams::One(url) => url.as_str(),
+            Upstreams::Each(urls) => urls.get(service).map_or("", String::as_str),
+        };
+        let authority =
+            |route: &Route| url(&route.rpc.service).trim_start_matches("http://").trim_end_matches('/');
+        self.0.routes.iter().map(|served| (&served.route, authority(&served.route))).collect()
+    }
+
     pub(crate) fn find(&self, method: &str, path: &str) -> Found {
         match self.0.trie.find(method, path) {
             Lookup::Found(index, captures) => Found::Route(Arc::clone(&self.0.routes[index]), captures),

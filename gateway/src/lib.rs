@@ -10,6 +10,8 @@ pub mod settings;
 pub mod edge;
 pub mod serve;
 pub mod router;
+mod docs;
+mod openapi;
 mod answer;
 mod headers;
 mod timeout;

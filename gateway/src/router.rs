@@ -19,6 +19,7 @@ use tracing::{Level, Span};
 
 use crate::{
     answer::answer,
+    docs,
     edge::Edge,
     headers::X_REQUEST_ID,
     problem::{Problem, Style},
@@ -43,7 +44,7 @@ pub fn router(edge: Edge) -> Router {
         )
         .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
         .layer(CatchPanicLayer::custom(panicked));
-    Router::new().fallback(answer).with_state(edge).layer(layers)
+    docs::router(&edge).fallback(answer).with_state(edge).layer(layers)
 }
 
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ mod direct;
 mod read;
 mod put;
 mod render;
+mod raw;
 mod print;
 mod civil;
 mod wire;
@@ -23,3 +24,4 @@ mod report;
 mod fixture;
 
 pub use self::percent::PercentError;
+pub(crate) use self::scalar::{is_textual, is_well_known};

@@ -39,7 +39,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 fn greet(http: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "documents: http://{http}/swagger/index.html (to come)")?;
+    writeln!(out, "documents: http://{http}/swagger/index.html")?;
     writeln!(
         out,
         "try: curl -s http://{http}/gateway/payments -H 'content-type: application/json' -d '{{\"userId\":\"alice\"}}'"

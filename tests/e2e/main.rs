@@ -20,4 +20,5 @@ mod bad_input;
 mod dropped_calls;
 mod readme;
 mod reflection;
+mod openapi;
 mod stop;

@@ -1,14 +1,44 @@
 //! Timestamps as RFC 3339 text in UTC, the way ProtoJSON prints them: with 0, 3, 6 or 9 digits of a second.
 
-use super::wire::{VARINT, Wire};
+use super::{
+    render::Stop,
+    wire::{VARINT, Wire},
+};
 
 /// `0001-01-01T00:00:00Z` and `9999-12-31T23:59:59Z`: what a Timestamp can hold.
 const RANGE: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 const DAY: i64 = 86_400;
 
-/// Appends a `google.protobuf.Timestamp` as a JSON string; `None` when it is none that this writer is sure of.
-pub(super) fn timestamp(mut wire: Wire<'_>, out: &mut Vec<u8>) -> Option<()> {
+/// Ten thousand years: what a Duration can hold, to both sides.
+const LONGEST: u64 = 315_576_000_000;
+
+const NANOS: i64 = 1_000_000_000;
+
+/// Appends a `google.protobuf.Timestamp` as a JSON string.
+///
+/// # Errors
+/// Refused when it is out of range.
+pub(super) fn timestamp(wire: Wire<'_>, out: &mut Vec<u8>) -> Result<(), Stop> {
+    let (seconds, nanos) = parts(wire).ok_or(Stop::Unsure)?;
+    let nanos = u32::try_from(nanos).ok().filter(|_| nanos < NANOS && RANGE.contains(&seconds));
+    print(seconds, nanos.ok_or(Stop::Refused)?, out);
+    Ok(())
+}
+
+/// Looks at a `google.protobuf.Duration`, which the oracle would take however odd.
+///
+/// # Errors
+/// Refused when it is out of range, or its parts have different signs.
+pub(super) fn check_duration(wire: Wire<'_>) -> Result<(), Stop> {
+    let (seconds, nanos) = parts(wire).ok_or(Stop::Unsure)?;
+    let same_sign = seconds == 0 || nanos == 0 || (seconds < 0) == (nanos < 0);
+    let fits = seconds.unsigned_abs() <= LONGEST && nanos.unsigned_abs() < NANOS.unsigned_abs();
+    if same_sign && fits { Ok(()) } else { Err(Stop::Refused) }
+}
+
+/// Seconds and nanoseconds, which both types number alike.
+fn parts(mut wire: Wire<'_>) -> Option<(i64, i64)> {
     let (mut seconds, mut nanos) = (None, None);
     while !wire.is_empty() {
         let slot = match wire.tag()? {
@@ -20,9 +50,9 @@ pub(super) fn timestamp(mut wire: Wire<'_>, out: &mut Vec<u8>) -> Option<()> {
             return None;
         }
     }
-    let seconds = seconds.unwrap_or(0);
-    let nanos = u32::try_from(nanos.unwrap_or(0)).ok().filter(|nanos| *nanos < 1_000_000_000)?;
-    RANGE.contains(&seconds).then(|| print(seconds, nanos, out))
+    #[expect(clippy::cast_possible_truncation, reason = "an int32 loses what a varint has above")]
+    let nanos = nanos.unwrap_or(0) as i32;
+    Some((seconds.unwrap_or(0), nanos.into()))
 }
 
 #[expect(clippy::cast_sign_loss, reason = "a time within a day, and years from 1 to 9999")]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chassis::status::Fault;
 use prost::{DecodeError, Message as _};
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _};
+use serde::ser::Error as _;
 use serde_json::Value as Json;
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
     direct,
     plan::{Message, Plans},
     read::Reader,
-    render,
+    render::{self, Stop},
     table::Route,
     wire::{DELIMITED, VARINT, Wire},
 };
@@ -80,7 +81,7 @@ impl Type {
     /// Bytes that are no such message.
     pub fn json(&self, wire: &[u8]) -> Result<Vec<u8>, ResponseError> {
         let message = self.plans.message(self.place);
-        if let Some(json) = rendered(&self.plans, message, wire) {
+        if let Some(json) = rendered(&self.plans, message, wire)? {
             return Ok(json);
         }
         Ok(serde_json::to_vec(&DynamicMessage::decode(message.descriptor.clone(), wire)?)?)
@@ -118,7 +119,7 @@ fn request_by_oracle(route: &Route, input: &Input<'_>, lenient: bool) -> Result<
 pub fn response_to_json(route: &Route, wire: Bytes) -> Result<Decoded, ResponseError> {
     let rpc = &route.rpc;
     let message = rpc.plans.message(rpc.output_place);
-    let json = route.response_body.is_none().then(|| rendered(&rpc.plans, message, &wire));
+    let json = route.response_body.is_none().then(|| rendered(&rpc.plans, message, &wire)).transpose()?;
     if let Some(json) = json.flatten() {
         let version = rpc.version.as_ref().filter(|_| rpc.streaming);
         let version = version.and_then(|path| wire_version(Wire(&wire), path));
@@ -127,12 +128,17 @@ pub fn response_to_json(route: &Route, wire: Bytes) -> Result<Decoded, ResponseE
     response_by_oracle(route, wire)
 }
 
-/// The JSON of a message, unless its shape is for the oracle.
-fn rendered(plans: &Plans, message: &Message, wire: &[u8]) -> Option<Vec<u8>> {
+/// The JSON of a message; `None` when its shape is for the oracle.
+fn rendered(plans: &Plans, message: &Message, wire: &[u8]) -> Result<Option<Vec<u8>>, ResponseError> {
     // Names, quotes and commas: JSON is longer than the wire.
     let mut json = Vec::with_capacity(3 * wire.len() + 64);
-    render::message(plans, message, wire, &mut json).ok()?;
-    Some(json)
+    match render::message(plans, message, wire, &mut json) {
+        Ok(()) => Ok(Some(json)),
+        Err(Stop::Unsure) => Ok(None),
+        Err(Stop::Refused) => {
+            Err(serde_json::Error::custom("a Timestamp or a Duration is out of range").into())
+        }
+    }
 }
 
 fn response_by_oracle(route: &Route, wire: Bytes) -> Result<Decoded, ResponseError> {

@@ -10,13 +10,12 @@ fn leaf() -> impl Strategy<Value = Json> {
     let odd = select(vec![
         json!(null),
         json!(true),
-        json!({}),
+        // Neither `{}`, an Any of nothing, nor "1e2", an integer: the suite has them, the oracle refuses them.
         json!([]),
         json!(""),
         json!("1"),
         json!("-1"),
         json!("+1"),
-        json!("1e2"),
         json!("NaN"),
         json!("-Infinity"),
         json!("inf"),

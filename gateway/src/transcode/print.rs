@@ -2,9 +2,9 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-use super::{plan::Kind, render::Unsure};
+use super::{plan::Kind, render::Stop};
 
-type Done = Result<(), Unsure>;
+type Done = Result<(), Stop>;
 
 /// Appends a number, a boolean or an enum's name from its bits.
 ///
@@ -30,7 +30,7 @@ pub(super) fn number(kind: &Kind, bits: u64, out: &mut Vec<u8>) -> Done {
             Err(_) => print(&(bits as i32), out)?,
         },
         Kind::Null => out.extend_from_slice(b"null"),
-        Kind::String | Kind::Bytes | Kind::Message(_) => return Err(Unsure),
+        Kind::String | Kind::Bytes | Kind::Message(_) => return Err(Stop::Unsure),
     }
     Ok(())
 }
@@ -40,7 +40,7 @@ pub(super) fn number(kind: &Kind, bits: u64, out: &mut Vec<u8>) -> Done {
 /// # Errors
 /// None for texts and numbers.
 pub(super) fn print(value: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) -> Done {
-    serde_json::to_writer(out, value).map_err(|_| Unsure)
+    serde_json::to_writer(out, value).map_err(|_| Stop::Unsure)
 }
 
 /// JSON has no 64-bit integers: ProtoJSON makes them strings.

@@ -1,6 +1,6 @@
 //! Wire bytes become JSON text in one pass, without a message between them.
 //!
-//! It has two outcomes: the text, or [`Unsure`] for bytes that are no message or of a rare shape (a field twice, fields out of
+//! It has the text, or [`Stop::Unsure`] for bytes that are no message or of a rare shape (a field twice, fields out of
 //! order, a oneof with two values, groups). Whoever gets that asks the oracle.
 
 use std::collections::HashSet;
@@ -11,17 +11,23 @@ use super::{
     civil,
     plan::{Field, Form, Kind, Label, Message, Plans, Seen},
     print,
-    wire::{DELIMITED, FIXED32, FIXED64, VARINT, Wire},
+    raw::{Raw, raw},
+    wire::{DELIMITED, Wire},
 };
 
 /// Messages in messages that are followed; the oracle, whose limit is 100, decides about more.
 const MAX_DEPTH: usize = 64;
 
-/// Text that this writer cannot make.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Unsure;
+/// Why there is no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The oracle has to look at it.
+    Unsure,
+    /// A Timestamp or a Duration that has no JSON form.
+    Refused,
+}
 
-type Done = Result<(), Unsure>;
+type Done = Result<(), Stop>;
 
 /// Appends the JSON of a message.
 ///
@@ -50,23 +56,25 @@ struct Place<'p> {
     keys: HashSet<Vec<u8>>,
 }
 
-/// A value as it stands on the wire.
-enum Raw<'w> {
-    Bits(u64),
-    Slice(&'w [u8]),
-}
-
 impl<'p> Writer<'p> {
     fn message(self, message: &'p Message, wire: &[u8], out: &mut Vec<u8>) -> Done {
         match message.form {
             Form::Object => {
-                let depth = self.depth.checked_sub(1).ok_or(Unsure)?;
+                let depth = self.depth.checked_sub(1).ok_or(Stop::Unsure)?;
                 Writer { depth, ..self }.object(message, Wire(wire), out)
             }
-            Form::Timestamp => civil::timestamp(Wire(wire), out).ok_or(Unsure),
+            Form::Timestamp => civil::timestamp(Wire(wire), out),
+            Form::WellKnown if wire.is_empty() && message.descriptor.name() == "Any" => {
+                out.extend_from_slice(b"{}");
+                Ok(())
+            }
             Form::WellKnown | Form::Foreign => {
-                let message = DynamicMessage::decode(message.descriptor.clone(), wire).map_err(|_| Unsure)?;
-                serde_json::to_writer(out, &message).map_err(|_| Unsure)
+                if message.form == Form::WellKnown && message.descriptor.name() == "Duration" {
+                    civil::check_duration(Wire(wire))?;
+                }
+                let message =
+                    DynamicMessage::decode(message.descriptor.clone(), wire).map_err(|_| Stop::Unsure)?;
+                serde_json::to_writer(out, &message).map_err(|_| Stop::Unsure)
             }
         }
     }
@@ -75,26 +83,26 @@ impl<'p> Writer<'p> {
         let mut at = Place::default();
         out.push(b'{');
         while !wire.is_empty() {
-            let (number, wire_type) = wire.tag().ok_or(Unsure)?;
+            let (number, wire_type) = wire.tag().ok_or(Stop::Unsure)?;
             let from = at.last.map_or(0, |(place, _)| place);
             let Some((place, field)) = message.numbered(number, from) else {
                 // One that came before: out of order.
                 if message.numbered(number, 0).is_some() {
-                    return Err(Unsure);
+                    return Err(Stop::Unsure);
                 }
-                wire.skip(wire_type).ok_or(Unsure)?;
+                wire.skip(wire_type).ok_or(Stop::Unsure)?;
                 continue;
             };
             let again = at.last.is_some_and(|(last, _)| last == place);
             if !again {
                 at.close(out);
                 if field.oneof.is_some_and(|oneof| !at.oneofs.insert(oneof)) {
-                    return Err(Unsure);
+                    return Err(Stop::Unsure);
                 }
             }
             at.last = Some((place, field));
             match &field.label {
-                Label::One { .. } if again => return Err(Unsure),
+                Label::One { .. } if again => return Err(Stop::Unsure),
                 Label::One { presence } => self.one(field, *presence, wire_type, &mut wire, out)?,
                 Label::Many { .. } => self.many(field, wire_type, &mut wire, &mut at, out)?,
                 Label::Map { key } => self.entry(field, key, wire_type, &mut wire, &mut at, out)?,
@@ -135,7 +143,7 @@ impl<'p> Writer<'p> {
             at.item(field, b'[', out);
             return self.value(kind, raw, out);
         }
-        let mut packed = Wire(wire.delimited().ok_or(Unsure)?);
+        let mut packed = Wire(wire.delimited().ok_or(Stop::Unsure)?);
         while !packed.is_empty() {
             let raw = raw(kind, kind.wire_type(), &mut packed)?;
             at.item(field, b'[', out);
@@ -154,19 +162,19 @@ impl<'p> Writer<'p> {
         out: &mut Vec<u8>,
     ) -> Done {
         if wire_type != DELIMITED {
-            return Err(Unsure);
+            return Err(Stop::Unsure);
         }
-        let mut entry = Wire(wire.delimited().ok_or(Unsure)?);
+        let mut entry = Wire(wire.delimited().ok_or(Stop::Unsure)?);
         let (mut name, mut value) = (None, None);
         while !entry.is_empty() {
-            let (number, wire_type) = entry.tag().ok_or(Unsure)?;
+            let (number, wire_type) = entry.tag().ok_or(Stop::Unsure)?;
             let (slot, kind) = match number {
                 1 => (&mut name, key),
                 2 => (&mut value, &field.kind),
-                _ => return Err(Unsure),
+                _ => return Err(Stop::Unsure),
             };
             if slot.replace(raw(kind, wire_type, &mut entry)?).is_some() {
-                return Err(Unsure);
+                return Err(Stop::Unsure);
             }
         }
         at.item(field, b'{', out);
@@ -180,7 +188,7 @@ impl<'p> Writer<'p> {
             out.push(b'"');
         }
         if !at.keys.insert(out[start..].to_vec()) {
-            return Err(Unsure);
+            return Err(Stop::Unsure);
         }
         out.push(b':');
         self.value(&field.kind, value.unwrap_or(field.kind.default()), out)
@@ -189,7 +197,7 @@ impl<'p> Writer<'p> {
     fn value(self, kind: &Kind, raw: Raw<'_>, out: &mut Vec<u8>) -> Done {
         match (kind, raw) {
             (Kind::String, Raw::Slice(bytes)) => {
-                let text = std::str::from_utf8(bytes).map_err(|_| Unsure)?;
+                let text = std::str::from_utf8(bytes).map_err(|_| Stop::Unsure)?;
                 print::print(text, out)
             }
             (Kind::Bytes, Raw::Slice(bytes)) => {
@@ -198,7 +206,7 @@ impl<'p> Writer<'p> {
             }
             (Kind::Message(place), Raw::Slice(bytes)) => self.message(self.plans.message(*place), bytes, out),
             (_, Raw::Bits(bits)) => print::number(kind, bits, out),
-            _ => Err(Unsure),
+            _ => Err(Stop::Unsure),
         }
     }
 }
@@ -236,63 +244,4 @@ fn key(field: &Field, out: &mut Vec<u8>) {
         out.push(b',');
     }
     out.extend_from_slice(&field.key);
-}
-
-fn raw<'w>(kind: &Kind, wire_type: u32, wire: &mut Wire<'w>) -> Result<Raw<'w>, Unsure> {
-    if wire_type != kind.wire_type() {
-        return Err(Unsure);
-    }
-    let raw = match wire_type {
-        VARINT => wire.varint().map(|bits| Raw::Bits(kind.narrow(bits))),
-        FIXED32 => wire.fixed32().map(|bits| Raw::Bits(bits.into())),
-        FIXED64 => wire.fixed64().map(Raw::Bits),
-        _ => wire.delimited().map(Raw::Slice),
-    };
-    raw.ok_or(Unsure)
-}
-
-impl Raw<'_> {
-    fn is_default(&self, kind: &Kind) -> bool {
-        match self {
-            // Minus zero is equal to zero, as for the oracle.
-            Self::Bits(bits) => match kind {
-                Kind::Double => f64::from_bits(*bits) == 0.0,
-                #[expect(clippy::cast_possible_truncation, reason = "four bytes were read")]
-                Kind::Float => f32::from_bits(*bits as u32) == 0.0,
-                _ => *bits == 0,
-            },
-            Self::Slice(bytes) => bytes.is_empty(),
-        }
-    }
-}
-
-impl Kind {
-    fn wire_type(&self) -> u32 {
-        match self {
-            Self::Double | Self::Fixed64 | Self::Sfixed64 => FIXED64,
-            Self::Float | Self::Fixed32 | Self::Sfixed32 => FIXED32,
-            Self::String | Self::Bytes | Self::Message(_) => DELIMITED,
-            _ => VARINT,
-        }
-    }
-
-    /// Whether it is printed as a string because JSON's numbers are too narrow.
-    fn is_wide(&self) -> bool {
-        matches!(self, Self::Int64 | Self::Uint64 | Self::Sint64 | Self::Fixed64 | Self::Sfixed64)
-    }
-
-    fn default<'w>(&self) -> Raw<'w> {
-        if self.wire_type() == DELIMITED { Raw::Slice(&[]) } else { Raw::Bits(0) }
-    }
-
-    /// A varint of more bits than the kind has loses those above.
-    fn narrow(&self, bits: u64) -> u64 {
-        match self {
-            Self::Int32 | Self::Uint32 | Self::Sint32 | Self::Enum(..) | Self::Null => {
-                bits & u64::from(u32::MAX)
-            }
-            Self::Bool => u64::from(bits != 0),
-            _ => bits,
-        }
-    }
 }

@@ -18,7 +18,7 @@ const LISTED_NAMES: usize = 16;
 
 /// Whether text alone can express a value: what a path variable or a query parameter can bind.
 #[must_use]
-pub(super) fn is_textual(kind: &Kind) -> bool {
+pub(crate) fn is_textual(kind: &Kind) -> bool {
     match kind {
         Kind::Message(message) => {
             is_well_known(message.full_name())
@@ -37,7 +37,7 @@ pub(super) fn is_textual(kind: &Kind) -> bool {
 
 /// Whether a message has a JSON form of its own.
 #[must_use]
-pub(super) fn is_well_known(full_name: &str) -> bool {
+pub(crate) fn is_well_known(full_name: &str) -> bool {
     let Some(name) = full_name.strip_prefix("google.protobuf.") else { return false };
     name.strip_suffix("Value").is_some_and(|wrapped| {
         ["", "List", "Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes"]
@@ -133,7 +133,14 @@ pub(super) fn integer<T: TryFrom<i128>>(leaf: Leaf<'_>, what: &str) -> Result<T,
         #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53, so exact")]
         Leaf::Double(double) if double.fract() == 0.0 && double.abs() <= EXACT_DOUBLE => Some(double as i128),
         // Rust reads a leading plus, JSON does not.
-        Leaf::Text(text) if !text.starts_with('+') => text.parse().ok(),
+        Leaf::Text(text) if !text.starts_with('+') => match text.parse() {
+            Ok(integer) => Some(integer),
+            // Quoted or not, `1e3` is an integer.
+            Err(_) if text.contains(['e', 'E', '.']) => {
+                return integer(Leaf::Double(double(leaf).unwrap_or(f64::NAN)), what);
+            }
+            Err(_) => None,
+        },
         _ => None,
     };
     wide.and_then(|wide| T::try_from(wide).ok()).ok_or_else(|| format!("must be {what}"))
@@ -236,6 +243,11 @@ fn expected_name(descriptor: &EnumDescriptor) -> String {
 }
 
 fn well_known(message: &MessageDescriptor, json: &Json, lenient: bool) -> Result<Value, String> {
+    // An Any that holds nothing needs no type.
+    if message.full_name() == "google.protobuf.Any" && json.as_object().is_some_and(serde_json::Map::is_empty)
+    {
+        return Ok(Value::Message(DynamicMessage::new(message.clone())));
+    }
     let options = DeserializeOptions::new().deny_unknown_fields(!lenient);
     DynamicMessage::deserialize_with_options(message.clone(), json, &options)
         .map(Value::Message)

@@ -18,6 +18,8 @@ pub type FieldPath = Vec<FieldDescriptor>;
 pub struct Rpc {
     /// The full name, such as `ordermesh.orders.v1.OrdersService.GetOrder`.
     pub name: String,
+    /// Where it is declared.
+    pub method: MethodDescriptor,
     /// The full name of its service.
     pub service: String,
     /// The HTTP/2 path of the call, such as `/ordermesh.orders.v1.OrdersService/GetOrder`.
@@ -45,6 +47,8 @@ pub struct Rpc {
 pub struct Route {
     /// What it calls.
     pub rpc: Arc<Rpc>,
+    /// Which of the RPC's bindings: 0, or the place among the additional ones, from 1.
+    pub binding: usize,
     /// The HTTP method, or `*` for every one.
     pub method: String,
     /// The path.
@@ -140,7 +144,7 @@ fn bindings(
     let rpc = Arc::new(rpc(method, plans)?);
     let mut rules = vec![rule.clone()];
     rules.extend(list(rule, "additional_bindings"));
-    Ok(rules.iter().map(|rule| route(&rpc, rule)).collect())
+    Ok(rules.iter().enumerate().map(|(binding, rule)| route(&rpc, binding, rule)).collect())
 }
 
 fn rpc(method: &MethodDescriptor, plans: &Arc<Plans>) -> Result<Rpc, String> {
@@ -152,6 +156,7 @@ fn rpc(method: &MethodDescriptor, plans: &Arc<Plans>) -> Result<Rpc, String> {
     let path = format!("/{service}/{}", method.name());
     Ok(Rpc {
         name: method.full_name().to_owned(),
+        method: method.clone(),
         service: service.to_owned(),
         path: PathAndQuery::try_from(path).map_err(|error| error.to_string())?,
         request_id: named("request_id", &Kind::String),
@@ -178,7 +183,7 @@ fn version(message: &MessageDescriptor) -> Option<FieldPath> {
     own(message).map(|field| vec![field]).or_else(|| message.fields().find_map(nested))
 }
 
-fn route(rpc: &Arc<Rpc>, rule: &DynamicMessage) -> Result<Route, String> {
+fn route(rpc: &Arc<Rpc>, binding: usize, rule: &DynamicMessage) -> Result<Route, String> {
     let (method, path) = pattern(rule)?;
     let template = Template::parse(&path).map_err(|error| error.to_string())?;
     let variables = template.variables.iter().map(|variable| bound_field(&rpc.input, &variable.field));
@@ -197,7 +202,7 @@ fn route(rpc: &Arc<Rpc>, rule: &DynamicMessage) -> Result<Route, String> {
     {
         return Err(format!("field {} is bound by the path and by the body", field.name()));
     }
-    Ok(Route { rpc: Arc::clone(rpc), method, template, variables, body, response_body })
+    Ok(Route { rpc: Arc::clone(rpc), binding, method, template, variables, body, response_body })
 }
 
 /// The HTTP method and the template of a rule.

@@ -9,3 +9,4 @@ mod calls;
 mod streams;
 mod build;
 mod connections;
+mod conformance;

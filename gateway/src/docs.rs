@@ -1,0 +1,97 @@
+//! The documents and their pages: OpenAPI at `/openapi.json` and `/openapi/{service}.json`, Swagger UI at `/swagger/index.html`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    response::{IntoResponse as _, Redirect, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use http::{StatusCode, header};
+use utoipa_swagger_ui::{Config, Url};
+
+use crate::{edge::Edge, openapi};
+
+/// Documents made once, when the edge is.
+struct Documents {
+    /// All services in one.
+    merged: Bytes,
+    /// Each service by its short name.
+    each: BTreeMap<String, Bytes>,
+    pages: Arc<Config<'static>>,
+}
+
+/// The routes of the documents.
+pub(crate) fn router(edge: &Edge) -> Router<Edge> {
+    let documents = Arc::new(Documents::of(edge));
+    Router::new()
+        .route("/openapi.json", get(merged))
+        .route("/openapi/{file}", get(one))
+        .route("/swagger", get(async || Redirect::permanent("/swagger/index.html")))
+        .route("/swagger/", get(async || Redirect::permanent("/swagger/index.html")))
+        .route("/swagger/{*file}", get(page))
+        .with_state(documents)
+}
+
+impl Documents {
+    fn of(edge: &Edge) -> Self {
+        let listed = edge.listed();
+        let mut services: BTreeMap<String, Vec<openapi::Listed<'_>>> = BTreeMap::new();
+        for (route, authority) in &listed {
+            services.entry(short_name(&route.rpc.service)).or_default().push((route, authority));
+        }
+        let each: BTreeMap<String, Bytes> =
+            services.iter().map(|(name, routes)| (name.clone(), text(name, routes))).collect();
+        let urls = each.keys().map(|name| {
+            // Kept as long as the process: the configuration wants names that are.
+            let url: &'static str = format!("/openapi/{name}.json").leak();
+            Url::new(name.clone().leak(), url)
+        });
+        let pages = Arc::new(Config::new(urls).try_it_out_enabled(true).display_request_duration(true));
+        Self { merged: text("all services", &listed), each, pages }
+    }
+}
+
+/// `orders` for `ordermesh.orders.v1.OrdersService`: the package without its version, or else the service's own name.
+fn short_name(service: &str) -> String {
+    let mut parts = service.rsplit('.');
+    let name = parts.next().unwrap_or(service);
+    let versioned =
+        |part: &&str| part.starts_with('v') && part[1..].starts_with(|c: char| c.is_ascii_digit());
+    let package = parts.find(|part| !versioned(part));
+    package.unwrap_or(name).to_ascii_lowercase()
+}
+
+fn text(title: &str, listed: &[openapi::Listed<'_>]) -> Bytes {
+    openapi::document(title, listed).to_string().into()
+}
+
+async fn merged(State(documents): State<Arc<Documents>>) -> Response {
+    json(documents.merged.clone())
+}
+
+async fn one(State(documents): State<Arc<Documents>>, Path(file): Path<String>) -> Response {
+    match file.strip_suffix(".json").and_then(|name| documents.each.get(name)) {
+        Some(document) => json(document.clone()),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn page(State(documents): State<Arc<Documents>>, Path(file): Path<String>) -> Response {
+    match utoipa_swagger_ui::serve(&file, Arc::clone(&documents.pages)) {
+        Ok(Some(file)) => {
+            ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response()
+        }
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(error) => {
+            tracing::error!(error, "a page of Swagger UI cannot be served");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+fn json(document: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document).into_response()
+}

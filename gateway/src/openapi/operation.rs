@@ -1,0 +1,200 @@
+//! One route as an operation: parameters, body, answers, and the same call by grpcurl.
+
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+use serde_json::{Map, Value, json};
+
+use super::{
+    comments::Comments,
+    schema::{Schemas, describe, example, example_of, is_required},
+};
+use crate::transcode::{
+    is_well_known,
+    table::{Body, FieldPath, Route},
+    template::Segment,
+};
+
+/// Messages in messages whose fields are listed as query parameters; deeper ones can be given and are not listed.
+const QUERY_DEPTH: usize = 3;
+
+/// A route, and where its service is.
+pub(super) struct Operation<'a> {
+    pub(super) route: &'a Route,
+    pub(super) authority: &'a str,
+}
+
+/// A route's template as OpenAPI writes it: a variable of several segments is one parameter.
+pub(super) fn path(route: &Route) -> String {
+    let template = &route.template;
+    let mut path = String::new();
+    let mut at = 0;
+    while at < template.segments.len() {
+        path.push('/');
+        if let Some(variable) = template.variables.iter().find(|variable| variable.span.start == at) {
+            path.push_str(&format!("{{{}}}", variable.field.join(".")));
+            at = variable.span.end.max(at + 1);
+            continue;
+        }
+        match &template.segments[at] {
+            Segment::Literal(text) => path.push_str(text),
+            segment => path.push_str(&segment.to_string()),
+        }
+        at += 1;
+    }
+    if let Some(verb) = &template.verb {
+        path.push_str(&format!(":{verb}"));
+    }
+    path
+}
+
+impl Operation<'_> {
+    /// The operation object (OpenAPI 3.1, section 4.8.10).
+    pub(super) fn document(&self, schemas: &mut Schemas, comments: &mut Comments) -> Value {
+        let rpc = &self.route.rpc;
+        let comment = comments.of(&rpc.method.parent_file(), rpc.method.path());
+        let call = self.grpcurl(comments);
+        let mut operation = json!({
+            "operationId": self.id(),
+            "tags": [rpc.service],
+            "summary": first_sentence(&comment),
+            "description": format!("{comment}\n\nThe same call over gRPC:\n\n```sh\n{call}\n```").trim_start(),
+            "parameters": self.parameters(schemas, comments),
+            "responses": {
+                "200": self.answer(schemas),
+                "default": { "$ref": "#/components/responses/Error" },
+            },
+        });
+        if let Some(body) = self.body(schemas, comments) {
+            operation["requestBody"] = body;
+        }
+        operation
+    }
+
+    /// The names of service and RPC; further bindings are numbered.
+    fn id(&self) -> String {
+        let method = &self.route.rpc.method;
+        let name = format!("{}_{}", method.parent_service().name(), method.name());
+        if self.route.binding == 0 { name } else { format!("{name}_{}", self.route.binding) }
+    }
+
+    fn grpcurl(&self, comments: &mut Comments) -> String {
+        let rpc = &self.route.rpc;
+        let mut request = example(&rpc.input, &[], comments, 0);
+        for path in &self.route.variables {
+            if let [field] = path.as_slice() {
+                request[field.json_name()] = example_of(field, comments, 0);
+            }
+        }
+        let data = request.to_string().replace('\'', r"'\''");
+        format!(
+            "grpcurl -plaintext -d '{data}' {} {}",
+            self.authority,
+            rpc.path.path().trim_start_matches('/')
+        )
+    }
+
+    fn parameters(&self, schemas: &mut Schemas, comments: &mut Comments) -> Vec<Value> {
+        let rpc = &self.route.rpc;
+        let mut parameters = Vec::new();
+        for path in &self.route.variables {
+            let mut parameter = parameter(path, "path", schemas, comments);
+            parameter["name"] = path.iter().map(FieldDescriptor::name).collect::<Vec<_>>().join(".").into();
+            parameter["required"] = true.into();
+            parameters.push(parameter);
+        }
+        if self.route.body != Body::Whole {
+            let mut query = Vec::new();
+            self.query(&rpc.input, &mut FieldPath::new(), &mut query);
+            parameters.extend(query.iter().map(|path| parameter(path, "query", schemas, comments)));
+        }
+        let header = |name: &str, description: &str| json!({ "name": name, "in": "header", "description": description, "schema": { "type": "string" } });
+        if rpc.request_id.is_some() {
+            let what = "Makes a repeated call safe: the same key gets the first answer again.";
+            parameters.push(header("Idempotency-Key", what));
+        }
+        if rpc.after_version.is_some() {
+            parameters
+                .push(header("Last-Event-ID", "Where the stream goes on: the id of the last event seen."));
+        }
+        parameters
+            .push(header("X-Request-Timeout", "How long the client waits: seconds, or such as `500ms`."));
+        parameters
+    }
+
+    /// The fields that neither the path nor the body binds, and that text can express.
+    fn query(&self, message: &MessageDescriptor, at: &mut FieldPath, found: &mut Vec<FieldPath>) {
+        for field in message.fields() {
+            let of_body = at.is_empty() && matches!(&self.route.body, Body::Field(body) if *body == field);
+            let of_header = at.is_empty() && self.route.rpc.request_id.as_ref() == Some(&field);
+            at.push(field.clone());
+            let bound = of_body || of_header || self.route.variables.contains(at);
+            match field.kind() {
+                _ if bound || field.is_map() => {}
+                _ if at.len() > QUERY_DEPTH => {}
+                Kind::Message(inner) if !is_well_known(inner.full_name()) && field.is_list() => {}
+                Kind::Message(inner) if !is_well_known(inner.full_name()) => {
+                    self.query(&inner, at, found);
+                }
+                kind if crate::transcode::is_textual(&kind) => found.push(at.clone()),
+                _ => {}
+            }
+            at.pop();
+        }
+    }
+
+    fn body(&self, schemas: &mut Schemas, comments: &mut Comments) -> Option<Value> {
+        let input = &self.route.rpc.input;
+        let (schema, example) = match &self.route.body {
+            Body::Nothing => return None,
+            Body::Field(field) => (schemas.field(field), example_of(field, comments, 0)),
+            Body::Whole => {
+                let bound: Vec<FieldDescriptor> =
+                    self.route.variables.iter().filter(|path| path.len() == 1).flatten().cloned().collect();
+                (schemas.object(input, &bound, comments), example(input, &bound, comments, 0))
+            }
+        };
+        Some(json!({ "content": { "application/json": { "schema": schema, "example": example } } }))
+    }
+
+    fn answer(&self, schemas: &mut Schemas) -> Value {
+        let rpc = &self.route.rpc;
+        let schema = match &self.route.response_body {
+            None => schemas.message(&rpc.output),
+            Some(field) => schemas.field(field),
+        };
+        let mut content = Map::new();
+        if rpc.streaming {
+            // A frame of a stream is no JSON document: the schema is that of one message.
+            let events = "Server-sent events; `data` is one message, `id` its version.";
+            content.insert(
+                "text/event-stream".to_owned(),
+                json!({ "schema": { "type": "string", "description": events } }),
+            );
+            content.insert("application/x-ndjson".to_owned(), json!({ "schema": schema }));
+        } else {
+            content.insert("application/json".to_owned(), json!({ "schema": schema }));
+        }
+        let what = if rpc.streaming { "A stream of messages." } else { "The answer." };
+        json!({ "description": what, "content": content })
+    }
+}
+
+fn parameter(path: &FieldPath, place: &str, schemas: &mut Schemas, comments: &mut Comments) -> Value {
+    let name = path.iter().map(FieldDescriptor::json_name).collect::<Vec<_>>().join(".");
+    let (mut schema, mut comment) = (json!({}), String::new());
+    // The table holds no empty path.
+    if let Some(field) = path.last() {
+        schema = schemas.field(field);
+        comment = comments.of(&field.parent_file(), field.path());
+    }
+    let mut parameter = json!({ "name": name, "in": place, "schema": schema });
+    if place == "query" && path.len() == 1 && is_required(&comment) {
+        parameter["required"] = true.into();
+    }
+    describe(&mut parameter, comment);
+    parameter
+}
+
+fn first_sentence(comment: &str) -> String {
+    let line = comment.replace('\n', " ");
+    line.split_once(". ").map_or(line.as_str(), |(first, _)| first).trim_end_matches('.').to_owned()
+}

@@ -1,0 +1,62 @@
+//! The documents of the edge, judged by a validator that shares no code with it, and the pages that show them.
+
+use std::{path::Path, process::Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::{io::AsyncWriteExt as _, process::Command};
+
+use crate::mesh::{EMBEDDED, Mesh};
+
+const VALIDATE: &str = "import json, sys\n\
+    from openapi_spec_validator import OpenAPIV31SpecValidator\n\
+    errors = [str(e) for e in OpenAPIV31SpecValidator(json.load(sys.stdin)).iter_errors()]\n\
+    sys.exit('\\n'.join(errors))";
+
+async fn validate(document: &str) -> Result<()> {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/python/bin/python");
+    ensure!(python.is_file(), "{} is missing: run scripts/setup", python.display());
+    let mut validator = Command::new(python);
+    validator.args(["-c", VALIDATE]).stdin(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut validator = validator.spawn()?;
+    let mut input = validator.stdin.take().context("piped")?;
+    input.write_all(document.as_bytes()).await?;
+    drop(input);
+    let outcome = validator.wait_with_output().await?;
+    ensure!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_documents_are_valid_and_shown() -> Result<()> {
+    let mesh = Mesh::start(EMBEDDED).await?;
+    for path in ["/openapi.json", "/openapi/orders.json", "/openapi/payments.json"] {
+        let document = mesh.api.get(path).await?;
+        ensure!(document.body["openapi"] == "3.1.0", "{path}: {}", document.text);
+        validate(&document.text).await.context(path)?;
+    }
+    let merged = mesh.api.get("/openapi.json").await?.body;
+    let create = &merged["paths"]["/gateway/orders"]["post"];
+    let body = &create["requestBody"]["content"]["application/json"];
+    ensure!(body["schema"]["$ref"] == "#/components/schemas/ordermesh.orders.v1.Order", "{create:#}");
+    ensure!(
+        create["description"].as_str().is_some_and(|text| text.contains("grpcurl -plaintext")),
+        "{create:#}"
+    );
+    let amount = &merged["components"]["schemas"]["ordermesh.orders.v1.Order"]["properties"]["amount"];
+    ensure!(amount["type"] == "string" && amount["format"] == "int64", "{amount:#}");
+    // What the document gives as an example works.
+    let account = serde_json::json!({ "userId": body["example"]["userId"] });
+    mesh.api.post("/gateway/payments", &account).await?;
+    let placed = mesh.api.post("/gateway/orders", &body["example"]).await?;
+    ensure!(placed.status == 200, "{}", placed.text);
+
+    let page = mesh.api.get("/swagger/index.html").await?;
+    ensure!(page.status == 200 && page.text.contains("swagger-ui"), "{}", page.text);
+    let pages = mesh.api.get("/swagger/swagger-initializer.js").await?;
+    for name in ["/openapi/orders.json", "/openapi/payments.json"] {
+        ensure!(pages.text.contains(name), "{}", pages.text);
+    }
+    let script = mesh.api.get("/swagger/swagger-ui-bundle.js").await?;
+    ensure!(script.status == 200 && script.text.len() > 100_000, "{}", script.status);
+    Ok(())
+}
