@@ -34,10 +34,9 @@ pub mod messaging {
     /// Version 1 of the contract, package `ordermesh.messaging.v1`.
     pub mod v1 {
         #![cfg_attr(
-            any(feature = "client", feature = "server"),
-            expect(clippy::allow_attributes, reason = "generated")
+            feature = "server",
+            expect(clippy::allow_attributes, clippy::too_many_lines, reason = "generated")
         )]
-        #![cfg_attr(feature = "server", expect(clippy::too_many_lines, reason = "generated"))]
         include!(concat!(env!("OUT_DIR"), "/ordermesh.messaging.v1.rs"));
     }
 }
