@@ -5,6 +5,8 @@
 
 use std::{iter::Peekable, str::CharIndices};
 
+use crate::clock::Micros;
+
 /// The longest expression that is read, in bytes.
 const LENGTH: usize = 2_048;
 /// Comparisons of one expression at most.
@@ -36,6 +38,38 @@ pub struct Comparison {
     pub operator: Operator,
     /// With what, without its quotes.
     pub value: String,
+}
+
+impl Comparison {
+    /// Refuses an order among values that have none.
+    ///
+    /// # Errors
+    /// When the operator is another than `=` and `!=`.
+    pub fn by_equality(&self) -> Result<Operator, String> {
+        match self.operator {
+            Operator::Equal | Operator::NotEqual => Ok(self.operator),
+            _ => Err(format!("{} can be compared by = and != only", self.field)),
+        }
+    }
+
+    /// The value as a number of minor units.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn minor_units(&self) -> Result<i64, String> {
+        self.value.parse().map_err(|_| format!("{:?} is no number of minor units", self.value))
+    }
+
+    /// The value as a moment (RFC 3339).
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn moment(&self) -> Result<Micros, String> {
+        let invalid = || format!("{:?} is no time such as 2026-01-31T12:00:00Z", self.value);
+        let at: prost_types::Timestamp = self.value.parse().map_err(|_| invalid())?;
+        let micros = at.seconds.checked_mul(1_000_000);
+        micros.and_then(|micros| micros.checked_add(i64::from(at.nanos) / 1_000)).ok_or_else(invalid)
+    }
 }
 
 /// Reads an expression; the empty one has no comparison.

@@ -1,5 +1,6 @@
 //! The contract, answered: requests are checked, handed to a command or a query, and the result is put into the wire's words.
 
+mod list;
 pub mod wire;
 pub mod admin;
 
@@ -123,9 +124,7 @@ impl PaymentsService for Grpc {
             .field("user_id", rules::user_id(&asked.user_id))
             .field("page_size", size.map(drop).ok_or("must not be negative"))
             .finish()?;
-        if !asked.filter.is_empty() {
-            return Err(Fault::new(Reason::InvalidFilter, "filter must be empty").into());
-        }
+        let conditions = list::conditions(&asked.filter)?;
         // The token goes on with this ledger, whatever the size of the pages.
         let query = fingerprint(&ListLedgerEntriesRequest {
             page_size: 0,
@@ -135,7 +134,7 @@ impl PaymentsService for Grpc {
         let before = self.open(&query, &asked.page_token)?;
         self.account(&asked.user_id).await?;
         let size = size.unwrap_or(page::DEFAULT_SIZE);
-        let page = ledger::page(self.database.read(), &asked.user_id, before, size + 1).await;
+        let page = ledger::page(self.database.read(), &asked.user_id, &conditions, before, size + 1).await;
         let mut page = page.map_err(Failure::from).map_err(store::fault)?;
         // One more than asked for was read, to know whether there is a next page.
         let more = page.len() as u64 > size;

@@ -93,11 +93,40 @@ async fn ledger(mesh: &Mesh) -> Result<()> {
         entries.map(|entry| json!([entry["sequence"], entry["amount"], entry["balanceAfter"]])).collect();
     let chain = json!([["3", "-700", "0"], ["2", "-300", "700"], ["1", "1000", "1000"]]);
     ensure!(json!(told) == chain, "{told:?}");
+    for (filter, amounts) in [
+        ("type = TOP_UP", &["1000"][..]),
+        ("type != TOP_UP AND amount <= -700", &["-700"]),
+        ("amount > -700 AND amount < 0 AND create_time >= 2026-01-01T00:00:00Z", &["-300"]),
+        ("create_time < 2026-01-01T00:00:00Z", &[]),
+    ] {
+        let found = mesh.api.get(&filtered(filter)).await?;
+        let found_amounts: Vec<&str> = found.body["entries"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry["amount"].as_str())
+            .collect();
+        ensure!(found.status == 200 && found_amounts == amounts, "{filter}: {}", found.text);
+    }
+    for filter in ["type > TOP_UP", "type = GIFT", "amount = much", "colour = red", "order_id = 7"] {
+        let refused = mesh.api.get(&filtered(filter)).await?;
+        ensure!(
+            refused.status == 400 && refused.text.contains("INVALID_FILTER"),
+            "{filter}: {}",
+            refused.text
+        );
+    }
     let foreign = mesh.api.get(&format!("/gateway/payments/bob/entries?pageToken={token}")).await?;
     ensure!(foreign.status == 400 && foreign.text.contains("INVALID_PAGE_TOKEN"), "{}", foreign.text);
     let absent = mesh.api.get("/gateway/payments/bob/entries").await?;
     ensure!(absent.status == 404 && absent.text.contains("ACCOUNT_NOT_FOUND"), "{}", absent.text);
     Ok(())
+}
+
+/// Alice's entries, narrowed by an expression.
+fn filtered(filter: &str) -> String {
+    let encoded: String = filter.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    format!("/gateway/payments/alice/entries?filter={encoded}")
 }
 
 /// A key that comes again has its effect once.

@@ -1,7 +1,7 @@
 //! Lists: what is asked for, read from a request into a selection, an order and a place to go on.
 
 use chassis::{
-    filter::{self, Comparison, Operator},
+    filter::{self, Comparison},
     request::Checks,
     status::{Fault, Reason},
 };
@@ -66,39 +66,23 @@ fn sorting(order_by: &str) -> Result<Sorting, Fault> {
     Ok(Sorting { key: key.ok_or_else(invalid)?, descending: descending.ok_or_else(invalid)? })
 }
 
-fn condition(Comparison { field, operator, value }: &Comparison) -> Result<Condition, String> {
-    let operator = *operator;
-    if !matches!(field.as_str(), "amount" | "create_time")
-        && !matches!(operator, Operator::Equal | Operator::NotEqual)
-    {
-        return Err(format!("{field} can be compared by = and != only"));
-    }
+fn condition(comparison: &Comparison) -> Result<Condition, String> {
+    let Comparison { field, operator, value } = comparison;
     match field.as_str() {
         "status" => {
             let known =
                 order::Status::from_str_name(value).and_then(|status| wire::status(status.into()).ok());
             let status: Status = known.flatten().ok_or_else(|| format!("{value:?} is no status"))?;
-            Ok(Condition::Status(operator, status))
+            Ok(Condition::Status(comparison.by_equality()?, status))
         }
         "cancel_reason" => {
             let known = order::CancelReason::from_str_name(value).and_then(wire::cancel_reason);
             let reason = known.ok_or_else(|| format!("{value:?} is no reason of cancellation"))?;
-            Ok(Condition::CancelReason(operator, reason))
+            Ok(Condition::CancelReason(comparison.by_equality()?, reason))
         }
-        "request_id" => Ok(Condition::RequestId(operator, value.clone())),
-        "amount" => {
-            let amount = value.parse().map_err(|_| format!("{value:?} is no number of minor units"))?;
-            Ok(Condition::Amount(operator, amount))
-        }
-        "create_time" => {
-            let invalid = || format!("{value:?} is no time such as 2026-01-31T12:00:00Z");
-            let at: prost_types::Timestamp = value.parse().map_err(|_| invalid())?;
-            let micros = at
-                .seconds
-                .checked_mul(1_000_000)
-                .and_then(|at_second| at_second.checked_add(i64::from(at.nanos) / 1_000));
-            Ok(Condition::CreateTime(operator, micros.ok_or_else(invalid)?))
-        }
+        "request_id" => Ok(Condition::RequestId(comparison.by_equality()?, value.clone())),
+        "amount" => Ok(Condition::Amount(*operator, comparison.minor_units()?)),
+        "create_time" => Ok(Condition::CreateTime(*operator, comparison.moment()?)),
         _ => Err(format!("{field} cannot be filtered by")),
     }
 }

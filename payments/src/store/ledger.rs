@@ -1,12 +1,13 @@
 //! Queries over ledger entries.
 
+use chassis::{clock::Micros, filter::Operator};
 use sea_orm::{
     ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, entity::prelude::*,
+    QueryOrder as _, QuerySelect as _, Value, entity::prelude::*, sea_query::SimpleExpr,
 };
 use storage::rows;
 
-use crate::domain::ledger::{ActiveModel, Column, Entity, Model};
+use crate::domain::ledger::{ActiveModel, Column, Entity, EntryType, Model};
 
 /// Writes entries.
 ///
@@ -33,19 +34,61 @@ fn active(entry: Model) -> ActiveModel {
     }
 }
 
-/// The newest entries of an account that are older than `before`, the newest first.
+/// What one comparison of a filter says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// The kind of booking; by `=` or `!=`.
+    Type(Operator, EntryType),
+    /// The amount, in minor units, signed.
+    Amount(Operator, i64),
+    /// The time of booking.
+    CreateTime(Operator, Micros),
+    /// The order that was paid; by `=` or `!=`.
+    OrderId(Operator, Uuid),
+    /// The idempotency key; by `=` or `!=`.
+    RequestId(Operator, String),
+}
+
+impl Condition {
+    fn expression(&self) -> SimpleExpr {
+        match self {
+            Self::Type(operator, kind) => compare(Column::EntryType, *operator, *kind),
+            Self::Amount(operator, amount) => compare(Column::Amount, *operator, *amount),
+            Self::CreateTime(operator, at) => compare(Column::CreateTime, *operator, *at),
+            Self::OrderId(operator, id) => compare(Column::OrderId, *operator, *id),
+            Self::RequestId(operator, key) => compare(Column::RequestId, *operator, key.as_str()),
+        }
+    }
+}
+
+fn compare(column: Column, operator: Operator, value: impl Into<Value>) -> SimpleExpr {
+    match operator {
+        Operator::Equal => column.eq(value),
+        Operator::NotEqual => column.ne(value),
+        Operator::Less => column.lt(value),
+        Operator::AtMost => column.lte(value),
+        Operator::Greater => column.gt(value),
+        Operator::AtLeast => column.gte(value),
+    }
+}
+
+/// The newest entries of an account that meet every condition and are older than `before`, the newest first.
 ///
 /// # Errors
 /// As the database says.
 pub async fn page(
     connection: &impl ConnectionTrait,
     user_id: &str,
+    conditions: &[Condition],
     before: Option<i64>,
     limit: u64,
 ) -> Result<Vec<Model>, DbErr> {
-    Entity::find()
+    let of_account = Entity::find()
         .filter(Column::UserId.eq(user_id))
-        .filter(Column::Sequence.lt(before.unwrap_or(i64::MAX)))
+        .filter(Column::Sequence.lt(before.unwrap_or(i64::MAX)));
+    conditions
+        .iter()
+        .fold(of_account, |find, condition| find.filter(condition.expression()))
         .order_by_desc(Column::Sequence)
         .limit(limit)
         .all(connection)

@@ -1,0 +1,41 @@
+//! Lists: the filter of a ledger, read into conditions.
+
+use chassis::{
+    filter::{self, Comparison},
+    status::{Fault, Reason},
+};
+use ordermesh::payments::v1::ledger_entry::Type;
+
+use crate::{domain::ledger::EntryType, store::ledger::Condition};
+
+/// What the entries of a list must meet.
+///
+/// # Errors
+/// INVALID_FILTER.
+pub(super) fn conditions(filter: &str) -> Result<Vec<Condition>, Fault> {
+    let conditions =
+        filter::parse(filter).and_then(|comparisons| comparisons.iter().map(condition).collect());
+    conditions.map_err(|problem: String| Fault::new(Reason::InvalidFilter, format!("filter: {problem}")))
+}
+
+fn condition(comparison: &Comparison) -> Result<Condition, String> {
+    let Comparison { field, operator, value } = comparison;
+    match field.as_str() {
+        "type" => {
+            let kind = match Type::from_str_name(value) {
+                Some(Type::TopUp) => EntryType::TopUp,
+                Some(Type::OrderDebit) => EntryType::OrderDebit,
+                _ => return Err(format!("{value:?} is no type of entries")),
+            };
+            Ok(Condition::Type(comparison.by_equality()?, kind))
+        }
+        "amount" => Ok(Condition::Amount(*operator, comparison.minor_units()?)),
+        "create_time" => Ok(Condition::CreateTime(*operator, comparison.moment()?)),
+        "order_id" => {
+            let id = value.parse().map_err(|_| format!("{value:?} is no id of an order"))?;
+            Ok(Condition::OrderId(comparison.by_equality()?, id))
+        }
+        "request_id" => Ok(Condition::RequestId(comparison.by_equality()?, value.clone())),
+        _ => Err(format!("{field} cannot be filtered by")),
+    }
+}
