@@ -104,6 +104,7 @@ async fn client(
             .header("host", "bench")
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))?;
+        sender.ready().await?;
         let answer = sender.send_request(request).await?;
         let status = answer.status();
         let text = answer.into_body().collect().await?.to_bytes();
