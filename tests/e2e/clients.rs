@@ -1,12 +1,13 @@
-//! The example of a client in Python, with stubs generated from the contracts, against a running mesh.
+//! The examples of clients in Python and TypeScript, with stubs generated from the contracts, against a running mesh.
 
 use std::{
     ffi::OsString,
+    fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Output,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tokio::process::Command;
 use world::Scratch;
 
@@ -16,20 +17,24 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-async fn python(stubs: &Path, arguments: Vec<OsString>) -> Result<Output> {
+/// What a program printed. One that failed says why on either stream: the TypeScript compiler writes to the standard output.
+async fn printed(command: &mut Command) -> Result<String> {
+    let output = command.kill_on_drop(true).output().await.with_context(|| format!("{command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "{command:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(said)
+}
+
+async fn python(stubs: &Path, arguments: Vec<OsString>) -> Result<String> {
     let python = root().join("target/tools/python/bin/python");
     ensure!(python.is_file(), "{} is missing: run scripts/setup", python.display());
-    let mut command = Command::new(python);
-    command.args(arguments).env("PYTHONPATH", stubs).current_dir(stubs).kill_on_drop(true);
-    let output = command.output().await?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(output)
+    printed(Command::new(python).args(arguments).env("PYTHONPATH", stubs).current_dir(stubs)).await
 }
 
 /// Every contract, by its path below `proto/`.
 fn contracts(folder: &Path, below: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
+    for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
             found.extend(contracts(&path, below)?);
@@ -54,11 +59,38 @@ async fn the_python_example_places_an_order() -> Result<()> {
     for _run in 0..2 {
         let addresses = [mesh.orders.to_string().into(), mesh.payments.to_string().into()];
         let arguments = [example.clone().into_os_string()].into_iter().chain(addresses).collect();
-        let output = python(stubs.path(), arguments).await?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = python(stubs.path(), arguments).await?;
         ensure!(said.ends_with("version 2: FINISHED\n"), "{said}");
     }
     // The second run repeated the first one's keys.
     ensure!(mesh.balance("python").await? == 700);
+    mesh.at_rest().await
+}
+
+#[tokio::test]
+async fn the_typescript_example_places_an_order() -> Result<()> {
+    let (mesh, scratch) = (Mesh::start(EMBEDDED).await?, Scratch::new("typescript")?);
+    let folder = scratch.path();
+    let packages = root().join("target/tools/typescript/node_modules");
+    ensure!(packages.is_dir(), "{} is missing: run scripts/setup", packages.display());
+    symlink(packages.canonicalize()?, folder.join("node_modules"))?;
+    for file in ["package.json", "tsconfig.json", "buf.gen.yaml", "place_order.ts"] {
+        fs::copy(root().join("examples/typescript").join(file), folder.join(file))?;
+    }
+    let proto = root().join("proto").canonicalize()?;
+    let tool = |name: &str| Command::new(folder.join("node_modules/.bin").join(name));
+    let mut buf = tool("buf");
+    buf.arg("generate").arg(proto).env("BUF_CACHE_DIR", folder.join("cache"));
+    printed(buf.current_dir(folder)).await?;
+    printed(tool("tsc").current_dir(folder)).await?;
+
+    for _run in 0..2 {
+        let addresses = [mesh.orders.to_string(), mesh.payments.to_string()];
+        let said =
+            printed(Command::new("node").arg(folder.join("built/place_order.js")).args(addresses)).await?;
+        ensure!(said.ends_with("version 2: FINISHED\n"), "{said}");
+    }
+    // The second run repeated the first one's keys.
+    ensure!(mesh.balance("typescript").await? == 700);
     mesh.at_rest().await
 }
