@@ -9,6 +9,9 @@ use chassis::{
 use storage::DatabaseUrl;
 use url::Url;
 
+/// A shorter time would give up payments that are merely under way.
+pub const SHORTEST_TTL: Duration = Duration::from_secs(1);
+
 /// Flags, with an environment variable each.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "orders", version, about = "The orders service: placing, reading and listing orders")]
@@ -42,9 +45,9 @@ pub struct Settings {
     /// The bearer token of the admin services; absent: they are not served
     #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
     pub admin_token: Option<String>,
-    /// When an undecided payment is given up, in seconds after the order was placed
-    #[arg(long, env = "ORDER_TTL_SECONDS", default_value = "600")]
-    pub order_ttl_seconds: Checked<u32>,
+    /// When an undecided payment is given up after the order was placed, such as `90s` or `10m`
+    #[arg(long, env = "ORDER_TTL", default_value = "10m")]
+    pub order_ttl: Checked<humantime::Duration>,
     /// Logging
     #[command(flatten)]
     pub logs: LogSettings,
@@ -90,8 +93,12 @@ impl Settings {
         let database_url = self.database_url.take("--database-url", &mut mistakes);
         let amqp_url = self.amqp_url.take("--amqp-url", &mut mistakes);
         let partitions = self.partitions.take("--partitions", &mut mistakes);
-        let order_ttl = self.order_ttl_seconds.take("--order-ttl-seconds", &mut mistakes);
-        mistakes.require(order_ttl != Some(0), "--order-ttl-seconds", "must be at least 1");
+        let order_ttl = self.order_ttl.take("--order-ttl", &mut mistakes);
+        mistakes.require(
+            order_ttl.is_none_or(|ttl| *ttl >= SHORTEST_TTL),
+            "--order-ttl",
+            "must be at least 1s",
+        );
         mistakes.require(partitions != Some(0), "--partitions", "must be at least 1");
         if let Err(problem) = ordermesh::rules::currency_code(&self.default_currency) {
             mistakes.note("--default-currency", problem);
@@ -105,7 +112,7 @@ impl Settings {
                 partitions: partitions?,
                 default_currency: self.default_currency,
                 admin_token: self.admin_token,
-                order_ttl: Duration::from_secs(order_ttl?.into()),
+                order_ttl: order_ttl?.into(),
             })
         })();
         mistakes.or(all)
