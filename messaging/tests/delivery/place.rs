@@ -65,8 +65,17 @@ impl Place {
         }
     }
 
-    /// PostgreSQL and RabbitMQ, whose queues come to be with the first consumer.
+    /// PostgreSQL and RabbitMQ with the reader's queues: the order of what is on its way while a queue is bound is not promised.
     pub(crate) async fn real() -> Result<Self> {
+        let place = Self::real_without_queues().await?;
+        for partition in 0..topology().partitions {
+            drop(place.broker.subscribe(&reader(), partition, 1).await?);
+        }
+        Ok(place)
+    }
+
+    /// PostgreSQL and RabbitMQ, whose queues come to be with the first consumer.
+    pub(crate) async fn real_without_queues() -> Result<Self> {
         let postgres = Postgres::start().await?;
         let rabbitmq = RabbitMq::start().await?;
         let url = postgres.fresh_database().await?.parse()?;
