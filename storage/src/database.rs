@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database as Connector, DatabaseConnection, DbBackend, DbErr};
+use sea_orm::{ConnectOptions, Database as Connector, DatabaseConnection, DbBackend, DbErr, RuntimeErr};
+use tokio::time::{Instant, sleep};
 
 use crate::{failure::Failure, url::DatabaseUrl};
 
 /// How long a statement waits for a lock or a connection before it fails.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two attempts to open a SQLite file that is locked.
+const PAUSE: Duration = Duration::from_millis(5);
 /// Prepared statements kept per connection: batches of every size are statements of their own.
 const PREPARED: usize = 512;
 
@@ -112,7 +115,7 @@ async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
             .busy_timeout(PATIENCE)
             .statement_cache_capacity(PREPARED)
     });
-    let write = Connector::connect(writer).await?;
+    let write = open(writer).await?;
     let mut readers = options("sqlite://file".to_owned(), limits.connections);
     readers.map_sqlx_sqlite_opts(move |file| {
         file.filename(&of_readers)
@@ -120,8 +123,27 @@ async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
             .busy_timeout(PATIENCE)
             .statement_cache_capacity(PREPARED)
     });
-    let read = Connector::connect(readers).await?;
+    let read = open(readers).await?;
     Ok(Database { write, read })
+}
+
+/// Opens a SQLite file. While another process turns a new file to WAL, or closes it as the last one, SQLite refuses at once
+/// and does not wait as `busy_timeout` says (two that wait for each other would wait in vain): it is asked again.
+async fn open(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Connector::connect(options.clone()).await {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => sleep(PAUSE).await,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether the cause is `SQLITE_BUSY`, the low byte of the code.
+fn is_busy(error: &DbErr) -> bool {
+    let DbErr::Conn(RuntimeErr::SqlxError(cause)) = error else { return false };
+    let code = cause.as_database_error().and_then(|refusal| refusal.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 fn options(url: String, connections: u32) -> ConnectOptions {
