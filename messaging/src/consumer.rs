@@ -126,9 +126,10 @@ impl Consumer {
         mut inflow: Box<dyn Inflow>,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
+        let most = self.shared.database.batch(BATCH);
         loop {
             let batch = tokio::select! {
-                batch = inflow.receive(BATCH) => batch?,
+                batch = inflow.receive(most) => batch?,
                 () = stop.cancelled() => return Ok(()),
             };
             observe::batch_received(&self.shared.subscription.consumer, &batch);

@@ -236,7 +236,8 @@ impl Relay {
         let mut next = if more { Step::More } else { Step::Idle };
         let (tickets, messages) = window::open(rows, &self.source);
         let mut unsettled = Settlement::default();
-        for (tickets, window) in tickets.chunks(WINDOW).zip(messages.chunks(WINDOW)) {
+        let window = self.database.batch(WINDOW);
+        for (tickets, window) in tickets.chunks(window).zip(messages.chunks(window)) {
             if lease.remaining() <= self.margin() {
                 // Time has passed: whoever keeps the lease says so in a moment.
                 next = Step::Postponed;

@@ -15,7 +15,7 @@ use orders::{
     Foundation, Service,
     settings::{Command, Settings},
 };
-use storage::{Database, Limits};
+use storage::Database;
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -33,7 +33,7 @@ async fn main() -> anyhow::Result<()> {
         Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
     let broker = Arc::new(RabbitBroker::new(config.amqp_url.as_str(), topology)?);
     let service = Service::build(Foundation {
-        database: Database::connect(&config.database_url, Limits::default()).await?,
+        database: Database::connect(&config.database_url, config.limits).await?,
         broker,
         partitions: config.partitions,
         clock: SystemClock::shared(),

@@ -1,12 +1,12 @@
 //! The settings of the separate process `orders`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use chassis::{
     settings::{Checked, Mistakes},
     telemetry::LogSettings,
 };
-use storage::DatabaseUrl;
+use storage::{DatabaseUrl, Limits};
 use url::Url;
 
 /// A shorter time would give up payments that are merely under way.
@@ -39,6 +39,9 @@ pub struct Settings {
     /// Queues per consumer; the same in every process of the mesh
     #[arg(long, env = "PARTITIONS", default_value = "1")]
     pub partitions: Checked<u16>,
+    /// Writes or messages taken together at most; 1 shows what batching is worth [default: as many as wait, within reason]
+    #[arg(long, env = "MAX_BATCH")]
+    pub max_batch: Option<Checked<NonZeroUsize>>,
     /// ISO 4217: what an empty `currency_code` means
     #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
     pub default_currency: String,
@@ -73,6 +76,8 @@ pub struct Config {
     pub amqp_url: Url,
     /// Queues per consumer, at least 1.
     pub partitions: u16,
+    /// How much of the database the process may use.
+    pub limits: Limits,
     /// What an empty `currency_code` means.
     pub default_currency: String,
     /// The bearer token of the admin services; `None`: they are not served.
@@ -93,6 +98,8 @@ impl Settings {
         let database_url = self.database_url.take("--database-url", &mut mistakes);
         let amqp_url = self.amqp_url.take("--amqp-url", &mut mistakes);
         let partitions = self.partitions.take("--partitions", &mut mistakes);
+        let max_batch = self.max_batch.and_then(|most| most.take("--max-batch", &mut mistakes));
+        let limits = max_batch.map(|most| Limits { max_batch: most.get(), ..Limits::default() });
         let order_ttl = self.order_ttl.take("--order-ttl", &mut mistakes);
         mistakes.require(
             order_ttl.is_none_or(|ttl| *ttl >= SHORTEST_TTL),
@@ -110,6 +117,7 @@ impl Settings {
                 database_url: database_url?,
                 amqp_url: amqp_url?,
                 partitions: partitions?,
+                limits: limits.unwrap_or_default(),
                 default_currency: self.default_currency,
                 admin_token: self.admin_token,
                 order_ttl: order_ttl?.into(),

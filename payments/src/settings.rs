@@ -1,12 +1,12 @@
 //! The settings of the separate process `payments`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, num::NonZeroUsize};
 
 use chassis::{
     settings::{Checked, Mistakes},
     telemetry::LogSettings,
 };
-use storage::DatabaseUrl;
+use storage::{DatabaseUrl, Limits};
 use url::Url;
 
 /// Flags, with an environment variable each.
@@ -36,6 +36,9 @@ pub struct Settings {
     /// Queues per consumer; the same in every process of the mesh
     #[arg(long, env = "PARTITIONS", default_value = "1")]
     pub partitions: Checked<u16>,
+    /// Writes or messages taken together at most; 1 shows what batching is worth [default: as many as wait, within reason]
+    #[arg(long, env = "MAX_BATCH")]
+    pub max_batch: Option<Checked<NonZeroUsize>>,
     /// ISO 4217: what an empty `currency_code` means
     #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
     pub default_currency: String,
@@ -67,6 +70,8 @@ pub struct Config {
     pub amqp_url: Url,
     /// Queues per consumer, at least 1.
     pub partitions: u16,
+    /// How much of the database the process may use.
+    pub limits: Limits,
     /// What an empty `currency_code` means.
     pub default_currency: String,
     /// The bearer token of the admin services; `None`: they are not served.
@@ -85,6 +90,8 @@ impl Settings {
         let database_url = self.database_url.take("--database-url", &mut mistakes);
         let amqp_url = self.amqp_url.take("--amqp-url", &mut mistakes);
         let partitions = self.partitions.take("--partitions", &mut mistakes);
+        let max_batch = self.max_batch.and_then(|most| most.take("--max-batch", &mut mistakes));
+        let limits = max_batch.map(|most| Limits { max_batch: most.get(), ..Limits::default() });
         mistakes.require(partitions != Some(0), "--partitions", "must be at least 1");
         if let Err(problem) = ordermesh::rules::currency_code(&self.default_currency) {
             mistakes.note("--default-currency", problem);
@@ -96,6 +103,7 @@ impl Settings {
                 database_url: database_url?,
                 amqp_url: amqp_url?,
                 partitions: partitions?,
+                limits: limits.unwrap_or_default(),
                 default_currency: self.default_currency,
                 admin_token: self.admin_token,
             })

@@ -19,11 +19,13 @@ const PREPARED: usize = 512;
 pub struct Limits {
     /// PostgreSQL: connections of the pool. SQLite: connections that read; a single one writes.
     pub connections: u32,
+    /// Writes or messages that are taken together, at most: below the bound that each part has of its own. At least 1.
+    pub max_batch: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 8 }
+        Self { connections: 8, max_batch: usize::MAX }
     }
 }
 
@@ -32,6 +34,7 @@ impl Default for Limits {
 pub struct Database {
     write: DatabaseConnection,
     read: DatabaseConnection,
+    max_batch: usize,
 }
 
 impl Database {
@@ -62,6 +65,12 @@ impl Database {
     #[must_use]
     pub fn backend(&self) -> DbBackend {
         self.write.get_database_backend()
+    }
+
+    /// How many writes or messages a part that would take `bound` of them together may take.
+    #[must_use]
+    pub fn batch(&self, bound: usize) -> usize {
+        bound.min(self.max_batch).max(1)
     }
 
     /// Whether it is a file of this process, not a server that several share.
@@ -97,7 +106,7 @@ async fn postgres(url: &str, limits: Limits) -> Result<Database, DbErr> {
         ])
     });
     let pool = Connector::connect(options).await?;
-    Ok(Database { write: pool.clone(), read: pool })
+    Ok(Database { write: pool.clone(), read: pool, max_batch: limits.max_batch })
 }
 
 async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
@@ -124,7 +133,7 @@ async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
             .statement_cache_capacity(PREPARED)
     });
     let read = open(readers).await?;
-    Ok(Database { write, read })
+    Ok(Database { write, read, max_batch: limits.max_batch })
 }
 
 /// Opens a SQLite file. While another process turns a new file to WAL, or closes it as the last one, SQLite refuses at once

@@ -75,8 +75,9 @@ impl<B: Batch> fmt::Debug for GroupCommit<B> {
 }
 
 async fn write<B: Batch>(database: Database, batch: Arc<B>, mut queue: mpsc::Receiver<Waiting<B>>) {
-    let mut waiting = Vec::with_capacity(GROUP);
-    while queue.recv_many(&mut waiting, GROUP).await > 0 {
+    let group = database.batch(GROUP);
+    let mut waiting = Vec::with_capacity(group);
+    while queue.recv_many(&mut waiting, group).await > 0 {
         // Nobody waits for these any more, and nothing was done yet.
         waiting.retain(|(_, reply)| !reply.is_closed());
         if waiting.is_empty() {

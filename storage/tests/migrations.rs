@@ -56,7 +56,7 @@ async fn on_postgres() -> Result<()> {
 
 async fn start_at_once(url: &DatabaseUrl) -> Result<()> {
     let starting = (0..5).map(|_| async move {
-        let database = Database::connect(url, Limits { connections: 2 }).await?;
+        let database = Database::connect(url, Limits { connections: 2, ..Limits::default() }).await?;
         database.migrate::<Migrations>().await?;
         database
             .read()

@@ -36,8 +36,11 @@ async fn a_batch_above_8_kib_does_not_stall_over_tcp_and_tls() -> Result<()> {
     let url = postgres.fresh_database().await?;
     assert!(url.contains("127.0.0.1"), "the trap is in TCP: {url}");
     postgres.enable_tls().await?;
-    let database =
-        Database::connect(&format!("{url}?sslmode=require").parse()?, Limits { connections: 1 }).await?;
+    let database = Database::connect(
+        &format!("{url}?sslmode=require").parse()?,
+        Limits { connections: 1, ..Limits::default() },
+    )
+    .await?;
     database
         .transact(|transaction| {
             Box::pin(async move {

@@ -85,7 +85,11 @@ pub(super) struct Parts {
 }
 
 async fn database(scratch: &Scratch, name: &str) -> Result<Database> {
-    Ok(Database::connect(&DatabaseUrl::file(&scratch.path().join(name)), Limits { connections: 1 }).await?)
+    Ok(Database::connect(
+        &DatabaseUrl::file(&scratch.path().join(name)),
+        Limits { connections: 1, ..Limits::default() },
+    )
+    .await?)
 }
 
 impl Parts {
