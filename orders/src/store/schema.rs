@@ -46,8 +46,6 @@ const TABLES: &[&str] = &[
         ledger_entry_id {uuid},
         request_id TEXT,
         fingerprint {bytes},
-        UNIQUE (user_id, request_id),
-        UNIQUE (user_id, cancel_request_id),
         CHECK (cancel_request_id IS NULL OR cancel_request_time IS NOT NULL),
         -- Placed, its cancellation requested, ended: each at most once.
         CHECK (version = 1 + (CASE WHEN cancel_request_time IS NULL THEN 0 ELSE 1 END)
@@ -61,7 +59,10 @@ const TABLES: &[&str] = &[
     "CREATE INDEX orders_of_user ON orders (user_id, id)",
     "CREATE INDEX orders_by_status ON orders (status, id)",
     "CREATE INDEX orders_by_amount ON orders (amount, id)",
-    "CREATE INDEX orders_by_request ON orders (request_id) WHERE request_id IS NOT NULL",
+    // An order without a key costs these nothing. The key comes first, so that it is found without its user too.
+    "CREATE UNIQUE INDEX orders_by_request ON orders (request_id, user_id) WHERE request_id IS NOT NULL",
+    "CREATE UNIQUE INDEX orders_by_cancel_request ON orders (cancel_request_id, user_id)
+        WHERE cancel_request_id IS NOT NULL",
     "CREATE INDEX orders_by_cancel_reason ON orders (cancel_reason, id) WHERE cancel_reason IS NOT NULL",
     // Only what is not decided: it stays small however many orders there are.
     "CREATE INDEX orders_to_expire ON orders (void_due_time) WHERE status = 1",
