@@ -1,6 +1,6 @@
 //! The tables of messaging, for a service to put into its own migrations.
 
-use sea_orm::DbErr;
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager, async_trait::async_trait};
 
 const TABLES: &[&str] = &[
@@ -59,6 +59,13 @@ const TABLES: &[&str] = &[
     storage::lease::TABLE,
 ];
 
+/// Every row of the outbox dies young, so it is all dead rows between two vacuums. PostgreSQL would wait for a fifth of the table
+/// to die, and rest while it cleans: here a vacuum begins with so many dead rows and does not rest.
+const VACUUM_OUTBOX: &str = "ALTER TABLE outbox SET (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0,
+    autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
+    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000)";
+
 /// Makes the tables `outbox`, `inbox`, `parked`, `operator_actions` and `leases`.
 #[derive(Debug, Clone, Copy)]
 pub struct MessagingTables;
@@ -72,6 +79,10 @@ impl MigrationName for MessagingTables {
 #[async_trait]
 impl MigrationTrait for MessagingTables {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        storage::schema::run(manager, TABLES).await
+        storage::schema::run(manager, TABLES).await?;
+        if manager.get_database_backend() == DbBackend::Postgres {
+            manager.get_connection().execute_unprepared(VACUUM_OUTBOX).await?;
+        }
+        Ok(())
     }
 }

@@ -14,3 +14,4 @@ mod retention;
 mod sizes;
 mod workers;
 mod rates;
+mod bloat;
