@@ -1,20 +1,22 @@
-//! The two arrangements that are measured, each on servers of its own.
+//! The arrangements that are measured, each on servers of its own.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, Result};
 use world::{Postgres, Process, Program, RabbitMq, Scratch};
 
 /// How the mesh is put together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
     /// Processes apart, PostgreSQL, RabbitMQ with quorum queues.
     Apart,
+    /// The same, held to batches of one.
+    OneByOne,
     /// One process, SQLite, the in-process broker.
     Embedded,
 }
 
-/// A running mesh, and a PostgreSQL server beside it for the yardstick.
+/// A running mesh, and a PostgreSQL server for it or for the yardstick.
 pub(crate) struct Stage {
     pub(crate) edge: SocketAddr,
     pub(crate) orders: SocketAddr,
@@ -22,47 +24,68 @@ pub(crate) struct Stage {
     /// With their names.
     pub(crate) processes: Vec<(&'static str, Process)>,
     postgres: Postgres,
-    _rabbitmq: Option<RabbitMq>,
-    _data: Scratch,
+    rabbitmq: Option<RabbitMq>,
+    data: Scratch,
 }
 
 impl Stage {
     pub(crate) async fn set(kind: Kind) -> Result<Self> {
-        let data = Scratch::new("bench")?;
+        Self::on(Scratch::new("bench")?, kind).await
+    }
+
+    /// In one process, on a folder of one's own.
+    pub(crate) async fn embedded_on(data: Scratch) -> Result<Self> {
+        Self::on(data, Kind::Embedded).await
+    }
+
+    async fn on(data: Scratch, kind: Kind) -> Result<Self> {
         let postgres = Postgres::start().await?;
-        let rabbitmq = if kind == Kind::Apart { Some(RabbitMq::start().await?) } else { None };
+        let rabbitmq = if kind == Kind::Embedded { None } else { Some(RabbitMq::start().await?) };
         let mut processes = match &rabbitmq {
-            Some(rabbitmq) => apart(&postgres, &rabbitmq.amqp_url()).await?,
-            None => {
-                let up = binary("ordermesh")?
-                    .args(["up", "--http", "127.0.0.1:0", "--orders-grpc", "127.0.0.1:0"])
-                    .args(["--payments-grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-                    .args(["--data-dir".to_owned(), data.path().display().to_string()])
-                    .env("LOG_FILTER", "warn");
-                vec![("ordermesh", up.start()?)]
-            }
+            Some(rabbitmq) => apart(&postgres, &rabbitmq.amqp_url(), kind).await?,
+            None => vec![("ordermesh", embedded(data.path(), "127.0.0.1:0")?)],
         };
         let last = processes.len() - 1;
         let edge = processes[last].1.address("http").await?;
         let orders = processes[0].1.address("orders-grpc").await?;
         let payments = processes[usize::from(last > 0)].1.address("payments-grpc").await?;
-        Ok(Self { edge, orders, payments, processes, postgres, _rabbitmq: rabbitmq, _data: data })
+        Ok(Self { edge, orders, payments, processes, postgres, rabbitmq, data })
     }
 
     pub(crate) const fn postgres(&self) -> &Postgres {
         &self.postgres
     }
+
+    /// Where it keeps its data, when it is in one process.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    pub(crate) fn amqp_url(&self) -> Result<String> {
+        Ok(self.rabbitmq.as_ref().context("embedded: there is no RabbitMQ")?.amqp_url())
+    }
 }
 
-async fn apart(postgres: &Postgres, amqp_url: &str) -> Result<Vec<(&'static str, Process)>> {
+/// `ordermesh up` on a folder.
+pub(crate) fn embedded(data: &Path, http: &str) -> Result<Process> {
+    binary("ordermesh")?
+        .args(["up", "--http", http, "--orders-grpc", "127.0.0.1:0"])
+        .args(["--payments-grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args(["--data-dir".to_owned(), data.display().to_string()])
+        .start()
+}
+
+async fn apart(postgres: &Postgres, amqp_url: &str, kind: Kind) -> Result<Vec<(&'static str, Process)>> {
     let mut processes = Vec::new();
     for service in ["orders", "payments"] {
         postgres.create_database(service).await?;
-        let program = binary(service)?
+        let mut program = binary(service)?
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .env("DATABASE_URL", postgres.url(service))
-            .env("AMQP_URL", amqp_url)
-            .env("LOG_FILTER", "warn");
+            .env("AMQP_URL", amqp_url);
+        if kind == Kind::OneByOne {
+            program = program.args(["--max-batch", "1"]);
+        }
         processes.push((service, program.start()?));
     }
     let orders = processes[0].1.address("orders-grpc").await?;
@@ -70,14 +93,13 @@ async fn apart(postgres: &Postgres, amqp_url: &str) -> Result<Vec<(&'static str,
     let gateway = binary("gateway")?
         .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
         .args(["--orders-url".to_owned(), format!("http://{orders}")])
-        .args(["--payments-url".to_owned(), format!("http://{payments}")])
-        .env("LOG_FILTER", "warn");
+        .args(["--payments-url".to_owned(), format!("http://{payments}")]);
     processes.push(("gateway", gateway.start()?));
     Ok(processes)
 }
 
-/// One of our binaries, which lies beside this one.
+/// One of our binaries, which lies beside this one. Its logs are those of production.
 fn binary(name: &str) -> Result<Program> {
     let here = std::env::current_exe()?;
-    Ok(Program::at(&here.parent().context("a file has a folder")?.join(name)))
+    Ok(Program::at(&here.parent().context("a file has a folder")?.join(name)).env("LOG_FORMAT", "json"))
 }

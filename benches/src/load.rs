@@ -1,6 +1,7 @@
 //! The load: accounts with money, and clients that place orders over HTTP as fast as they are answered.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -23,7 +24,7 @@ use ordermesh::{
 use tokio::net::TcpStream;
 use world::eventually;
 
-use crate::{Settings, arrangement::Stage};
+use crate::arrangement::Stage;
 
 /// Enough for every order of a run.
 const BALANCE: i64 = 1_000_000_000;
@@ -66,17 +67,25 @@ pub(crate) async fn open_accounts(stage: &Stage, accounts: usize) -> Result<()> 
         .await
 }
 
-fn user(number: usize) -> String {
+pub(crate) fn user(number: usize) -> String {
     format!("user-{number}")
 }
 
-/// Places orders over `accounts` accounts for the given time, and waits until all of them have ended.
-pub(crate) async fn run(stage: &Stage, settings: &Settings, accounts: usize) -> Result<Measured> {
+/// When no further order is placed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    /// After this time.
+    Time(Duration),
+    /// After so many orders.
+    Orders(usize),
+}
+
+/// Places orders over `accounts` accounts with `clients` connections, and waits until all of them have ended.
+pub(crate) async fn run(stage: &Stage, clients: usize, accounts: usize, until: Until) -> Result<Measured> {
     let before = processor(stage)?;
     let began = Instant::now();
-    let deadline = began + Duration::from_secs(settings.seconds);
     let next = Arc::new(AtomicUsize::new(0));
-    let clients = (0..settings.clients).map(|_| client(stage.edge, deadline, Arc::clone(&next), accounts));
+    let clients = (0..clients).map(|_| client(stage.edge, until, began, Arc::clone(&next), accounts));
     let orders = try_join_all(clients).await?.into_iter().sum();
     drained(stage).await?;
     let elapsed = began.elapsed();
@@ -85,37 +94,62 @@ pub(crate) async fn run(stage: &Stage, settings: &Settings, accounts: usize) -> 
     Ok(Measured { orders, elapsed, processor: processor.collect() })
 }
 
+pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
+
+pub(crate) async fn connect(edge: SocketAddr) -> Result<Sender> {
+    let stream = TcpStream::connect(edge).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
 /// One connection, one order at a time.
 async fn client(
-    edge: std::net::SocketAddr,
-    deadline: Instant,
+    edge: SocketAddr,
+    until: Until,
+    began: Instant,
     next: Arc<AtomicUsize>,
     accounts: usize,
 ) -> Result<usize> {
-    let stream = TcpStream::connect(edge).await?;
-    stream.set_nodelay(true)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
+    let mut sender = connect(edge).await?;
     let mut placed = 0;
-    while Instant::now() < deadline {
-        let user = user(next.fetch_add(1, Ordering::Relaxed) % accounts);
-        let body = format!(r#"{{"userId":"{user}","amount":7,"description":"bench"}}"#);
-        let request = Request::post("/gateway/orders")
-            .header("host", "bench")
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body)))?;
-        sender.ready().await?;
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let text = answer.into_body().collect().await?.to_bytes();
-        ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&text));
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let over = match until {
+            Until::Time(time) => began.elapsed() >= time,
+            Until::Orders(orders) => number >= orders,
+        };
+        if over {
+            return Ok(placed);
+        }
+        post(&mut sender, &user(number % accounts)).await?;
         placed += 1;
     }
-    Ok(placed)
+}
+
+/// Places an order, and returns its id.
+pub(crate) async fn place(sender: &mut Sender, user: &str) -> Result<String> {
+    let order: serde_json::Value = serde_json::from_slice(&post(sender, user).await?)?;
+    Ok(order["id"].as_str().context("an order has an id")?.to_owned())
+}
+
+async fn post(sender: &mut Sender, user: &str) -> Result<Bytes> {
+    let body = format!(r#"{{"userId":"{user}","amount":7,"description":"bench"}}"#);
+    let request = Request::post("/gateway/orders")
+        .header("host", "bench")
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)))?;
+    sender.ready().await?;
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let text = answer.into_body().collect().await?.to_bytes();
+    ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&text));
+    Ok(text)
 }
 
 /// Until no order is NEW.
-async fn drained(stage: &Stage) -> Result<()> {
+pub(crate) async fn drained(stage: &Stage) -> Result<()> {
     let orders = OrdersServiceClient::connect(format!("http://{}", stage.orders)).await?;
     let open = ListOrdersRequest { page_size: 1, status: Status::New.into(), ..ListOrdersRequest::default() };
     eventually("the end of every order", DRAIN, async || {

@@ -1,15 +1,31 @@
-//! `just bench`: orders per second from the HTTP POST to the end of the order, in rounds that alternate with pgbench on the same
-//! server, because the speed of a disk changes from minute to minute and only ratios of the same minute mean anything.
+//! `just bench`: orders per second from the HTTP POST to the end of the order, and all that belongs to it, in rounds that alternate
+//! with yardsticks on the same servers, because the speed of a disk changes from minute to minute and only ratios of the same
+//! minute mean anything.
 
 mod arrangement;
 mod load;
+mod calls;
+mod pace;
+mod stored;
+mod footprint;
 mod yardstick;
 mod report;
+
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use clap::Parser as _;
 
-use crate::{arrangement::Kind, report::Round};
+use crate::{
+    arrangement::{Kind, Stage},
+    load::{Measured, Until},
+    report::{Of, Report},
+};
+
+/// Callers of CreateOrder over gRPC, and connections of the pgbench beside them.
+const CALLERS: usize = 16;
+/// Orders that each account has before the first run, and what is added to come to a hundred times as many.
+const STORED: (usize, usize) = (1, 99);
 
 /// What is measured, and how often.
 #[derive(Debug, Clone, clap::Parser)]
@@ -26,24 +42,159 @@ struct Settings {
     /// Accounts that the orders are spread over
     #[arg(long, default_value = "10000")]
     accounts: usize,
+    /// Arrangements to leave out, such as `embedded`
+    #[arg(long, value_enum, value_delimiter = ',')]
+    without: Vec<Kind>,
+    /// Orders after which the memory of `ordermesh up` is read; 0 leaves this out
+    #[arg(long, default_value = "1000000")]
+    footprint_orders: usize,
+    /// A document whose part between the marks `measured` is replaced by the tables
+    #[arg(long)]
+    write: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let settings = Settings::parse();
-    let mut rounds = Vec::new();
+    let mut report = Report::default();
     for number in 1..=settings.rounds {
-        let mut round = Round::default();
-        for kind in [Kind::Apart, Kind::Embedded] {
-            let stage = arrangement::Stage::set(kind).await?;
-            round.tpc_b.push(yardstick::tpc_b(stage.postgres(), settings.seconds).await?);
-            load::open_accounts(&stage, settings.accounts).await?;
-            let spread = load::run(&stage, &settings, settings.accounts).await?;
-            let hot = load::run(&stage, &settings, 1).await?;
-            round.runs.push((kind, spread, hot));
-        }
-        report::round(number, &round)?;
-        rounds.push(round);
+        settings.round(&mut report).await?;
+        report.print(&format!("after round {number} of {}", settings.rounds))?;
     }
-    report::summary(&rounds)
+    if settings.footprint_orders > 0 {
+        settings.footprint(&mut report).await?;
+        report.print("with the footprint")?;
+    }
+    settings.write.as_deref().map_or(Ok(()), |document| report.write_into(document))
+}
+
+impl Settings {
+    fn time(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    async fn round(&self, report: &mut Report) -> Result<()> {
+        let with = |kind| !self.without.contains(&kind);
+        let together = if with(Kind::Apart) { Some(self.apart(report).await?) } else { None };
+        if with(Kind::OneByOne) {
+            self.one_by_one(report, together).await?;
+        }
+        if with(Kind::Embedded) {
+            self.embedded(report).await?;
+        }
+        Ok(())
+    }
+
+    async fn run(&self, stage: &Stage, accounts: usize) -> Result<Measured> {
+        load::run(stage, self.clients, accounts, Until::Time(self.time())).await
+    }
+
+    /// Returns orders per second, spread and on one account.
+    async fn apart(&self, report: &mut Report) -> Result<(f64, f64)> {
+        let stage = Stage::set(Kind::Apart).await?;
+        load::open_accounts(&stage, self.accounts).await?;
+        stored::fill(&stage, self.accounts, STORED.0).await?;
+        let tpc_b = yardstick::tpc_b(stage.postgres(), self.seconds).await?;
+        let spread = self.run(&stage, self.accounts).await?;
+        let hot = self.run(&stage, 1).await?.per_second();
+        report.figure("TPC-B, transactions/s", tpc_b);
+        report.figure("orders/s, spread", spread.per_second());
+        report.figure("orders/s, one hot account", hot);
+        for (name, time) in &spread.processor {
+            report.figure(
+                &format!("CPU of {name} per order, µs"),
+                time.as_secs_f64() * 1e6 / spread.orders as f64,
+            );
+        }
+        report.ratio("orders/s ÷ TPC-B, processes apart", Of::AtLeast(1.0), spread.per_second() / tpc_b);
+        report.ratio("one hot account ÷ spread", Of::AtLeast(0.9), hot / spread.per_second());
+        self.acknowledged(&stage, report).await?;
+        self.paced(&stage, report).await?;
+        self.stored(&stage, report).await?;
+        Ok((spread.per_second(), hot))
+    }
+
+    async fn acknowledged(&self, stage: &Stage, report: &mut Report) -> Result<()> {
+        let pairs = yardstick::pairs(stage.postgres(), CALLERS, self.seconds).await?;
+        let acknowledged = calls::acknowledged(stage, CALLERS, self.accounts, self.time()).await?;
+        report.figure("CreateOrder over gRPC, acknowledged/s", acknowledged);
+        report.figure("pgbench of its two inserts, transactions/s", pairs);
+        report.ratio("CreateOrder ÷ pgbench of its two inserts", Of::AtLeast(1.5), acknowledged / pairs);
+        Ok(())
+    }
+
+    async fn paced(&self, stage: &Stage, report: &mut Report) -> Result<()> {
+        let series = pace::series(stage).await?.p50.as_secs_f64();
+        let orders = pace::orders(stage, self.accounts, self.time()).await?;
+        report.figure("three commits and two confirms in series, ms", series * 1e3);
+        report.figure("POST to the end at 200/s, p50, ms", orders.p50.as_secs_f64() * 1e3);
+        report.figure("POST to the end at 200/s, p99, ms", orders.p99.as_secs_f64() * 1e3);
+        report.ratio("p50 at 200/s ÷ series", Of::AtMost(2.0), orders.p50.as_secs_f64() / series);
+        report.ratio("p99 at 200/s ÷ series", Of::AtMost(5.0), orders.p99.as_secs_f64() / series);
+        Ok(())
+    }
+
+    async fn stored(&self, stage: &Stage, report: &mut Report) -> Result<()> {
+        let few = self.run(stage, self.accounts).await?.per_second();
+        stored::fill(stage, self.accounts, STORED.1).await?;
+        let many = self.run(stage, self.accounts).await?.per_second();
+        report.figure("orders/s with a hundred times as many stored", many);
+        report.ratio("with a hundred times as many orders stored ÷ before", Of::AtLeast(0.9), many / few);
+        if self.accounts * STORED.1 >= stored::LEAST {
+            report.ratio("page 10,000 ÷ page 1", Of::AtMost(1.2), stored::late_page(stage).await?);
+        }
+        Ok(())
+    }
+
+    async fn one_by_one(&self, report: &mut Report, together: Option<(f64, f64)>) -> Result<()> {
+        let stage = Stage::set(Kind::OneByOne).await?;
+        load::open_accounts(&stage, self.accounts).await?;
+        let spread = self.run(&stage, self.accounts).await?.per_second();
+        let hot = self.run(&stage, 1).await?.per_second();
+        report.figure("orders/s one by one, spread", spread);
+        report.figure("orders/s one by one, one hot account", hot);
+        if let Some((spread_together, hot_together)) = together {
+            report.ratio("batched ÷ one by one, spread", Of::AtLeast(5.0), spread_together / spread);
+            report.ratio("batched ÷ one by one, one hot account", Of::AtLeast(10.0), hot_together / hot);
+        }
+        Ok(())
+    }
+
+    async fn embedded(&self, report: &mut Report) -> Result<()> {
+        let stage = Stage::set(Kind::Embedded).await?;
+        load::open_accounts(&stage, self.accounts).await?;
+        let tpc_b = yardstick::tpc_b(stage.postgres(), self.seconds).await?;
+        let spread = self.run(&stage, self.accounts).await?;
+        report.figure("orders/s, embedded", spread.per_second());
+        for (name, time) in &spread.processor {
+            report.figure(
+                &format!("CPU of {name} per order, µs"),
+                time.as_secs_f64() * 1e6 / spread.orders as f64,
+            );
+        }
+        report.ratio("orders/s ÷ TPC-B, embedded", Of::AtLeast(1.5), spread.per_second() / tpc_b);
+        Ok(())
+    }
+
+    async fn footprint(&self, report: &mut Report) -> Result<()> {
+        let seen = footprint::measure(self.clients, self.accounts, self.footprint_orders).await?;
+        let orders = seen.orders;
+        report.ratio("`ordermesh up`: MiB resident at rest", Of::AtMost(40.0), seen.idle);
+        report.ratio(
+            &format!("`ordermesh up`: MiB resident after {orders} orders"),
+            Of::AtMost(150.0),
+            seen.after,
+        );
+        for took in seen.start_empty {
+            report.ratio("`ordermesh up`: ms to the first answer, no data", Of::AtMost(300.0), took);
+        }
+        for took in seen.start_full {
+            report.ratio(
+                &format!("`ordermesh up`: ms to the first answer, {orders} orders"),
+                Of::AtMost(300.0),
+                took,
+            );
+        }
+        Ok(())
+    }
 }

@@ -1,53 +1,103 @@
-//! What was measured, as tables: each round as it ends, and medians with minimum and maximum at the end.
+//! What was measured, as tables: medians with minimum and maximum.
 
-use std::io::Write as _;
+use std::{fmt::Write as _, io::Write as _, path::Path};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use crate::{arrangement::Kind, load::Measured};
+const BEGIN: &str = "<!-- measured -->\n";
+const END: &str = "<!-- /measured -->";
 
-/// One run of everything.
-#[derive(Debug, Default)]
-pub(crate) struct Round {
-    /// One for each arrangement, right before it.
-    pub(crate) tpc_b: Vec<f64>,
-    /// The arrangement, orders spread over all accounts, and orders on one.
-    pub(crate) runs: Vec<(Kind, Measured, Measured)>,
+/// What a ratio is to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Of {
+    AtLeast(f64),
+    AtMost(f64),
 }
 
-pub(crate) fn round(number: u32, round: &Round) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    for ((kind, spread, hot), tpc_b) in round.runs.iter().zip(&round.tpc_b) {
-        writeln!(
-            out,
-            "round {number} {kind:?}: TPC-B {tpc_b:.0}/s, spread {:.0}/s, hot {:.0}/s",
-            spread.per_second(),
-            hot.per_second()
-        )?;
-        for (name, time) in &spread.processor {
-            let per_order = time.as_secs_f64() * 1e6 / spread.orders as f64;
-            writeln!(out, "  {name}: {per_order:.0} us of processor time per order")?;
+impl Of {
+    fn text(self) -> String {
+        match self {
+            Self::AtLeast(target) => format!("≥ {target}"),
+            Self::AtMost(target) => format!("≤ {target}"),
         }
     }
-    Ok(())
+
+    fn met(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(target) => value >= target,
+            Self::AtMost(target) => value <= target,
+        }
+    }
 }
 
-pub(crate) fn summary(rounds: &[Round]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "| ratio | median | min | max |\n|---|---|---|---|")?;
-    for (at, kind) in [Kind::Apart, Kind::Embedded].iter().enumerate() {
-        let over_tpc_b = rounds.iter().map(|round| round.runs[at].1.per_second() / round.tpc_b[at]);
-        writeln!(out, "| {kind:?}: orders/s ÷ TPC-B tps | {} |", spread(over_tpc_b))?;
-        let hot = rounds.iter().map(|round| round.runs[at].2.per_second() / round.runs[at].1.per_second());
-        writeln!(out, "| {kind:?}: one hot account ÷ spread | {} |", spread(hot))?;
+/// Everything so far, in the order in which it was first seen.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    ratios: Vec<(String, Of, Vec<f64>)>,
+    figures: Vec<(String, Vec<f64>)>,
+}
+
+impl Report {
+    /// Notes a value that has a target.
+    pub(crate) fn ratio(&mut self, name: &str, target: Of, value: f64) {
+        match self.ratios.iter_mut().find(|(known, ..)| known == name) {
+            Some((.., values)) => values.push(value),
+            None => self.ratios.push((name.to_owned(), target, vec![value])),
+        }
     }
-    Ok(())
+
+    /// Notes a value of this machine and minute.
+    pub(crate) fn figure(&mut self, name: &str, value: f64) {
+        match self.figures.iter_mut().find(|(known, _)| known == name) {
+            Some((_, values)) => values.push(value),
+            None => self.figures.push((name.to_owned(), vec![value])),
+        }
+    }
+
+    pub(crate) fn print(&self, title: &str) -> Result<()> {
+        Ok(writeln!(std::io::stdout().lock(), "\n{title}\n\n{}", self.tables()?)?)
+    }
+
+    /// Puts the tables between the marks of a document.
+    pub(crate) fn write_into(&self, document: &Path) -> Result<()> {
+        let text = std::fs::read_to_string(document)?;
+        let (before, rest) = text.split_once(BEGIN).context("the document has no mark for the tables")?;
+        let (_, after) = rest.split_once(END).context("the document has no mark for their end")?;
+        Ok(std::fs::write(document, format!("{before}{BEGIN}\n{}\n{END}{after}", self.tables()?))?)
+    }
+
+    fn tables(&self) -> Result<String> {
+        let mut text =
+            String::from("| | target | median | min | max | runs | |\n|---|---|---|---|---|---|---|\n");
+        for (name, target, values) in &self.ratios {
+            let (median, least, most) = spread(values);
+            let verdict = if target.met(median) { "met" } else { "missed" };
+            let (target, runs) = (target.text(), values.len());
+            writeln!(
+                text,
+                "| {name} | {target} | {} | {} | {} | {runs} | {verdict} |",
+                number(median),
+                number(least),
+                number(most)
+            )?;
+        }
+        text += "\n| of this machine and minute | median | min | max |\n|---|---|---|---|\n";
+        for (name, values) in &self.figures {
+            let (median, least, most) = spread(values);
+            writeln!(text, "| {name} | {} | {} | {} |", number(median), number(least), number(most))?;
+        }
+        Ok(text)
+    }
 }
 
 /// Median, minimum and maximum.
-fn spread(values: impl Iterator<Item = f64>) -> String {
-    let mut values: Vec<f64> = values.collect();
+fn spread(values: &[f64]) -> (f64, f64, f64) {
+    let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-    format!("{:.2} | {:.2} | {:.2}", at(values.len() / 2), at(0), at(values.len().saturating_sub(1)))
+    (at(values.len() / 2), at(0), at(values.len().saturating_sub(1)))
+}
+
+fn number(value: f64) -> String {
+    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }

@@ -1,0 +1,129 @@
+//! The time from the POST of an order to its end, at a rate that does not depend on how fast orders end; and beside it what the
+//! same commits and publishes take in series, with nothing else done.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use lapin::{
+    BasicProperties, Confirmation, Connection, ConnectionProperties,
+    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+use ordermesh::orders::v1::{WatchOrdersRequest, order::Status, orders_service_client::OrdersServiceClient};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database};
+use tokio::time::{MissedTickBehavior, interval};
+use world::eventually;
+
+use crate::{arrangement::Stage, load};
+
+/// Orders per second.
+const RATE: u64 = 200;
+/// Connections, so that no order waits for the answer to another.
+const CONNECTIONS: usize = 32;
+/// Rounds of the series.
+const SERIES: usize = 200;
+
+/// A half and 99 of 100 take at most so long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+}
+
+impl Times {
+    fn of(mut times: Vec<Duration>) -> Result<Self> {
+        ensure!(!times.is_empty(), "nothing was timed");
+        times.sort_unstable();
+        let at = |share: usize| times[(times.len() - 1) * share / 100];
+        Ok(Self { p50: at(50), p99: at(99) })
+    }
+}
+
+/// From the POST to the moment a watcher hears of the end.
+pub(crate) async fn orders(stage: &Stage, accounts: usize, time: Duration) -> Result<Times> {
+    let ended = Arc::new(Mutex::new(HashMap::new()));
+    let watching = tokio::spawn(watch(stage.orders.to_string(), Arc::clone(&ended)));
+    let mut ready = Vec::new();
+    for _ in 0..CONNECTIONS {
+        ready.push(Arc::new(tokio::sync::Mutex::new(load::connect(stage.edge).await?)));
+    }
+    let mut ticks = interval(Duration::from_secs(1) / u32::try_from(RATE)?);
+    // One that is late was late for its order too.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut placing = Vec::new();
+    let count = usize::try_from(RATE * time.as_secs())?;
+    for number in 0..count {
+        // The moment it should go, not the one at which this task runs.
+        let due = ticks.tick().await.into_std();
+        let sender = Arc::clone(&ready[number % CONNECTIONS]);
+        placing.push(tokio::spawn(async move {
+            let id = load::place(&mut *sender.lock().await, &load::user(number % accounts)).await?;
+            anyhow::Ok((id, due))
+        }));
+    }
+    let mut placed = Vec::with_capacity(count);
+    for order in placing {
+        placed.push(order.await??);
+    }
+    let all = async || {
+        let ended = ended.lock().map_err(|_| anyhow::anyhow!("the watch panicked"))?;
+        placed
+            .iter()
+            .map(|(id, due)| Ok(ended.get(id).context("an order has not ended")?.duration_since(*due)))
+            .collect::<Result<Vec<Duration>>>()
+    };
+    let times = eventually("the end of every order", Duration::from_secs(30), all).await?;
+    watching.abort();
+    Times::of(times)
+}
+
+async fn watch(orders: String, ended: Arc<Mutex<HashMap<String, Instant>>>) -> Result<()> {
+    let mut client = OrdersServiceClient::connect(format!("http://{orders}")).await?;
+    let mut events = client.watch_orders(WatchOrdersRequest::default()).await?.into_inner();
+    while let Some(event) = events.message().await? {
+        let order = event.order.context("an event has an order")?;
+        if order.status() != Status::New {
+            ended.lock().map_err(|_| anyhow::anyhow!("a reader panicked"))?.insert(order.id, Instant::now());
+        }
+    }
+    Ok(())
+}
+
+/// Three commits of one row each and two confirmed publishes to a quorum queue, one after the other.
+pub(crate) async fn series(stage: &Stage) -> Result<Times> {
+    let mut options = ConnectOptions::new(stage.postgres().fresh_database().await?);
+    options.max_connections(1).sqlx_logging(false);
+    let database = Database::connect(options).await?;
+    database.execute_unprepared("CREATE TABLE single (id BIGINT PRIMARY KEY, filler TEXT)").await?;
+    let connection = Connection::connect(&stage.amqp_url()?, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let mut quorum = FieldTable::default();
+    quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("series".into(), durable, quorum).await?;
+    let mut times = Vec::with_capacity(SERIES);
+    for round in 0..SERIES {
+        let began = Instant::now();
+        for step in 0..3 {
+            let id = round * 3 + step;
+            database
+                .execute_unprepared(&format!("INSERT INTO single VALUES ({id}, repeat('x', 200))"))
+                .await?;
+            if step < 2 {
+                let (options, properties) =
+                    (BasicPublishOptions::default(), BasicProperties::default().with_delivery_mode(2));
+                let publish =
+                    channel.basic_publish("".into(), "series".into(), options, &[7; 200], properties);
+                ensure!(matches!(publish.await?.await?, Confirmation::Ack(_)), "a publish was not confirmed");
+            }
+        }
+        times.push(began.elapsed());
+    }
+    connection.close(200, "done".into()).await?;
+    Times::of(times)
+}
