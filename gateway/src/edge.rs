@@ -11,16 +11,16 @@ use chassis::{clock::Clock, settings::Mistakes};
 use prost_reflect::DescriptorPool;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use crate::{
+    pool::Pool,
+    resolve,
     retry::Retries,
     settings::{Config, Settings, Upstreams, url_flag},
     transcode::{
         route::{Entry, Lookup, Trie},
         table::{self, Route},
     },
-    upstream,
 };
 
 /// An edge that is ready to serve. Cloning it is cheap.
@@ -39,11 +39,11 @@ struct Inner {
     stopping: CancellationToken,
 }
 
-/// A route and the channel to its service.
+/// A route and where its service is.
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) route: Route,
-    pub(crate) channel: Channel,
+    pub(crate) pool: Arc<Pool>,
 }
 
 /// What a request's path and method lead to.
@@ -54,7 +54,8 @@ pub(crate) enum Found {
 }
 
 impl Edge {
-    /// Builds an edge. Connects to nothing yet; must be called inside of a tokio runtime.
+    /// Builds an edge. Must be called inside of a tokio runtime: names of services are looked up from then on, and of several
+    /// endpoints it is seen which are there.
     ///
     /// # Errors
     /// Every mistake in the settings, the descriptors, the routes and the URLs.
@@ -121,8 +122,7 @@ impl Edge {
             Upstreams::One(url) => url.as_str(),
             Upstreams::Each(urls) => urls.get(service).map_or("", String::as_str),
         };
-        let authority =
-            |route: &Route| url(&route.rpc.service).trim_start_matches("http://").trim_end_matches('/');
+        let authority = |route: &Route| resolve::first_authority(url(&route.rpc.service));
         self.0.routes.iter().map(|served| (&served.route, authority(&served.route))).collect()
     }
 
@@ -135,16 +135,14 @@ impl Edge {
     }
 
     fn assemble(config: Config, mistakes: &mut Mistakes) -> Option<Self> {
-        let channels = channels(&config.upstreams, mistakes);
+        let pools = pools(&config, mistakes);
         let routes = routes(&config, mistakes)?;
         let trie = trie(&routes, mistakes);
         let mut unknown = BTreeSet::new();
         let mut served = Vec::new();
         for route in routes {
-            match channels.get(&route.rpc.service).or_else(|| channels.get(EVERY)) {
-                Some(channel) => {
-                    served.extend(channel.clone().map(|channel| Arc::new(Served { route, channel })));
-                }
+            match pools.get(&route.rpc.service).or_else(|| pools.get(EVERY)) {
+                Some(pool) => served.extend(pool.clone().map(|pool| Arc::new(Served { route, pool }))),
                 None => drop(unknown.insert(route.rpc.service.clone())),
             }
         }
@@ -162,7 +160,7 @@ impl Edge {
     }
 }
 
-/// The key of the channel for services that have none of their own.
+/// The key of the endpoints for services that have none of their own.
 const EVERY: &str = "";
 
 fn routes(config: &Config, mistakes: &mut Mistakes) -> Option<Vec<Route>> {
@@ -200,15 +198,16 @@ fn trie(routes: &[Route], mistakes: &mut Mistakes) -> Option<Trie> {
     None
 }
 
-/// The channel of every service, or `None` where its URL is a mistake.
-fn channels(upstreams: &Upstreams, mistakes: &mut Mistakes) -> BTreeMap<String, Option<Channel>> {
-    let urls = match upstreams {
-        Upstreams::One(url) => BTreeMap::from([(EVERY.to_owned(), url.clone())]),
+/// The endpoints of every service, or `None` where a URL is a mistake.
+fn pools(config: &Config, mistakes: &mut Mistakes) -> BTreeMap<String, Option<Arc<Pool>>> {
+    let urls = match &config.upstreams {
+        Upstreams::One(urls) => BTreeMap::from([(EVERY.to_owned(), urls.clone())]),
         Upstreams::Each(urls) => urls.clone(),
     };
-    let connect = |(service, url): (String, String)| {
-        let channel = upstream::channel(&url).map_err(|error| mistakes.note(url_flag(&service), error)).ok();
-        (service, channel)
+    let pool = |(service, urls): (String, String)| {
+        let pool = resolve::pool(&urls, &config.resolver)
+            .map_err(|errors| errors.iter().for_each(|error| mistakes.note(url_flag(&service), error)));
+        (service, pool.ok().map(Arc::new))
     };
-    urls.into_iter().map(connect).collect()
+    urls.into_iter().map(pool).collect()
 }

@@ -18,6 +18,8 @@ mod timeout;
 mod body;
 pub mod transcode;
 mod upstream;
+mod pool;
+mod resolve;
 mod retry;
 mod etag;
 mod stream;
@@ -25,6 +27,7 @@ mod problem;
 
 pub use self::{
     edge::Edge,
+    resolve::{Resolver, SystemResolver},
     router::router,
     serve::serve,
     settings::{Config, Settings, Upstreams},

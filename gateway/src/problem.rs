@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
 
-use crate::headers;
+use crate::{headers, pool::Trouble};
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -190,6 +190,10 @@ impl From<Fault> for Problem {
 fn foreign(status: &Status) -> Problem {
     let details = status.get_error_details();
     match status.code() {
+        // Known for a while already, and logged where it was found.
+        Code::Unavailable if Trouble::of(status) == Some(Trouble::Out) => {
+            return Fault::new(Reason::UpstreamUnavailable, status.message()).into();
+        }
         Code::Unavailable if details.error_info().is_none() => return unreachable_upstream(status),
         Code::DeadlineExceeded => return Problem::deadline_exceeded(),
         // What tonic makes of a grpc-timeout, on both sides.

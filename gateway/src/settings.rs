@@ -15,7 +15,10 @@ use chassis::{
     settings::{Checked, Mistakes},
 };
 
-use crate::timeout::Timeout;
+use crate::{
+    resolve::{Resolver, SystemResolver},
+    timeout::Timeout,
+};
 
 /// The flags of an edge.
 #[derive(Debug, Clone, clap::Args)]
@@ -23,16 +26,16 @@ pub struct Settings {
     /// Where HTTP is served
     #[arg(long, env = "GATEWAY_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: Checked<SocketAddr>,
-    /// The orders service
+    /// The orders service: a URL, or several with commas between them; names are looked up again while the edge runs
     #[arg(long, env = "ORDERS_URL", default_value = "http://127.0.0.1:5001")]
     pub orders_url: String,
-    /// The payments service
+    /// The payments service, as --orders-url
     #[arg(long, env = "PAYMENTS_URL", default_value = "http://127.0.0.1:5002")]
     pub payments_url: String,
     /// Serve the services of this file, an encoded `google.protobuf.FileDescriptorSet`, instead of the built-in ones
     #[arg(long, env = "DESCRIPTOR_SET", value_name = "FILE", requires = "upstream")]
     pub descriptor_set: Option<PathBuf>,
-    /// Where the services of --descriptor-set are
+    /// Where the services of --descriptor-set are, as --orders-url
     #[arg(long, env = "UPSTREAM", value_name = "URL", requires = "descriptor_set")]
     pub upstream: Option<String>,
     /// Pass over unknown JSON fields and query parameters, and name them in the header `x-ordermesh-ignored`
@@ -71,11 +74,13 @@ pub struct Config {
     pub max_connections: usize,
     /// How many requests are worked on at most. Streams count until they begin.
     pub max_requests: usize,
+    /// Who knows the addresses of the names in URLs.
+    pub resolver: Arc<dyn Resolver>,
     /// Where request ids come from.
     pub clock: Arc<dyn Clock>,
 }
 
-/// Where services are, as `http://` URLs.
+/// Where services are: `http://` URLs, with commas between those of one service. All addresses of all of them are called in turn.
 #[derive(Debug, Clone)]
 pub enum Upstreams {
     /// Every service in the same place.
@@ -111,6 +116,7 @@ impl Config {
             request_timeout: Duration::from_secs(15),
             max_connections: 10_000,
             max_requests: 4_096,
+            resolver: Arc::new(SystemResolver),
             clock: SystemClock::shared(),
         }
     }
