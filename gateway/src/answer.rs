@@ -16,7 +16,7 @@ use tonic::metadata::MetadataMap;
 use crate::{
     body,
     edge::{Edge, Found, Served},
-    etag, headers,
+    etag, grpc, headers,
     pool::Tried,
     problem::{Problem, Style},
     stream::{Feed, Framing},
@@ -33,6 +33,9 @@ type Captures = Vec<Result<String, PercentError>>;
 
 /// Answers any request.
 pub(crate) async fn answer(State(edge): State<Edge>, request: Request) -> Response {
+    if grpc::is_call(request.method(), request.headers()) {
+        return grpc::answer(&edge, request).await;
+    }
     let (parts, body) = request.into_parts();
     let style = Style::of(&parts.headers, parts.uri.path());
     let head = parts.method == Method::HEAD;

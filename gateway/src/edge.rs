@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    grpc::Methods,
     pool::Pool,
     resolve,
     retry::Retries,
@@ -32,6 +33,7 @@ struct Inner {
     config: Config,
     trie: Trie,
     routes: Vec<Arc<Served>>,
+    methods: Methods,
     retries: Retries,
     /// One for each request that may be worked on.
     slots: Semaphore,
@@ -102,6 +104,10 @@ impl Edge {
         &self.0.config.clock
     }
 
+    pub(crate) fn methods(&self) -> &Methods {
+        &self.0.methods
+    }
+
     pub(crate) fn retries(&self) -> &Retries {
         &self.0.retries
     }
@@ -153,6 +159,7 @@ impl Edge {
             slots: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
             config,
             trie: trie?,
+            methods: Methods::of(&served),
             routes: served,
             retries: Retries::default(),
             stopping: CancellationToken::new(),

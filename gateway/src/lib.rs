@@ -23,6 +23,7 @@ mod resolve;
 mod retry;
 mod etag;
 mod stream;
+mod grpc;
 mod problem;
 
 pub use self::{
