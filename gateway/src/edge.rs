@@ -11,9 +11,12 @@ use chassis::{clock::Clock, settings::Mistakes};
 use prost_reflect::DescriptorPool;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
+use tower_http::cors::CorsLayer;
 
 use crate::{
+    cors,
     grpc::Methods,
+    limit::Limits,
     pool::Pool,
     resolve,
     retry::Retries,
@@ -37,6 +40,8 @@ struct Inner {
     retries: Retries,
     /// One for each request that may be worked on.
     slots: Semaphore,
+    cors: Option<CorsLayer>,
+    limits: Option<Arc<Limits>>,
     /// Cancelled when open streams must end, so that connections can.
     stopping: CancellationToken,
 }
@@ -88,6 +93,10 @@ impl Edge {
         self.0.config.lenient
     }
 
+    pub(crate) fn compresses(&self) -> bool {
+        self.0.config.compress
+    }
+
     pub(crate) fn max_body_bytes(&self) -> usize {
         self.0.config.max_body_bytes
     }
@@ -102,6 +111,16 @@ impl Edge {
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.config.clock
+    }
+
+    /// Who may ask from other origins, if anyone.
+    pub(crate) fn cors(&self) -> Option<CorsLayer> {
+        self.0.cors.clone()
+    }
+
+    /// The bounds on each client, if there are any.
+    pub(crate) fn limits(&self) -> Option<Arc<Limits>> {
+        self.0.limits.clone()
     }
 
     pub(crate) fn methods(&self) -> &Methods {
@@ -157,6 +176,8 @@ impl Edge {
         }
         Some(Self(Arc::new(Inner {
             slots: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
+            cors: cors::layer(&config.cors_origins, mistakes),
+            limits: config.rate_limit.map(Limits::new),
             config,
             trie: trie?,
             methods: Methods::of(&served),

@@ -98,6 +98,16 @@ pub(crate) async fn answer(edge: &Edge, request: Request) -> Response {
     response.map(Body::new)
 }
 
+/// The answer to a call that the edge does not make.
+pub(crate) fn refusal(headers: &HeaderMap, fault: Fault) -> Response {
+    let mut response = Status::from(fault).into_http();
+    // That of the call, as gRPC-Web wants it.
+    response
+        .headers_mut()
+        .extend(headers.get(header::CONTENT_TYPE).map(|kind| (header::CONTENT_TYPE, kind.clone())));
+    response
+}
+
 async fn call(edge: &Edge, request: http::Request<GrpcBody>) -> http::Response<GrpcBody> {
     forward(edge, request).await.unwrap_or_else(|fault| Status::from(fault).into_http())
 }

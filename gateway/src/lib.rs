@@ -10,6 +10,8 @@ pub mod settings;
 pub mod edge;
 pub mod serve;
 pub mod router;
+mod cors;
+mod limit;
 mod docs;
 mod openapi;
 mod answer;

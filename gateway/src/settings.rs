@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -53,6 +54,18 @@ pub struct Settings {
     /// How many requests are worked on at most; one more is told to come again (429)
     #[arg(long, env = "GATEWAY_MAX_REQUESTS", default_value = "4096")]
     pub max_requests: Checked<usize>,
+    /// How many requests a client's address may make in a second, and at once; one more is told when to come again (429). Without
+    /// it there is no such bound. A proxy in front of the edge is one client
+    #[arg(long, env = "GATEWAY_RATE_LIMIT", value_name = "REQUESTS")]
+    pub rate_limit: Option<Checked<NonZeroU32>>,
+    /// Compress answers of 256 bytes and more for clients that accept gzip, br or zstd. Streams are never compressed, and compressed
+    /// requests are always read
+    #[arg(long, env = "GATEWAY_COMPRESS")]
+    pub compress: bool,
+    /// The origins whose pages may read answers, with commas between them, such as `https://shop.example`; `*` for all. Without it
+    /// none may
+    #[arg(long, env = "GATEWAY_CORS_ORIGIN", value_name = "ORIGINS", value_delimiter = ',')]
+    pub cors_origin: Vec<String>,
 }
 
 /// An edge's settings, as values.
@@ -74,6 +87,13 @@ pub struct Config {
     pub max_connections: usize,
     /// How many requests are worked on at most. Streams count until they begin.
     pub max_requests: usize,
+    /// How many requests a client's address may make in a second, and at once. Whoever mounts the router instead of serving it
+    /// does without: only [`crate::serve`] knows where a request comes from.
+    pub rate_limit: Option<NonZeroU32>,
+    /// Whether answers are compressed for clients that accept it.
+    pub compress: bool,
+    /// The origins whose pages may read answers; `*` alone for all.
+    pub cors_origins: Vec<String>,
     /// Who knows the addresses of the names in URLs.
     pub resolver: Arc<dyn Resolver>,
     /// Where request ids come from.
@@ -116,6 +136,9 @@ impl Config {
             request_timeout: Duration::from_secs(15),
             max_connections: 10_000,
             max_requests: 4_096,
+            rate_limit: None,
+            compress: false,
+            cors_origins: Vec::new(),
             resolver: Arc::new(SystemResolver),
             clock: SystemClock::shared(),
         }
@@ -126,8 +149,13 @@ impl Settings {
     /// The values of the flags. A mistaken one is noted and its default taken, so that the others are looked at too.
     #[must_use]
     pub fn config(self, mistakes: &mut Mistakes) -> Config {
-        let mut config =
-            Config { lenient: self.lenient, ..Config::builtin(&self.orders_url, &self.payments_url) };
+        let mut config = Config {
+            lenient: self.lenient,
+            rate_limit: self.rate_limit.and_then(|requests| requests.take("--rate-limit", mistakes)),
+            compress: self.compress,
+            cors_origins: self.cors_origin,
+            ..Config::builtin(&self.orders_url, &self.payments_url)
+        };
         if let Some(listen) = self.listen.take("--listen", mistakes) {
             config.listen = listen;
         }

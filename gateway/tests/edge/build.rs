@@ -102,13 +102,22 @@ async fn mistaken_flags_are_named_together() {
         "--request-timeout=0",
         "--max-connections=0",
         "--orders-url=localhost:1",
+        "--rate-limit=0",
+        "--cors-origin=https://a.example,https://b.example/path",
         "--descriptor-set=/does/not/exist",
         "--upstream=http://x",
     ]);
     let error = Edge::build(arguments.edge).expect_err("there are mistakes").to_string();
-    assert!(error.starts_with("5 mistakes"), "{error}");
-    for flag in ["--listen", "--max-body-bytes", "--request-timeout", "--max-connections", "--descriptor-set"]
-    {
+    assert!(error.starts_with("7 mistakes"), "{error}");
+    for flag in [
+        "--listen",
+        "--max-body-bytes",
+        "--request-timeout",
+        "--max-connections",
+        "--rate-limit",
+        "--cors-origin",
+        "--descriptor-set",
+    ] {
         assert!(error.contains(&format!("  {flag}: ")), "{error}");
     }
 }

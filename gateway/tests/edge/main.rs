@@ -13,3 +13,5 @@ mod conformance;
 mod repeats;
 mod endpoints;
 mod grpc;
+mod limits;
+mod coding;
