@@ -232,8 +232,9 @@ fn pools(config: &Config, mistakes: &mut Mistakes) -> BTreeMap<String, Option<Ar
         Upstreams::One(urls) => BTreeMap::from([(EVERY.to_owned(), urls.clone())]),
         Upstreams::Each(urls) => urls.clone(),
     };
+    let tls = resolve::tls(config.upstream_ca.as_deref());
     let pool = |(service, urls): (String, String)| {
-        let pool = resolve::pool(&urls, &config.resolver)
+        let pool = resolve::pool(&urls, &config.resolver, &tls)
             .map_err(|errors| errors.iter().for_each(|error| mistakes.note(url_flag(&service), error)));
         (service, pool.ok().map(Arc::new))
     };

@@ -162,7 +162,7 @@ impl Member {
             self.failures.fetch_add(1, Relaxed);
         }
         if first {
-            tracing::warn!(endpoint = %self.address, "an endpoint failed: others are called");
+            tracing::warn!(endpoint = %self.address, "an endpoint failed: others are called, if there are any");
             self.probe(pause_after(self.failures.load(Relaxed)));
         }
     }

@@ -3,6 +3,7 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chassis::status::Chain;
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -10,7 +11,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{self, Certificate, Channel, ClientTlsConfig, Endpoint};
 use url::{Host, Url};
 
 use crate::pool::{CONNECT_TIMEOUT, Member, Members, Pool};
@@ -46,14 +47,27 @@ impl Resolver for SystemResolver {
     }
 }
 
+/// Whom `https` URLs trust: the authorities of a PEM file, or else those that browsers trust.
+pub(crate) fn tls(authorities: Option<&[u8]>) -> ClientTlsConfig {
+    let config = ClientTlsConfig::new().timeout(CONNECT_TIMEOUT);
+    match authorities {
+        Some(pem) => config.ca_certificate(Certificate::from_pem(pem)),
+        None => config.with_enabled_roots(),
+    }
+}
+
 /// The pool of the endpoints in `urls`, which commas separate. Must be called inside of a tokio runtime.
 ///
 /// # Errors
 /// What is wrong with each mistaken URL.
-pub(crate) fn pool(urls: &str, resolver: &Arc<dyn Resolver>) -> Result<Pool, Vec<String>> {
+pub(crate) fn pool(
+    urls: &str,
+    resolver: &Arc<dyn Resolver>,
+    tls: &ClientTlsConfig,
+) -> Result<Pool, Vec<String>> {
     let (mut targets, mut mistakes) = (Vec::new(), Vec::new());
     for url in urls.split(',').map(str::trim) {
-        match Target::parse(url) {
+        match Target::parse(url, tls) {
             Ok(target) => targets.push(target),
             Err(mistake) => mistakes.push(mistake),
         }
@@ -64,7 +78,7 @@ pub(crate) fn pool(urls: &str, resolver: &Arc<dyn Resolver>) -> Result<Pool, Vec
 /// The host and the port of the first of several URLs.
 pub(crate) fn first_authority(urls: &str) -> &str {
     let first = urls.split(',').next().unwrap_or_default().trim();
-    first.trim_start_matches("http://").trim_end_matches('/')
+    first.trim_start_matches("http://").trim_start_matches("https://").trim_end_matches('/')
 }
 
 fn found(targets: Vec<Target>, resolver: Arc<dyn Resolver>) -> Pool {
@@ -92,19 +106,22 @@ struct Target {
 }
 
 impl Target {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str, tls: &ClientTlsConfig) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL: {error}"))?;
-        let (Some(host), Some(port), "http") = (url.host(), url.port_or_known_default(), url.scheme()) else {
-            return Err(format!("{text:?} is not of the form http://host:port"));
+        let (Some(host), Some(port), "http" | "https") =
+            (url.host(), url.port_or_known_default(), url.scheme())
+        else {
+            return Err(format!("{text:?} is not of the form http://host:port or https://host:port"));
         };
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return Err(format!("{text:?} has more than a host and a port"));
         }
-        let endpoint = Endpoint::from_shared(text.to_owned())
-            .map_err(|error| format!("{text:?} is not a URL: {error}"))?;
+        let wrong = |error: transport::Error| format!("{text:?} cannot be called: {}", Chain(&error));
+        let mut endpoint = Endpoint::from_shared(text.to_owned()).map_err(wrong)?;
+        if url.scheme() == "https" {
+            endpoint = endpoint.tls_config(tls.clone()).map_err(wrong)?;
+        }
         let endpoint = endpoint
-            // Longer than a connection takes: what it bounds is the rest of the handshake.
-            .connect_timeout(2 * CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true);

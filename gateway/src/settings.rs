@@ -5,7 +5,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroU32,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -39,6 +39,9 @@ pub struct Settings {
     /// Where the services of --descriptor-set are, as --orders-url
     #[arg(long, env = "UPSTREAM", value_name = "URL", requires = "descriptor_set")]
     pub upstream: Option<String>,
+    /// The certificates (PEM) of the authorities that `https` URLs of services trust, instead of those that browsers trust
+    #[arg(long, env = "UPSTREAM_CA", value_name = "FILE")]
+    pub upstream_ca: Option<PathBuf>,
     /// Pass over unknown JSON fields and query parameters, and name them in the header `x-ordermesh-ignored`
     #[arg(long, env = "GATEWAY_LENIENT")]
     pub lenient: bool,
@@ -77,6 +80,8 @@ pub struct Config {
     pub descriptor_set: Bytes,
     /// Where the services are.
     pub upstreams: Upstreams,
+    /// The certificates (PEM) of the authorities that `https` URLs trust; `None` for those that browsers trust.
+    pub upstream_ca: Option<Bytes>,
     /// Whether unknown names are passed over.
     pub lenient: bool,
     /// The largest body that is read, in bytes.
@@ -100,7 +105,7 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Where services are: `http://` URLs, with commas between those of one service. All addresses of all of them are called in turn.
+/// Where services are: `http://` or `https://` URLs, with commas between those of one service. All addresses of all of them are called in turn.
 #[derive(Debug, Clone)]
 pub enum Upstreams {
     /// Every service in the same place.
@@ -131,6 +136,7 @@ impl Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             descriptor_set: Bytes::from_static(ordermesh::DESCRIPTOR_SET),
             upstreams: Upstreams::Each(urls.into()),
+            upstream_ca: None,
             lenient: false,
             max_body_bytes: 1 << 20,
             request_timeout: Duration::from_secs(15),
@@ -173,15 +179,26 @@ impl Settings {
             mistakes.require(requests > 0, "--max-requests", "must be at least 1");
             config.max_requests = requests;
         }
+        if let Some(file) = self.upstream_ca {
+            config.upstream_ca = read("--upstream-ca", &file, mistakes);
+            let pem = config.upstream_ca.as_deref().unwrap_or(CERTIFICATE);
+            let holds = pem.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE);
+            mistakes.require(holds, "--upstream-ca", "the file has no certificate in PEM");
+        }
         if let (Some(file), Some(upstream)) = (self.descriptor_set, self.upstream) {
             config.upstreams = Upstreams::One(upstream);
-            match fs::read(&file) {
-                Ok(bytes) => config.descriptor_set = bytes.into(),
-                Err(error) => {
-                    mistakes.note("--descriptor-set", format!("cannot read {}: {error}", file.display()))
-                }
-            }
+            config.descriptor_set =
+                read("--descriptor-set", &file, mistakes).unwrap_or(config.descriptor_set);
         }
         config
     }
+}
+
+/// How a certificate begins in PEM (RFC 7468, section 5).
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+fn read(flag: &str, file: &Path, mistakes: &mut Mistakes) -> Option<Bytes> {
+    let bytes = fs::read(file)
+        .map_err(|error| mistakes.note(flag, format!("cannot read {}: {error}", file.display())));
+    bytes.ok().map(Bytes::from)
 }

@@ -15,3 +15,4 @@ mod endpoints;
 mod grpc;
 mod limits;
 mod coding;
+mod tls;
