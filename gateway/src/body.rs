@@ -1,20 +1,25 @@
 //! Reads the body of a request, up to its limit.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+};
 
-use axum::{body::Body, response::Response};
+use axum::body::Body;
 use bytes::Bytes;
 use chassis::status::{Fault, Reason};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tower::{ServiceExt as _, service_fn};
-use tower_http::decompression::RequestDecompression;
+use tower_http::decompression::{DecompressionBody, RequestDecompression};
 
 use crate::{headers::declares_json, problem::Problem};
 
 /// Of a body that is too large, so much is read and thrown away: a client that is still sending when the connection
 /// closes would see a reset, not the answer.
 const DRAIN_BYTES: usize = 16 << 20;
+
+type Unpacked = DecompressionBody<Body>;
 
 /// Reads a body of at most `limit` bytes, those after decompression; `typed` where it means something, and so must be JSON.
 ///
@@ -74,12 +79,15 @@ async fn decompressed(headers: &HeaderMap, body: Body) -> Result<Body, Problem> 
             return Err(Problem::unsupported_coding());
         }
     }
-    let taken =
-        service_fn(async |request: http::Request<_>| Ok::<_, Infallible>(Response::new(request.into_body())));
-    match RequestDecompression::new(taken).oneshot(request).await {
+    match RequestDecompression::new(service_fn(taken)).oneshot(request).await {
         Ok(response) if response.status().is_success() => Ok(Body::new(response.into_body())),
         _ => Err(Problem::unsupported_coding()),
     }
+}
+
+/// The service inside of the layer: what it gets is what is wanted.
+fn taken(request: http::Request<Unpacked>) -> Ready<Result<http::Response<Unpacked>, Infallible>> {
+    ready(Ok(http::Response::new(request.into_body())))
 }
 
 fn too_large(limit: usize) -> Problem {

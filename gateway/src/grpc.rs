@@ -93,7 +93,7 @@ pub(crate) async fn answer(edge: &Edge, request: Request) -> Response {
         let style = Style::of(request.headers(), request.uri().path());
         return Problem::from(Fault::new(Reason::UnsupportedMediaType, problem)).into_response(&style);
     }
-    let call = service_fn(async |request| Ok::<_, Infallible>(call(edge, request).await));
+    let call = service_fn(|call| async { Ok::<_, Infallible>(answered(edge, call).await) });
     let Ok(response) = GrpcWebLayer::new().layer(call).oneshot(request).await;
     response.map(Body::new)
 }
@@ -108,7 +108,7 @@ pub(crate) fn refusal(headers: &HeaderMap, fault: Fault) -> Response {
     response
 }
 
-async fn call(edge: &Edge, request: http::Request<GrpcBody>) -> http::Response<GrpcBody> {
+async fn answered(edge: &Edge, request: http::Request<GrpcBody>) -> http::Response<GrpcBody> {
     forward(edge, request).await.unwrap_or_else(|fault| Status::from(fault).into_http())
 }
 

@@ -1,10 +1,10 @@
 //! The endpoints of a service, and which of them is called: those that answer, in turn.
 //!
-//! An endpoint that fails is left out at once, while there are others. It is let in again when it takes connections, which is tried
-//! after a growing pause and never at the cost of a request. Where every endpoint has failed again and again, calls fail at once.
+//! An endpoint that fails is left out at once, while there are others. It is XX and never at the cost of a request. Where every endpoint has failed again and again, calls fail at once.
 
 use std::{
     error::Error as _,
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -14,6 +14,7 @@ use std::{
 };
 
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::{Notify, watch},
     time::{sleep, timeout},
@@ -30,6 +31,10 @@ const GIVEN_UP: u32 = 5;
 /// The pause before the first look at an endpoint that failed; it doubles with each failure, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How a client of HTTP/2 begins: the preface and empty settings (RFC 9113, section 3.4).
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const FRAME_HEAD: usize = 9;
 
 pub(crate) type Members = Arc<[Arc<Member>]>;
 
@@ -118,6 +123,7 @@ fn nth(members: &[Arc<Member>], turn: usize, fits: impl Fn(&Member) -> bool) -> 
 pub(crate) struct Member {
     id: u64,
     address: SocketAddr,
+    tls: bool,
     pub(crate) channel: Channel,
     usable: AtomicBool,
     /// Calls that failed since the last one that was answered. A connection that breaks counts once, however many calls it had.
@@ -125,12 +131,13 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// An endpoint that is called at once, or only after it has taken a connection.
-    pub(crate) fn new(address: SocketAddr, channel: Channel, at_once: bool) -> Arc<Self> {
+    /// An endpoint that is called at once, or only after it has answered.
+    pub(crate) fn new(address: SocketAddr, tls: bool, channel: Channel, at_once: bool) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let member = Arc::new(Self {
             id: NEXT.fetch_add(1, Relaxed),
             address,
+            tls,
             channel,
             usable: AtomicBool::new(at_once),
             failures: AtomicU32::new(0),
@@ -167,9 +174,9 @@ impl Member {
         }
     }
 
-    /// Lets the endpoint in as soon as it takes connections.
+    /// Lets the endpoint in as soon as it answers.
     fn probe(self: &Arc<Self>, first: Duration) {
-        let (member, address) = (Arc::downgrade(self), self.address);
+        let (member, address, tls) = (Arc::downgrade(self), self.address, self.tls);
         tokio::spawn(async move {
             let mut pause = first;
             loop {
@@ -178,17 +185,28 @@ impl Member {
                 if member.strong_count() == 0 {
                     return;
                 }
-                if let Ok(Ok(_)) = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+                if let Ok(Ok(())) = timeout(CONNECT_TIMEOUT, hello(address, tls)).await {
                     break;
                 }
                 pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             }
             if let Some(member) = member.upgrade() {
-                tracing::debug!(endpoint = %address, "an endpoint takes connections");
+                tracing::info!(endpoint = %address, "an endpoint answers: it is called again");
                 member.usable.store(true, Relaxed);
             }
         });
     }
+}
+
+/// Connects, and waits for the first frame: a process that hangs takes connections too, and says nothing. Over TLS the connection has
+/// to do.
+async fn hello(address: SocketAddr, tls: bool) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    if !tls {
+        stream.write_all(HELLO).await?;
+        stream.read_exact(&mut [0; FRAME_HEAD]).await?;
+    }
+    Ok(())
 }
 
 fn pause_after(failures: u32) -> Duration {

@@ -22,9 +22,10 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Failures ask for another look, but not more often than this.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A dead connection is noticed within the sum of both, also while nothing is called.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A dead connection is noticed within the sum of both, also while nothing is called. Well within the usual time of a request: what
+/// is left of it is for another endpoint.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(4);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Who knows the addresses of a name.
 #[async_trait]
@@ -102,6 +103,7 @@ fn found(targets: Vec<Target>, resolver: Arc<dyn Resolver>) -> Pool {
 struct Target {
     host: Host<String>,
     port: u16,
+    tls: bool,
     endpoint: Endpoint,
 }
 
@@ -117,15 +119,16 @@ impl Target {
             return Err(format!("{text:?} has more than a host and a port"));
         }
         let wrong = |error: transport::Error| format!("{text:?} cannot be called: {}", Chain(&error));
+        let secured = url.scheme() == "https";
         let mut endpoint = Endpoint::from_shared(text.to_owned()).map_err(wrong)?;
-        if url.scheme() == "https" {
+        if secured {
             endpoint = endpoint.tls_config(tls.clone()).map_err(wrong)?;
         }
         let endpoint = endpoint
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        Ok(Self { host: host.to_owned(), port, endpoint })
+        Ok(Self { host: host.to_owned(), port, tls: secured, endpoint })
     }
 
     /// The address, if the host is one.
@@ -138,7 +141,7 @@ impl Target {
     }
 
     fn member(&self, address: SocketAddr, at_once: bool) -> Arc<Member> {
-        Member::new(address, self.channel(address), at_once)
+        Member::new(address, self.tls, self.channel(address), at_once)
     }
 
     /// A channel to one address of the host, which connects with its first call, and again after it broke.

@@ -7,6 +7,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
     },
     time::{Duration, Instant},
 };
@@ -44,6 +45,15 @@ impl Process {
             echo(&call)
         }));
         Self { upstream: upstream.await.expect("no panic"), runtime: Some(runtime) }
+    }
+
+    /// It keeps its connections, and says nothing any more; until the test lets go.
+    fn freeze(&self) -> mpsc::Sender<()> {
+        let (end, ended) = mpsc::channel();
+        let runtime = self.runtime.as_ref().expect("it lives");
+        // Its only thread.
+        runtime.spawn(async move { ended.recv() });
+        end
     }
 
     fn kill(&mut self) {
@@ -151,6 +161,26 @@ async fn a_killed_endpoint_fails_no_read() {
     // A read that waited for the dead one would have taken a deadline.
     assert!(p99(&after) < Duration::from_secs(10), "{:?}", p99(&after));
     assert!(dies.upstream.calls().len() > ROUND / 4, "it was killed under load");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_fails_no_read_and_stays_out_until_it_answers() {
+    let (hangs, lives) = (Process::start().await, Process::start().await);
+    let world = World::with(shapes(&format!("{},{}", hangs.upstream.url(), lives.upstream.url()))).await;
+    until(&world, |_| !hangs.upstream.calls().is_empty() && !lives.upstream.calls().is_empty()).await;
+    let frozen = hangs.freeze();
+    let answers = join_all((0..10).map(|_| world.get(READ))).await;
+    assert!(answers.iter().all(|answer| answer.status() == StatusCode::OK));
+    // Longer than the first pauses: it takes connections, but it is not called.
+    let before = lives.upstream.calls().len();
+    for _ in 0..10 {
+        json(world.get(READ).await, StatusCode::OK).await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(lives.upstream.calls().len() - before, 10);
+    drop(frozen);
+    let before = hangs.upstream.calls().len();
+    until(&world, |_| hangs.upstream.calls().len() > before + 10).await;
 }
 
 #[tokio::test]
