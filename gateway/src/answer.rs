@@ -16,7 +16,8 @@ use tonic::metadata::MetadataMap;
 use crate::{
     body,
     edge::{Edge, Found, Served},
-    etag, headers,
+    etag, grpc, headers,
+    pool::Tried,
     problem::{Problem, Style},
     stream::{Feed, Framing},
     transcode::{
@@ -32,6 +33,9 @@ type Captures = Vec<Result<String, PercentError>>;
 
 /// Answers any request.
 pub(crate) async fn answer(State(edge): State<Edge>, request: Request) -> Response {
+    if grpc::is_call(request.method(), request.headers()) {
+        return grpc::answer(&edge, request).await;
+    }
     let (parts, body) = request.into_parts();
     let style = Style::of(&parts.headers, parts.uri.path());
     let head = parts.method == Method::HEAD;
@@ -92,19 +96,22 @@ async fn call(
     let typed = served.route.body != BodyOf::Nothing;
     let body = within(deadline, body::read(&parts.headers, body, edge.max_body_bytes(), typed)).await??;
     let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body)?;
+    let tried = Tried::default();
     let mut call = Call {
-        channel: served.channel.clone(),
+        pool: &served.pool,
+        tried: &tried,
         rpc: &served.route.rpc,
         wire,
         metadata: headers::metadata(&parts.headers),
         timeout: Some(deadline.saturating_duration_since(Instant::now())),
     };
+    let read = matches!(parts.method, Method::GET | Method::HEAD);
     let mut response = if served.route.rpc.streaming {
         // A stream lasts as long as it lasts, unless the client says how long; only its beginning has a deadline.
         call.timeout = call.timeout.filter(|_| asked.is_some());
-        let upstream =
-            within(deadline, call.streaming()).await?.map_err(|status| Problem::from_status(&status))?;
-        let (metadata, messages, _) = upstream.into_parts();
+        let begin = || call.clone().streaming();
+        let upstream = within(deadline, edge.retries().run(read, begin)).await?;
+        let (metadata, messages, _) = upstream.map_err(|status| Problem::from_status(&status))?.into_parts();
         let feed = Feed {
             served: Arc::clone(served),
             messages,
@@ -115,7 +122,6 @@ async fn call(
         };
         with_metadata(feed.into_response(), &metadata)
     } else {
-        let read = matches!(parts.method, Method::GET | Method::HEAD);
         let safe = read || (served.route.rpc.request_id.is_some() && headers::has_key(&parts.headers));
         let unary = || {
             let mut call = call.clone();

@@ -11,16 +11,20 @@ use chassis::{clock::Clock, settings::Mistakes};
 use prost_reflect::DescriptorPool;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
+use tower_http::cors::CorsLayer;
 
 use crate::{
+    cors,
+    grpc::Methods,
+    limit::Limits,
+    pool::Pool,
+    resolve,
     retry::Retries,
     settings::{Config, Settings, Upstreams, url_flag},
     transcode::{
         route::{Entry, Lookup, Trie},
         table::{self, Route},
     },
-    upstream,
 };
 
 /// An edge that is ready to serve. Cloning it is cheap.
@@ -32,18 +36,21 @@ struct Inner {
     config: Config,
     trie: Trie,
     routes: Vec<Arc<Served>>,
+    methods: Methods,
     retries: Retries,
     /// One for each request that may be worked on.
     slots: Semaphore,
+    cors: Option<CorsLayer>,
+    limits: Option<Arc<Limits>>,
     /// Cancelled when open streams must end, so that connections can.
     stopping: CancellationToken,
 }
 
-/// A route and the channel to its service.
+/// A route and where its service is.
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) route: Route,
-    pub(crate) channel: Channel,
+    pub(crate) pool: Arc<Pool>,
 }
 
 /// What a request's path and method lead to.
@@ -54,7 +61,8 @@ pub(crate) enum Found {
 }
 
 impl Edge {
-    /// Builds an edge. Connects to nothing yet; must be called inside of a tokio runtime.
+    /// Builds an edge. Must be called inside of a tokio runtime: names of services are looked up from then on, and of several
+    /// endpoints it is seen which are there.
     ///
     /// # Errors
     /// Every mistake in the settings, the descriptors, the routes and the URLs.
@@ -85,6 +93,10 @@ impl Edge {
         self.0.config.lenient
     }
 
+    pub(crate) fn compresses(&self) -> bool {
+        self.0.config.compress
+    }
+
     pub(crate) fn max_body_bytes(&self) -> usize {
         self.0.config.max_body_bytes
     }
@@ -99,6 +111,20 @@ impl Edge {
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.config.clock
+    }
+
+    /// Who may ask from other origins, if anyone.
+    pub(crate) fn cors(&self) -> Option<CorsLayer> {
+        self.0.cors.clone()
+    }
+
+    /// The bounds on each client, if there are any.
+    pub(crate) fn limits(&self) -> Option<Arc<Limits>> {
+        self.0.limits.clone()
+    }
+
+    pub(crate) fn methods(&self) -> &Methods {
+        &self.0.methods
     }
 
     pub(crate) fn retries(&self) -> &Retries {
@@ -121,8 +147,7 @@ impl Edge {
             Upstreams::One(url) => url.as_str(),
             Upstreams::Each(urls) => urls.get(service).map_or("", String::as_str),
         };
-        let authority =
-            |route: &Route| url(&route.rpc.service).trim_start_matches("http://").trim_end_matches('/');
+        let authority = |route: &Route| resolve::first_authority(url(&route.rpc.service));
         self.0.routes.iter().map(|served| (&served.route, authority(&served.route))).collect()
     }
 
@@ -135,16 +160,14 @@ impl Edge {
     }
 
     fn assemble(config: Config, mistakes: &mut Mistakes) -> Option<Self> {
-        let channels = channels(&config.upstreams, mistakes);
+        let pools = pools(&config, mistakes);
         let routes = routes(&config, mistakes)?;
         let trie = trie(&routes, mistakes);
         let mut unknown = BTreeSet::new();
         let mut served = Vec::new();
         for route in routes {
-            match channels.get(&route.rpc.service).or_else(|| channels.get(EVERY)) {
-                Some(channel) => {
-                    served.extend(channel.clone().map(|channel| Arc::new(Served { route, channel })));
-                }
+            match pools.get(&route.rpc.service).or_else(|| pools.get(EVERY)) {
+                Some(pool) => served.extend(pool.clone().map(|pool| Arc::new(Served { route, pool }))),
                 None => drop(unknown.insert(route.rpc.service.clone())),
             }
         }
@@ -153,8 +176,11 @@ impl Edge {
         }
         Some(Self(Arc::new(Inner {
             slots: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
+            cors: cors::layer(&config.cors_origins, mistakes),
+            limits: config.rate_limit.map(Limits::new),
             config,
             trie: trie?,
+            methods: Methods::of(&served),
             routes: served,
             retries: Retries::default(),
             stopping: CancellationToken::new(),
@@ -162,7 +188,7 @@ impl Edge {
     }
 }
 
-/// The key of the channel for services that have none of their own.
+/// The key of the endpoints for services that have none of their own.
 const EVERY: &str = "";
 
 fn routes(config: &Config, mistakes: &mut Mistakes) -> Option<Vec<Route>> {
@@ -200,15 +226,17 @@ fn trie(routes: &[Route], mistakes: &mut Mistakes) -> Option<Trie> {
     None
 }
 
-/// The channel of every service, or `None` where its URL is a mistake.
-fn channels(upstreams: &Upstreams, mistakes: &mut Mistakes) -> BTreeMap<String, Option<Channel>> {
-    let urls = match upstreams {
-        Upstreams::One(url) => BTreeMap::from([(EVERY.to_owned(), url.clone())]),
+/// The endpoints of every service, or `None` where a URL is a mistake.
+fn pools(config: &Config, mistakes: &mut Mistakes) -> BTreeMap<String, Option<Arc<Pool>>> {
+    let urls = match &config.upstreams {
+        Upstreams::One(urls) => BTreeMap::from([(EVERY.to_owned(), urls.clone())]),
         Upstreams::Each(urls) => urls.clone(),
     };
-    let connect = |(service, url): (String, String)| {
-        let channel = upstream::channel(&url).map_err(|error| mistakes.note(url_flag(&service), error)).ok();
-        (service, channel)
+    let tls = resolve::tls(config.upstream_ca.as_deref());
+    let pool = |(service, urls): (String, String)| {
+        let pool = resolve::pool(&urls, &config.resolver, &tls)
+            .map_err(|errors| errors.iter().for_each(|error| mistakes.note(url_flag(&service), error)));
+        (service, pool.ok().map(Arc::new))
     };
-    urls.into_iter().map(connect).collect()
+    urls.into_iter().map(pool).collect()
 }

@@ -89,11 +89,10 @@ pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     })
 }
 
-/// Whether the body is JSON in UTF-8 and not encoded otherwise, or not declared at all.
+/// Whether the body is JSON in UTF-8, or not declared at all.
 #[must_use]
 pub(crate) fn declares_json(headers: &HeaderMap) -> bool {
-    let plain = headers.get(header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
-    let Some(declared) = headers.get(header::CONTENT_TYPE) else { return plain };
+    let Some(declared) = headers.get(header::CONTENT_TYPE) else { return true };
     let mut parts = declared.to_str().unwrap_or_default().split(';').map(str::trim);
     let json = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("application/json"));
     let utf8 = |part: &str| match part.split_once('=') {
@@ -102,7 +101,7 @@ pub(crate) fn declares_json(headers: &HeaderMap) -> bool {
         }
         _ => true,
     };
-    plain && json && parts.all(utf8)
+    json && parts.all(utf8)
 }
 
 /// Names that came from a client, as one header value: `?` stands for what a header cannot hold.
@@ -191,7 +190,6 @@ mod tests {
         ] {
             assert_eq!(declares_json(&headers(header::CONTENT_TYPE, &[line])), json, "{line}");
         }
-        assert!(!declares_json(&headers(header::CONTENT_ENCODING, &["gzip"])));
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub mod settings;
 pub mod edge;
 pub mod serve;
 pub mod router;
+mod cors;
+mod limit;
 mod docs;
 mod openapi;
 mod answer;
@@ -18,13 +20,17 @@ mod timeout;
 mod body;
 pub mod transcode;
 mod upstream;
+mod pool;
+mod resolve;
 mod retry;
 mod etag;
 mod stream;
+mod grpc;
 mod problem;
 
 pub use self::{
     edge::Edge,
+    resolve::{Resolver, SystemResolver},
     router::router,
     serve::serve,
     settings::{Config, Settings, Upstreams},

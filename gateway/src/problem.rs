@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
 
-use crate::headers;
+use crate::{headers, pool::Trouble};
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -22,7 +22,14 @@ pub(crate) struct Problem {
     info: Option<Info>,
     violations: Vec<Violation>,
     retry_after: Option<Duration>,
-    allow: Option<HeaderValue>,
+    hint: Option<Hint>,
+}
+
+/// What would have been right, as a header of the answer.
+#[derive(Debug, Clone)]
+enum Hint {
+    Methods(HeaderValue),
+    Codings,
 }
 
 /// What ErrorInfo says.
@@ -65,7 +72,14 @@ impl Problem {
     #[must_use]
     pub(crate) fn method_not_allowed(allow: HeaderValue) -> Self {
         let fault = Fault::new(Reason::MethodNotAllowed, "no route has this path with this method");
-        Self { allow: Some(allow), ..fault.into() }
+        Self { hint: Some(Hint::Methods(allow)), ..fault.into() }
+    }
+
+    /// The body is compressed in a way that is not read (RFC 9110, section 15.5.16).
+    #[must_use]
+    pub(crate) fn unsupported_coding() -> Self {
+        let fault = Fault::new(Reason::UnsupportedMediaType, "the body has a coding that is not read");
+        Self { hint: Some(Hint::Codings), ..fault.into() }
     }
 
     /// The edge has more to do than it can.
@@ -125,9 +139,10 @@ impl Problem {
         if self.http == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(allow) = self.allow {
-            headers.insert(header::ALLOW, allow);
-        }
+        headers.extend(self.hint.map(|hint| match hint {
+            Hint::Methods(allow) => (header::ALLOW, allow),
+            Hint::Codings => (header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd")),
+        }));
         response
     }
 
@@ -181,7 +196,7 @@ impl From<Fault> for Problem {
             info: Some(info),
             violations: fault.violations,
             retry_after: fault.retry_after,
-            allow: None,
+            hint: None,
         }
     }
 }
@@ -190,6 +205,10 @@ impl From<Fault> for Problem {
 fn foreign(status: &Status) -> Problem {
     let details = status.get_error_details();
     match status.code() {
+        // Known for a while already, and logged where it was found.
+        Code::Unavailable if Trouble::of(status) == Some(Trouble::Out) => {
+            return Fault::new(Reason::UpstreamUnavailable, status.message()).into();
+        }
         Code::Unavailable if details.error_info().is_none() => return unreachable_upstream(status),
         Code::DeadlineExceeded => return Problem::deadline_exceeded(),
         // What tonic makes of a grpc-timeout, on both sides.
@@ -217,7 +236,7 @@ fn foreign(status: &Status) -> Problem {
             .map(|at| Violation { field: at.field.clone(), description: at.description.clone() })
             .collect(),
         retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
-        allow: None,
+        hint: None,
     }
 }
 

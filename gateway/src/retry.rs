@@ -6,6 +6,8 @@ use tokio::time::sleep;
 use tonic::{Code, Status};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
+use crate::pool::Trouble;
+
 /// Calls for one request, the first included.
 const ATTEMPTS: u32 = 3;
 
@@ -33,8 +35,8 @@ impl Default for Retries {
 }
 
 impl Retries {
-    /// Makes a call, and makes it again while it fails as UNAVAILABLE, if it is `safe` to make it twice: a read, or a request with
-    /// an idempotency key (RFC 9110, section 9.2.2).
+    /// Makes a call, and makes it again while it fails because the service is away, if it is `safe` to make it twice: a read, or a
+    /// request with an idempotency key (RFC 9110, section 9.2.2). A call that never left the edge is always safe.
     ///
     /// # Errors
     /// That of the last call.
@@ -47,7 +49,7 @@ impl Retries {
         let mut pause = PAUSE;
         for _ in 1..ATTEMPTS {
             match call().await {
-                Err(status) if safe && status.code() == Code::Unavailable && self.0.withdraw() => {
+                Err(status) if is_worth_another(&status, safe) && self.0.withdraw() => {
                     tracing::debug!(error = status.message(), "a call is made again");
                 }
                 outcome => return outcome,
@@ -59,9 +61,20 @@ impl Retries {
     }
 }
 
+fn is_worth_another(status: &Status, safe: bool) -> bool {
+    match Trouble::of(status) {
+        Some(Trouble::Out) => false,
+        Some(Trouble::Unsent) => true,
+        Some(Trouble::Lost) => safe,
+        Some(Trouble::Refused) | None => safe && status.code() == Code::Unavailable,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    use tonic::ConnectError;
 
     use super::*;
 
@@ -82,6 +95,25 @@ mod tests {
         assert_eq!(calls(&retries, true, Status::unavailable("away")).await, ATTEMPTS);
         assert_eq!(calls(&retries, false, Status::unavailable("away")).await, 1);
         assert_eq!(calls(&retries, true, Status::internal("broken")).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_never_sent_is_called_again_and_what_nobody_takes_is_not() {
+        let retries = Retries::default();
+        let count = AtomicU32::new(0);
+        let call = || {
+            count.fetch_add(1, Relaxed);
+            std::future::ready(Err::<(), _>(Status::from_error(Box::new(ConnectError("refused".into())))))
+        };
+        retries.run(false, call).await.expect_err("it fails");
+        assert_eq!(count.into_inner(), ATTEMPTS);
+        let count = AtomicU32::new(0);
+        let call = || {
+            count.fetch_add(1, Relaxed);
+            std::future::ready(Err::<(), _>(crate::pool::out()))
+        };
+        retries.run(true, call).await.expect_err("it fails");
+        assert_eq!(count.into_inner(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::{any::Any, sync::Arc};
 
-use axum::{Router, body::Body, extract::Request, response::Response};
+use axum::{Router, body::Body, extract::Request, middleware::from_fn_with_state, response::Response};
 use chassis::{
     clock::Clock,
     status::{Fault, Reason},
@@ -11,6 +11,11 @@ use http::{HeaderValue, header};
 use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
+    compression::{
+        CompressionLayer,
+        predicate::{NotForContentType, Predicate, SizeAbove},
+    },
+    map_response_body::MapResponseBodyLayer,
     request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
     sensitive_headers::SetSensitiveRequestHeadersLayer,
     trace::{DefaultOnResponse, TraceLayer},
@@ -22,7 +27,9 @@ use crate::{
     docs,
     edge::Edge,
     headers::X_REQUEST_ID,
+    limit::limit,
     problem::{Problem, Style},
+    stream::NDJSON,
 };
 
 /// Longest request id that is taken over from a client, in bytes.
@@ -43,8 +50,20 @@ pub fn router(edge: Edge) -> Router {
                 .on_failure(()),
         )
         .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
-        .layer(CatchPanicLayer::custom(panicked));
+        .option_layer(edge.cors())
+        .layer(CatchPanicLayer::custom(panicked))
+        .option_layer(edge.limits().map(|limits| from_fn_with_state(limits, limit)))
+        .option_layer(edge.compresses().then(|| (MapResponseBodyLayer::new(Body::new), compression())));
     docs::router(&edge).fallback(answer).with_state(edge).layer(layers)
+}
+
+/// What is shorter gains nothing, and a stream would be held back until there is enough of it.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let worthwhile = SizeAbove::new(256)
+        .and(NotForContentType::GRPC)
+        .and(NotForContentType::SSE)
+        .and(NotForContentType::const_new(NDJSON));
+    CompressionLayer::new().compress_when(worthwhile)
 }
 
 #[derive(Debug, Clone)]

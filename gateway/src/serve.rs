@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -27,7 +28,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{edge::Edge, router::router};
+use crate::{edge::Edge, limit::Client, router::router};
 
 /// A client that has not sent the head of a request by then is cut off, on a new connection as on one that is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,10 +53,12 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -
     let slots = Arc::new(Semaphore::new(edge.max_connections()));
     let graceful = GracefulShutdown::new();
     let stopping = edge.stopping().clone();
+    let limited = edge.limits().is_some();
     let (app, server) = (router(edge), server());
     tracing::info!(listen = %listener.local_addr()?, "serving HTTP");
-    while let Some((stream, slot)) = next(&listener, &slots, &stop).await {
-        tokio::spawn(connection(server.clone(), app.clone(), stream, graceful.watcher(), slot));
+    while let Some((stream, client, slot)) = next(&listener, &slots, &stop).await {
+        let client = limited.then_some(Client(client.ip()));
+        tokio::spawn(connection(server.clone(), app.clone(), stream, client, graceful.watcher(), slot));
     }
     drop(listener);
     stopping.cancel();
@@ -81,13 +84,13 @@ async fn next(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
     stop: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let accept = async {
         // Nobody closes the semaphore.
         let slot = Arc::clone(slots).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, slot)),
+                Ok((stream, client)) => return Some((stream, client, slot)),
                 Err(error) => rest_after(&error).await,
             }
         }
@@ -111,6 +114,7 @@ async fn connection(
     server: Builder<TokioExecutor>,
     app: Router,
     stream: TcpStream,
+    client: Option<Client>,
     watcher: Watcher,
     _slot: OwnedSemaphorePermit,
 ) {
@@ -119,8 +123,11 @@ async fn connection(
     }
     let asked = Arc::new(AtomicBool::new(false));
     let mark = Arc::clone(&asked);
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         mark.store(true, Ordering::Relaxed);
+        if let Some(client) = client {
+            request.extensions_mut().insert(client);
+        }
         app.clone().oneshot(request)
     });
     let serving = server.serve_connection(TokioIo::new(stream), service).into_owned();

@@ -4,7 +4,8 @@ use std::{
     collections::BTreeMap,
     fs,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -15,7 +16,10 @@ use chassis::{
     settings::{Checked, Mistakes},
 };
 
-use crate::timeout::Timeout;
+use crate::{
+    resolve::{Resolver, SystemResolver},
+    timeout::Timeout,
+};
 
 /// The flags of an edge.
 #[derive(Debug, Clone, clap::Args)]
@@ -23,18 +27,21 @@ pub struct Settings {
     /// Where HTTP is served
     #[arg(long, env = "GATEWAY_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: Checked<SocketAddr>,
-    /// The orders service
+    /// The orders service: a URL, or several with commas between them; names are looked up again while the edge runs
     #[arg(long, env = "ORDERS_URL", default_value = "http://127.0.0.1:5001")]
     pub orders_url: String,
-    /// The payments service
+    /// The payments service, as --orders-url
     #[arg(long, env = "PAYMENTS_URL", default_value = "http://127.0.0.1:5002")]
     pub payments_url: String,
     /// Serve the services of this file, an encoded `google.protobuf.FileDescriptorSet`, instead of the built-in ones
     #[arg(long, env = "DESCRIPTOR_SET", value_name = "FILE", requires = "upstream")]
     pub descriptor_set: Option<PathBuf>,
-    /// Where the services of --descriptor-set are
+    /// Where the services of --descriptor-set are, as --orders-url
     #[arg(long, env = "UPSTREAM", value_name = "URL", requires = "descriptor_set")]
     pub upstream: Option<String>,
+    /// The certificates (PEM) of the authorities that `https` URLs of services trust, instead of those that browsers trust
+    #[arg(long, env = "UPSTREAM_CA", value_name = "FILE")]
+    pub upstream_ca: Option<PathBuf>,
     /// Pass over unknown JSON fields and query parameters, and name them in the header `x-ordermesh-ignored`
     #[arg(long, env = "GATEWAY_LENIENT")]
     pub lenient: bool,
@@ -50,6 +57,18 @@ pub struct Settings {
     /// How many requests are worked on at most; one more is told to come again (429)
     #[arg(long, env = "GATEWAY_MAX_REQUESTS", default_value = "4096")]
     pub max_requests: Checked<usize>,
+    /// How many requests a client's address may make in a second, and at once; one more is told when to come again (429). Without
+    /// it there is no such bound. A proxy in front of the edge is one client
+    #[arg(long, env = "GATEWAY_RATE_LIMIT", value_name = "REQUESTS")]
+    pub rate_limit: Option<Checked<NonZeroU32>>,
+    /// Compress answers of 256 bytes and more for clients that accept gzip, br or zstd. Streams are never compressed, and compressed
+    /// requests are always read
+    #[arg(long, env = "GATEWAY_COMPRESS")]
+    pub compress: bool,
+    /// The origins whose pages may read answers, with commas between them, such as `https://shop.example`; `*` for all. Without it
+    /// none may
+    #[arg(long, env = "GATEWAY_CORS_ORIGIN", value_name = "ORIGINS", value_delimiter = ',')]
+    pub cors_origin: Vec<String>,
 }
 
 /// An edge's settings, as values.
@@ -61,6 +80,8 @@ pub struct Config {
     pub descriptor_set: Bytes,
     /// Where the services are.
     pub upstreams: Upstreams,
+    /// The certificates (PEM) of the authorities that `https` URLs trust; `None` for those that browsers trust.
+    pub upstream_ca: Option<Bytes>,
     /// Whether unknown names are passed over.
     pub lenient: bool,
     /// The largest body that is read, in bytes.
@@ -71,11 +92,20 @@ pub struct Config {
     pub max_connections: usize,
     /// How many requests are worked on at most. Streams count until they begin.
     pub max_requests: usize,
+    /// How many requests a client's address may make in a second, and at once. Whoever mounts the router instead of serving it
+    /// does without: only [`crate::serve`] knows where a request comes from.
+    pub rate_limit: Option<NonZeroU32>,
+    /// Whether answers are compressed for clients that accept it.
+    pub compress: bool,
+    /// The origins whose pages may read answers; `*` alone for all.
+    pub cors_origins: Vec<String>,
+    /// Who knows the addresses of the names in URLs.
+    pub resolver: Arc<dyn Resolver>,
     /// Where request ids come from.
     pub clock: Arc<dyn Clock>,
 }
 
-/// Where services are, as `http://` URLs.
+/// Where services are: `http://` or `https://` URLs, with commas between those of one service. All addresses of all of them are called in turn.
 #[derive(Debug, Clone)]
 pub enum Upstreams {
     /// Every service in the same place.
@@ -106,11 +136,16 @@ impl Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             descriptor_set: Bytes::from_static(ordermesh::DESCRIPTOR_SET),
             upstreams: Upstreams::Each(urls.into()),
+            upstream_ca: None,
             lenient: false,
             max_body_bytes: 1 << 20,
             request_timeout: Duration::from_secs(15),
             max_connections: 10_000,
             max_requests: 4_096,
+            rate_limit: None,
+            compress: false,
+            cors_origins: Vec::new(),
+            resolver: Arc::new(SystemResolver),
             clock: SystemClock::shared(),
         }
     }
@@ -120,8 +155,13 @@ impl Settings {
     /// The values of the flags. A mistaken one is noted and its default taken, so that the others are looked at too.
     #[must_use]
     pub fn config(self, mistakes: &mut Mistakes) -> Config {
-        let mut config =
-            Config { lenient: self.lenient, ..Config::builtin(&self.orders_url, &self.payments_url) };
+        let mut config = Config {
+            lenient: self.lenient,
+            rate_limit: self.rate_limit.and_then(|requests| requests.take("--rate-limit", mistakes)),
+            compress: self.compress,
+            cors_origins: self.cors_origin,
+            ..Config::builtin(&self.orders_url, &self.payments_url)
+        };
         if let Some(listen) = self.listen.take("--listen", mistakes) {
             config.listen = listen;
         }
@@ -139,15 +179,26 @@ impl Settings {
             mistakes.require(requests > 0, "--max-requests", "must be at least 1");
             config.max_requests = requests;
         }
+        if let Some(file) = self.upstream_ca {
+            config.upstream_ca = read("--upstream-ca", &file, mistakes);
+            let pem = config.upstream_ca.as_deref().unwrap_or(CERTIFICATE);
+            let holds = pem.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE);
+            mistakes.require(holds, "--upstream-ca", "the file has no certificate in PEM");
+        }
         if let (Some(file), Some(upstream)) = (self.descriptor_set, self.upstream) {
             config.upstreams = Upstreams::One(upstream);
-            match fs::read(&file) {
-                Ok(bytes) => config.descriptor_set = bytes.into(),
-                Err(error) => {
-                    mistakes.note("--descriptor-set", format!("cannot read {}: {error}", file.display()))
-                }
-            }
+            config.descriptor_set =
+                read("--descriptor-set", &file, mistakes).unwrap_or(config.descriptor_set);
         }
         config
     }
+}
+
+/// How a certificate begins in PEM (RFC 7468, section 5).
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+fn read(flag: &str, file: &Path, mistakes: &mut Mistakes) -> Option<Bytes> {
+    let bytes = fs::read(file)
+        .map_err(|error| mistakes.note(flag, format!("cannot read {}: {error}", file.display())));
+    bytes.ok().map(Bytes::from)
 }

@@ -20,7 +20,7 @@ use crate::{
 /// Proxies cut connections on which nothing moves, often after 30 s or 60 s.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-const NDJSON: &str = "application/x-ndjson";
+pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 /// How the messages of a stream are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

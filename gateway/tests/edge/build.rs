@@ -56,7 +56,7 @@ async fn routes_that_cannot_be_served_are_named() {
     assert_eq!(
         mistakes(config),
         [
-            "--upstream: \"ftp://x\" is not of the form http://host:port",
+            "--upstream: \"ftp://x\" is not of the form http://host:port or https://host:port",
             "--descriptor-set: bad.v1.S.A: bad.v1.M has no field nope",
             "--descriptor-set: bad.v1.S.B: field many is repeated: a path cannot bind it",
             "--descriptor-set: bad.v1.S.C: field inner is a message: a path cannot bind it",
@@ -102,13 +102,24 @@ async fn mistaken_flags_are_named_together() {
         "--request-timeout=0",
         "--max-connections=0",
         "--orders-url=localhost:1",
+        "--rate-limit=0",
+        "--upstream-ca=/dev/null",
+        "--cors-origin=https://a.example,https://b.example/path",
         "--descriptor-set=/does/not/exist",
         "--upstream=http://x",
     ]);
     let error = Edge::build(arguments.edge).expect_err("there are mistakes").to_string();
-    assert!(error.starts_with("5 mistakes"), "{error}");
-    for flag in ["--listen", "--max-body-bytes", "--request-timeout", "--max-connections", "--descriptor-set"]
-    {
+    assert!(error.starts_with("8 mistakes"), "{error}");
+    for flag in [
+        "--listen",
+        "--max-body-bytes",
+        "--request-timeout",
+        "--max-connections",
+        "--rate-limit",
+        "--upstream-ca",
+        "--cors-origin",
+        "--descriptor-set",
+    ] {
         assert!(error.contains(&format!("  {flag}: ")), "{error}");
     }
 }
@@ -128,15 +139,15 @@ async fn an_edge_can_be_printed_even_if_messages_hold_themselves() {
 #[tokio::test]
 async fn a_mistaken_url_is_named_by_its_flag_and_once() {
     let arguments =
-        Arguments::parse_from(["gateway", "--orders-url=localhost:1", "--payments-url=https://x"]);
+        Arguments::parse_from(["gateway", "--orders-url=localhost:1", "--payments-url=https://x/y"]);
     let error = Edge::build(arguments.edge).expect_err("there are mistakes").to_string();
     let lines: Vec<&str> = error.lines().map(str::trim).collect();
     assert_eq!(
         lines,
         [
             "2 mistakes in the settings:",
-            "--orders-url: \"localhost:1\" is not of the form http://host:port",
-            "--payments-url: \"https://x\" is not of the form http://host:port",
+            "--orders-url: \"localhost:1\" is not of the form http://host:port or https://host:port",
+            "--payments-url: \"https://x/y\" has more than a host and a port",
         ]
     );
 }

@@ -11,3 +11,8 @@ mod build;
 mod connections;
 mod conformance;
 mod repeats;
+mod endpoints;
+mod grpc;
+mod limits;
+mod coding;
+mod tls;

@@ -93,7 +93,7 @@ async fn only_json_is_read() {
         (&[("content-type", "text/plain")][..], "{}"),
         (&[("content-type", "application/x-www-form-urlencoded")], ""),
         (&[("content-type", "application/json; charset=latin1")], "{}"),
-        (&[("content-type", "application/json"), ("content-encoding", "gzip")], "{}"),
+        (&[("content-type", "application/json"), ("content-encoding", "compress")], "{}"),
         (&[], "{}"),
     ] {
         let error = json(send(headers, body).await, StatusCode::UNSUPPORTED_MEDIA_TYPE).await;

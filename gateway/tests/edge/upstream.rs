@@ -71,6 +71,15 @@ impl Upstream {
         listener: TcpListener,
         script: impl Fn(Call) -> F + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(Server::builder(), listener, script)
+    }
+
+    /// Starts a service on this listener, with a server's settings.
+    pub(crate) fn start_with<F: Future<Output = Reply> + Send + 'static>(
+        mut server: Server,
+        listener: TcpListener,
+        script: impl Fn(Call) -> F + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("a bound listener");
         let calls = Arc::new(Mutex::new(Vec::new()));
         let scripted =
@@ -80,7 +89,7 @@ impl Upstream {
             async move { Grpc::new(Raw).server_streaming(scripting, request).await }
         });
         let stop = CancellationToken::new();
-        let server = Server::builder()
+        let server = server
             .add_routes(Routes::from(router))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
         let server = tokio::spawn(server.map(|outcome| outcome.expect("the listener works")));

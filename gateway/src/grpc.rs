@@ -1,0 +1,223 @@
+//! gRPC and gRPC-Web on the same port: calls of the services that have routes travel on as they are.
+
+use std::{
+    collections::HashMap,
+    convert::{self, Infallible},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{body::Body, extract::Request, response::Response};
+use bytes::Bytes;
+use chassis::status::{Fault, Reason};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use prost_reflect::MethodDescriptor;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::{Code, Status, body::Body as GrpcBody};
+use tonic_web::GrpcWebLayer;
+use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
+
+use crate::{
+    edge::{Edge, Served},
+    pool::{Pool, Tried, Trouble},
+    problem::{Problem, Style},
+};
+
+const GRPC: &str = "application/grpc";
+/// What tonic-web reads: binary and base64.
+const GRPC_WEB: [&str; 4] = [
+    "application/grpc-web",
+    "application/grpc-web+proto",
+    "application/grpc-web-text",
+    "application/grpc-web-text+proto",
+];
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Headers of one connection (RFC 9110, section 7.6.1), and those that the call to the service gets anew.
+const LEFT_OUT: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// The methods that can be called, by their path.
+#[derive(Debug, Default)]
+pub(crate) struct Methods(HashMap<String, Called>);
+
+#[derive(Debug)]
+struct Called {
+    pool: Arc<Pool>,
+    /// Whether either side streams: then only its beginning has a time that the edge knows.
+    streams: bool,
+}
+
+impl Methods {
+    /// Every method of the services that have a route: one without a route, such as an operator's, stays unknown here too.
+    pub(crate) fn of(served: &[Arc<Served>]) -> Self {
+        let called = |method: &MethodDescriptor, pool: &Arc<Pool>| {
+            let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+            let streams = method.is_client_streaming() || method.is_server_streaming();
+            (path, Called { pool: Arc::clone(pool), streams })
+        };
+        let methods = |served: &Arc<Served>| {
+            let service = served.route.rpc.method.parent_service().clone();
+            let pool = Arc::clone(&served.pool);
+            service.methods().map(|method| called(&method, &pool)).collect::<Vec<_>>()
+        };
+        Self(served.iter().flat_map(methods).collect())
+    }
+}
+
+/// Whether a request is a gRPC or gRPC-Web call.
+pub(crate) fn is_call(method: &Method, headers: &HeaderMap) -> bool {
+    let named = |kind: &HeaderValue| kind.as_bytes().starts_with(GRPC.as_bytes());
+    *method == Method::POST && headers.get(header::CONTENT_TYPE).is_some_and(named)
+}
+
+/// Answers a gRPC or gRPC-Web call.
+pub(crate) async fn answer(edge: &Edge, request: Request) -> Response {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let content_type = content_type.unwrap_or_default();
+    let native = content_type == GRPC || content_type.starts_with("application/grpc+");
+    if !(GRPC_WEB.contains(&content_type) || native && request.version() == Version::HTTP_2) {
+        let problem = "gRPC needs HTTP/2; over HTTP/1.1 there is gRPC-Web, as application/grpc-web or application/grpc-web-text";
+        let style = Style::of(request.headers(), request.uri().path());
+        return Problem::from(Fault::new(Reason::UnsupportedMediaType, problem)).into_response(&style);
+    }
+    let call = service_fn(|call| async { Ok::<_, Infallible>(answered(edge, call).await) });
+    let Ok(response) = GrpcWebLayer::new().layer(call).oneshot(request).await;
+    response.map(Body::new)
+}
+
+/// The answer to a call that the edge does not make.
+pub(crate) fn refusal(headers: &HeaderMap, fault: Fault) -> Response {
+    let mut response = Status::from(fault).into_http();
+    // That of the call, as gRPC-Web wants it.
+    response
+        .headers_mut()
+        .extend(headers.get(header::CONTENT_TYPE).map(|kind| (header::CONTENT_TYPE, kind.clone())));
+    response
+}
+
+async fn answered(edge: &Edge, request: http::Request<GrpcBody>) -> http::Response<GrpcBody> {
+    forward(edge, request).await.unwrap_or_else(|fault| Status::from(fault).into_http())
+}
+
+async fn forward(edge: &Edge, request: http::Request<GrpcBody>) -> Result<http::Response<GrpcBody>, Fault> {
+    let called = edge.methods().0.get(request.uri().path());
+    let called =
+        called.ok_or_else(|| Fault::new(Reason::Unimplemented, "no service of the edge has this method"))?;
+    let _slot = edge.slot().ok_or_else(overloaded)?;
+    let member = called.pool.pick(&Tried::default()).await.map_err(|status| fault(&status))?;
+    let mut channel = member.channel.clone();
+    let sent = async {
+        channel
+            .ready()
+            .await?
+            .call(outgoing(request, (!called.streams).then(|| edge.request_timeout())))
+            .await
+    };
+    let outcome = sent.await.map_err(|error| Status::from_error(error.into()));
+    called.pool.note(&member, &outcome);
+    let response = outcome.map_err(|status| fault(&status))?;
+    let stopping = called.streams.then(|| Box::pin(edge.stopping().clone().cancelled_owned()));
+    Ok(response.map(|body| GrpcBody::new(Passing { body: Some(body), stopping })))
+}
+
+/// The request as the service gets it; a call that does not say how long it may take is told so.
+fn outgoing(request: http::Request<GrpcBody>, usual: Option<Duration>) -> http::Request<GrpcBody> {
+    let (parts, body) = request.into_parts();
+    // Without the length that tonic-web gives to text: it is that before decoding, and the service would refuse the body.
+    let mut outgoing = http::Request::new(GrpcBody::new(body.map_frame(convert::identity)));
+    *outgoing.method_mut() = parts.method;
+    *outgoing.version_mut() = Version::HTTP_2;
+    *outgoing.uri_mut() = parts.uri.into_parts().path_and_query.map(Uri::from).unwrap_or_default();
+    *outgoing.headers_mut() = parts.headers;
+    let headers = outgoing.headers_mut();
+    for name in LEFT_OUT {
+        headers.remove(name);
+    }
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    if let (Some(usual), false) = (usual, headers.contains_key(GRPC_TIMEOUT)) {
+        // At most 300 s (the longest that can be set), so never more than the eight digits that are allowed.
+        headers.extend(
+            HeaderValue::from_str(&format!("{}m", usual.as_millis())).ok().map(|time| (GRPC_TIMEOUT, time)),
+        );
+    }
+    outgoing
+}
+
+fn overloaded() -> Fault {
+    Fault::new(Reason::RateLimited, "the edge has more requests than it can work on")
+}
+
+/// Why a call has no answer of the service.
+fn fault(status: &Status) -> Fault {
+    match Trouble::of(status) {
+        Some(Trouble::Out) => Fault::new(Reason::UpstreamUnavailable, status.message()),
+        // What tonic makes of a time that is over.
+        None if status.code() == Code::Cancelled => Fault::new(
+            Reason::DeadlineExceeded,
+            "the time for this call is over; whether it took effect is not known",
+        ),
+        _ => Fault::new(Reason::UpstreamUnavailable, "the service behind the edge cannot be reached"),
+    }
+}
+
+/// The answer on its way: it ends with a status, also when the connection to the service breaks or the edge stops.
+struct Passing {
+    /// `None` after the end.
+    body: Option<GrpcBody>,
+    stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl Passing {
+    fn end(&mut self, fault: Fault) -> Frame<Bytes> {
+        self.body = None;
+        let mut trailers = HeaderMap::new();
+        if Status::from(fault).add_header(&mut trailers).is_err() {
+            tracing::error!("a status of the edge is no header");
+        }
+        Frame::trailers(trailers)
+    }
+}
+
+impl HttpBody for Passing {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        // Before the messages: a stream that never rests ends too.
+        if self.body.is_some()
+            && let Some(Poll::Ready(())) = self.stopping.as_mut().map(|stop| stop.as_mut().poll(context))
+        {
+            let fault = Fault::new(Reason::UpstreamUnavailable, "the edge is stopping: call again");
+            return Poll::Ready(Some(Ok(self.end(fault))));
+        }
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        match pin!(body).poll_frame(context) {
+            Poll::Ready(Some(Err(status))) => Poll::Ready(Some(Ok(self.end(fault(&status))))),
+            frame => frame,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::new()
+    }
+}

@@ -1,0 +1,221 @@
+//! Where the endpoints of a service are: URLs with addresses, or with names whose addresses are looked up again and again.
+
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chassis::status::Chain;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::transport::{self, Certificate, Channel, ClientTlsConfig, Endpoint};
+use url::{Host, Url};
+
+use crate::pool::{CONNECT_TIMEOUT, Member, Members, Pool};
+
+/// How often names are looked up.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Failures ask for another look, but not more often than this.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A dead connection is noticed within the sum of both, also while nothing is called. Well within the usual time of a request: what
+/// is left of it is for another endpoint.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(4);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Who knows the addresses of a name.
+#[async_trait]
+pub trait Resolver: fmt::Debug + Send + Sync {
+    /// Every address of a host, with the port.
+    ///
+    /// # Errors
+    /// The name is not known, or nobody could be asked.
+    async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+}
+
+/// The resolver of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemResolver;
+
+#[async_trait]
+impl Resolver for SystemResolver {
+    async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(lookup_host((host, port)).await?.collect())
+    }
+}
+
+/// Whom `https` URLs trust: the authorities of a PEM file, or else those that browsers trust.
+pub(crate) fn tls(authorities: Option<&[u8]>) -> ClientTlsConfig {
+    let config = ClientTlsConfig::new().timeout(CONNECT_TIMEOUT);
+    match authorities {
+        Some(pem) => config.ca_certificate(Certificate::from_pem(pem)),
+        None => config.with_enabled_roots(),
+    }
+}
+
+/// The pool of the endpoints in `urls`, which commas separate. Must be called inside of a tokio runtime.
+///
+/// # Errors
+/// What is wrong with each mistaken URL.
+pub(crate) fn pool(
+    urls: &str,
+    resolver: &Arc<dyn Resolver>,
+    tls: &ClientTlsConfig,
+) -> Result<Pool, Vec<String>> {
+    let (mut targets, mut mistakes) = (Vec::new(), Vec::new());
+    for url in urls.split(',').map(str::trim) {
+        match Target::parse(url, tls) {
+            Ok(target) => targets.push(target),
+            Err(mistake) => mistakes.push(mistake),
+        }
+    }
+    if mistakes.is_empty() { Ok(found(targets, Arc::clone(resolver))) } else { Err(mistakes) }
+}
+
+/// The host and the port of the first of several URLs.
+pub(crate) fn first_authority(urls: &str) -> &str {
+    let first = urls.split(',').next().unwrap_or_default().trim();
+    first.trim_start_matches("http://").trim_start_matches("https://").trim_end_matches('/')
+}
+
+fn found(targets: Vec<Target>, resolver: Arc<dyn Resolver>) -> Pool {
+    let look = Arc::new(Notify::new());
+    let known: Option<Vec<_>> = targets.iter().map(Target::address).collect();
+    if let Some(known) = known {
+        // Of several, one that is away should not cost the first requests their time.
+        let at_once = targets.len() == 1;
+        let members = targets.iter().zip(known).map(|(target, address)| target.member(address, at_once));
+        return Pool::new(watch::channel(Some(members.collect())).1, look, None);
+    }
+    let (sender, members) = watch::channel(None);
+    let search =
+        Search { targets: targets.into_iter().map(Looked::from).collect(), resolver, members: sender };
+    let search = tokio::spawn(search.run(Arc::clone(&look)));
+    Pool::new(members, look, Some(AbortOnDropHandle::new(search)))
+}
+
+/// A URL of a service.
+#[derive(Debug, Clone)]
+struct Target {
+    host: Host<String>,
+    port: u16,
+    tls: bool,
+    endpoint: Endpoint,
+}
+
+impl Target {
+    fn parse(text: &str, tls: &ClientTlsConfig) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL: {error}"))?;
+        let (Some(host), Some(port), "http" | "https") =
+            (url.host(), url.port_or_known_default(), url.scheme())
+        else {
+            return Err(format!("{text:?} is not of the form http://host:port or https://host:port"));
+        };
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(format!("{text:?} has more than a host and a port"));
+        }
+        let wrong = |error: transport::Error| format!("{text:?} cannot be called: {}", Chain(&error));
+        let secured = url.scheme() == "https";
+        let mut endpoint = Endpoint::from_shared(text.to_owned()).map_err(wrong)?;
+        if secured {
+            endpoint = endpoint.tls_config(tls.clone()).map_err(wrong)?;
+        }
+        let endpoint = endpoint
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        Ok(Self { host: host.to_owned(), port, tls: secured, endpoint })
+    }
+
+    /// The address, if the host is one.
+    fn address(&self) -> Option<SocketAddr> {
+        match self.host {
+            Host::Ipv4(ip) => Some((ip, self.port).into()),
+            Host::Ipv6(ip) => Some((ip, self.port).into()),
+            Host::Domain(_) => None,
+        }
+    }
+
+    fn member(&self, address: SocketAddr, at_once: bool) -> Arc<Member> {
+        Member::new(address, self.tls, self.channel(address), at_once)
+    }
+
+    /// A channel to one address of the host, which connects with its first call, and again after it broke.
+    fn channel(&self, address: SocketAddr) -> Channel {
+        self.endpoint.connect_with_connector_lazy(tower::service_fn(move |_| async move {
+            let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
+            stream.set_nodelay(true)?;
+            Ok::<_, io::Error>(TokioIo::new(stream))
+        }))
+    }
+}
+
+/// A URL with the endpoints that were found last.
+#[derive(Debug)]
+struct Looked {
+    target: Target,
+    members: Vec<(SocketAddr, Arc<Member>)>,
+}
+
+impl From<Target> for Looked {
+    fn from(target: Target) -> Self {
+        Self { target, members: Vec::new() }
+    }
+}
+
+impl Looked {
+    /// Takes over the addresses of a name. An endpoint that stays keeps its connection; one that goes finishes its calls.
+    async fn look(&mut self, resolver: &dyn Resolver) {
+        let found = match (self.target.address(), self.target.host.to_string()) {
+            (Some(address), _) => Ok(vec![address]),
+            (None, name) => resolver.lookup(&name, self.target.port).await,
+        };
+        let mut addresses = match found {
+            Ok(addresses) if !addresses.is_empty() => addresses,
+            // The last known addresses are better than none.
+            Ok(_) => return tracing::warn!(host = %self.target.host, "the name of a service has no address"),
+            Err(error) => {
+                return tracing::warn!(host = %self.target.host, %error, "the name of a service cannot be looked up");
+            }
+        };
+        addresses.sort_unstable();
+        addresses.dedup();
+        let alone = addresses.len() == 1;
+        let before = std::mem::take(&mut self.members);
+        let kept = |address| before.iter().find(|(known, _)| *known == address).map(|(_, member)| member);
+        let member = |address| match kept(address) {
+            Some(member) => (address, Arc::clone(member)),
+            None => (address, self.target.member(address, alone)),
+        };
+        self.members = addresses.into_iter().map(member).collect();
+    }
+}
+
+/// Keeps the endpoints of a pool up to date.
+#[derive(Debug)]
+struct Search {
+    targets: Vec<Looked>,
+    resolver: Arc<dyn Resolver>,
+    members: watch::Sender<Option<Members>>,
+}
+
+impl Search {
+    async fn run(mut self, look: Arc<Notify>) {
+        loop {
+            for target in &mut self.targets {
+                target.look(&*self.resolver).await;
+            }
+            let members = self.targets.iter().flat_map(|target| &target.members);
+            self.members.send_replace(Some(members.map(|(_, member)| Arc::clone(member)).collect()));
+            sleep(SHORTEST_INTERVAL).await;
+            tokio::select! {
+                () = sleep(INTERVAL - SHORTEST_INTERVAL) => {}
+                () = look.notified() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Compressed bodies, both ways.
+
+use std::io::{Read as _, Write as _};
+
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use futures_util::{StreamExt as _, stream};
+use gateway::Config;
+use http::StatusCode;
+use ordermesh::orders::v1::{Order, OrderEvent};
+use prost::Message as _;
+use reqwest::Response;
+use serde_json::{Value, json as value};
+
+use crate::{
+    upstream::{Upstream, echo},
+    world::{World, json, reason, shapes},
+};
+
+const CODINGS: [&str; 3] = ["gzip", "br", "zstd"];
+
+async fn compressing(upstream: &Upstream) -> World {
+    World::with(Config { compress: true, ..shapes(&upstream.url()) }).await
+}
+
+async fn accepting(world: &World, path: &str, coding: &str) -> Response {
+    world.request("GET", path).header("accept-encoding", coding).send().await.expect("the edge answers")
+}
+
+async fn post(world: &World, coding: &str, body: Vec<u8>) -> Response {
+    let request = world.request("POST", "/v1/shapes/a").header("content-type", "application/json");
+    request.header("content-encoding", coding).body(body).send().await.expect("the edge answers")
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+#[tokio::test]
+async fn answers_are_compressed_for_those_who_can_read_them() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = compressing(&upstream).await;
+    let long = format!("/v1/shapes?left={}", "a".repeat(2_000));
+    for coding in CODINGS {
+        let response = accepting(&world, &long, coding).await;
+        assert_eq!(response.headers()["content-encoding"], coding);
+        assert!(response.headers()["etag"].to_str().expect("text").starts_with("W/"));
+        let compressed = response.bytes().await.expect("a body").to_vec();
+        assert!(compressed.len() < 200);
+        // What the edge has written it can read.
+        let echoed = json(post(&world, coding, compressed).await, StatusCode::OK).await;
+        assert_eq!(echoed, value!({"text": "a", "left": "a".repeat(2_000)}));
+    }
+    let response = accepting(&world, &long, "gzip").await;
+    let compressed = response.bytes().await.expect("a body");
+    let mut text = String::new();
+    GzDecoder::new(&compressed[..]).read_to_string(&mut text).expect("gzip");
+    let read: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(read, value!({"left": "a".repeat(2_000)}));
+    assert!(!accepting(&world, &long, "identity").await.headers().contains_key("content-encoding"));
+    assert!(
+        !accepting(&world, "/v1/shapes?text=short", "gzip").await.headers().contains_key("content-encoding")
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_compressed_unless_it_is_asked_for() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::of_shapes(&upstream).await;
+    let long = format!("/v1/shapes?left={}", "a".repeat(2_000));
+    assert!(!accepting(&world, &long, "gzip").await.headers().contains_key("content-encoding"));
+}
+
+#[tokio::test]
+async fn streams_are_not_held_back() {
+    let event = OrderEvent { order: Some(Order { description: "a".repeat(2_000), ..Order::default() }) };
+    let event = bytes::Bytes::from(event.encode_to_vec());
+    let upstream = Upstream::start(move |_| {
+        let messages = stream::iter([Ok(event.clone())]).chain(stream::pending());
+        async move { Ok(tonic::Response::new(messages.boxed())) }
+    })
+    .await;
+    let config = Config::builtin(&upstream.url(), &upstream.url());
+    let world = World::with(Config { compress: true, ..config }).await;
+    for framing in ["text/event-stream", "application/x-ndjson"] {
+        let request = world.request("GET", "/gateway/orders/7:watch").header("accept", framing);
+        let mut response =
+            request.header("accept-encoding", "gzip, br, zstd").send().await.expect("the edge answers");
+        assert!(!response.headers().contains_key("content-encoding"));
+        let chunk = response.chunk().await.expect("a frame").expect("a frame");
+        assert!(String::from_utf8_lossy(&chunk).contains("aaaa"));
+    }
+}
+
+#[tokio::test]
+async fn compressed_requests_are_read() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::of_shapes(&upstream).await;
+    let echoed = json(post(&world, "gzip", gzip(b"{\"i64\": 7}")).await, StatusCode::OK).await;
+    assert_eq!(echoed, value!({"text": "a", "i64": "7"}));
+    let broken = json(post(&world, "gzip", b"{\"i64\": 7}".to_vec()).await, StatusCode::BAD_REQUEST).await;
+    assert_eq!(reason(&broken), "MALFORMED_REQUEST");
+    for coding in ["compress", "gzip, gzip"] {
+        let refused = post(&world, coding, gzip(b"{}")).await;
+        assert_eq!(refused.headers()["accept-encoding"], "gzip, br, zstd");
+        assert_eq!(
+            reason(&json(refused, StatusCode::UNSUPPORTED_MEDIA_TYPE).await),
+            "UNSUPPORTED_MEDIA_TYPE"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_bomb_is_too_large() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::of_shapes(&upstream).await;
+    let bomb = gzip(&vec![b' '; 8 << 20]);
+    assert!(bomb.len() < 1 << 20, "small enough if it were not unpacked");
+    let error = json(post(&world, "gzip", bomb).await, StatusCode::PAYLOAD_TOO_LARGE).await;
+    assert_eq!(reason(&error), "BODY_TOO_LARGE");
+    assert!(upstream.calls().is_empty());
+}

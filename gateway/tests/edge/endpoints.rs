@@ -1,0 +1,288 @@
+//! Several endpoints of one service: turns, repetitions, the death of one, and names whose addresses change.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use gateway::{Config, Resolver};
+use http::StatusCode;
+use tokio::{net::TcpListener, runtime::Runtime, time::sleep};
+use tonic::Status;
+
+use crate::{
+    upstream::{Upstream, echo},
+    world::{World, json, reason, shapes},
+};
+
+const READ: &str = "/v1/shapes?text=a";
+
+/// Reads in a round of the kill.
+const ROUND: usize = 400;
+
+/// A service with threads of its own: it can be killed, and then every connection breaks.
+struct Process {
+    upstream: Upstream,
+    runtime: Option<Runtime>,
+}
+
+impl Process {
+    async fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let upstream = runtime.spawn(Upstream::start(async |call| {
+            // Long enough for calls to be under way at any moment.
+            sleep(Duration::from_millis(3)).await;
+            echo(&call)
+        }));
+        Self { upstream: upstream.await.expect("no panic"), runtime: Some(runtime) }
+    }
+
+    /// It keeps its connections, and says nothing any more; until the test lets go.
+    fn freeze(&self) -> mpsc::Sender<()> {
+        let (end, ended) = mpsc::channel();
+        let runtime = self.runtime.as_ref().expect("it lives");
+        // Its only thread.
+        runtime.spawn(async move { ended.recv() });
+        end
+    }
+
+    fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Names that a test decides.
+#[derive(Debug, Default)]
+struct Names(Mutex<Vec<SocketAddr>>);
+
+impl Names {
+    fn are(&self, addresses: &[SocketAddr]) {
+        *self.0.lock().expect("no panic") = addresses.to_vec();
+    }
+}
+
+#[async_trait]
+impl Resolver for Names {
+    async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        assert_eq!((host, port), ("shapes.test", 5001));
+        match self.0.lock().expect("no panic").clone() {
+            none if none.is_empty() => Err(io::ErrorKind::NotFound.into()),
+            addresses => Ok(addresses),
+        }
+    }
+}
+
+/// An edge whose service has a name.
+async fn named(names: &Arc<Names>) -> World {
+    let resolver: Arc<dyn Resolver> = names.clone();
+    World::with(Config { resolver, ..shapes("http://shapes.test:5001") }).await
+}
+
+async fn echoing() -> Upstream {
+    Upstream::start(async |call| echo(&call)).await
+}
+
+/// Asks until it is so.
+async fn until(world: &World, so: impl Fn(StatusCode) -> bool) {
+    let ask = async { while !so(world.get(READ).await.status()) {} };
+    tokio::time::timeout(Duration::from_secs(30), ask).await.expect("it becomes so");
+}
+
+#[tokio::test]
+async fn every_endpoint_is_called() {
+    let (a, b) = (echoing().await, echoing().await);
+    let world = World::with(shapes(&format!("{}, {}", a.url(), b.url()))).await;
+    until(&world, |_| !a.calls().is_empty() && !b.calls().is_empty()).await;
+    let before = a.calls().len();
+    for _ in 0..20 {
+        json(world.get(READ).await, StatusCode::OK).await;
+    }
+    assert_eq!(a.calls().len() - before, 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_endpoint_fails_no_read() {
+    let (mut dies, lives) = (Process::start().await, Process::start().await);
+    let world = World::with(shapes(&format!("{},{}", dies.upstream.url(), lives.upstream.url()))).await;
+    until(&world, |_| !dies.upstream.calls().is_empty() && !lives.upstream.calls().is_empty()).await;
+    // Two rounds of reads, and the kill between them.
+    let answers = AtomicUsize::new(0);
+    let client = async || {
+        let mut times = Vec::new();
+        while answers.load(Relaxed) < 2 * ROUND {
+            let asked = Instant::now();
+            json(world.get(READ).await, StatusCode::OK).await;
+            answers.fetch_add(1, Relaxed);
+            times.push((asked, asked.elapsed()));
+        }
+        times
+    };
+    let killer = async {
+        while answers.load(Relaxed) < ROUND {
+            sleep(Duration::from_millis(1)).await;
+        }
+        dies.kill();
+        Instant::now()
+    };
+    let (times, killed) = tokio::join!(join_all((0..32).map(|_| client())), killer);
+    // What was under way at the kill counts as after it.
+    let (before, after): (Vec<_>, Vec<_>) =
+        times.concat().into_iter().partition(|(asked, time)| *asked + *time < killed);
+    let p99 = |reads: &[(Instant, Duration)]| {
+        let mut times: Vec<_> = reads.iter().map(|(_, time)| *time).collect();
+        times.sort_unstable();
+        times[times.len() * 99 / 100]
+    };
+    eprintln!(
+        "p99 of {} reads before the kill: {:?}; of {} after it: {:?}",
+        before.len(),
+        p99(&before),
+        after.len(),
+        p99(&after)
+    );
+    // A read that waited for the dead one would have taken a deadline.
+    assert!(p99(&after) < Duration::from_secs(10), "{:?}", p99(&after));
+    assert!(dies.upstream.calls().len() > ROUND / 4, "it was killed under load");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_fails_no_read_and_stays_out_until_it_answers() {
+    let (hangs, lives) = (Process::start().await, Process::start().await);
+    let world = World::with(shapes(&format!("{},{}", hangs.upstream.url(), lives.upstream.url()))).await;
+    until(&world, |_| !hangs.upstream.calls().is_empty() && !lives.upstream.calls().is_empty()).await;
+    let frozen = hangs.freeze();
+    let answers = join_all((0..10).map(|_| world.get(READ))).await;
+    assert!(answers.iter().all(|answer| answer.status() == StatusCode::OK));
+    // Longer than the first pauses: it takes connections, but it is not called.
+    for _ in 0..10 {
+        let asked = Instant::now();
+        json(world.get(READ).await, StatusCode::OK).await;
+        assert!(asked.elapsed() < Duration::from_secs(4), "it waited for a ping");
+        sleep(Duration::from_millis(100)).await;
+    }
+    drop(frozen);
+    let before = hangs.upstream.calls().len();
+    until(&world, |_| hangs.upstream.calls().len() > before + 10).await;
+}
+
+#[tokio::test]
+async fn a_repetition_goes_to_another_endpoint() {
+    let away = Upstream::start(async |_| Err(Status::unavailable("away"))).await;
+    let there = echoing().await;
+    let world = World::with(shapes(&format!("{},{}", away.url(), there.url()))).await;
+    // Every call of a batch that meets the endpoint that is away moves the turn: it must not lead there again.
+    for _ in 0..4 {
+        let answers = join_all((0..10).map(|_| world.get(READ))).await;
+        assert!(answers.iter().all(|answer| answer.status() == StatusCode::OK));
+    }
+    let mut asked = BTreeMap::new();
+    for call in away.calls() {
+        *asked
+            .entry(
+                call.metadata.get("x-request-id").expect("an id").clone().to_str().expect("text").to_owned(),
+            )
+            .or_insert(0) += 1;
+    }
+    assert!(!asked.is_empty() && asked.values().all(|times| *times == 1), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_away_for_long_is_left_alone_until_it_is_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound listener");
+    drop(listener);
+    let world = World::with(shapes(&format!("http://{address}"))).await;
+    let message =
+        |error: &serde_json::Value| error["error"]["message"].as_str().unwrap_or_default().to_owned();
+    let mut messages = Vec::new();
+    for _ in 0..4 {
+        let response = world.get(READ).await;
+        assert_eq!(response.headers()["retry-after"], "1");
+        let error = json(response, StatusCode::SERVICE_UNAVAILABLE).await;
+        assert_eq!(reason(&error), "UPSTREAM_UNAVAILABLE");
+        messages.push(message(&error));
+    }
+    assert_eq!(messages[0], "the service behind the edge cannot be reached");
+    assert_eq!(messages[3], "no endpoint of the service takes calls");
+    let listener = TcpListener::bind(address).await.expect("the port is still free");
+    let _upstream = Upstream::start_on(listener, async |call| echo(&call));
+    until(&world, |status| status == StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn a_name_stands_for_all_its_addresses() {
+    let (a, b) = (echoing().await, echoing().await);
+    let names = Arc::new(Names::default());
+    names.are(&[a.address, b.address]);
+    let world = named(&names).await;
+    until(&world, |_| !a.calls().is_empty() && !b.calls().is_empty()).await;
+}
+
+#[tokio::test]
+async fn the_addresses_of_a_name_change() {
+    let (a, b) = (echoing().await, echoing().await);
+    let names = Arc::new(Names::default());
+    names.are(&[a.address]);
+    let world = named(&names).await;
+    json(world.get(READ).await, StatusCode::OK).await;
+    names.are(&[b.address]);
+    for _ in 0..2 {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        tokio::time::resume();
+        // Whoever woke up waits for something else.
+        json(world.get(READ).await, StatusCode::OK).await;
+    }
+    until(&world, |_| !b.calls().is_empty()).await;
+    let before = a.calls().len();
+    for _ in 0..4 {
+        json(world.get(READ).await, StatusCode::OK).await;
+    }
+    assert_eq!(a.calls().len(), before);
+}
+
+#[tokio::test]
+async fn a_service_that_moved_is_found_after_a_failure() {
+    let (mut a, b) = (Process::start().await, echoing().await);
+    let names = Arc::new(Names::default());
+    names.are(&[a.upstream.address]);
+    let world = named(&names).await;
+    json(world.get(READ).await, StatusCode::OK).await;
+    names.are(&[b.address]);
+    a.kill();
+    let begin = Instant::now();
+    until(&world, |status| status == StatusCode::OK).await;
+    assert!(begin.elapsed() < Duration::from_secs(3), "the next regular look finds it only later");
+    assert!(!b.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_a_service_that_is_away() {
+    let names = Arc::new(Names::default());
+    let world = named(&names).await;
+    assert_eq!(
+        reason(&json(world.get(READ).await, StatusCode::SERVICE_UNAVAILABLE).await),
+        "UPSTREAM_UNAVAILABLE"
+    );
+    let upstream = echoing().await;
+    names.are(&[upstream.address]);
+    until(&world, |status| status == StatusCode::OK).await;
+}

@@ -1,0 +1,51 @@
+//! Services behind TLS.
+
+use gateway::Config;
+use http::StatusCode;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tokio::net::TcpListener;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+
+use crate::{
+    upstream::{Upstream, echo},
+    world::{World, json, reason, shapes},
+};
+
+/// A service whose certificate is for this name, and the certificate.
+async fn service(name: &str) -> (Upstream, String) {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+    let identity = Identity::from_pem(cert.pem(), signing_key.serialize_pem());
+    let server =
+        Server::builder().tls_config(ServerTlsConfig::new().identity(identity)).expect("a certificate");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    (Upstream::start_with(server, listener, async |call| echo(&call)), cert.pem())
+}
+
+/// An edge that trusts this certificate.
+async fn world(upstream: &Upstream, trusted: Option<String>) -> World {
+    let url = format!("https://{}", upstream.address);
+    World::with(Config { upstream_ca: trusted.map(Into::into), ..shapes(&url) }).await
+}
+
+#[tokio::test]
+async fn a_service_is_called_over_tls() {
+    let (upstream, certificate) = service("127.0.0.1").await;
+    let world = world(&upstream, Some(certificate)).await;
+    json(world.get("/v1/shapes?text=a").await, StatusCode::OK).await;
+    assert_eq!(upstream.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_service_that_cannot_be_trusted_is_not_called() {
+    let (upstream, _) = service("127.0.0.1").await;
+    let (other, certificate) = service("elsewhere.example").await;
+    for (upstream, trusted) in
+        [(&upstream, None), (&upstream, Some(certificate.clone())), (&other, Some(certificate))]
+    {
+        let world = world(upstream, trusted).await;
+        let error = json(world.get("/v1/shapes?text=a").await, StatusCode::SERVICE_UNAVAILABLE).await;
+        assert_eq!(reason(&error), "UPSTREAM_UNAVAILABLE");
+        assert!(upstream.calls().is_empty());
+    }
+}
