@@ -86,12 +86,13 @@ async fn call(
     body: Body,
     style: &Style,
 ) -> Result<Response, Problem> {
-    let _slot = edge.slot().ok_or_else(Problem::overloaded)?;
     let asked = headers::request_timeout(&parts.headers)?;
     let deadline = Instant::now() + asked.unwrap_or(edge.request_timeout());
     let typed = served.route.body != BodyOf::Nothing;
-    let body = within(deadline, body::read(&parts.headers, body, edge.max_body_bytes(), typed)).await??;
-    let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body)?;
+    let body = within(deadline, body::read(&parts.headers, body, edge.room(), typed)).await??;
+    // Not before: clients that send slowly would take the slots of all others.
+    let _slot = edge.slot().ok_or_else(Problem::overloaded)?;
+    let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body.bytes)?;
     let mut call = Call {
         channel: served.channel.clone(),
         rpc: &served.route.rpc,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::{
+    body::Room,
     retry::Retries,
     settings::{Config, Settings, Upstreams, url_flag},
     transcode::{
@@ -35,6 +36,8 @@ struct Inner {
     retries: Retries,
     /// One for each request that may be worked on.
     slots: Semaphore,
+    /// One for each byte that bodies may take together.
+    room: Semaphore,
     /// Cancelled when open streams must end, so that connections can.
     stopping: CancellationToken,
 }
@@ -85,12 +88,20 @@ impl Edge {
         self.0.config.lenient
     }
 
-    pub(crate) fn max_body_bytes(&self) -> usize {
-        self.0.config.max_body_bytes
+    pub(crate) fn room(&self) -> Room<'_> {
+        Room { each: self.0.config.max_body_bytes, all: &self.0.room }
     }
 
     pub(crate) fn max_connections(&self) -> usize {
         self.0.config.max_connections
+    }
+
+    pub(crate) fn header_timeout(&self) -> Duration {
+        self.0.config.header_timeout
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        self.0.config.idle_timeout
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {
@@ -153,6 +164,7 @@ impl Edge {
         }
         Some(Self(Arc::new(Inner {
             slots: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
+            room: Semaphore::new(config.max_buffered_bytes.min(Semaphore::MAX_PERMITS)),
             config,
             trie: trie?,
             routes: served,

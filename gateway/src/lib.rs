@@ -9,6 +9,8 @@
 pub mod settings;
 pub mod edge;
 pub mod serve;
+mod activity;
+mod open_files;
 pub mod router;
 mod docs;
 mod openapi;

@@ -10,6 +10,7 @@ use super::{
     percent,
     plan::{Field, Label, Message, Seen},
     put,
+    query::MAX_PARAMETERS,
     read::{Member, Members, Reader},
     scalar::Leaf,
     table::{Body, Route},
@@ -86,6 +87,9 @@ impl<'p> Request<'p> {
 
     fn query(&mut self, route: &Route, query: &str) -> Option<()> {
         if route.body == Body::Whole {
+            return None;
+        }
+        if query.split('&').nth(MAX_PARAMETERS).is_some() {
             return None;
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {

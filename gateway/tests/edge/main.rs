@@ -11,3 +11,4 @@ mod build;
 mod connections;
 mod conformance;
 mod repeats;
+mod hostile;
