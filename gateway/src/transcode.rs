@@ -22,6 +22,8 @@ mod percent;
 mod report;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod fuzz_tests;
 
 pub use self::percent::PercentError;
 pub(crate) use self::scalar::{is_textual, is_well_known};
