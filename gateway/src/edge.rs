@@ -68,6 +68,17 @@ impl Edge {
         mistakes.or(edge)
     }
 
+    /// The edge's values, when its routes are to be discovered; every other mistake is found now.
+    ///
+    /// # Errors
+    /// Every mistake in the settings and the URL.
+    pub fn undiscovered(settings: Settings) -> Result<Config, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let config = settings.config(&mut mistakes);
+        channels(&config.upstreams, &mut mistakes);
+        mistakes.or(Some(config))
+    }
+
     /// Builds an edge from values, as [`Edge::build`] does from flags.
     ///
     /// # Errors

@@ -32,8 +32,8 @@ pub struct Settings {
     /// Serve the services of this file, an encoded `google.protobuf.FileDescriptorSet`, instead of the built-in ones
     #[arg(long, env = "DESCRIPTOR_SET", value_name = "FILE", requires = "upstream")]
     pub descriptor_set: Option<PathBuf>,
-    /// Where the services of --descriptor-set are
-    #[arg(long, env = "UPSTREAM", value_name = "URL", requires = "descriptor_set")]
+    /// Where the services of --descriptor-set are; without a set, the service is asked for it by server reflection
+    #[arg(long, env = "UPSTREAM", value_name = "URL")]
     pub upstream: Option<String>,
     /// Pass over unknown JSON fields and query parameters, and name them in the header `x-ordermesh-ignored`
     #[arg(long, env = "GATEWAY_LENIENT")]
@@ -135,6 +135,12 @@ impl Config {
 }
 
 impl Settings {
+    /// The service that must be asked for its descriptors before there is an edge.
+    #[must_use]
+    pub fn discovers(&self) -> Option<&str> {
+        self.upstream.as_deref().filter(|_| self.descriptor_set.is_none())
+    }
+
     /// The values of the flags. A mistaken one is noted and its default taken, so that the others are looked at too.
     #[must_use]
     pub fn config(self, mistakes: &mut Mistakes) -> Config {
@@ -171,8 +177,10 @@ impl Settings {
             mistakes.require(requests > 0, "--max-requests", "must be at least 1");
             config.max_requests = requests;
         }
-        if let (Some(file), Some(upstream)) = (self.descriptor_set, self.upstream) {
+        if let Some(upstream) = self.upstream {
             config.upstreams = Upstreams::One(upstream);
+        }
+        if let Some(file) = self.descriptor_set {
             match fs::read(&file) {
                 Ok(bytes) => config.descriptor_set = bytes.into(),
                 Err(error) => {

@@ -12,3 +12,4 @@ mod connections;
 mod conformance;
 mod repeats;
 mod hostile;
+mod discovery;
