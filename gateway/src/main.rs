@@ -74,13 +74,13 @@ enum Source {
     /// All that there is to know.
     Known(Edge),
     /// Values whose descriptors are the service's to tell, and its URL.
-    Undiscovered(Config, String),
+    Undiscovered(Box<Config>, String),
 }
 
 impl Source {
     fn of(settings: Settings) -> Result<Self, Mistakes> {
         match settings.discovers().map(str::to_owned) {
-            Some(url) => Ok(Self::Undiscovered(Edge::undiscovered(settings)?, url)),
+            Some(url) => Ok(Self::Undiscovered(Box::new(Edge::undiscovered(settings)?), url)),
             None => Edge::build(settings).map(Self::Known),
         }
     }
@@ -97,7 +97,7 @@ impl Source {
             Self::Known(edge) => Ok(edge),
             Self::Undiscovered(config, url) => {
                 let descriptor_set = discovery::descriptor_set(&url).await.map_err(anyhow::Error::msg)?;
-                Ok(Edge::from_config(Config { descriptor_set, ..config })?)
+                Ok(Edge::from_config(Config { descriptor_set, ..*config })?)
             }
         }
     }

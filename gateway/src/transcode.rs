@@ -15,6 +15,8 @@ mod civil;
 mod wire;
 pub mod bind;
 mod query;
+mod mask;
+pub(crate) mod payload;
 mod message;
 mod json;
 mod scalar;

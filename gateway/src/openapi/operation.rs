@@ -152,6 +152,9 @@ impl Operation<'_> {
                 (schemas.object(input, &bound, comments), example(input, &bound, comments, 0))
             }
         };
+        if self.route.raw_body {
+            return Some(json!({ "content": { "*/*": {} } }));
+        }
         Some(json!({ "content": { "application/json": { "schema": schema, "example": example } } }))
     }
 
@@ -162,7 +165,9 @@ impl Operation<'_> {
             Some(field) => schemas.field(field),
         };
         let mut content = Map::new();
-        if rpc.streaming {
+        if self.route.raw_response {
+            content.insert("*/*".to_owned(), json!({}));
+        } else if rpc.streaming {
             // A frame of a stream is no JSON document: the schema is that of one message.
             let events = "Server-sent events; `data` is one message, `id` its version.";
             content.insert(

@@ -18,6 +18,9 @@ use super::{
 
 /// A request's wire bytes, or `None` when the oracle has to look at it.
 pub(super) fn request(route: &Route, input: &Input<'_>, lenient: bool) -> Option<Vec<u8>> {
+    if route.raw_body || route.update_mask.is_some() {
+        return None;
+    }
     let plans = &*route.rpc.plans;
     let message = plans.message(route.rpc.input_place);
     let (seen, oneofs) = (Seen::default(), Seen::default());
