@@ -31,7 +31,7 @@ const MIB: u64 = 1 << 20;
 
 /// Longer than this, and the neighbour would say that the edge is down. Attackers, the edge and its service share the
 /// processors, and nothing is optimized here.
-const UNHARMED: Duration = Duration::from_secs(5);
+const UNHARMED: Duration = Duration::from_secs(10);
 
 /// An edge for the services of `tests/proto/shapes.proto` as a process, with an upstream that answers what it is asked.
 struct Besieged {
