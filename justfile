@@ -32,6 +32,10 @@ bench-edge:
 conformance:
     scripts/conformance
 
+# a million inputs for each reader of the edge
+fuzz inputs="1000000":
+    FUZZ_INPUTS={{inputs}} cargo test --release --locked -p gateway --lib -- fuzz_tests --nocapture
+
 # install what the tests need
 setup:
     scripts/setup

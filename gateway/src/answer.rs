@@ -24,6 +24,7 @@ use crate::{
         PercentError,
         bind::Input,
         codec::{self, Encoded},
+        payload::Payload,
         table::{Body as BodyOf, Route},
     },
     upstream::Call,
@@ -90,12 +91,13 @@ async fn call(
     body: Body,
     style: &Style,
 ) -> Result<Response, Problem> {
-    let _slot = edge.slot().ok_or_else(Problem::overloaded)?;
     let asked = headers::request_timeout(&parts.headers)?;
     let deadline = Instant::now() + asked.unwrap_or(edge.request_timeout());
-    let typed = served.route.body != BodyOf::Nothing;
-    let body = within(deadline, body::read(&parts.headers, body, edge.max_body_bytes(), typed)).await??;
-    let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body)?;
+    let typed = served.route.body != BodyOf::Nothing && !served.route.raw_body;
+    let body = within(deadline, body::read(&parts.headers, body, edge.room(), typed)).await??;
+    // Not before: clients that send slowly would take the slots of all others.
+    let _slot = edge.slot().ok_or_else(Problem::overloaded)?;
+    let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body.bytes)?;
     let tried = Tried::default();
     let mut call = Call {
         pool: &served.pool,
@@ -115,12 +117,12 @@ async fn call(
         let feed = Feed {
             served: Arc::clone(served),
             messages,
-            framing: Framing::of(&parts.headers),
+            framing: Framing::of(&parts.headers, &served.route),
             style: style.clone(),
             until: asked.map(|_| deadline),
             stopping: edge.stopping().clone(),
         };
-        with_metadata(feed.into_response(), &metadata)
+        with_metadata(within(deadline, feed.into_response()).await??, &metadata)
     } else {
         let safe = read || (served.route.rpc.request_id.is_some() && headers::has_key(&parts.headers));
         let unary = || {
@@ -152,6 +154,7 @@ fn encode(
         captures,
         query: parts.uri.query().unwrap_or_default(),
         body,
+        content_type: headers::content_type(&parts.headers),
         idempotency_key: key.as_deref(),
         last_event_id: headers::last_event_id(&parts.headers)?,
     };
@@ -176,10 +179,20 @@ fn answer_of(
         response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
         return Ok(response);
     }
-    let json = codec::response_to_json(route, wire)?.json;
-    let mut response = json_response(json);
+    let mut response = if route.raw_response {
+        payload_response(codec::response_payload(route, &wire)?)
+    } else {
+        json_response(codec::response_to_json(route, wire)?.json)
+    };
     response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
     Ok(response)
+}
+
+/// Bytes with the type that the service gave them.
+pub(crate) fn payload_response(payload: Payload) -> Response {
+    let mut response = Response::new(Body::from(payload.data));
+    response.headers_mut().insert(header::CONTENT_TYPE, headers::media_type(&payload.content_type));
+    response
 }
 
 fn json_response(json: Vec<u8>) -> Response {

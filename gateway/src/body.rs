@@ -1,15 +1,20 @@
-//! Reads the body of a request, up to its limit.
+//! Reads the body of a request: up to its limit, within what all bodies together may take, and not for ever.
 
 use std::{
     convert::Infallible,
     future::{Ready, ready},
+    time::Duration,
 };
 
-use axum::body::Body;
-use bytes::Bytes;
+use axum::body::{Body, HttpBody as _};
+use bytes::{Bytes, BytesMut};
 use chassis::status::{Fault, Reason};
 use http::{HeaderMap, HeaderValue, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 use tower::{ServiceExt as _, service_fn};
 use tower_http::decompression::{DecompressionBody, RequestDecompression};
 
@@ -21,50 +26,111 @@ const DRAIN_BYTES: usize = 16 << 20;
 
 type Unpacked = DecompressionBody<Body>;
 
-/// Reads a body of at most `limit` bytes, those after decompression; `typed` where it means something, and so must be JSON.
+/// A client that sends nothing more of its body for so long is given up.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What bodies may take: each alone, and all together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room<'r> {
+    /// Of one body, in bytes.
+    pub(crate) each: usize,
+    /// Of all, a permit a byte.
+    pub(crate) all: &'r Semaphore,
+}
+
+/// A body, with the room that it takes until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Received<'r> {
+    pub(crate) bytes: Bytes,
+    /// Given back when it is dropped.
+    room: Option<SemaphorePermit<'r>>,
+}
+
+/// Reads a body, which is unpacked where it has a coding; `typed` where it means something, and so must be JSON.
 ///
 /// # Errors
 /// BODY_TOO_LARGE; UNSUPPORTED_MEDIA_TYPE when it is not declared as JSON, or not declared and not empty, or has a coding that is not
-/// read; MALFORMED_REQUEST when the client does not send what it announced.
-pub(crate) async fn read(
+/// read; MALFORMED_REQUEST when the client does not send what it announced; RATE_LIMITED when the others leave no room.
+pub(crate) async fn read<'r>(
     headers: &HeaderMap,
     body: Body,
-    limit: usize,
+    room: Room<'r>,
     typed: bool,
-) -> Result<Bytes, Problem> {
+) -> Result<Received<'r>, Problem> {
     if typed && !declares_json(headers) {
         return Err(unsupported());
     }
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     // Who asks before sending gets the answer now.
-    if announced.is_some_and(|length| length > limit) && headers.contains_key(header::EXPECT) {
-        return Err(too_large(limit));
+    if announced.is_some_and(|length| length > room.each) && headers.contains_key(header::EXPECT) {
+        return Err(too_large(room.each));
     }
-    let bytes = if typed && headers.contains_key(header::CONTENT_ENCODING) {
+    let received = if typed && headers.contains_key(header::CONTENT_ENCODING) {
         // Of a bomb nothing more is unpacked: it is short on the wire.
-        collect(decompressed(headers, body).await?, limit, 0).await?
+        collect(decompressed(headers, body).await?, room, 0).await?
     } else {
-        collect(body, limit, DRAIN_BYTES).await?
+        collect(body, room, DRAIN_BYTES).await?
     };
-    if typed && !bytes.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
+    if typed && !received.bytes.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
         return Err(unsupported());
     }
-    Ok(bytes)
+    Ok(received)
 }
 
-async fn collect(mut body: Body, limit: usize, drain: usize) -> Result<Bytes, Problem> {
-    match Limited::new(&mut body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let _whatever_comes = Limited::new(body, drain).collect().await;
-            Err(too_large(limit))
+async fn collect(mut body: Body, room: Room<'_>, drain: usize) -> Result<Received<'_>, Problem> {
+    let mut received = Received { bytes: Bytes::new(), room: None };
+    if body.is_end_stream() {
+        return Ok(received);
+    }
+    // Copied together: a part of the connection's buffer would keep the whole of it.
+    let mut whole = BytesMut::new();
+    while let Some(data) = next(&mut body).await? {
+        if whole.len() + data.len() > room.each {
+            discard(body, drain).await;
+            return Err(too_large(room.each));
         }
-        Err(_) => {
-            Err(Fault::new(Reason::MalformedRequest, "the body broke off, or is not what it should be")
-                .into())
+        take(&mut received.room, data.len(), room.all).ok_or_else(Problem::overloaded)?;
+        whole.extend_from_slice(&data);
+    }
+    received.bytes = whole.freeze();
+    Ok(received)
+}
+
+/// The next part of a body; `None` after the last one.
+async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+    loop {
+        let frame = timeout(PAUSE, body.frame()).await.map_err(|_| broken("the body stopped coming"))?;
+        match frame.transpose().map_err(|_| broken("the body broke off, or is not what it should be"))?.map(|frame| frame.into_data()) {
+            None => return Ok(None),
+            Some(Ok(data)) => return Ok(Some(data)),
+            // Trailers.
+            Some(Err(_)) => {}
         }
     }
+}
+
+/// Takes room for so many bytes more; `None` when there is not so much.
+fn take<'r>(held: &mut Option<SemaphorePermit<'r>>, bytes: usize, all: &'r Semaphore) -> Option<()> {
+    let more = all.try_acquire_many(u32::try_from(bytes).ok()?).ok()?;
+    match held {
+        Some(held) => held.merge(more),
+        None => *held = Some(more),
+    }
+    Some(())
+}
+
+async fn discard(mut body: Body, most: usize) {
+    let mut discarded = 0;
+    while discarded < most
+        && let Ok(Some(data)) = next(&mut body).await
+    {
+        discarded += data.len();
+    }
+}
+
+fn broken(problem: &str) -> Problem {
+    Fault::new(Reason::MalformedRequest, problem).into()
 }
 
 /// The body without its coding. tower-http's layer, but only around the bodies that need it.

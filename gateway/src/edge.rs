@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
 
 use crate::{
+    body::Room,
     cors,
     grpc::Methods,
     limit::Limits,
@@ -42,6 +43,8 @@ struct Inner {
     slots: Semaphore,
     cors: Option<CorsLayer>,
     limits: Option<Arc<Limits>>,
+    /// One for each byte that bodies may take together.
+    room: Semaphore,
     /// Cancelled when open streams must end, so that connections can.
     stopping: CancellationToken,
 }
@@ -73,6 +76,17 @@ impl Edge {
         mistakes.or(edge)
     }
 
+    /// The edge's values, when its routes are to be discovered; every other mistake is found now.
+    ///
+    /// # Errors
+    /// Every mistake in the settings and the URL.
+    pub fn undiscovered(settings: Settings) -> Result<Config, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let config = settings.config(&mut mistakes);
+        pools(&config, &mut mistakes);
+        mistakes.or(Some(config))
+    }
+
     /// Builds an edge from values, as [`Edge::build`] does from flags.
     ///
     /// # Errors
@@ -97,12 +111,20 @@ impl Edge {
         self.0.config.compress
     }
 
-    pub(crate) fn max_body_bytes(&self) -> usize {
-        self.0.config.max_body_bytes
+    pub(crate) fn room(&self) -> Room<'_> {
+        Room { each: self.0.config.max_body_bytes, all: &self.0.room }
     }
 
     pub(crate) fn max_connections(&self) -> usize {
         self.0.config.max_connections
+    }
+
+    pub(crate) fn header_timeout(&self) -> Duration {
+        self.0.config.header_timeout
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        self.0.config.idle_timeout
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {
@@ -178,6 +200,7 @@ impl Edge {
             slots: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
             cors: cors::layer(&config.cors_origins, mistakes),
             limits: config.rate_limit.map(Limits::new),
+            room: Semaphore::new(config.max_buffered_bytes.min(Semaphore::MAX_PERMITS)),
             config,
             trie: trie?,
             methods: Methods::of(&served),

@@ -104,6 +104,19 @@ pub(crate) fn declares_json(headers: &HeaderMap) -> bool {
     json && parts.all(utf8)
 }
 
+/// The declared type of the body; empty when there is none that can be passed on.
+#[must_use]
+pub(crate) fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// A service's words as the type of a body; bytes of any type when it says nothing that a header can hold.
+#[must_use]
+pub(crate) fn media_type(text: &str) -> HeaderValue {
+    let said = HeaderValue::from_str(text).ok().filter(|value| !value.is_empty());
+    said.unwrap_or(HeaderValue::from_static("application/octet-stream"))
+}
+
 /// Names that came from a client, as one header value: `?` stands for what a header cannot hold.
 #[must_use]
 pub(crate) fn names(names: &[String]) -> Option<HeaderValue> {

@@ -9,6 +9,9 @@
 pub mod settings;
 pub mod edge;
 pub mod serve;
+pub mod discovery;
+mod activity;
+mod open_files;
 pub mod router;
 mod cors;
 mod limit;

@@ -1,17 +1,28 @@
 //! The separate process `gateway`.
 
-use std::net::SocketAddr;
+use std::{
+    future, io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use anyhow::Context as _;
 use chassis::{
-    admin,
+    admin::{self, Part},
     lifecycle::{Lifecycle, Stage},
     settings::{Checked, Mistakes},
     telemetry::{self, LogSettings},
 };
 use clap::Parser as _;
-use gateway::{Edge, Settings};
-use tokio::net::TcpListener;
+use gateway::{Config, Edge, Settings, discovery};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
+
+/// Connections that the system holds until they are accepted: many come at once when another edge has gone.
+const BACKLOG: u32 = 4_096;
 
 /// Flags, with an environment variable each.
 #[derive(Debug, clap::Parser)]
@@ -45,14 +56,81 @@ async fn main() -> anyhow::Result<()> {
     if let Some(Command::Healthcheck) = command {
         return admin::healthcheck(mistakes.or(admin)?);
     }
-    let edge = Edge::build(edge).map_err(|others| mistakes.extend(others)).ok();
-    let (admin, edge) = mistakes.or(admin.zip(edge))?;
-    let listener = TcpListener::bind(edge.listen()).await.context("cannot listen for HTTP")?;
+    let source = Source::of(edge).map_err(|others| mistakes.extend(others)).ok();
+    let (admin, source) = mistakes.or(admin.zip(source))?;
+    let socket = socket(source.listen()).context("cannot listen for HTTP")?;
     let admin_listener = TcpListener::bind(admin).await.context("cannot listen for the operator")?;
-    admin::announce(&[("http", listener.local_addr()?), ("admin", admin_listener.local_addr()?)]);
+    admin::announce(&[("admin", admin_listener.local_addr()?)]);
+    let routes = Arc::new(AtomicBool::new(false));
+    let parts = vec![readiness(Arc::clone(&routes))];
     let mut life = Lifecycle::new();
-    // It keeps nothing and waits for nobody: an edge that serves is ready, whatever is behind it.
-    life.spawn(Stage::Last, "admin", |stop| admin::serve(admin_listener, Vec::new(), stop));
-    life.spawn(Stage::Edge, "edge", |stop| gateway::serve(listener, edge, stop));
+    life.spawn(Stage::Last, "admin", |stop| admin::serve(admin_listener, parts, stop));
+    life.spawn(Stage::Edge, "edge", |stop| serve(socket, source, routes, stop));
     life.run().await
+}
+
+/// What the edge is made of.
+enum Source {
+    /// All that there is to know.
+    Known(Edge),
+    /// Values whose descriptors are the service's to tell, and its URL.
+    Undiscovered(Box<Config>, String),
+}
+
+impl Source {
+    fn of(settings: Settings) -> Result<Self, Mistakes> {
+        match settings.discovers().map(str::to_owned) {
+            Some(url) => Ok(Self::Undiscovered(Box::new(Edge::undiscovered(settings)?), url)),
+            None => Edge::build(settings).map(Self::Known),
+        }
+    }
+
+    fn listen(&self) -> SocketAddr {
+        match self {
+            Self::Known(edge) => edge.listen(),
+            Self::Undiscovered(config, _) => config.listen,
+        }
+    }
+
+    async fn edge(self) -> anyhow::Result<Edge> {
+        match self {
+            Self::Known(edge) => Ok(edge),
+            Self::Undiscovered(config, url) => {
+                let descriptor_set = discovery::descriptor_set(&url, &config).await.map_err(anyhow::Error::msg)?;
+                Ok(Edge::from_config(Config { descriptor_set, ..*config })?)
+            }
+        }
+    }
+}
+
+/// The port is taken at the start, but nobody is let in before there are routes: a client is refused, and does not wait.
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// It keeps nothing: an edge that has its routes is ready, whatever is behind it.
+fn readiness(routes: Arc<AtomicBool>) -> Part {
+    Part::new("routes", move || {
+        let known = routes.load(Ordering::Relaxed);
+        future::ready(if known { Ok(()) } else { Err("the service has not told its descriptors".to_owned()) })
+    })
+}
+
+async fn serve(
+    socket: TcpSocket,
+    source: Source,
+    routes: Arc<AtomicBool>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let edge = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        edge = source.edge() => edge?,
+    };
+    let listener = socket.listen(BACKLOG).context("cannot listen for HTTP")?;
+    admin::announce(&[("http", listener.local_addr()?)]);
+    routes.store(true, Ordering::Relaxed);
+    gateway::serve(listener, edge, stop).await
 }

@@ -1,15 +1,6 @@
 //! Accepts connections and serves the edge on them, with limits that the plain accept loop of axum has not.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::service::service_fn;
@@ -28,13 +19,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{edge::Edge, limit::Client, router::router};
-
-/// A client that has not sent the head of a request by then is cut off, on a new connection as on one that is kept.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::{activity::Activity, edge::Edge, limit::Client, open_files, router::router};
 
 const MAX_CONCURRENT_STREAMS: u32 = 256;
 const MAX_HEADER_LIST_BYTES: u32 = 32 << 10;
+
+/// What a connection of HTTP/1.1 may keep of what it has read: its longest head.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
 
 /// A peer that does not answer a ping within the sum of both is gone.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -50,15 +41,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// None at present: what goes wrong on a connection ends that connection.
 pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -> anyhow::Result<()> {
-    let slots = Arc::new(Semaphore::new(edge.max_connections()));
+    let slots = Arc::new(Semaphore::new(open_files::connections(edge.max_connections())));
     let graceful = GracefulShutdown::new();
     let stopping = edge.stopping().clone();
     let limited = edge.limits().is_some();
-    let (app, server) = (router(edge), server());
+    let patience = Patience { head: edge.header_timeout(), idle: edge.idle_timeout() };
+    let (app, server) = (router(edge), server(patience));
     tracing::info!(listen = %listener.local_addr()?, "serving HTTP");
     while let Some((stream, client, slot)) = next(&listener, &slots, &stop).await {
         let client = limited.then_some(Client(client.ip()));
-        tokio::spawn(connection(server.clone(), app.clone(), stream, client, graceful.watcher(), slot));
+        let serving = connection(server.clone(), app.clone(), stream, client, graceful.watcher(), patience);
+        tokio::spawn(async move {
+            let _slot = slot;
+            serving.await;
+        });
     }
     drop(listener);
     stopping.cancel();
@@ -66,9 +62,18 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -
     Ok(())
 }
 
-fn server() -> Builder<TokioExecutor> {
+/// How long a connection may keep the edge waiting.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// For the head of a request that has begun, or must be the first one.
+    head: Duration,
+    /// For any request.
+    idle: Duration,
+}
+
+fn server(patience: Patience) -> Builder<TokioExecutor> {
     let mut server = Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(patience.head).max_buf_size(MAX_BUFFER_BYTES);
     server
         .http2()
         .timer(TokioTimer::new())
@@ -116,27 +121,31 @@ async fn connection(
     stream: TcpStream,
     client: Option<Client>,
     watcher: Watcher,
-    _slot: OwnedSemaphorePermit,
+    patience: Patience,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         return tracing::debug!(%error, "the client left at once");
     }
-    let asked = Arc::new(AtomicBool::new(false));
-    let mark = Arc::clone(&asked);
+    let activity = Activity::default();
+    let seen = activity.clone();
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        mark.store(true, Ordering::Relaxed);
         if let Some(client) = client {
             request.extensions_mut().insert(client);
         }
-        app.clone().oneshot(request)
+        let (busy, answer) = (seen.begin(), app.clone().oneshot(request));
+        async { answer.await.map(|response| busy.until_sent(response)) }
     });
     let serving = server.serve_connection(TokioIo::new(stream), service).into_owned();
     let mut serving = pin!(watcher.watch(serving));
-    // hyper's header timeout begins once it knows the protocol; a client that never shows it is this one's business.
-    let outcome = match timeout(HEADER_TIMEOUT, serving.as_mut()).await {
-        Err(_) if asked.load(Ordering::Relaxed) => serving.await,
-        Err(_) => return tracing::debug!("the client asked for nothing"),
-        Ok(outcome) => outcome,
+    // hyper's header timeout begins once it knows the protocol, and ends with HTTP/2, whose pings an idle client answers: a
+    // client that does not ask is this one's business.
+    let mut time = patience.head.min(patience.idle);
+    let outcome = loop {
+        match timeout(time, serving.as_mut()).await {
+            Ok(outcome) => break outcome,
+            Err(_) if activity.since_last() => time = patience.idle,
+            Err(_) => return tracing::debug!("the client asked for nothing"),
+        }
     };
     if let Err(error) = outcome {
         tracing::debug!(error, "a connection ended early");

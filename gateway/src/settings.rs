@@ -36,8 +36,8 @@ pub struct Settings {
     /// Serve the services of this file, an encoded `google.protobuf.FileDescriptorSet`, instead of the built-in ones
     #[arg(long, env = "DESCRIPTOR_SET", value_name = "FILE", requires = "upstream")]
     pub descriptor_set: Option<PathBuf>,
-    /// Where the services of --descriptor-set are, as --orders-url
-    #[arg(long, env = "UPSTREAM", value_name = "URL", requires = "descriptor_set")]
+    /// Where the services of --descriptor-set are, as --orders-url; without a set, the service is asked for it by server reflection
+    #[arg(long, env = "UPSTREAM", value_name = "URL")]
     pub upstream: Option<String>,
     /// The certificates (PEM) of the authorities that `https` URLs of services trust, instead of those that browsers trust
     #[arg(long, env = "UPSTREAM_CA", value_name = "FILE")]
@@ -51,8 +51,17 @@ pub struct Settings {
     /// How long a request may take when it does not say so itself: seconds, or such as `500ms`
     #[arg(long, env = "GATEWAY_REQUEST_TIMEOUT", default_value = "15s")]
     pub request_timeout: Checked<Timeout>,
-    /// How many connections are open at most; the next one waits
-    #[arg(long, env = "GATEWAY_MAX_CONNECTIONS", default_value = "10000")]
+    /// What the bodies of all requests may take together, in bytes; one more is told to come again (429)
+    #[arg(long, env = "GATEWAY_MAX_BUFFERED_BYTES", default_value = "268435456")]
+    pub max_buffered_bytes: Checked<usize>,
+    /// A client that has not sent the head of a request by then is cut off: seconds, or such as `500ms`
+    #[arg(long, env = "GATEWAY_HEADER_TIMEOUT", default_value = "10s")]
+    pub header_timeout: Checked<Timeout>,
+    /// A connection without a request for so long is closed: seconds, or such as `500ms`
+    #[arg(long, env = "GATEWAY_IDLE_TIMEOUT", default_value = "60s")]
+    pub idle_timeout: Checked<Timeout>,
+    /// How many connections are open at most, as far as the limit of open files allows; the next one waits
+    #[arg(long, env = "GATEWAY_MAX_CONNECTIONS", default_value = "16384")]
     pub max_connections: Checked<usize>,
     /// How many requests are worked on at most; one more is told to come again (429)
     #[arg(long, env = "GATEWAY_MAX_REQUESTS", default_value = "4096")]
@@ -88,7 +97,13 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// How long a request may take when it does not say so itself.
     pub request_timeout: Duration,
-    /// How many connections are open at most.
+    /// What the bodies of all requests may take together, in bytes.
+    pub max_buffered_bytes: usize,
+    /// A client that has not sent the head of a request by then is cut off, on a new connection as on one that is kept.
+    pub header_timeout: Duration,
+    /// A connection without a request for so long is closed.
+    pub idle_timeout: Duration,
+    /// How many connections are open at most, as far as the limit of open files allows.
     pub max_connections: usize,
     /// How many requests are worked on at most. Streams count until they begin.
     pub max_requests: usize,
@@ -140,7 +155,10 @@ impl Config {
             lenient: false,
             max_body_bytes: 1 << 20,
             request_timeout: Duration::from_secs(15),
-            max_connections: 10_000,
+            max_buffered_bytes: 256 << 20,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            max_connections: 16_384,
             max_requests: 4_096,
             rate_limit: None,
             compress: false,
@@ -152,6 +170,12 @@ impl Config {
 }
 
 impl Settings {
+    /// The service that must be asked for its descriptors before there is an edge.
+    #[must_use]
+    pub fn discovers(&self) -> Option<&str> {
+        self.upstream.as_deref().filter(|_| self.descriptor_set.is_none())
+    }
+
     /// The values of the flags. A mistaken one is noted and its default taken, so that the others are looked at too.
     #[must_use]
     pub fn config(self, mistakes: &mut Mistakes) -> Config {
@@ -171,6 +195,20 @@ impl Settings {
         if let Some(timeout) = self.request_timeout.take("--request-timeout", mistakes) {
             config.request_timeout = timeout.into();
         }
+        if let Some(bytes) = self.max_buffered_bytes.take("--max-buffered-bytes", mistakes) {
+            mistakes.require(
+                bytes >= config.max_body_bytes,
+                "--max-buffered-bytes",
+                "must be at least --max-body-bytes",
+            );
+            config.max_buffered_bytes = bytes;
+        }
+        if let Some(timeout) = self.header_timeout.take("--header-timeout", mistakes) {
+            config.header_timeout = timeout.into();
+        }
+        if let Some(timeout) = self.idle_timeout.take("--idle-timeout", mistakes) {
+            config.idle_timeout = timeout.into();
+        }
         if let Some(connections) = self.max_connections.take("--max-connections", mistakes) {
             mistakes.require(connections > 0, "--max-connections", "must be at least 1");
             config.max_connections = connections;
@@ -185,8 +223,10 @@ impl Settings {
             let holds = pem.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE);
             mistakes.require(holds, "--upstream-ca", "the file has no certificate in PEM");
         }
-        if let (Some(file), Some(upstream)) = (self.descriptor_set, self.upstream) {
+        if let Some(upstream) = self.upstream {
             config.upstreams = Upstreams::One(upstream);
+        }
+        if let Some(file) = self.descriptor_set {
             config.descriptor_set =
                 read("--descriptor-set", &file, mistakes).unwrap_or(config.descriptor_set);
         }

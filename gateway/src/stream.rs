@@ -1,5 +1,7 @@
 //! Server streams over HTTP: server-sent events or newline-delimited JSON, with errors that cannot be overlooked.
 
+mod raw;
+
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{body::Body, response::Response};
@@ -14,7 +16,10 @@ use crate::{
     edge::Served,
     headers,
     problem::{Problem, Style},
-    transcode::codec::{self, Decoded},
+    transcode::{
+        codec::{self, Decoded},
+        table::Route,
+    },
 };
 
 /// Proxies cut connections on which nothing moves, often after 30 s or 60 s.
@@ -29,20 +34,27 @@ pub(crate) enum Framing {
     /// `error` holds the error that ended the stream; an event `end` says that there is no more to come, so that a browser
     /// need not reconnect. A comment every 15 s shows that the connection lives.
     Sse,
+    /// Bytes that are no JSON, one after the other; an error breaks them off.
+    Raw,
     /// A message a line. A last line `{"error": …}` holds the error that ended the stream.
     Ndjson,
 }
 
 impl Framing {
-    /// The framing that `Accept` asks for: server-sent events unless it names `application/x-ndjson`.
+    /// The framing that `Accept` asks for: server-sent events unless it names `application/x-ndjson`. Raw bytes have no other.
     #[must_use]
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        if headers::accepts(headers, NDJSON) { Self::Ndjson } else { Self::Sse }
+    pub(crate) fn of(headers: &HeaderMap, route: &Route) -> Self {
+        match (route.raw_response, headers::accepts(headers, NDJSON)) {
+            (true, _) => Self::Raw,
+            (false, true) => Self::Ndjson,
+            (false, false) => Self::Sse,
+        }
     }
 
     fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Sse => "text/event-stream",
+            Self::Raw => "application/octet-stream",
             Self::Ndjson => NDJSON,
         })
     }
@@ -52,7 +64,7 @@ impl Framing {
         match (self, version) {
             (Self::Sse, Some(version)) => frame.extend(format!("id: {version}\ndata: ").into_bytes()),
             (Self::Sse, None) => frame.extend(b"data: "),
-            (Self::Ndjson, _) => {}
+            (Self::Ndjson | Self::Raw, _) => {}
         }
         frame.extend(json);
         frame.extend(self.terminator());
@@ -65,14 +77,14 @@ impl Framing {
             Self::Sse => format!("event: error\ndata: {json}\n\n").into(),
             // Problem details have no member that tells them from a message.
             Self::Ndjson if style.is_problem_details() => format!("{{\"error\":{json}}}\n").into(),
-            Self::Ndjson => format!("{json}\n").into(),
+            Self::Ndjson | Self::Raw => format!("{json}\n").into(),
         }
     }
 
     fn end(self) -> Bytes {
         match self {
             Self::Sse => Bytes::from_static(b"event: end\ndata: {}\n\n"),
-            Self::Ndjson => Bytes::new(),
+            Self::Ndjson | Self::Raw => Bytes::new(),
         }
     }
 
@@ -80,14 +92,14 @@ impl Framing {
         match self {
             Self::Sse => Bytes::from_static(b": heartbeat\n\n"),
             // Readers may pass over an empty line, and some do not.
-            Self::Ndjson => Bytes::new(),
+            Self::Ndjson | Self::Raw => Bytes::new(),
         }
     }
 
     fn terminator(self) -> &'static [u8] {
         match self {
             Self::Sse => b"\n\n",
-            Self::Ndjson => b"\n",
+            Self::Ndjson | Self::Raw => b"\n",
         }
     }
 }
@@ -112,7 +124,15 @@ enum Step {
 }
 
 impl Feed {
-    pub(crate) fn into_response(self) -> Response {
+    /// The answer. Raw bytes have their type with the first message, so it waits for that one.
+    ///
+    /// # Errors
+    /// What ends such a stream before its first message.
+    pub(crate) async fn into_response(self) -> Result<Response, Problem> {
+        if self.framing == Framing::Raw { raw::response(self).await } else { Ok(self.into_frames()) }
+    }
+
+    fn into_frames(self) -> Response {
         let content_type = self.framing.content_type();
         let frames = stream::unfold(Some(self), async |feed| {
             let mut feed = feed?;

@@ -15,6 +15,8 @@ mod civil;
 mod wire;
 pub mod bind;
 mod query;
+mod mask;
+pub(crate) mod payload;
 mod message;
 mod json;
 mod scalar;
@@ -22,6 +24,8 @@ mod percent;
 mod report;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod fuzz_tests;
 
 pub use self::percent::PercentError;
 pub(crate) use self::scalar::{is_textual, is_well_known};

@@ -21,4 +21,5 @@ mod dropped_calls;
 mod readme;
 mod reflection;
 mod openapi;
+mod discovery;
 mod stop;

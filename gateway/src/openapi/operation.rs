@@ -16,6 +16,12 @@ use crate::transcode::{
 /// Messages in messages whose fields are listed as query parameters; deeper ones can be given and are not listed.
 const QUERY_DEPTH: usize = 3;
 
+/// What an `Idempotency-Key` looks like without quotes: printable ASCII.
+const KEY: &str = "^[!#-~]([ -~]*[!-~])?$";
+
+/// What an `X-Request-Timeout` looks like: a positive number, and maybe its unit.
+const TIMEOUT: &str = r"^(?=[0-9.]*[1-9])[0-9]{1,4}(\.[0-9]{1,3})?(ms|s)?$";
+
 /// A route, and where its service is.
 pub(super) struct Operation<'a> {
     pub(super) route: &'a Route,
@@ -106,17 +112,16 @@ impl Operation<'_> {
             self.query(&rpc.input, &mut FieldPath::new(), &mut query);
             parameters.extend(query.iter().map(|path| parameter(path, "query", schemas, comments)));
         }
-        let header = |name: &str, description: &str| json!({ "name": name, "in": "header", "description": description, "schema": { "type": "string" } });
         if rpc.request_id.is_some() {
             let what = "Makes a repeated call safe: the same key gets the first answer again.";
-            parameters.push(header("Idempotency-Key", what));
+            parameters.push(header("Idempotency-Key", what, KEY));
         }
         if rpc.after_version.is_some() {
-            parameters
-                .push(header("Last-Event-ID", "Where the stream goes on: the id of the last event seen."));
+            let what = "Where the stream goes on: the id of the last event seen.";
+            parameters.push(header("Last-Event-ID", what, "^[0-9]{1,18}$"));
         }
-        parameters
-            .push(header("X-Request-Timeout", "How long the client waits: seconds, or such as `500ms`."));
+        let what = "How long the client waits: seconds, or such as `500ms`.";
+        parameters.push(header("X-Request-Timeout", what, TIMEOUT));
         parameters
     }
 
@@ -152,6 +157,9 @@ impl Operation<'_> {
                 (schemas.object(input, &bound, comments), example(input, &bound, comments, 0))
             }
         };
+        if self.route.raw_body {
+            return Some(json!({ "content": { "*/*": {} } }));
+        }
         Some(json!({ "content": { "application/json": { "schema": schema, "example": example } } }))
     }
 
@@ -162,7 +170,9 @@ impl Operation<'_> {
             Some(field) => schemas.field(field),
         };
         let mut content = Map::new();
-        if rpc.streaming {
+        if self.route.raw_response {
+            content.insert("*/*".to_owned(), json!({}));
+        } else if rpc.streaming {
             // A frame of a stream is no JSON document: the schema is that of one message.
             let events = "Server-sent events; `data` is one message, `id` its version.";
             content.insert(
@@ -176,6 +186,11 @@ impl Operation<'_> {
         let what = if rpc.streaming { "A stream of messages." } else { "The answer." };
         json!({ "description": what, "content": content })
     }
+}
+
+fn header(name: &str, description: &str, pattern: &str) -> Value {
+    let schema = json!({ "type": "string", "pattern": pattern });
+    json!({ "name": name, "in": "header", "description": description, "schema": schema })
 }
 
 fn parameter(path: &FieldPath, place: &str, schemas: &mut Schemas, comments: &mut Comments) -> Value {

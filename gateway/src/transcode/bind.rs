@@ -1,12 +1,13 @@
 //! Path, query, body and headers of a request become one message, with every mistake found on the way.
 
 use chassis::status::Fault;
-use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
+use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
 use serde_json::Value as Json;
 
 use super::{
-    json,
+    json, mask,
     message::Walk,
+    payload,
     percent::PercentError,
     query::{self, descend, dotted},
     report::Report,
@@ -26,6 +27,8 @@ pub struct Input<'a> {
     pub query: &'a str,
     /// The body.
     pub body: &'a [u8],
+    /// The header `Content-Type`; it counts where the body is no JSON.
+    pub content_type: &'a str,
     /// The header `Idempotency-Key`, unquoted; it counts where the request has a `request_id`.
     pub idempotency_key: Option<&'a str>,
     /// The header `Last-Event-ID`; it counts where the request has an `after_version`, and then before a query parameter,
@@ -40,8 +43,11 @@ pub struct Input<'a> {
 pub fn bind(route: &Route, input: &Input<'_>, lenient: bool) -> Result<(DynamicMessage, Vec<String>), Fault> {
     let mut report = Report::new(lenient);
     let mut message = DynamicMessage::new(route.rpc.input.clone());
-    body(route, input.body, &mut message, &mut report);
+    let json = body(route, input, &mut message, &mut report);
     query::bind(route, input.query, &mut message, &mut report);
+    if let (Some(mask), Body::Field(field), Some(json)) = (&route.update_mask, &route.body, &json) {
+        mask::derive(&mut message, mask, field, json);
+    }
     for (path, capture) in route.variables.iter().zip(&input.captures) {
         match capture {
             Ok(text) => variable(path, text, &mut message, &mut report),
@@ -57,18 +63,38 @@ pub fn bind(route: &Route, input: &Input<'_>, lenient: bool) -> Result<(DynamicM
     Ok((message, report.finish()?))
 }
 
-fn body(route: &Route, text: &[u8], message: &mut DynamicMessage, report: &mut Report) {
-    if text.is_empty() {
-        return;
+/// Binds the body; its JSON, if it is any.
+fn body(route: &Route, input: &Input<'_>, message: &mut DynamicMessage, report: &mut Report) -> Option<Json> {
+    if route.raw_body {
+        raw_body(route, input, message);
+        return None;
+    }
+    if input.body.is_empty() {
+        return None;
     }
     if route.body == Body::Nothing {
-        return report.unknown(BODY, "this route has none");
+        report.unknown(BODY, "this route has none");
+        return None;
     }
-    match (&route.body, json::parse(text)) {
-        (_, Err(error)) => report.unreadable(BODY, error.to_string()),
-        (Body::Field(field), Ok(json)) => Walk::new(report).member(message, field, &json),
-        (_, Ok(Json::Object(object))) => Walk::new(report).members(message, &object),
+    let json = json::parse(input.body).map_err(|error| report.unreadable(BODY, error.to_string())).ok()?;
+    match (&route.body, &json) {
+        (Body::Field(field), json) => Walk::new(report).member(message, field, json),
+        (_, Json::Object(object)) => Walk::new(report).members(message, object),
         _ => report.unreadable(BODY, "must be an object"),
+    }
+    Some(json)
+}
+
+fn raw_body(route: &Route, input: &Input<'_>, message: &mut DynamicMessage) {
+    let payload = |kind: &MessageDescriptor| payload::message(kind, input.content_type, input.body);
+    match &route.body {
+        Body::Nothing => {}
+        Body::Whole => *message = payload(&route.rpc.input),
+        Body::Field(field) => {
+            if let Kind::Message(kind) = field.kind() {
+                message.set_field(field, Value::Message(payload(&kind)));
+            }
+        }
     }
 }
 

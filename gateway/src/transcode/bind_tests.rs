@@ -28,7 +28,7 @@ impl Case<'_> {
             query: self.query,
             body: self.body.as_bytes(),
             idempotency_key: self.key,
-            last_event_id: None,
+            ..Input::default()
         };
         let (message, ignored) = bind(&route, &input, self.lenient)?;
         Ok((serde_json::to_value(&message).expect("has a JSON form"), ignored))

@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use super::{
     bind::{self, Input},
     direct,
+    payload::{self, Payload},
     plan::{Message, Plans},
     read::Reader,
     render::{self, Stop},
@@ -126,6 +127,16 @@ pub fn response_to_json(route: &Route, wire: Bytes) -> Result<Decoded, ResponseE
         return Ok(Decoded { json, version });
     }
     response_by_oracle(route, wire)
+}
+
+/// The bytes that a response carries instead of JSON, where [`Route::raw_response`] says so.
+///
+/// # Errors
+/// A response that is not of the contract.
+pub fn response_payload(route: &Route, wire: &Bytes) -> Result<Payload, ResponseError> {
+    let field = route.response_body.as_ref().map(FieldDescriptor::number);
+    let malformed = || serde_json::Error::custom("a google.api.HttpBody is malformed");
+    Ok(payload::of_response(wire, field).ok_or_else(malformed)?)
 }
 
 /// The JSON of a message; `None` when its shape is for the oracle.

@@ -10,6 +10,7 @@ use super::{
     percent,
     plan::{Field, Label, Message, Seen},
     put,
+    query::MAX_PARAMETERS,
     read::{Member, Members, Reader},
     scalar::Leaf,
     table::{Body, Route},
@@ -17,6 +18,9 @@ use super::{
 
 /// A request's wire bytes, or `None` when the oracle has to look at it.
 pub(super) fn request(route: &Route, input: &Input<'_>, lenient: bool) -> Option<Vec<u8>> {
+    if route.raw_body || route.update_mask.is_some() {
+        return None;
+    }
     let plans = &*route.rpc.plans;
     let message = plans.message(route.rpc.input_place);
     let (seen, oneofs) = (Seen::default(), Seen::default());
@@ -86,6 +90,9 @@ impl<'p> Request<'p> {
 
     fn query(&mut self, route: &Route, query: &str) -> Option<()> {
         if route.body == Body::Whole {
+            return None;
+        }
+        if query.split('&').nth(MAX_PARAMETERS).is_some() {
             return None;
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {

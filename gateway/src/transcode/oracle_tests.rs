@@ -155,7 +155,9 @@ fn json_becomes_the_message_that_the_oracle_makes_of_it() {
     outcome.expect("every message");
     let (direct, accepted) = (direct.into_inner(), accepted.into_inner());
     assert_eq!(direct, accepted, "the tables read whatever is right");
-    assert!(accepted > 0, "some messages are right");
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        assert!(accepted >= 10_000, "{accepted} messages are right");
+    }
 }
 
 /// Wire bytes as a service would send them, and what becomes of them on bad days: other orders, fields twice, unknown fields,

@@ -10,9 +10,18 @@ use super::{
     table::{Body, FieldPath, Route},
 };
 
+/// Parameters of one request. They are compared with each other, so their number counts twice.
+pub(super) const MAX_PARAMETERS: usize = 1_000;
+
+/// Fields that a parameter's name leads through; a message that holds itself has no other end. JSON nests no deeper.
+const MAX_STEPS: usize = super::json::MAX_DEPTH;
+
 /// Binds every parameter of `query` (what follows the `?`) into `message`.
 pub(super) fn bind(route: &Route, query: &str, message: &mut DynamicMessage, report: &mut Report) {
     let mut given: Vec<FieldPath> = Vec::new();
+    if query.split('&').nth(MAX_PARAMETERS).is_some() {
+        return report.unreadable("query", format!("has more than {MAX_PARAMETERS} parameters"));
+    }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
         let name = match percent::decode_query(name) {
@@ -94,6 +103,9 @@ fn resolve(message: &MessageDescriptor, name: &str) -> Option<FieldPath> {
     let mut message = Some(message.clone());
     let mut path = FieldPath::new();
     for step in name.split('.') {
+        if path.len() == MAX_STEPS {
+            return None;
+        }
         let inside = message?;
         let field = inside.get_field_by_json_name(step).or_else(|| inside.get_field_by_name(step))?;
         let is_one = !field.is_list() && !field.is_map();

@@ -8,7 +8,13 @@ use prost_reflect::{
     MethodDescriptor, Value,
 };
 
-use super::{plan::Plans, scalar, template::Template};
+use super::{
+    mask,
+    payload::{holds_payload, is_payload},
+    plan::Plans,
+    scalar,
+    template::Template,
+};
 
 /// The fields from a message down to a value.
 pub type FieldPath = Vec<FieldDescriptor>;
@@ -57,8 +63,14 @@ pub struct Route {
     pub variables: Vec<FieldPath>,
     /// What the HTTP body holds.
     pub body: Body,
+    /// Whether the body is no JSON, but the bytes of a google.api.HttpBody.
+    pub raw_body: bool,
+    /// The field mask of a PATCH that the body fills when the client does not.
+    pub update_mask: Option<FieldDescriptor>,
     /// The response field that becomes the HTTP body, when it is not the whole response.
     pub response_body: Option<FieldDescriptor>,
+    /// Whether the response, or that field of it, is a google.api.HttpBody.
+    pub raw_response: bool,
 }
 
 /// What the HTTP body of a request holds.
@@ -202,7 +214,24 @@ fn route(rpc: &Arc<Rpc>, binding: usize, rule: &DynamicMessage) -> Result<Route,
     {
         return Err(format!("field {} is bound by the path and by the body", field.name()));
     }
-    Ok(Route { rpc: Arc::clone(rpc), binding, method, template, variables, body, response_body })
+    let raw_body = match &body {
+        Body::Nothing => false,
+        Body::Whole => is_payload(&rpc.input),
+        Body::Field(field) => holds_payload(field),
+    };
+    let raw_response = response_body.as_ref().map_or_else(|| is_payload(&rpc.output), holds_payload);
+    Ok(Route {
+        rpc: Arc::clone(rpc),
+        binding,
+        update_mask: mask::field(&method, &body, &rpc.input),
+        method,
+        template,
+        variables,
+        body,
+        raw_body,
+        response_body,
+        raw_response,
+    })
 }
 
 /// The HTTP method and the template of a rule.

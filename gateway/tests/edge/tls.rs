@@ -19,7 +19,7 @@ async fn service(name: &str) -> (Upstream, String) {
     let server =
         Server::builder().tls_config(ServerTlsConfig::new().identity(identity)).expect("a certificate");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    (Upstream::start_with(server, listener, async |call| echo(&call)), cert.pem())
+    (Upstream::start_with(server, Routes::default(), listener, async |call| echo(&call)), cert.pem())
 }
 
 /// An edge that trusts this certificate.

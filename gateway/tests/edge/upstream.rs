@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::{Router, extract::Request};
+use axum::extract::Request;
 use bytes::{Buf as _, BufMut as _, Bytes};
 use futures_util::{
     FutureExt as _, StreamExt as _,
@@ -71,12 +71,22 @@ impl Upstream {
         listener: TcpListener,
         script: impl Fn(Call) -> F + Send + Sync + 'static,
     ) -> Self {
-        Self::start_with(Server::builder(), listener, script)
+        Self::start_with(Server::builder(), Routes::default(), listener, script)
     }
 
-    /// Starts a service on this listener, with a server's settings.
+    /// Starts a service on this listener that answers all that the services of `routes` do not.
+    pub(crate) fn beside<F: Future<Output = Reply> + Send + 'static>(
+        routes: Routes,
+        listener: TcpListener,
+        script: impl Fn(Call) -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with(Server::builder(), routes, listener, script)
+    }
+
+    /// Starts a service on this listener, with a server's settings and beside other services.
     pub(crate) fn start_with<F: Future<Output = Reply> + Send + 'static>(
         mut server: Server,
+        routes: Routes,
         listener: TcpListener,
         script: impl Fn(Call) -> F + Send + Sync + 'static,
     ) -> Self {
@@ -84,9 +94,15 @@ impl Upstream {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let scripted =
             Scripted { script: Arc::new(move |call| script(call).boxed()), calls: Arc::clone(&calls) };
-        let router = Router::new().fallback(move |request: Request| {
+        let router = routes.into_axum_router().fallback(move |request: Request| {
             let scripting = Scripting { scripted: scripted.clone(), path: request.uri().path().to_owned() };
-            async move { Grpc::new(Raw).server_streaming(scripting, request).await }
+            async move {
+                // gRPC's own services are there only as far as `routes` has them.
+                if scripting.path.starts_with("/grpc.") {
+                    return Status::unimplemented("no such service").into_http();
+                }
+                Grpc::new(Raw).server_streaming(scripting, request).await
+            }
         });
         let stop = CancellationToken::new();
         let server = server
