@@ -91,7 +91,7 @@ impl Consumer {
 
     /// Consumes until `stop`; a batch under way is finished first. Neither a broker nor a database that is away ends it.
     pub async fn run(self, stop: CancellationToken) {
-        observe::describe();
+        observe::consumer_begins(&self.shared.subscription.consumer);
         let partitions = (0..self.partitions).map(|partition| self.consume(partition, &stop));
         tokio::join!(futures_util::future::join_all(partitions), self.redrive(&stop));
     }

@@ -25,10 +25,11 @@ const BATCHES: &str = "messaging_batch_messages";
 const REDELIVERIES: &str = "messaging_redeliveries_total";
 const PARKED: &str = "messaging_parked_total";
 const HELD: &str = "messaging_held_total";
+const PARKED_NOW: &str = "messaging_parked_messages";
 const CONNECTIONS: &str = "messaging_connections_total";
 
 /// Tells the recorder what the metrics mean.
-pub(crate) fn describe() {
+fn describe() {
     describe_gauge!(OUTBOX, "messages that wait in the outbox, by state");
     describe_gauge!(OLDEST, "how long the oldest message in the outbox waits, by state; 0 when none does");
     describe_histogram!(TO_CONFIRM, "from the writing of a message to the broker's confirm");
@@ -38,7 +39,35 @@ pub(crate) fn describe() {
     describe_counter!(REDELIVERIES, "messages that the broker may have delivered before");
     describe_counter!(PARKED, "messages that a consumer could not handle");
     describe_counter!(HELD, "messages of a kind that the consumer does not know yet");
+    describe_gauge!(PARKED_NOW, "messages that wait in the table of parked ones, by state");
     describe_counter!(CONNECTIONS, "connections to the broker; all but the first are reconnects");
+}
+
+/// A relay begins. What it counts is there from the start: an alarm cannot tell an absent number from one that never rises.
+pub(crate) fn relay_begins(source: &str) {
+    describe();
+    counter!(CONNECTIONS, "part" => "relay", "of" => source.to_owned()).increment(0);
+}
+
+/// A consumer begins; as [`relay_begins`].
+pub(crate) fn consumer_begins(consumer: &str) {
+    describe();
+    counter!(CONNECTIONS, "part" => "consumer", "of" => consumer.to_owned()).increment(0);
+    for name in [REDELIVERIES, PARKED, HELD] {
+        counter!(name, "consumer" => consumer.to_owned()).increment(0);
+    }
+}
+
+/// How many messages of a consumer are parked in each state.
+pub(crate) fn parked_now(consumer: &str, counts: [(State, i64); 3]) {
+    for (state, count) in counts {
+        let state = match state {
+            State::Parked => "parked",
+            State::Held => "held",
+            State::Redriven => "redriven",
+        };
+        gauge!(PARKED_NOW, "consumer" => consumer.to_owned(), "state" => state).set(as_f64(count));
+    }
 }
 
 /// An error with its causes.

@@ -78,7 +78,7 @@ impl Relay {
     /// Publishes, or stands by, until `stop`; a window under way is settled first. Neither a broker nor a database that is
     /// away ends it.
     pub async fn run(self, stop: CancellationToken) {
-        observe::describe();
+        observe::relay_begins(&self.source);
         tokio::select! {
             () = self.take_turns(&stop) => {}
             () = self.watch() => {}
