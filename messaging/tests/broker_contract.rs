@@ -69,6 +69,7 @@ specials! {
     a_deleted_queue_ends_its_inflow,
     what_is_never_acknowledged_becomes_a_dead_letter,
     a_url_is_checked_and_its_password_kept_back,
+    a_queue_bound_in_the_middle_of_a_window_keeps_the_order,
 }
 
 specials! {

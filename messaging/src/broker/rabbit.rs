@@ -5,6 +5,7 @@
 mod connection;
 mod declare;
 mod cloudevents;
+mod progress;
 mod publisher;
 mod inflow;
 

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use world::{PATIENCE, RabbitMq, eventually};
 
 use super::{
-    given::{KIND, confirmed, consumer, mesh, message, receive, take},
+    given::{KIND, confirmed, consumer, mesh, message, messages, receive, take},
     ground::Ground,
 };
 
@@ -163,5 +163,37 @@ pub(crate) async fn a_url_is_checked_and_its_password_kept_back() -> Result<()> 
     let broker = RabbitBroker::new("amqp://user:secret@[::1]:1/vhost", mesh("mesh", 1))?;
     let shown = format!("{broker:?}");
     assert!(shown.contains("::1") && !shown.contains("secret"), "{shown}");
+    Ok(())
+}
+
+/// Whatever came back, nothing behind it has arrived.
+pub(crate) async fn a_queue_bound_in_the_middle_of_a_window_keeps_the_order() -> Result<()> {
+    let server = server().await?;
+    let topology = mesh("first", 1);
+    let broker = broker(&server, &topology)?;
+    let (_connection, channel) = raw(&server).await?;
+    let queue = topology.queue("reader", 0);
+    let window = messages(2_000);
+    for round in 0..12 {
+        // A publisher that knows nothing, and a queue that nothing leads to.
+        let mut publisher = broker.publisher().await?;
+        drop(broker.subscribe(&consumer("reader"), 0, 1).await?);
+        channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+        let later = async {
+            // Anywhere between the first and the last message of the window.
+            tokio::time::sleep(std::time::Duration::from_millis(3 * round)).await;
+            broker.subscribe(&consumer("reader"), 0, 1).await
+        };
+        let (outcomes, inflow) = tokio::join!(publisher.publish(&window), later);
+        drop(inflow?);
+        let first =
+            outcomes.iter().position(|outcome| *outcome == Outcome::Confirmed).unwrap_or(outcomes.len());
+        let behind = outcomes[first..].iter().filter(|outcome| **outcome != Outcome::Confirmed).count();
+        let ahead = outcomes[..first].iter().filter(|outcome| **outcome == Outcome::Unroutable).count();
+        ensure!(
+            behind == 0 && (ahead == 0 || ahead == window.len()),
+            "{ahead} came back, {behind} behind others"
+        );
+    }
     Ok(())
 }
