@@ -2,17 +2,19 @@
 //!
 //! Metrics go to whichever recorder of the crate `metrics` the process has installed, and nowhere without one.
 
+mod spans;
+
 use std::{error::Error, time::Duration};
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use storage::Failure;
 
+pub(crate) use self::spans::{effects, publishing};
 use crate::{
     broker::{BrokerError, Delivery},
     envelope::Envelope,
     outbox::Backlog,
     parked::{Parking, State},
-    relay::window::Settlement,
     retry,
 };
 
@@ -122,12 +124,11 @@ pub(crate) fn backlog(source: &str, backlog: &Backlog, now: i64) {
     }
 }
 
-pub(crate) fn window_published(source: &str, window: &[Envelope], settlement: &Settlement, took: Duration) {
-    let (size, confirmed) = (window.len(), settlement.confirmed.len());
-    histogram!(WINDOWS, "source" => source.to_owned()).record(size as f64);
-    if confirmed == size {
-        ages(&histogram!(TO_CONFIRM, "source" => source.to_owned()), window.iter());
-    }
+pub(crate) fn window_published(source: &str, window: &[Envelope], confirmed: &[&Envelope], took: Duration) {
+    histogram!(WINDOWS, "source" => source.to_owned()).record(window.len() as f64);
+    ages(&histogram!(TO_CONFIRM, "source" => source.to_owned()), confirmed.iter().copied());
+    each_message("published", confirmed.iter().copied());
+    let (size, confirmed) = (window.len(), confirmed.len());
     let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     tracing::debug!(
         messaging.source = source,
@@ -136,7 +137,6 @@ pub(crate) fn window_published(source: &str, window: &[Envelope], settlement: &S
         window.took_us = took_us,
         "published"
     );
-    each_message("published", window.iter());
     if confirmed < size {
         tracing::warn!(
             messaging.source = source,
@@ -181,7 +181,11 @@ pub(crate) fn parking(consumer: &str, parking: &Parking<'_>) {
 /// The span of a handler's work: its log lines tell which request the batch began with.
 pub(crate) fn handling(consumer: &str, batch: &[&Envelope]) -> tracing::Span {
     let parent = batch.first().and_then(|message| message.traceparent.as_deref());
-    tracing::info_span!("handle", messaging.part = consumer, batch.size = batch.len(), trace.parent = parent)
+    let size = batch.len();
+    let span =
+        tracing::info_span!("handle", messaging.part = consumer, batch.size = size, trace.parent = parent);
+    spans::join(&span, parent);
+    span
 }
 
 /// The way of each message by its trace: one line a message, so only for who asks for it.

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 async fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
     let command = settings.command;
-    telemetry::init(settings.logs.clone())?;
+    let _telemetry = telemetry::init(settings.logs.clone(), "payments")?;
     let config = settings.check()?;
     if let Some(Command::Healthcheck) = command {
         return admin::healthcheck(config.admin);
