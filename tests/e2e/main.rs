@@ -22,3 +22,6 @@ mod readme;
 mod reflection;
 mod openapi;
 mod stop;
+mod scrape;
+mod outage;
+mod metrics;
