@@ -25,3 +25,5 @@ mod stop;
 mod scrape;
 mod outage;
 mod metrics;
+mod collector;
+mod traces;
