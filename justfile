@@ -36,7 +36,12 @@ conformance:
 setup:
     scripts/setup
 
-# measure what docs/DELIVERY.md quotes, and the outage of a minute
+# record the messages of this version into tests/corpus
+corpus:
+    cargo build --workspace --all-targets --locked
+    cargo test --locked -p tests --test e2e -- --ignored --exact corpus::record::record
+
+# measure what docs/DELIVERY.md quotes
 delivery-figures:
     cargo test --release --locked -p messaging --test delivery -- --ignored --nocapture --test-threads=1
 

@@ -27,3 +27,4 @@ mod outage;
 mod metrics;
 mod collector;
 mod traces;
+mod corpus;
