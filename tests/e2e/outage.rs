@@ -77,7 +77,7 @@ async fn go_through_outage(mesh: &mut Mesh) -> Result<()> {
     let mut rabbitmq = mesh.rabbitmq.take().context("a mesh on RabbitMQ")?;
     let witness = Connection::connect(&rabbitmq.amqp_url(), ConnectionProperties::default()).await?;
     // Its clients are cut off some time before the broker has ended.
-    let cut_off = eventually("the end of the connections", PATIENCE, async || {
+    let cut_off = eventually("the end of the connections", 3 * PATIENCE, async || {
         ensure!(!witness.status().connected(), "still connected");
         anyhow::Ok(Instant::now())
     });

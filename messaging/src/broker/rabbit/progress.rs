@@ -51,6 +51,9 @@ impl<'w> Progress<'w> {
         for route in &unrouted {
             routed.remove(*route);
         }
+        if sent.len() == self.waiting.len() {
+            return self.waiting.clear();
+        }
         let sent: HashSet<usize> = sent.iter().copied().collect();
         self.waiting.retain(|at| !sent.contains(at) && !unrouted.contains(self.routes[*at].as_str()));
         if let Some(reason) = lost {

@@ -44,14 +44,10 @@ impl RabbitPublisher {
         Self { channel, link, topology, confirm_timeout, routed: HashSet::new() }
     }
 
-    fn route(&self, envelope: &Envelope) -> String {
-        self.topology.routing_key(&envelope.kind, &envelope.key)
-    }
-
     /// Publishes these as one burst and awaits their confirms until `deadline`.
-    async fn burst(&self, messages: &[&Envelope], deadline: Instant) -> Vec<Outcome> {
-        let mut answers: Vec<_> =
-            messages.iter().map(|envelope| Box::pin(maybe_done(self.send(envelope)))).collect();
+    async fn burst(&self, messages: &[&Envelope], routes: &[&str], deadline: Instant) -> Vec<Outcome> {
+        let sending = messages.iter().zip(routes).map(|(envelope, route)| self.send(envelope, route));
+        let mut answers: Vec<_> = sending.map(|sending| Box::pin(maybe_done(sending))).collect();
         // Everything is sent before anything is awaited, in order and as one burst. A wait per message for the socket
         // costs several times what the message itself does.
         for answer in &mut answers {
@@ -73,11 +69,11 @@ impl RabbitPublisher {
     }
 
     /// Sends one message, in its first poll, and awaits the confirm.
-    async fn send(&self, envelope: &Envelope) -> Result<Confirmation, Unanswered> {
+    async fn send(&self, envelope: &Envelope, route: &str) -> Result<Confirmation, Unanswered> {
         self.check_size(envelope).map_err(Unanswered::Unsendable)?;
         let properties = cloudevents::properties(envelope).map_err(Unanswered::Unsendable)?;
-        let routing_key = ShortString::try_new(self.route(envelope))
-            .map_err(|error| Unanswered::Unsendable(error.to_string()))?;
+        let routing_key =
+            ShortString::try_new(route).map_err(|error| Unanswered::Unsendable(error.to_string()))?;
         let exchange = self.topology.exchange.as_str().into();
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let sent = self.channel.basic_publish(exchange, routing_key, options, &envelope.payload, properties);
@@ -103,12 +99,14 @@ impl RabbitPublisher {
 impl Publisher for RabbitPublisher {
     async fn publish(&mut self, window: &[Envelope]) -> Vec<Outcome> {
         let deadline = Instant::now() + self.confirm_timeout;
-        let routes: Vec<String> = window.iter().map(|envelope| self.route(envelope)).collect();
+        let route = |envelope: &Envelope| self.topology.routing_key(&envelope.kind, &envelope.key);
+        let routes: Vec<String> = window.iter().map(route).collect();
         let mut progress = Progress::new(&routes);
         while !progress.waiting.is_empty() {
             let next = progress.next(&self.routed);
-            let messages: Vec<&Envelope> = next.iter().map(|at| &window[*at]).collect();
-            let outcomes = self.burst(&messages, deadline).await;
+            let (messages, along): (Vec<&Envelope>, Vec<&str>) =
+                next.iter().map(|at| (&window[*at], routes[*at].as_str())).unzip();
+            let outcomes = self.burst(&messages, &along, deadline).await;
             progress.settle(&next, outcomes, &mut self.routed);
         }
         progress.outcomes
