@@ -181,7 +181,6 @@ pub(crate) async fn a_queue_bound_in_the_middle_of_a_window_keeps_the_order() ->
     let (queue, exchange) = (name(&queue), name(&topology.exchange));
     let route = name(&topology.routing_key(KIND, "alice"));
     let window = messages(2_000);
-    let (mut early, mut late) = (0, 0);
     for round in 0..16 {
         // A publisher that knows nothing, and a queue that nothing leads to.
         let mut publisher = broker.publisher().await?;
@@ -199,9 +198,6 @@ pub(crate) async fn a_queue_bound_in_the_middle_of_a_window_keeps_the_order() ->
         let arrived = outcomes.iter().filter(|outcome| **outcome == Outcome::Confirmed).count();
         let back = outcomes.iter().filter(|outcome| **outcome == Outcome::Unroutable).count();
         ensure!([arrived, back].contains(&window.len()), "{back} came back, and {arrived} overtook them");
-        early += usize::from(back == 0);
-        late += usize::from(arrived == 0);
     }
-    println!("{early} windows met a bound queue, {late} did not");
     Ok(())
 }
