@@ -39,7 +39,7 @@ setup:
 # record the messages of this version into tests/corpus
 corpus:
     cargo build --workspace --all-targets --locked
-    cargo test --locked -p tests --test e2e -- --ignored --exact corpus::record::record
+    cargo test --locked --workspace --test e2e -- --ignored --exact corpus::record::record
 
 # measure what docs/DELIVERY.md quotes
 delivery-figures:

@@ -113,3 +113,17 @@ pub fn init(settings: LogSettings, process: &'static str) -> Result<Telemetry, M
     let _already_set = tracing_subscriber::registry().with(lines).with(spans).try_init();
     Ok(Telemetry { _exporter: exporter })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_is_named_by_a_plain_url() {
+        assert!("http://127.0.0.1:4317".parse::<Collector>().is_ok());
+        // What would be sent nowhere, or not as its reader expects, is a mistake in the settings.
+        for wrong in ["", "localhost:4317", "https://collector:4317", "/v1/traces", "http://"] {
+            assert!(wrong.parse::<Collector>().is_err(), "{wrong}");
+        }
+    }
+}
