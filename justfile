@@ -40,7 +40,12 @@ fuzz inputs="1000000":
 setup:
     scripts/setup
 
-# measure what docs/DELIVERY.md quotes, and the outage of a minute
+# record the messages of this version into tests/corpus
+corpus:
+    cargo build --workspace --all-targets --locked
+    cargo test --locked --workspace --test e2e -- --ignored --exact corpus::record::record
+
+# measure what docs/DELIVERY.md quotes
 delivery-figures:
     cargo test --release --locked -p messaging --test delivery -- --ignored --nocapture --test-threads=1
 

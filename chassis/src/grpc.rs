@@ -20,7 +20,10 @@ use tower_http::{
     trace::TraceLayer,
 };
 
-use crate::status::{Fault, Reason};
+use crate::{
+    status::{Fault, Reason},
+    trace,
+};
 
 /// The longest a unary handler may take, whatever its caller allows.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -111,9 +114,11 @@ fn ours_to_mend() -> GrpcErrorsAsFailures {
 }
 
 fn call_span<B>(request: &Request<B>) -> tracing::Span {
-    let trace =
-        request.headers().get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    tracing::info_span!("call", rpc = request.uri().path(), trace.parent = trace)
+    let parent = trace::incoming(request.headers());
+    let span =
+        tracing::info_span!("call", otel.kind = "server", rpc = request.uri().path(), trace.parent = parent);
+    trace::join(&span, parent);
+    span
 }
 
 /// A panic in a handler is a bug of that call alone: its caller is told so, the process goes on.

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod settings;
 pub mod telemetry;
+pub mod trace;
 pub mod lifecycle;
 pub mod status;
 pub mod request;
@@ -12,4 +13,5 @@ pub mod grpc;
 pub mod bearer;
 pub mod admin;
 
+mod otlp;
 mod metrics;

@@ -3,7 +3,7 @@
 //! clap stops at the first value it cannot read; so a flag whose value can be wrong is declared as [`Checked`], which always
 //! reads, and is taken out with a [`Mistakes`] at hand, which collects what was wrong.
 
-use std::{convert::Infallible, fmt, str::FromStr};
+use std::{convert::Infallible, fmt, fs, path::Path, str::FromStr};
 
 /// A flag's value, read but not yet judged.
 #[derive(Debug, Clone)]
@@ -30,6 +30,18 @@ impl<T> Checked<T> {
                 mistakes.note(flag, format!("{:?} is not valid: {error}", self.raw));
                 None
             }
+        }
+    }
+}
+
+/// The content of the file that a flag names, if it names one; `None` after a mistake was noted, too.
+pub fn content(file: Option<&Path>, flag: &str, mistakes: &mut Mistakes) -> Option<String> {
+    let file = file?;
+    match fs::read_to_string(file) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            mistakes.note(flag, format!("cannot read {}: {error}", file.display()));
+            None
         }
     }
 }
@@ -92,14 +104,16 @@ mod tests {
         let listen: Checked<SocketAddr> = "nowhere".parse().unwrap_or_else(|never| match never {});
         let good: Checked<u16> = "7".parse().unwrap_or_else(|never| match never {});
         let listen = listen.take("--listen", &mut mistakes);
+        assert_eq!(content(Some(Path::new("/no/such/file")), "--amqp-ca", &mut mistakes), None);
         mistakes.require(false, "--partitions", "must be at least 1");
         let good = good.take("--good", &mut mistakes);
         assert_eq!(good, Some(7));
         let text = mistakes.or(listen).expect_err("two mistakes were noted").to_string();
         assert!(
-            text.starts_with("2 mistakes in the settings:\n  --listen: \"nowhere\" is not valid"),
+            text.starts_with("3 mistakes in the settings:\n  --listen: \"nowhere\" is not valid"),
             "{text}"
         );
         assert!(text.contains("--partitions: must be at least 1"), "{text}");
+        assert!(text.contains("--amqp-ca: cannot read /no/such/file"), "{text}");
     }
 }

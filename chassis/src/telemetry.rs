@@ -1,11 +1,16 @@
-//! Logs for people or for machines, and the W3C trace context that a request carries.
+//! What a process tells of itself as it goes: logs for people or for machines, and spans for who collects them.
 
 use std::{io::IsTerminal as _, str::FromStr};
 
-use tonic::metadata::MetadataMap;
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use http::Uri;
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
-use crate::settings::{Checked, Mistakes};
+use crate::{
+    otlp::Exporter,
+    settings::{Checked, Mistakes},
+};
 
 /// How the process logs.
 #[derive(Debug, Clone, clap::Args)]
@@ -21,6 +26,33 @@ pub struct LogSettings {
         global = true
     )]
     pub log_filter: Checked<EnvFilterText>,
+    /// Where spans are sent to, a collector of OpenTelemetry (OTLP over gRPC) such as `http://127.0.0.1:4317`; absent: nowhere
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", global = true)]
+    pub otlp_endpoint: Option<Checked<Collector>>,
+}
+
+/// The URL of a collector.
+#[derive(Debug, Clone)]
+pub struct Collector(String);
+
+impl FromStr for Collector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
+        // The way to a collector is short: it runs beside the process, and forwards over TLS where it has to.
+        if uri.scheme_str() != Some("http") || uri.host().is_none() {
+            return Err("expected `http://HOST:PORT`".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// What a process has to keep until its end: then the last spans are sent.
+#[derive(Debug)]
+#[must_use = "it sends the last spans when it is dropped"]
+pub struct Telemetry {
+    _exporter: Option<Exporter>,
 }
 
 /// The look of a log line.
@@ -56,41 +88,30 @@ impl FromStr for EnvFilterText {
     }
 }
 
-/// Starts logging to standard error. Standard output stays free for what the process tells its user.
+/// Starts logging to standard error, and the export of spans, if there is a collector, under the name `process`. Standard
+/// output stays free for what the process tells its user. To be called inside of the runtime.
 ///
 /// # Errors
 /// Every mistake in the settings.
-pub fn init(settings: LogSettings) -> Result<(), Mistakes> {
+pub fn init(settings: LogSettings, process: &'static str) -> Result<Telemetry, Mistakes> {
     let mut mistakes = Mistakes::default();
     let format = settings.log_format.take("--log-format", &mut mistakes);
     let filter = settings.log_filter.take("--log-filter", &mut mistakes);
+    let collector = settings.otlp_endpoint.and_then(|url| url.take("--otlp-endpoint", &mut mistakes));
+    let exporter = collector.and_then(|Collector(url)| {
+        Exporter::start(&url, process).map_err(|error| mistakes.note("--otlp-endpoint", error)).ok()
+    });
     let (format, filter) = mistakes.or(format.zip(filter))?;
-    let registry = tracing_subscriber::registry().with(EnvFilter::new(filter.0));
+    let filter = EnvFilter::new(filter.0);
     let lines = fmt::layer().with_writer(std::io::stderr);
-    // A second start in the same process (tests) keeps the first subscriber.
-    let _already_set = match format {
-        Format::Human => registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init(),
-        Format::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+    let lines = match format {
+        Format::Human => lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
+        Format::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
     };
-    Ok(())
-}
-
-/// The request's `traceparent`, when it has a well-formed one (W3C Trace Context, section 3.2).
-#[must_use]
-pub fn traceparent(metadata: &MetadataMap) -> Option<String> {
-    let text = metadata.get("traceparent")?.to_str().ok()?;
-    is_traceparent(text).then(|| text.to_owned())
-}
-
-fn is_traceparent(text: &str) -> bool {
-    let lengths = [2, 32, 16, 2];
-    let parts: Vec<&str> = text.split('-').collect();
-    let hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    parts.len() == lengths.len()
-        && parts.iter().zip(lengths).all(|(part, length)| part.len() == length && hex(part))
-        && parts[0] != "ff"
-        && parts[1].bytes().any(|byte| byte != b'0')
-        && parts[2].bytes().any(|byte| byte != b'0')
+    let spans = exporter.as_ref().map(Exporter::layer);
+    // A second start in the same process (tests) keeps the first subscriber.
+    let _already_set = tracing_subscriber::registry().with(lines).with(spans).try_init();
+    Ok(Telemetry { _exporter: exporter })
 }
 
 #[cfg(test)]
@@ -98,17 +119,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_well_formed_trace_contexts_pass() {
-        assert!(is_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
-        for bad in [
-            "",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        ] {
-            assert!(!is_traceparent(bad), "{bad}");
+    fn a_collector_is_named_by_a_plain_url() {
+        assert!("http://127.0.0.1:4317".parse::<Collector>().is_ok());
+        // What would be sent nowhere, or not as its reader expects, is a mistake in the settings.
+        for wrong in ["", "localhost:4317", "https://collector:4317", "/v1/traces", "http://"] {
+            assert!(wrong.parse::<Collector>().is_err(), "{wrong}");
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use chassis::status::{Fault, Reason, Violation};
+use chassis::{
+    status::{Fault, Reason, Violation},
+    trace,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 
@@ -73,6 +76,10 @@ pub(crate) fn metadata(headers: &HeaderMap) -> MetadataMap {
                 metadata.append(MetadataKey::<Ascii>::from_static(name), value);
             }
         }
+    }
+    // The edge's own span, where it is exported, comes between the client's and that of the service.
+    if let Some(own) = trace::onward(None).and_then(|own| own.parse().ok()) {
+        metadata.insert(trace::TRACEPARENT, own);
     }
     metadata
 }

@@ -50,7 +50,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let Arguments { command, edge, admin, logs } = Arguments::parse();
-    telemetry::init(logs)?;
+    let _telemetry = telemetry::init(logs, "gateway")?;
     let mut mistakes = Mistakes::default();
     let admin = admin.take("--admin", &mut mistakes);
     if let Some(Command::Healthcheck) = command {

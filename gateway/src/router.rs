@@ -6,6 +6,7 @@ use axum::{Router, body::Body, extract::Request, middleware::from_fn_with_state,
 use chassis::{
     clock::Clock,
     status::{Fault, Reason},
+    trace,
 };
 use http::{HeaderValue, header};
 use tower::ServiceBuilder;
@@ -88,7 +89,17 @@ fn drop_unusable_request_id(mut request: Request) -> Request {
 /// The query stays out of the log: it may hold what nobody but the service should read.
 fn span(request: &Request) -> Span {
     let id = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    tracing::info_span!("request", http.method = %request.method(), http.path = request.uri().path(), request.id = id)
+    let parent = trace::incoming(request.headers());
+    let span = tracing::info_span!(
+        "request",
+        otel.kind = "server",
+        http.method = %request.method(),
+        http.path = request.uri().path(),
+        request.id = id,
+        trace.parent = parent,
+    );
+    trace::join(&span, parent);
+    span
 }
 
 fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {

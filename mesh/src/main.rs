@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<ExitCode> {
 
 #[tokio::main]
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    telemetry::init(settings.logs.clone())?;
+    let _telemetry = telemetry::init(settings.logs.clone(), "ordermesh")?;
     let mesh = up::Mesh::build(settings.check()?).await?;
     let addresses = mesh.addresses()?;
     let mut life = Lifecycle::new();

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use chassis::{
-    settings::{Checked, Mistakes},
+    settings::{Checked, Mistakes, content},
     telemetry::LogSettings,
 };
 use orders::settings::SHORTEST_TTL;
@@ -64,6 +64,9 @@ pub(crate) struct Settings {
     /// RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST` or amqps; absent: the in-process broker
     #[arg(long, env = "AMQP_URL", hide_env_values = true)]
     pub(crate) amqp_url: Option<Checked<Url>>,
+    /// A file with the certificate of the authority behind an `amqps://` broker, in PEM, when it is a private one
+    #[arg(long, env = "AMQP_CA", value_name = "FILE")]
+    pub(crate) amqp_ca: Option<PathBuf>,
     /// Queues per consumer; the same in every process of the mesh
     #[arg(long, env = "PARTITIONS", default_value = "1")]
     pub(crate) partitions: Checked<u16>,
@@ -100,6 +103,8 @@ pub(crate) struct Config {
     pub(crate) payments_database: Option<DatabaseUrl>,
     /// RabbitMQ; `None` for the in-process broker.
     pub(crate) amqp_url: Option<Url>,
+    /// The authority behind its certificate, in PEM; `None` for the ones that everybody knows.
+    pub(crate) amqp_ca: Option<String>,
     /// Queues per consumer, at least 1.
     pub(crate) partitions: u16,
     /// What an empty `currency_code` means.
@@ -126,6 +131,7 @@ impl Settings {
         let orders_database = database("--orders-database-url", self.orders_database_url);
         let payments_database = database("--payments-database-url", self.payments_database_url);
         let amqp_url = self.amqp_url.and_then(|url| url.take("--amqp-url", &mut mistakes));
+        let amqp_ca = content(self.amqp_ca.as_deref(), "--amqp-ca", &mut mistakes);
         let partitions = self.partitions.take("--partitions", &mut mistakes);
         mistakes.require(partitions != Some(0), "--partitions", "must be at least 1");
         let order_ttl = self.order_ttl.take("--order-ttl", &mut mistakes);
@@ -147,6 +153,7 @@ impl Settings {
                 orders_database,
                 payments_database,
                 amqp_url,
+                amqp_ca,
                 partitions: partitions?,
                 default_currency: self.default_currency,
                 admin_token: self.admin_token,

@@ -119,7 +119,13 @@ fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
     let topology =
         Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
     Ok(match &config.amqp_url {
-        Some(url) => Arc::new(RabbitBroker::new(url.as_str(), topology)?),
+        Some(url) => {
+            let broker = RabbitBroker::new(url.as_str(), topology)?;
+            Arc::new(match &config.amqp_ca {
+                Some(ca) => broker.with_ca(ca.as_str()).context("--amqp-ca")?,
+                None => broker,
+            })
+        }
         None => {
             let subscriptions = vec![
                 orders::reactions::settle_orders::subscription(),

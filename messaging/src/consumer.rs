@@ -91,7 +91,7 @@ impl Consumer {
 
     /// Consumes until `stop`; a batch under way is finished first. Neither a broker nor a database that is away ends it.
     pub async fn run(self, stop: CancellationToken) {
-        observe::describe();
+        observe::consumer_begins(&self.shared.subscription.consumer);
         let partitions = (0..self.partitions).map(|partition| self.consume(partition, &stop));
         tokio::join!(futures_util::future::join_all(partitions), self.redrive(&stop));
     }
@@ -176,13 +176,16 @@ impl Shared {
     async fn apply(self: &Arc<Self>, part: &Part) -> Result<(), Failure> {
         let (shared, deliveries) = (Arc::clone(self), Arc::clone(&part.deliveries));
         let (attempts, fault) = (part.attempts, part.fault.clone());
-        self.database
-            .transact(move |transaction| {
-                let (shared, deliveries, fault) =
-                    (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
-                Box::pin(async move { shared.apply_in(transaction, &deliveries, attempts, fault).await })
-            })
-            .await?;
+        let spans = observe::effects(&self.subscription.consumer, &part.deliveries);
+        let applied = self.database.transact(move |transaction| {
+            let (shared, deliveries, fault) = (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
+            Box::pin(async move { shared.apply_in(transaction, &deliveries, attempts, fault).await })
+        });
+        if let Err(failure) = applied.await {
+            spans.failed(&observe::chain(&failure));
+            return Err(failure);
+        }
+        drop(spans);
         self.handler.committed();
         observe::batch_applied(&self.subscription.consumer, &part.deliveries);
         Ok(())

@@ -2,17 +2,19 @@
 //!
 //! Metrics go to whichever recorder of the crate `metrics` the process has installed, and nowhere without one.
 
+mod spans;
+
 use std::{error::Error, time::Duration};
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use storage::Failure;
 
+pub(crate) use self::spans::{effects, publishing};
 use crate::{
     broker::{BrokerError, Delivery},
     envelope::Envelope,
     outbox::Backlog,
     parked::{Parking, State},
-    relay::window::Settlement,
     retry,
 };
 
@@ -25,10 +27,11 @@ const BATCHES: &str = "messaging_batch_messages";
 const REDELIVERIES: &str = "messaging_redeliveries_total";
 const PARKED: &str = "messaging_parked_total";
 const HELD: &str = "messaging_held_total";
+const PARKED_NOW: &str = "messaging_parked_messages";
 const CONNECTIONS: &str = "messaging_connections_total";
 
 /// Tells the recorder what the metrics mean.
-pub(crate) fn describe() {
+fn describe() {
     describe_gauge!(OUTBOX, "messages that wait in the outbox, by state");
     describe_gauge!(OLDEST, "how long the oldest message in the outbox waits, by state; 0 when none does");
     describe_histogram!(TO_CONFIRM, "from the writing of a message to the broker's confirm");
@@ -38,7 +41,35 @@ pub(crate) fn describe() {
     describe_counter!(REDELIVERIES, "messages that the broker may have delivered before");
     describe_counter!(PARKED, "messages that a consumer could not handle");
     describe_counter!(HELD, "messages of a kind that the consumer does not know yet");
+    describe_gauge!(PARKED_NOW, "messages that wait in the table of parked ones, by state");
     describe_counter!(CONNECTIONS, "connections to the broker; all but the first are reconnects");
+}
+
+/// A relay begins. What it counts is there from the start: an alarm cannot tell an absent number from one that never rises.
+pub(crate) fn relay_begins(source: &str) {
+    describe();
+    counter!(CONNECTIONS, "part" => "relay", "of" => source.to_owned()).increment(0);
+}
+
+/// A consumer begins; as [`relay_begins`].
+pub(crate) fn consumer_begins(consumer: &str) {
+    describe();
+    counter!(CONNECTIONS, "part" => "consumer", "of" => consumer.to_owned()).increment(0);
+    for name in [REDELIVERIES, PARKED, HELD] {
+        counter!(name, "consumer" => consumer.to_owned()).increment(0);
+    }
+}
+
+/// How many messages of a consumer are parked in each state.
+pub(crate) fn parked_now(consumer: &str, counts: [(State, i64); 3]) {
+    for (state, count) in counts {
+        let state = match state {
+            State::Parked => "parked",
+            State::Held => "held",
+            State::Redriven => "redriven",
+        };
+        gauge!(PARKED_NOW, "consumer" => consumer.to_owned(), "state" => state).set(as_f64(count));
+    }
 }
 
 /// An error with its causes.
@@ -93,12 +124,11 @@ pub(crate) fn backlog(source: &str, backlog: &Backlog, now: i64) {
     }
 }
 
-pub(crate) fn window_published(source: &str, window: &[Envelope], settlement: &Settlement, took: Duration) {
-    let (size, confirmed) = (window.len(), settlement.confirmed.len());
-    histogram!(WINDOWS, "source" => source.to_owned()).record(size as f64);
-    if confirmed == size {
-        ages(&histogram!(TO_CONFIRM, "source" => source.to_owned()), window.iter());
-    }
+pub(crate) fn window_published(source: &str, window: &[Envelope], confirmed: &[&Envelope], took: Duration) {
+    histogram!(WINDOWS, "source" => source.to_owned()).record(window.len() as f64);
+    ages(&histogram!(TO_CONFIRM, "source" => source.to_owned()), confirmed.iter().copied());
+    each_message("published", confirmed.iter().copied());
+    let (size, confirmed) = (window.len(), confirmed.len());
     let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     tracing::debug!(
         messaging.source = source,
@@ -107,7 +137,6 @@ pub(crate) fn window_published(source: &str, window: &[Envelope], settlement: &S
         window.took_us = took_us,
         "published"
     );
-    each_message("published", window.iter());
     if confirmed < size {
         tracing::warn!(
             messaging.source = source,
@@ -152,7 +181,11 @@ pub(crate) fn parking(consumer: &str, parking: &Parking<'_>) {
 /// The span of a handler's work: its log lines tell which request the batch began with.
 pub(crate) fn handling(consumer: &str, batch: &[&Envelope]) -> tracing::Span {
     let parent = batch.first().and_then(|message| message.traceparent.as_deref());
-    tracing::info_span!("handle", messaging.part = consumer, batch.size = batch.len(), trace.parent = parent)
+    let size = batch.len();
+    let span =
+        tracing::info_span!("handle", messaging.part = consumer, batch.size = size, trace.parent = parent);
+    spans::join(&span, parent);
+    span
 }
 
 /// The way of each message by its trace: one line a message, so only for who asks for it.

@@ -6,6 +6,7 @@ mod redrive;
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QuerySelect as _,
     entity::prelude::*,
 };
 use storage::rows;
@@ -117,4 +118,22 @@ fn text(of: &str) -> String {
 /// As the database says.
 pub async fn count(connection: &impl ConnectionTrait, state: State) -> Result<u64, DbErr> {
     Entity::find().filter(Column::State.eq(state)).count(connection).await
+}
+
+/// How many messages of a consumer there are in each state.
+pub(crate) async fn by_state(
+    connection: &impl ConnectionTrait,
+    consumer: &str,
+) -> Result<[(State, i64); 3], DbErr> {
+    let counted = Entity::find()
+        .select_only()
+        .column(Column::State)
+        .column_as(Column::Seq.count(), "messages")
+        .filter(Column::Consumer.eq(consumer))
+        .group_by(Column::State)
+        .into_tuple::<(State, i64)>();
+    let counted = counted.all(connection).await?;
+    let count =
+        |state| counted.iter().find(|(other, _)| *other == state).map_or(0, |(_, messages)| *messages);
+    Ok([State::Parked, State::Held, State::Redriven].map(|state| (state, count(state))))
 }

@@ -78,7 +78,7 @@ impl Relay {
     /// Publishes, or stands by, until `stop`; a window under way is settled first. Neither a broker nor a database that is
     /// away ends it.
     pub async fn run(self, stop: CancellationToken) {
-        observe::describe();
+        observe::relay_begins(&self.source);
         tokio::select! {
             () = self.take_turns(&stop) => {}
             () = self.watch() => {}
@@ -245,9 +245,12 @@ impl Relay {
             }
             let began = Instant::now();
             let settling = window::settle(&self.database, std::mem::take(&mut unsettled), UNROUTABLE);
+            let spans = observe::publishing(&self.source, window);
             let (outcomes, settled) = tokio::join!(publisher.publish(window), settling);
+            drop(spans);
+            let confirmed = window::confirmed(window, &outcomes);
+            observe::window_published(&self.source, window, &confirmed, began.elapsed());
             unsettled = Settlement::of(tickets, outcomes);
-            observe::window_published(&self.source, window, &unsettled, began.elapsed());
             // What was not settled is published again, which does no harm, and behind nothing of its key.
             settled?;
             if unsettled.released {

@@ -5,7 +5,8 @@
 pub struct Subscription {
     /// The consumer's name, such as `payments`: part of its queues' names and of its inbox rows.
     pub consumer: String,
-    /// Full names of the message types it hears.
+    /// Full names of the message types it hears. One that is taken out stays bound on the broker, and its messages are held:
+    /// another process, of the version before, may still hear it.
     pub kinds: Vec<String>,
 }
 

@@ -7,9 +7,10 @@ mod support {
     pub(crate) mod memory;
     pub(crate) mod rabbit;
     pub(crate) mod faults;
+    pub(crate) mod tls;
 }
 
-use support::{contract, faults, ground::Ground, memory, rabbit};
+use support::{contract, faults, ground::Ground, memory, rabbit, tls};
 
 /// One test per promise and broker.
 macro_rules! promises {
@@ -69,6 +70,12 @@ specials! {
     a_deleted_queue_ends_its_inflow,
     what_is_never_acknowledged_becomes_a_dead_letter,
     a_url_is_checked_and_its_password_kept_back,
+    a_queue_bound_in_the_middle_of_a_window_keeps_the_order,
+}
+
+specials! {
+    tls:
+    messages_travel_over_tls_with_a_private_authority,
 }
 
 specials! {

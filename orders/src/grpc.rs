@@ -10,7 +10,7 @@ use chassis::{
     clock::{self, Clock},
     request::{Checks, answer, fingerprint},
     status::{Fault, Reason},
-    telemetry::traceparent,
+    trace,
 };
 use ordermesh::{
     orders::v1::{
@@ -55,7 +55,7 @@ pub struct Grpc {
 #[tonic::async_trait]
 impl OrdersService for Grpc {
     async fn create_order(&self, request: Request<CreateOrderRequest>) -> Result<Response<Order>, Status> {
-        let traceparent = traceparent(request.metadata());
+        let traceparent = trace::of_call(request.metadata());
         let CreateOrderRequest { order, request_id } = request.into_inner();
         let order = self.new_order(order.unwrap_or_default(), request_id)?;
         let placed = self.create_order.submit(Placing { order, traceparent }).await;
@@ -69,7 +69,7 @@ impl OrdersService for Grpc {
     }
 
     async fn cancel_order(&self, request: Request<CancelOrderRequest>) -> Result<Response<Order>, Status> {
-        let traceparent = traceparent(request.metadata());
+        let traceparent = trace::of_call(request.metadata());
         let CancelOrderRequest { order_id, request_id } = request.into_inner();
         Checks::default().field("request_id", rules::request_id(&request_id)).finish()?;
         let request_id = (!request_id.is_empty()).then_some(request_id);

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 async fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
     let command = settings.command;
-    telemetry::init(settings.logs.clone())?;
+    let _telemetry = telemetry::init(settings.logs.clone(), "orders")?;
     let config = settings.check()?;
     if let Some(Command::Healthcheck) = command {
         return admin::healthcheck(config.admin);
@@ -31,10 +31,13 @@ async fn main() -> anyhow::Result<()> {
     let admin_listener = TcpListener::bind(config.admin).await.context("cannot listen for the operator")?;
     let topology =
         Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
-    let broker = Arc::new(RabbitBroker::new(config.amqp_url.as_str(), topology)?);
+    let mut broker = RabbitBroker::new(config.amqp_url.as_str(), topology)?;
+    if let Some(ca) = config.amqp_ca {
+        broker = broker.with_ca(ca).context("--amqp-ca")?;
+    }
     let service = Service::build(Foundation {
         database: Database::connect(&config.database_url, config.limits).await?,
-        broker,
+        broker: Arc::new(broker),
         partitions: config.partitions,
         clock: SystemClock::shared(),
         default_currency: config.default_currency,

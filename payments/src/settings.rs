@@ -1,9 +1,9 @@
 //! The settings of the separate process `payments`.
 
-use std::{net::SocketAddr, num::NonZeroUsize};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
 use chassis::{
-    settings::{Checked, Mistakes},
+    settings::{Checked, Mistakes, content},
     telemetry::LogSettings,
 };
 use storage::{DatabaseUrl, Limits};
@@ -33,6 +33,9 @@ pub struct Settings {
         hide_env_values = true
     )]
     pub amqp_url: Checked<Url>,
+    /// A file with the certificate of the authority behind an `amqps://` broker, in PEM, when it is a private one
+    #[arg(long, env = "AMQP_CA", value_name = "FILE")]
+    pub amqp_ca: Option<PathBuf>,
     /// Queues per consumer; the same in every process of the mesh
     #[arg(long, env = "PARTITIONS", default_value = "1")]
     pub partitions: Checked<u16>,
@@ -68,6 +71,8 @@ pub struct Config {
     pub database_url: DatabaseUrl,
     /// The broker.
     pub amqp_url: Url,
+    /// The authority behind its certificate, in PEM; `None` for the ones that everybody knows.
+    pub amqp_ca: Option<String>,
     /// Queues per consumer, at least 1.
     pub partitions: u16,
     /// How much of the database the process may use.
@@ -89,6 +94,7 @@ impl Settings {
         let admin = self.admin.take("--admin", &mut mistakes);
         let database_url = self.database_url.take("--database-url", &mut mistakes);
         let amqp_url = self.amqp_url.take("--amqp-url", &mut mistakes);
+        let amqp_ca = content(self.amqp_ca.as_deref(), "--amqp-ca", &mut mistakes);
         let partitions = self.partitions.take("--partitions", &mut mistakes);
         let max_batch = self.max_batch.and_then(|most| most.take("--max-batch", &mut mistakes));
         let limits = max_batch.map(|most| Limits { max_batch: most.get(), ..Limits::default() });
@@ -102,6 +108,7 @@ impl Settings {
                 admin: admin?,
                 database_url: database_url?,
                 amqp_url: amqp_url?,
+                amqp_ca,
                 partitions: partitions?,
                 limits: limits.unwrap_or_default(),
                 default_currency: self.default_currency,

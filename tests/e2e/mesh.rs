@@ -14,12 +14,15 @@ pub(crate) struct Arrangement {
     pub(crate) rabbitmq: bool,
     /// The edge, orders and payments as processes of their own; they need RabbitMQ between them.
     pub(crate) apart: bool,
+    /// RabbitMQ is spoken to over TLS, with a certificate of a private authority.
+    pub(crate) tls: bool,
 }
 
 /// Everything in one process, on nothing else.
-pub(crate) const EMBEDDED: Arrangement = Arrangement { postgres: false, rabbitmq: false, apart: false };
+pub(crate) const EMBEDDED: Arrangement =
+    Arrangement { postgres: false, rabbitmq: false, apart: false, tls: false };
 /// As it runs in production.
-pub(crate) const APART: Arrangement = Arrangement { postgres: true, rabbitmq: true, apart: true };
+pub(crate) const APART: Arrangement = Arrangement { postgres: true, rabbitmq: true, apart: true, tls: false };
 
 /// What opens the admin services of a mesh in one process.
 pub(crate) const ADMIN_TOKEN: &str = "the-operator";
@@ -32,16 +35,30 @@ pub(crate) struct Mesh {
     pub(crate) api: Api,
     pub(crate) orders: SocketAddr,
     pub(crate) payments: SocketAddr,
+    /// The operator's listener of each process, in their order.
+    admins: Vec<Api>,
+    pub(crate) rabbitmq: Option<RabbitMq>,
     _postgres: Option<Postgres>,
-    _rabbitmq: Option<RabbitMq>,
     _data: Scratch,
 }
 
+/// Environment variables that all processes of a mesh have.
+type Env = [(&'static str, String)];
+
 impl Mesh {
     pub(crate) async fn start(arrangement: Arrangement) -> Result<Self> {
+        Self::start_with(arrangement, &[]).await
+    }
+
+    /// Starts a mesh whose processes have these settings as well.
+    pub(crate) async fn start_with(arrangement: Arrangement, env: &Env) -> Result<Self> {
         let data = Scratch::new("mesh")?;
         let postgres = if arrangement.postgres { Some(Postgres::start().await?) } else { None };
-        let rabbitmq = if arrangement.rabbitmq { Some(RabbitMq::start().await?) } else { None };
+        let rabbitmq = match arrangement {
+            Arrangement { rabbitmq: false, .. } => None,
+            Arrangement { tls: false, .. } => Some(RabbitMq::start().await?),
+            Arrangement { tls: true, .. } => Some(RabbitMq::start_with_tls().await?),
+        };
         let mut databases = BTreeMap::new();
         for service in ["orders", "payments"] {
             let url = match &postgres {
@@ -53,7 +70,14 @@ impl Mesh {
             };
             databases.insert(service, url);
         }
-        let amqp_url = rabbitmq.as_ref().map(RabbitMq::amqp_url);
+        let mut env = env.to_vec();
+        let amqp_url = match &rabbitmq {
+            Some(rabbitmq) if arrangement.tls => {
+                env.push(("AMQP_CA", rabbitmq.ca().display().to_string()));
+                Some(rabbitmq.amqps_url()?)
+            }
+            rabbitmq => rabbitmq.as_ref().map(RabbitMq::amqp_url),
+        };
         let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut mesh = Self {
             programs: Vec::new(),
@@ -62,20 +86,21 @@ impl Mesh {
             api: Api::new("http://127.0.0.1")?,
             orders: nobody,
             payments: nobody,
+            admins: Vec::new(),
+            rabbitmq,
             _postgres: postgres,
-            _rabbitmq: rabbitmq,
             _data: data,
         };
         if arrangement.apart {
-            mesh.start_apart(&amqp_url.context("processes apart need RabbitMQ between them")?).await?;
+            mesh.start_apart(&amqp_url.context("processes apart need RabbitMQ between them")?, &env).await?;
         } else {
-            mesh.start_together(amqp_url).await?;
+            mesh.start_together(amqp_url, &env).await?;
         }
         Ok(mesh)
     }
 
-    async fn start_together(&mut self, amqp_url: Option<String>) -> Result<()> {
-        let mut program = Program::named("ordermesh")?
+    async fn start_together(&mut self, amqp_url: Option<String>, env: &Env) -> Result<()> {
+        let mut program = with(Program::named("ordermesh")?, env)
             .args(["up", "--http", "127.0.0.1:0", "--orders-grpc", "127.0.0.1:0"])
             .args(["--payments-grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .env("ORDERS_DATABASE_URL", &self.databases["orders"])
@@ -97,13 +122,14 @@ impl Mesh {
         self.api = Api::new(format!("http://{}", process.address("http").await?))?;
         self.orders = process.address("orders-grpc").await?;
         self.payments = process.address("payments-grpc").await?;
+        self.admins = vec![Api::new(format!("http://{}", process.address("admin").await?))?];
         self.processes = vec![process];
         Ok(())
     }
 
-    async fn start_apart(&mut self, amqp_url: &str) -> Result<()> {
+    async fn start_apart(&mut self, amqp_url: &str, env: &Env) -> Result<()> {
         for service in ["orders", "payments"] {
-            let program = Program::named(service)?
+            let program = with(Program::named(service)?, env)
                 .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
                 .env("DATABASE_URL", &self.databases[service])
                 .env("AMQP_URL", amqp_url);
@@ -111,14 +137,42 @@ impl Mesh {
         }
         self.orders = self.processes[0].address("orders-grpc").await?;
         self.payments = self.processes[1].address("payments-grpc").await?;
-        let mut gateway = Program::named("gateway")?
+        let mut gateway = with(Program::named("gateway")?, env)
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(["--orders-url".to_owned(), format!("http://{}", self.orders)])
             .args(["--payments-url".to_owned(), format!("http://{}", self.payments)])
             .start()?;
         self.api = Api::new(format!("http://{}", gateway.address("http").await?))?;
         self.processes.push(gateway);
+        for process in &mut self.processes {
+            self.admins.push(Api::new(format!("http://{}", process.address("admin").await?))?);
+        }
         Ok(())
+    }
+
+    /// The operator's listener of a service's process.
+    pub(crate) fn admin(&self, service: &str) -> Result<&Api> {
+        let at = if self.admins.len() == 1 { 0 } else { self.place(service)? };
+        self.admins.get(at).context("every process has an operator's listener")
+    }
+
+    /// All that the process of a service, or of the gateway, has written so far.
+    pub(crate) fn output(&self, service: &str) -> Result<String> {
+        Ok(self.processes[self.place(service)?].output())
+    }
+
+    /// Where a process apart stands among the others.
+    fn place(&self, process: &str) -> Result<usize> {
+        let names = ["orders", "payments", "gateway"];
+        names
+            .iter()
+            .position(|name| *name == process)
+            .with_context(|| format!("there is no process {process}"))
+    }
+
+    /// The connection URL of a service's database.
+    pub(crate) fn database_url(&self, service: &str) -> &str {
+        &self.databases[service]
     }
 
     /// Opens an account over HTTP and tops it up.
@@ -188,4 +242,8 @@ impl Mesh {
         }
         Ok(())
     }
+}
+
+fn with(program: Program, env: &Env) -> Program {
+    env.iter().fold(program, |program, (name, value)| program.env(name, value))
 }

@@ -11,6 +11,7 @@ mod postgres_template;
 mod postgres;
 mod postgres_tls;
 mod rabbitmq;
+mod rabbitmq_tls;
 mod process;
 mod eventually;
 mod http;

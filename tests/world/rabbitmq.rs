@@ -1,6 +1,11 @@
 //! A RabbitMQ broker of one test: it can be stopped, killed and started again.
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lapin::{Connection, ConnectionProperties};
@@ -40,6 +45,7 @@ pub struct RabbitMq {
 #[derive(Debug)]
 struct Ports {
     amqp: Port,
+    amqps: Option<Port>,
     names: Port,
     distribution: Port,
 }
@@ -50,9 +56,14 @@ impl RabbitMq {
     /// # Errors
     /// When RabbitMQ is not installed or does not start; with the end of its log.
     pub async fn start() -> Result<Self> {
+        Self::start_on(Scratch::new("rabbitmq")?, None, "").await
+    }
+
+    /// The same with `settings` for its configuration, which may speak of what is in `scratch`.
+    pub(crate) async fn start_on(scratch: Scratch, amqps: Option<Port>, settings: &str) -> Result<Self> {
         let script = installed::find("rabbitmq-server", &FOLDERS)?;
-        let scratch = Scratch::new("rabbitmq")?;
-        let ports = Ports { amqp: Port::reserve()?, names: Port::reserve()?, distribution: Port::reserve()? };
+        let [amqp, names, distribution] = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
+        let ports = Ports { amqp, amqps, names, distribution };
         for folder in ["home", "data", "log"] {
             fs::create_dir(scratch.path().join(folder))?;
         }
@@ -61,7 +72,7 @@ impl RabbitMq {
         fs::write(
             scratch.path().join("rabbitmq.conf"),
             format!(
-                "listeners.tcp.1 = {}\nlog.console = true\nlog.console.use_colors = off\nlog.file = false\n",
+                "listeners.tcp.1 = {}\nlog.console = true\nlog.console.use_colors = off\nlog.file = false\n{settings}",
                 ports.amqp.address()
             ),
         )?;
@@ -81,8 +92,16 @@ impl RabbitMq {
         }
         let mut broker =
             Child::spawn(self.command("rabbitmq-server")?, &self.scratch.path().join("rabbitmq.log"))?;
-        let url = self.amqp_url();
-        broker.ready("RabbitMQ to open a connection", START, async || handshake(&url).await).await?;
+        let (url, amqps) = (self.amqp_url(), self.amqps_port().map(Port::address));
+        let opened = broker.ready("RabbitMQ to open a connection", START, async || {
+            handshake(&url).await?;
+            // One listener begins after the other.
+            if let Some(amqps) = amqps {
+                TcpStream::connect(amqps).await?;
+            }
+            anyhow::Ok(())
+        });
+        opened.await?;
         self.broker = Some(broker);
         Ok(())
     }
@@ -91,6 +110,14 @@ impl RabbitMq {
     #[must_use]
     pub fn amqp_url(&self) -> String {
         format!("amqp://guest:guest@{}/%2f", self.ports.amqp.address())
+    }
+
+    pub(crate) fn amqps_port(&self) -> Option<&Port> {
+        self.ports.amqps.as_ref()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.scratch.path()
     }
 
     /// Shuts it down in order: connections are closed, queues are flushed.

@@ -4,7 +4,10 @@ use gateway::Config;
 use http::StatusCode;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::net::TcpListener;
-use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::{
+    service::Routes,
+    transport::{Identity, Server, ServerTlsConfig},
+};
 
 use crate::{
     upstream::{Upstream, echo},

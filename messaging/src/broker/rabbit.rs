@@ -5,6 +5,7 @@
 mod connection;
 mod declare;
 mod cloudevents;
+mod progress;
 mod publisher;
 mod inflow;
 
@@ -28,6 +29,8 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(30);
 /// RabbitMQ 3.10 or later.
 pub struct RabbitBroker {
     uri: AMQPUri,
+    /// Certificates in PEM.
+    ca: Option<String>,
     topology: Topology,
     confirm_timeout: Duration,
 }
@@ -37,6 +40,11 @@ pub struct RabbitBroker {
 #[error("not a URL of an AMQP broker, such as amqp://user:password@host:5672/vhost: {0}")]
 pub struct InvalidUrl(String);
 
+/// There is no certificate in what should be a certificate authority's.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no certificate in PEM format")]
+pub struct InvalidCa;
+
 impl RabbitBroker {
     /// A broker at `url`: `amqp://` or `amqps://`, as the [URI specification](https://www.rabbitmq.com/docs/uri-spec) has
     /// it. The default virtual host is an absent path or `/%2f`. Connections are made when they are needed.
@@ -45,7 +53,21 @@ impl RabbitBroker {
     /// When `url` is not of that form.
     pub fn new(url: &str, topology: Topology) -> Result<Self, InvalidUrl> {
         let uri = connection::parse(url).map_err(InvalidUrl)?;
-        Ok(Self { uri, topology, confirm_timeout: CONFIRM_TIMEOUT })
+        Ok(Self { uri, ca: None, topology, confirm_timeout: CONFIRM_TIMEOUT })
+    }
+
+    /// Trusts the certificate authorities of `pem` as well, besides those that everybody knows (Mozilla's): for `amqps://` to
+    /// a broker with a certificate of a private one. The certificate must be for the host of the URL.
+    ///
+    /// # Errors
+    /// When there is no certificate in `pem`.
+    pub fn with_ca(self, pem: impl Into<String>) -> Result<Self, InvalidCa> {
+        let pem = pem.into();
+        // The client would pass over anything else without a word, and then trust nobody.
+        if !pem.contains("-----BEGIN CERTIFICATE-----") {
+            return Err(InvalidCa);
+        }
+        Ok(Self { ca: Some(pem), ..self })
     }
 
     /// Sets how long a publisher waits for the confirms of a whole window, instead of [`CONFIRM_TIMEOUT`].
@@ -55,7 +77,9 @@ impl RabbitBroker {
     }
 
     async fn open_publisher(&self) -> Result<RabbitPublisher, BrokerError> {
-        let link = Link::open(&self.uri, &format!("{} publisher", self.topology.exchange)).await?;
+        let link =
+            Link::open(&self.uri, self.ca.as_deref(), &format!("{} publisher", self.topology.exchange))
+                .await?;
         let channel = link.confirming_channel().await?;
         declare::exchange(&channel, &self.topology).await?;
         Ok(RabbitPublisher::new(link, channel, self.topology.clone(), self.confirm_timeout))
@@ -68,7 +92,7 @@ impl RabbitBroker {
         prefetch: u16,
     ) -> Result<RabbitInflow, BrokerError> {
         let queue = self.topology.queue(&subscription.consumer, partition);
-        let link = Link::open(&self.uri, &queue).await?;
+        let link = Link::open(&self.uri, self.ca.as_deref(), &queue).await?;
         let channel = link.channel().await?;
         declare::exchange(&channel, &self.topology).await?;
         declare::dead_letters(&channel, &self.topology).await?;

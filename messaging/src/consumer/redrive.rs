@@ -22,6 +22,7 @@ impl Consumer {
     /// Handles what comes back until `stop`, each message in a transaction of its own: it has failed before.
     pub(super) async fn redrive(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
+            self.shared.tell_parked().await;
             let came_back = self.shared.redrive_page(stop).await;
             let rest = match came_back {
                 Ok(true) => continue,
@@ -40,6 +41,14 @@ impl Consumer {
 }
 
 impl Shared {
+    async fn tell_parked(&self) {
+        let consumer = &self.subscription.consumer;
+        match parked::by_state(self.database.read(), consumer).await {
+            Ok(counts) => observe::parked_now(consumer, counts),
+            Err(error) => observe::storage_failed(consumer, &error.into()),
+        }
+    }
+
     /// Returns whether there may be more.
     async fn redrive_page(self: &Arc<Self>, stop: &CancellationToken) -> Result<bool, Failure> {
         let seqs = parked::leaving(self.database.read(), &self.subscription, PAGE).await?;

@@ -72,6 +72,12 @@ pub(super) fn open(rows: Vec<Model>, source: &str) -> (Vec<Ticket>, Vec<Envelope
     rows.into_iter().map(message).unzip()
 }
 
+/// The messages that the broker has taken over.
+pub(super) fn confirmed<'w>(window: &'w [Envelope], outcomes: &[Outcome]) -> Vec<&'w Envelope> {
+    let outcomes = window.iter().zip(outcomes);
+    outcomes.filter(|(_, outcome)| **outcome == Outcome::Confirmed).map(|(message, _)| message).collect()
+}
+
 /// What has to be written down about a window. A row whose outcome is unknown is left as it is.
 #[derive(Debug, Default)]
 pub(crate) struct Settlement {

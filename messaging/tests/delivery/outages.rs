@@ -52,19 +52,11 @@ fn tells_all(recorder: &PrometheusHandle) -> Result<()> {
     Ok(())
 }
 
+/// Longer than the age from which on readiness tells of it. `tests/e2e/outage.rs` has a longer one, with the real processes.
+const OUTAGE: Duration = Duration::from_secs(12);
+
 #[tokio::test]
 async fn a_broker_stopped_under_load_loses_nothing() -> Result<()> {
-    stopped_under_load(Duration::from_secs(12)).await
-}
-
-/// As above, and as long as an operator may need.
-#[tokio::test]
-#[ignore = "takes two minutes: `just delivery-figures` runs it"]
-async fn a_broker_stopped_for_a_minute_loses_nothing() -> Result<()> {
-    stopped_under_load(Duration::from_secs(60)).await
-}
-
-async fn stopped_under_load(outage: Duration) -> Result<()> {
     let recorder = &PrometheusBuilder::new().install_recorder()?;
     let mut place = Place::real().await?;
     let running = Running::all(&place);
@@ -81,7 +73,7 @@ async fn stopped_under_load(outage: Duration) -> Result<()> {
             Ok(())
         })
         .await?;
-        tokio::time::sleep(outage.saturating_sub(stopped.elapsed())).await;
+        tokio::time::sleep(OUTAGE.saturating_sub(stopped.elapsed())).await;
         let (away, told) = (stopped.elapsed().as_secs_f64(), oldest_age(recorder)?);
         ensure!((away - told).abs() < 3.0, "the gauge tells {told} s after {away} s");
         rabbitmq.start_again().await?;

@@ -1,12 +1,15 @@
 //! What only RabbitMQ can be asked: foreign messages, foreign declarations, dead letters.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     options::{
-        BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+        BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
     },
-    types::{AMQPValue, FieldTable},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 use messaging::{
     broker::{Broker, BrokerError, Outcome, rabbit::RabbitBroker},
@@ -17,7 +20,7 @@ use tokio::time::timeout;
 use world::{PATIENCE, RabbitMq, eventually};
 
 use super::{
-    given::{KIND, confirmed, consumer, mesh, message, receive, take},
+    given::{KIND, confirmed, consumer, mesh, message, messages, receive, take},
     ground::Ground,
 };
 
@@ -163,5 +166,38 @@ pub(crate) async fn a_url_is_checked_and_its_password_kept_back() -> Result<()> 
     let broker = RabbitBroker::new("amqp://user:secret@[::1]:1/vhost", mesh("mesh", 1))?;
     let shown = format!("{broker:?}");
     assert!(shown.contains("::1") && !shown.contains("secret"), "{shown}");
+    Ok(())
+}
+
+/// Whatever came back, nothing behind it has arrived.
+pub(crate) async fn a_queue_bound_in_the_middle_of_a_window_keeps_the_order() -> Result<()> {
+    let server = server().await?;
+    let topology = mesh("first", 1);
+    let broker = broker(&server, &topology)?;
+    let (_connection, channel) = raw(&server).await?;
+    let queue = topology.queue("reader", 0);
+    drop(broker.subscribe(&consumer("reader"), 0, 1).await?);
+    let name = |text: &str| ShortString::from(text);
+    let (queue, exchange) = (name(&queue), name(&topology.exchange));
+    let route = name(&topology.routing_key(KIND, "alice"));
+    let window = messages(2_000);
+    for round in 0..16 {
+        // A publisher that knows nothing, and a queue that nothing leads to.
+        let mut publisher = broker.publisher().await?;
+        channel.queue_unbind(queue.clone(), exchange.clone(), route.clone(), FieldTable::default()).await?;
+        let later = async {
+            // Anywhere between the first and the last message of the window.
+            tokio::time::sleep(Duration::from_millis(4 * round)).await;
+            let options = QueueBindOptions::default();
+            channel
+                .queue_bind(queue.clone(), exchange.clone(), route.clone(), options, FieldTable::default())
+                .await
+        };
+        let (outcomes, bound) = tokio::join!(publisher.publish(&window), later);
+        bound?;
+        let arrived = outcomes.iter().filter(|outcome| **outcome == Outcome::Confirmed).count();
+        let back = outcomes.iter().filter(|outcome| **outcome == Outcome::Unroutable).count();
+        ensure!([arrived, back].contains(&window.len()), "{back} came back, and {arrived} overtook them");
+    }
     Ok(())
 }

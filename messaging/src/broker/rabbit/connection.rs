@@ -43,10 +43,12 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects; `name` is what the broker's operator sees. Dropping the future ends the attempt.
-    pub(super) async fn open(uri: &AMQPUri, name: &str) -> Result<Self, BrokerError> {
+    /// Connects, for `amqps` also to who has a certificate of `ca`; `name` is what the broker's operator sees. Dropping the
+    /// future ends the attempt.
+    pub(super) async fn open(uri: &AMQPUri, ca: Option<&str>, name: &str) -> Result<Self, BrokerError> {
         let plug = Arc::new(Plug::default());
         let attempt = Arc::downgrade(&plug);
+        let ca = ca.map(str::to_owned);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let runtime = default_runtime().map_err(refused_or_lost)?;
         let connect = Connection::connector(
@@ -62,7 +64,8 @@ impl Link {
                 match uri.scheme {
                     AMQPScheme::AMQP => Ok(stream),
                     AMQPScheme::AMQPS => {
-                        Ok(stream.into_tls(&uri.authority.host, TLSConfig::default()).await?)
+                        let trusted = TLSConfig { cert_chain: ca.as_deref(), ..TLSConfig::default() };
+                        Ok(stream.into_tls(&uri.authority.host, trusted).await?)
                     }
                 }
             },

@@ -5,10 +5,10 @@ use std::{collections::HashSet, time::Duration};
 use async_trait::async_trait;
 use futures_util::{future::maybe_done, poll};
 use lapin::{Channel, Confirmation, options::BasicPublishOptions, types::ShortString};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::{cloudevents, connection::Link};
+use super::{cloudevents, connection::Link, progress::Progress};
 use crate::{
     broker::{Outcome, Publisher},
     envelope::Envelope,
@@ -28,6 +28,8 @@ pub(super) struct RabbitPublisher {
     link: Link,
     topology: Topology,
     confirm_timeout: Duration,
+    /// Routing keys that a queue was bound for when they were last used.
+    routed: HashSet<String>,
 }
 
 /// Why there is no answer of the broker for a message.
@@ -39,16 +41,39 @@ enum Unanswered {
 
 impl RabbitPublisher {
     pub(super) fn new(link: Link, channel: Channel, topology: Topology, confirm_timeout: Duration) -> Self {
-        Self { channel, link, topology, confirm_timeout }
+        Self { channel, link, topology, confirm_timeout, routed: HashSet::new() }
+    }
+
+    /// Publishes these as one burst and awaits their confirms until `deadline`.
+    async fn burst(&self, messages: &[&Envelope], routes: &[&str], deadline: Instant) -> Vec<Outcome> {
+        let sending = messages.iter().zip(routes).map(|(envelope, route)| self.send(envelope, route));
+        let mut answers: Vec<_> = sending.map(|sending| Box::pin(maybe_done(sending))).collect();
+        // Everything is sent before anything is awaited, in order and as one burst. A wait per message for the socket
+        // costs several times what the message itself does.
+        for answer in &mut answers {
+            let _sent = poll!(answer.as_mut());
+        }
+        let all = async {
+            for answer in &mut answers {
+                answer.as_mut().await;
+            }
+        };
+        let timed_out = timeout_at(deadline, all).await.is_err();
+        if timed_out {
+            // Those behind the first one that is missing have not been looked at.
+            for answer in &mut answers {
+                let _answered = poll!(answer.as_mut());
+            }
+        }
+        outcomes(messages, answers.iter_mut().map(|answer| answer.as_mut().take_output()))
     }
 
     /// Sends one message, in its first poll, and awaits the confirm.
-    async fn send(&self, envelope: &Envelope) -> Result<Confirmation, Unanswered> {
+    async fn send(&self, envelope: &Envelope, route: &str) -> Result<Confirmation, Unanswered> {
         self.check_size(envelope).map_err(Unanswered::Unsendable)?;
         let properties = cloudevents::properties(envelope).map_err(Unanswered::Unsendable)?;
-        let routing_key = self.topology.routing_key(&envelope.kind, &envelope.key);
         let routing_key =
-            ShortString::try_new(routing_key).map_err(|error| Unanswered::Unsendable(error.to_string()))?;
+            ShortString::try_new(route).map_err(|error| Unanswered::Unsendable(error.to_string()))?;
         let exchange = self.topology.exchange.as_str().into();
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let sent = self.channel.basic_publish(exchange, routing_key, options, &envelope.payload, properties);
@@ -73,31 +98,23 @@ impl RabbitPublisher {
 #[async_trait]
 impl Publisher for RabbitPublisher {
     async fn publish(&mut self, window: &[Envelope]) -> Vec<Outcome> {
-        let mut answers: Vec<_> =
-            window.iter().map(|envelope| Box::pin(maybe_done(self.send(envelope)))).collect();
-        // Everything is sent before anything is awaited, in order and as one burst. A wait per message for the socket
-        // costs several times what the message itself does.
-        for answer in &mut answers {
-            let _sent = poll!(answer.as_mut());
+        let deadline = Instant::now() + self.confirm_timeout;
+        let route = |envelope: &Envelope| self.topology.routing_key(&envelope.kind, &envelope.key);
+        let routes: Vec<String> = window.iter().map(route).collect();
+        let mut progress = Progress::new(&routes);
+        while !progress.waiting.is_empty() {
+            let next = progress.next(&self.routed);
+            let (messages, along): (Vec<&Envelope>, Vec<&str>) =
+                next.iter().map(|at| (&window[*at], routes[*at].as_str())).unzip();
+            let outcomes = self.burst(&messages, &along, deadline).await;
+            progress.settle(&next, outcomes, &mut self.routed);
         }
-        let all = async {
-            for answer in &mut answers {
-                answer.as_mut().await;
-            }
-        };
-        let timed_out = timeout(self.confirm_timeout, all).await.is_err();
-        if timed_out {
-            // Those behind the first one that is missing have not been looked at.
-            for answer in &mut answers {
-                let _answered = poll!(answer.as_mut());
-            }
-        }
-        outcomes(window, answers.iter_mut().map(|answer| answer.as_mut().take_output()))
+        progress.outcomes
     }
 }
 
 fn outcomes(
-    window: &[Envelope],
+    window: &[&Envelope],
     answers: impl Iterator<Item = Option<Result<Confirmation, Unanswered>>>,
 ) -> Vec<Outcome> {
     let mut returned: HashSet<Uuid> = HashSet::new();
@@ -161,7 +178,7 @@ mod tests {
             Some(Ok(Confirmation::Ack(None))),
             None,
         ];
-        let outcomes = outcomes(&window, answers.into_iter());
+        let outcomes = outcomes(&window.each_ref(), answers.into_iter());
         assert_eq!(outcomes[0], Outcome::Unroutable);
         assert!(matches!(outcomes[1], Outcome::Refused(_)));
         assert_eq!(outcomes[2], Outcome::Unroutable);

@@ -1,0 +1,46 @@
+//! Spans for a collector of OpenTelemetry, over OTLP: gathered in the background, sent in batches, dropped when nobody takes
+//! them. No request waits for it. Variables such as `OTEL_TRACES_SAMPLER` and `OTEL_BSP_SCHEDULE_DELAY` are heeded.
+
+use opentelemetry::{global, trace::TracerProvider as _};
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
+
+/// Sends the spans of this process; the last ones when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Exporter(SdkTracerProvider);
+
+impl Exporter {
+    /// Begins to send to the collector at `url`, under the name `process`. Nothing is connected yet.
+    pub(crate) fn start(url: &str, process: &'static str) -> Result<Self, ExporterBuildError> {
+        let exporter = SpanExporter::builder().with_tonic().with_endpoint(url).build()?;
+        let resource = Resource::builder().with_service_name(process).build();
+        let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource);
+        global::set_text_map_propagator(TraceContextPropagator::new());
+        Ok(Self(provider.build()))
+    }
+
+    /// Makes spans of those of tracing.
+    pub(crate) fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
+    {
+        let tracer = self.0.tracer("ordermesh");
+        tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter_fn(is_told))
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.shutdown() {
+            tracing::warn!(%error, "the last spans were not sent");
+        }
+    }
+}
+
+/// Requests, calls and what is logged about them; and each message, which is too much for a log.
+fn is_told(metadata: &Metadata<'_>) -> bool {
+    let message = metadata.is_span() && metadata.target().starts_with("messaging");
+    message || *metadata.level() <= Level::INFO
+}

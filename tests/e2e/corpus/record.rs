@@ -1,0 +1,114 @@
+//! Records the messages that this version writes, out of a mesh at work, into the folder of its version.
+
+use std::{collections::BTreeMap, fs};
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::StreamExt as _;
+use lapin::{
+    Channel, Connection, ConnectionProperties, Consumer,
+    options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{FieldTable, ShortString},
+};
+use messaging::broker::{Broker as _, Inflow, rabbit::RabbitBroker};
+use messaging::topology::Subscription;
+use prost_reflect::DynamicMessage;
+use reqwest::Method;
+use serde_json::json;
+use tokio::time::timeout;
+use world::PATIENCE;
+
+use super::{
+    ON_RABBITMQ, VERSION, contracts,
+    entry::{self, Entry},
+    folder, kinds, topology,
+};
+use crate::mesh::Mesh;
+
+const SPY: &str = "spy";
+const PLACED: &str = "ordermesh.orders.v1.OrderPlaced.0";
+/// One message of each order, and one about its end; two orders are voided as well.
+const MESSAGES: usize = 6 + 6 + 2;
+
+#[tokio::test]
+#[ignore = "writes files: `just corpus` runs it"]
+async fn record() -> Result<()> {
+    let mesh = Mesh::start_with(ON_RABBITMQ, &[("ORDER_TTL", "3s".to_owned())]).await?;
+    let amqp_url = mesh.rabbitmq.as_ref().context("a mesh on RabbitMQ")?.amqp_url();
+    let connection = Connection::connect(&amqp_url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let mut spy = spy(&channel).await?;
+    let broker = RabbitBroker::new(&amqp_url, topology())?;
+    let everything = Subscription { consumer: "reader".to_owned(), kinds: kinds()?.into_iter().collect() };
+    let mut reader = broker.subscribe(&everything, 0, 100).await?;
+
+    mesh.account("alice", 1_000).await?;
+    decide(&mesh).await?;
+    void(&mesh, &channel).await?;
+
+    let mut entries = BTreeMap::new();
+    for _ in 0..MESSAGES {
+        let entry = next(&mut spy, reader.as_mut()).await?;
+        entries.entry(entry.name()).or_insert(entry);
+    }
+    let folder = folder().join(VERSION);
+    fs::create_dir_all(&folder)?;
+    for (name, entry) in &entries {
+        fs::write(folder.join(format!("{name}.json")), format!("{:#}\n", entry.to_json()))?;
+    }
+    let reread: Vec<Entry> = entries.into_values().collect();
+    ensure!(Entry::of_version(&folder)? == reread, "the folder holds something else");
+    Ok(())
+}
+
+/// A queue with a copy of everything.
+async fn spy(channel: &Channel) -> Result<Consumer> {
+    let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(SPY.into(), options, FieldTable::default()).await?;
+    let exchange = ShortString::from(topology().exchange);
+    channel
+        .queue_bind(SPY.into(), exchange, "#".into(), QueueBindOptions::default(), FieldTable::default())
+        .await?;
+    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+    Ok(channel.basic_consume(SPY.into(), "".into(), options, FieldTable::default()).await?)
+}
+
+/// Orders that are paid, and rejected for every reason there is.
+async fn decide(mesh: &Mesh) -> Result<()> {
+    for (user, amount, currency) in
+        [("alice", 300, ""), ("alice", 701, ""), ("bob", 1, ""), ("alice", 1, "USD")]
+    {
+        let order = json!({ "userId": user, "amount": amount, "currencyCode": currency, "description": "for the corpus" });
+        let request = mesh.api.request(Method::POST, "/gateway/orders");
+        let request =
+            request.header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let placed = world::answer(request.json(&order)).await?;
+        mesh.ended(placed.body["id"].as_str().with_context(|| placed.text.clone())?).await?;
+    }
+    Ok(())
+}
+
+/// Orders whose payment nobody is asked for: one is cancelled, the other expires.
+async fn void(mesh: &Mesh, channel: &Channel) -> Result<()> {
+    let (queue, exchange) = (topology().queue("payments", 0), topology().exchange);
+    channel.queue_unbind(queue.into(), exchange.into(), PLACED.into(), FieldTable::default()).await?;
+    let (cancelled, expired) = (mesh.order("alice", 5).await?, mesh.order("alice", 6).await?);
+    let asked = mesh.api.post(&format!("/gateway/orders/{cancelled}:cancel"), &json!({})).await?;
+    ensure!(asked.status == 200, "{}", asked.text);
+    for (id, reason) in [(cancelled, "USER_REQUESTED"), (expired, "PAYMENT_EXPIRED")] {
+        let order = mesh.ended(&id).await?;
+        ensure!(order["cancelReason"] == reason, "{order}");
+    }
+    Ok(())
+}
+
+/// The next message, as it came and as it is read.
+async fn next(spy: &mut Consumer, reader: &mut dyn Inflow) -> Result<Entry> {
+    let raw = timeout(PATIENCE, spy.next()).await?.context("the spy is cut off")??;
+    let mut read = timeout(PATIENCE, reader.receive(1)).await??;
+    let message = read.pop().context("nothing received")?.message;
+    let message = message.map_err(|junk| anyhow::anyhow!("{junk:?}"))?;
+    let kind = contracts()?.get_message_by_name(&message.kind).context("an undeclared kind")?;
+    let meaning = serde_json::to_value(DynamicMessage::decode(kind, message.payload.clone())?)?;
+    ensure!(raw.data == message.payload, "the two copies come in different orders");
+    Entry::new(raw.routing_key.as_str(), &raw.properties, &raw.data, entry::Envelope::from(&message), meaning)
+}
