@@ -5,16 +5,31 @@ import socket
 import uuid
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import orjson
 import uvicorn
 from fastapi import FastAPI, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, Table, Text, Uuid, func, insert, literal_column, select, update
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Table,
+    Text,
+    Uuid,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
-from messaging import DECIDED, PLACED, Relay, message, metadata, open_broker, open_engine, outbox, supervise
+from messaging import DECIDED, PLACED, STORE, Relay, message, metadata, open_broker, open_engine, outbox, supervise
 
 orders = Table(
     "orders",
@@ -41,20 +56,21 @@ class NewOrder(BaseModel):
     description: Annotated[str, Field(max_length=1024)] = ""
 
 
-class Decision(BaseModel):
-    orderId: uuid.UUID
-    status: Literal["FINISHED", "CANCELLED"]
-    reason: str | None = None
+PLACE = insert(orders)
+# Ended orders stay as they are, so a decision that comes again changes nothing.
+END = (
+    update(orders)
+    .where(orders.c.id == bindparam("order_id"), orders.c.status == "NEW")
+    .values(status=bindparam("ended"), cancel_reason=bindparam("reason"), update_time=func.now())
+)
 
 
 @broker.subscriber(DECIDED)
-async def end(decision: Decision) -> None:
-    # Ended orders stay as they are, so a decision that comes again changes nothing.
-    still_new = update(orders).where(orders.c.id == decision.orderId, orders.c.status == "NEW")
+async def end(received: tuple[uuid.UUID, dict]) -> None:
+    _, decision = received
+    ended = {"order_id": uuid.UUID(decision["orderId"]), "ended": decision["status"], "reason": decision.get("reason")}
     async with engine.begin() as connection:
-        await connection.execute(
-            still_new.values(status=decision.status, cancel_reason=decision.reason, update_time=func.now())
-        )
+        await connection.execute(END, ended)
 
 
 @asynccontextmanager
@@ -75,17 +91,23 @@ app = FastAPI(lifespan=lifespan)
 
 
 def answer(value: dict) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json")
+    return Response(orjson.dumps(value, default=str), media_type="application/json")
 
 
 @app.post("/gateway/orders")
 async def place(new: NewOrder) -> Response:
     order_id, now = uuid.uuid4(), datetime.now(UTC)
-    order = {"id": order_id, "user_id": new.userId, "amount": new.amount, "description": new.description, "create_time": now}
+    order = {
+        "id": order_id,
+        "user_id": new.userId,
+        "amount": new.amount,
+        "description": new.description,
+        "create_time": now,
+    }
     placed = {"orderId": str(order_id), "userId": new.userId, "amount": new.amount}
     async with engine.begin() as connection:
-        await connection.execute(insert(orders).values(order))
-        await connection.execute(message(PLACED, placed))
+        await connection.execute(PLACE, order)
+        await connection.execute(STORE, message(PLACED, placed))
     relay.wake()
     return answer(shown(**order, status="NEW"))
 

@@ -6,11 +6,37 @@ import signal
 import uuid
 
 import uvloop
-from faststream.rabbit.annotations import RabbitMessage
-from pydantic import BaseModel
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Table, Text, Uuid, func, insert, literal, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Table,
+    Text,
+    Uuid,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from messaging import DECIDED, PLACED, Relay, first_time, inbox, message, metadata, open_broker, open_engine, outbox, supervise
+from messaging import (
+    DECIDED,
+    FIRST_TIME,
+    PLACED,
+    STORE,
+    Relay,
+    inbox,
+    message,
+    metadata,
+    open_broker,
+    open_engine,
+    outbox,
+    supervise,
+)
 
 accounts = Table(
     "accounts",
@@ -35,38 +61,49 @@ broker = open_broker()
 relay = Relay(engine, broker)
 
 
-class Placed(BaseModel):
-    orderId: uuid.UUID
-    userId: str
-    amount: int
+DEBITED = (
+    update(accounts)
+    .where(accounts.c.user_id == bindparam("user"), accounts.c.balance >= bindparam("price", type_=BigInteger))
+    .values(balance=accounts.c.balance - bindparam("price", type_=BigInteger), update_time=func.now())
+    .returning(accounts.c.balance)
+    .cte("debited")
+)
+# Debits the account and writes the entry, if there is enough money, in one statement; returns a row if so.
+BOOK = (
+    insert(ledger)
+    .from_select(
+        ["id", "order_id", "user_id", "amount", "balance_after"],
+        select(
+            bindparam("entry", type_=Uuid),
+            bindparam("order", type_=Uuid),
+            bindparam("user", type_=Text),
+            -bindparam("price", type_=BigInteger),
+            DEBITED.c.balance,
+        ),
+    )
+    .returning(ledger.c.id)
+)
+HAS_ACCOUNT = select(accounts.c.user_id).where(accounts.c.user_id == bindparam("user"))
 
 
 @broker.subscriber(PLACED)
-async def decide(order: Placed, received: RabbitMessage) -> None:
+async def decide(received: tuple[uuid.UUID, dict]) -> None:
+    message_id, order = received
     async with engine.begin() as connection:
-        if (await connection.execute(first_time(received.message_id))).first() is None:
+        if (await connection.execute(FIRST_TIME, {"id": message_id})).first() is None:
             return
-        if (await connection.execute(booking(order))).first() is not None:
-            decision = {"status": "FINISHED"}
-        else:
-            found = await connection.scalar(select(accounts.c.user_id).where(accounts.c.user_id == order.userId))
-            decision = {"status": "CANCELLED", "reason": "INSUFFICIENT_FUNDS" if found else "ACCOUNT_NOT_FOUND"}
-        await connection.execute(message(DECIDED, {"orderId": str(order.orderId), **decision}))
+        await connection.execute(STORE, message(DECIDED, await decision(connection, order)))
     relay.wake()
 
 
-def booking(order: Placed):
-    """Debits the account and writes the entry, if there is enough money, in one statement; returns a row if so."""
-    debited = (
-        update(accounts)
-        .where(accounts.c.user_id == order.userId, accounts.c.balance >= order.amount)
-        .values(balance=accounts.c.balance - order.amount, update_time=func.now())
-        .returning(accounts.c.balance)
-        .cte("debited")
-    )
-    values = [literal(uuid.uuid4(), Uuid), literal(order.orderId, Uuid), literal(order.userId, Text), literal(-order.amount, BigInteger)]
-    entry = select(*values, debited.c.balance)
-    return insert(ledger).from_select(["id", "order_id", "user_id", "amount", "balance_after"], entry).returning(ledger.c.id)
+async def decision(connection: AsyncConnection, order: dict) -> dict:
+    user = {"user": order["userId"]}
+    booking = {"entry": uuid.uuid4(), "order": uuid.UUID(order["orderId"]), "price": order["amount"]}
+    if (await connection.execute(BOOK, booking | user)).first() is not None:
+        return {"orderId": order["orderId"], "status": "FINISHED"}
+    found = await connection.scalar(HAS_ACCOUNT, user)
+    reason = "INSUFFICIENT_FUNDS" if found else "ACCOUNT_NOT_FOUND"
+    return {"orderId": order["orderId"], "status": "CANCELLED", "reason": reason}
 
 
 async def main() -> None:
