@@ -17,7 +17,7 @@ export const DECIDED = 'peer.node.payments.decided';
 // As many messages as are handled at once, each by a connection of its own: their commits share flushes.
 const PARALLEL = Number(process.env.PARALLEL ?? 32);
 const PREFETCH = 500;
-const PAUSE = Number(process.env.PAUSE ?? 4);
+const PAUSE_MS = 4;
 
 // Faults only: the library logs every message at debug.
 const report = (...args) => console.error(...args);
@@ -94,7 +94,7 @@ function nextMessages(box) {
 
 // The listener polls whenever a message is done: the pause lets many be done, and the next poll fill all their places.
 async function batchSizeStrategy() {
-  await setTimeout(PAUSE);
+  await setTimeout(PAUSE_MS);
   return PARALLEL;
 }
 
