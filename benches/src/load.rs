@@ -84,14 +84,24 @@ pub(crate) enum Until {
 pub(crate) async fn run(stage: &Stage, clients: usize, accounts: usize, until: Until) -> Result<Measured> {
     let before = processor(stage)?;
     let began = Instant::now();
-    let next = Arc::new(AtomicUsize::new(0));
-    let clients = (0..clients).map(|_| client(stage.edge, until, began, Arc::clone(&next), accounts));
-    let orders = try_join_all(clients).await?.into_iter().sum();
+    let orders = place_until(stage.edge, clients, accounts, until).await?;
     drained(stage).await?;
     let elapsed = began.elapsed();
     let after = processor(stage)?;
     let processor = before.into_iter().zip(after).map(|((name, before), (_, after))| (name, after - before));
     Ok(Measured { orders, elapsed, processor: processor.collect() })
+}
+
+/// Places orders, and returns how many.
+pub(crate) async fn place_until(
+    edge: SocketAddr,
+    clients: usize,
+    accounts: usize,
+    until: Until,
+) -> Result<usize> {
+    let (began, next) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+    let clients = (0..clients).map(|_| client(edge, until, began, Arc::clone(&next), accounts));
+    Ok(try_join_all(clients).await?.into_iter().sum())
 }
 
 pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;

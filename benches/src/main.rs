@@ -8,6 +8,7 @@ mod calls;
 mod pace;
 mod stored;
 mod footprint;
+mod peers;
 mod yardstick;
 mod report;
 
@@ -19,6 +20,7 @@ use clap::Parser as _;
 use crate::{
     arrangement::{Kind, Stage},
     load::{Measured, Until},
+    peers::Peer,
     report::{Of, Report},
 };
 
@@ -26,6 +28,9 @@ use crate::{
 const CALLERS: usize = 16;
 /// Orders that each account has before the first run, and what is added to come to a hundred times as many.
 const STORED: (usize, usize) = (1, 99);
+
+/// Accounts that a peer opens by itself.
+const PEER_ACCOUNTS: usize = 10_000;
 
 /// What is measured, and how often.
 #[derive(Debug, Clone, clap::Parser)]
@@ -45,6 +50,9 @@ struct Settings {
     /// Arrangements to leave out, such as `embedded`
     #[arg(long, value_enum, value_delimiter = ',')]
     without: Vec<Kind>,
+    /// Systems to measure beside ours, made ready by scripts/setup-peers
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Vec<Peer>,
     /// Orders after which the memory of `ordermesh up` is read; 0 leaves this out
     #[arg(long, default_value = "1000000")]
     footprint_orders: usize,
@@ -81,6 +89,13 @@ impl Settings {
         }
         if with(Kind::Embedded) {
             self.embedded(report).await?;
+        }
+        for peer in &self.peers {
+            let rate = peer.measure(self.clients, self.accounts.min(PEER_ACCOUNTS), self.time()).await?;
+            report.figure(&format!("orders/s of the peer {peer:?}"), rate);
+            if let Some((spread, _)) = together {
+                report.ratio(&format!("orders/s ÷ the peer {peer:?}"), Of::AtLeast(3.0), spread / rate);
+            }
         }
         Ok(())
     }

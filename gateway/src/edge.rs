@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use crate::{
     cors,
     grpc::Methods,
     limit::Limits,
+    open_files,
     pool::Pool,
     resolve,
     retry::Retries,
@@ -34,11 +35,19 @@ pub struct Edge(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    config: Config,
-    trie: Trie,
+    shared: Arc<Shared>,
     routes: Vec<Arc<Served>>,
     methods: Methods,
+}
+
+/// What all threads that serve one edge have together.
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    trie: Trie,
     retries: Retries,
+    /// One for each connection.
+    connections: OnceLock<Arc<Semaphore>>,
     /// One for each request that may be worked on.
     slots: Semaphore,
     cors: Option<CorsLayer>,
@@ -52,7 +61,7 @@ struct Inner {
 /// A route and where its service is.
 #[derive(Debug)]
 pub(crate) struct Served {
-    pub(crate) route: Route,
+    pub(crate) route: Arc<Route>,
     pub(crate) pool: Arc<Pool>,
 }
 
@@ -97,52 +106,69 @@ impl Edge {
         mistakes.or(edge)
     }
 
+    /// The same edge with connections of its own to the services: they belong to the runtime that this is called in.
+    #[must_use]
+    pub(crate) fn again(&self) -> Self {
+        let shared = Arc::clone(&self.0.shared);
+        // The URLs were read before: nothing is wrong with them.
+        let pools = pools(&shared.config, &mut Mistakes::default());
+        let again = |served: &Arc<Served>| match pool_of(&pools, &served.route) {
+            Some(Some(pool)) => Arc::new(Served { route: Arc::clone(&served.route), pool }),
+            _ => Arc::clone(served),
+        };
+        let routes: Vec<Arc<Served>> = self.0.routes.iter().map(again).collect();
+        Self(Arc::new(Inner { shared, methods: Methods::of(&routes), routes }))
+    }
+
     /// Where it is to be served.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
-        self.0.config.listen
+        self.0.shared.config.listen
     }
 
     pub(crate) fn lenient(&self) -> bool {
-        self.0.config.lenient
+        self.0.shared.config.lenient
     }
 
     pub(crate) fn compresses(&self) -> bool {
-        self.0.config.compress
+        self.0.shared.config.compress
     }
 
     pub(crate) fn room(&self) -> Room<'_> {
-        Room { each: self.0.config.max_body_bytes, all: &self.0.room }
+        Room { each: self.0.shared.config.max_body_bytes, all: &self.0.shared.room }
     }
 
-    pub(crate) fn max_connections(&self) -> usize {
-        self.0.config.max_connections
+    /// A slot for each connection that may be open.
+    pub(crate) fn connections(&self) -> Arc<Semaphore> {
+        let Shared { config, connections, .. } = &*self.0.shared;
+        let slots = || Arc::new(Semaphore::new(open_files::connections(config.max_connections)));
+        Arc::clone(connections.get_or_init(slots))
     }
 
     pub(crate) fn header_timeout(&self) -> Duration {
-        self.0.config.header_timeout
+        self.0.shared.config.header_timeout
     }
 
     pub(crate) fn idle_timeout(&self) -> Duration {
-        self.0.config.idle_timeout
+        self.0.shared.config.idle_timeout
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {
-        self.0.config.request_timeout
+        self.0.shared.config.request_timeout
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.0.config.clock
+        &self.0.shared.config.clock
     }
 
     /// Who may ask from other origins, if anyone.
     pub(crate) fn cors(&self) -> Option<CorsLayer> {
-        self.0.cors.clone()
+        self.0.shared.cors.clone()
     }
 
     /// The bounds on each client, if there are any.
     pub(crate) fn limits(&self) -> Option<Arc<Limits>> {
-        self.0.limits.clone()
+        self.0.shared.limits.clone()
     }
 
     pub(crate) fn methods(&self) -> &Methods {
@@ -150,22 +176,22 @@ impl Edge {
     }
 
     pub(crate) fn retries(&self) -> &Retries {
-        &self.0.retries
+        &self.0.shared.retries
     }
 
     /// A slot to work on a request, held until it is answered; `None` when all are taken. Waiting for one would only make a queue
     /// of requests whose clients have gone.
     pub(crate) fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.slots.try_acquire().ok()
+        self.0.shared.slots.try_acquire().ok()
     }
 
     pub(crate) fn stopping(&self) -> &CancellationToken {
-        &self.0.stopping
+        &self.0.shared.stopping
     }
 
     /// Every route, with the host and the port of its service.
     pub(crate) fn listed(&self) -> Vec<(&Route, &str)> {
-        let url = |service: &str| match &self.0.config.upstreams {
+        let url = |service: &str| match &self.0.shared.config.upstreams {
             Upstreams::One(url) => url.as_str(),
             Upstreams::Each(urls) => urls.get(service).map_or("", String::as_str),
         };
@@ -174,7 +200,7 @@ impl Edge {
     }
 
     pub(crate) fn find(&self, method: &str, path: &str) -> Found {
-        match self.0.trie.find(method, path) {
+        match self.0.shared.trie.find(method, path) {
             Lookup::Found(index, captures) => Found::Route(Arc::clone(&self.0.routes[index]), captures),
             Lookup::OtherMethods(methods) => Found::OtherMethods(methods),
             Lookup::Nothing => Found::Nothing,
@@ -188,31 +214,41 @@ impl Edge {
         let mut unknown = BTreeSet::new();
         let mut served = Vec::new();
         for route in routes {
-            match pools.get(&route.rpc.service).or_else(|| pools.get(EVERY)) {
-                Some(pool) => served.extend(pool.clone().map(|pool| Arc::new(Served { route, pool }))),
+            match pool_of(&pools, &route) {
+                Some(pool) => {
+                    served.extend(pool.map(|pool| Arc::new(Served { route: Arc::new(route), pool })));
+                }
                 None => drop(unknown.insert(route.rpc.service.clone())),
             }
         }
         for service in unknown {
             mistakes.note(url_flag(&service), format!("no URL is known for {service}"));
         }
-        Some(Self(Arc::new(Inner {
+        let shared = Shared {
+            connections: OnceLock::new(),
             slots: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
             cors: cors::layer(&config.cors_origins, mistakes),
             limits: config.rate_limit.map(Limits::new),
             room: Semaphore::new(config.max_buffered_bytes.min(Semaphore::MAX_PERMITS)),
             config,
             trie: trie?,
-            methods: Methods::of(&served),
-            routes: served,
             retries: Retries::default(),
             stopping: CancellationToken::new(),
-        })))
+        };
+        let methods = Methods::of(&served);
+        Some(Self(Arc::new(Inner { shared: Arc::new(shared), routes: served, methods })))
     }
 }
 
 /// The key of the endpoints for services that have none of their own.
 const EVERY: &str = "";
+
+type Pools = BTreeMap<String, Option<Arc<Pool>>>;
+
+/// The endpoints of a route's service; `None` where it has no URL, and `Some(None)` where that is a mistake.
+fn pool_of(pools: &Pools, route: &Route) -> Option<Option<Arc<Pool>>> {
+    pools.get(&route.rpc.service).or_else(|| pools.get(EVERY)).cloned()
+}
 
 fn routes(config: &Config, mistakes: &mut Mistakes) -> Option<Vec<Route>> {
     let pool = match DescriptorPool::decode(config.descriptor_set.clone()) {
@@ -250,7 +286,7 @@ fn trie(routes: &[Route], mistakes: &mut Mistakes) -> Option<Trie> {
 }
 
 /// The endpoints of every service, or `None` where a URL is a mistake.
-fn pools(config: &Config, mistakes: &mut Mistakes) -> BTreeMap<String, Option<Arc<Pool>>> {
+fn pools(config: &Config, mistakes: &mut Mistakes) -> Pools {
     let urls = match &config.upstreams {
         Upstreams::One(urls) => BTreeMap::from([(EVERY.to_owned(), urls.clone())]),
         Upstreams::Each(urls) => urls.clone(),

@@ -9,6 +9,7 @@
 pub mod settings;
 pub mod edge;
 pub mod serve;
+pub mod threads;
 pub mod discovery;
 mod activity;
 mod open_files;
@@ -37,5 +38,6 @@ pub use self::{
     router::router,
     serve::serve,
     settings::{Config, Settings, Upstreams},
+    threads::serve_on_threads,
     timeout::Timeout,
 };

@@ -3,10 +3,12 @@
 use std::{
     future, io,
     net::SocketAddr,
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread::available_parallelism,
 };
 
 use anyhow::Context as _;
@@ -36,6 +38,9 @@ struct Arguments {
     /// Where /livez and /readyz are served
     #[arg(long, env = "ADMIN_LISTEN", default_value = "127.0.0.1:9090", global = true)]
     admin: Checked<SocketAddr>,
+    /// How many threads serve, each with connections of its own to the services [default: one for each processor]
+    #[arg(long, env = "GATEWAY_THREADS")]
+    threads: Option<Checked<NonZeroUsize>>,
     #[command(flatten)]
     logs: LogSettings,
 }
@@ -47,15 +52,17 @@ enum Command {
     Healthcheck,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let Arguments { command, edge, admin, logs } = Arguments::parse();
+    let Arguments { command, edge, admin, threads, logs } = Arguments::parse();
     let _telemetry = telemetry::init(logs, "gateway")?;
     let mut mistakes = Mistakes::default();
     let admin = admin.take("--admin", &mut mistakes);
     if let Some(Command::Healthcheck) = command {
         return admin::healthcheck(mistakes.or(admin)?);
     }
+    let threads = threads.and_then(|threads| threads.take("--threads", &mut mistakes));
+    let threads = threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let source = Source::of(edge).map_err(|others| mistakes.extend(others)).ok();
     let (admin, source) = mistakes.or(admin.zip(source))?;
     let socket = socket(source.listen()).context("cannot listen for HTTP")?;
@@ -65,7 +72,7 @@ async fn main() -> anyhow::Result<()> {
     let parts = vec![readiness(Arc::clone(&routes))];
     let mut life = Lifecycle::new();
     life.spawn(Stage::Last, "admin", |stop| admin::serve(admin_listener, parts, stop));
-    life.spawn(Stage::Edge, "edge", |stop| serve(socket, source, routes, stop));
+    life.spawn(Stage::Edge, "edge", |stop| serve(socket, source, threads, routes, stop));
     life.run().await
 }
 
@@ -96,7 +103,8 @@ impl Source {
         match self {
             Self::Known(edge) => Ok(edge),
             Self::Undiscovered(config, url) => {
-                let descriptor_set = discovery::descriptor_set(&url, &config).await.map_err(anyhow::Error::msg)?;
+                let descriptor_set =
+                    discovery::descriptor_set(&url, &config).await.map_err(anyhow::Error::msg)?;
                 Ok(Edge::from_config(Config { descriptor_set, ..*config })?)
             }
         }
@@ -122,6 +130,7 @@ fn readiness(routes: Arc<AtomicBool>) -> Part {
 async fn serve(
     socket: TcpSocket,
     source: Source,
+    threads: usize,
     routes: Arc<AtomicBool>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -132,5 +141,5 @@ async fn serve(
     let listener = socket.listen(BACKLOG).context("cannot listen for HTTP")?;
     admin::announce(&[("http", listener.local_addr()?)]);
     routes.store(true, Ordering::Relaxed);
-    gateway::serve(listener, edge, stop).await
+    gateway::serve_on_threads(listener, edge, threads, stop).await
 }

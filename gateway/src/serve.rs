@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{activity::Activity, edge::Edge, limit::Client, open_files, router::router};
+use crate::{activity::Activity, edge::Edge, limit::Client, router::router};
 
 const MAX_CONCURRENT_STREAMS: u32 = 256;
 const MAX_HEADER_LIST_BYTES: u32 = 32 << 10;
@@ -41,7 +41,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// None at present: what goes wrong on a connection ends that connection.
 pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -> anyhow::Result<()> {
-    let slots = Arc::new(Semaphore::new(open_files::connections(edge.max_connections())));
+    let slots = edge.connections();
     let graceful = GracefulShutdown::new();
     let stopping = edge.stopping().clone();
     let limited = edge.limits().is_some();

@@ -36,8 +36,8 @@ impl Process {
     pub(crate) async fn gateway(upstream: SocketAddr) -> Result<Self> {
         let (address, url) = (free().await?, format!("http://{upstream}"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
-        command.env("TOKIO_WORKER_THREADS", WORKERS.to_string());
         command.args(["--listen", &address.to_string(), "--admin", "127.0.0.1:0"]);
+        command.args(["--threads", &WORKERS.to_string()]);
         command.args(["--orders-url", &url, "--payments-url", &url]);
         Self::start(command, address, tempfile::tempdir()?).await
     }
