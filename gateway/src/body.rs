@@ -101,7 +101,11 @@ async fn collect(mut body: Body, room: Room<'_>, drain: usize) -> Result<Receive
 async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
     loop {
         let frame = timeout(PAUSE, body.frame()).await.map_err(|_| broken("the body stopped coming"))?;
-        match frame.transpose().map_err(|_| broken("the body broke off, or is not what it should be"))?.map(|frame| frame.into_data()) {
+        match frame
+            .transpose()
+            .map_err(|_| broken("the body broke off, or is not what it should be"))?
+            .map(|frame| frame.into_data())
+        {
             None => return Ok(None),
             Some(Ok(data)) => return Ok(Some(data)),
             // Trailers.

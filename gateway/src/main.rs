@@ -96,7 +96,8 @@ impl Source {
         match self {
             Self::Known(edge) => Ok(edge),
             Self::Undiscovered(config, url) => {
-                let descriptor_set = discovery::descriptor_set(&url, &config).await.map_err(anyhow::Error::msg)?;
+                let descriptor_set =
+                    discovery::descriptor_set(&url, &config).await.map_err(anyhow::Error::msg)?;
                 Ok(Edge::from_config(Config { descriptor_set, ..*config })?)
             }
         }
