@@ -11,7 +11,10 @@ use std::{
 
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
-use chassis::status::{Fault, Reason};
+use chassis::{
+    status::{Fault, Reason},
+    trace,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -147,6 +150,9 @@ fn outgoing(request: http::Request<GrpcBody>, usual: Option<Duration>) -> http::
         headers.remove(name);
     }
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    if let Some(own) = trace::onward(None).and_then(|own| HeaderValue::from_str(&own).ok()) {
+        headers.insert(trace::TRACEPARENT, own);
+    }
     if let (Some(usual), false) = (usual, headers.contains_key(GRPC_TIMEOUT)) {
         // At most 300 s (the longest that can be set), so never more than the eight digits that are allowed.
         headers.extend(
