@@ -196,7 +196,7 @@ impl Edge {
             Upstreams::Each(urls) => urls.get(service).map_or("", String::as_str),
         };
         let authority = |route: &Route| resolve::first_authority(url(&route.rpc.service));
-        self.0.routes.iter().map(|served| (&served.route, authority(&served.route))).collect()
+        self.0.routes.iter().map(|served| (&*served.route, authority(&served.route))).collect()
     }
 
     pub(crate) fn find(&self, method: &str, path: &str) -> Found {
