@@ -23,10 +23,12 @@ pub(crate) fn copy_to(data: &Path, binaries: &Path, user: Option<&str>) -> Resul
     copy(&template, data)
 }
 
-/// `target/tmp`, seen from `target/<profile>/deps/<test>`.
+/// `target/tmp`, seen from the test `target/<profile>/deps/<test>` or the bench `target/<profile>/<bench>`.
 fn cache() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    Ok(test.ancestors().nth(3).context("the test runs outside a target directory")?.join("tmp"))
+    let program = std::env::current_exe()?;
+    let profile = program.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
+    let target = profile.and_then(Path::parent).context("the test runs outside a target directory")?;
+    Ok(target.join("tmp"))
 }
 
 /// A directory name such as `postgres-15-10-Debian-15-10-0-deb12u1-for-postgres`: another version or user, another template.
