@@ -49,7 +49,13 @@ corpus:
 delivery-figures:
     cargo test --release --locked -p messaging --test delivery -- --ignored --nocapture --test-threads=1
 
-# orders per second beside pgbench, in interleaved rounds: `just bench --rounds 5`
+# what docs/PERFORMANCE.md quotes, in interleaved rounds: `just bench --rounds 1 --seconds 3 --footprint-orders 20000` for a quick look
 bench *arguments:
     cargo build --release --locked --workspace --bins
     target/release/bench-orders {{arguments}}
+
+# the same, beside systems made of other libraries (benches/peers)
+bench-peers *arguments:
+    scripts/setup-peers
+    cargo build --release --locked --workspace --bins
+    target/release/bench-orders --peers node,python --footprint-orders 0 {{arguments}}
