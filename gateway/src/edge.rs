@@ -1,7 +1,7 @@
 //! The edge, built from its settings: every mistake is found before anything listens.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -20,6 +20,7 @@ use crate::{
     limit::Limits,
     open_files,
     pool::Pool,
+    pools::{self, pool_of},
     resolve,
     retry::Retries,
     settings::{Config, Settings, Upstreams, url_flag},
@@ -92,7 +93,7 @@ impl Edge {
     pub fn undiscovered(settings: Settings) -> Result<Config, Mistakes> {
         let mut mistakes = Mistakes::default();
         let config = settings.config(&mut mistakes);
-        pools(&config, &mut mistakes);
+        pools::of(&config, &mut mistakes);
         mistakes.or(Some(config))
     }
 
@@ -111,7 +112,7 @@ impl Edge {
     pub(crate) fn again(&self) -> Self {
         let shared = Arc::clone(&self.0.shared);
         // The URLs were read before: nothing is wrong with them.
-        let pools = pools(&shared.config, &mut Mistakes::default());
+        let pools = pools::of(&shared.config, &mut Mistakes::default());
         let again = |served: &Arc<Served>| match pool_of(&pools, &served.route) {
             Some(Some(pool)) => Arc::new(Served { route: Arc::clone(&served.route), pool }),
             _ => Arc::clone(served),
@@ -208,7 +209,7 @@ impl Edge {
     }
 
     fn assemble(config: Config, mistakes: &mut Mistakes) -> Option<Self> {
-        let pools = pools(&config, mistakes);
+        let pools = pools::of(&config, mistakes);
         let routes = routes(&config, mistakes)?;
         let trie = trie(&routes, mistakes);
         let mut unknown = BTreeSet::new();
@@ -238,16 +239,6 @@ impl Edge {
         let methods = Methods::of(&served);
         Some(Self(Arc::new(Inner { shared: Arc::new(shared), routes: served, methods })))
     }
-}
-
-/// The key of the endpoints for services that have none of their own.
-const EVERY: &str = "";
-
-type Pools = BTreeMap<String, Option<Arc<Pool>>>;
-
-/// The endpoints of a route's service; `None` where it has no URL, and `Some(None)` where that is a mistake.
-fn pool_of(pools: &Pools, route: &Route) -> Option<Option<Arc<Pool>>> {
-    pools.get(&route.rpc.service).or_else(|| pools.get(EVERY)).cloned()
 }
 
 fn routes(config: &Config, mistakes: &mut Mistakes) -> Option<Vec<Route>> {
@@ -283,19 +274,4 @@ fn trie(routes: &[Route], mistakes: &mut Mistakes) -> Option<Trie> {
     };
     clashes.iter().for_each(|clash| mistakes.note("--descriptor-set", clash));
     None
-}
-
-/// The endpoints of every service, or `None` where a URL is a mistake.
-fn pools(config: &Config, mistakes: &mut Mistakes) -> Pools {
-    let urls = match &config.upstreams {
-        Upstreams::One(urls) => BTreeMap::from([(EVERY.to_owned(), urls.clone())]),
-        Upstreams::Each(urls) => urls.clone(),
-    };
-    let tls = resolve::tls(config.upstream_ca.as_deref());
-    let pool = |(service, urls): (String, String)| {
-        let pool = resolve::pool(&urls, &config.resolver, &tls)
-            .map_err(|errors| errors.iter().for_each(|error| mistakes.note(url_flag(&service), error)));
-        (service, pool.ok().map(Arc::new))
-    };
-    urls.into_iter().map(pool).collect()
 }

@@ -25,6 +25,7 @@ mod body;
 pub mod transcode;
 mod upstream;
 mod pool;
+mod pools;
 mod resolve;
 mod retry;
 mod etag;
