@@ -108,7 +108,7 @@ impl Settings {
     async fn apart(&self, report: &mut Report) -> Result<(f64, f64)> {
         let stage = Stage::set(Kind::Apart).await?;
         load::open_accounts(&stage, self.accounts).await?;
-        stored::fill(&stage, self.accounts, STORED.0).await?;
+        stored::fill(&stage, self.accounts, 0, STORED.0).await?;
         let tpc_b = yardstick::tpc_b(stage.postgres(), self.seconds).await?;
         let spread = self.run(&stage, self.accounts).await?;
         let hot = self.run(&stage, 1).await?.per_second();
@@ -151,7 +151,7 @@ impl Settings {
 
     async fn stored(&self, stage: &Stage, report: &mut Report) -> Result<()> {
         let few = self.run(stage, self.accounts).await?.per_second();
-        stored::fill(stage, self.accounts, STORED.1).await?;
+        stored::fill(stage, self.accounts, STORED.0, STORED.1).await?;
         let many = self.run(stage, self.accounts).await?.per_second();
         report.figure("orders/s with a hundred times as many stored", many);
         report.ratio("with a hundred times as many orders stored ÷ before", Of::AtLeast(0.9), many / few);

@@ -26,11 +26,12 @@ fn id(kind: &str, n: &str) -> String {
     )
 }
 
-/// Writes `per_account` finished orders of one minor unit for each of `accounts`, with all that belongs to them.
-pub(crate) async fn fill(stage: &Stage, accounts: usize, per_account: usize) -> Result<()> {
+/// Writes `per_account` finished orders of one minor unit for each of `accounts`, with all that belongs to them, behind the
+/// `before` that each has from here already.
+pub(crate) async fn fill(stage: &Stage, accounts: usize, before: usize, per_account: usize) -> Result<()> {
     let (order, entry) = (id("order", "n"), id("entry", "n"));
     let numbers = format!(
-        "SELECT account, nth, (nth - 1) * {accounts} + account AS n \
+        "SELECT account, nth, ({before} + nth - 1) * {accounts} + account AS n \
          FROM generate_series(0, {accounts} - 1) AS account, generate_series(1, {per_account}) AS nth ORDER BY n"
     );
     let orders = format!(
