@@ -1,6 +1,7 @@
 //! The endpoints of a service, and which of them is called: those that answer, in turn.
 //!
-//! An endpoint that fails is left out at once, while there are others. It is XX and never at the cost of a request. Where every endpoint has failed again and again, calls fail at once.
+//! An endpoint that fails is left out at once, while there are others. It is let in again once it answers a probe, so never at
+//! the cost of a request. Where every endpoint has failed again and again, calls fail at once.
 
 use std::{
     error::Error as _,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
+use http::uri::PathAndQuery;
 use tonic::{
     Extensions, Request, Response, Status, Streaming,
     client::Grpc,
@@ -42,14 +43,7 @@ impl Call<'_> {
     /// # Errors
     /// What the service or the transport says.
     pub(crate) async fn unary(self) -> Result<Response<Bytes>, Status> {
-        let member = self.pool.pick(self.tried).await?;
-        let (pool, path) = (self.pool, self.rpc.path.clone());
-        let outcome = match self.ready(&member.channel).await {
-            Ok((mut grpc, request)) => grpc.unary(request, path, Raw).await,
-            Err(status) => Err(status),
-        };
-        pool.note(&member, &outcome);
-        outcome
+        self.made(async |mut grpc, request, path| grpc.unary(request, path, Raw).await).await
     }
 
     /// Makes a call with a stream of responses.
@@ -57,10 +51,18 @@ impl Call<'_> {
     /// # Errors
     /// What the service or the transport says before the stream begins.
     pub(crate) async fn streaming(self) -> Result<Response<Streaming<Bytes>>, Status> {
+        self.made(async |mut grpc, request, path| grpc.server_streaming(request, path, Raw).await).await
+    }
+
+    /// Makes a call at the endpoint whose turn it is, and lets the pool know how it went.
+    async fn made<T>(
+        self,
+        call: impl AsyncFnOnce(Grpc<Channel>, Request<Bytes>, PathAndQuery) -> Result<T, Status>,
+    ) -> Result<T, Status> {
         let member = self.pool.pick(self.tried).await?;
         let (pool, path) = (self.pool, self.rpc.path.clone());
         let outcome = match self.ready(&member.channel).await {
-            Ok((mut grpc, request)) => grpc.server_streaming(request, path, Raw).await,
+            Ok((grpc, request)) => call(grpc, request, path).await,
             Err(status) => Err(status),
         };
         pool.note(&member, &outcome);
