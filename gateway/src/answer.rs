@@ -96,7 +96,7 @@ async fn call(
     let typed = served.route.body != BodyOf::Nothing && !served.route.raw_body;
     let body = within(deadline, body::read(&parts.headers, body, edge.room(), typed)).await??;
     // Not before: clients that send slowly would take the slots of all others.
-    let _slot = edge.slot().ok_or_else(Problem::overloaded)?;
+    let _slot = edge.slot()?;
     let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body.bytes)?;
     let tried = Tried::default();
     let mut call = Call {

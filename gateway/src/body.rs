@@ -18,7 +18,7 @@ use tokio::{
 use tower::{ServiceExt as _, service_fn};
 use tower_http::decompression::{DecompressionBody, RequestDecompression};
 
-use crate::{headers::declares_json, problem::Problem};
+use crate::{edge::overloaded, headers::declares_json, problem::Problem};
 
 /// Of a body that is too large, so much is read and thrown away: a client that is still sending when the connection
 /// closes would see a reset, not the answer.
@@ -90,7 +90,7 @@ async fn collect(mut body: Body, room: Room<'_>, drain: usize) -> Result<Receive
             discard(body, drain).await;
             return Err(too_large(room.each));
         }
-        take(&mut received.room, data.len(), room.all).ok_or_else(Problem::overloaded)?;
+        take(&mut received.room, data.len(), room.all).ok_or_else(overloaded)?;
         whole.extend_from_slice(&data);
     }
     received.bytes = whole.freeze();

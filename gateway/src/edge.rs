@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use chassis::{clock::Clock, settings::Mistakes};
+use chassis::{
+    clock::Clock,
+    settings::Mistakes,
+    status::{Fault, Reason},
+};
 use prost_reflect::DescriptorPool;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -180,10 +184,13 @@ impl Edge {
         &self.0.shared.retries
     }
 
-    /// A slot to work on a request, held until it is answered; `None` when all are taken. Waiting for one would only make a queue
-    /// of requests whose clients have gone.
-    pub(crate) fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.shared.slots.try_acquire().ok()
+    /// A slot to work on a request, held until it is answered. Waiting for one would only make a queue of requests whose clients
+    /// have gone.
+    ///
+    /// # Errors
+    /// RATE_LIMITED when all are taken.
+    pub(crate) fn slot(&self) -> Result<SemaphorePermit<'_>, Fault> {
+        self.0.shared.slots.try_acquire().map_err(|_| overloaded())
     }
 
     pub(crate) fn stopping(&self) -> &CancellationToken {
@@ -239,6 +246,11 @@ impl Edge {
         let methods = Methods::of(&served);
         Some(Self(Arc::new(Inner { shared: Arc::new(shared), routes: served, methods })))
     }
+}
+
+/// The edge has more to do than it can.
+pub(crate) fn overloaded() -> Fault {
+    Fault::new(Reason::RateLimited, "the edge has more requests than it can work on")
 }
 
 fn routes(config: &Config, mistakes: &mut Mistakes) -> Option<Vec<Route>> {

@@ -119,7 +119,7 @@ async fn forward(edge: &Edge, request: http::Request<GrpcBody>) -> Result<http::
     let called = edge.methods().0.get(request.uri().path());
     let called =
         called.ok_or_else(|| Fault::new(Reason::Unimplemented, "no service of the edge has this method"))?;
-    let _slot = edge.slot().ok_or_else(overloaded)?;
+    let _slot = edge.slot()?;
     let member = called.pool.pick(&Tried::default()).await.map_err(|status| fault(&status))?;
     let mut channel = member.channel.clone();
     let sent = async {
@@ -160,10 +160,6 @@ fn outgoing(request: http::Request<GrpcBody>, usual: Option<Duration>) -> http::
         );
     }
     outgoing
-}
-
-fn overloaded() -> Fault {
-    Fault::new(Reason::RateLimited, "the edge has more requests than it can work on")
 }
 
 /// Why a call has no answer of the service.

@@ -82,12 +82,6 @@ impl Problem {
         Self { hint: Some(Hint::Codings), ..fault.into() }
     }
 
-    /// The edge has more to do than it can.
-    #[must_use]
-    pub(crate) fn overloaded() -> Self {
-        Fault::new(Reason::RateLimited, "the edge has more requests than it can work on").into()
-    }
-
     /// The time that the request had is over.
     #[must_use]
     pub(crate) fn deadline_exceeded() -> Self {
