@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use tokio::{io::AsyncReadExt as _, io::AsyncWriteExt as _, net::TcpStream};
-use world::{Port, Process, Scratch};
+use world::{Port, Scratch};
 
 use crate::{
     arrangement::{self, Stage},
@@ -39,10 +39,7 @@ pub(crate) async fn measure(clients: usize, accounts: usize, orders: usize) -> R
     let mut start_empty = Vec::new();
     for _ in 0..STARTS {
         let data = Scratch::new("empty")?;
-        let (mut process, took) = start(data.path()).await?;
-        start_empty.push(took.as_secs_f64() * 1e3);
-        process.terminate()?;
-        process.wait(STOP).await?;
+        start_empty.push(start(data.path()).await?);
     }
     let data = Scratch::new("footprint")?;
     let mut stage = Stage::embedded_on(data).await?;
@@ -55,26 +52,24 @@ pub(crate) async fn measure(clients: usize, accounts: usize, orders: usize) -> R
     stage.processes[0].1.wait(STOP).await?;
     let mut start_full = Vec::new();
     for _ in 0..STARTS {
-        let (mut process, took) = start(stage.data()).await?;
-        start_full.push(took.as_secs_f64() * 1e3);
-        process.terminate()?;
-        process.wait(STOP).await?;
+        start_full.push(start(stage.data()).await?);
     }
     Ok(Footprint { orders: placed, start_empty, start_full, idle, after })
 }
 
-/// Starts it, and returns with its first answer.
-async fn start(data: &Path) -> Result<(Process, Duration)> {
+/// Starts it and stops it again: milliseconds to its first answer.
+async fn start(data: &Path) -> Result<f64> {
     let port = Port::reserve()?;
     let began = Instant::now();
-    let process = arrangement::embedded(data, &port.address().to_string())?;
-    loop {
-        if answers(port.address()).await.is_ok_and(|answers| answers) {
-            return Ok((process, began.elapsed()));
-        }
+    let mut process = arrangement::embedded(data, &port.address().to_string())?;
+    while !answers(port.address()).await.is_ok_and(|answers| answers) {
         anyhow::ensure!(began.elapsed() < STOP, "it does not start: {}", process.output());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    let took = began.elapsed();
+    process.terminate()?;
+    process.wait(STOP).await?;
+    Ok(took.as_secs_f64() * 1e3)
 }
 
 /// Whether a list of orders is answered.

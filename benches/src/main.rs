@@ -115,12 +115,7 @@ impl Settings {
         report.figure("TPC-B, transactions/s", tpc_b);
         report.figure("orders/s, spread", spread.per_second());
         report.figure("orders/s, one hot account", hot);
-        for (name, time) in &spread.processor {
-            report.figure(
-                &format!("CPU of {name} per order, µs"),
-                time.as_secs_f64() * 1e6 / spread.orders as f64,
-            );
-        }
+        report.processor(&spread);
         report.ratio("orders/s ÷ TPC-B, processes apart", Of::AtLeast(1.0), spread.per_second() / tpc_b);
         report.ratio("one hot account ÷ spread", Of::AtLeast(0.9), hot / spread.per_second());
         self.acknowledged(&stage, report).await?;
@@ -181,12 +176,7 @@ impl Settings {
         let tpc_b = yardstick::tpc_b(stage.postgres(), self.seconds).await?;
         let spread = self.run(&stage, self.accounts).await?;
         report.figure("orders/s, embedded", spread.per_second());
-        for (name, time) in &spread.processor {
-            report.figure(
-                &format!("CPU of {name} per order, µs"),
-                time.as_secs_f64() * 1e6 / spread.orders as f64,
-            );
-        }
+        report.processor(&spread);
         report.ratio("orders/s ÷ TPC-B, embedded", Of::AtLeast(1.5), spread.per_second() / tpc_b);
         Ok(())
     }

@@ -35,7 +35,7 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    fn of(mut times: Vec<Duration>) -> Result<Self> {
+    pub(crate) fn of(mut times: Vec<Duration>) -> Result<Self> {
         ensure!(!times.is_empty(), "nothing was timed");
         times.sort_unstable();
         let at = |share: usize| times[(times.len() - 1) * share / 100];

@@ -4,6 +4,8 @@ use std::{fmt::Write as _, io::Write as _, path::Path};
 
 use anyhow::{Context as _, Result};
 
+use crate::load::Measured;
+
 const BEGIN: &str = "<!-- measured -->\n";
 const END: &str = "<!-- /measured -->";
 
@@ -51,6 +53,14 @@ impl Report {
         match self.figures.iter_mut().find(|(known, _)| known == name) {
             Some((_, values)) => values.push(value),
             None => self.figures.push((name.to_owned(), vec![value])),
+        }
+    }
+
+    /// Notes what each process has computed for an order.
+    pub(crate) fn processor(&mut self, run: &Measured) {
+        for (name, time) in &run.processor {
+            let per_order = time.as_secs_f64() * 1e6 / run.orders as f64;
+            self.figure(&format!("CPU of {name} per order, µs"), per_order);
         }
     }
 

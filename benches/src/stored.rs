@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use ordermesh::orders::v1::{ListOrdersRequest, orders_service_client::OrdersServiceClient};
 
-use crate::{arrangement::Stage, yardstick::sql};
+use crate::{arrangement::Stage, pace::Times, yardstick::sql};
 
 /// Microseconds since the Unix epoch at which the first of them was placed; one each millisecond.
 const FIRST: i64 = 1_700_000_000_000_000;
@@ -79,7 +79,7 @@ pub(crate) async fn late_page(stage: &Stage) -> Result<f64> {
         firsts.push(read(&mut client, &first).await?);
         lates.push(read(&mut client, &late).await?);
     }
-    Ok(median(lates)?.as_secs_f64() / median(firsts)?.as_secs_f64())
+    Ok(Times::of(lates)?.p50.as_secs_f64() / Times::of(firsts)?.p50.as_secs_f64())
 }
 
 async fn read(
@@ -90,9 +90,4 @@ async fn read(
     let page = client.list_orders(request.clone()).await?.into_inner();
     ensure!(page.orders.len() == usize::try_from(PAGE_SIZE)?, "the page is not full");
     Ok(began.elapsed())
-}
-
-fn median(mut times: Vec<Duration>) -> Result<Duration> {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().context("nothing was timed")
 }
