@@ -8,6 +8,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
+    metrics,
     otlp::Exporter,
     settings::{Checked, Mistakes},
 };
@@ -88,12 +89,14 @@ impl FromStr for EnvFilterText {
     }
 }
 
-/// Starts logging to standard error, and the export of spans, if there is a collector, under the name `process`. Standard
-/// output stays free for what the process tells its user. To be called inside of the runtime.
+/// Starts logging to standard error, the recording of metrics, and the export of spans, if there is a collector, under the
+/// name `process`. Standard output stays free for what the process tells its user. To be called inside of the runtime, before
+/// the first task: what is counted without a recorder is lost.
 ///
 /// # Errors
-/// Every mistake in the settings.
-pub fn init(settings: LogSettings, process: &'static str) -> Result<Telemetry, Mistakes> {
+/// Every mistake in the settings, or that something else in the process records its metrics.
+pub fn init(settings: LogSettings, process: &'static str) -> anyhow::Result<Telemetry> {
+    metrics::recorder()?;
     let mut mistakes = Mistakes::default();
     let format = settings.log_format.take("--log-format", &mut mistakes);
     let filter = settings.log_filter.take("--log-filter", &mut mistakes);
@@ -117,6 +120,19 @@ pub fn init(settings: LogSettings, process: &'static str) -> Result<Telemetry, M
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_a_task_counts_first_is_not_lost() {
+        let settings = LogSettings {
+            log_format: "human".parse().expect("it is judged later"),
+            log_filter: "info".parse().expect("it is judged later"),
+            otlp_endpoint: None,
+        };
+        let _telemetry = init(settings, "test").expect("no mistakes");
+        ::metrics::counter!("first_total").increment(1);
+        let shown = metrics::recorder().expect("the same one").render();
+        assert!(shown.contains("first_total 1"), "{shown}");
+    }
 
     #[test]
     fn a_collector_is_named_by_a_plain_url() {
