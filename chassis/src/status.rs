@@ -85,6 +85,8 @@ reasons! {
     Unauthenticated = "UNAUTHENTICATED", Unauthenticated, 401;
     /// Somebody else's data.
     NotOwner = "NOT_OWNER", PermissionDenied, 403;
+    /// HTTP: a page of another origin asks for what only pages of allowed ones may read.
+    OriginNotAllowed = "ORIGIN_NOT_ALLOWED", PermissionDenied, 403;
     /// HTTP: no route has this path.
     RouteNotFound = "ROUTE_NOT_FOUND", NotFound, 404;
     /// HTTP: the path has routes, but not for this method.

@@ -19,7 +19,7 @@ use crate::{
     etag, grpc, headers,
     pool::Tried,
     problem::{Problem, Style},
-    stream::{Feed, Framing},
+    stream::{self, Feed, Framing},
     transcode::{
         PercentError,
         bind::Input,
@@ -87,10 +87,11 @@ async fn call(
     edge: &Edge,
     served: &Arc<Served>,
     captures: Captures,
-    parts: Parts,
+    mut parts: Parts,
     body: Body,
     style: &Style,
 ) -> Result<Response, Problem> {
+    let socket = if served.route.rpc.streaming { stream::asked(edge, &mut parts).await? } else { None };
     let asked = headers::request_timeout(&parts.headers)?;
     let deadline = Instant::now() + asked.unwrap_or(edge.request_timeout());
     let typed = served.route.body != BodyOf::Nothing && !served.route.raw_body;
@@ -122,7 +123,11 @@ async fn call(
             until: asked.map(|_| deadline),
             stopping: edge.stopping().clone(),
         };
-        with_metadata(within(deadline, feed.into_response()).await??, &metadata)
+        let response = match socket {
+            Some(asked) => feed.into_socket(edge, asked),
+            None => within(deadline, feed.into_response()).await??,
+        };
+        with_metadata(response, &metadata)
     } else {
         let safe = read || (served.route.rpc.request_id.is_some() && headers::has_key(&parts.headers));
         let unary = || {

@@ -30,7 +30,7 @@ const EXPOSED: [HeaderName; 9] = [
 /// A page may use every method and send every header: what the edge does not know it passes over, or refuses by itself. Cookies
 /// mean nothing to the edge, so pages are not allowed to send them.
 pub(crate) fn layer(origins: &[String], mistakes: &mut Mistakes) -> Option<CorsLayer> {
-    let allowed = if origins == ["*"] {
+    let allowed = if is_any(origins) {
         AllowOrigin::from(Any)
     } else {
         let read = |text: &String| {
@@ -52,6 +52,15 @@ pub(crate) fn layer(origins: &[String], mistakes: &mut Mistakes) -> Option<CorsL
         .expose_headers(ExposeHeaders::list(EXPOSED))
         .max_age(MAX_AGE);
     Some(layer)
+}
+
+/// Whether the settings, without a mistake, name the origin that a browser has sent.
+pub(crate) fn allows(origins: &[String], asking: &HeaderValue) -> bool {
+    is_any(origins) || origins.iter().filter_map(|text| origin(text)).any(|allowed| allowed == asking)
+}
+
+fn is_any(origins: &[String]) -> bool {
+    origins == ["*"]
 }
 
 /// An origin as browsers write it.

@@ -12,9 +12,9 @@ use chassis::{
     settings::Mistakes,
     status::{Fault, Reason},
 };
-use prost_reflect::DescriptorPool;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio_util::sync::CancellationToken;
+use http::HeaderValue;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::CorsLayer;
 
 use crate::{
@@ -27,10 +27,11 @@ use crate::{
     pools::{self, pool_of},
     resolve,
     retry::Retries,
+    routes,
     settings::{Config, Settings, Upstreams, url_flag},
     transcode::{
-        route::{Entry, Lookup, Trie},
-        table::{self, Route},
+        route::{Lookup, Trie},
+        table::Route,
     },
 };
 
@@ -43,6 +44,14 @@ struct Inner {
     shared: Arc<Shared>,
     routes: Vec<Arc<Served>>,
     methods: Methods,
+    /// Connections that have become WebSockets.
+    sockets: TaskTracker,
+}
+
+/// A place among the connections, until its last clone is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    _permit: Arc<OwnedSemaphorePermit>,
 }
 
 /// What all threads that serve one edge have together.
@@ -122,7 +131,12 @@ impl Edge {
             _ => Arc::clone(served),
         };
         let routes: Vec<Arc<Served>> = self.0.routes.iter().map(again).collect();
-        Self(Arc::new(Inner { shared, methods: Methods::of(&routes), routes }))
+        Self::of(shared, routes)
+    }
+
+    fn of(shared: Arc<Shared>, routes: Vec<Arc<Served>>) -> Self {
+        let (methods, sockets) = (Methods::of(&routes), TaskTracker::new());
+        Self(Arc::new(Inner { shared, routes, methods, sockets }))
     }
 
     /// Where it is to be served.
@@ -143,11 +157,13 @@ impl Edge {
         Room { each: self.0.shared.config.max_body_bytes, all: &self.0.shared.room }
     }
 
-    /// A slot for each connection that may be open.
-    pub(crate) fn connections(&self) -> Arc<Semaphore> {
+    /// A slot for one more connection, once there is one.
+    pub(crate) async fn connection(&self) -> Option<Slot> {
         let Shared { config, connections, .. } = &*self.0.shared;
         let slots = || Arc::new(Semaphore::new(open_files::connections(config.max_connections)));
-        Arc::clone(connections.get_or_init(slots))
+        // Nobody closes the semaphore.
+        let permit = Arc::clone(connections.get_or_init(slots)).acquire_owned().await.ok()?;
+        Some(Slot { _permit: Arc::new(permit) })
     }
 
     pub(crate) fn header_timeout(&self) -> Duration {
@@ -164,6 +180,15 @@ impl Edge {
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.shared.config.clock
+    }
+
+    pub(crate) fn sockets(&self) -> &TaskTracker {
+        &self.0.sockets
+    }
+
+    /// Whether pages of this origin may read what the edge answers.
+    pub(crate) fn allows_origin(&self, origin: &HeaderValue) -> bool {
+        cors::allows(&self.0.shared.config.cors_origins, origin)
     }
 
     /// Who may ask from other origins, if anyone.
@@ -217,8 +242,8 @@ impl Edge {
 
     fn assemble(config: Config, mistakes: &mut Mistakes) -> Option<Self> {
         let pools = pools::of(&config, mistakes);
-        let routes = routes(&config, mistakes)?;
-        let trie = trie(&routes, mistakes);
+        let routes = routes::compile(&config, mistakes)?;
+        let trie = routes::trie(&routes, mistakes);
         let mut unknown = BTreeSet::new();
         let mut served = Vec::new();
         for route in routes {
@@ -243,47 +268,11 @@ impl Edge {
             retries: Retries::default(),
             stopping: CancellationToken::new(),
         };
-        let methods = Methods::of(&served);
-        Some(Self(Arc::new(Inner { shared: Arc::new(shared), routes: served, methods })))
+        Some(Self::of(Arc::new(shared), served))
     }
 }
 
 /// The edge has more to do than it can.
 pub(crate) fn overloaded() -> Fault {
     Fault::new(Reason::RateLimited, "the edge has more requests than it can work on")
-}
-
-fn routes(config: &Config, mistakes: &mut Mistakes) -> Option<Vec<Route>> {
-    let pool = match DescriptorPool::decode(config.descriptor_set.clone()) {
-        Ok(pool) => pool,
-        Err(error) => {
-            mistakes.note("--descriptor-set", format!("not a complete set of descriptors: {error}"));
-            return None;
-        }
-    };
-    match table::compile(&pool) {
-        Ok(routes) => {
-            mistakes.require(!routes.is_empty(), "--descriptor-set", "no method has google.api.http");
-            Some(routes)
-        }
-        Err(errors) => {
-            errors.iter().for_each(|error| mistakes.note("--descriptor-set", error));
-            None
-        }
-    }
-}
-
-fn trie(routes: &[Route], mistakes: &mut Mistakes) -> Option<Trie> {
-    let entry = |route: &Route| Entry {
-        method: route.method.clone(),
-        template: route.template.clone(),
-        rpc: route.rpc.name.clone(),
-    };
-    let entries: Vec<Entry> = routes.iter().map(entry).collect();
-    let clashes = match Trie::build(&entries) {
-        Ok(trie) => return Some(trie),
-        Err(clashes) => clashes,
-    };
-    clashes.iter().for_each(|clash| mistakes.note("--descriptor-set", clash));
-    None
 }

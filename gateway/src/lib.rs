@@ -8,6 +8,7 @@
 
 pub mod settings;
 pub mod edge;
+mod routes;
 pub mod serve;
 pub mod threads;
 pub mod discovery;

@@ -112,6 +112,12 @@ impl Problem {
         }
     }
 
+    /// The reason in ErrorInfo; empty when the service has given none.
+    #[must_use]
+    pub(crate) fn reason(&self) -> &str {
+        self.info.as_ref().map_or("", |info| &info.reason)
+    }
+
     /// The error object, as the body or as a part of a stream.
     #[must_use]
     pub(crate) fn json(&self, style: &Style) -> Value {

@@ -1,9 +1,10 @@
 //! Accepts connections and serves the edge on them, with limits that the plain accept loop of axum has not.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::Router;
-use hyper::service::service_fn;
+use http::header;
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
@@ -13,13 +14,17 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{activity::Activity, edge::Edge, limit::Client, router::router};
+use crate::{
+    activity::Activity,
+    edge::{Edge, Slot},
+    limit::Client,
+    router::router,
+};
 
 const MAX_CONCURRENT_STREAMS: u32 = 256;
 const MAX_HEADER_LIST_BYTES: u32 = 32 << 10;
@@ -41,25 +46,42 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// None at present: what goes wrong on a connection ends that connection.
 pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -> anyhow::Result<()> {
-    let slots = edge.connections();
     let graceful = GracefulShutdown::new();
-    let stopping = edge.stopping().clone();
     let limited = edge.limits().is_some();
     let patience = Patience { head: edge.header_timeout(), idle: edge.idle_timeout() };
-    let (app, server) = (router(edge), server(patience));
+    let (app, server) = (router(edge.clone()), server(patience));
     tracing::info!(listen = %listener.local_addr()?, "serving HTTP");
-    while let Some((stream, client, slot)) = next(&listener, &slots, &stop).await {
+    while let Some((stream, client, slot)) = next(&listener, &edge, &stop).await {
         let client = limited.then_some(Client(client.ip()));
-        let serving = connection(server.clone(), app.clone(), stream, client, graceful.watcher(), patience);
-        tokio::spawn(async move {
-            let _slot = slot;
-            serving.await;
-        });
+        let origin = Origin { client, slot };
+        tokio::spawn(connection(server.clone(), app.clone(), stream, origin, graceful.watcher(), patience));
     }
     drop(listener);
-    stopping.cancel();
+    edge.stopping().cancel();
     graceful.shutdown().await;
+    edge.sockets().close();
+    edge.sockets().wait().await;
     Ok(())
+}
+
+/// Where the requests of one connection come from.
+#[derive(Debug)]
+struct Origin {
+    client: Option<Client>,
+    slot: Slot,
+}
+
+impl Origin {
+    /// Notes it for who needs it.
+    fn note(&self, request: &mut hyper::Request<Incoming>) {
+        if let Some(client) = self.client {
+            request.extensions_mut().insert(client);
+        }
+        // What the connection may become keeps its slot.
+        if request.headers().contains_key(header::UPGRADE) {
+            request.extensions_mut().insert(self.slot.clone());
+        }
+    }
 }
 
 /// How long a connection may keep the edge waiting.
@@ -87,12 +109,11 @@ fn server(patience: Patience) -> Builder<TokioExecutor> {
 /// The next connection, once there is a slot for it; `None` after the stop.
 async fn next(
     listener: &TcpListener,
-    slots: &Arc<Semaphore>,
+    edge: &Edge,
     stop: &CancellationToken,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, Slot)> {
     let accept = async {
-        // Nobody closes the semaphore.
-        let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+        let slot = edge.connection().await?;
         loop {
             match listener.accept().await {
                 Ok((stream, client)) => return Some((stream, client, slot)),
@@ -119,7 +140,7 @@ async fn connection(
     server: Builder<TokioExecutor>,
     app: Router,
     stream: TcpStream,
-    client: Option<Client>,
+    origin: Origin,
     watcher: Watcher,
     patience: Patience,
 ) {
@@ -128,14 +149,12 @@ async fn connection(
     }
     let activity = Activity::default();
     let seen = activity.clone();
-    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        if let Some(client) = client {
-            request.extensions_mut().insert(client);
-        }
+    let service = service_fn(move |mut request| {
+        origin.note(&mut request);
         let (busy, answer) = (seen.begin(), app.clone().oneshot(request));
         async { answer.await.map(|response| busy.until_sent(response)) }
     });
-    let serving = server.serve_connection(TokioIo::new(stream), service).into_owned();
+    let serving = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     let mut serving = pin!(watcher.watch(serving));
     // hyper's header timeout begins once it knows the protocol, and ends with HTTP/2, whose pings an idle client answers: a
     // client that does not ask is this one's business.

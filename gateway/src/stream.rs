@@ -1,6 +1,7 @@
-//! Server streams over HTTP: server-sent events or newline-delimited JSON, with errors that cannot be overlooked.
+//! Server streams over HTTP: server-sent events, newline-delimited JSON or a WebSocket, with errors that cannot be overlooked.
 
 mod raw;
+mod socket;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -12,8 +13,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+pub(crate) use self::socket::{Asked, asked};
 use crate::{
-    edge::Served,
+    edge::{Edge, Served},
     headers,
     problem::{Problem, Style},
     transcode::{
@@ -72,12 +74,9 @@ impl Framing {
     }
 
     fn error(self, problem: &Problem, style: &Style) -> Bytes {
-        let json = problem.json(style).to_string();
         match self {
-            Self::Sse => format!("event: error\ndata: {json}\n\n").into(),
-            // Problem details have no member that tells them from a message.
-            Self::Ndjson if style.is_problem_details() => format!("{{\"error\":{json}}}\n").into(),
-            Self::Ndjson | Self::Raw => format!("{json}\n").into(),
+            Self::Sse => format!("event: error\ndata: {}\n\n", problem.json(style)).into(),
+            Self::Ndjson | Self::Raw => format!("{}\n", error_line(problem, style)).into(),
         }
     }
 
@@ -102,6 +101,13 @@ impl Framing {
             Self::Ndjson | Self::Raw => b"\n",
         }
     }
+}
+
+/// An error among messages: an object whose only member is `error`.
+fn error_line(problem: &Problem, style: &Style) -> String {
+    let json = problem.json(style);
+    // Problem details have no member that tells them from a message.
+    if style.is_problem_details() { format!("{{\"error\":{json}}}") } else { json.to_string() }
 }
 
 /// A stream on its way to a client. Dropping it, as a disconnect does, drops the call.
@@ -130,6 +136,11 @@ impl Feed {
     /// What ends such a stream before its first message.
     pub(crate) async fn into_response(self) -> Result<Response, Problem> {
         if self.framing == Framing::Raw { raw::response(self).await } else { Ok(self.into_frames()) }
+    }
+
+    /// The answer to a client that wants a WebSocket.
+    pub(crate) fn into_socket(self, edge: &Edge, asked: Asked) -> Response {
+        socket::response(self, edge, asked)
     }
 
     fn into_frames(self) -> Response {

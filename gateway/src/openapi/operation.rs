@@ -183,7 +183,11 @@ impl Operation<'_> {
         } else {
             content.insert("application/json".to_owned(), json!({ "schema": schema }));
         }
-        let what = if rpc.streaming { "A stream of messages." } else { "The answer." };
+        let what = if rpc.streaming {
+            "A stream of messages; for the handshake of a WebSocket, a text frame each."
+        } else {
+            "The answer."
+        };
         json!({ "description": what, "content": content })
     }
 }

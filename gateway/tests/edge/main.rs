@@ -7,6 +7,7 @@ mod requests;
 mod errors;
 mod calls;
 mod streams;
+mod sockets;
 mod payloads;
 mod build;
 mod connections;

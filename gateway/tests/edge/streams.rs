@@ -15,9 +15,9 @@ use crate::{
     world::{World, json, reason},
 };
 
-const WATCH: &str = "/gateway/orders/7:watch";
+pub(crate) const WATCH: &str = "/gateway/orders/7:watch";
 
-fn event(version: i64) -> bytes::Bytes {
+pub(crate) fn event(version: i64) -> bytes::Bytes {
     OrderEvent { order: Some(Order { version, ..Order::default() }) }.encode_to_vec().into()
 }
 
@@ -39,7 +39,7 @@ async fn watch(call: Call) -> Reply {
     }
 }
 
-async fn world() -> World {
+pub(crate) async fn world() -> World {
     World::of(&Upstream::start(watch).await).await
 }
 
@@ -47,7 +47,7 @@ async fn accepting(world: &World, path: &str, accept: &str) -> Response {
     world.request("GET", path).header("accept", accept).send().await.expect("the edge answers")
 }
 
-fn line(text: &str) -> Value {
+pub(crate) fn line(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
@@ -108,7 +108,7 @@ async fn an_error_before_the_stream_is_an_ordinary_one() {
 }
 
 /// A stream of one message that tells when its call is dropped.
-async fn endless() -> (Upstream, oneshot::Receiver<()>) {
+pub(crate) async fn endless() -> (Upstream, oneshot::Receiver<()>) {
     let (alive, dropped) = oneshot::channel::<()>();
     let alive = std::sync::Mutex::new(Some(alive));
     let upstream = Upstream::start(move |_| {

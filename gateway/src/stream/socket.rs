@@ -1,0 +1,158 @@
+//! A stream as a WebSocket (RFC 6455), for pages: a text frame a message, and a code at the end.
+
+use std::time::Duration;
+
+use axum::{
+    extract::{
+        FromRequestParts as _, WebSocketUpgrade,
+        ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code},
+    },
+    response::Response,
+};
+use bytes::Bytes;
+use chassis::status::{Fault, Reason, Violation};
+use http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
+use tokio::time::timeout;
+
+use super::{Feed, Step};
+use crate::{
+    edge::{Edge, Slot},
+    problem::Problem,
+    transcode::{codec, table::Route},
+};
+
+/// Longest message from a client, in bytes; none means anything.
+const MAX_MESSAGE_BYTES: usize = 4 << 10;
+
+/// Longest reason of a close (RFC 6455, section 5.5), in bytes.
+const MAX_REASON_BYTES: usize = 123;
+
+/// How long a client may take to say goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A WebSocket that a client has asked for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    upgrade: WebSocketUpgrade,
+    slot: Option<Slot>,
+}
+
+/// The WebSocket that a request asks for, if it does.
+///
+/// # Errors
+/// ORIGIN_NOT_ALLOWED for pages of other origins: browsers leave this check to the server. MALFORMED_REQUEST when the handshake is
+/// not one.
+pub(crate) async fn asked(edge: &Edge, parts: &mut Parts) -> Result<Option<Asked>, Problem> {
+    let protocol = parts.headers.get(header::UPGRADE);
+    if !protocol.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        return Ok(None);
+    }
+    if let Some(origin) = parts.headers.get(header::ORIGIN)
+        && !is_same(origin, &parts.headers)
+        && !edge.allows_origin(origin)
+    {
+        return Err(Fault::new(Reason::OriginNotAllowed, "pages of this origin may not read this").into());
+    }
+    let slot = parts.extensions.remove::<Slot>();
+    match WebSocketUpgrade::from_request_parts(parts, &()).await {
+        Ok(upgrade) => Ok(Some(Asked { upgrade, slot })),
+        Err(rejection) => {
+            let violation =
+                Violation { field: header::UPGRADE.to_string(), description: rejection.body_text() };
+            let fault = Fault::new(Reason::MalformedRequest, "this is no handshake of a WebSocket");
+            Err(Fault { violations: vec![violation], ..fault }.into())
+        }
+    }
+}
+
+/// Whether the page comes from this edge itself. What ends TLS in front of it changes the scheme, not the host.
+fn is_same(origin: &HeaderValue, headers: &HeaderMap) -> bool {
+    let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    origin.as_ref().and_then(Uri::authority).zip(host).is_some_and(|(origin, host)| origin.as_str() == host)
+}
+
+/// The answer that turns the connection into a WebSocket, on which the stream then goes. It keeps its slot among the connections,
+/// and the edge waits for its end.
+pub(super) fn response(feed: Feed, edge: &Edge, Asked { upgrade, slot }: Asked) -> Response {
+    let token = edge.sockets().token();
+    upgrade
+        .read_buffer_size(MAX_MESSAGE_BYTES)
+        .max_message_size(MAX_MESSAGE_BYTES)
+        .max_frame_size(MAX_MESSAGE_BYTES)
+        .on_upgrade(async move |socket| {
+            let _held = (slot, token);
+            run(feed, socket).await;
+        })
+}
+
+/// How a stream ends: what the client is told last, and the code.
+struct End {
+    last: Option<Message>,
+    close: CloseFrame,
+}
+
+async fn run(mut feed: Feed, mut socket: WebSocket) {
+    let Some(End { last, close }) = until_end(&mut feed, &mut socket).await else { return };
+    // The service need not wait for a client to say goodbye.
+    drop(feed);
+    let goodbye = async {
+        for message in last.into_iter().chain([Message::Close(Some(close))]) {
+            socket.send(message).await?;
+        }
+        // A connection that is cut before the client has answered may lose what was sent.
+        while let Some(Ok(_)) = socket.recv().await {}
+        Ok::<_, axum::Error>(())
+    };
+    let _closed = timeout(CLOSE_TIMEOUT, goodbye).await;
+}
+
+/// Sends until there is no more to send; `None` when the client has gone.
+async fn until_end(feed: &mut Feed, socket: &mut WebSocket) -> Option<End> {
+    loop {
+        let step = tokio::select! {
+            step = feed.step() => step,
+            heard = socket.recv() => match heard? {
+                // The library answers pings.
+                Ok(Message::Ping(_) | Message::Pong(_)) => continue,
+                Ok(Message::Text(_) | Message::Binary(_)) => {
+                    return Some(end(None, close_code::UNSUPPORTED, "this stream takes no messages"));
+                }
+                Ok(Message::Close(_)) | Err(_) => return None,
+            },
+        };
+        let message = match step {
+            Step::Message(wire) => match message(&feed.served.route, wire) {
+                Ok(message) => message,
+                Err(error) => return Some(failed(feed, &Problem::internal(error.as_ref()))),
+            },
+            Step::Silence => Message::Ping(Bytes::new()),
+            Step::End => return Some(end(None, close_code::NORMAL, "")),
+            Step::Failed(problem) => return Some(failed(feed, &problem)),
+        };
+        tokio::select! {
+            sent = socket.send(message) => sent.ok()?,
+            // A client that does not read is not waited for.
+            () = feed.stopping.cancelled() => return None,
+        }
+    }
+}
+
+fn message(route: &Route, wire: Bytes) -> anyhow::Result<Message> {
+    if route.raw_response {
+        return Ok(Message::Binary(codec::response_payload(route, &wire)?.data));
+    }
+    let json = codec::response_to_json(route, wire)?.json;
+    Ok(Message::Text(Utf8Bytes::try_from(json)?))
+}
+
+fn failed(feed: &Feed, problem: &Problem) -> End {
+    let code = if feed.stopping.is_cancelled() { close_code::AWAY } else { close_code::ERROR };
+    let last = Message::text(super::error_line(problem, &feed.style));
+    end(Some(last), code, problem.reason())
+}
+
+fn end(last: Option<Message>, code: u16, reason: &str) -> End {
+    let reason = if reason.len() > MAX_REASON_BYTES { "" } else { reason };
+    End { last, close: CloseFrame { code, reason: reason.into() } }
+}
