@@ -6,7 +6,10 @@
 pub(crate) mod window;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -34,6 +37,9 @@ const STAND_BY: Duration = Duration::from_secs(3);
 /// How long calls for the holder of the lease are gathered into one.
 const COALESCED: Duration = Duration::from_millis(10);
 
+/// Rows that die before the relay cleans up after itself: the server looks once a minute, when half a million may have died.
+const DEAD: u64 = 50_000;
+
 /// The lease's name, and the bell's that its holder listens to.
 const OUTBOX: &str = "outbox";
 
@@ -53,6 +59,8 @@ pub struct Relay {
     lease_term: Duration,
     /// Rung by the slow poll.
     waiting: Notify,
+    /// Rows that died since the last cleaning.
+    dead: AtomicU64,
 }
 
 impl Relay {
@@ -65,8 +73,9 @@ impl Relay {
         source: impl Into<String>,
     ) -> Self {
         let holder = holder(&database);
-        let (source, lease_term, waiting) = (source.into(), LEASE_TERM, Notify::new());
-        Self { database, outbox, broker, source, holder, lease_term, waiting }
+        let (source, lease_term) = (source.into(), LEASE_TERM);
+        let (waiting, dead) = (Notify::new(), AtomicU64::new(0));
+        Self { database, outbox, broker, source, holder, lease_term, waiting, dead }
     }
 
     /// Sets how long the outbox stands still after its relay was killed, instead of [`LEASE_TERM`].
@@ -85,7 +94,7 @@ impl Relay {
         }
     }
 
-    /// Looks at the outbox now and then, for those who read the gauges and for what nobody rang the bell for.
+    /// Looks at the outbox now and then: for those who read the gauges, for what nobody rang the bell for, and to clean it.
     async fn watch(&self) {
         loop {
             match outbox::backlog(self.database.read()).await {
@@ -96,6 +105,12 @@ impl Relay {
                     }
                 }
                 Err(error) => observe::storage_failed("outbox", &error.into()),
+            }
+            if self.dead.load(Relaxed) >= DEAD {
+                self.dead.store(0, Relaxed);
+                if let Err(error) = outbox::clean(self.database.read()).await {
+                    observe::storage_failed("outbox", &error.into());
+                }
             }
             tokio::time::sleep(POLL).await;
         }
@@ -250,6 +265,7 @@ impl Relay {
             drop(spans);
             let confirmed = window::confirmed(window, &outcomes);
             observe::window_published(&self.source, window, &confirmed, began.elapsed());
+            self.dead.fetch_add(confirmed.len() as u64, Relaxed);
             unsettled = Settlement::of(tickets, outcomes);
             // What was not settled is published again, which does no harm, and behind nothing of its key.
             settled?;

@@ -3,7 +3,7 @@
 //! A relay whose lease has passed may settle too: a confirmed message is confirmed whoever published it, and a row that is
 //! gone is not touched.
 
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, Statement, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, Value};
 use serde_json::{Value as Json, json};
 use storage::rows;
 
@@ -74,4 +74,16 @@ pub(crate) async fn refuse(transaction: &DatabaseTransaction, refusals: &[Refusa
 fn json(Refusal { seq, until, reason }: &Refusal) -> Json {
     // PostgreSQL's text holds no NUL.
     json!({ "seq": seq, "until": until, "reason": reason.replace('\0', "\u{fffd}") })
+}
+
+/// Makes room where rows were removed. On SQLite it is there at once. Beside a server that is at it already, and for a user who may not,
+/// nothing happens.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn clean(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
+    if connection.get_database_backend() == DbBackend::Postgres {
+        connection.execute_unprepared("VACUUM (SKIP_LOCKED, TRUNCATE off) outbox").await?;
+    }
+    Ok(())
 }
