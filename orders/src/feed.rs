@@ -19,10 +19,15 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{domain::order::Model as Order, store::changes};
+use crate::{
+    domain::order::Model as Order,
+    store::changes::{self, Numbers},
+};
 
 /// How soon a change of another process is seen; those of this one ring the bell.
 const POLL: Duration = Duration::from_millis(100);
+/// How soon another look is worth while when a transaction was under way: until it ends, later changes are not settled either.
+const SOON: Duration = Duration::from_millis(3);
 /// While nobody watches, only the place in the numbers is kept up.
 const IDLE: Duration = Duration::from_secs(1);
 /// Batches that a watcher may be behind before it has to read the database.
@@ -60,7 +65,7 @@ impl Feed {
     /// # Errors
     /// When the database does not answer.
     pub async fn new(database: Database) -> Result<Self, Failure> {
-        let told = AtomicI64::new(changes::settled(database.read()).await?);
+        let told = AtomicI64::new(changes::numbers(database.read()).await?.settled);
         let (watchers, _) = broadcast::channel(BACKLOG);
         let shared =
             Shared { database, watchers, bell: Notify::new(), told, closing: CancellationToken::new() };
@@ -80,24 +85,35 @@ impl Feed {
     /// None.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let _closing = self.shared.closing.clone().drop_guard();
+        let mut soon = SOON;
         while !stop.is_cancelled() {
-            if let Err(failure) = self.step().await {
-                tracing::warn!(error = %Chain(&failure), "cannot read the changes of orders: trying again");
-            }
-            let watched = self.shared.watchers.receiver_count() > 0;
+            let before = self.shared.told.load(Ordering::Acquire);
+            let rest = match self.step().await {
+                _ if self.shared.watchers.receiver_count() == 0 => IDLE,
+                Ok(Numbers { settled, next }) if settled < next => {
+                    soon = if settled > before { SOON } else { (soon * 2).min(POLL) };
+                    soon
+                }
+                Ok(_) => POLL,
+                Err(failure) => {
+                    tracing::warn!(error = %Chain(&failure), "cannot read the changes of orders: trying again");
+                    POLL
+                }
+            };
             tokio::select! {
                 () = self.shared.bell.notified() => {}
-                () = tokio::time::sleep(if watched { POLL } else { IDLE }) => {}
+                () = tokio::time::sleep(rest) => {}
                 () = stop.cancelled() => {}
             }
         }
         Ok(())
     }
 
-    async fn step(&self) -> Result<(), Failure> {
+    async fn step(&self) -> Result<Numbers, Failure> {
         let Shared { database, watchers, told, .. } = &*self.shared;
         // Read before the look at who watches: whoever comes after that look reads an order later than this, too.
-        let settled = changes::settled(database.read()).await?;
+        let numbers = changes::numbers(database.read()).await?;
+        let settled = numbers.settled;
         let mut from = told.load(Ordering::Acquire);
         while from < settled {
             let to = if watchers.receiver_count() == 0 {
@@ -112,7 +128,7 @@ impl Feed {
             told.store(to, Ordering::Release);
             from = to;
         }
-        Ok(())
+        Ok(numbers)
     }
 
     /// Every change that is committed from now on.

@@ -34,16 +34,28 @@ pub(crate) async fn of_new_rows(transaction: &DatabaseTransaction) -> Result<Act
     }
 }
 
-/// The number below which everything is committed and visible, or was rolled back.
+/// How far the numbers have come.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbers {
+    /// Everything below it is committed and visible, or was rolled back.
+    pub settled: i64,
+    /// The next one that is given to a transaction. What lies between is under way.
+    pub next: i64,
+}
+
+/// How far the numbers have come by now.
 ///
 /// # Errors
 /// As the database says.
-pub async fn settled(connection: &impl ConnectionTrait) -> Result<i64, DbErr> {
-    let sql = match connection.get_database_backend() {
-        DbBackend::Postgres => "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint".to_owned(),
-        _ => format!("SELECT {COUNTED}"),
-    };
-    one_number(connection, &sql).await
+pub async fn numbers(connection: &impl ConnectionTrait) -> Result<Numbers, DbErr> {
+    if connection.get_database_backend() != DbBackend::Postgres {
+        let settled = one_number(connection, &format!("SELECT {COUNTED}")).await?;
+        return Ok(Numbers { settled, next: settled });
+    }
+    let sql = "SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint FROM pg_current_snapshot() AS now";
+    let row = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    let row = row.ok_or_else(nothing)?;
+    Ok(Numbers { settled: row.try_get_by_index(0)?, next: row.try_get_by_index(1)? })
 }
 
 /// The orders whose last change has a number from `from` on and below `to`, which must be settled, each as it is now. At most
@@ -75,5 +87,9 @@ pub async fn since(
 async fn one_number(connection: &impl ConnectionTrait, sql: &str) -> Result<i64, DbErr> {
     let statement = Statement::from_string(connection.get_database_backend(), sql);
     let row = connection.query_one_raw(statement).await?;
-    row.ok_or_else(|| DbErr::RecordNotFound("the number of a change".to_owned()))?.try_get_by_index(0)
+    row.ok_or_else(nothing)?.try_get_by_index(0)
+}
+
+fn nothing() -> DbErr {
+    DbErr::RecordNotFound("the number of a change".to_owned())
 }
