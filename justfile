@@ -47,7 +47,7 @@ corpus:
 
 # measure what docs/DELIVERY.md quotes
 delivery-figures:
-    cargo test --release --locked -p messaging --test delivery -- --ignored --nocapture --test-threads=1
+    cargo test --release --locked --workspace --test delivery -- --ignored --nocapture --test-threads=1
 
 # what docs/PERFORMANCE.md quotes, in interleaved rounds: `just bench --rounds 1 --seconds 3 --footprint-orders 20000` for a quick look
 bench *arguments:

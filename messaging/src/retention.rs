@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use sea_orm::{ConnectionTrait as _, DbBackend};
 use storage::{
     Database, Failure,
     lease::{Attempt, Lease},
@@ -26,10 +25,6 @@ const BATCH: i64 = 200;
 const PAUSE: u32 = 99;
 /// A process that died in the middle of a round delays the next one by this at most.
 const TERM: Duration = Duration::from_secs(120);
-
-/// Before the statement, in the transaction that PostgreSQL makes of both. A crash may bring back what was forgotten a moment
-/// ago, and it is forgotten again: no writer's flush has to wait for that.
-const UNHURRIED: &str = "SET LOCAL synchronous_commit = off;";
 
 /// Forgets old rows of the inbox. Every process may run one: one of them does it at a time.
 #[derive(Debug)]
@@ -100,20 +95,17 @@ impl Retention {
     }
 
     async fn forget_batch(&self, before: i64) -> Result<u64, Failure> {
-        let oldest = format!("FROM inbox WHERE receive_time < {before} ORDER BY receive_time LIMIT {BATCH}");
-        if self.database.backend() == DbBackend::Postgres {
-            // In one round trip, and each row by its place: nobody changes rows of the inbox.
-            let forget = format!("DELETE FROM inbox WHERE ctid = ANY (ARRAY(SELECT ctid {oldest}))");
-            let forgotten = self.database.read().execute_unprepared(&format!("{UNHURRIED} {forget}")).await?;
-            return Ok(forgotten.rows_affected());
-        }
-        let forget = format!(
-            "DELETE FROM inbox WHERE (message_id, consumer) IN (SELECT message_id, consumer {oldest})"
+        // Each row by its place: nobody changes rows of the inbox.
+        let place = if self.database.is_embedded() { "rowid" } else { "ctid" };
+        let oldest = format!(
+            "SELECT {place} FROM inbox WHERE receive_time < {before} ORDER BY receive_time LIMIT {BATCH}"
         );
-        let forgotten = self.database.transact(move |transaction| {
-            let forget = forget.clone();
-            Box::pin(async move { Ok(transaction.execute_unprepared(&forget).await?.rows_affected()) })
-        });
-        forgotten.await
+        // Only of an array does PostgreSQL look up the places one by one.
+        let among = if self.database.is_embedded() {
+            format!("IN ({oldest})")
+        } else {
+            format!("= ANY (ARRAY({oldest}))")
+        };
+        self.database.execute_unflushed(format!("DELETE FROM inbox WHERE {place} {among}")).await
     }
 }

@@ -5,7 +5,10 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use sea_orm::{DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait as _};
+use sea_orm::{
+    ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait as _,
+};
 
 use crate::{database::Database, failure::Failure};
 
@@ -41,6 +44,24 @@ impl Database {
             database.attempt(&body).await
         });
         task.await.unwrap_or(Err(Failure::Panicked))
+    }
+
+    /// Runs one statement in a transaction of its own, and returns how many rows it touched. On PostgreSQL the commit waits for no flush,
+    /// and all of it takes one round trip: a crash of the server may undo it, so it is for what is simply done again then.
+    ///
+    /// # Errors
+    /// As [`Database::transact`].
+    pub async fn execute_unflushed(&self, sql: String) -> Result<u64, Failure> {
+        if self.backend() == DbBackend::Postgres {
+            // Two statements in one string are one transaction (PostgreSQL, chapter 55.2.2.1).
+            let both = format!("SET LOCAL synchronous_commit = off; {sql}");
+            return Ok(self.write().execute_unprepared(&both).await?.rows_affected());
+        }
+        let executed = self.transact(move |transaction| {
+            let sql = sql.clone();
+            Box::pin(async move { Ok(transaction.execute_unprepared(&sql).await?.rows_affected()) })
+        });
+        executed.await
     }
 
     async fn attempt<T, B>(&self, body: &B) -> Result<T, Failure>

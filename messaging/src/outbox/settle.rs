@@ -5,7 +5,7 @@
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, Value};
 use serde_json::{Value as Json, json};
-use storage::rows;
+use storage::{Database, Failure, rows};
 
 use super::State;
 
@@ -19,6 +19,16 @@ pub(crate) async fn remove(transaction: &DatabaseTransaction, seqs: &[i64]) -> R
     let sql = format!("DELETE FROM outbox WHERE seq {}", keys.condition);
     transaction.execute_raw(Statement::from_sql_and_values(backend, sql, [keys.value])).await?;
     Ok(())
+}
+
+/// The same when nothing else is to be written down. It waits for no flush: a crash of the server may bring back the rows of its last
+/// moment, as a relay that dies before it has settled leaves them, and they are published again.
+pub(crate) async fn remove_alone(database: &Database, seqs: &[i64]) -> Result<(), Failure> {
+    let seqs: Vec<String> = seqs.iter().map(i64::to_string).collect();
+    database
+        .execute_unflushed(format!("DELETE FROM outbox WHERE seq IN ({})", seqs.join(",")))
+        .await
+        .map(drop)
 }
 
 /// Keeps rows that no queue was bound for until a later attempt. It costs none: nothing is wrong with them.

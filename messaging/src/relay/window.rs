@@ -134,6 +134,9 @@ pub(super) async fn settle(
     if settlement.is_empty() {
         return Ok(());
     }
+    if !settlement.postpones() {
+        return outbox::remove_alone(database, &settlement.confirmed).await;
+    }
     let settlement = Arc::new(settlement);
     let settled = database.transact(move |transaction| {
         let settlement = Arc::clone(&settlement);
