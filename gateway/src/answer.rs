@@ -124,7 +124,7 @@ async fn call(
             stopping: edge.stopping().clone(),
         };
         let response = match socket {
-            Some(asked) => feed.into_socket(edge, asked),
+            Some(socket) => feed.into_socket(edge, socket),
             None => within(deadline, feed.into_response()).await??,
         };
         with_metadata(response, &metadata)

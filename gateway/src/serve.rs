@@ -53,8 +53,8 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -
     tracing::info!(listen = %listener.local_addr()?, "serving HTTP");
     while let Some((stream, client, slot)) = next(&listener, &edge, &stop).await {
         let client = limited.then_some(Client(client.ip()));
-        let origin = Origin { client, slot };
-        tokio::spawn(connection(server.clone(), app.clone(), stream, origin, graceful.watcher(), patience));
+        let peer = Peer { client, slot };
+        tokio::spawn(connection(server.clone(), app.clone(), stream, peer, graceful.watcher(), patience));
     }
     drop(listener);
     edge.stopping().cancel();
@@ -64,14 +64,14 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -
     Ok(())
 }
 
-/// Where the requests of one connection come from.
+/// Who is at the other end of a connection, and its place among the connections.
 #[derive(Debug)]
-struct Origin {
+struct Peer {
     client: Option<Client>,
     slot: Slot,
 }
 
-impl Origin {
+impl Peer {
     /// Notes it for who needs it.
     fn note(&self, request: &mut hyper::Request<Incoming>) {
         if let Some(client) = self.client {
@@ -140,7 +140,7 @@ async fn connection(
     server: Builder<TokioExecutor>,
     app: Router,
     stream: TcpStream,
-    origin: Origin,
+    peer: Peer,
     watcher: Watcher,
     patience: Patience,
 ) {
@@ -150,7 +150,7 @@ async fn connection(
     let activity = Activity::default();
     let seen = activity.clone();
     let service = service_fn(move |mut request| {
-        origin.note(&mut request);
+        peer.note(&mut request);
         let (busy, answer) = (seen.begin(), app.clone().oneshot(request));
         async { answer.await.map(|response| busy.until_sent(response)) }
     });

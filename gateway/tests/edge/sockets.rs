@@ -9,7 +9,7 @@ use http::StatusCode;
 use prost::Message as _;
 use prost_types::Any;
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::oneshot, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{
@@ -114,21 +114,25 @@ async fn an_error_is_the_last_message_and_the_code() {
     assert_eq!((status, reason(&error)), (StatusCode::NOT_FOUND, "ORDER_NOT_FOUND"));
 }
 
-#[tokio::test]
-async fn a_page_that_leaves_ends_the_call() {
+/// A page that has heard one message of a stream that goes on, and who is told when the call is dropped.
+async fn watching() -> (Upstream, oneshot::Receiver<()>, World, Socket) {
     let (upstream, dropped) = endless().await;
     let world = World::of(&upstream).await;
     let mut socket = open(&world, WATCH).await;
     socket.next().await.expect("a message").expect("a message");
+    (upstream, dropped, world, socket)
+}
+
+#[tokio::test]
+async fn a_page_that_leaves_ends_the_call() {
+    let (_upstream, dropped, _world, mut socket) = watching().await;
     socket.close(None).await.expect("it closes");
     dropped.await.expect_err("the sender is dropped with the call");
 }
 
 #[tokio::test]
 async fn a_page_that_talks_is_told_that_nobody_listens() {
-    let (upstream, dropped) = endless().await;
-    let world = World::of(&upstream).await;
-    let mut socket = open(&world, WATCH).await;
+    let (_upstream, dropped, _world, mut socket) = watching().await;
     socket.send(Message::text("hello")).await.expect("it sends");
     let (_, close) = rest(socket).await;
     assert_eq!(close.code, CloseCode::Unsupported);
@@ -137,10 +141,7 @@ async fn a_page_that_talks_is_told_that_nobody_listens() {
 
 #[tokio::test]
 async fn a_stop_ends_open_sockets_and_waits_for_them() {
-    let (upstream, _dropped) = endless().await;
-    let world = World::of(&upstream).await;
-    let mut socket = open(&world, WATCH).await;
-    socket.next().await.expect("a message").expect("a message");
+    let (_upstream, _dropped, world, socket) = watching().await;
     world.stop();
     let (messages, close) = rest(socket).await;
     assert_eq!((messages.len(), reason(&messages[0])), (1, "UPSTREAM_UNAVAILABLE"));
@@ -150,10 +151,7 @@ async fn a_stop_ends_open_sockets_and_waits_for_them() {
 
 #[tokio::test]
 async fn silence_is_filled_with_pings() {
-    let (upstream, _dropped) = endless().await;
-    let world = World::of(&upstream).await;
-    let mut socket = open(&world, WATCH).await;
-    socket.next().await.expect("a message").expect("a message");
+    let (_upstream, _dropped, _world, mut socket) = watching().await;
     // From here on time passes as soon as everyone waits.
     tokio::time::pause();
     for _ in 0..3 {
