@@ -19,7 +19,7 @@ use crate::envelope::Envelope;
 pub use self::backlog::{Backlog, backlog, list, readiness};
 pub(crate) use self::{
     due::due,
-    settle::{Refusal, clean, refuse, remove, remove_alone, unroutable},
+    settle::{Refusal, clean, refuse, remove, unroutable},
 };
 
 /// Bytes of a payload at most: a message tells a fact, it is no file. With the limits in count this bounds what a window, a

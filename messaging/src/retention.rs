@@ -96,16 +96,13 @@ impl Retention {
 
     async fn forget_batch(&self, before: i64) -> Result<u64, Failure> {
         // Each row by its place: nobody changes rows of the inbox.
-        let place = if self.database.is_embedded() { "rowid" } else { "ctid" };
-        let oldest = format!(
-            "SELECT {place} FROM inbox WHERE receive_time < {before} ORDER BY receive_time LIMIT {BATCH}"
-        );
-        // Only of an array does PostgreSQL look up the places one by one.
-        let among = if self.database.is_embedded() {
-            format!("IN ({oldest})")
+        let oldest = format!("FROM inbox WHERE receive_time < {before} ORDER BY receive_time LIMIT {BATCH}");
+        let place = if self.database.is_embedded() {
+            format!("rowid IN (SELECT rowid {oldest})")
         } else {
-            format!("= ANY (ARRAY({oldest}))")
+            // Only of an array does PostgreSQL look up the places one by one.
+            format!("ctid = ANY (ARRAY(SELECT ctid {oldest}))")
         };
-        self.database.execute_unflushed(format!("DELETE FROM inbox WHERE {place} {among}")).await
+        self.database.execute_unflushed(format!("DELETE FROM inbox WHERE {place}")).await
     }
 }

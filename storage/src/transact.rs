@@ -50,7 +50,7 @@ impl Database {
     /// and all of it takes one round trip: a crash of the server may undo it, so it is for what is simply done again then.
     ///
     /// # Errors
-    /// As [`Database::transact`].
+    /// As [`Database::transact`], but on PostgreSQL others that get in the way are not tried again.
     pub async fn execute_unflushed(&self, sql: String) -> Result<u64, Failure> {
         if self.backend() == DbBackend::Postgres {
             // Two statements in one string are one transaction (PostgreSQL, chapter 55.2.2.1).

@@ -9,26 +9,15 @@ use storage::{Database, Failure, rows};
 
 use super::State;
 
-/// Removes rows whose messages the broker has taken over.
-pub(crate) async fn remove(transaction: &DatabaseTransaction, seqs: &[i64]) -> Result<(), DbErr> {
+/// Removes rows whose messages the broker has taken over. It waits for no flush: a crash of the server may bring back the rows of its
+/// last moment, as a relay that dies before it has settled leaves them, and they are published again.
+pub(crate) async fn remove(database: &Database, seqs: &[i64]) -> Result<(), Failure> {
     if seqs.is_empty() {
         return Ok(());
     }
-    let backend = transaction.get_database_backend();
-    let keys = rows::one_of(backend, seqs);
-    let sql = format!("DELETE FROM outbox WHERE seq {}", keys.condition);
-    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, [keys.value])).await?;
-    Ok(())
-}
-
-/// The same when nothing else is to be written down. It waits for no flush: a crash of the server may bring back the rows of its last
-/// moment, as a relay that dies before it has settled leaves them, and they are published again.
-pub(crate) async fn remove_alone(database: &Database, seqs: &[i64]) -> Result<(), Failure> {
     let seqs: Vec<String> = seqs.iter().map(i64::to_string).collect();
-    database
-        .execute_unflushed(format!("DELETE FROM outbox WHERE seq IN ({})", seqs.join(",")))
-        .await
-        .map(drop)
+    let remove = format!("DELETE FROM outbox WHERE seq IN ({})", seqs.join(","));
+    database.execute_unflushed(remove).await.map(drop)
 }
 
 /// Keeps rows that no queue was bound for until a later attempt. It costs none: nothing is wrong with them.

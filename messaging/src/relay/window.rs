@@ -119,10 +119,6 @@ impl Settlement {
     const fn postpones(&self) -> bool {
         !self.unroutable.is_empty() || !self.refused.is_empty()
     }
-
-    const fn is_empty(&self) -> bool {
-        self.confirmed.is_empty() && !self.postpones()
-    }
 }
 
 /// Writes down what became of a window; what no queue was bound for is due again after `unroutable`.
@@ -131,18 +127,15 @@ pub(super) async fn settle(
     settlement: Settlement,
     unroutable: Duration,
 ) -> Result<(), Failure> {
-    if settlement.is_empty() {
-        return Ok(());
-    }
+    outbox::remove(database, &settlement.confirmed).await?;
     if !settlement.postpones() {
-        return outbox::remove_alone(database, &settlement.confirmed).await;
+        return Ok(());
     }
     let settlement = Arc::new(settlement);
     let settled = database.transact(move |transaction| {
         let settlement = Arc::clone(&settlement);
         Box::pin(async move {
             let now = retry::now();
-            outbox::remove(transaction, &settlement.confirmed).await?;
             outbox::unroutable(transaction, &settlement.unroutable, now + retry::micros(unroutable)).await?;
             outbox::refuse(transaction, &settlement.refusals(now)).await
         })
