@@ -91,10 +91,14 @@ impl Feed {
             let rest = match self.step().await {
                 _ if self.shared.watchers.receiver_count() == 0 => IDLE,
                 Ok(Numbers { settled, next }) if settled < next => {
+                    // One that lasts is not asked after all the time.
                     soon = if settled > before { SOON } else { (soon * 2).min(POLL) };
                     soon
                 }
-                Ok(_) => POLL,
+                Ok(_) => {
+                    soon = SOON;
+                    POLL
+                }
                 Err(failure) => {
                     tracing::warn!(error = %Chain(&failure), "cannot read the changes of orders: trying again");
                     POLL
