@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use messaging::{
     broker::{Broker, memory::MemoryBroker},
-    consumer::{Consumer, Deduplication, Handler, Verdict},
+    consumer::{Batch, Consumer, Deduplication, Effects, Handler, Verdict},
     envelope::Envelope,
     outbox::Outbox,
     relay::Relay,
@@ -16,7 +16,7 @@ use messaging::{
 use prost::{Message, Name};
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, Statement};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
-use storage::{Database, DatabaseUrl, Limits};
+use storage::{Database, DatabaseUrl, Limits, rows::Write};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -79,16 +79,13 @@ struct Pack;
 
 #[async_trait]
 impl Handler for Pack {
-    async fn handle(
-        &self,
-        transaction: &DatabaseTransaction,
-        batch: &[&Envelope],
-    ) -> Result<Vec<Verdict>, DbErr> {
+    async fn handle(&self, batch: &Batch<'_>, effects: &mut Effects) -> Result<Vec<Verdict>, DbErr> {
         let mut verdicts = Vec::new();
-        for message in batch {
+        for message in batch.messages {
             verdicts.push(match Sold::decode(message.payload.clone()) {
                 Ok(sold) => {
-                    insert(transaction, "parcels", &sold.article).await?;
+                    let sql = "INSERT INTO parcels (article) VALUES ($1)".to_owned();
+                    effects.write(vec![Write::new(sql, vec![sold.article.into()], 1)]);
                     Verdict::Done
                 }
                 Err(error) => Verdict::Park(error.to_string()),

@@ -2,23 +2,21 @@
 //! commit. A batch that fails is split until the message at fault stands alone; that one is parked, and blocks nobody.
 
 mod part;
+mod effect;
 mod redrive;
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use sea_orm::{DatabaseTransaction, DbErr};
-use storage::{Database, Failure};
+use storage::{Database, Failure, rows::Write};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 
-use self::part::Part;
 use crate::{
     broker::{Broker, BrokerError, Delivery, Inflow},
     envelope::Envelope,
-    inbox, observe,
-    parked::{self, Parking, State},
-    retry::{self, Backoff},
+    observe,
+    retry::Backoff,
     topology::Subscription,
 };
 
@@ -31,16 +29,50 @@ const PREFETCH: u16 = 400;
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
     /// Applies a batch inside the transaction, and returns a verdict for each message in their order. Without an inbox a
-    /// message may come again, with one within the same batch too; with or without, in any order. An error rolls the batch
-    /// back; it is then tried in halves.
-    async fn handle(
-        &self,
-        transaction: &DatabaseTransaction,
-        batch: &[&Envelope],
-    ) -> Result<Vec<Verdict>, DbErr>;
+    /// message may come again, with one within the same batch too; with or without, in any order. An error rolls the batch back;
+    /// it is then tried in halves.
+    async fn handle(&self, batch: &Batch<'_>, effects: &mut Effects) -> Result<Vec<Verdict>, DbErr>;
+}
 
-    /// Called after each commit.
-    fn committed(&self) {}
+/// What a handler leaves to be done.
+#[derive(Default)]
+pub struct Effects {
+    writes: Vec<Write>,
+    after: Vec<Deed>,
+}
+
+/// Something to be done once.
+type Deed = Box<dyn FnOnce() + Send>;
+
+impl Effects {
+    /// To be written when the handler returns, together with the memory of the batch.
+    pub fn write(&mut self, writes: Vec<Write>) {
+        self.writes.extend(writes);
+    }
+
+    /// To be done right after the commit, if there is one. A crash in between loses it: it must be something that somebody does later
+    /// anyhow.
+    pub fn after_commit(&mut self, deed: impl FnOnce() + Send + 'static) {
+        self.after.push(Box::new(deed));
+    }
+}
+
+impl fmt::Debug for Effects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Effects").field("writes", &self.writes).finish_non_exhaustive()
+    }
+}
+
+/// Messages that are handled together.
+#[derive(Debug)]
+pub struct Batch<'t> {
+    /// Everything happens in here.
+    pub transaction: &'t DatabaseTransaction,
+    /// The messages.
+    pub messages: &'t [&'t Envelope],
+    /// Some of them may have been handled before: who writes has to look first. Where this is false hardly any was, and it is cheaper to
+    /// write at once what meets a message's earlier effect and then fails ([`DbErr::RecordNotUpdated`]): the next attempt is careful.
+    pub careful: bool,
 }
 
 /// What the handler says of a message.
@@ -168,76 +200,6 @@ impl Consumer {
             }
         }
         true
-    }
-}
-
-impl Shared {
-    /// Applies or parks every message of the part, in one transaction with its memory.
-    async fn apply(self: &Arc<Self>, part: &Part) -> Result<(), Failure> {
-        let (shared, deliveries) = (Arc::clone(self), Arc::clone(&part.deliveries));
-        let (attempts, fault) = (part.attempts, part.fault.clone());
-        let spans = observe::effects(&self.subscription.consumer, &part.deliveries);
-        let applied = self.database.transact(move |transaction| {
-            let (shared, deliveries, fault) = (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
-            Box::pin(async move { shared.apply_in(transaction, &deliveries, attempts, fault).await })
-        });
-        if let Err(failure) = applied.await {
-            spans.failed(&observe::chain(&failure));
-            return Err(failure);
-        }
-        drop(spans);
-        self.handler.committed();
-        observe::batch_applied(&self.subscription.consumer, &part.deliveries);
-        Ok(())
-    }
-
-    async fn apply_in(
-        &self,
-        transaction: &DatabaseTransaction,
-        deliveries: &[Delivery],
-        attempts: i32,
-        fault: Option<String>,
-    ) -> Result<(), DbErr> {
-        let now = retry::now();
-        let consumer = &self.subscription.consumer;
-        let decoded = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
-        let (known, strange): (Vec<&Envelope>, Vec<&Envelope>) =
-            decoded.partition(|message| self.subscription.kinds.contains(&message.kind));
-        let fresh: Vec<&Envelope> = match self.deduplication {
-            Deduplication::Inbox => inbox::new_among(transaction, consumer, known, now).await?,
-            Deduplication::Handler => known,
-        };
-        let verdicts = match fault {
-            Some(reason) => vec![Verdict::Park(reason); fresh.len()],
-            None if fresh.is_empty() => Vec::new(),
-            None => {
-                self.handler
-                    .handle(transaction, &fresh)
-                    .instrument(observe::handling(consumer, &fresh))
-                    .await?
-            }
-        };
-        if verdicts.len() != fresh.len() {
-            return Err(DbErr::Custom("the handler did not judge each of its messages".to_owned()));
-        }
-        let undecodable = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
-        let refused = fresh.into_iter().zip(verdicts).filter_map(|(message, verdict)| match verdict {
-            Verdict::Done => None,
-            Verdict::Park(error) => {
-                Some(Parking { message: Ok(message), error, attempts, state: State::Parked })
-            }
-        });
-        let junk = undecodable.map(|junk| {
-            let error = junk.reason.clone();
-            Parking { message: Err(junk), error, attempts, state: State::Parked }
-        });
-        let held = strange.into_iter().map(|message| {
-            let error = format!("{consumer} does not know messages of the kind {}", message.kind);
-            Parking { message: Ok(message), error, attempts, state: State::Held }
-        });
-        let parkings: Vec<Parking<'_>> = refused.chain(junk).chain(held).collect();
-        parkings.iter().for_each(|parking| observe::parking(consumer, parking));
-        parked::park(transaction, consumer, &parkings, now).await
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbErr, entity::prelude::*};
-use storage::rows;
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbBackend, DbErr, entity::prelude::*};
+use storage::rows::{self, Write};
 
 use crate::envelope::Envelope;
 
@@ -32,15 +32,26 @@ pub(crate) async fn new_among<'m>(
     now: i64,
 ) -> Result<Vec<&'m Envelope>, DbErr> {
     let messages: Vec<&Envelope> = messages.into_iter().collect();
-    let models: Vec<ActiveModel> = messages
-        .iter()
-        .map(|message| ActiveModel {
-            message_id: Set(message.id),
-            consumer: Set(consumer.to_owned()),
-            receive_time: Set(now),
-        })
-        .collect();
-    let inserted = rows::insert_new(transaction, &models).await?;
+    let inserted = rows::insert_new(transaction, &models(consumer, &messages, now)).await?;
     let mut unseen: HashSet<Uuid> = inserted.into_iter().map(|(message_id, _)| message_id).collect();
     Ok(messages.into_iter().filter(|message| unseen.remove(&message.id)).collect())
+}
+
+/// The statements that remember `messages` as had by `consumer`, and fail when it had one before.
+pub(crate) fn writes(
+    backend: DbBackend,
+    consumer: &str,
+    messages: &[&Envelope],
+    now: i64,
+) -> Result<Vec<Write>, DbErr> {
+    rows::inserts_of_new(backend, &models(consumer, messages, now))
+}
+
+fn models(consumer: &str, messages: &[&Envelope], now: i64) -> Vec<ActiveModel> {
+    let model = |message: &&Envelope| ActiveModel {
+        message_id: Set(message.id),
+        consumer: Set(consumer.to_owned()),
+        receive_time: Set(now),
+    };
+    messages.iter().map(model).collect()
 }

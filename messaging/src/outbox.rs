@@ -8,17 +8,17 @@ use std::{fmt, sync::Arc};
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    DatabaseTransaction, DbErr,
+    DatabaseTransaction, DbBackend, DbErr,
     entity::prelude::*,
 };
-use storage::rows;
+use storage::rows::{self, Write};
 use tokio::sync::Notify;
 
 use crate::envelope::Envelope;
 
 pub use self::backlog::{Backlog, backlog, list, readiness};
 pub(crate) use self::{
-    due::due,
+    due::take,
     settle::{Refusal, clean, refuse, remove, unroutable},
 };
 
@@ -86,12 +86,15 @@ impl Outbox {
     /// # Errors
     /// As the database says; and for a payload above [`MAX_PAYLOAD`].
     pub async fn write(&self, transaction: &DatabaseTransaction, messages: &[Envelope]) -> Result<(), DbErr> {
-        if let Some(large) = messages.iter().find(|message| message.payload.len() > MAX_PAYLOAD) {
-            let (id, bytes) = (large.id, large.payload.len());
-            return Err(DbErr::Custom(format!("message {id} has {bytes} bytes, more than {MAX_PAYLOAD}")));
-        }
-        let models: Vec<ActiveModel> = messages.iter().map(row).collect();
-        rows::insert(transaction, &models).await
+        rows::insert(transaction, &models(messages)?).await
+    }
+
+    /// The statements that write messages, for who has others to go with them; otherwise as [`Outbox::write`].
+    ///
+    /// # Errors
+    /// For a payload above [`MAX_PAYLOAD`].
+    pub fn writes(&self, backend: DbBackend, messages: &[Envelope]) -> Result<Vec<Write>, DbErr> {
+        rows::inserts(backend, &models(messages)?)
     }
 
     /// Tells the relay that there is something: to be called right after the commit. A call too many costs nothing, and one
@@ -117,8 +120,21 @@ impl fmt::Debug for Outbox {
     }
 }
 
-fn row(message: &Envelope) -> ActiveModel {
-    ActiveModel {
+/// The rows of messages, for who inserts them together with something else: the transaction is the same one, and
+/// [`Outbox::wake`] is due after it.
+///
+/// # Errors
+/// For a payload above [`MAX_PAYLOAD`].
+pub fn models(messages: &[Envelope]) -> Result<Vec<ActiveModel>, DbErr> {
+    messages.iter().map(row).collect()
+}
+
+fn row(message: &Envelope) -> Result<ActiveModel, DbErr> {
+    if message.payload.len() > MAX_PAYLOAD {
+        let (id, bytes) = (message.id, message.payload.len());
+        return Err(DbErr::Custom(format!("message {id} has {bytes} bytes, more than {MAX_PAYLOAD}")));
+    }
+    Ok(ActiveModel {
         seq: NotSet,
         message_id: Set(message.id),
         kind: Set(message.kind.clone()),
@@ -130,5 +146,5 @@ fn row(message: &Envelope) -> ActiveModel {
         attempts: Set(0),
         next_attempt_time: Set(0),
         last_error: Set(None),
-    }
+    })
 }

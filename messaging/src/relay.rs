@@ -24,7 +24,7 @@ use self::window::{Settlement, Step, TAKEN, WINDOW};
 use crate::{
     broker::{Broker, Publisher},
     observe,
-    outbox::{self, MAX_PAYLOAD, Outbox},
+    outbox::{self, Outbox},
     retry::{self, Backoff},
 };
 
@@ -217,12 +217,13 @@ impl Relay {
         stop: &CancellationToken,
     ) {
         let mut backoff = Backoff::new();
+        let mut confirmed = Vec::new();
         while !stop.is_cancelled() {
-            let retry = match self.step(publisher.as_mut(), lease).await {
+            let retry = match self.step(publisher.as_mut(), lease, &mut confirmed).await {
                 Ok(Step::More) => continue,
                 Ok(Step::Idle) => Duration::MAX,
                 Ok(Step::Postponed) => UNROUTABLE,
-                Ok(Step::Lost) => return,
+                Ok(Step::Lost) => break,
                 Err(failure) => {
                     observe::storage_failed("relay", &failure);
                     pause(backoff.delay(), stop).await;
@@ -237,18 +238,25 @@ impl Relay {
                 () = stop.cancelled() => {}
             }
         }
+        if let Err(failure) = outbox::remove(&self.database, &confirmed).await {
+            observe::storage_failed("relay", &failure);
+        }
     }
 
-    /// Takes what is due, publishes it window by window and settles each while the next is under way.
-    async fn step(&self, publisher: &mut dyn Publisher, lease: &Lease) -> Result<Step, Failure> {
-        let rows = outbox::due(self.database.read(), retry::now(), TAKEN).await?;
+    /// Takes what is due, publishes it window by window and settles each while the next is under way. What was `confirmed` last is left
+    /// to the next look at the outbox, which comes at once.
+    async fn step(
+        &self,
+        publisher: &mut dyn Publisher,
+        lease: &Lease,
+        confirmed: &mut Vec<i64>,
+    ) -> Result<Step, Failure> {
+        let rows = outbox::take(&self.database, confirmed, retry::now(), TAKEN).await?;
+        confirmed.clear();
         if rows.is_empty() {
             return Ok(Step::Idle);
         }
-        // As many as were asked for, or so large that some may have been left.
-        let bytes: usize = rows.iter().map(|row| row.payload.len()).sum();
-        let more = rows.len() as u64 == TAKEN || bytes > MAX_PAYLOAD;
-        let mut next = if more { Step::More } else { Step::Idle };
+        let mut next = Step::More;
         let (tickets, messages) = window::open(rows, &self.source);
         let mut unsettled = Settlement::default();
         let window = self.database.batch(WINDOW);
@@ -263,19 +271,20 @@ impl Relay {
             let spans = observe::publishing(&self.source, window);
             let (outcomes, settled) = tokio::join!(publisher.publish(window), settling);
             drop(spans);
-            let confirmed = window::confirmed(window, &outcomes);
-            observe::window_published(&self.source, window, &confirmed, began.elapsed());
-            self.dead.fetch_add(confirmed.len() as u64, Relaxed);
+            let taken_over = window::confirmed(window, &outcomes);
+            observe::window_published(&self.source, window, &taken_over, began.elapsed());
+            self.dead.fetch_add(taken_over.len() as u64, Relaxed);
             unsettled = Settlement::of(tickets, outcomes);
             // What was not settled is published again, which does no harm, and behind nothing of its key.
             settled?;
-            if unsettled.released {
-                next = Step::More;
-            }
             if let Some(end) = Step::after(&unsettled) {
                 next = end;
                 break;
             }
+        }
+        // What may have held back others has to be gone before the look that finds those.
+        if next == Step::More && !unsettled.released {
+            *confirmed = std::mem::take(&mut unsettled.confirmed);
         }
         window::settle(&self.database, unsettled, UNROUTABLE).await?;
         Ok(next)

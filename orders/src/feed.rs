@@ -1,7 +1,8 @@
 //! The feed: changes of orders as they are committed, by this process or by others on the same database, for those who watch.
 //!
 //! One task reads them and tells every watcher, so a thousand watchers cost one query. What a slow watcher misses is not kept for
-//! it: it is told so, and reads the database.
+//! it: it is told so, and reads the database. Ends and cancellations that this process has written itself are told at once, and
+//! a second time when they are read: so nothing depends on the first.
 
 use std::{
     collections::BTreeMap,
@@ -19,15 +20,10 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{
-    domain::order::Model as Order,
-    store::changes::{self, Numbers},
-};
+use crate::{domain::order::Model as Order, store::changes};
 
-/// How soon a change of another process is seen; those of this one ring the bell.
+/// How soon a change is seen that is not told at once.
 const POLL: Duration = Duration::from_millis(100);
-/// How soon another look is worth while when a transaction was under way: until it ends, later changes are not settled either.
-const SOON: Duration = Duration::from_millis(3);
 /// While nobody watches, only the place in the numbers is kept up.
 const IDLE: Duration = Duration::from_secs(1);
 /// Batches that a watcher may be behind before it has to read the database.
@@ -44,6 +40,15 @@ pub(crate) struct Changes {
     pub(crate) orders: BTreeMap<Uuid, Order>,
 }
 
+/// What watchers are told.
+#[derive(Debug, Clone)]
+enum Told {
+    /// What was read.
+    Read(Arc<Changes>),
+    /// What this process has just committed.
+    Own(Arc<[Order]>),
+}
+
 /// The feed of one process. Cloning shares it.
 #[derive(Clone)]
 pub struct Feed {
@@ -52,7 +57,7 @@ pub struct Feed {
 
 struct Shared {
     database: Database,
-    watchers: broadcast::Sender<Arc<Changes>>,
+    watchers: broadcast::Sender<Told>,
     bell: Notify,
     /// Every change below this number was told.
     told: AtomicI64,
@@ -65,17 +70,23 @@ impl Feed {
     /// # Errors
     /// When the database does not answer.
     pub async fn new(database: Database) -> Result<Self, Failure> {
-        let told = AtomicI64::new(changes::numbers(database.read()).await?.settled);
+        let told = AtomicI64::new(changes::settled(database.read()).await?);
         let (watchers, _) = broadcast::channel(BACKLOG);
         let shared =
             Shared { database, watchers, bell: Notify::new(), told, closing: CancellationToken::new() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Says that something was committed. A call too many costs nothing, and one that is missed costs a poll.
-    pub fn wake(&self) {
-        if self.shared.watchers.receiver_count() > 0 {
-            self.shared.bell.notify_one();
+    /// Whether anyone watches.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.shared.watchers.receiver_count() > 0
+    }
+
+    /// Tells those who watch of orders as this process has just committed them, with the numbers of these changes.
+    pub(crate) fn tell(&self, orders: impl FnOnce() -> Vec<Order>) {
+        if self.is_watched() {
+            // Who has left meanwhile need not be told.
+            let _left = self.shared.watchers.send(Told::Own(orders().into()));
         }
     }
 
@@ -85,25 +96,11 @@ impl Feed {
     /// None.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let _closing = self.shared.closing.clone().drop_guard();
-        let mut soon = SOON;
         while !stop.is_cancelled() {
-            let before = self.shared.told.load(Ordering::Acquire);
-            let rest = match self.step().await {
-                _ if self.shared.watchers.receiver_count() == 0 => IDLE,
-                Ok(Numbers { settled, next }) if settled < next => {
-                    // One that lasts is not asked after all the time.
-                    soon = if settled > before { SOON } else { (soon * 2).min(POLL) };
-                    soon
-                }
-                Ok(_) => {
-                    soon = SOON;
-                    POLL
-                }
-                Err(failure) => {
-                    tracing::warn!(error = %Chain(&failure), "cannot read the changes of orders: trying again");
-                    POLL
-                }
-            };
+            if let Err(failure) = self.step().await {
+                tracing::warn!(error = %Chain(&failure), "cannot read the changes of orders: trying again");
+            }
+            let rest = if self.is_watched() { POLL } else { IDLE };
             tokio::select! {
                 () = self.shared.bell.notified() => {}
                 () = tokio::time::sleep(rest) => {}
@@ -113,11 +110,10 @@ impl Feed {
         Ok(())
     }
 
-    async fn step(&self) -> Result<Numbers, Failure> {
+    async fn step(&self) -> Result<(), Failure> {
         let Shared { database, watchers, told, .. } = &*self.shared;
         // Read before the look at who watches: whoever comes after that look reads an order later than this, too.
-        let numbers = changes::numbers(database.read()).await?;
-        let settled = numbers.settled;
+        let settled = changes::settled(database.read()).await?;
         let mut from = told.load(Ordering::Acquire);
         while from < settled {
             let to = if watchers.receiver_count() == 0 {
@@ -126,13 +122,13 @@ impl Feed {
                 let (orders, to) = changes::since(database.read(), from, settled).await?;
                 let orders = orders.into_iter().map(|order| (order.id, order)).collect();
                 // Who has left meanwhile need not be told.
-                let _left = watchers.send(Arc::new(Changes { from, to, orders }));
+                let _left = watchers.send(Told::Read(Arc::new(Changes { from, to, orders })));
                 to
             };
             told.store(to, Ordering::Release);
             from = to;
         }
-        Ok(numbers)
+        Ok(())
     }
 
     /// Every change that is committed from now on.
@@ -157,7 +153,7 @@ impl fmt::Debug for Feed {
 /// One watcher's ear.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    changes: broadcast::Receiver<Arc<Changes>>,
+    changes: broadcast::Receiver<Told>,
     closing: CancellationToken,
     /// Where it began.
     pub(crate) from: i64,
@@ -168,6 +164,8 @@ pub(crate) struct Watch {
 pub(crate) enum Heard {
     /// Changes.
     Changes(Arc<Changes>),
+    /// Changes that this process has just committed. They come again.
+    Own(Arc<[Order]>),
     /// It was too slow: changes were missed.
     Missed,
     /// The process stops.
@@ -181,7 +179,8 @@ impl Watch {
             () = self.closing.cancelled() => return Heard::Closing,
         };
         match changes {
-            Ok(changes) => Heard::Changes(changes),
+            Ok(Told::Read(changes)) => Heard::Changes(changes),
+            Ok(Told::Own(orders)) => Heard::Own(orders),
             Err(broadcast::error::RecvError::Lagged(_)) => Heard::Missed,
             Err(broadcast::error::RecvError::Closed) => Heard::Closing,
         }

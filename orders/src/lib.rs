@@ -85,8 +85,7 @@ impl Service {
         database.migrate::<store::schema::Migrations>().await?;
         let outbox = Outbox::new();
         let feed = Feed::new(database.clone()).await?;
-        let create_order =
-            CreateOrder { outbox: outbox.clone(), feed: feed.clone(), clock: Arc::clone(&clock) };
+        let create_order = CreateOrder { outbox: outbox.clone(), clock: Arc::clone(&clock) };
         let cancel_order = CancelOrder {
             database: database.clone(),
             outbox: outbox.clone(),

@@ -11,6 +11,11 @@ use crate::{failure::Failure, url::DatabaseUrl};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two attempts to open a SQLite file that is locked.
 const PAUSE: Duration = Duration::from_millis(5);
+/// A connection that was idle for longer is asked first whether it is still there. Asking each time would be a round trip more for
+/// every transaction and every read.
+const FRESH: Duration = Duration::from_secs(1);
+/// PostgreSQL: connections for what needs no flush, besides those of [`Limits`].
+const UNFLUSHED: u32 = 2;
 /// Prepared statements kept per connection: batches of every size are statements of their own.
 const PREPARED: usize = 512;
 
@@ -34,6 +39,7 @@ impl Default for Limits {
 pub struct Database {
     write: DatabaseConnection,
     read: DatabaseConnection,
+    unflushed: DatabaseConnection,
     max_batch: usize,
 }
 
@@ -59,6 +65,13 @@ impl Database {
     /// For transactions; see [`crate::transact`]. SQLite: the only connection that writes.
     pub(crate) fn write(&self) -> &DatabaseConnection {
         &self.write
+    }
+
+    /// For statements outside of transactions that wait for no flush on PostgreSQL: a crash of the server may undo them, so they are for
+    /// what is simply done again then. SQLite: the connections that read.
+    #[must_use]
+    pub fn unflushed(&self) -> &DatabaseConnection {
+        &self.unflushed
     }
 
     /// The kind of database.
@@ -89,24 +102,35 @@ impl Database {
 
     /// Closes every connection once it is not in use.
     pub async fn close(self) {
+        let _closed_already = self.unflushed.close().await;
         let _closed_already = self.read.close().await;
         let _closed_already = self.write.close().await;
     }
 }
 
 async fn postgres(url: &str, limits: Limits) -> Result<Database, DbErr> {
-    let mut options = options(url.to_owned(), limits.connections);
-    options.map_sqlx_postgres_opts(|server| {
-        server.application_name("ordermesh").statement_cache_capacity(PREPARED).options([
-            // An acknowledged write survives the server's crash, whatever its configuration says.
-            ("synchronous_commit", "on"),
-            ("lock_timeout", "5s"),
-            // A transaction whose process hangs must not hold its locks for ever.
-            ("idle_in_transaction_session_timeout", "30s"),
-        ])
-    });
-    let pool = Connector::connect(options).await?;
-    Ok(Database { write: pool.clone(), read: pool, max_batch: limits.max_batch })
+    let pool = async |connections, settings: &[(&'static str, &'static str)]| {
+        let mut options = options(url.to_owned(), connections);
+        let settings = settings.to_vec();
+        options.map_sqlx_postgres_opts(move |server| {
+            let common = [
+                ("lock_timeout", "5s"),
+                // A transaction whose process hangs must not hold its locks for ever.
+                ("idle_in_transaction_session_timeout", "30s"),
+            ];
+            server
+                .application_name("ordermesh")
+                .statement_cache_capacity(PREPARED)
+                .options(common.into_iter().chain(settings.clone()))
+        });
+        Connector::connect(options).await
+    };
+    // An acknowledged write survives the server's crash, whatever its configuration says.
+    let durable = pool(limits.connections, &[("synchronous_commit", "on")]).await?;
+    // Its few statements are made thousands of times a second, and their plans do not depend on the values.
+    let unflushed =
+        pool(UNFLUSHED, &[("synchronous_commit", "off"), ("plan_cache_mode", "force_generic_plan")]).await?;
+    Ok(Database { write: durable.clone(), read: durable, unflushed, max_batch: limits.max_batch })
 }
 
 async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
@@ -133,7 +157,7 @@ async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
             .statement_cache_capacity(PREPARED)
     });
     let read = open(readers).await?;
-    Ok(Database { write, read, max_batch: limits.max_batch })
+    Ok(Database { write, unflushed: read.clone(), read, max_batch: limits.max_batch })
 }
 
 /// Opens a SQLite file. While another process turns a new file to WAL, or closes it as the last one, SQLite refuses at once
@@ -161,6 +185,7 @@ fn options(url: String, connections: u32) -> ConnectOptions {
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
         .connect_timeout(PATIENCE)
+        .test_before_acquire_if_idle_for(FRESH)
         .sqlx_logging(false);
     options
 }

@@ -6,10 +6,10 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseExecutor, DbBackend, DbErr};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{database::Database, failure::Failure};
+use crate::{database::Database, failure::Failure, transact::Body};
 
 /// Requests of one group at most: what is applied together is also rolled back and retried together.
 const GROUP: usize = 256;
@@ -26,9 +26,15 @@ pub trait Batch: Send + Sync + 'static {
     /// Applies all requests and returns a reply for each, in their order. An error rolls all of it back.
     fn apply<'t>(
         &'t self,
-        transaction: &'t DatabaseTransaction,
+        transaction: DatabaseExecutor<'t>,
         requests: &'t [Self::Request],
     ) -> BoxFuture<'t, Result<Vec<Self::Reply>, DbErr>>;
+
+    /// Whether all that these requests change is changed by a single statement, so that no transaction is needed around it.
+    fn is_one_statement(&self, backend: DbBackend, requests: &[Self::Request]) -> bool {
+        let _in_general_not = (backend, requests);
+        false
+    }
 
     /// Called after each commit, before the callers hear of it.
     fn committed(&self) {}
@@ -120,15 +126,30 @@ async fn apply<B: Batch>(
     requests: &Arc<[B::Request]>,
     range: std::ops::Range<usize>,
 ) -> Result<Vec<B::Reply>, Failure> {
-    let (shared, requests) = (Arc::clone(batch), Arc::clone(requests));
     let expected = range.len();
-    let replies = database
-        .transact(move |transaction| {
-            let (shared, requests, range) = (Arc::clone(&shared), Arc::clone(&requests), range.clone());
-            Box::pin(async move { shared.apply(transaction, &requests[range]).await })
-        })
-        .await?;
+    let one_statement = batch.is_one_statement(database.backend(), &requests[range.clone()]);
+    let body = Applying { batch: Arc::clone(batch), requests: Arc::clone(requests), range };
+    let replies = if one_statement {
+        database.execute(move |connection| body.run(DatabaseExecutor::Connection(connection))).await?
+    } else {
+        database.transact(move |transaction| body.run(DatabaseExecutor::Transaction(transaction))).await?
+    };
     debug_assert_eq!(replies.len(), expected, "a batch must reply to each of its requests");
     batch.committed();
     Ok(replies)
+}
+
+/// What a transaction does, as often as it is tried.
+struct Applying<B: Batch> {
+    batch: Arc<B>,
+    requests: Arc<[B::Request]>,
+    range: std::ops::Range<usize>,
+}
+
+impl<B: Batch> Applying<B> {
+    fn run<'t>(&self, transaction: DatabaseExecutor<'t>) -> Body<'t, Vec<B::Reply>> {
+        let (batch, requests) = (Arc::clone(&self.batch), Arc::clone(&self.requests));
+        let range = self.range.clone();
+        Box::pin(async move { batch.apply(transaction, &requests[range]).await })
+    }
 }

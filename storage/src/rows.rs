@@ -3,16 +3,24 @@
 //! sqlx 0.9 leaves Nagle's algorithm on, and under TLS (its default wherever the server offers it) a statement whose bound
 //! values pass 8 KiB goes out in several writes: the second waits for the server's delayed acknowledgement, 40 ms. Several
 //! statements in one transaction do not.
+//!
+//! On PostgreSQL rows are bound column by column, each as the text of an array: batches of every size are one prepared statement,
+//! which is planned once. SQLite has no arrays, and gets a list of values.
 
-use sea_orm::{
-    ActiveModelTrait, ActiveValue, ColumnTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, Insert,
-    IntoActiveModel, Iterable as _, PrimaryKeyTrait, TryInsertResult, Value, sea_query::OnConflict,
+mod array;
+mod insert;
+mod together;
+
+use sea_orm::{DbBackend, Value};
+
+pub use self::{
+    array::{KeyList, Table, one_of, table},
+    insert::{insert, insert_new, insert_new_with, inserts, inserts_of_new, is_one_statement},
+    together::{Write, fit_together, write},
 };
 
 /// What the bound values of one statement may take: below 8 KiB with the protocol's own bytes.
 const STATEMENT_BYTES: usize = 6 * 1_024;
-/// The protocol's own bytes for each value: its length and its format.
-const VALUE_OVERHEAD: usize = 6;
 
 /// Cuts `items` into runs that each fit a statement; an item that is larger stands alone.
 pub fn statements<T>(items: &[T], bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
@@ -32,85 +40,21 @@ pub fn statements<T>(items: &[T], bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
     runs
 }
 
-/// What a value takes on the wire.
+/// What a value takes on the wire, about: in the text of an array, or by itself with its length and format.
 #[must_use]
 pub fn value_bytes(value: &Value) -> usize {
-    VALUE_OVERHEAD
-        + match value {
-            Value::String(text) => text.as_ref().map_or(0, String::len),
-            Value::Bytes(bytes) => bytes.as_ref().map_or(0, Vec::len),
-            Value::Uuid(_) => 16,
-            _ => 8,
-        }
-}
-
-fn model_bytes<A: ActiveModelTrait>(model: &A) -> usize {
-    <A::Entity as EntityTrait>::Column::iter()
-        .map(|column| match model.get(column) {
-            ActiveValue::Set(value) | ActiveValue::Unchanged(value) => value_bytes(&value),
-            ActiveValue::NotSet => 0,
-        })
-        .sum()
-}
-
-/// Inserts every row, in as few statements as their size allows.
-///
-/// # Errors
-/// As the database says; a violated constraint among them.
-pub async fn insert<A>(transaction: &DatabaseTransaction, rows: &[A]) -> Result<(), DbErr>
-where
-    A: ActiveModelTrait + Clone,
-{
-    for run in statements(rows, model_bytes) {
-        Insert::many(run.to_vec()).exec_without_returning(transaction).await?;
+    const QUOTES: usize = 3;
+    match value {
+        Value::String(text) => text.as_ref().map_or(0, String::len) + 2 * QUOTES,
+        Value::Bytes(bytes) => 2 * bytes.as_ref().map_or(0, Vec::len) + 2 * QUOTES,
+        Value::Uuid(_) => 37,
+        Value::SmallInt(_) | Value::Int(_) => 12,
+        _ => 17,
     }
-    Ok(())
 }
 
-/// Inserts the rows that meet no unique key already there (nor one of another row of `rows`), and returns the primary keys of
-/// those that were inserted.
-///
-/// # Errors
-/// As the database says; other constraints among them.
-pub async fn insert_new<A>(
-    transaction: &DatabaseTransaction,
-    rows: &[A],
-) -> Result<Vec<<<A::Entity as EntityTrait>::PrimaryKey as PrimaryKeyTrait>::ValueType>, DbErr>
-where
-    A: ActiveModelTrait + Clone,
-    <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
-    <A::Entity as EntityTrait>::Column: ColumnTrait,
-{
-    let mut inserted = Vec::with_capacity(rows.len());
-    for run in statements(rows, model_bytes) {
-        // Without a target: any unique key, not the primary one alone.
-        let insert =
-            Insert::many(run.to_vec()).on_conflict(OnConflict::new().do_nothing().to_owned()).try_insert();
-        if let TryInsertResult::Inserted(keys) = insert.exec_with_returning_keys(transaction).await? {
-            inserted.extend(keys);
-        }
-    }
-    Ok(inserted)
-}
-
-/// A list of keys as one bound value, so that lists of every length are the same prepared statement.
-#[derive(Debug)]
-pub struct KeyList {
-    /// The values: comma-separated text.
-    pub value: Value,
-    /// What goes behind `column` in the condition, with the value bound as `$1`.
-    pub condition: &'static str,
-}
-
-/// The condition that a column is one of `keys`, for 64-bit keys.
-#[must_use]
-pub fn one_of(backend: DbBackend, keys: &[i64]) -> KeyList {
-    let text = keys.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
-    let condition = match backend {
-        DbBackend::Sqlite => "IN (SELECT value FROM json_each('[' || $1 || ']'))",
-        _ => "= ANY(string_to_array($1, ',')::bigint[])",
-    };
-    KeyList { value: text.into(), condition }
+fn is_postgres(backend: DbBackend) -> bool {
+    backend == DbBackend::Postgres
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use sea_orm::{
-    ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait as _,
+    ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait as _,
 };
 
 use crate::{database::Database, failure::Failure};
@@ -33,29 +33,46 @@ impl Database {
     {
         let database = self.clone();
         let task = tokio::spawn(async move {
-            let mut pause = PAUSE;
-            for _ in 1..ATTEMPTS {
-                match database.attempt(&body).await {
-                    Err(Failure::Contention(_)) => tokio::time::sleep(pause).await,
-                    settled => return settled,
-                }
-                pause *= 2;
+            let mut attempts = Attempts::default();
+            loop {
+                let outcome = database.attempt(&body).await;
+                let Some(pause) = attempts.another(&outcome) else { return outcome };
+                tokio::time::sleep(pause).await;
             }
-            database.attempt(&body).await
         });
         task.await.unwrap_or(Err(Failure::Panicked))
     }
 
-    /// Runs one statement in a transaction of its own, and returns how many rows it touched. On PostgreSQL the commit waits for no flush,
-    /// and all of it takes one round trip: a crash of the server may undo it, so it is for what is simply done again then.
+    /// Runs a body of a single statement, which is a transaction by itself: a begin and a commit would only cost round trips. Otherwise
+    /// as [`Database::transact`].
+    ///
+    /// # Errors
+    /// As [`Database::transact`].
+    pub async fn execute<T, B>(&self, body: B) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        B: for<'c> Fn(&'c DatabaseConnection) -> Body<'c, T> + Send + Sync + 'static,
+    {
+        let database = self.clone();
+        let task = tokio::spawn(async move {
+            let mut attempts = Attempts::default();
+            loop {
+                let outcome = body(database.write()).await.map_err(Failure::from);
+                let Some(pause) = attempts.another(&outcome) else { return outcome };
+                tokio::time::sleep(pause).await;
+            }
+        });
+        task.await.unwrap_or(Err(Failure::Panicked))
+    }
+
+    /// Runs one statement in a transaction of its own, and returns how many rows it touched. On PostgreSQL the commit waits for no flush:
+    /// a crash of the server may undo it, so it is for what is simply done again then.
     ///
     /// # Errors
     /// As [`Database::transact`], but on PostgreSQL others that get in the way are not tried again.
     pub async fn execute_unflushed(&self, sql: String) -> Result<u64, Failure> {
         if self.backend() == DbBackend::Postgres {
-            // Two statements in one string are one transaction (PostgreSQL, chapter 55.2.2.1).
-            let both = format!("SET LOCAL synchronous_commit = off; {sql}");
-            return Ok(self.write().execute_unprepared(&both).await?.rows_affected());
+            return Ok(self.unflushed().execute_unprepared(&sql).await?.rows_affected());
         }
         let executed = self.transact(move |transaction| {
             let sql = sql.clone();
@@ -85,5 +102,20 @@ impl Database {
                 Err(error.into())
             }
         }
+    }
+}
+
+/// The attempts at something that others get in the way of.
+#[derive(Debug, Default)]
+struct Attempts {
+    made: u32,
+}
+
+impl Attempts {
+    /// How long to wait before another attempt, if this outcome calls for one.
+    fn another<T>(&mut self, outcome: &Result<T, Failure>) -> Option<Duration> {
+        self.made += 1;
+        let again = matches!(outcome, Err(Failure::Contention(_))) && self.made < ATTEMPTS;
+        again.then(|| PAUSE * (1 << (self.made - 1)))
     }
 }

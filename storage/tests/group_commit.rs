@@ -7,7 +7,7 @@ use std::sync::{
 
 use anyhow::Result;
 use futures_util::future::{BoxFuture, join_all};
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, Statement};
+use sea_orm::{ConnectionTrait as _, DatabaseExecutor, DbErr, Statement};
 use storage::{
     Database, DatabaseUrl, Failure, Limits,
     group::{Batch, GroupCommit},
@@ -26,7 +26,7 @@ impl Batch for Insert {
 
     fn apply<'t>(
         &'t self,
-        transaction: &'t DatabaseTransaction,
+        transaction: DatabaseExecutor<'t>,
         numbers: &'t [i64],
     ) -> BoxFuture<'t, Result<Vec<i64>, DbErr>> {
         Box::pin(async move {

@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use sea_orm::{DatabaseTransaction, DbErr};
-use storage::Failure;
+use storage::{Failure, rows};
 use tokio_util::sync::CancellationToken;
 
-use super::{Consumer, Deduplication, Shared, Verdict};
+use super::{Batch, Consumer, Deduplication, Deed, Effects, Shared, Verdict};
 use crate::{
     inbox, observe,
     parked::{self, State},
@@ -71,17 +71,22 @@ impl Shared {
             let shared = Arc::clone(&shared);
             Box::pin(async move { shared.redrive_in(transaction, seq).await })
         });
-        if handled.await? {
-            self.handler.committed();
+        if let Some(after) = handled.await? {
+            after.into_iter().for_each(|deed| deed());
             observe::redriven(&self.subscription.consumer, seq);
         }
         Ok(())
     }
 
-    /// Whether it was handled.
-    async fn redrive_in(&self, transaction: &DatabaseTransaction, seq: i64) -> Result<bool, DbErr> {
-        let Some(row) = parked::lock(transaction, seq).await? else { return Ok(false) };
-        let Some(message) = row.envelope() else { return Ok(false) };
+    /// What is to be done after the commit, if it was handled.
+    async fn redrive_in(
+        &self,
+        transaction: &DatabaseTransaction,
+        seq: i64,
+    ) -> Result<Option<Vec<Deed>>, DbErr> {
+        let Some(row) = parked::lock(transaction, seq).await? else { return Ok(None) };
+        let Some(message) = row.envelope() else { return Ok(None) };
+        let mut effects = Effects::default();
         let now = retry::now();
         // A parked message is in the inbox since it was parked. A held one is not, and may have come a second time.
         let seen = row.state == State::Held
@@ -90,7 +95,9 @@ impl Shared {
         let verdict = match seen {
             true => Verdict::Done,
             false => {
-                let verdict = self.handler.handle(transaction, &[&message]).await?.pop();
+                let batch = Batch { transaction, messages: &[&message], careful: true };
+                let verdict = self.handler.handle(&batch, &mut effects).await?.pop();
+                rows::write(transaction, &effects.writes).await?;
                 verdict.ok_or_else(|| DbErr::Custom("the handler did not judge its message".to_owned()))?
             }
         };
@@ -98,7 +105,7 @@ impl Shared {
             Verdict::Done => parked::remove(transaction, seq).await?,
             Verdict::Park(error) => parked::give_back(transaction, seq, &error, now).await?,
         }
-        Ok(true)
+        Ok(Some(effects.after))
     }
 
     async fn give_back(&self, seq: i64, error: String) -> Result<(), Failure> {

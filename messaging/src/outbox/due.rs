@@ -1,8 +1,9 @@
 //! Which rows may leave now.
 
-use sea_orm::{ConnectionTrait, DbErr, EntityTrait as _, Statement, Value};
+use sea_orm::{EntityTrait as _, Statement, Value};
+use storage::{Database, Failure, rows};
 
-use super::{Entity, Model};
+use super::{Entity, Model, remove};
 
 /// The payloads of what is taken at a time, in bytes, unless a single one is larger: what a relay holds in memory.
 const TAKEN_BYTES: i64 = 8 * 1024 * 1024;
@@ -14,7 +15,7 @@ const TAKEN_BYTES: i64 = 8 * 1024 * 1024;
 const DUE: &str = "SELECT * FROM (
         SELECT due.*, SUM(length(payload)) OVER (ORDER BY next_attempt_time, seq) - length(payload) AS bytes_ahead FROM (
             SELECT * FROM outbox AS candidate
-            WHERE next_attempt_time <= $1 AND NOT EXISTS (
+            WHERE next_attempt_time <= $1 AND {others} AND NOT EXISTS (
                 SELECT 1 FROM outbox AS earlier
                 WHERE earlier.partition_key = candidate.partition_key AND earlier.seq < candidate.seq
                     AND earlier.next_attempt_time > 0 AND earlier.next_attempt_time > candidate.next_attempt_time
@@ -25,14 +26,27 @@ const DUE: &str = "SELECT * FROM (
     ) AS counted
     WHERE bytes_ahead < $3 ORDER BY next_attempt_time, seq";
 
-/// The rows that are due at `now`, in the order in which they are to leave.
-pub(crate) async fn due(
-    connection: &impl ConnectionTrait,
+/// Removes the rows whose messages were `confirmed`, as [`remove`] does, and returns those that are due at `now`, in the order in which they
+/// are to leave. On PostgreSQL both are one round trip.
+pub(crate) async fn take(
+    database: &Database,
+    confirmed: &[i64],
     now: i64,
     limit: u64,
-) -> Result<Vec<Model>, DbErr> {
-    let values: [Value; 3] =
-        [now.into(), i64::try_from(limit).unwrap_or(i64::MAX).into(), TAKEN_BYTES.into()];
-    let statement = Statement::from_sql_and_values(connection.get_database_backend(), DUE, values);
-    Entity::find().from_raw_sql(statement).all(connection).await
+) -> Result<Vec<Model>, Failure> {
+    let backend = database.backend();
+    let mut values: Vec<Value> =
+        vec![now.into(), i64::try_from(limit).unwrap_or(i64::MAX).into(), TAKEN_BYTES.into()];
+    let sql = if database.is_embedded() {
+        remove(database, confirmed).await?;
+        DUE.replace("{others}", "true")
+    } else {
+        values.push(rows::one_of(backend, confirmed).value);
+        let (gone, others) = ("string_to_array($4, ',')::bigint[]", "seq <> ALL");
+        let due = DUE.replace("{others}", &format!("{others}({gone})"));
+        format!("WITH gone AS (DELETE FROM outbox WHERE seq = ANY({gone})) {due}")
+    };
+    let statement = Statement::from_sql_and_values(backend, sql, values);
+    let due = Entity::find().from_raw_sql(statement).all(database.unflushed()).await;
+    due.map_err(Failure::from)
 }

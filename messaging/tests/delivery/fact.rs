@@ -4,14 +4,14 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use messaging::{
-    consumer::{Handler, Verdict},
+    consumer::{self, Batch, Handler, Verdict},
     envelope::Envelope,
     topology::Subscription,
 };
 use prost::{Message, Name};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    DatabaseTransaction, DbErr,
+    ConnectionTrait as _, DbErr,
     entity::prelude::*,
 };
 use storage::rows;
@@ -103,18 +103,14 @@ pub(crate) const TABLE: &str = "CREATE TABLE effects (seq {serial}, number {int}
 
 #[async_trait]
 impl Handler for Effects {
-    async fn handle(
-        &self,
-        transaction: &DatabaseTransaction,
-        batch: &[&Envelope],
-    ) -> Result<Vec<Verdict>, DbErr> {
-        let (mut verdicts, mut effects) = (Vec::new(), Vec::new());
-        for message in batch {
+    async fn handle(&self, batch: &Batch<'_>, left: &mut consumer::Effects) -> Result<Vec<Verdict>, DbErr> {
+        let (mut verdicts, mut rows) = (Vec::new(), Vec::new());
+        for message in batch.messages {
             let fact =
                 Fact::decode(message.payload.clone()).map_err(|error| DbErr::Custom(error.to_string()))?;
             verdicts.push(match (self.deed)(fact.number) {
                 Deed::Apply => {
-                    effects.push(ActiveModel { seq: NotSet, number: Set(fact.number) });
+                    rows.push(ActiveModel { seq: NotSet, number: Set(fact.number) });
                     Verdict::Done
                 }
                 Deed::Refuse => Verdict::Park(format!("fact {} is refused", fact.number)),
@@ -122,7 +118,7 @@ impl Handler for Effects {
                 Deed::Panic => panic!("fact {} panics", fact.number),
             });
         }
-        rows::insert(transaction, &effects).await?;
+        left.write(rows::inserts(batch.transaction.get_database_backend(), &rows)?);
         Ok(verdicts)
     }
 }

@@ -69,12 +69,14 @@ impl CancelOrder {
             })
             .await?;
         self.outbox.wake();
-        self.feed.wake();
+        if let Ok((order, false)) = &cancelled {
+            self.feed.tell(|| vec![order.clone()]);
+        }
         Ok(cancelled)
     }
 
     async fn apply(&self, transaction: &DatabaseTransaction, asked: Cancelling) -> Result<Cancelled, DbErr> {
-        let Some(order) = orders::lock(transaction, asked.order_id).await? else {
+        let Some(order) = orders::lock(transaction, &[asked.order_id]).await?.pop() else {
             let text = format!("there is no order {}", asked.order_id);
             return Ok(Err(Fault::new(Reason::OrderNotFound, text)));
         };

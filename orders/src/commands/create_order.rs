@@ -11,19 +11,17 @@ use chassis::{
 };
 use futures_util::future::BoxFuture;
 use messaging::{envelope::Envelope, outbox::Outbox};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseExecutor, DbBackend, DbErr};
 use storage::group::Batch;
 use uuid::Uuid;
 
-use crate::{domain::order::Model as Order, feed::Feed, messages, store::orders};
+use crate::{domain::order::Model as Order, messages, store::orders};
 
 /// Places orders, a group in a transaction.
 #[derive(Debug, Clone)]
 pub struct CreateOrder {
     /// Where the requests for payment go.
     pub outbox: Outbox,
-    /// Who tells those who watch.
-    pub feed: Feed,
     /// Where messages take their ids from.
     pub clock: Arc<dyn Clock>,
 }
@@ -46,24 +44,17 @@ impl Batch for CreateOrder {
 
     fn apply<'t>(
         &'t self,
-        transaction: &'t DatabaseTransaction,
+        transaction: DatabaseExecutor<'t>,
         placings: &'t [Placing],
     ) -> BoxFuture<'t, Result<Vec<Placed>, DbErr>> {
         Box::pin(async move {
             let rows: Vec<&Order> = placings.iter().map(|placing| &placing.order).collect();
-            let placed: HashSet<Uuid> = orders::place(transaction, &rows).await?.into_iter().collect();
-            let (new, repeated): (Vec<&Placing>, Vec<&Placing>) =
-                placings.iter().partition(|placing| placed.contains(&placing.order.id));
-            let messages: Vec<Envelope> = new
-                .into_iter()
-                .map(|Placing { order, traceparent }| {
-                    messages::placed(order, self.clock.as_ref()).with_traceparent(traceparent.clone())
-                })
-                .collect();
-            self.outbox.write(transaction, &messages).await?;
-
-            let keys: Vec<_> = repeated.iter().filter_map(|placing| key(&placing.order)).collect();
-            let earlier = orders::find_requests(transaction, &keys).await?;
+            let messages: Vec<Envelope> = placings.iter().map(|placing| self.message(placing)).collect();
+            let placed = orders::place(&transaction, &rows, &messages).await?;
+            let placed: HashSet<Uuid> = placed.into_iter().collect();
+            let repeated = placings.iter().filter(|placing| !placed.contains(&placing.order.id));
+            let keys: Vec<_> = repeated.filter_map(|placing| key(&placing.order)).collect();
+            let earlier = orders::find_requests(&transaction, &keys).await?;
             let earlier: HashMap<_, &Order> =
                 earlier.iter().filter_map(|order| Some((key(order)?, order))).collect();
             Ok(placings
@@ -76,9 +67,21 @@ impl Batch for CreateOrder {
         })
     }
 
+    fn is_one_statement(&self, backend: DbBackend, placings: &[Placing]) -> bool {
+        let rows: Vec<&Order> = placings.iter().map(|placing| &placing.order).collect();
+        let messages: Vec<Envelope> = placings.iter().map(|placing| self.message(placing)).collect();
+        orders::is_placed_at_once(backend, &rows, &messages)
+    }
+
     fn committed(&self) {
         self.outbox.wake();
-        self.feed.wake();
+    }
+}
+
+impl CreateOrder {
+    /// Asks for the payment of an order.
+    fn message(&self, Placing { order, traceparent }: &Placing) -> Envelope {
+        messages::placed(order, self.clock.as_ref()).with_traceparent(traceparent.clone())
     }
 }
 

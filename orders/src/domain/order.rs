@@ -2,6 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use super::settle::End;
+
 /// Where an order stands; the numbers are those of the contract. NEW is the only status that changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
@@ -100,6 +102,15 @@ impl Model {
         let placed = self.as_placed();
         let version = placed.version + 1;
         Some(Self { cancel_request_time: Some(at), cancel_request_id, update_time: at, version, ..placed })
+    }
+
+    /// The order with its end, decided `now`.
+    #[must_use]
+    pub fn ended(self, end: End, now: i64) -> Self {
+        let (status, cancel_reason, ledger_entry_id) = end.columns();
+        // Another process, whose clock is ahead, may have changed it before.
+        let (update_time, version) = (self.update_time.max(now), self.version + 1);
+        Self { status, cancel_reason, ledger_entry_id, update_time, version, ..self }
     }
 
     /// Every version so far, the oldest first: rebuilt from what never changes.

@@ -1,5 +1,7 @@
 //! Watching: what an order has been, then what it becomes, without a gap between the two.
 
+use std::collections::HashMap;
+
 use chassis::status::{Fault, Reason};
 use ordermesh::orders::v1::OrderEvent;
 use storage::{Database, Failure};
@@ -20,6 +22,8 @@ const WAITING: usize = 16;
 
 /// The events of a watch.
 pub(crate) type Events = BoxStream<OrderEvent>;
+/// Orders that a board is shown before they are read, at most.
+const EARLY: usize = 10_000;
 type Sender = mpsc::Sender<Result<OrderEvent, Status>>;
 
 /// Why a watch ends: by a fault, or because its reader has gone.
@@ -77,6 +81,11 @@ async fn changed(database: &Database, watch: &mut Watch, id: Uuid) -> Result<Ord
                     return Ok(order.clone());
                 }
             }
+            Heard::Own(orders) => {
+                if let Some(order) = orders.iter().find(|order| order.id == id) {
+                    return Ok(order.clone());
+                }
+            }
             Heard::Missed => {
                 let found =
                     orders::find(database.read(), id).await.map_err(Failure::from).map_err(store::fault)?;
@@ -105,13 +114,21 @@ impl Board {
 pub(crate) fn many(database: Database, feed: &Feed, board: Board) -> Events {
     let mut watch = feed.watch();
     spawn(async move |sender| {
-        let mut from = watch.from;
+        let (mut from, mut early) = (watch.from, Early::default());
         loop {
             match watch.hear().await {
                 Heard::Changes(changes) => {
-                    catch_up(&database, &board, &sender, &mut from, changes.from).await?;
-                    show(&board, &sender, &changes).await?;
+                    catch_up(&database, &board, &sender, (&mut from, changes.from), &early).await?;
+                    show(&board, &sender, &changes, &early).await?;
                     from = from.max(changes.to);
+                    early.orders.retain(|_, early| early.change_number >= from);
+                }
+                Heard::Own(orders) => {
+                    for order in orders.iter().filter(|order| board.shows(order)) {
+                        if order.change_number >= from && early.notes(order) {
+                            send(&sender, order).await?;
+                        }
+                    }
                 }
                 // The next changes tell where the gap ends.
                 Heard::Missed => {}
@@ -121,27 +138,59 @@ pub(crate) fn many(database: Database, feed: &Feed, board: Board) -> Events {
     })
 }
 
+/// What a board was shown before its change was read.
+#[derive(Debug, Default)]
+struct Early {
+    orders: HashMap<Uuid, Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    change_number: i64,
+    version: i64,
+}
+
+impl Early {
+    /// Whether an order may be shown before its change is read. Not where so many wait to be read that they would take too much memory: then
+    /// it is shown when it is read.
+    fn notes(&mut self, order: &Order) -> bool {
+        if self.orders.len() >= EARLY || !self.misses(order) {
+            return false;
+        }
+        let shown = Shown { change_number: order.change_number, version: order.version };
+        self.orders.insert(order.id, shown);
+        true
+    }
+
+    /// Whether this version of an order was not shown.
+    fn misses(&self, order: &Order) -> bool {
+        self.orders.get(&order.id).is_none_or(|shown| shown.version < order.version)
+    }
+}
+
 /// Shows what a slow board has missed, read from the database.
 async fn catch_up(
     database: &Database,
     board: &Board,
     sender: &Sender,
-    from: &mut i64,
-    to: i64,
+    (from, to): (&mut i64, i64),
+    early: &Early,
 ) -> Result<(), End> {
     while *from < to {
         let read = changes::since(database.read(), *from, to).await;
         let (orders, to) = read.map_err(Failure::from).map_err(store::fault)?;
         let orders = orders.into_iter().map(|order| (order.id, order)).collect();
-        show(board, sender, &Changes { from: *from, to, orders }).await?;
+        show(board, sender, &Changes { from: *from, to, orders }, early).await?;
         *from = to;
     }
     Ok(())
 }
 
-async fn show(board: &Board, sender: &Sender, changes: &Changes) -> Result<(), End> {
+async fn show(board: &Board, sender: &Sender, changes: &Changes, early: &Early) -> Result<(), End> {
     for order in changes.orders.values().filter(|order| board.shows(order)) {
-        send(sender, order).await?;
+        if early.misses(order) {
+            send(sender, order).await?;
+        }
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use chassis::clock::Clock;
 use messaging::{
-    consumer::{Handler, Verdict},
+    consumer::{Batch, Effects, Handler, Verdict},
     envelope::Envelope,
     topology::Subscription,
 };
@@ -18,7 +18,7 @@ use ordermesh::payments::v1::{
     payment::{Outcome, Reason},
 };
 use prost::{Message as _, Name as _};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait as _, DbErr};
 use uuid::Uuid;
 
 use crate::{
@@ -47,42 +47,53 @@ pub fn subscription() -> Subscription {
 
 #[async_trait]
 impl Handler for SettleOrders {
-    async fn handle(
-        &self,
-        transaction: &DatabaseTransaction,
-        batch: &[&Envelope],
-    ) -> Result<Vec<Verdict>, DbErr> {
-        let decisions: Vec<Result<Decision, String>> = batch.iter().map(|message| read(message)).collect();
+    async fn handle(&self, batch: &Batch<'_>, effects: &mut Effects) -> Result<Vec<Verdict>, DbErr> {
+        let decisions: Vec<Result<Decision, String>> =
+            batch.messages.iter().map(|message| read(message)).collect();
+        let (now, backend) = (self.clock.now(), batch.transaction.get_database_backend());
+        // Who watches is shown the whole order, so it has to be read.
+        if !batch.careful && !self.feed.is_watched() {
+            // The statement that ends the orders holds the decisions against them, and fails when one does not fit.
+            let (verdicts, ends) = judge(&decisions, |_| Ruling::Apply);
+            effects.write(orders::ends(backend, &ends, now)?);
+            return Ok(verdicts);
+        }
         let ids: Vec<Uuid> = decisions.iter().flatten().map(|decision| decision.order_id).collect();
-        let found: HashMap<Uuid, Order> =
-            orders::find_all(transaction, &ids).await?.into_iter().map(|order| (order.id, order)).collect();
-        let mut ends = Vec::with_capacity(ids.len());
-        let mut ending = HashSet::with_capacity(ids.len());
-        let verdicts = decisions
-            .into_iter()
-            .map(|decision| {
-                let decision = match decision {
-                    Ok(decision) => decision,
-                    Err(problem) => return Verdict::Park(problem),
-                };
-                match rule(found.get(&decision.order_id), &decision) {
-                    Ruling::Refuse(problem) => return Verdict::Park(problem),
-                    // The same decision twice in a batch ends its order once.
-                    Ruling::Apply if ending.insert(decision.order_id) => {
-                        ends.push((decision.order_id, decision.end))
-                    }
-                    Ruling::Apply | Ruling::Already => {}
-                }
-                Verdict::Done
-            })
-            .collect();
-        orders::end(transaction, &ends, self.clock.now()).await?;
+        let found = orders::lock(batch.transaction, &ids).await?;
+        let mut found: HashMap<Uuid, Order> = found.into_iter().map(|order| (order.id, order)).collect();
+        let (verdicts, ends) = judge(&decisions, |decision| rule(found.get(&decision.order_id), decision));
+        effects.write(orders::ends(backend, &ends, now)?);
+        let ended = ends
+            .iter()
+            .filter_map(|decision| Some(found.remove(&decision.order_id)?.ended(decision.end, now)));
+        let (ended, feed): (Vec<Order>, Feed) = (ended.collect(), self.feed.clone());
+        effects.after_commit(move || feed.tell(|| ended));
         Ok(verdicts)
     }
+}
 
-    fn committed(&self) {
-        self.feed.wake();
+/// A verdict on each decision, and those by which an order ends.
+fn judge(
+    decisions: &[Result<Decision, String>],
+    rule: impl Fn(&Decision) -> Ruling,
+) -> (Vec<Verdict>, Vec<&Decision>) {
+    let (mut verdicts, mut ends, mut ending) = (Vec::new(), Vec::new(), HashSet::new());
+    for decision in decisions {
+        let ruling = match decision {
+            Ok(decision) => rule(decision),
+            Err(problem) => Ruling::Refuse(problem.clone()),
+        };
+        verdicts.push(match (ruling, decision) {
+            (Ruling::Refuse(problem), _) => Verdict::Park(problem),
+            // The same decision twice in a batch ends its order once.
+            (Ruling::Apply, Ok(decision)) if ending.insert(decision.order_id) => {
+                ends.push(decision);
+                Verdict::Done
+            }
+            _ => Verdict::Done,
+        });
     }
+    (verdicts, ends)
 }
 
 /// The decision in a message, or why there is none: such a message is parked, not guessed at.

@@ -7,8 +7,8 @@
 
 use sea_orm::{
     ActiveValue::{self, NotSet, Set},
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    Statement,
     entity::prelude::*,
 };
 
@@ -27,35 +27,23 @@ pub(crate) const fn number(backend: DbBackend) -> &'static str {
 }
 
 /// The number of rows that are about to be inserted; PostgreSQL fills it in by itself.
-pub(crate) async fn of_new_rows(transaction: &DatabaseTransaction) -> Result<ActiveValue<i64>, DbErr> {
-    match transaction.get_database_backend() {
+pub(crate) async fn of_new_rows(connection: &impl ConnectionTrait) -> Result<ActiveValue<i64>, DbErr> {
+    match connection.get_database_backend() {
         DbBackend::Postgres => Ok(NotSet),
-        _ => one_number(transaction, &format!("SELECT {COUNTED}")).await.map(Set),
+        _ => one_number(connection, &format!("SELECT {COUNTED}")).await.map(Set),
     }
 }
 
-/// How far the numbers have come.
-#[derive(Debug, Clone, Copy)]
-pub struct Numbers {
-    /// Everything below it is committed and visible, or was rolled back.
-    pub settled: i64,
-    /// The next one that is given to a transaction. What lies between is under way.
-    pub next: i64,
-}
-
-/// How far the numbers have come by now.
+/// How far the numbers have come: everything below is committed and visible, or was rolled back.
 ///
 /// # Errors
 /// As the database says.
-pub async fn numbers(connection: &impl ConnectionTrait) -> Result<Numbers, DbErr> {
-    if connection.get_database_backend() != DbBackend::Postgres {
-        let settled = one_number(connection, &format!("SELECT {COUNTED}")).await?;
-        return Ok(Numbers { settled, next: settled });
-    }
-    let sql = "SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint FROM pg_current_snapshot() AS now";
-    let row = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
-    let row = row.ok_or_else(nothing)?;
-    Ok(Numbers { settled: row.try_get_by_index(0)?, next: row.try_get_by_index(1)? })
+pub async fn settled(connection: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    let sql = match connection.get_database_backend() {
+        DbBackend::Postgres => "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint".to_owned(),
+        _ => format!("SELECT {COUNTED}"),
+    };
+    one_number(connection, &sql).await
 }
 
 /// The orders whose last change has a number from `from` on and below `to`, which must be settled, each as it is now. At most

@@ -1,13 +1,14 @@
 //! Queries over orders.
 
+use messaging::{envelope::Envelope, outbox};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement, Value,
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _, Iterable as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
     entity::prelude::*,
     sea_query::{LockBehavior, LockType},
 };
-use storage::rows;
+use storage::rows::{self, Write};
 
 use super::{
     changes,
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::domain::{
     order::{ActiveModel, Column, Entity, Model, Status},
-    settle::End,
+    settle::Decision,
 };
 
 /// The order with this id.
@@ -26,16 +27,35 @@ pub async fn find(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<
     Entity::find_by_id(id).one(connection).await
 }
 
-/// The orders with these ids, as far as there are any.
+/// The orders with these ids, as far as there are any, held until the transaction ends: with the number that the transaction gives to
+/// what it changes. Everyone locks in the order of the ids, so nobody waits in a circle.
 ///
 /// # Errors
 /// As the database says.
-pub async fn find_all(transaction: &DatabaseTransaction, ids: &[Uuid]) -> Result<Vec<Model>, DbErr> {
+pub async fn lock(transaction: &DatabaseTransaction, ids: &[Uuid]) -> Result<Vec<Model>, DbErr> {
+    let backend = transaction.get_database_backend();
     let mut found = Vec::with_capacity(ids.len());
-    for run in rows::statements(ids, |_| 22) {
-        found.extend(Entity::find().filter(Column::Id.is_in(run.iter().copied())).all(transaction).await?);
+    for run in rows::statements(ids, |_| 37) {
+        let asked = rows::table(backend, "asked", &["uuid"], run.iter().map(|id| vec![(*id).into()]))?;
+        // SQLite's immediate transaction holds everything already.
+        let hold = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
+        let sql = format!(
+            "SELECT {} FROM orders WHERE id IN (SELECT column1 FROM {}) ORDER BY id {hold}",
+            columns(backend),
+            asked.sql
+        );
+        let find = Statement::from_sql_and_values(backend, sql, asked.values);
+        found.extend(Entity::find().from_raw_sql(find).all(transaction).await?);
     }
     Ok(found)
+}
+
+fn columns(backend: DbBackend) -> String {
+    let column = |column: Column| match column {
+        Column::ChangeNumber => format!("{} AS change_number", changes::number(backend)),
+        other => other.as_str().to_owned(),
+    };
+    Column::iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
 /// A page of a list, behind `cursor`.
@@ -51,15 +71,26 @@ pub async fn page(
     selection.query(cursor, limit).all(connection).await
 }
 
-/// Places orders, and returns the ids of those whose key was not used before.
+/// Places orders, each together with its message, and returns the ids of those whose key was not used before.
 ///
 /// # Errors
 /// As the database says.
-pub async fn place(transaction: &DatabaseTransaction, orders: &[&Model]) -> Result<Vec<Uuid>, DbErr> {
-    let number = changes::of_new_rows(transaction).await?;
+pub async fn place(
+    connection: &impl ConnectionTrait,
+    orders: &[&Model],
+    messages: &[Envelope],
+) -> Result<Vec<Uuid>, DbErr> {
+    let number = changes::of_new_rows(connection).await?;
     let models: Vec<ActiveModel> =
         orders.iter().map(|order| ActiveModel { change_number: number.clone(), ..active(order) }).collect();
-    rows::insert_new(transaction, &models).await
+    rows::insert_new_with(connection, &models, &outbox::models(messages)?).await
+}
+
+/// Whether [`place`] is a single statement.
+#[must_use]
+pub fn is_placed_at_once(backend: DbBackend, orders: &[&Model], messages: &[Envelope]) -> bool {
+    let models: Vec<ActiveModel> = orders.iter().map(|order| active(order)).collect();
+    outbox::models(messages).is_ok_and(|messages| rows::is_one_statement(backend, &models, &messages))
 }
 
 fn active(order: &Model) -> ActiveModel {
@@ -91,7 +122,7 @@ fn active(order: &Model) -> ActiveModel {
 /// # Errors
 /// As the database says.
 pub async fn find_requests(
-    transaction: &DatabaseTransaction,
+    connection: &impl ConnectionTrait,
     requests: &[(&str, &str)],
 ) -> Result<Vec<Model>, DbErr> {
     let mut found = Vec::new();
@@ -100,23 +131,9 @@ pub async fn find_requests(
         let find = Entity::find()
             .filter(Column::UserId.is_in(run.iter().map(|(user_id, _)| *user_id)))
             .filter(Column::RequestId.is_in(run.iter().map(|(_, request_id)| *request_id)));
-        found.extend(find.all(transaction).await?);
+        found.extend(find.all(connection).await?);
     }
     Ok(found)
-}
-
-/// The order with this id, held until the transaction ends.
-///
-/// # Errors
-/// As the database says.
-pub async fn lock(transaction: &DatabaseTransaction, id: Uuid) -> Result<Option<Model>, DbErr> {
-    let find = Entity::find_by_id(id);
-    let find = match transaction.get_database_backend() {
-        DbBackend::Postgres => find.lock_exclusive(),
-        // SQLite's immediate transaction holds everything already.
-        _ => find,
-    };
-    find.one(transaction).await
 }
 
 /// The order of a user whose cancellation was requested with this key.
@@ -182,35 +199,40 @@ pub async fn take_expired(
     Ok(expired)
 }
 
-/// Ends orders, as far as they are still NEW.
+/// The statements that end orders by decisions about them, as far as the orders are still NEW and the decisions are about their user,
+/// amount and currency.
 ///
 /// # Errors
-/// [`DbErr::RecordNotUpdated`] when one is not; else as the database says.
-pub async fn end(transaction: &DatabaseTransaction, ends: &[(Uuid, End)], now: i64) -> Result<(), DbErr> {
-    let backend = transaction.get_database_backend();
-    for run in rows::statements(ends, |_| 64) {
-        let mut values: Vec<Value> = vec![now.into()];
-        let mut list = String::new();
-        for (id, end) in run {
-            let (status, reason, entry) = end.columns();
-            let at = values.len();
-            let comma = if at == 1 { "" } else { ", " };
-            list += &format!("{comma}(${}, ${}, ${}, ${})", at + 1, at + 2, at + 3, at + 4);
+/// None is expected.
+pub fn ends(backend: DbBackend, decisions: &[&Decision], now: i64) -> Result<Vec<Write>, DbErr> {
+    let end = |run: &[&Decision]| {
+        let row = |decision: &&Decision| {
+            let (status, reason, entry) = decision.end.columns();
             let reason = reason.map(|reason| reason as i16);
-            values.extend([(*id).into(), (status as i16).into(), reason.into(), entry.into()]);
-        }
-        let number = changes::number(backend);
-        // Both databases call the columns of a VALUES list column1, column2 and so on.
+            vec![
+                decision.order_id.into(),
+                (status as i16).into(),
+                reason.into(),
+                entry.into(),
+                decision.user_id.as_str().into(),
+                decision.amount.into(),
+                decision.currency_code.as_str().into(),
+            ]
+        };
+        let types = ["uuid", "smallint", "smallint", "uuid", "text", "bigint", "text"];
+        let mut ended = rows::table(backend, "ended", &types, run.iter().map(row))?;
+        ended.values.push(now.into());
+        let (now, number) = (format!("${}", ended.values.len()), changes::number(backend));
         let sql = format!(
             "UPDATE orders SET status = ended.column2, cancel_reason = ended.column3, ledger_entry_id = ended.column4, \
-             update_time = CASE WHEN update_time > $1 THEN update_time ELSE $1 END, version = version + 1, change_number = {number} \
-             FROM (VALUES {list}) AS ended WHERE orders.id = ended.column1 AND orders.status = {}",
+             update_time = CASE WHEN update_time > {now} THEN update_time ELSE {now} END, version = version + 1, \
+             change_number = {number} \
+             FROM {} WHERE orders.id = ended.column1 AND orders.status = {} AND orders.user_id = ended.column5 \
+             AND orders.amount = ended.column6 AND orders.currency_code = ended.column7",
+            ended.sql,
             Status::New as i16
         );
-        let updated = transaction.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-        if updated.rows_affected() != run.len() as u64 {
-            return Err(DbErr::RecordNotUpdated);
-        }
-    }
-    Ok(())
+        Ok(Write::new(sql, ended.values, run.len()))
+    };
+    rows::statements(decisions, |decision| decision.user_id.len() + 130).into_iter().map(end).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chassis::status::{Fault, Reason};
 use futures_util::future::BoxFuture;
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseExecutor, DbErr};
 use storage::group::Batch;
 
 use crate::{domain::account::Model as Account, store::accounts};
@@ -22,16 +22,16 @@ impl Batch for CreateAccount {
 
     fn apply<'t>(
         &'t self,
-        transaction: &'t DatabaseTransaction,
+        transaction: DatabaseExecutor<'t>,
         requests: &'t [Account],
     ) -> BoxFuture<'t, Result<Vec<Opened>, DbErr>> {
         Box::pin(async move {
             let mut opened: HashSet<String> =
-                accounts::open(transaction, requests).await?.into_iter().collect();
+                accounts::open(&transaction, requests).await?.into_iter().collect();
             let mut others = HashMap::new();
             if opened.len() < requests.len() {
                 let users = requests.iter().map(|account| account.user_id.as_str());
-                let found = accounts::lock(transaction, users).await?;
+                let found = accounts::lock(&transaction, users).await?;
                 others.extend(found.into_iter().map(|account| (account.user_id.clone(), account)));
             }
             // Of several requests for one user in this group the first opened it.

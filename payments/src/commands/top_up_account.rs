@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use chassis::{clock::Clock, status::Fault};
 use futures_util::future::BoxFuture;
-use sea_orm::{DatabaseTransaction, DbErr};
-use storage::group::Batch;
+use sea_orm::{ConnectionTrait as _, DatabaseExecutor, DbErr};
+use storage::{group::Batch, rows};
 
 use super::create_account::key_reused;
 use crate::{
@@ -44,22 +44,24 @@ impl Batch for TopUpAccount {
 
     fn apply<'t>(
         &'t self,
-        transaction: &'t DatabaseTransaction,
+        transaction: DatabaseExecutor<'t>,
         deposits: &'t [Deposit],
     ) -> BoxFuture<'t, Result<Vec<Booked>, DbErr>> {
         Box::pin(async move {
             let users = deposits.iter().map(|deposit| deposit.user_id.as_str());
-            let mut book = Book::open(accounts::lock(transaction, users).await?, self.clock.as_ref());
+            let mut book = Book::open(accounts::lock(&transaction, users).await?, self.clock.as_ref());
             // Looked up with the accounts held: no other transaction books on them meanwhile.
             let keys: Vec<(&str, &str)> = deposits.iter().filter_map(key).collect();
-            let earlier = ledger::find_requests(transaction, &keys).await?;
+            let earlier = ledger::find_requests(&transaction, &keys).await?;
             let mut earlier: HashMap<(String, String), Entry> =
                 earlier.into_iter().filter_map(|entry| Some((owned_key(&entry)?, entry))).collect();
             let replies =
                 deposits.iter().map(|deposit| book_once(&mut book, &mut earlier, deposit)).collect();
             let bookings = book.close();
-            ledger::append(transaction, &bookings.entries).await?;
-            accounts::update(transaction, &bookings.accounts).await?;
+            let backend = transaction.get_database_backend();
+            let mut writes = ledger::appends(backend, &bookings.entries)?;
+            writes.extend(accounts::updates(backend, &bookings.accounts)?);
+            rows::write(&transaction, &writes).await?;
             Ok(replies)
         })
     }

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use chassis::clock::Clock;
 use messaging::{
-    consumer::{Handler, Verdict},
+    consumer::{Batch, Effects, Handler, Verdict},
     envelope::Envelope,
     outbox::Outbox,
     topology::Subscription,
@@ -20,7 +20,7 @@ use ordermesh::{
     rules,
 };
 use prost::{Message as _, Name as _};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait as _, DbErr};
 use uuid::Uuid;
 
 use crate::{
@@ -52,17 +52,14 @@ pub fn subscription() -> Subscription {
 
 #[async_trait]
 impl Handler for DecidePayments {
-    async fn handle(
-        &self,
-        transaction: &DatabaseTransaction,
-        batch: &[&Envelope],
-    ) -> Result<Vec<Verdict>, DbErr> {
-        let charges: Vec<Result<Charge, String>> = batch.iter().map(|message| read(message)).collect();
+    async fn handle(&self, batch: &Batch<'_>, effects: &mut Effects) -> Result<Vec<Verdict>, DbErr> {
+        let charges: Vec<Result<Charge, String>> =
+            batch.messages.iter().map(|message| read(message)).collect();
         let asked: Vec<&Charge> = charges.iter().filter_map(|charge| charge.as_ref().ok()).collect();
-        let decisions = self.decide(transaction, &asked).await?;
-        let mut told = Vec::with_capacity(batch.len());
-        let mut verdicts = Vec::with_capacity(batch.len());
-        for (message, charge) in batch.iter().zip(charges) {
+        let decisions = self.decide(batch, &asked, effects).await?;
+        let mut told = Vec::with_capacity(batch.messages.len());
+        let mut verdicts = Vec::with_capacity(batch.messages.len());
+        for (message, charge) in batch.messages.iter().zip(charges) {
             verdicts.push(match charge.and_then(|charge| decision(&decisions, &charge)) {
                 Ok(payment) => {
                     told.push(self.message(payment, message));
@@ -71,12 +68,10 @@ impl Handler for DecidePayments {
                 Err(problem) => Verdict::Park(problem),
             });
         }
-        self.outbox.write(transaction, &told).await?;
+        effects.write(self.outbox.writes(batch.transaction.get_database_backend(), &told)?);
+        let outbox = self.outbox.clone();
+        effects.after_commit(move || outbox.wake());
         Ok(verdicts)
-    }
-
-    fn committed(&self) {
-        self.outbox.wake();
     }
 }
 
@@ -91,14 +86,21 @@ impl DecidePayments {
     /// The decision about each order: the stored one where there is one, a new one otherwise.
     async fn decide(
         &self,
-        transaction: &DatabaseTransaction,
+        batch: &Batch<'_>,
         charges: &[&Charge],
+        effects: &mut Effects,
     ) -> Result<HashMap<Uuid, Payment>, DbErr> {
+        let transaction = batch.transaction;
         // The accounts first: who holds them sees every decision about their orders that was made before.
         let accounts =
             accounts::lock(transaction, charges.iter().map(|charge| charge.user_id.as_str())).await?;
-        let order_ids: Vec<Uuid> = charges.iter().map(|charge| charge.order_id).collect();
-        let stored = payments::find_all(transaction, &order_ids).await?;
+        // An order is asked about a second time by a message that comes again, or by one that voids it.
+        let stored = if batch.careful || charges.iter().any(|charge| charge.void.is_some()) {
+            let order_ids: Vec<Uuid> = charges.iter().map(|charge| charge.order_id).collect();
+            payments::find_all(transaction, &order_ids).await?
+        } else {
+            Vec::new()
+        };
         let mut decided: HashSet<Uuid> = stored.iter().map(|payment| payment.order_id).collect();
         let mut book = Book::open(accounts, self.clock.as_ref());
         let new: Vec<Payment> = charges
@@ -106,10 +108,10 @@ impl DecidePayments {
             .filter(|charge| decided.insert(charge.order_id))
             .map(|charge| book.decide(charge))
             .collect();
-        let bookings = book.close();
-        ledger::append(transaction, &bookings.entries).await?;
-        accounts::update(transaction, &bookings.accounts).await?;
-        payments::record(transaction, &new).await?;
+        let (bookings, backend) = (book.close(), transaction.get_database_backend());
+        effects.write(ledger::appends(backend, &bookings.entries)?);
+        effects.write(accounts::updates(backend, &bookings.accounts)?);
+        effects.write(payments::records(backend, &new)?);
         Ok(stored.into_iter().chain(new).map(|payment| (payment.order_id, payment)).collect())
     }
 }

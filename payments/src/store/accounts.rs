@@ -1,10 +1,10 @@
 //! Queries over accounts.
 
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement, Value, entity::prelude::*,
+    ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Statement, entity::prelude::*,
 };
-use storage::rows;
+use storage::rows::{self, Write};
 
 use crate::domain::account::{ActiveModel, Column, Entity, Model};
 
@@ -35,22 +35,25 @@ pub async fn page(connection: &impl ConnectionTrait, after: &str, limit: u64) ->
 /// # Errors
 /// As the database says.
 pub async fn lock(
-    transaction: &DatabaseTransaction,
+    transaction: &impl ConnectionTrait,
     user_ids: impl IntoIterator<Item = &str>,
 ) -> Result<Vec<Model>, DbErr> {
     let mut user_ids: Vec<&str> = user_ids.into_iter().collect();
     user_ids.sort_unstable();
     user_ids.dedup();
+    let backend = transaction.get_database_backend();
     let mut accounts = Vec::with_capacity(user_ids.len());
     for run in rows::statements(&user_ids, |user_id| user_id.len() + 8) {
-        let find =
-            Entity::find().filter(Column::UserId.is_in(run.iter().copied())).order_by_asc(Column::UserId);
-        let find = match transaction.get_database_backend() {
-            DbBackend::Postgres => find.lock_exclusive(),
-            // SQLite's immediate transaction holds everything already.
-            _ => find,
-        };
-        accounts.extend(find.all(transaction).await?);
+        let asked =
+            rows::table(backend, "asked", &["text"], run.iter().map(|user_id| vec![(*user_id).into()]))?;
+        // SQLite's immediate transaction holds everything already.
+        let hold = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
+        let sql = format!(
+            "SELECT * FROM accounts WHERE user_id IN (SELECT column1 FROM {}) ORDER BY user_id {hold}",
+            asked.sql
+        );
+        let find = Statement::from_sql_and_values(backend, sql, asked.values);
+        accounts.extend(Entity::find().from_raw_sql(find).all(transaction).await?);
     }
     Ok(accounts)
 }
@@ -59,7 +62,7 @@ pub async fn lock(
 ///
 /// # Errors
 /// As the database says.
-pub async fn open(transaction: &DatabaseTransaction, accounts: &[Model]) -> Result<Vec<String>, DbErr> {
+pub async fn open(transaction: &impl ConnectionTrait, accounts: &[Model]) -> Result<Vec<String>, DbErr> {
     let models: Vec<ActiveModel> = accounts.iter().cloned().map(active).collect();
     rows::insert_new(transaction, &models).await
 }
@@ -77,37 +80,29 @@ fn active(account: Model) -> ActiveModel {
     }
 }
 
-/// Writes each account's balance, version and time, provided that it still has the version it was loaded with.
+/// The statements that write each account's balance, version and time, provided that it still has the version it was loaded with.
 ///
 /// # Errors
-/// [`DbErr::RecordNotUpdated`] when one has not; else as the database says.
-pub async fn update(transaction: &DatabaseTransaction, accounts: &[(Model, i64)]) -> Result<(), DbErr> {
-    let backend = transaction.get_database_backend();
-    for run in rows::statements(accounts, |(account, _)| account.user_id.len() + 64) {
-        let mut values: Vec<Value> = Vec::with_capacity(run.len() * 5);
-        let mut list = String::new();
-        for (account, loaded) in run {
-            let at = values.len();
-            let comma = if at == 0 { "" } else { ", " };
-            list += &format!("{comma}(${}, ${}, ${}, ${}, ${})", at + 1, at + 2, at + 3, at + 4, at + 5);
-            values.extend([
+/// None is expected.
+pub fn updates(backend: DbBackend, accounts: &[(Model, i64)]) -> Result<Vec<Write>, DbErr> {
+    let update = |run: &[(Model, i64)]| {
+        let row = |(account, loaded): &(Model, i64)| {
+            vec![
                 account.user_id.as_str().into(),
                 (*loaded).into(),
                 account.balance.into(),
                 account.version.into(),
                 account.update_time.into(),
-            ]);
-        }
-        // Both databases call the columns of a VALUES list column1, column2 and so on.
+            ]
+        };
+        let types = ["text", "bigint", "bigint", "bigint", "bigint"];
+        let loaded = rows::table(backend, "loaded", &types, run.iter().map(row))?;
         let sql = format!(
             "UPDATE accounts SET balance = loaded.column3, version = loaded.column4, update_time = loaded.column5 \
-             FROM (VALUES {list}) AS loaded \
-             WHERE accounts.user_id = loaded.column1 AND accounts.version = loaded.column2"
+             FROM {} WHERE accounts.user_id = loaded.column1 AND accounts.version = loaded.column2",
+            loaded.sql
         );
-        let updated = transaction.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-        if updated.rows_affected() != run.len() as u64 {
-            return Err(DbErr::RecordNotUpdated);
-        }
-    }
-    Ok(())
+        Ok(Write::new(sql, loaded.values, run.len()))
+    };
+    rows::statements(accounts, |(account, _)| account.user_id.len() + 80).into_iter().map(update).collect()
 }

@@ -2,20 +2,20 @@
 
 use chassis::{clock::Micros, filter::Operator};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Value, entity::prelude::*, sea_query::SimpleExpr,
+    ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Value, entity::prelude::*, sea_query::SimpleExpr,
 };
-use storage::rows;
+use storage::rows::{self, Write};
 
 use crate::domain::ledger::{ActiveModel, Column, Entity, EntryType, Model};
 
-/// Writes entries.
+/// The statements that write entries. A constraint that one violates is a mistake of ours.
 ///
 /// # Errors
-/// As the database says; a violated constraint is a mistake of ours.
-pub async fn append(transaction: &DatabaseTransaction, entries: &[Model]) -> Result<(), DbErr> {
+/// None is expected.
+pub fn appends(backend: DbBackend, entries: &[Model]) -> Result<Vec<Write>, DbErr> {
     let models: Vec<ActiveModel> = entries.iter().cloned().map(active).collect();
-    rows::insert(transaction, &models).await
+    rows::inserts(backend, &models)
 }
 
 fn active(entry: Model) -> ActiveModel {
@@ -100,7 +100,7 @@ pub async fn page(
 /// # Errors
 /// As the database says.
 pub async fn find_requests(
-    transaction: &DatabaseTransaction,
+    connection: &impl ConnectionTrait,
     requests: &[(&str, &str)],
 ) -> Result<Vec<Model>, DbErr> {
     let mut found = Vec::new();
@@ -109,7 +109,7 @@ pub async fn find_requests(
         let find = Entity::find()
             .filter(Column::UserId.is_in(run.iter().map(|(user_id, _)| *user_id)))
             .filter(Column::RequestId.is_in(run.iter().map(|(_, request_id)| *request_id)));
-        found.extend(find.all(transaction).await?);
+        found.extend(find.all(connection).await?);
     }
     Ok(found)
 }

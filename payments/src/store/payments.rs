@@ -1,12 +1,11 @@
 //! Queries over payment decisions.
 
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
-    entity::prelude::*,
+    ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, Statement, entity::prelude::*,
 };
-use storage::rows;
+use storage::rows::{self, Write};
 
-use crate::domain::payment::{ActiveModel, Column, Entity, Model};
+use crate::domain::payment::{ActiveModel, Entity, Model};
 
 /// The decision about an order.
 ///
@@ -20,24 +19,25 @@ pub async fn find(connection: &impl ConnectionTrait, order_id: Uuid) -> Result<O
 ///
 /// # Errors
 /// As the database says.
-pub async fn find_all(transaction: &DatabaseTransaction, order_ids: &[Uuid]) -> Result<Vec<Model>, DbErr> {
+pub async fn find_all(connection: &impl ConnectionTrait, order_ids: &[Uuid]) -> Result<Vec<Model>, DbErr> {
+    let backend = connection.get_database_backend();
     let mut found = Vec::new();
-    for run in rows::statements(order_ids, |_| 22) {
-        found.extend(
-            Entity::find().filter(Column::OrderId.is_in(run.iter().copied())).all(transaction).await?,
-        );
+    for run in rows::statements(order_ids, |_| 37) {
+        let asked = rows::table(backend, "asked", &["uuid"], run.iter().map(|id| vec![(*id).into()]))?;
+        let sql = format!("SELECT * FROM payments WHERE order_id IN (SELECT column1 FROM {})", asked.sql);
+        let find = Statement::from_sql_and_values(backend, sql, asked.values);
+        found.extend(Entity::find().from_raw_sql(find).all(connection).await?);
     }
     Ok(found)
 }
 
-/// Writes decisions, each for an order that has none.
+/// The statements that write decisions. For an order that has one none is written, and the statement changes fewer rows than it has to.
 ///
 /// # Errors
-/// [`DbErr::RecordNotInserted`] when one has; else as the database says.
-pub async fn record(transaction: &DatabaseTransaction, payments: &[Model]) -> Result<(), DbErr> {
+/// None is expected.
+pub fn records(backend: DbBackend, payments: &[Model]) -> Result<Vec<Write>, DbErr> {
     let models: Vec<ActiveModel> = payments.iter().cloned().map(active).collect();
-    let recorded = rows::insert_new(transaction, &models).await?;
-    if recorded.len() == payments.len() { Ok(()) } else { Err(DbErr::RecordNotInserted) }
+    rows::inserts_of_new(backend, &models)
 }
 
 fn active(payment: Model) -> ActiveModel {

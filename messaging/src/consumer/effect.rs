@@ -1,0 +1,139 @@
+//! The effect of a part and its memory, in one transaction.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
+use storage::{Failure, rows};
+use tracing::Instrument as _;
+
+use super::{Batch, Deduplication, Deed, Effects, Shared, Verdict, part::Part};
+use crate::{
+    broker::{Delivery, Undecodable},
+    envelope::Envelope,
+    inbox, observe,
+    parked::{self, Parking, State},
+    retry,
+};
+
+impl Shared {
+    /// Applies or parks every message of the part, in one transaction with its memory.
+    ///
+    /// The first attempt does not look which messages were had before, unless the broker says that it has delivered some: hardly any was,
+    /// and their memory refuses what was. Only then another attempt looks.
+    pub(super) async fn apply(self: &Arc<Self>, part: &Part) -> Result<(), Failure> {
+        let (shared, deliveries) = (Arc::clone(self), Arc::clone(&part.deliveries));
+        let (attempts, fault) = (part.attempts, part.fault.clone());
+        let careful = AtomicBool::new(part.deliveries.iter().any(|delivery| delivery.redelivered));
+        let spans = observe::effects(&self.subscription.consumer, &part.deliveries);
+        let applied = self.database.transact(move |transaction| {
+            let (shared, deliveries, fault) = (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
+            let careful = careful.swap(true, Relaxed);
+            Box::pin(async move {
+                let attempt = Attempt { shared: &shared, transaction, attempts, careful };
+                attempt.apply(&deliveries, fault).await
+            })
+        });
+        let after = match applied.await {
+            Ok(after) => after,
+            Err(failure) => {
+                spans.failed(&observe::chain(&failure));
+                return Err(failure);
+            }
+        };
+        drop(spans);
+        after.into_iter().for_each(|deed| deed());
+        observe::batch_applied(&self.subscription.consumer, &part.deliveries);
+        Ok(())
+    }
+}
+
+/// One attempt at the transaction of a part.
+struct Attempt<'t> {
+    shared: &'t Shared,
+    transaction: &'t DatabaseTransaction,
+    /// How often its messages have been tried, this time included.
+    attempts: i32,
+    /// See [`Batch::careful`].
+    careful: bool,
+}
+
+impl Attempt<'_> {
+    /// Returns what is to be done after the commit.
+    async fn apply(&self, deliveries: &[Delivery], fault: Option<String>) -> Result<Vec<Deed>, DbErr> {
+        let now = retry::now();
+        let consumer = &self.shared.subscription.consumer;
+        let decoded = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
+        let (known, strange): (Vec<&Envelope>, Vec<&Envelope>) =
+            decoded.partition(|message| self.shared.subscription.kinds.contains(&message.kind));
+        let mut effects = Effects::default();
+        let messages = match self.shared.deduplication {
+            Deduplication::Inbox if self.careful => {
+                inbox::new_among(self.transaction, consumer, known, now).await?
+            }
+            Deduplication::Inbox => {
+                let messages = once_each(known);
+                let backend = self.transaction.get_database_backend();
+                effects.write(inbox::writes(backend, consumer, &messages, now)?);
+                messages
+            }
+            Deduplication::Handler => known,
+        };
+        let verdicts = match fault {
+            Some(reason) => vec![Verdict::Park(reason); messages.len()],
+            None if messages.is_empty() => Vec::new(),
+            None => {
+                let batch =
+                    Batch { transaction: self.transaction, messages: &messages, careful: self.careful };
+                let handling = self.shared.handler.handle(&batch, &mut effects);
+                handling.instrument(observe::handling(consumer, &messages)).await?
+            }
+        };
+        if verdicts.len() != messages.len() {
+            return Err(DbErr::Custom("the handler did not judge each of its messages".to_owned()));
+        }
+        rows::write(self.transaction, &effects.writes).await?;
+        let undecodable = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
+        let parkings: Vec<Parking<'_>> = self
+            .refused(messages.into_iter().zip(verdicts))
+            .chain(undecodable.map(|junk| self.parking(Err(junk), junk.reason.clone(), State::Parked)))
+            .chain(strange.into_iter().map(|message| {
+                let error = format!("{consumer} does not know messages of the kind {}", message.kind);
+                self.parking(Ok(message), error, State::Held)
+            }))
+            .collect();
+        parkings.iter().for_each(|parking| observe::parking(consumer, parking));
+        parked::park(self.transaction, consumer, &parkings, now).await?;
+        Ok(effects.after)
+    }
+
+    fn refused<'m>(
+        &self,
+        judged: impl Iterator<Item = (&'m Envelope, Verdict)>,
+    ) -> impl Iterator<Item = Parking<'m>> {
+        judged.filter_map(|(message, verdict)| match verdict {
+            Verdict::Done => None,
+            Verdict::Park(error) => Some(self.parking(Ok(message), error, State::Parked)),
+        })
+    }
+
+    fn parking<'m>(
+        &self,
+        message: Result<&'m Envelope, &'m Undecodable>,
+        error: String,
+        state: State,
+    ) -> Parking<'m> {
+        Parking { message, error, attempts: self.attempts, state }
+    }
+}
+
+/// The relay may have published a message twice.
+fn once_each(messages: Vec<&Envelope>) -> Vec<&Envelope> {
+    let mut seen = HashSet::with_capacity(messages.len());
+    messages.into_iter().filter(|message| seen.insert(message.id)).collect()
+}
