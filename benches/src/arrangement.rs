@@ -61,6 +61,11 @@ impl Stage {
         self.data.path()
     }
 
+    /// To stop it and to start it again.
+    pub(crate) fn rabbitmq(&mut self) -> Result<&mut RabbitMq> {
+        self.rabbitmq.as_mut().context("embedded: there is no RabbitMQ")
+    }
+
     pub(crate) fn amqp_url(&self) -> Result<String> {
         Ok(self.rabbitmq.as_ref().context("embedded: there is no RabbitMQ")?.amqp_url())
     }

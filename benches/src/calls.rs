@@ -17,13 +17,34 @@ use crate::{arrangement::Stage, load};
 /// Connections of the callers; several share one, as callers in a process do.
 const CONNECTIONS: usize = 4;
 
-/// Orders acknowledged per second. They are all paid before it returns.
+/// Orders acknowledged per second while the broker is away: what is written is what pgbench writes, an order and a message that stays. They
+/// are all paid before it returns.
+pub(crate) async fn acknowledged_alone(
+    stage: &mut Stage,
+    callers: usize,
+    accounts: usize,
+    time: Duration,
+) -> Result<f64> {
+    stage.rabbitmq()?.stop().await?;
+    let rate = place(stage, callers, accounts, time).await?;
+    stage.rabbitmq()?.start_again().await?;
+    load::drained(stage).await?;
+    Ok(rate)
+}
+
+/// Orders acknowledged per second while they are being paid. All of them are before it returns.
 pub(crate) async fn acknowledged(
     stage: &Stage,
     callers: usize,
     accounts: usize,
     time: Duration,
 ) -> Result<f64> {
+    let rate = place(stage, callers, accounts, time).await?;
+    load::drained(stage).await?;
+    Ok(rate)
+}
+
+async fn place(stage: &Stage, callers: usize, accounts: usize, time: Duration) -> Result<f64> {
     let url = format!("http://{}", stage.orders);
     let clients = try_join_all((0..CONNECTIONS).map(|_| OrdersServiceClient::connect(url.clone()))).await?;
     let next = Arc::new(AtomicUsize::new(0));
@@ -43,7 +64,5 @@ pub(crate) async fn acknowledged(
         }
     });
     let acknowledged: u32 = try_join_all(calls).await?.into_iter().sum();
-    let rate = f64::from(acknowledged) / began.elapsed().as_secs_f64();
-    load::drained(stage).await?;
-    Ok(rate)
+    Ok(f64::from(acknowledged) / began.elapsed().as_secs_f64())
 }

@@ -32,6 +32,19 @@ const STORED: (usize, usize) = (1, 99);
 /// Accounts that a peer opens by itself.
 const PEER_ACCOUNTS: usize = 10_000;
 
+/// What is measured of processes apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Orders per second beside TPC-B, spread and on one account.
+    Rate,
+    /// CreateOrder beside pgbench of its two inserts.
+    Calls,
+    /// The time to the end of an order at 200 orders a second.
+    Pace,
+    /// With a hundred times as many orders stored.
+    Stored,
+}
+
 /// What is measured, and how often.
 #[derive(Debug, Clone, clap::Parser)]
 struct Settings {
@@ -50,6 +63,9 @@ struct Settings {
     /// Arrangements to leave out, such as `embedded`
     #[arg(long, value_enum, value_delimiter = ',')]
     without: Vec<Kind>,
+    /// What to measure of processes apart, instead of everything
+    #[arg(long, value_enum, value_delimiter = ',')]
+    parts: Vec<Part>,
     /// Systems to measure beside ours, made ready by scripts/setup-peers
     #[arg(long, value_enum, value_delimiter = ',')]
     peers: Vec<Peer>,
@@ -83,7 +99,7 @@ impl Settings {
 
     async fn round(&self, report: &mut Report) -> Result<()> {
         let with = |kind| !self.without.contains(&kind);
-        let together = if with(Kind::Apart) { Some(self.apart(report).await?) } else { None };
+        let together = if with(Kind::Apart) { self.apart(report).await? } else { None };
         if with(Kind::OneByOne) {
             self.one_by_one(report, together).await?;
         }
@@ -104,32 +120,46 @@ impl Settings {
         load::run(stage, self.clients, accounts, Until::Time(self.time())).await
     }
 
-    /// Returns orders per second, spread and on one account.
-    async fn apart(&self, report: &mut Report) -> Result<(f64, f64)> {
-        let stage = Stage::set(Kind::Apart).await?;
+    /// Returns orders per second, spread and on one account, if they are measured.
+    async fn apart(&self, report: &mut Report) -> Result<Option<(f64, f64)>> {
+        let with = |part| self.parts.is_empty() || self.parts.contains(&part);
+        let mut stage = Stage::set(Kind::Apart).await?;
         load::open_accounts(&stage, self.accounts).await?;
         stored::fill(&stage, self.accounts, 0, STORED.0).await?;
+        let rates = if with(Part::Rate) { Some(self.rates(&stage, report).await?) } else { None };
+        if with(Part::Calls) {
+            self.acknowledged(&mut stage, report).await?;
+        }
+        if with(Part::Pace) {
+            self.paced(&stage, report).await?;
+        }
+        if with(Part::Stored) {
+            self.stored(&stage, report).await?;
+        }
+        Ok(rates)
+    }
+
+    async fn rates(&self, stage: &Stage, report: &mut Report) -> Result<(f64, f64)> {
         let tpc_b = yardstick::tpc_b(stage.postgres(), self.seconds).await?;
-        let spread = self.run(&stage, self.accounts).await?;
-        let hot = self.run(&stage, 1).await?.per_second();
+        let spread = self.run(stage, self.accounts).await?;
+        let hot = self.run(stage, 1).await?.per_second();
         report.figure("TPC-B, transactions/s", tpc_b);
         report.figure("orders/s, spread", spread.per_second());
         report.figure("orders/s, one hot account", hot);
         report.processor(&spread);
         report.ratio("orders/s ÷ TPC-B, processes apart", Of::AtLeast(1.0), spread.per_second() / tpc_b);
         report.ratio("one hot account ÷ spread", Of::AtLeast(0.9), hot / spread.per_second());
-        self.acknowledged(&stage, report).await?;
-        self.paced(&stage, report).await?;
-        self.stored(&stage, report).await?;
         Ok((spread.per_second(), hot))
     }
 
-    async fn acknowledged(&self, stage: &Stage, report: &mut Report) -> Result<()> {
+    async fn acknowledged(&self, stage: &mut Stage, report: &mut Report) -> Result<()> {
         let pairs = yardstick::pairs(stage.postgres(), CALLERS, self.seconds).await?;
-        let acknowledged = calls::acknowledged(stage, CALLERS, self.accounts, self.time()).await?;
-        report.figure("CreateOrder over gRPC, acknowledged/s", acknowledged);
+        let alone = calls::acknowledged_alone(stage, CALLERS, self.accounts, self.time()).await?;
+        let paid = calls::acknowledged(stage, CALLERS, self.accounts, self.time()).await?;
+        report.figure("CreateOrder over gRPC, acknowledged/s, the broker away", alone);
+        report.figure("CreateOrder over gRPC, acknowledged/s, orders being paid", paid);
         report.figure("pgbench of its two inserts, transactions/s", pairs);
-        report.ratio("CreateOrder ÷ pgbench of its two inserts", Of::AtLeast(1.5), acknowledged / pairs);
+        report.ratio("CreateOrder ÷ pgbench of its two inserts", Of::AtLeast(1.5), alone / pairs);
         Ok(())
     }
 
