@@ -9,7 +9,10 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use sea_orm::{DatabaseTransaction, DbErr};
-use storage::{Database, Failure, rows::Write};
+use storage::{
+    Database, Failure,
+    rows::{self, Write},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -38,11 +41,12 @@ pub trait Handler: Send + Sync + 'static {
 #[derive(Default)]
 pub struct Effects {
     writes: Vec<Write>,
-    after: Vec<Deed>,
+    after: AfterCommit,
 }
 
-/// Something to be done once.
-type Deed = Box<dyn FnOnce() + Send>;
+/// What is to be done once a transaction has committed.
+#[derive(Default)]
+pub struct AfterCommit(Vec<Box<dyn FnOnce() + Send>>);
 
 impl Effects {
     /// To be written when the handler returns, together with the memory of the batch.
@@ -53,13 +57,35 @@ impl Effects {
     /// To be done right after the commit, if there is one. A crash in between loses it: it must be something that somebody does later
     /// anyhow.
     pub fn after_commit(&mut self, deed: impl FnOnce() + Send + 'static) {
-        self.after.push(Box::new(deed));
+        self.after.0.push(Box::new(deed));
+    }
+
+    /// Makes the writes.
+    ///
+    /// # Errors
+    /// As [`storage::rows::write`].
+    pub async fn apply(self, transaction: &DatabaseTransaction) -> Result<AfterCommit, DbErr> {
+        rows::write(transaction, &self.writes).await?;
+        Ok(self.after)
+    }
+}
+
+impl AfterCommit {
+    /// Does it.
+    pub fn run(self) {
+        self.0.into_iter().for_each(|deed| deed());
     }
 }
 
 impl fmt::Debug for Effects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Effects").field("writes", &self.writes).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AfterCommit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AfterCommit").finish_non_exhaustive()
     }
 }
 

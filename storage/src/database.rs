@@ -16,6 +16,15 @@ const PAUSE: Duration = Duration::from_millis(5);
 const FRESH: Duration = Duration::from_secs(1);
 /// PostgreSQL: connections for what needs no flush, besides those of [`Limits`].
 const UNFLUSHED: u32 = 2;
+/// These statements are few, made thousands of times a second, and served by indexes whatever the values and the size of the tables: they
+/// are planned once, and not by what the server last knew of a table that fills and empties.
+const UNFLUSHED_SETTINGS: &[(&str, &str)] = &[
+    ("synchronous_commit", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+];
 /// Prepared statements kept per connection: batches of every size are statements of their own.
 const PREPARED: usize = 512;
 
@@ -127,9 +136,7 @@ async fn postgres(url: &str, limits: Limits) -> Result<Database, DbErr> {
     };
     // An acknowledged write survives the server's crash, whatever its configuration says.
     let durable = pool(limits.connections, &[("synchronous_commit", "on")]).await?;
-    // Its few statements are made thousands of times a second, and their plans do not depend on the values.
-    let unflushed =
-        pool(UNFLUSHED, &[("synchronous_commit", "off"), ("plan_cache_mode", "force_generic_plan")]).await?;
+    let unflushed = pool(UNFLUSHED, UNFLUSHED_SETTINGS).await?;
     Ok(Database { write: durable.clone(), read: durable, unflushed, max_batch: limits.max_batch })
 }
 

@@ -115,7 +115,14 @@ impl Attempts {
     /// How long to wait before another attempt, if this outcome calls for one.
     fn another<T>(&mut self, outcome: &Result<T, Failure>) -> Option<Duration> {
         self.made += 1;
-        let again = matches!(outcome, Err(Failure::Contention(_))) && self.made < ATTEMPTS;
-        again.then(|| PAUSE * (1 << (self.made - 1)))
+        match outcome {
+            Err(Failure::Contention(cause)) if self.made < ATTEMPTS => {
+                // What a conditional write met is there for good: nobody has to be waited for.
+                let met =
+                    self.made == 1 && matches!(**cause, DbErr::RecordNotUpdated | DbErr::RecordNotInserted);
+                Some(if met { Duration::ZERO } else { PAUSE * (1 << (self.made - 1)) })
+            }
+            _ => None,
+        }
     }
 }

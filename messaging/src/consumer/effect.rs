@@ -9,10 +9,10 @@ use std::{
 };
 
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
-use storage::{Failure, rows};
+use storage::Failure;
 use tracing::Instrument as _;
 
-use super::{Batch, Deduplication, Deed, Effects, Shared, Verdict, part::Part};
+use super::{AfterCommit, Batch, Deduplication, Effects, Shared, Verdict, part::Part};
 use crate::{
     broker::{Delivery, Undecodable},
     envelope::Envelope,
@@ -47,7 +47,7 @@ impl Shared {
             }
         };
         drop(spans);
-        after.into_iter().for_each(|deed| deed());
+        after.run();
         observe::batch_applied(&self.subscription.consumer, &part.deliveries);
         Ok(())
     }
@@ -65,7 +65,7 @@ struct Attempt<'t> {
 
 impl Attempt<'_> {
     /// Returns what is to be done after the commit.
-    async fn apply(&self, deliveries: &[Delivery], fault: Option<String>) -> Result<Vec<Deed>, DbErr> {
+    async fn apply(&self, deliveries: &[Delivery], fault: Option<String>) -> Result<AfterCommit, DbErr> {
         let now = retry::now();
         let consumer = &self.shared.subscription.consumer;
         let decoded = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
@@ -97,7 +97,7 @@ impl Attempt<'_> {
         if verdicts.len() != messages.len() {
             return Err(DbErr::Custom("the handler did not judge each of its messages".to_owned()));
         }
-        rows::write(self.transaction, &effects.writes).await?;
+        let after = effects.apply(self.transaction).await?;
         let undecodable = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
         let parkings: Vec<Parking<'_>> = self
             .refused(messages.into_iter().zip(verdicts))
@@ -109,7 +109,7 @@ impl Attempt<'_> {
             .collect();
         parkings.iter().for_each(|parking| observe::parking(consumer, parking));
         parked::park(self.transaction, consumer, &parkings, now).await?;
-        Ok(effects.after)
+        Ok(after)
     }
 
     fn refused<'m>(

@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use sea_orm::{DatabaseTransaction, DbErr};
-use storage::{Failure, rows};
+use storage::Failure;
 use tokio_util::sync::CancellationToken;
 
-use super::{Batch, Consumer, Deduplication, Deed, Effects, Shared, Verdict};
+use super::{AfterCommit, Batch, Consumer, Deduplication, Effects, Shared, Verdict};
 use crate::{
     inbox, observe,
     parked::{self, State},
@@ -72,7 +72,7 @@ impl Shared {
             Box::pin(async move { shared.redrive_in(transaction, seq).await })
         });
         if let Some(after) = handled.await? {
-            after.into_iter().for_each(|deed| deed());
+            after.run();
             observe::redriven(&self.subscription.consumer, seq);
         }
         Ok(())
@@ -83,7 +83,7 @@ impl Shared {
         &self,
         transaction: &DatabaseTransaction,
         seq: i64,
-    ) -> Result<Option<Vec<Deed>>, DbErr> {
+    ) -> Result<Option<AfterCommit>, DbErr> {
         let Some(row) = parked::lock(transaction, seq).await? else { return Ok(None) };
         let Some(message) = row.envelope() else { return Ok(None) };
         let mut effects = Effects::default();
@@ -97,15 +97,15 @@ impl Shared {
             false => {
                 let batch = Batch { transaction, messages: &[&message], careful: true };
                 let verdict = self.handler.handle(&batch, &mut effects).await?.pop();
-                rows::write(transaction, &effects.writes).await?;
                 verdict.ok_or_else(|| DbErr::Custom("the handler did not judge its message".to_owned()))?
             }
         };
+        let after = effects.apply(transaction).await?;
         match verdict {
             Verdict::Done => parked::remove(transaction, seq).await?,
             Verdict::Park(error) => parked::give_back(transaction, seq, &error, now).await?,
         }
-        Ok(Some(effects.after))
+        Ok(Some(after))
     }
 
     async fn give_back(&self, seq: i64, error: String) -> Result<(), Failure> {

@@ -4,14 +4,14 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use anyhow::{Context as _, Result, ensure};
 use chassis::clock::{Clock, Micros};
 use messaging::{
-    consumer::{Handler, Verdict},
+    consumer::{Batch, Effects, Handler, Verdict},
     envelope::Envelope,
     outbox::{self, Outbox},
 };
@@ -103,7 +103,7 @@ impl Parts {
             Arc::new(TestClock { now: AtomicI64::new(1_700_000_000_000_000), ids: AtomicU64::new(0) });
         let shared = || Arc::clone(&clock) as Arc<dyn Clock>;
         let (outbox, feed) = (Outbox::new(), Feed::new(orders.clone()).await?);
-        let create = CreateOrder { outbox: outbox.clone(), feed: feed.clone(), clock: shared() };
+        let create = CreateOrder { outbox: outbox.clone(), clock: shared() };
         let cancel_order = CancelOrder {
             database: orders.clone(),
             outbox: outbox.clone(),
@@ -346,9 +346,19 @@ async fn handle(database: &Database, handler: Arc<dyn Handler>, batch: Vec<Envel
         return Ok(());
     }
     let batch = Arc::new(batch);
+    // As a consumer does: careful only once the first attempt has failed.
+    let careful = AtomicBool::new(false);
     let verdicts = database.transact(move |transaction| {
         let (handler, batch) = (Arc::clone(&handler), Arc::clone(&batch));
-        Box::pin(async move { handler.handle(transaction, &batch.iter().collect::<Vec<_>>()).await })
+        let careful = careful.swap(true, Ordering::Relaxed);
+        Box::pin(async move {
+            let messages: Vec<&Envelope> = batch.iter().collect();
+            let mut effects = Effects::default();
+            let verdicts =
+                handler.handle(&Batch { transaction, messages: &messages, careful }, &mut effects).await?;
+            effects.apply(transaction).await?;
+            Ok(verdicts)
+        })
     });
     let verdicts = verdicts.await.context("a batch failed")?;
     ensure!(verdicts.iter().all(|verdict| *verdict == Verdict::Done), "{verdicts:?}");
