@@ -28,6 +28,8 @@ mod upstream;
 mod pool;
 mod pools;
 mod resolve;
+mod channel;
+mod unary;
 mod retry;
 mod etag;
 mod stream;
