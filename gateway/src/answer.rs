@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use axum::{
     body::{Body, HttpBody as _},
-    extract::{Request, State},
+    extract::Request,
     response::Response,
 };
 use bytes::Bytes;
@@ -32,14 +32,14 @@ use crate::{
 type Captures = Vec<Result<String, PercentError>>;
 
 /// Answers any request.
-pub(crate) async fn answer(State(edge): State<Edge>, request: Request) -> Response {
+pub(crate) async fn answer(edge: &Edge, request: Request) -> Response {
     if grpc::is_call(request.method(), request.headers()) {
-        return grpc::answer(&edge, request).await;
+        return grpc::answer(edge, request).await;
     }
     let (parts, body) = request.into_parts();
     let style = Style::of(&parts.headers, parts.uri.path());
     let head = parts.method == Method::HEAD;
-    let response = match route(&edge, parts, body, &style).await {
+    let response = match route(edge, parts, body, &style).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(&style),
     };
