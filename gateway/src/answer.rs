@@ -4,14 +4,13 @@ use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use axum::{
     body::{Body, HttpBody as _},
-    extract::{Request, State},
+    extract::Request,
     response::Response,
 };
 use bytes::Bytes;
 use chassis::status::Fault;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use tokio::time::{Instant, timeout_at};
-use tonic::metadata::MetadataMap;
 
 use crate::{
     body,
@@ -27,20 +26,20 @@ use crate::{
         payload::Payload,
         table::{Body as BodyOf, Route},
     },
-    upstream::Call,
+    upstream::{Answer, Call},
 };
 
 type Captures = Vec<Result<String, PercentError>>;
 
 /// Answers any request.
-pub(crate) async fn answer(State(edge): State<Edge>, request: Request) -> Response {
+pub(crate) async fn answer(edge: &Edge, request: Request) -> Response {
     if grpc::is_call(request.method(), request.headers()) {
-        return grpc::answer(&edge, request).await;
+        return grpc::answer(edge, request).await;
     }
     let (parts, body) = request.into_parts();
     let style = Style::of(&parts.headers, parts.uri.path());
     let head = parts.method == Method::HEAD;
-    let response = match route(&edge, parts, body, &style).await {
+    let response = match route(edge, parts, body, &style).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(&style),
     };
@@ -100,24 +99,22 @@ async fn call(
     let _slot = edge.slot()?;
     let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body.bytes)?;
     let tried = Tried::default();
-    let mut call = Call {
+    let call = Call {
         pool: &served.pool,
         tried: &tried,
         rpc: &served.route.rpc,
         wire,
-        metadata: headers::metadata(&parts.headers),
-        timeout: Some(deadline.saturating_duration_since(Instant::now())),
+        headers: &parts.headers,
+        // A stream lasts as long as it lasts, unless the client says how long; only its beginning has a deadline.
+        deadline: (!served.route.rpc.streaming || asked.is_some()).then_some(deadline),
     };
     let read = matches!(parts.method, Method::GET | Method::HEAD);
-    let mut response = if served.route.rpc.streaming {
-        // A stream lasts as long as it lasts, unless the client says how long; only its beginning has a deadline.
-        call.timeout = call.timeout.filter(|_| asked.is_some());
-        let begin = || call.clone().streaming();
-        let upstream = within(deadline, edge.retries().run(read, begin)).await?;
-        let (metadata, messages, _) = upstream.map_err(|status| Problem::from_status(&status))?.into_parts();
+    let (mut response, replayed) = if served.route.rpc.streaming {
+        let upstream = within(deadline, edge.retries().run(read, || call.streaming())).await?;
+        let Answer { body, replayed } = upstream.map_err(|status| Problem::from_status(&status))?;
         let feed = Feed {
             served: Arc::clone(served),
-            messages,
+            messages: body,
             framing: Framing::of(&parts.headers, &served.route),
             style: style.clone(),
             until: asked.map(|_| deadline),
@@ -127,20 +124,17 @@ async fn call(
             Some(socket) => feed.into_socket(edge, socket),
             None => within(deadline, feed.into_response()).await??,
         };
-        with_metadata(response, &metadata)
+        (response, replayed)
     } else {
         let safe = read || (served.route.rpc.request_id.is_some() && headers::has_key(&parts.headers));
-        let unary = || {
-            let mut call = call.clone();
-            // Of the time that a request has, a second call gets what is left.
-            call.timeout = Some(deadline.saturating_duration_since(Instant::now()));
-            call.unary()
-        };
-        let upstream = within(deadline, edge.retries().run(safe, unary)).await?;
-        let (metadata, wire, _) = upstream.map_err(|status| Problem::from_status(&status))?.into_parts();
-        let answer = answer_of(&served.route, wire, &parts.headers, read);
-        with_metadata(answer.map_err(|error| Problem::internal(&error))?, &metadata)
+        let upstream = within(deadline, edge.retries().run(safe, || call.unary())).await?;
+        let Answer { body, replayed } = upstream.map_err(|status| Problem::from_status(&status))?;
+        let answer = answer_of(&served.route, body, &parts.headers, read);
+        (answer.map_err(|error| Problem::internal(&error))?, replayed)
     };
+    if replayed {
+        response.headers_mut().insert(headers::IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
     if let Some(names) = headers::names(&ignored) {
         response.headers_mut().insert(headers::X_IGNORED, names);
     }
@@ -203,15 +197,6 @@ pub(crate) fn payload_response(payload: Payload) -> Response {
 fn json_response(json: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(json));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// What a call's metadata tells an HTTP client.
-fn with_metadata(mut response: Response, metadata: &MetadataMap) -> Response {
-    if metadata.get(headers::IDEMPOTENCY_REPLAYED).is_some_and(|value| value == "true") {
-        let name = HeaderName::from_static(headers::IDEMPOTENCY_REPLAYED);
-        response.headers_mut().insert(name, HeaderValue::from_static("true"));
-    }
     response
 }
 

@@ -19,7 +19,7 @@ const EXPOSED: [HeaderName; 9] = [
     header::RETRY_AFTER,
     X_REQUEST_ID,
     X_IGNORED,
-    HeaderName::from_static(IDEMPOTENCY_REPLAYED),
+    IDEMPOTENCY_REPLAYED,
     HeaderName::from_static("grpc-status"),
     HeaderName::from_static("grpc-message"),
     HeaderName::from_static("grpc-status-details-bin"),

@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Status, Streaming, client::Grpc, transport::Channel};
+use tonic::{Code, Request, Status, Streaming, client::Grpc};
 use tonic_prost::ProstCodec;
 // The messages of both versions are the same on the wire.
 use tonic_reflection::pb::v1::{
@@ -23,6 +23,7 @@ use tonic_reflection::pb::v1::{
 };
 
 use crate::{
+    channel::Channel,
     pool::{Pool, Tried},
     resolve,
     settings::Config,
@@ -51,8 +52,7 @@ const MAX_BYTES: usize = 64 << 20;
 /// # Errors
 /// What is wrong with the URL.
 pub async fn descriptor_set(url: &str, config: &Config) -> Result<Bytes, String> {
-    let tls = resolve::tls(config.upstream_ca.as_deref());
-    let pool = resolve::pool(url, &config.resolver, &tls).map_err(|mistakes| mistakes.join("; "))?;
+    let pool = resolve::pool(url, config).map_err(|mistakes| mistakes.join("; "))?;
     let mut pause = FIRST_PAUSE;
     loop {
         let told = timeout(PATIENCE, reflected(&pool)).await;
@@ -134,7 +134,6 @@ impl Dialogue {
         let (questions, asked) = mpsc::channel(1);
         let codec = ProstCodec::<ServerReflectionRequest, ServerReflectionResponse>::default();
         let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(MAX_BYTES);
-        grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
         // Some services answer the first question before they begin the stream.
         let first = MessageRequest::ListServices(String::new());
         let first = ServerReflectionRequest { host: String::new(), message_request: Some(first) };

@@ -23,6 +23,11 @@ struct Documents {
     pages: Arc<Config<'static>>,
 }
 
+/// Whether a path may be one of theirs.
+pub(crate) fn may_have(path: &str) -> bool {
+    path.starts_with("/openapi") || path.starts_with("/swagger")
+}
+
 /// The routes of the documents.
 pub(crate) fn router(edge: &Edge) -> Router<Edge> {
     let documents = Arc::new(Documents::of(edge));

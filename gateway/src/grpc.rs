@@ -19,13 +19,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use prost_reflect::MethodDescriptor;
+use tokio::time::timeout;
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::{Code, Status, body::Body as GrpcBody};
+use tonic::{Status, body::Body as GrpcBody};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
+use tracing::Span;
 
 use crate::{
     edge::{Edge, Served},
+    headers::GRPC_TIMEOUT,
     pool::{Pool, Tried, Trouble},
     problem::{Problem, Style},
 };
@@ -38,8 +41,6 @@ const GRPC_WEB: [&str; 4] = [
     "application/grpc-web-text",
     "application/grpc-web-text+proto",
 ];
-
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Headers of one connection (RFC 9110, section 7.6.1), and those that the call to the service gets anew.
 const LEFT_OUT: [HeaderName; 7] = [
@@ -121,19 +122,19 @@ async fn forward(edge: &Edge, request: http::Request<GrpcBody>) -> Result<http::
         called.ok_or_else(|| Fault::new(Reason::Unimplemented, "no service of the edge has this method"))?;
     let _slot = edge.slot()?;
     let member = called.pool.pick(&Tried::default()).await.map_err(|status| fault(&status))?;
-    let mut channel = member.channel.clone();
-    let sent = async {
-        channel
-            .ready()
-            .await?
-            .call(outgoing(request, (!called.streams).then(|| edge.request_timeout())))
-            .await
+    let request = outgoing(request, (!called.streams).then(|| edge.request_timeout()));
+    let time = request.headers().get(GRPC_TIMEOUT).and_then(time);
+    let sent = member.channel.clone().call(request);
+    let outcome = match time {
+        None => sent.await,
+        Some(time) => timeout(time, sent).await.map_err(|_| deadline_exceeded())?,
     };
-    let outcome = sent.await.map_err(|error| Status::from_error(error.into()));
     called.pool.note(&member, &outcome);
     let response = outcome.map_err(|status| fault(&status))?;
     let stopping = called.streams.then(|| Box::pin(edge.stopping().clone().cancelled_owned()));
-    Ok(response.map(|body| GrpcBody::new(Passing { body: Some(body), stopping })))
+    Ok(response.map(|body| {
+        GrpcBody::new(Passing { body: Some(GrpcBody::new(body)), stopping, span: Span::current() })
+    }))
 }
 
 /// The request as the service gets it; a call that does not say how long it may take is told so.
@@ -162,15 +163,32 @@ fn outgoing(request: http::Request<GrpcBody>, usual: Option<Duration>) -> http::
     outgoing
 }
 
+/// What `grpc-timeout` says; one that cannot be read counts for nothing.
+fn time(value: &HeaderValue) -> Option<Duration> {
+    let (digits, unit) = value.to_str().ok()?.split_at_checked(value.len().checked_sub(1)?)?;
+    let number: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3_600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+fn deadline_exceeded() -> Fault {
+    Fault::new(
+        Reason::DeadlineExceeded,
+        "the time for this call is over; whether it took effect is not known",
+    )
+}
+
 /// Why a call has no answer of the service.
 fn fault(status: &Status) -> Fault {
     match Trouble::of(status) {
         Some(Trouble::Out) => Fault::new(Reason::UpstreamUnavailable, status.message()),
-        // What tonic makes of a time that is over.
-        None if status.code() == Code::Cancelled => Fault::new(
-            Reason::DeadlineExceeded,
-            "the time for this call is over; whether it took effect is not known",
-        ),
         _ => Fault::new(Reason::UpstreamUnavailable, "the service behind the edge cannot be reached"),
     }
 }
@@ -180,6 +198,8 @@ struct Passing {
     /// `None` after the end.
     body: Option<GrpcBody>,
     stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// That of the call: what goes wrong is logged with its id.
+    span: Span,
 }
 
 impl Passing {
@@ -201,6 +221,8 @@ impl HttpBody for Passing {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let span = self.span.clone();
+        let _entered = span.enter();
         // Before the messages: a stream that never rests ends too.
         if self.body.is_some()
             && let Some(Poll::Ready(())) = self.stopping.as_mut().map(|stop| stop.as_mut().poll(context))

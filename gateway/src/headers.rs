@@ -7,7 +7,6 @@ use chassis::{
     trace,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 
 use crate::timeout::Timeout;
 
@@ -16,14 +15,24 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// What a lenient edge passed over.
 pub(crate) const X_IGNORED: HeaderName = HeaderName::from_static("x-ordermesh-ignored");
 /// Tells that an answer is that of an earlier request with the same key; metadata of the call and header of the answer.
-pub(crate) const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
+pub(crate) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// What a service is told about the time it has.
+pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 
 /// Headers that become metadata of the call, under the same name.
-const FORWARDED: [&str; 4] = ["authorization", "traceparent", "tracestate", "x-request-id"];
+const FORWARDED: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static(trace::TRACEPARENT),
+    HeaderName::from_static("tracestate"),
+    X_REQUEST_ID,
+];
+
+/// Those, and the ones that every call has.
+const MOST_METADATA: usize = 8;
 
 /// The key of `Idempotency-Key`: a structured-field string (RFC 8941, section 3.3.3), or the same without quotes.
 ///
@@ -67,21 +76,28 @@ pub(crate) fn request_timeout(headers: &HeaderMap) -> Result<Option<Duration>, F
 
 /// The metadata of the call that a request leads to.
 #[must_use]
-pub(crate) fn metadata(headers: &HeaderMap) -> MetadataMap {
-    let mut metadata = MetadataMap::new();
+pub(crate) fn metadata(headers: &HeaderMap) -> HeaderMap {
+    let mut metadata = HeaderMap::with_capacity(MOST_METADATA);
     for name in FORWARDED {
-        for value in headers.get_all(name) {
-            // Bytes that metadata cannot hold have no meaning in any of these headers.
-            if let Ok(value) = MetadataValue::try_from(value.as_bytes()) {
-                metadata.append(MetadataKey::<Ascii>::from_static(name), value);
-            }
+        for value in headers.get_all(&name) {
+            metadata.append(name.clone(), value.clone());
         }
+    }
+    // It never comes again: in the table of HTTP/2 it would only take the place of headers that do.
+    if let Some(id) = metadata.get_mut(X_REQUEST_ID) {
+        id.set_sensitive(true);
     }
     // The edge's own span, where it is exported, comes between the client's and that of the service.
     if let Some(own) = trace::onward(None).and_then(|own| own.parse().ok()) {
         metadata.insert(trace::TRACEPARENT, own);
     }
     metadata
+}
+
+/// Whether a service says that its answer is that of an earlier request.
+#[must_use]
+pub(crate) fn replayed(metadata: &HeaderMap) -> bool {
+    metadata.get(IDEMPOTENCY_REPLAYED).is_some_and(|value| value == "true")
 }
 
 /// Whether `Accept` names this media type itself: a wildcard does not, and `q=0` refuses it (RFC 9110, section 12.5.1).

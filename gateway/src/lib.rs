@@ -1,7 +1,7 @@
 //! The edge: HTTP/JSON in, gRPC out. One code path for every service, and everything it knows comes from descriptors.
 //!
 //! ```text
-//! serve ── router ── answer ── transcode::route ── transcode::codec ── upstream ── the service
+//! serve ── front ── answer ── transcode::route ── transcode::codec ── upstream ── the service
 //!                                    │                    │
 //!                          (trie of templates)   (path, query, body ⇄ wire bytes)
 //! ```
@@ -14,7 +14,7 @@ pub mod threads;
 pub mod discovery;
 mod activity;
 mod open_files;
-pub mod router;
+mod front;
 mod cors;
 mod limit;
 mod docs;
@@ -28,6 +28,8 @@ mod upstream;
 mod pool;
 mod pools;
 mod resolve;
+mod channel;
+mod unary;
 mod retry;
 mod etag;
 mod stream;
@@ -37,7 +39,6 @@ mod problem;
 pub use self::{
     edge::Edge,
     resolve::{Resolver, SystemResolver},
-    router::router,
     serve::serve,
     settings::{Config, Settings, Upstreams},
     threads::serve_on_threads,

@@ -21,10 +21,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
-use tonic::{ConnectError, Status, TimeoutExpired, transport::Channel};
+use tonic::{ConnectError, Status};
 
-/// A host that swallows packets is given up after this time.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::channel::{CONNECT_TIMEOUT, Channel};
 
 /// After so many failures in a row an endpoint is not even called when there is no other.
 const GIVEN_UP: u32 = 5;
@@ -240,7 +239,7 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    /// What a status made by the transport says; `None` for those of a service, and for a time that is over.
+    /// What a status made by the transport says; `None` for those of a service.
     #[must_use]
     pub(crate) fn of(status: &Status) -> Option<Self> {
         let mut cause = status.source()?;
@@ -251,7 +250,7 @@ impl Trouble {
             if cause.is::<ConnectError>() {
                 return Some(Self::Unsent);
             }
-            if cause.is::<TimeoutExpired>() || cause.is::<Status>() {
+            if cause.is::<Status>() {
                 return None;
             }
             if cause.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_reset) {

@@ -28,9 +28,8 @@ pub(crate) fn of(config: &Config, mistakes: &mut Mistakes) -> Pools {
         Upstreams::One(urls) => BTreeMap::from([(EVERY.to_owned(), urls.clone())]),
         Upstreams::Each(urls) => urls.clone(),
     };
-    let tls = resolve::tls(config.upstream_ca.as_deref());
     let pool = |(service, urls): (String, String)| {
-        let pool = resolve::pool(&urls, &config.resolver, &tls)
+        let pool = resolve::pool(&urls, config)
             .map_err(|errors| errors.iter().for_each(|error| mistakes.note(url_flag(&service), error)));
         (service, pool.ok().map(Arc::new))
     };

@@ -3,29 +3,26 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chassis::status::Chain;
-use hyper_util::rt::TokioIo;
+use http::uri::Authority;
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::lookup_host,
     sync::{Notify, watch},
-    time::{sleep, timeout},
+    time::sleep,
 };
 use tokio_util::task::AbortOnDropHandle;
-use tonic::transport::{self, Certificate, Channel, ClientTlsConfig, Endpoint};
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
-use crate::pool::{CONNECT_TIMEOUT, Member, Members, Pool};
+use crate::{
+    channel::{Channel, Tls},
+    pool::{Member, Members, Pool},
+    settings::Config,
+};
 
 /// How often names are looked up.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Failures ask for another look, but not more often than this.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
-
-/// A dead connection is noticed within the sum of both, also while nothing is called. Well within the usual time of a request: what
-/// is left of it is for another endpoint.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(4);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Who knows the addresses of a name.
 #[async_trait]
@@ -48,32 +45,19 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// Whom `https` URLs trust: the authorities of a PEM file, or else those that browsers trust.
-pub(crate) fn tls(authorities: Option<&[u8]>) -> ClientTlsConfig {
-    let config = ClientTlsConfig::new().timeout(CONNECT_TIMEOUT);
-    match authorities {
-        Some(pem) => config.ca_certificate(Certificate::from_pem(pem)),
-        None => config.with_enabled_roots(),
-    }
-}
-
 /// The pool of the endpoints in `urls`, which commas separate. Must be called inside of a tokio runtime.
 ///
 /// # Errors
 /// What is wrong with each mistaken URL.
-pub(crate) fn pool(
-    urls: &str,
-    resolver: &Arc<dyn Resolver>,
-    tls: &ClientTlsConfig,
-) -> Result<Pool, Vec<String>> {
+pub(crate) fn pool(urls: &str, config: &Config) -> Result<Pool, Vec<String>> {
     let (mut targets, mut mistakes) = (Vec::new(), Vec::new());
     for url in urls.split(',').map(str::trim) {
-        match Target::parse(url, tls) {
+        match Target::parse(url, config.upstream_ca.as_deref()) {
             Ok(target) => targets.push(target),
             Err(mistake) => mistakes.push(mistake),
         }
     }
-    if mistakes.is_empty() { Ok(found(targets, Arc::clone(resolver))) } else { Err(mistakes) }
+    if mistakes.is_empty() { Ok(found(targets, Arc::clone(&config.resolver))) } else { Err(mistakes) }
 }
 
 /// The host and the port of the first of several URLs.
@@ -103,12 +87,12 @@ fn found(targets: Vec<Target>, resolver: Arc<dyn Resolver>) -> Pool {
 struct Target {
     host: Host<String>,
     port: u16,
-    tls: bool,
-    endpoint: Endpoint,
+    authority: Authority,
+    tls: Option<Tls>,
 }
 
 impl Target {
-    fn parse(text: &str, tls: &ClientTlsConfig) -> Result<Self, String> {
+    fn parse(text: &str, authorities: Option<&[u8]>) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL: {error}"))?;
         let (Some(host), Some(port), "http" | "https") =
             (url.host(), url.port_or_known_default(), url.scheme())
@@ -118,17 +102,17 @@ impl Target {
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return Err(format!("{text:?} has more than a host and a port"));
         }
-        let wrong = |error: transport::Error| format!("{text:?} cannot be called: {}", Chain(&error));
-        let secured = url.scheme() == "https";
-        let mut endpoint = Endpoint::from_shared(text.to_owned()).map_err(wrong)?;
-        if secured {
-            endpoint = endpoint.tls_config(tls.clone()).map_err(wrong)?;
-        }
-        let endpoint = endpoint
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true);
-        Ok(Self { host: host.to_owned(), port, tls: secured, endpoint })
+        let wrong = |error: &dyn fmt::Display| format!("{text:?} cannot be called: {error}");
+        let authority =
+            url[Position::BeforeHost..Position::AfterPort].parse().map_err(|error| wrong(&error))?;
+        let name = match &host {
+            // Without the brackets that it has in a URL.
+            Host::Ipv6(ip) => ip.to_string(),
+            host => host.to_string(),
+        };
+        let tls = (url.scheme() == "https").then(|| Tls::new(name, authorities));
+        let tls = tls.transpose().map_err(|error| wrong(&error))?;
+        Ok(Self { host: host.to_owned(), port, authority, tls })
     }
 
     /// The address, if the host is one.
@@ -141,16 +125,8 @@ impl Target {
     }
 
     fn member(&self, address: SocketAddr, at_once: bool) -> Arc<Member> {
-        Member::new(address, self.tls, self.channel(address), at_once)
-    }
-
-    /// A channel to one address of the host, which connects with its first call, and again after it broke.
-    fn channel(&self, address: SocketAddr) -> Channel {
-        self.endpoint.connect_with_connector_lazy(tower::service_fn(move |_| async move {
-            let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
-            stream.set_nodelay(true)?;
-            Ok::<_, io::Error>(TokioIo::new(stream))
-        }))
+        let channel = Channel::new(address, self.authority.clone(), self.tls.clone());
+        Member::new(address, self.tls.is_some(), channel, at_once)
     }
 }
 

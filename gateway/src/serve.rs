@@ -1,10 +1,13 @@
 //! Accepts connections and serves the edge on them, with limits that the plain accept loop of axum has not.
 
-use std::{io, net::SocketAddr, pin::pin, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, time::Duration};
 
-use axum::Router;
+use axum::body::Body;
 use http::header;
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{
+    body::{Body as _, Incoming},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
@@ -17,13 +20,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 use crate::{
     activity::Activity,
     edge::{Edge, Slot},
+    front::Front,
     limit::Client,
-    router::router,
 };
 
 const MAX_CONCURRENT_STREAMS: u32 = 256;
@@ -49,12 +51,12 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -
     let graceful = GracefulShutdown::new();
     let limited = edge.limits().is_some();
     let patience = Patience { head: edge.header_timeout(), idle: edge.idle_timeout() };
-    let (app, server) = (router(edge.clone()), server(patience));
+    let (front, server) = (Front::new(edge.clone()), server(patience));
     tracing::info!(listen = %listener.local_addr()?, "serving HTTP");
     while let Some((stream, client, slot)) = next(&listener, &edge, &stop).await {
         let client = limited.then_some(Client(client.ip()));
         let peer = Peer { client, slot };
-        tokio::spawn(connection(server.clone(), app.clone(), stream, peer, graceful.watcher(), patience));
+        tokio::spawn(connection(server.clone(), front.clone(), stream, peer, graceful.watcher(), patience));
     }
     drop(listener);
     edge.stopping().cancel();
@@ -138,7 +140,7 @@ async fn rest_after(error: &io::Error) {
 
 async fn connection(
     server: Builder<TokioExecutor>,
-    app: Router,
+    front: Front,
     stream: TcpStream,
     peer: Peer,
     watcher: Watcher,
@@ -151,8 +153,11 @@ async fn connection(
     let seen = activity.clone();
     let service = service_fn(move |mut request| {
         peer.note(&mut request);
-        let (busy, answer) = (seen.begin(), app.clone().oneshot(request));
-        async { answer.await.map(|response| busy.until_sent(response)) }
+        let (busy, front) = (seen.begin(), front.clone());
+        async move {
+            let response = front.answer(request.map(boxed)).await;
+            Ok::<_, Infallible>(busy.until_sent(response))
+        }
     });
     let serving = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     let mut serving = pin!(watcher.watch(serving));
@@ -169,4 +174,9 @@ async fn connection(
     if let Err(error) = outcome {
         tracing::debug!(error, "a connection ended early");
     }
+}
+
+/// Most requests have no body, and need no place for one.
+fn boxed(body: Incoming) -> Body {
+    if body.is_end_stream() { Body::empty() } else { Body::new(body) }
 }

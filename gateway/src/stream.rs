@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use tracing::{Instrument as _, Span};
 
 pub(crate) use self::socket::{Asked, asked};
 use crate::{
@@ -145,14 +146,19 @@ impl Feed {
 
     fn into_frames(self) -> Response {
         let content_type = self.framing.content_type();
-        let frames = stream::unfold(Some(self), async |feed| {
-            let mut feed = feed?;
-            let (mut frame, mut goes_on) = feed.frame().await;
-            // An empty chunk would end a chunked body.
-            while frame.is_empty() && goes_on {
-                (frame, goes_on) = feed.frame().await;
-            }
-            (!frame.is_empty()).then(|| (Ok::<_, Infallible>(frame), goes_on.then_some(feed)))
+        // The request's: what goes wrong is logged with its id.
+        let span = Span::current();
+        let frames = stream::unfold(Some(self), move |feed| {
+            let next = async {
+                let mut feed = feed?;
+                let (mut frame, mut goes_on) = feed.frame().await;
+                // An empty chunk would end a chunked body.
+                while frame.is_empty() && goes_on {
+                    (frame, goes_on) = feed.frame().await;
+                }
+                (!frame.is_empty()).then(|| (Ok::<_, Infallible>(frame), goes_on.then_some(feed)))
+            };
+            next.instrument(span.clone())
         });
         let mut response = Response::new(Body::from_stream(frames));
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);

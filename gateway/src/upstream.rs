@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
-use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
 use tonic::{
-    Extensions, Request, Response, Status, Streaming,
+    Request, Status, Streaming,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
-    transport::Channel,
 };
 
 use crate::{
+    channel::Channel,
+    headers::{self, GRPC_TIMEOUT},
     pool::{Pool, Tried},
     transcode::table::Rpc,
+    unary::{self, MAX_RESPONSE_BYTES},
 };
-
-/// Largest response message. A page of 1,000 orders with descriptions of 1,024 four-byte characters passes the usual 4 MiB.
-const MAX_RESPONSE_BYTES: usize = 16 << 20;
 
 /// One call that is about to be made.
 #[derive(Debug, Clone)]
@@ -31,10 +31,18 @@ pub(crate) struct Call<'a> {
     pub rpc: &'a Rpc,
     /// The request.
     pub wire: Bytes,
-    /// What travels with it.
-    pub metadata: MetadataMap,
-    /// What the service is told about the time it has, as `grpc-timeout`.
-    pub timeout: Option<Duration>,
+    /// The headers of the client, some of which travel with it.
+    pub headers: &'a HeaderMap,
+    /// When the client stops waiting, if the service is to know: it is told as `grpc-timeout`.
+    pub deadline: Option<Instant>,
+}
+
+/// What a service answers.
+#[derive(Debug)]
+pub(crate) struct Answer<T> {
+    pub(crate) body: T,
+    /// Whether it is the answer to an earlier request with the same key.
+    pub(crate) replayed: bool,
 }
 
 impl Call<'_> {
@@ -42,42 +50,56 @@ impl Call<'_> {
     ///
     /// # Errors
     /// What the service or the transport says.
-    pub(crate) async fn unary(self) -> Result<Response<Bytes>, Status> {
-        self.made(async |mut grpc, request, path| grpc.unary(request, path, Raw).await).await
+    pub(crate) async fn unary(&self) -> Result<Answer<Bytes>, Status> {
+        let made = self.made(async |channel, metadata| {
+            unary::call(channel, self.rpc.path.clone(), metadata, &self.wire).await
+        });
+        let response = made.await?;
+        let replayed = headers::replayed(&response.headers) || headers::replayed(&response.trailers);
+        Ok(Answer { body: response.message, replayed })
     }
 
     /// Makes a call with a stream of responses.
     ///
     /// # Errors
     /// What the service or the transport says before the stream begins.
-    pub(crate) async fn streaming(self) -> Result<Response<Streaming<Bytes>>, Status> {
-        self.made(async |mut grpc, request, path| grpc.server_streaming(request, path, Raw).await).await
+    pub(crate) async fn streaming(&self) -> Result<Answer<Streaming<Bytes>>, Status> {
+        let made = self.made(async |channel, metadata| {
+            let metadata = MetadataMap::from_headers(metadata);
+            let request = Request::from_parts(metadata, http::Extensions::new(), self.wire.clone());
+            let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
+            grpc.server_streaming(request, self.rpc.path.clone(), Raw).await
+        });
+        let (metadata, body, _) = made.await?.into_parts();
+        Ok(Answer { body, replayed: headers::replayed(metadata.as_ref()) })
     }
 
     /// Makes a call at the endpoint whose turn it is, and lets the pool know how it went.
     async fn made<T>(
-        self,
-        call: impl AsyncFnOnce(Grpc<Channel>, Request<Bytes>, PathAndQuery) -> Result<T, Status>,
+        &self,
+        call: impl AsyncFnOnce(&Channel, HeaderMap) -> Result<T, Status>,
     ) -> Result<T, Status> {
         let member = self.pool.pick(self.tried).await?;
-        let (pool, path) = (self.pool, self.rpc.path.clone());
-        let outcome = match self.ready(&member.channel).await {
-            Ok((grpc, request)) => call(grpc, request, path).await,
-            Err(status) => Err(status),
-        };
-        pool.note(&member, &outcome);
+        let mut metadata = headers::metadata(self.headers);
+        if let Some(deadline) = self.deadline {
+            // Of the time that a request has, a second call gets what is left.
+            let left = deadline.saturating_duration_since(Instant::now());
+            metadata.insert(GRPC_TIMEOUT, timeout(left));
+        }
+        let outcome = call(&member.channel, metadata).await;
+        self.pool.note(&member, &outcome);
         outcome
     }
+}
 
-    async fn ready(self, channel: &Channel) -> Result<(Grpc<Channel>, Request<Bytes>), Status> {
-        let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
-        grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
-        let mut request = Request::from_parts(self.metadata, Extensions::default(), self.wire);
-        if let Some(timeout) = self.timeout {
-            request.set_timeout(timeout);
-        }
-        Ok((grpc, request))
-    }
+/// A time as `grpc-timeout`: at most eight digits, and a unit. The same in most calls, so that HTTP/2 sends its place in a table.
+fn timeout(time: Duration) -> HeaderValue {
+    let text = match time.as_millis() {
+        millis @ 1_000.. => format!("{}m", millis.min(99_999_999)),
+        _ => format!("{}u", time.as_micros()),
+    };
+    // Digits and a letter are a header value.
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("0m"))
 }
 
 /// The codec of bytes that are encoded already.

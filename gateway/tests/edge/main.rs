@@ -13,6 +13,7 @@ mod build;
 mod connections;
 mod conformance;
 mod repeats;
+mod raw;
 mod endpoints;
 mod grpc;
 mod limits;

@@ -1,0 +1,136 @@
+//! How a connection is opened, and kept: TCP, TLS where the URL says so, HTTP/2, and pings.
+
+use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use h2::{
+    Ping, PingPong,
+    client::{Builder, Connection, SendRequest},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        self, ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    },
+};
+use webpki_roots::TLS_SERVER_ROOTS;
+
+/// A host that swallows packets is given up after this time, and one that never ends the handshake of TLS.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A dead connection is noticed within the sum of both, also while nothing is called. Well within the usual time of a request: what
+/// is left of it is for another endpoint.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(4);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the service may send before it has to wait: a large response in one go, and several of them.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 5 << 20;
+
+/// Longest head of a response, and longest trailers.
+const MAX_HEADER_LIST_BYTES: u32 = 16 << 10;
+
+/// Requests at once until the service has said how many it takes.
+const FIRST_MAX_STREAMS: usize = 100;
+
+/// The protocol that a service has to choose (RFC 9113, section 3.2).
+const ALPN: &[u8] = b"h2";
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// How a service proves who it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Tls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl Tls {
+    /// For a host whose certificate one of these authorities (PEM) has signed, or else one of those that browsers trust.
+    ///
+    /// # Errors
+    /// The authorities cannot be read, or there is no certificate for such a host.
+    pub(crate) fn new(host: String, authorities: Option<&[u8]>) -> Result<Self, BoxError> {
+        let mut roots = RootCertStore::empty();
+        match authorities {
+            Some(pem) => {
+                for certificate in CertificateDer::pem_slice_iter(pem) {
+                    roots.add(certificate?)?;
+                }
+            }
+            None => roots.extend(TLS_SERVER_ROOTS.iter().cloned()),
+        }
+        // Named: other crates of the process may have others compiled in.
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Self { config: Arc::new(config), name: ServerName::try_from(host)? })
+    }
+}
+
+/// Opens a connection, and spawns the task that keeps it until it breaks, or until nobody can call any more.
+///
+/// # Errors
+/// What kept it from being opened.
+pub(super) async fn open(address: SocketAddr, tls: Option<Tls>) -> Result<SendRequest<Bytes>, BoxError> {
+    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
+    stream.set_nodelay(true)?;
+    let Some(Tls { config, name }) = tls else { return begin(stream).await };
+    let stream = timeout(CONNECT_TIMEOUT, TlsConnector::from(config).connect(name, stream)).await??;
+    if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+        return Err(rustls::Error::NoApplicationProtocol.into());
+    }
+    begin(stream).await
+}
+
+async fn begin<S>(stream: S) -> Result<SendRequest<Bytes>, BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .initial_max_send_streams(FIRST_MAX_STREAMS);
+    let (requests, mut connection) = builder.handshake(stream).await?;
+    let pings = connection.ping_pong().ok_or_else(|| io::Error::other("the pings are taken"))?;
+    tokio::spawn(keep(connection, pings));
+    Ok(requests)
+}
+
+/// Reads and writes until the end. With the connection all calls on it fail.
+async fn keep<S: AsyncRead + AsyncWrite + Unpin>(connection: Connection<S>, pings: PingPong) {
+    tokio::select! {
+        biased;
+        outcome = connection => {
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "a connection to a service broke");
+            }
+        }
+        () = silence(pings) => tracing::debug!("a service does not answer pings"),
+    }
+}
+
+/// Comes back when a ping is not answered in time.
+async fn silence(mut pings: PingPong) {
+    loop {
+        sleep(KEEP_ALIVE_INTERVAL).await;
+        match timeout(KEEP_ALIVE_TIMEOUT, pings.ping(Ping::opaque())).await {
+            Ok(Ok(_pong)) => {}
+            // The connection says by itself that it broke.
+            Ok(Err(_)) => std::future::pending().await,
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Requests and responses with bodies of any length: what streams of gRPC travel on.
+
+use std::{
+    future,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, future::BoxFuture};
+use h2::{Reason, RecvStream, SendStream};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt as _;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Status, body::Body as GrpcBody};
+use tower::Service;
+
+use super::Channel;
+
+/// What sends the body of a request; dropping it ends the request.
+type Sending = AbortOnDropHandle<()>;
+
+/// The body of a response. Dropping it early ends the request.
+#[derive(Debug)]
+pub(crate) struct Received {
+    body: RecvStream,
+    at: Part,
+    _sending: Option<Sending>,
+}
+
+/// What comes next of a body.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Data,
+    Trailers,
+    Nothing,
+}
+
+impl Service<http::Request<GrpcBody>> for Channel {
+    type Response = http::Response<Received>;
+    type Error = Status;
+    type Future = BoxFuture<'static, Result<Self::Response, Status>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<GrpcBody>) -> Self::Future {
+        let channel = self.clone();
+        async move { channel.exchange(request).await }.boxed()
+    }
+}
+
+impl Channel {
+    async fn exchange(self, request: http::Request<GrpcBody>) -> Result<http::Response<Received>, Status> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.into_parts().path_and_query;
+        let path = path.ok_or_else(|| Status::internal("a request has no path"))?;
+        let is_whole = body.is_end_stream();
+        let (response, stream) = self.send(path, head.headers, is_whole).await?;
+        let sending = (!is_whole).then(|| AbortOnDropHandle::new(tokio::spawn(send(body, stream))));
+        let response = response.await?;
+        Ok(response.map(|body| Received { body, at: Part::Data, _sending: sending }))
+    }
+}
+
+/// Sends a body as fast as the service takes it. Why that fails is the response's to say.
+async fn send(mut body: GrpcBody, mut to: SendStream<Bytes>) {
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return to.send_reset(Reason::CANCEL) };
+        // Requests of gRPC have no trailers.
+        if let Ok(data) = frame.into_data()
+            && send_part(data, &mut to).await.is_none()
+        {
+            return;
+        }
+    }
+    // An end that cannot be sent is one that nobody waits for.
+    let _sent = to.send_data(Bytes::new(), true);
+}
+
+async fn send_part(mut data: Bytes, to: &mut SendStream<Bytes>) -> Option<()> {
+    while !data.is_empty() {
+        to.reserve_capacity(data.len());
+        let granted = future::poll_fn(|context| to.poll_capacity(context)).await?.ok()?;
+        let part = data.split_to(granted.min(data.len()));
+        to.send_data(part, false).ok()?;
+    }
+    Some(())
+}
+
+/// Whether a service ended a response early without anything being wrong: what is missing is then its status.
+pub(crate) fn is_end(error: &h2::Error) -> bool {
+    error.is_reset() && matches!(error.reason(), Some(Reason::NO_ERROR | Reason::CANCEL))
+}
+
+impl Received {
+    fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if matches!(self.at, Part::Data) {
+            match ready!(self.body.poll_data(context)) {
+                Some(Ok(data)) => {
+                    // Of a stream that has ended nobody counts what was read.
+                    let _counted = self.body.flow_control().release_capacity(data.len());
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => self.at = Part::Trailers,
+            }
+        }
+        if matches!(self.at, Part::Trailers) {
+            let trailers = pin!(self.body.trailers());
+            let trailers = ready!(trailers.poll(context));
+            self.at = Part::Nothing;
+            return Poll::Ready(trailers.transpose().map(|trailers| trailers.map(Frame::trailers)));
+        }
+        Poll::Ready(None)
+    }
+}
+
+impl Body for Received {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let part = ready!(self.poll_part(context)).transpose();
+        Poll::Ready(match part {
+            Ok(part) => part.map(Ok),
+            Err(error) => {
+                self.at = Part::Nothing;
+                (!is_end(&error)).then(|| Err(error.into()))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}

@@ -1,0 +1,151 @@
+//! What every request gets, whatever it asks for: an id, a span, a line in the log, and an answer even when the edge panics.
+
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::from_fn_with_state,
+    response::Response,
+};
+use chassis::{
+    status::{Fault, Reason},
+    trace,
+};
+use futures_util::FutureExt as _;
+use http::{
+    HeaderValue,
+    header::{self, Entry},
+};
+use tower::{ServiceBuilder, ServiceExt as _};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{
+        CompressionLayer,
+        predicate::{NotForContentType, Predicate, SizeAbove},
+    },
+    map_response_body::MapResponseBodyLayer,
+};
+use tracing::{Instrument as _, Span};
+
+use crate::{
+    answer::answer,
+    docs,
+    edge::Edge,
+    headers::X_REQUEST_ID,
+    limit::limit,
+    problem::{Problem, Style},
+    stream::NDJSON,
+};
+
+/// Longest request id that is taken over from a client, in bytes.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Digits and hyphens of an id in text (RFC 9562, section 4).
+const UUID_LENGTH: usize = 36;
+
+/// The edge, as connections see it. Cloning it is cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct Front(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    edge: Edge,
+    /// The documents, and the layers that are switched on, around the handler.
+    router: Router,
+    /// Whether there are such layers.
+    layered: bool,
+}
+
+impl Front {
+    pub(crate) fn new(edge: Edge) -> Self {
+        let (cors, limits, compresses) = (edge.cors(), edge.limits(), edge.compresses());
+        let layered = cors.is_some() || limits.is_some() || compresses;
+        let layers = ServiceBuilder::new()
+            .option_layer(cors)
+            .layer(CatchPanicLayer::custom(panicked))
+            .option_layer(limits.map(|limits| from_fn_with_state(limits, limit)))
+            .option_layer(compresses.then(|| (MapResponseBodyLayer::new(Body::new), compression())));
+        let router = docs::router(&edge).fallback(handler).with_state(edge.clone()).layer(layers);
+        Self(Arc::new(Inner { edge, router, layered }))
+    }
+
+    /// Answers a request. Deadlines are the handler's: it alone knows how long a request wants to wait, and a stream has none.
+    pub(crate) async fn answer(self, mut request: Request) -> Response {
+        let id = self.identify(&mut request);
+        if let Entry::Occupied(mut secrets) = request.headers_mut().entry(header::AUTHORIZATION) {
+            secrets.iter_mut().for_each(|secret| secret.set_sensitive(true));
+        }
+        let span = span(&request, &id);
+        let begun = Instant::now();
+        let answered = async {
+            let mut response = self.route(request).await;
+            response.headers_mut().insert(X_REQUEST_ID, id);
+            let latency_us = begun.elapsed().as_micros();
+            tracing::info!(latency_us, status = response.status().as_u16(), "answered");
+            response
+        };
+        answered.instrument(span).await
+    }
+
+    async fn route(&self, request: Request) -> Response {
+        let Inner { edge, router, layered } = &*self.0;
+        // Most requests need none of the layers: each would cost them a copy of itself and several allocations.
+        if *layered || docs::may_have(request.uri().path()) {
+            let Ok(response) = router.clone().oneshot(request).await;
+            return response;
+        }
+        AssertUnwindSafe(answer(edge, request)).catch_unwind().await.unwrap_or_else(panicked)
+    }
+
+    /// Gives a request its id. A client's goes into logs and metadata: one that is too long or not printable gives way to a new one.
+    fn identify(&self, request: &mut Request) -> HeaderValue {
+        let usable = |id: &&HeaderValue| !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.to_str().is_ok();
+        let mut ids = request.headers().get_all(X_REQUEST_ID).iter();
+        if let (Some(id), None) = (ids.next().filter(usable), ids.next()) {
+            return id.clone();
+        }
+        let mut text = [0; UUID_LENGTH];
+        let id = self.0.edge.clock().new_id();
+        // Hexadecimal digits and hyphens are a header value.
+        let id = HeaderValue::from_str(id.hyphenated().encode_lower(&mut text));
+        let id = id.unwrap_or_else(|_| HeaderValue::from_static("-"));
+        request.headers_mut().insert(X_REQUEST_ID, id.clone());
+        id
+    }
+}
+
+async fn handler(State(edge): State<Edge>, request: Request) -> Response {
+    answer(&edge, request).await
+}
+
+/// What is shorter gains nothing, and a stream would be held back until there is enough of it.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let worthwhile = SizeAbove::new(256)
+        .and(NotForContentType::GRPC)
+        .and(NotForContentType::SSE)
+        .and(NotForContentType::const_new(NDJSON));
+    CompressionLayer::new().compress_when(worthwhile)
+}
+
+/// The query stays out of the log: it may hold what nobody but the service should read.
+fn span(request: &Request, id: &HeaderValue) -> Span {
+    let parent = trace::incoming(request.headers());
+    let span = tracing::info_span!(
+        "request",
+        otel.kind = "server",
+        http.method = request.method().as_str(),
+        http.path = request.uri().path(),
+        request.id = id.to_str().unwrap_or_default(),
+        trace.parent = parent,
+    );
+    trace::join(&span, parent);
+    span
+}
+
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request made the edge panic");
+    let style = Style::of(&http::HeaderMap::new(), "");
+    Problem::from(Fault::new(Reason::Internal, "internal error")).into_response(&style)
+}
