@@ -101,9 +101,12 @@ async fn answer(
     world.await.get(READ).await
 }
 
+/// What is wrong, and the answer in which it is: parts of the body, and the status.
+type Case = (&'static str, &'static [&'static [u8]], Option<&'static str>);
+
 #[tokio::test]
 async fn what_is_no_response_of_grpc_is_an_internal_error() {
-    let cases: [(&str, &[&[u8]], Option<&str>); 8] = [
+    let cases: [Case; 8] = [
         ("no trailers", &[FRAME], None),
         ("no message", &[], Some("0")),
         ("two messages", &[FRAME, FRAME], Some("0")),
