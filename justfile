@@ -59,3 +59,15 @@ bench-peers *arguments:
     scripts/setup-peers
     cargo build --release --locked --workspace --bins
     target/release/bench-orders --peers node,python --footprint-orders 0 {{arguments}}
+
+# the pure functions of an order's way, timed by criterion; a part of a name chooses: `just bench-micro book`
+bench-micro *arguments:
+    cargo bench --locked -p micro -- {{arguments}}
+
+# their instructions beside benches/micro/instructions.txt, as in CI
+bench-micro-gate:
+    cargo test --locked --workspace --bench micro --config benches/micro/gate.toml -- --gate
+
+# make the instructions of now the baseline
+bench-micro-baseline:
+    cargo test --locked --workspace --bench micro --config benches/micro/gate.toml -- --renew-baseline

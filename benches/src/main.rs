@@ -11,6 +11,7 @@ mod footprint;
 mod peers;
 mod yardstick;
 mod report;
+mod plot;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -72,14 +73,23 @@ struct Settings {
     /// Orders after which the memory of `ordermesh up` is read; 0 leaves this out
     #[arg(long, default_value = "1000000")]
     footprint_orders: usize,
-    /// A document whose part between the marks `measured` is replaced by the tables
+    /// A document whose part between the marks `measured` is replaced by the tables; picture and values are written beside it
     #[arg(long)]
     write: Option<PathBuf>,
+    /// Measures nothing: tables and picture are made of the values that `--write` has left here
+    #[arg(long)]
+    render: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let settings = Settings::parse();
+    if let Some(values) = &settings.render {
+        let report = Report::read(values)?;
+        return settings
+            .write
+            .map_or_else(|| report.print("as measured"), |document| report.write_into(&document));
+    }
     let mut report = Report::default();
     for number in 1..=settings.rounds {
         settings.round(&mut report).await?;
