@@ -16,9 +16,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const FRESH: Duration = Duration::from_secs(1);
 /// PostgreSQL: connections for what needs no flush, besides those of [`Limits`].
 const UNFLUSHED: u32 = 2;
-/// What writes is made thousands of times a second and finds its rows by indexes, whatever the values and the size of the tables. It is
-/// planned once, and not by what the server last knew of a table that fills: otherwise the server plans each of these statements anew,
-/// because it takes a batch of one for cheaper than the general case, and at 200 orders a second that is most of what it does.
+/// These statements are few, made thousands of times a second, and served by indexes whatever the values and the size of the tables: they
+/// are planned once, and not by what the server last knew of a table that fills and empties.
 const PLANNED_ONCE: [(&str, &str); 4] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
@@ -31,7 +30,7 @@ const PREPARED: usize = 512;
 /// How much of the server a process may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// PostgreSQL: connections that write, and as many that read. SQLite: connections that read; a single one writes.
+    /// PostgreSQL: connections of the pool. SQLite: connections that read; a single one writes.
     pub connections: u32,
     /// Writes or messages that are taken together, at most: below the bound that each part has of its own. At least 1.
     pub max_batch: usize,
@@ -135,14 +134,10 @@ async fn postgres(url: &str, limits: Limits) -> Result<Database, DbErr> {
         Connector::connect(options).await
     };
     // An acknowledged write survives the server's crash, whatever its configuration says.
-    let durable = ("synchronous_commit", "on");
-    let writing = |commit| PLANNED_ONCE.into_iter().chain([commit]).collect::<Vec<_>>();
-    Ok(Database {
-        write: pool(limits.connections, &writing(durable)).await?,
-        read: pool(limits.connections, &[durable]).await?,
-        unflushed: pool(UNFLUSHED, &writing(("synchronous_commit", "off"))).await?,
-        max_batch: limits.max_batch,
-    })
+    let durable = pool(limits.connections, &[("synchronous_commit", "on")]).await?;
+    let settings: Vec<_> = PLANNED_ONCE.into_iter().chain([("synchronous_commit", "off")]).collect();
+    let unflushed = pool(UNFLUSHED, &settings).await?;
+    Ok(Database { write: durable.clone(), read: durable, unflushed, max_batch: limits.max_batch })
 }
 
 async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
