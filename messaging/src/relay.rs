@@ -4,6 +4,7 @@
 //! by, and ring for it when their own process has written something.
 
 pub(crate) mod window;
+mod watch;
 
 use std::{
     sync::{
@@ -28,18 +29,12 @@ use crate::{
     retry::{self, Backoff},
 };
 
-/// The safety net under the bell: rows of a process that died between its commit and its call wait this long at most.
-const POLL: Duration = Duration::from_secs(2);
 /// How soon an unroutable message is tried again; a queue may have been bound.
 const UNROUTABLE: Duration = Duration::from_secs(1);
 /// How often one who stands by looks whether the lease was given back.
 const STAND_BY: Duration = Duration::from_secs(3);
 /// How long calls for the holder of the lease are gathered into one.
 const COALESCED: Duration = Duration::from_millis(10);
-
-/// Rows that die before the relay cleans up after itself. Each look at the outbox passes by all of them, a hundred in a few
-/// microseconds, before it comes to those that live; and the server looks once a minute only, when half a million may have died.
-const DEAD: u64 = 1_000;
 
 /// Rows whose removal is left to the next look at the outbox, at most: it has to compare what it finds with each of them.
 const CARRIED: usize = 100;
@@ -95,28 +90,6 @@ impl Relay {
         tokio::select! {
             () = self.take_turns(&stop) => {}
             () = self.watch() => {}
-        }
-    }
-
-    /// Looks at the outbox now and then: for those who read the gauges, for what nobody rang the bell for, and to clean it.
-    async fn watch(&self) {
-        loop {
-            match outbox::backlog(self.database.read()).await {
-                Ok(backlog) => {
-                    observe::backlog(&self.source, &backlog, retry::now());
-                    if !backlog.is_empty() {
-                        self.waiting.notify_one();
-                    }
-                }
-                Err(error) => observe::storage_failed("outbox", &error.into()),
-            }
-            if self.dead.load(Relaxed) >= DEAD {
-                self.dead.store(0, Relaxed);
-                if let Err(error) = outbox::clean(self.database.read()).await {
-                    observe::storage_failed("outbox", &error.into());
-                }
-            }
-            tokio::time::sleep(POLL).await;
         }
     }
 

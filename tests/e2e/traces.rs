@@ -36,7 +36,7 @@ async fn the_logs_of_all_processes_name_the_trace() -> Result<()> {
     let (placed, decided) = ("ordermesh.orders.v1.OrderPlaced", "ordermesh.payments.v1.PaymentDecided");
     let create = "/ordermesh.orders.v1.OrdersService/CreateOrder";
     for (process, what) in [
-        ("gateway", json!({ "message": "finished processing request", "http.path": "/gateway/orders" })),
+        ("gateway", json!({ "message": "answered", "http.path": "/gateway/orders" })),
         ("orders", json!({ "message": "finished processing request", "rpc": create })),
         ("orders", json!({ "message": "published", "message.kind": placed })),
         ("payments", json!({ "message": "applied", "message.kind": placed })),

@@ -27,19 +27,14 @@ impl Shared {
     /// The first attempt does not look which messages were had before, unless the broker says that it has delivered some: hardly any was,
     /// and their memory refuses what was. Only then another attempt looks.
     pub(super) async fn apply(self: &Arc<Self>, part: &Part) -> Result<(), Failure> {
-        let (shared, deliveries) = (Arc::clone(self), Arc::clone(&part.deliveries));
-        let (attempts, fault) = (part.attempts, part.fault.clone());
-        let careful = AtomicBool::new(part.deliveries.iter().any(|delivery| delivery.redelivered));
         let spans = observe::effects(&self.subscription.consumer, &part.deliveries);
-        let applied = self.database.transact(move |transaction| {
-            let (shared, deliveries, fault) = (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
-            let careful = careful.swap(true, Relaxed);
-            Box::pin(async move {
-                let attempt = Attempt { shared: &shared, transaction, attempts, careful };
-                attempt.apply(&deliveries, fault).await
-            })
-        });
-        let after = match applied.await {
+        let careful = part.deliveries.iter().any(|delivery| delivery.redelivered);
+        let mut applied = self.transact(part, careful).await;
+        if matches!(applied, Err(Failure::Refused(_))) && !careful {
+            // Who has not looked has not shown that the messages are at fault.
+            applied = self.transact(part, true).await;
+        }
+        let after = match applied {
             Ok(after) => after,
             Err(failure) => {
                 spans.failed(&observe::chain(&failure));
@@ -50,6 +45,21 @@ impl Shared {
         after.run();
         observe::batch_applied(&self.subscription.consumer, &part.deliveries);
         Ok(())
+    }
+
+    async fn transact(self: &Arc<Self>, part: &Part, careful: bool) -> Result<AfterCommit, Failure> {
+        let (shared, deliveries) = (Arc::clone(self), Arc::clone(&part.deliveries));
+        let (attempts, fault) = (part.attempts, part.fault.clone());
+        let careful = AtomicBool::new(careful);
+        let applied = self.database.transact(move |transaction| {
+            let (shared, deliveries, fault) = (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
+            let careful = careful.swap(true, Relaxed);
+            Box::pin(async move {
+                let attempt = Attempt { shared: &shared, transaction, attempts, careful };
+                attempt.apply(&deliveries, fault).await
+            })
+        });
+        applied.await
     }
 }
 

@@ -9,13 +9,14 @@ use storage::rows::{self, Write};
 
 use crate::domain::ledger::{ActiveModel, Column, Entity, EntryType, Model};
 
-/// The statements that write entries. A constraint that one violates is a mistake of ours.
+/// The statements that write entries. One of an order that was debited before is not written, and the statement changes fewer rows than it
+/// has to.
 ///
 /// # Errors
 /// None is expected.
 pub fn appends(backend: DbBackend, entries: &[Model]) -> Result<Vec<Write>, DbErr> {
     let models: Vec<ActiveModel> = entries.iter().cloned().map(active).collect();
-    rows::inserts(backend, &models)
+    rows::inserts_of_new(backend, &models)
 }
 
 fn active(entry: Model) -> ActiveModel {
