@@ -16,7 +16,7 @@ use sea_orm::{DbBackend, Value};
 pub use self::{
     array::{KeyList, Table, one_of, table},
     insert::{insert, insert_new, insert_new_with, inserts, inserts_of_new, is_one_statement},
-    together::{Write, fit_together, write},
+    together::{Write, write},
 };
 
 /// What the bound values of one statement may take: below 8 KiB with the protocol's own bytes.

@@ -68,6 +68,9 @@ impl Batch for CreateOrder {
     }
 
     fn is_one_statement(&self, backend: DbBackend, placings: &[Placing]) -> bool {
+        if backend != DbBackend::Postgres {
+            return false;
+        }
         let rows: Vec<&Order> = placings.iter().map(|placing| &placing.order).collect();
         let messages: Vec<Envelope> = placings.iter().map(|placing| self.message(placing)).collect();
         orders::is_placed_at_once(backend, &rows, &messages)

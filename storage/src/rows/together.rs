@@ -34,12 +34,6 @@ fn bound_bytes(value: &Value) -> usize {
     }
 }
 
-/// Whether all of these are a single statement, which needs no transaction around it.
-#[must_use]
-pub fn fit_together(backend: DbBackend, writes: &[Write]) -> bool {
-    if is_postgres(backend) { statements(writes, Write::bytes).len() <= 1 } else { writes.len() <= 1 }
-}
-
 /// Makes writes, of which none reads or changes what another one changes.
 ///
 /// # Errors
