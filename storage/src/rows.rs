@@ -1,13 +1,14 @@
 //! Rows in statements of bounded size.
 //!
-//! sqlx 0.9 leaves Nagle's algorithm on, and under TLS (its default wherever the server offers it) a statement whose bound
-//! values pass 8 KiB goes out in several writes: the second waits for the server's delayed acknowledgement, 40 ms. Several
+//! sqlx 0.9 leaves Nagle's algorithm on, and under TLS (its default wherever the server offers it) a statement that passes
+//! 16 KiB, a record of TLS, goes out in several writes: the second waits for the server's delayed acknowledgement, 40 ms. Several
 //! statements in one transaction do not.
 //!
 //! On PostgreSQL rows are bound column by column, each as the text of an array: batches of every size are one prepared statement,
 //! which is planned once. SQLite has no arrays, and gets a list of values.
 
 mod array;
+mod given;
 mod insert;
 mod together;
 
@@ -19,8 +20,8 @@ pub use self::{
     together::{Write, write},
 };
 
-/// What the bound values of one statement may take: below 8 KiB with the protocol's own bytes.
-const STATEMENT_BYTES: usize = 6 * 1_024;
+/// What the bound values of one statement may take: below 16 KiB with the protocol's own bytes.
+const STATEMENT_BYTES: usize = 14 * 1_024;
 
 /// Cuts `items` into runs that each fit a statement; an item that is larger stands alone.
 pub fn statements<T>(items: &[T], bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
@@ -40,17 +41,27 @@ pub fn statements<T>(items: &[T], bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
     runs
 }
 
-/// What a value takes on the wire, about: in the text of an array, or by itself with its length and format.
+/// What a value takes on the wire, at most: in the text of an array, or by itself with its length and format.
 #[must_use]
 pub fn value_bytes(value: &Value) -> usize {
-    const QUOTES: usize = 3;
+    /// Quotes, and the comma behind it.
+    const AROUND: usize = 6;
     match value {
-        Value::String(text) => text.as_ref().map_or(0, String::len) + 2 * QUOTES,
-        Value::Bytes(bytes) => 2 * bytes.as_ref().map_or(0, Vec::len) + 2 * QUOTES,
-        Value::Uuid(_) => 37,
-        Value::SmallInt(_) | Value::Int(_) => 12,
-        _ => 17,
+        Value::String(Some(text)) => {
+            text.len() + text.bytes().filter(|b| matches!(b, b'"' | b'\\')).count() + AROUND
+        }
+        Value::Bytes(Some(bytes)) => 2 * bytes.len() + AROUND,
+        Value::Uuid(Some(_)) => 36 + 1,
+        Value::SmallInt(Some(number)) => digits((*number).into()) + 1,
+        Value::Int(Some(number)) => digits((*number).into()) + 1,
+        Value::BigInt(Some(number)) => digits(*number) + 1,
+        _ => "NULL,".len(),
     }
+}
+
+fn digits(number: i64) -> usize {
+    let digits = number.unsigned_abs().checked_ilog10().map_or(1, |log| log as usize + 1);
+    digits + usize::from(number < 0)
 }
 
 fn is_postgres(backend: DbBackend) -> bool {

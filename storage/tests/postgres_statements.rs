@@ -1,6 +1,6 @@
-//! Statements of bounded size: a batch of more than 8 KiB goes to PostgreSQL over TCP and TLS at full speed.
+//! Statements of bounded size: a batch of more than a record of TLS goes to PostgreSQL over TCP and TLS at full speed.
 //!
-//! The trap: sqlx leaves Nagle's algorithm on. Under TLS a statement of more than 8 KiB goes out in several writes, and the
+//! The trap: sqlx leaves Nagle's algorithm on. Under TLS a statement of more than 16 KiB goes out in several writes, and the
 //! second waits 40 ms for the server's delayed acknowledgement. Without TLS it is one write, and does not.
 
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ const ROUNDS: i64 = 15;
 const FULL_SPEED: Duration = Duration::from_millis(20);
 
 #[tokio::test]
-async fn a_batch_above_8_kib_does_not_stall_over_tcp_and_tls() -> Result<()> {
+async fn a_batch_above_a_record_of_tls_does_not_stall() -> Result<()> {
     let mut postgres = Postgres::start().await?;
     let url = postgres.fresh_database().await?;
     assert!(url.contains("127.0.0.1"), "the trap is in TCP: {url}");

@@ -23,12 +23,12 @@ pub fn table(
     backend: DbBackend,
     alias: &str,
     types: &[&str],
-    rows: impl IntoIterator<Item = Vec<Value>>,
+    rows: impl IntoIterator<Item = impl AsRef<[Value]>>,
 ) -> Result<Table, DbErr> {
     if is_postgres(backend) {
         let mut arrays = vec![String::from("{"); types.len()];
         for row in rows {
-            for (array, value) in arrays.iter_mut().zip(&row) {
+            for (array, value) in arrays.iter_mut().zip(row.as_ref()) {
                 push(array, value)?;
             }
         }
@@ -37,8 +37,8 @@ pub fn table(
     let (mut list, mut values) = (String::new(), Vec::new());
     for row in rows {
         list += if list.is_empty() { "(" } else { "), (" };
-        for (at, value) in row.into_iter().enumerate() {
-            values.push(value);
+        for (at, value) in row.as_ref().iter().enumerate() {
+            values.push(value.clone());
             let comma = if at == 0 { "" } else { ", " };
             // Writing into a string cannot fail.
             let _written = write!(list, "{comma}${}", values.len());
