@@ -38,6 +38,8 @@ const COALESCED: Duration = Duration::from_millis(10);
 
 /// Rows whose removal is left to the next look at the outbox, at most: it has to compare what it finds with each of them.
 const CARRIED: usize = 100;
+/// How long that look waits for the next message, which calls for it anyhow.
+const CARRYING: Duration = Duration::from_millis(20);
 
 /// The lease's name, and the bell's that its holder listens to.
 const OUTBOX: &str = "outbox";
@@ -198,6 +200,7 @@ impl Relay {
         while !stop.is_cancelled() {
             let retry = match self.step(publisher.as_mut(), lease, &mut confirmed).await {
                 Ok(Step::More) => continue,
+                Ok(Step::Published) => CARRYING,
                 Ok(Step::Idle) => Duration::MAX,
                 Ok(Step::Postponed) => UNROUTABLE,
                 Ok(Step::Lost) => break,
@@ -221,26 +224,26 @@ impl Relay {
     }
 
     /// Takes what is due, publishes it window by window and settles each while the next is under way. What was `confirmed` last is left
-    /// to the next look at the outbox, which comes at once.
+    /// to the next look at the outbox, which comes soon.
     async fn step(
         &self,
         publisher: &mut dyn Publisher,
         lease: &Lease,
         confirmed: &mut Vec<i64>,
     ) -> Result<Step, Failure> {
-        let rows = outbox::take(&self.database, confirmed, retry::now(), TAKEN).await?;
+        let rows = outbox::take(&self.database, confirmed, retry::now(), TAKEN as u64).await?;
         confirmed.clear();
         if rows.is_empty() {
             return Ok(Step::Idle);
         }
-        let mut next = Step::More;
+        let (more, mut end) = (rows.len() == TAKEN, None);
         let (tickets, messages) = window::open(rows, &self.source);
         let mut unsettled = Settlement::default();
         let window = self.database.batch(WINDOW);
         for (tickets, window) in tickets.chunks(window).zip(messages.chunks(window)) {
             if lease.remaining() <= self.margin() {
                 // Time has passed: whoever keeps the lease says so in a moment.
-                next = Step::Postponed;
+                end = Some(Step::Postponed);
                 break;
             }
             let began = Instant::now();
@@ -254,17 +257,18 @@ impl Relay {
             unsettled = Settlement::of(tickets, outcomes);
             // What was not settled is published again, which does no harm, and behind nothing of its key.
             settled?;
-            if let Some(end) = Step::after(&unsettled) {
-                next = end;
+            end = Step::after(&unsettled);
+            if end.is_some() {
                 break;
             }
         }
         // What may have held back others has to be gone before the look that finds those.
-        if next == Step::More && !unsettled.released && unsettled.confirmed.len() <= CARRIED {
+        let carried = end.is_none() && !unsettled.released && unsettled.confirmed.len() <= CARRIED;
+        if carried {
             *confirmed = std::mem::take(&mut unsettled.confirmed);
         }
         window::settle(&self.database, unsettled, UNROUTABLE).await?;
-        Ok(next)
+        Ok(end.unwrap_or(if carried && !more { Step::Published } else { Step::More }))
     }
 }
 

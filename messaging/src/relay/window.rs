@@ -15,7 +15,7 @@ use crate::{
 /// Rows published before their confirms are awaited: the broker's best rate is reached well below.
 pub(super) const WINDOW: usize = 500;
 /// Rows taken at a time: while one window is published, the one before is settled.
-pub(super) const TAKEN: u64 = 2_000;
+pub(super) const TAKEN: usize = 2_000;
 
 /// What one step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(super) enum Step {
     Idle,
     /// There may be more.
     More,
+    /// Every row that was there is published; those of the last window are still to be removed.
+    Published,
     /// Rows were postponed and will be due soon.
     Postponed,
     /// The publisher is of no further use.
