@@ -8,7 +8,7 @@ mod redrive;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr};
 use storage::{
     Database, Failure,
     rows::{self, Write},
@@ -35,6 +35,18 @@ pub trait Handler: Send + Sync + 'static {
     /// message may come again, with one within the same batch too; with or without, in any order. An error rolls the batch back;
     /// it is then tried in halves.
     async fn handle(&self, batch: &Batch<'_>, effects: &mut Effects) -> Result<Vec<Verdict>, DbErr>;
+
+    /// Applies a whole batch by statements of which each is a transaction by itself, and says what is to be done then. `None` when that
+    /// cannot be, or when a statement did not find all that it was to change: [`Handler::handle`] then has the batch, and looks. Asked
+    /// only of a handler that does without an inbox, for it must not matter that a part of the batch is applied already.
+    async fn handle_at_once(
+        &self,
+        connection: &DatabaseConnection,
+        messages: &[&Envelope],
+    ) -> Result<Option<AfterCommit>, DbErr> {
+        let _in_general_it_cannot = (connection, messages);
+        Ok(None)
+    }
 }
 
 /// What a handler leaves to be done.
@@ -71,6 +83,11 @@ impl Effects {
 }
 
 impl AfterCommit {
+    /// This, see [`Effects::after_commit`].
+    pub fn new(deed: impl FnOnce() + Send + 'static) -> Self {
+        Self(vec![Box::new(deed)])
+    }
+
     /// Does it.
     pub fn run(self) {
         self.0.into_iter().for_each(|deed| deed());

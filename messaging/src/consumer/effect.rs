@@ -28,13 +28,7 @@ impl Shared {
     /// and their memory refuses what was. Only then another attempt looks.
     pub(super) async fn apply(self: &Arc<Self>, part: &Part) -> Result<(), Failure> {
         let spans = observe::effects(&self.subscription.consumer, &part.deliveries);
-        let careful = part.deliveries.iter().any(|delivery| delivery.redelivered);
-        let mut applied = self.transact(part, careful).await;
-        if matches!(applied, Err(Failure::Refused(_))) && !careful {
-            // Who has not looked has not shown that the messages are at fault.
-            applied = self.transact(part, true).await;
-        }
-        let after = match applied {
+        let after = match self.attempts(part).await {
             Ok(after) => after,
             Err(failure) => {
                 spans.failed(&observe::chain(&failure));
@@ -45,6 +39,43 @@ impl Shared {
         after.run();
         observe::batch_applied(&self.subscription.consumer, &part.deliveries);
         Ok(())
+    }
+
+    async fn attempts(self: &Arc<Self>, part: &Part) -> Result<AfterCommit, Failure> {
+        if part.deliveries.iter().any(|delivery| delivery.redelivered) {
+            return self.transact(part, true).await;
+        }
+        let first = match self.deduplication {
+            Deduplication::Inbox => self.transact(part, false).await.map(Some),
+            Deduplication::Handler => self.at_once(part).await,
+        };
+        match first {
+            Ok(Some(after)) => Ok(after),
+            // Who has not looked has not shown that the messages are at fault.
+            Ok(None) | Err(Failure::Refused(_)) => self.transact(part, true).await,
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// See [`super::Handler::handle_at_once`].
+    async fn at_once(self: &Arc<Self>, part: &Part) -> Result<Option<AfterCommit>, Failure> {
+        let known = |delivery: &Delivery| {
+            delivery.message.as_ref().is_ok_and(|message| self.subscription.kinds.contains(&message.kind))
+        };
+        if part.fault.is_some() || !part.deliveries.iter().all(known) {
+            return Ok(None);
+        }
+        let (shared, deliveries) = (Arc::clone(self), Arc::clone(&part.deliveries));
+        let applied = self.database.execute(move |connection| {
+            let (shared, deliveries) = (Arc::clone(&shared), Arc::clone(&deliveries));
+            Box::pin(async move {
+                let messages: Vec<&Envelope> =
+                    deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok()).collect();
+                let handling = shared.handler.handle_at_once(connection, &messages);
+                handling.instrument(observe::handling(&shared.subscription.consumer, &messages)).await
+            })
+        });
+        applied.await
     }
 
     async fn transact(self: &Arc<Self>, part: &Part, careful: bool) -> Result<AfterCommit, Failure> {

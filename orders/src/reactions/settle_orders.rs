@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use chassis::clock::Clock;
 use messaging::{
-    consumer::{Batch, Effects, Handler, Verdict},
+    consumer::{AfterCommit, Batch, Effects, Handler, Verdict},
     envelope::Envelope,
     topology::Subscription,
 };
@@ -18,7 +18,8 @@ use ordermesh::payments::v1::{
     payment::{Outcome, Reason},
 };
 use prost::{Message as _, Name as _};
-use sea_orm::{ConnectionTrait as _, DbErr};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
+use storage::rows;
 use uuid::Uuid;
 
 use crate::{
@@ -51,13 +52,6 @@ impl Handler for SettleOrders {
         let decisions: Vec<Result<Decision, String>> =
             batch.messages.iter().map(|message| read(message)).collect();
         let (now, backend) = (self.clock.now(), batch.transaction.get_database_backend());
-        // Who watches is shown the whole order, so it has to be read.
-        if !batch.careful && !self.feed.is_watched() {
-            // The statement that ends the orders holds the decisions against them, and fails when one does not fit.
-            let (verdicts, ends) = judge(&decisions, |_| Ruling::Apply);
-            effects.write(orders::ends(backend, &ends, now)?);
-            return Ok(verdicts);
-        }
         let ids: Vec<Uuid> = decisions.iter().flatten().map(|decision| decision.order_id).collect();
         let found = orders::lock(batch.transaction, &ids).await?;
         let mut found: HashMap<Uuid, Order> = found.into_iter().map(|order| (order.id, order)).collect();
@@ -69,6 +63,35 @@ impl Handler for SettleOrders {
         let (ended, feed): (Vec<Order>, Feed) = (ended.collect(), self.feed.clone());
         effects.after_commit(move || feed.tell(|| ended));
         Ok(verdicts)
+    }
+
+    /// The statement that ends the orders holds the decisions against them, and leaves out an order that one does not fit. What it has
+    /// ended stays so. Who watches is shown the whole order, so it is returned then.
+    async fn handle_at_once(
+        &self,
+        connection: &DatabaseConnection,
+        messages: &[&Envelope],
+    ) -> Result<Option<AfterCommit>, DbErr> {
+        let decisions: Vec<Result<Decision, String>> = messages.iter().map(|message| read(message)).collect();
+        let (verdicts, ends) = judge(&decisions, |_| Ruling::Apply);
+        if verdicts.iter().any(|verdict| *verdict != Verdict::Done) {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        if !self.feed.is_watched() {
+            let written = orders::ends(connection.get_database_backend(), &ends, now)?;
+            return match rows::write(connection, &written).await {
+                Ok(()) => Ok(Some(AfterCommit::default())),
+                Err(DbErr::RecordNotUpdated) => Ok(None),
+                Err(error) => Err(error),
+            };
+        }
+        let ended = orders::end(connection, &ends, now).await?;
+        if ended.len() < ends.len() {
+            return Ok(None);
+        }
+        let feed = self.feed.clone();
+        Ok(Some(AfterCommit::new(move || feed.tell(|| ended))))
     }
 }
 

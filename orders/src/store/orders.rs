@@ -236,3 +236,21 @@ pub fn ends(backend: DbBackend, decisions: &[&Decision], now: i64) -> Result<Vec
     };
     rows::statements(decisions, |decision| decision.user_id.len() + 130).into_iter().map(end).collect()
 }
+
+/// Ends orders as [`ends`] does, each statement a transaction by itself, and returns those that have ended as they are now.
+///
+/// # Errors
+/// As the database says.
+pub async fn end(
+    connection: &impl ConnectionTrait,
+    decisions: &[&Decision],
+    now: i64,
+) -> Result<Vec<Model>, DbErr> {
+    let columns = Column::iter().map(|column| column.as_str()).collect::<Vec<_>>().join(", ");
+    let mut ended = Vec::with_capacity(decisions.len());
+    for write in ends(connection.get_database_backend(), decisions, now)? {
+        let statement = write.returning(connection.get_database_backend(), &columns);
+        ended.extend(Entity::find().from_raw_sql(statement).all(connection).await?);
+    }
+    Ok(ended)
+}

@@ -21,6 +21,12 @@ impl Write {
         Self { sql, values, rows }
     }
 
+    /// The statement, which returns these columns of the rows that it has changed.
+    #[must_use]
+    pub fn returning(self, backend: DbBackend, columns: &str) -> Statement {
+        Statement::from_sql_and_values(backend, format!("{} RETURNING {columns}", self.sql), self.values)
+    }
+
     fn bytes(&self) -> usize {
         self.values.iter().map(bound_bytes).sum()
     }
