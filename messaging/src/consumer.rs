@@ -1,5 +1,6 @@
 //! The consumer: takes what is there, lets the handler apply it in one transaction with its memory, and acknowledges after the
-//! commit. A batch that fails is split until the message at fault stands alone; that one is parked, and blocks nobody.
+//! commit. A batch that fails is split until the message at fault stands alone; that one is parked, and blocks nobody. A handler that
+//! needs no memory may apply a batch without a transaction around it.
 
 mod part;
 mod effect;

@@ -31,7 +31,7 @@ use crate::{
     store::orders,
 };
 
-/// Ends orders, a batch in a transaction.
+/// Ends orders, a batch together.
 #[derive(Debug)]
 pub struct SettleOrders {
     /// Who tells those who watch.
