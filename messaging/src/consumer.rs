@@ -1,6 +1,6 @@
 //! The consumer: takes what is there, lets the handler apply it in one transaction with its memory, and acknowledges after the
-//! commit. A batch that fails is split until the message at fault stands alone; that one is parked, and blocks nobody. A handler that
-//! needs no memory may apply a batch without a transaction around it.
+//! commit. A batch that fails is split until the message at fault stands alone; that one is parked, and blocks nobody. A handler may
+//! be able to do without a transaction as long as nobody gets in its way: that is tried first.
 
 mod part;
 mod effect;
@@ -9,9 +9,9 @@ mod redrive;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseTransaction, DbErr};
 use storage::{
-    Database, Failure,
+    Database, Executor, Failure,
     rows::{self, Write},
 };
 use tokio_util::sync::CancellationToken;
@@ -37,16 +37,20 @@ pub trait Handler: Send + Sync + 'static {
     /// it is then tried in halves.
     async fn handle(&self, batch: &Batch<'_>, effects: &mut Effects) -> Result<Vec<Verdict>, DbErr>;
 
-    /// Applies a whole batch by statements of which each is a transaction by itself, and says what is to be done then. `None` when that
-    /// cannot be, or when a statement did not find all that it was to change: [`Handler::handle`] then has the batch, and looks. Asked
-    /// only of a handler that does without an inbox, for it must not matter that a part of the batch is applied already.
+    /// Handles a batch without a transaction, which costs fewer round trips: reads what it needs and holds nothing, and leaves in
+    /// `effects` what is to be written. That is written together with the memory of the batch, all of it or nothing. So each write has to
+    /// be one that changes fewer rows than it should when what it rests on is no longer so, or is there already; then, and after
+    /// `false`, [`Handler::handle`] has the batch. `false` also stands for a message that must not be applied.
+    ///
+    /// A handler without an inbox, to whom it cannot matter that a part of a batch was applied before, may write by itself.
     async fn handle_at_once(
         &self,
-        connection: &DatabaseConnection,
+        executor: Executor<'_>,
         messages: &[&Envelope],
-    ) -> Result<Option<AfterCommit>, DbErr> {
-        let _in_general_it_cannot = (connection, messages);
-        Ok(None)
+        effects: &mut Effects,
+    ) -> Result<bool, DbErr> {
+        let _in_general_it_cannot = (executor, messages, effects);
+        Ok(false)
     }
 }
 
@@ -81,14 +85,20 @@ impl Effects {
         rows::write(transaction, &self.writes).await?;
         Ok(self.after)
     }
+
+    /// Makes the writes, all or none of them, without a transaction of the caller's.
+    ///
+    /// # Errors
+    /// As [`Database::write_all`].
+    pub async fn apply_at_once(self, database: &Database) -> Result<AfterCommit, Failure> {
+        if !self.writes.is_empty() {
+            database.write_all(self.writes).await?;
+        }
+        Ok(self.after)
+    }
 }
 
 impl AfterCommit {
-    /// This, see [`Effects::after_commit`].
-    pub fn new(deed: impl FnOnce() + Send + 'static) -> Self {
-        Self(vec![Box::new(deed)])
-    }
-
     /// Does it.
     pub fn run(self) {
         self.0.into_iter().for_each(|deed| deed());
@@ -114,9 +124,6 @@ pub struct Batch<'t> {
     pub transaction: &'t DatabaseTransaction,
     /// The messages.
     pub messages: &'t [&'t Envelope],
-    /// Some of them may have been handled before: who writes has to look first. Where this is false hardly any was, and it is cheaper to
-    /// write at once what meets a message's earlier effect and then fails ([`DbErr::RecordNotUpdated`]): the next attempt is careful.
-    pub careful: bool,
 }
 
 /// What the handler says of a message.

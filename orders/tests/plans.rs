@@ -1,9 +1,14 @@
 //! Every filter and every order of a list is served by an index, on both databases.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use chassis::filter::Operator;
 use orders::{
-    domain::order::{CancelReason, Status},
+    domain::{
+        order::{CancelReason, Status},
+        settle::{Decision, End},
+    },
     store::{
         schema::Migrations,
         selection::{Condition, Cursor, Selection, SortKey, Sorting},
@@ -12,7 +17,7 @@ use orders::{
 use sea_orm::{ConnectionTrait as _, DbBackend, QueryTrait as _, Statement};
 use storage::{Database, DatabaseUrl, Limits};
 use uuid::Uuid;
-use world::{Postgres, Scratch};
+use world::{Postgres, Scratch, eventually};
 
 const NEWEST: Sorting = Sorting { key: SortKey::CreateTime, descending: true };
 
@@ -81,14 +86,7 @@ async fn postgresql_reads_lists_by_an_index() -> Result<()> {
     let database = Database::connect(&url, Limits::default()).await?;
     database.migrate::<Migrations>().await?;
     // On an empty table a scan is the right plan.
-    let fill = "INSERT INTO orders (id, user_id, amount, currency_code, description, status, cancel_reason,
-            create_time, update_time, expire_time, void_due_time, version, ledger_entry_id, request_id, fingerprint)
-        SELECT (lpad(to_hex(1700000000000 + n), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
-            'user-' || n % 500, 1 + n, 'RUB', repeat('x', 100), CASE WHEN n % 50 = 0 THEN 1 ELSE 3 END,
-            CASE WHEN n % 50 = 0 THEN NULL WHEN n % 100 = 1 THEN 5 ELSE 1 END,
-            0, 0, 0, 0, CASE WHEN n % 50 = 0 THEN 1 ELSE 2 END, NULL, 'key-' || n, '\\x00'
-        FROM generate_series(1, 20000) AS n";
-    database.read().execute_unprepared(fill).await.context("cannot fill the table")?;
+    fill(&database, 50).await?;
     database.read().execute_unprepared("ANALYZE orders").await?;
     for (selection, plan) in plans(&database, "EXPLAIN ").await? {
         ensure!(plan.contains("Index") && !plan.contains("Seq Scan"), "{selection:?}: {plan}");
@@ -98,5 +96,70 @@ async fn postgresql_reads_lists_by_an_index() -> Result<()> {
     let plan: Vec<String> = rows.iter().map(|row| row.try_get("", "QUERY PLAN")).collect::<Result<_, _>>()?;
     ensure!(plan.concat().contains("orders_to_expire"), "{plan:?}");
     database.close().await;
+    Ok(())
+}
+
+/// What ends orders is planned once on each connection, perhaps before there are any.
+#[tokio::test]
+async fn orders_are_ended_by_an_index_in_a_plan_made_before_there_were_any() -> Result<()> {
+    let postgres = Postgres::start().await?;
+    let url: DatabaseUrl = postgres.fresh_database().await?.parse()?;
+    let database = Database::connect(&url, Limits::default()).await?;
+    database.migrate::<Migrations>().await?;
+    ensure!(end(&database, 0).await? == 0, "there are none");
+    // All of them NEW; the server is not told, or it would plan anew.
+    fill(&database, 1).await?;
+    let mut ended = 0;
+    // A server process tells what it has read once a second.
+    let read = eventually("the server to tell what it has read", Duration::from_secs(20), async || {
+        ensure!(end(&database, ended + 1).await? == 1, "order {} did not end", ended + 1);
+        ended += 1;
+        let sql = "SELECT SUM(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname = 'orders'";
+        let row = database.read().query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+        let read: i64 = row.context("a sum has a row")?.try_get_by_index(0)?;
+        ensure!(read >= 10, "{read} are told");
+        Ok(read)
+    });
+    let read = read.await?;
+    ensure!(read <= 10 * ended, "{read} entries of indexes were read to end {ended} orders");
+    database.close().await;
+    Ok(())
+}
+
+/// Ends the `number`th order; returns how many have ended by that.
+async fn end(database: &Database, number: i64) -> Result<usize> {
+    let ended = database.execute(move |executor| {
+        Box::pin(async move {
+            let decision = Decision {
+                order_id: id(number),
+                user_id: format!("user-{}", number % 500),
+                amount: 1 + number,
+                currency_code: "RUB".into(),
+                end: End::Cancelled(CancelReason::PaymentExpired),
+            };
+            Ok(orders::store::orders::end(&executor, &[&decision], 9).await?.len())
+        })
+    });
+    Ok(ended.await?)
+}
+
+fn id(number: i64) -> Uuid {
+    let millisecond = 1_700_000_000_000 + number;
+    let text = format!("{millisecond:012x}70008000{number:012x}");
+    text.parse().expect("32 hexadecimal digits")
+}
+
+/// 20,000 orders, of which every `new`th is NEW.
+async fn fill(database: &Database, new: u32) -> Result<()> {
+    let fill = format!(
+        "INSERT INTO orders (id, user_id, amount, currency_code, description, status, cancel_reason,
+            create_time, update_time, expire_time, void_due_time, version, ledger_entry_id, request_id, fingerprint)
+        SELECT (lpad(to_hex(1700000000000 + n), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
+            'user-' || n % 500, 1 + n, 'RUB', repeat('x', 100), CASE WHEN n % {new} = 0 THEN 1 ELSE 3 END,
+            CASE WHEN n % {new} = 0 THEN NULL WHEN n % 100 = 1 THEN 5 ELSE 1 END,
+            0, 0, 0, 0, CASE WHEN n % {new} = 0 THEN 1 ELSE 2 END, NULL, 'key-' || n, '\\x00'
+        FROM generate_series(1, 20000) AS n"
+    );
+    database.read().execute_unprepared(&fill).await.context("cannot fill the table")?;
     Ok(())
 }

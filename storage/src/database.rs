@@ -2,35 +2,32 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database as Connector, DatabaseConnection, DbBackend, DbErr, RuntimeErr};
+use sea_orm::{
+    ConnectOptions, Database as Connector, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
+    sqlx::{self, ConnectOptions as _, postgres::PgConnectOptions},
+};
 use tokio::time::{Instant, sleep};
 
-use crate::{failure::Failure, url::DatabaseUrl};
+use crate::{executor::Executor, failure::Failure, kept::Kept, url::DatabaseUrl};
 
 /// How long a statement waits for a lock or a connection before it fails.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two attempts to open a SQLite file that is locked.
 const PAUSE: Duration = Duration::from_millis(5);
 /// A connection that was idle for longer is asked first whether it is still there. Asking each time would be a round trip more for
 /// every transaction and every read.
-const FRESH: Duration = Duration::from_secs(1);
-/// PostgreSQL: connections for what needs no flush, besides those of [`Limits`].
-const UNFLUSHED: u32 = 2;
-/// These statements are few, made thousands of times a second, and served by indexes whatever the values and the size of the tables: they
-/// are planned once, and not by what the server last knew of a table that fills and empties.
-const PLANNED_ONCE: [(&str, &str); 4] = [
-    ("plan_cache_mode", "force_generic_plan"),
-    ("enable_seqscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-];
-/// Prepared statements kept per connection: batches of every size are statements of their own.
+pub(crate) const FRESH: Duration = Duration::from_secs(1);
+/// The statements that write, and those of a relay, are few, made thousands of times a second, and served by indexes whatever the values
+/// and the size of the tables: they are planned once, and not by what the server last knew of a table that fills and empties.
+const PLANNED_ONCE: [Setting; 3] =
+    [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("enable_mergejoin", "off")];
+/// Prepared statements kept per connection. On SQLite batches of every size are statements of their own.
 const PREPARED: usize = 512;
 
 /// How much of the server a process may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// PostgreSQL: connections of the pool. SQLite: connections that read; a single one writes.
+    /// Connections that read. PostgreSQL: as many for transactions, and a few for single statements. SQLite: a single one writes.
     pub connections: u32,
     /// Writes or messages that are taken together, at most: below the bound that each part has of its own. At least 1.
     pub max_batch: usize,
@@ -42,13 +39,20 @@ impl Default for Limits {
     }
 }
 
-/// One database: a pool that writes and a pool that reads. Cloning shares both.
+/// One database: connections for transactions, for single statements, and for what only reads. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Database {
     write: DatabaseConnection,
+    kept: Option<Singles>,
     read: DatabaseConnection,
-    unflushed: DatabaseConnection,
     max_batch: usize,
+}
+
+/// PostgreSQL: connections for single statements.
+#[derive(Debug, Clone)]
+struct Singles {
+    durable: Kept,
+    unflushed: Kept,
 }
 
 impl Database {
@@ -75,11 +79,16 @@ impl Database {
         &self.write
     }
 
+    /// For statements that are transactions by themselves; see [`Database::execute`]. SQLite: the connection that writes.
+    pub(crate) fn single(&self) -> Executor<'_> {
+        self.kept.as_ref().map_or(Executor::Pool(&self.write), |kept| Executor::Kept(&kept.durable))
+    }
+
     /// For statements outside of transactions that wait for no flush on PostgreSQL: a crash of the server may undo them, so they are for
     /// what is simply done again then. SQLite: the connections that read.
     #[must_use]
-    pub fn unflushed(&self) -> &DatabaseConnection {
-        &self.unflushed
+    pub fn unflushed(&self) -> Executor<'_> {
+        self.kept.as_ref().map_or(Executor::Pool(&self.read), |kept| Executor::Kept(&kept.unflushed))
     }
 
     /// The kind of database.
@@ -110,34 +119,54 @@ impl Database {
 
     /// Closes every connection once it is not in use.
     pub async fn close(self) {
-        let _closed_already = self.unflushed.close().await;
+        if let Some(Singles { durable, unflushed }) = self.kept {
+            durable.close().await;
+            unflushed.close().await;
+        }
         let _closed_already = self.read.close().await;
         let _closed_already = self.write.close().await;
     }
 }
 
 async fn postgres(url: &str, limits: Limits) -> Result<Database, DbErr> {
-    let pool = async |connections, settings: &[(&'static str, &'static str)]| {
-        let mut options = options(url.to_owned(), connections);
-        let settings = settings.to_vec();
-        options.map_sqlx_postgres_opts(move |server| {
-            let common = [
-                ("lock_timeout", "5s"),
-                // A transaction whose process hangs must not hold its locks for ever.
-                ("idle_in_transaction_session_timeout", "30s"),
-            ];
-            server
-                .application_name("ordermesh")
-                .statement_cache_capacity(PREPARED)
-                .options(common.into_iter().chain(settings.clone()))
-        });
+    let pool = async |settings: Vec<Setting>| {
+        let mut options = options(url.to_owned(), limits.connections);
+        options.map_sqlx_postgres_opts(move |server| with(server, &settings));
         Connector::connect(options).await
     };
+    let server: PgConnectOptions =
+        url.parse().map_err(|error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
+    let server = server.disable_statement_logging();
     // An acknowledged write survives the server's crash, whatever its configuration says.
-    let durable = pool(limits.connections, &[("synchronous_commit", "on")]).await?;
-    let settings: Vec<_> = PLANNED_ONCE.into_iter().chain([("synchronous_commit", "off")]).collect();
-    let unflushed = pool(UNFLUSHED, &settings).await?;
-    Ok(Database { write: durable.clone(), read: durable, unflushed, max_batch: limits.max_batch })
+    let durable = [&PLANNED_ONCE[..], &[("synchronous_commit", "on")]].concat();
+    // Rows that hold back others are rare, which no statistics say: they are looked for one by one.
+    let not_flushed =
+        [&PLANNED_ONCE[..], &[("synchronous_commit", "off"), ("enable_hashjoin", "off")]].concat();
+    let kept = Singles {
+        durable: Kept::new(with(server.clone(), &durable)),
+        unflushed: Kept::new(with(server, &not_flushed)),
+    };
+    Ok(Database {
+        kept: Some(kept),
+        write: pool(durable).await?,
+        read: pool(Vec::new()).await?,
+        max_batch: limits.max_batch,
+    })
+}
+
+/// Of a session with PostgreSQL.
+type Setting = (&'static str, &'static str);
+
+fn with(server: PgConnectOptions, settings: &[Setting]) -> PgConnectOptions {
+    let common = [
+        ("lock_timeout", "5s"),
+        // A transaction whose process hangs must not hold its locks for ever.
+        ("idle_in_transaction_session_timeout", "30s"),
+    ];
+    server
+        .application_name("ordermesh")
+        .statement_cache_capacity(PREPARED)
+        .options(common.iter().chain(settings).copied())
 }
 
 async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
@@ -164,7 +193,7 @@ async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
             .statement_cache_capacity(PREPARED)
     });
     let read = open(readers).await?;
-    Ok(Database { write, unflushed: read.clone(), read, max_batch: limits.max_batch })
+    Ok(Database { write, kept: None, read, max_batch: limits.max_batch })
 }
 
 /// Opens a SQLite file. While another process turns a new file to WAL, or closes it as the last one, SQLite refuses at once

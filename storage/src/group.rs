@@ -6,10 +6,10 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use sea_orm::{DatabaseExecutor, DbBackend, DbErr};
+use sea_orm::{DbBackend, DbErr};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{database::Database, failure::Failure, transact::Body};
+use crate::{database::Database, executor::Executor, failure::Failure, transact::Body};
 
 /// Requests of one group at most: what is applied together is also rolled back and retried together.
 const GROUP: usize = 256;
@@ -26,7 +26,7 @@ pub trait Batch: Send + Sync + 'static {
     /// Applies all requests and returns a reply for each, in their order. An error rolls all of it back.
     fn apply<'t>(
         &'t self,
-        transaction: DatabaseExecutor<'t>,
+        transaction: Executor<'t>,
         requests: &'t [Self::Request],
     ) -> BoxFuture<'t, Result<Vec<Self::Reply>, DbErr>>;
 
@@ -130,9 +130,9 @@ async fn apply<B: Batch>(
     let one_statement = batch.is_one_statement(database.backend(), &requests[range.clone()]);
     let body = Applying { batch: Arc::clone(batch), requests: Arc::clone(requests), range };
     let replies = if one_statement {
-        database.execute(move |connection| body.run(DatabaseExecutor::Connection(connection))).await?
+        database.execute(move |executor| body.run(executor)).await?
     } else {
-        database.transact(move |transaction| body.run(DatabaseExecutor::Transaction(transaction))).await?
+        database.transact(move |transaction| body.run(Executor::Transaction(transaction))).await?
     };
     debug_assert_eq!(replies.len(), expected, "a batch must reply to each of its requests");
     batch.committed();
@@ -147,7 +147,7 @@ struct Applying<B: Batch> {
 }
 
 impl<B: Batch> Applying<B> {
-    fn run<'t>(&self, transaction: DatabaseExecutor<'t>) -> Body<'t, Vec<B::Reply>> {
+    fn run<'t>(&self, transaction: Executor<'t>) -> Body<'t, Vec<B::Reply>> {
         let (batch, requests) = (Arc::clone(&self.batch), Arc::clone(&self.requests));
         let range = self.range.clone();
         Box::pin(async move { batch.apply(transaction, &requests[range]).await })

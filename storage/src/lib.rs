@@ -2,6 +2,8 @@
 //! statements of bounded size, keyset pages, leases and a bell between processes. It knows no table of any service.
 
 pub mod url;
+pub mod kept;
+pub mod executor;
 pub mod database;
 pub mod failure;
 pub mod transact;
@@ -13,5 +15,6 @@ pub mod lease;
 pub mod notify;
 
 pub use database::{Database, Limits};
+pub use executor::Executor;
 pub use failure::Failure;
 pub use url::DatabaseUrl;

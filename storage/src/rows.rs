@@ -15,7 +15,7 @@ mod together;
 use sea_orm::{DbBackend, Value};
 
 pub use self::{
-    array::{KeyList, Table, one_of, table},
+    array::{KeyList, Table, lookup, one_of, table},
     insert::{insert, insert_new, insert_new_with, inserts, inserts_of_new, is_one_statement},
     together::{Write, write},
 };

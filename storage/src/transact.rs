@@ -6,11 +6,11 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use sea_orm::{
-    ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait as _,
+    ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait as _,
 };
 
-use crate::{database::Database, failure::Failure};
+use crate::{database::Database, executor::Executor, failure::Failure};
 
 /// What a transaction's body returns.
 pub type Body<'t, T> = Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 't>>;
@@ -43,21 +43,21 @@ impl Database {
         task.await.unwrap_or(Err(Failure::Panicked))
     }
 
-    /// Runs a body of a single statement, which is a transaction by itself: a begin and a commit would only cost round trips. Otherwise
-    /// as [`Database::transact`].
+    /// Runs a body whose statements are transactions by themselves, where a begin and a commit would only cost round trips. Otherwise as
+    /// [`Database::transact`].
     ///
     /// # Errors
     /// As [`Database::transact`].
     pub async fn execute<T, B>(&self, body: B) -> Result<T, Failure>
     where
         T: Send + 'static,
-        B: for<'c> Fn(&'c DatabaseConnection) -> Body<'c, T> + Send + Sync + 'static,
+        B: for<'c> Fn(Executor<'c>) -> Body<'c, T> + Send + Sync + 'static,
     {
         let database = self.clone();
         let task = tokio::spawn(async move {
             let mut attempts = Attempts::default();
             loop {
-                let outcome = body(database.write()).await.map_err(Failure::from);
+                let outcome = body(database.single()).await.map_err(Failure::from);
                 let Some(pause) = attempts.another(&outcome) else { return outcome };
                 tokio::time::sleep(pause).await;
             }

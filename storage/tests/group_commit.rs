@@ -7,9 +7,9 @@ use std::sync::{
 
 use anyhow::Result;
 use futures_util::future::{BoxFuture, join_all};
-use sea_orm::{ConnectionTrait as _, DatabaseExecutor, DbErr, Statement};
+use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use storage::{
-    Database, DatabaseUrl, Failure, Limits,
+    Database, DatabaseUrl, Executor, Failure, Limits,
     group::{Batch, GroupCommit},
 };
 use world::{Postgres, Scratch};
@@ -26,7 +26,7 @@ impl Batch for Insert {
 
     fn apply<'t>(
         &'t self,
-        transaction: DatabaseExecutor<'t>,
+        transaction: Executor<'t>,
         numbers: &'t [i64],
     ) -> BoxFuture<'t, Result<Vec<i64>, DbErr>> {
         Box::pin(async move {

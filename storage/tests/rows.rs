@@ -66,6 +66,7 @@ async fn check(database: Database) -> Result<()> {
     what_is_written_is_read(&database).await?;
     a_follower_comes_with_its_row_only(&database).await?;
     writes_are_made_together_or_not_at_all(&database).await?;
+    writes_without_a_transaction_are_made_all_or_none(&database).await?;
     database.close().await;
     Ok(())
 }
@@ -205,5 +206,34 @@ async fn writes_are_made_together_or_not_at_all(database: &Database) -> Result<(
     // What is there already is told by the count, not by an error of the database.
     let told = both(1).await.expect_err("it is there already");
     ensure!(matches!(told, Failure::Refused(_) | Failure::Contention(_)), "{told:?}");
+    Ok(())
+}
+
+async fn writes_without_a_transaction_are_made_all_or_none(database: &Database) -> Result<()> {
+    let backend = database.backend();
+    // A single statement, and what takes several.
+    for (case, count) in [("few", 3), ("many", 3_000)] {
+        let name = |number: u32| format!("{case} {number}");
+        let both = async |rows: usize| {
+            let echoes: Vec<_> = (0..count).map(|number| echo(&name(number))).collect();
+            let mut writes = rows::inserts_of_new(backend, &echoes)?;
+            let sql = "UPDATE things SET note = $1 WHERE code = $2".to_owned();
+            writes.push(Write::new(sql, vec![case.into(), 100_i16.into()], rows));
+            Ok::<_, DbErr>(database.write_all(writes).await)
+        };
+        let there = async || {
+            let echoes = echo::Entity::find().filter(echo::Column::Name.starts_with(case));
+            let changed = thing::Entity::find().filter(thing::Column::Note.eq(case));
+            Ok::<_, DbErr>((echoes.count(database.read()).await?, changed.count(database.read()).await?))
+        };
+        // One row has the code.
+        let told = both(2).await?.expect_err("fewer rows are changed than should be");
+        ensure!(matches!(told, Failure::Refused(_)), "{told:?}");
+        ensure!(there().await? == (0, 0), "{:?} are there", there().await?);
+        both(1).await??;
+        ensure!(there().await? == (count.into(), 1), "{:?} are there", there().await?);
+        let told = both(1).await?.expect_err("they are there already");
+        ensure!(matches!(told, Failure::Refused(_)), "{told:?}");
+    }
     Ok(())
 }

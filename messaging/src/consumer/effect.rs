@@ -1,15 +1,9 @@
 //! The effect of a part and its memory, in one transaction.
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-};
+use std::{collections::HashSet, sync::Arc};
 
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
-use storage::Failure;
+use storage::{Executor, Failure};
 use tracing::Instrument as _;
 
 use super::{AfterCommit, Batch, Deduplication, Effects, Shared, Verdict, part::Part};
@@ -22,10 +16,10 @@ use crate::{
 };
 
 impl Shared {
-    /// Applies or parks every message of the part, in one transaction with its memory.
+    /// Applies or parks every message of the part, together with its memory.
     ///
     /// The first attempt does not look which messages were had before, unless the broker says that it has delivered some: hardly any was,
-    /// and their memory refuses what was. Only then another attempt looks.
+    /// and their memory refuses what was. Only then another attempt looks, in a transaction.
     pub(super) async fn apply(self: &Arc<Self>, part: &Part) -> Result<(), Failure> {
         let spans = observe::effects(&self.subscription.consumer, &part.deliveries);
         let after = match self.attempts(part).await {
@@ -43,16 +37,12 @@ impl Shared {
 
     async fn attempts(self: &Arc<Self>, part: &Part) -> Result<AfterCommit, Failure> {
         if part.deliveries.iter().any(|delivery| delivery.redelivered) {
-            return self.transact(part, true).await;
+            return self.transact(part).await;
         }
-        let first = match self.deduplication {
-            Deduplication::Inbox => self.transact(part, false).await.map(Some),
-            Deduplication::Handler => self.at_once(part).await,
-        };
-        match first {
+        match self.at_once(part).await {
             Ok(Some(after)) => Ok(after),
             // Who has not looked has not shown that the messages are at fault.
-            Ok(None) | Err(Failure::Refused(_)) => self.transact(part, true).await,
+            Ok(None) | Err(Failure::Refused(_)) => self.transact(part).await,
             Err(failure) => Err(failure),
         }
     }
@@ -66,27 +56,43 @@ impl Shared {
             return Ok(None);
         }
         let (shared, deliveries) = (Arc::clone(self), Arc::clone(&part.deliveries));
-        let applied = self.database.execute(move |connection| {
+        let handled = self.database.execute(move |executor| {
             let (shared, deliveries) = (Arc::clone(&shared), Arc::clone(&deliveries));
-            Box::pin(async move {
-                let messages: Vec<&Envelope> =
-                    deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok()).collect();
-                let handling = shared.handler.handle_at_once(connection, &messages);
-                handling.instrument(observe::handling(&shared.subscription.consumer, &messages)).await
-            })
+            Box::pin(async move { shared.effects_of(executor, &deliveries).await })
         });
-        applied.await
+        match handled.await? {
+            Some(effects) => effects.apply_at_once(&self.database).await.map(Some),
+            None => Ok(None),
+        }
     }
 
-    async fn transact(self: &Arc<Self>, part: &Part, careful: bool) -> Result<AfterCommit, Failure> {
+    async fn effects_of(
+        &self,
+        executor: Executor<'_>,
+        deliveries: &[Delivery],
+    ) -> Result<Option<Effects>, DbErr> {
+        let consumer = &self.subscription.consumer;
+        let decoded = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
+        let messages = once_each(decoded);
+        let mut effects = Effects::default();
+        let handling = self.handler.handle_at_once(executor, &messages, &mut effects);
+        if !handling.instrument(observe::handling(consumer, &messages)).await? {
+            return Ok(None);
+        }
+        if self.deduplication == Deduplication::Inbox {
+            let backend = executor.get_database_backend();
+            effects.write(inbox::writes(backend, consumer, &messages, retry::now())?);
+        }
+        Ok(Some(effects))
+    }
+
+    async fn transact(self: &Arc<Self>, part: &Part) -> Result<AfterCommit, Failure> {
         let (shared, deliveries) = (Arc::clone(self), Arc::clone(&part.deliveries));
         let (attempts, fault) = (part.attempts, part.fault.clone());
-        let careful = AtomicBool::new(careful);
         let applied = self.database.transact(move |transaction| {
             let (shared, deliveries, fault) = (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
-            let careful = careful.swap(true, Relaxed);
             Box::pin(async move {
-                let attempt = Attempt { shared: &shared, transaction, attempts, careful };
+                let attempt = Attempt { shared: &shared, transaction, attempts };
                 attempt.apply(&deliveries, fault).await
             })
         });
@@ -100,8 +106,6 @@ struct Attempt<'t> {
     transaction: &'t DatabaseTransaction,
     /// How often its messages have been tried, this time included.
     attempts: i32,
-    /// See [`Batch::careful`].
-    careful: bool,
 }
 
 impl Attempt<'_> {
@@ -114,23 +118,14 @@ impl Attempt<'_> {
             decoded.partition(|message| self.shared.subscription.kinds.contains(&message.kind));
         let mut effects = Effects::default();
         let messages = match self.shared.deduplication {
-            Deduplication::Inbox if self.careful => {
-                inbox::new_among(self.transaction, consumer, known, now).await?
-            }
-            Deduplication::Inbox => {
-                let messages = once_each(known);
-                let backend = self.transaction.get_database_backend();
-                effects.write(inbox::writes(backend, consumer, &messages, now)?);
-                messages
-            }
+            Deduplication::Inbox => inbox::new_among(self.transaction, consumer, known, now).await?,
             Deduplication::Handler => known,
         };
         let verdicts = match fault {
             Some(reason) => vec![Verdict::Park(reason); messages.len()],
             None if messages.is_empty() => Vec::new(),
             None => {
-                let batch =
-                    Batch { transaction: self.transaction, messages: &messages, careful: self.careful };
+                let batch = Batch { transaction: self.transaction, messages: &messages };
                 let handling = self.shared.handler.handle(&batch, &mut effects);
                 handling.instrument(observe::handling(consumer, &messages)).await?
             }
@@ -174,7 +169,7 @@ impl Attempt<'_> {
 }
 
 /// The relay may have published a message twice.
-fn once_each(messages: Vec<&Envelope>) -> Vec<&Envelope> {
-    let mut seen = HashSet::with_capacity(messages.len());
-    messages.into_iter().filter(|message| seen.insert(message.id)).collect()
+fn once_each<'m>(messages: impl Iterator<Item = &'m Envelope>) -> Vec<&'m Envelope> {
+    let mut seen = HashSet::new();
+    messages.filter(|message| seen.insert(message.id)).collect()
 }

@@ -95,7 +95,7 @@ impl Shared {
         let verdict = match seen {
             true => Verdict::Done,
             false => {
-                let batch = Batch { transaction, messages: &[&message], careful: true };
+                let batch = Batch { transaction, messages: &[&message] };
                 let verdict = self.handler.handle(&batch, &mut effects).await?.pop();
                 verdict.ok_or_else(|| DbErr::Custom("the handler did not judge its message".to_owned()))?
             }

@@ -47,6 +47,6 @@ pub(crate) async fn take(
         format!("WITH gone AS (DELETE FROM outbox WHERE seq = ANY({gone})) {due}")
     };
     let statement = Statement::from_sql_and_values(backend, sql, values);
-    let due = Entity::find().from_raw_sql(statement).all(database.unflushed()).await;
+    let due = Entity::find().from_raw_sql(statement).all(&database.unflushed()).await;
     due.map_err(Failure::from)
 }

@@ -11,8 +11,8 @@ use chassis::{
 };
 use futures_util::future::BoxFuture;
 use messaging::{envelope::Envelope, outbox::Outbox};
-use sea_orm::{DatabaseExecutor, DbBackend, DbErr};
-use storage::group::Batch;
+use sea_orm::{DbBackend, DbErr};
+use storage::{Executor, group::Batch};
 use uuid::Uuid;
 
 use crate::{domain::order::Model as Order, messages, store::orders};
@@ -44,7 +44,7 @@ impl Batch for CreateOrder {
 
     fn apply<'t>(
         &'t self,
-        transaction: DatabaseExecutor<'t>,
+        transaction: Executor<'t>,
         placings: &'t [Placing],
     ) -> BoxFuture<'t, Result<Vec<Placed>, DbErr>> {
         Box::pin(async move {

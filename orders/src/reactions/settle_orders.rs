@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use chassis::clock::Clock;
 use messaging::{
-    consumer::{AfterCommit, Batch, Effects, Handler, Verdict},
+    consumer::{Batch, Effects, Handler, Verdict},
     envelope::Envelope,
     topology::Subscription,
 };
@@ -18,8 +18,8 @@ use ordermesh::payments::v1::{
     payment::{Outcome, Reason},
 };
 use prost::{Message as _, Name as _};
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
-use storage::rows;
+use sea_orm::{ConnectionTrait as _, DbErr};
+use storage::{Executor, rows};
 use uuid::Uuid;
 
 use crate::{
@@ -69,29 +69,31 @@ impl Handler for SettleOrders {
     /// ended stays so. Who watches is shown the whole order, so it is returned then.
     async fn handle_at_once(
         &self,
-        connection: &DatabaseConnection,
+        executor: Executor<'_>,
         messages: &[&Envelope],
-    ) -> Result<Option<AfterCommit>, DbErr> {
+        effects: &mut Effects,
+    ) -> Result<bool, DbErr> {
         let decisions: Vec<Result<Decision, String>> = messages.iter().map(|message| read(message)).collect();
         let (verdicts, ends) = judge(&decisions, |_| Ruling::Apply);
         if verdicts.iter().any(|verdict| *verdict != Verdict::Done) {
-            return Ok(None);
+            return Ok(false);
         }
         let now = self.clock.now();
         if !self.feed.is_watched() {
-            let written = orders::ends(connection.get_database_backend(), &ends, now)?;
-            return match rows::write(connection, &written).await {
-                Ok(()) => Ok(Some(AfterCommit::default())),
-                Err(DbErr::RecordNotUpdated) => Ok(None),
+            let written = orders::ends(executor.get_database_backend(), &ends, now)?;
+            return match rows::write(&executor, &written).await {
+                Ok(()) => Ok(true),
+                Err(DbErr::RecordNotUpdated) => Ok(false),
                 Err(error) => Err(error),
             };
         }
-        let ended = orders::end(connection, &ends, now).await?;
+        let ended = orders::end(&executor, &ends, now).await?;
         if ended.len() < ends.len() {
-            return Ok(None);
+            return Ok(false);
         }
         let feed = self.feed.clone();
-        Ok(Some(AfterCommit::new(move || feed.tell(|| ended))))
+        effects.after_commit(move || feed.tell(|| ended));
+        Ok(true)
     }
 }
 

@@ -39,11 +39,8 @@ pub async fn lock(transaction: &DatabaseTransaction, ids: &[Uuid]) -> Result<Vec
         let asked = rows::table(backend, "asked", &["uuid"], run.iter().map(|id| vec![(*id).into()]))?;
         // SQLite's immediate transaction holds everything already.
         let hold = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
-        let sql = format!(
-            "SELECT {} FROM orders WHERE id IN (SELECT column1 FROM {}) ORDER BY id {hold}",
-            columns(backend),
-            asked.sql
-        );
+        let sql =
+            format!("SELECT {} FROM orders WHERE {} ORDER BY id {hold}", columns(backend), asked.has("id"));
         let find = Statement::from_sql_and_values(backend, sql, asked.values);
         found.extend(Entity::find().from_raw_sql(find).all(transaction).await?);
     }
@@ -220,14 +217,15 @@ pub fn ends(backend: DbBackend, decisions: &[&Decision], now: i64) -> Result<Vec
             ]
         };
         let types = ["uuid", "smallint", "smallint", "uuid", "text", "bigint", "text"];
-        let mut ended = rows::table(backend, "ended", &types, run.iter().map(row))?;
+        let mut ended = rows::lookup(backend, "ended", &types, run.iter().map(row))?;
         ended.values.push(now.into());
         let (now, number) = (format!("${}", ended.values.len()), changes::number(backend));
+        // The sum keeps the plan away from the index of NEW orders: it may be all but empty when the plan is made, and full later.
         let sql = format!(
             "UPDATE orders SET status = ended.column2, cancel_reason = ended.column3, ledger_entry_id = ended.column4, \
              update_time = CASE WHEN update_time > {now} THEN update_time ELSE {now} END, version = version + 1, \
              change_number = {number} \
-             FROM {} WHERE orders.id = ended.column1 AND orders.status = {} AND orders.user_id = ended.column5 \
+             FROM {} WHERE orders.id = ended.column1 AND orders.status + 0 = {} AND orders.user_id = ended.column5 \
              AND orders.amount = ended.column6 AND orders.currency_code = ended.column7",
             ended.sql,
             Status::New as i16

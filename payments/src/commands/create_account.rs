@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use chassis::status::{Fault, Reason};
 use futures_util::future::BoxFuture;
-use sea_orm::{DatabaseExecutor, DbErr};
-use storage::group::Batch;
+use sea_orm::DbErr;
+use storage::{Executor, group::Batch};
 
 use crate::{domain::account::Model as Account, store::accounts};
 
@@ -22,7 +22,7 @@ impl Batch for CreateAccount {
 
     fn apply<'t>(
         &'t self,
-        transaction: DatabaseExecutor<'t>,
+        transaction: Executor<'t>,
         requests: &'t [Account],
     ) -> BoxFuture<'t, Result<Vec<Opened>, DbErr>> {
         Box::pin(async move {

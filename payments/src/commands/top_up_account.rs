@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use chassis::{clock::Clock, status::Fault};
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait as _, DatabaseExecutor, DbErr};
-use storage::{group::Batch, rows};
+use sea_orm::{ConnectionTrait as _, DbErr};
+use storage::{Executor, group::Batch, rows};
 
 use super::create_account::key_reused;
 use crate::{
@@ -44,7 +44,7 @@ impl Batch for TopUpAccount {
 
     fn apply<'t>(
         &'t self,
-        transaction: DatabaseExecutor<'t>,
+        transaction: Executor<'t>,
         deposits: &'t [Deposit],
     ) -> BoxFuture<'t, Result<Vec<Booked>, DbErr>> {
         Box::pin(async move {

@@ -20,11 +20,13 @@ use ordermesh::{
     rules,
 };
 use prost::{Message as _, Name as _};
-use sea_orm::{ConnectionTrait as _, DbErr};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
+use storage::Executor;
 use uuid::Uuid;
 
 use crate::{
     domain::{
+        account::Model as Account,
         book::{Book, Charge},
         payment::{Model as Payment, Reason},
     },
@@ -53,13 +55,76 @@ pub fn subscription() -> Subscription {
 #[async_trait]
 impl Handler for DecidePayments {
     async fn handle(&self, batch: &Batch<'_>, effects: &mut Effects) -> Result<Vec<Verdict>, DbErr> {
-        let charges: Vec<Result<Charge, String>> =
-            batch.messages.iter().map(|message| read(message)).collect();
-        let asked: Vec<&Charge> = charges.iter().filter_map(|charge| charge.as_ref().ok()).collect();
-        let decisions = self.decide(batch, &asked, effects).await?;
-        let mut told = Vec::with_capacity(batch.messages.len());
-        let mut verdicts = Vec::with_capacity(batch.messages.len());
-        for (message, charge) in batch.messages.iter().zip(charges) {
+        let Batch { transaction, messages } = *batch;
+        let charges = charges(messages);
+        // The accounts first: who holds them sees every decision about their orders that was made before.
+        let accounts = accounts::lock(transaction, users(&charges)).await?;
+        let stored = payments::find_all(transaction, &order_ids(&charges)).await?;
+        self.decide(
+            messages,
+            charges,
+            Known { accounts, stored },
+            transaction.get_database_backend(),
+            effects,
+        )
+    }
+
+    /// What rests on an account that has changed meanwhile does not find its version, and what was decided before is in the way of another
+    /// decision. Who changes accounts holds them first, and so do these writes.
+    async fn handle_at_once(
+        &self,
+        executor: Executor<'_>,
+        messages: &[&Envelope],
+        effects: &mut Effects,
+    ) -> Result<bool, DbErr> {
+        let charges = charges(messages);
+        let accounts = accounts::find_all(&executor, users(&charges)).await?;
+        // An order is asked about a second time by what voids it. What comes again does so too, but hardly ever.
+        let stored = if charges.iter().flatten().any(|charge| charge.void.is_some()) {
+            payments::find_all(&executor, &order_ids(&charges)).await?
+        } else {
+            Vec::new()
+        };
+        let known = Known { accounts, stored };
+        let verdicts = self.decide(messages, charges, known, executor.get_database_backend(), effects)?;
+        Ok(verdicts.iter().all(|verdict| *verdict == Verdict::Done))
+    }
+}
+
+/// What decisions rest on.
+struct Known {
+    accounts: Vec<Account>,
+    /// Decisions that were made before.
+    stored: Vec<Payment>,
+}
+
+impl DecidePayments {
+    /// Decides about each order that was not decided about, and tells each message's decision.
+    fn decide(
+        &self,
+        messages: &[&Envelope],
+        charges: Vec<Result<Charge, String>>,
+        Known { accounts, stored }: Known,
+        backend: DbBackend,
+        effects: &mut Effects,
+    ) -> Result<Vec<Verdict>, DbErr> {
+        let mut decided: HashSet<Uuid> = stored.iter().map(|payment| payment.order_id).collect();
+        let mut book = Book::open(accounts, self.clock.as_ref());
+        let new: Vec<Payment> = charges
+            .iter()
+            .flatten()
+            .filter(|charge| decided.insert(charge.order_id))
+            .map(|charge| book.decide(charge))
+            .collect();
+        let bookings = book.close();
+        effects.write(accounts::updates(backend, &bookings.accounts)?);
+        effects.write(ledger::appends(backend, &bookings.entries)?);
+        effects.write(payments::records(backend, &new)?);
+        let decisions: HashMap<Uuid, Payment> =
+            stored.into_iter().chain(new).map(|payment| (payment.order_id, payment)).collect();
+        let (mut told, mut verdicts) =
+            (Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len()));
+        for (message, charge) in messages.iter().zip(charges) {
             verdicts.push(match charge.and_then(|charge| decision(&decisions, &charge)) {
                 Ok(payment) => {
                     told.push(self.message(payment, message));
@@ -68,52 +133,30 @@ impl Handler for DecidePayments {
                 Err(problem) => Verdict::Park(problem),
             });
         }
-        effects.write(self.outbox.writes(batch.transaction.get_database_backend(), &told)?);
+        effects.write(self.outbox.writes(backend, &told)?);
         let outbox = self.outbox.clone();
         effects.after_commit(move || outbox.wake());
         Ok(verdicts)
     }
-}
 
-impl DecidePayments {
     /// Tells a decision, in the trace of the request that asked for it.
     fn message(&self, payment: &Payment, asked: &Envelope) -> Envelope {
         let payload = PaymentDecided { payment: Some(wire::payment(payment)) };
         let told = Envelope::new(self.clock.new_id(), &payment.user_id, &payload, self.clock.now());
         told.with_traceparent(asked.traceparent.clone())
     }
+}
 
-    /// The decision about each order: the stored one where there is one, a new one otherwise.
-    async fn decide(
-        &self,
-        batch: &Batch<'_>,
-        charges: &[&Charge],
-        effects: &mut Effects,
-    ) -> Result<HashMap<Uuid, Payment>, DbErr> {
-        let transaction = batch.transaction;
-        // The accounts first: who holds them sees every decision about their orders that was made before.
-        let accounts =
-            accounts::lock(transaction, charges.iter().map(|charge| charge.user_id.as_str())).await?;
-        // An order is asked about a second time by a message that comes again, or by one that voids it.
-        let stored = if batch.careful || charges.iter().any(|charge| charge.void.is_some()) {
-            let order_ids: Vec<Uuid> = charges.iter().map(|charge| charge.order_id).collect();
-            payments::find_all(transaction, &order_ids).await?
-        } else {
-            Vec::new()
-        };
-        let mut decided: HashSet<Uuid> = stored.iter().map(|payment| payment.order_id).collect();
-        let mut book = Book::open(accounts, self.clock.as_ref());
-        let new: Vec<Payment> = charges
-            .iter()
-            .filter(|charge| decided.insert(charge.order_id))
-            .map(|charge| book.decide(charge))
-            .collect();
-        let (bookings, backend) = (book.close(), transaction.get_database_backend());
-        effects.write(ledger::appends(backend, &bookings.entries)?);
-        effects.write(accounts::updates(backend, &bookings.accounts)?);
-        effects.write(payments::records(backend, &new)?);
-        Ok(stored.into_iter().chain(new).map(|payment| (payment.order_id, payment)).collect())
-    }
+fn charges(messages: &[&Envelope]) -> Vec<Result<Charge, String>> {
+    messages.iter().map(|message| read(message)).collect()
+}
+
+fn users(charges: &[Result<Charge, String>]) -> impl Iterator<Item = &str> {
+    charges.iter().flatten().map(|charge| charge.user_id.as_str())
+}
+
+fn order_ids(charges: &[Result<Charge, String>]) -> Vec<Uuid> {
+    charges.iter().flatten().map(|charge| charge.order_id).collect()
 }
 
 /// The decision about the order of a charge, unless that was about something else: an order asks for one thing only.

@@ -38,22 +38,38 @@ pub async fn lock(
     transaction: &impl ConnectionTrait,
     user_ids: impl IntoIterator<Item = &str>,
 ) -> Result<Vec<Model>, DbErr> {
+    // SQLite's immediate transaction holds everything already.
+    let hold = if transaction.get_database_backend() == DbBackend::Postgres { "FOR UPDATE" } else { "" };
+    select(transaction, user_ids, hold).await
+}
+
+/// The accounts of these users, as they are at the moment.
+///
+/// # Errors
+/// As the database says.
+pub async fn find_all(
+    connection: &impl ConnectionTrait,
+    user_ids: impl IntoIterator<Item = &str>,
+) -> Result<Vec<Model>, DbErr> {
+    select(connection, user_ids, "").await
+}
+
+async fn select(
+    connection: &impl ConnectionTrait,
+    user_ids: impl IntoIterator<Item = &str>,
+    hold: &str,
+) -> Result<Vec<Model>, DbErr> {
     let mut user_ids: Vec<&str> = user_ids.into_iter().collect();
     user_ids.sort_unstable();
     user_ids.dedup();
-    let backend = transaction.get_database_backend();
+    let backend = connection.get_database_backend();
     let mut accounts = Vec::with_capacity(user_ids.len());
     for run in rows::statements(&user_ids, |user_id| user_id.len() + 8) {
         let asked =
             rows::table(backend, "asked", &["text"], run.iter().map(|user_id| vec![(*user_id).into()]))?;
-        // SQLite's immediate transaction holds everything already.
-        let hold = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
-        let sql = format!(
-            "SELECT * FROM accounts WHERE user_id IN (SELECT column1 FROM {}) ORDER BY user_id {hold}",
-            asked.sql
-        );
+        let sql = format!("SELECT * FROM accounts WHERE {} ORDER BY user_id {hold}", asked.has("user_id"));
         let find = Statement::from_sql_and_values(backend, sql, asked.values);
-        accounts.extend(Entity::find().from_raw_sql(find).all(transaction).await?);
+        accounts.extend(Entity::find().from_raw_sql(find).all(connection).await?);
     }
     Ok(accounts)
 }
@@ -96,7 +112,7 @@ pub fn updates(backend: DbBackend, accounts: &[(Model, i64)]) -> Result<Vec<Writ
             ]
         };
         let types = ["text", "bigint", "bigint", "bigint", "bigint"];
-        let loaded = rows::table(backend, "loaded", &types, run.iter().map(row))?;
+        let loaded = rows::lookup(backend, "loaded", &types, run.iter().map(row))?;
         let sql = format!(
             "UPDATE accounts SET balance = loaded.column3, version = loaded.column4, update_time = loaded.column5 \
              FROM {} WHERE accounts.user_id = loaded.column1 AND accounts.version = loaded.column2",

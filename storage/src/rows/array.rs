@@ -13,6 +13,19 @@ pub struct Table {
     pub sql: String,
     /// The values, to be bound from `$1` on.
     pub values: Vec<Value>,
+    /// PostgreSQL: the type of the array that is bound as `$1`.
+    keys: Option<String>,
+}
+
+impl Table {
+    /// The condition that `key` is the first value of one of the rows.
+    #[must_use]
+    pub fn has(&self, key: &str) -> String {
+        match &self.keys {
+            Some(kind) => format!("{key} = ANY (CAST($1 AS {kind}[]))"),
+            None => format!("{key} IN (SELECT column1 FROM {})", self.sql),
+        }
+    }
 }
 
 /// A table of these rows, called `alias`, whose columns have these types of PostgreSQL.
@@ -44,7 +57,8 @@ pub fn table(
             let _written = write!(list, "{comma}${}", values.len());
         }
     }
-    Ok(Table { sql: format!("(VALUES {list})) AS {alias}"), values })
+    let sql = format!("(VALUES {list})) AS {alias}");
+    Ok(Table { sql, values, keys: None })
 }
 
 fn unnested(alias: &str, types: &[&str], arrays: Vec<String>) -> Table {
@@ -54,7 +68,30 @@ fn unnested(alias: &str, types: &[&str], arrays: Vec<String>) -> Table {
     let names: Vec<String> = columns.map(|(number, _)| format!("column{number}")).collect();
     let sql = format!("unnest({}) AS {alias} ({})", list.join(", "), names.join(", "));
     let values = arrays.into_iter().map(|array| (array + "}").into()).collect();
-    Table { sql, values }
+    Table { sql, values, keys: types.first().map(ToString::to_string) }
+}
+
+/// As [`table`], for rows that are to be joined with those of a real table, each by an index.
+///
+/// PostgreSQL does not know how many rows there will be when it makes a plan. For a limit that it does not know either it takes a tenth
+/// (`preprocess_limit` in planner.c), which is a single row: so no plan is cheaper than to look that one up, however small
+/// the real table was then.
+///
+/// # Errors
+/// As [`table`].
+pub fn lookup(
+    backend: DbBackend,
+    alias: &str,
+    types: &[&str],
+    rows: impl ExactSizeIterator<Item = impl AsRef<[Value]>>,
+) -> Result<Table, DbErr> {
+    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let mut table = table(backend, alias, types, rows)?;
+    if is_postgres(backend) {
+        table.values.push(count.into());
+        table.sql = format!("(SELECT * FROM {} LIMIT ${}) AS {alias}", table.sql, table.values.len());
+    }
+    Ok(table)
 }
 
 /// A list of keys as one bound value, so that lists of every length are the same prepared statement.

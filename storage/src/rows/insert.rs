@@ -146,7 +146,7 @@ fn insertion<'r, A: ActiveModelTrait>(
     columns: &[Column<A>],
     rows: impl IntoIterator<Item = &'r Row>,
 ) -> Result<(String, Vec<Value>), DbErr> {
-    let Table { sql, values } = table(backend, "given", &types::<A>(columns)?, rows)?;
+    let Table { sql, values, .. } = table(backend, "given", &types::<A>(columns)?, rows)?;
     let (name, names) = (table_name::<A>(), names::<A>(columns));
     // SQLite would take ON CONFLICT for a part of a join, but for the condition (lang_upsert.html, "Parsing Ambiguity").
     Ok((format!("INSERT INTO {name} ({names}) SELECT * FROM {sql} WHERE true"), values))
@@ -163,7 +163,8 @@ fn following<A: ActiveModelTrait, F: ActiveModelTrait>(
     let mut kinds = types::<F>(columns)?;
     kinds.push(type_name(key_column::<A>().def().get_column_type())?);
     let number = kinds.len();
-    let Table { sql, values } = table(backend, "given", &kinds, run.iter().map(|(_, follower)| follower))?;
+    let Table { sql, values, .. } =
+        table(backend, "given", &kinds, run.iter().map(|(_, follower)| follower))?;
     let selected: Vec<String> = (1..number).map(|at| format!("column{at}")).collect();
     let (name, names, selected) = (table_name::<F>(), names::<F>(columns), selected.join(", "));
     let sql =

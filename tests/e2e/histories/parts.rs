@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -33,7 +33,7 @@ use payments::{
 };
 use prost::Name as _;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, Iterable as _, QueryFilter as _, QueryOrder as _};
-use storage::{Database, DatabaseUrl, Limits, group::GroupCommit};
+use storage::{Database, DatabaseUrl, Failure, Limits, group::GroupCommit};
 use uuid::Uuid;
 use world::Scratch;
 
@@ -346,16 +346,16 @@ async fn handle(database: &Database, handler: Arc<dyn Handler>, batch: Vec<Envel
         return Ok(());
     }
     let batch = Arc::new(batch);
-    // As a consumer does: careful only once the first attempt has failed.
-    let careful = AtomicBool::new(false);
+    // As a consumer does: in a transaction only once the first attempt has failed.
+    if handle_at_once(database, Arc::clone(&handler), Arc::clone(&batch)).await? {
+        return Ok(());
+    }
     let verdicts = database.transact(move |transaction| {
         let (handler, batch) = (Arc::clone(&handler), Arc::clone(&batch));
-        let careful = careful.swap(true, Ordering::Relaxed);
         Box::pin(async move {
             let messages: Vec<&Envelope> = batch.iter().collect();
             let mut effects = Effects::default();
-            let verdicts =
-                handler.handle(&Batch { transaction, messages: &messages, careful }, &mut effects).await?;
+            let verdicts = handler.handle(&Batch { transaction, messages: &messages }, &mut effects).await?;
             effects.apply(transaction).await?;
             Ok(verdicts)
         })
@@ -363,4 +363,26 @@ async fn handle(database: &Database, handler: Arc<dyn Handler>, batch: Vec<Envel
     let verdicts = verdicts.await.context("a batch failed")?;
     ensure!(verdicts.iter().all(|verdict| *verdict == Verdict::Done), "{verdicts:?}");
     Ok(())
+}
+
+async fn handle_at_once(
+    database: &Database,
+    handler: Arc<dyn Handler>,
+    batch: Arc<Vec<Envelope>>,
+) -> Result<bool> {
+    let handled = database.execute(move |executor| {
+        let (handler, batch) = (Arc::clone(&handler), Arc::clone(&batch));
+        Box::pin(async move {
+            let messages: Vec<&Envelope> = batch.iter().collect();
+            let mut effects = Effects::default();
+            let handled = handler.handle_at_once(executor, &messages, &mut effects).await?;
+            Ok(handled.then_some(effects))
+        })
+    });
+    let Some(effects) = handled.await.context("a batch failed")? else { return Ok(false) };
+    match effects.apply_at_once(database).await {
+        Ok(_) => Ok(true),
+        Err(Failure::Refused(_)) => Ok(false),
+        Err(failure) => Err(failure).context("a batch failed"),
+    }
 }

@@ -1,0 +1,245 @@
+//! What payments does without a transaction, and what gets in its way: nothing of a batch is written then, and the attempt in a
+//! transaction decides by what is there.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use chassis::clock::{Clock as _, SystemClock};
+use messaging::{
+    consumer::{Batch, Effects, Handler as _, Verdict},
+    envelope::Envelope,
+    outbox::{self, Outbox},
+};
+use ordermesh::{
+    orders::v1::OrderPlaced,
+    payments::v1::{VoidPayment, payment::Reason as Why},
+};
+use payments::{
+    commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
+    domain::{
+        account::Model as Account,
+        book::Deposit,
+        ledger,
+        payment::{self, Outcome, Reason},
+    },
+    reactions::decide_payments::DecidePayments,
+    store::{accounts, schema::Migrations},
+};
+use sea_orm::{EntityTrait as _, PaginatorTrait as _};
+use storage::{Database, DatabaseUrl, Failure, Limits, group::GroupCommit};
+use uuid::Uuid;
+use world::{Postgres, Scratch};
+
+const USER: &str = "alice";
+const CURRENCY: &str = "RUB";
+
+#[tokio::test]
+async fn on_sqlite() -> Result<()> {
+    let scratch = Scratch::new("at-once")?;
+    check(&DatabaseUrl::file(&scratch.path().join("payments.db"))).await
+}
+
+#[tokio::test]
+async fn on_postgres() -> Result<()> {
+    let mut postgres = Postgres::start().await?;
+    check(&postgres.fresh_database().await?.parse()?).await?;
+    postgres.stop().await
+}
+
+async fn check(url: &DatabaseUrl) -> Result<()> {
+    let world = World::on(url).await?;
+    world.top_up(100).await?;
+    nobody_is_in_the_way(&world).await?;
+    a_top_up_comes_between(&world).await?;
+    a_message_comes_twice(&world).await?;
+    a_decision_that_touches_no_account_is_made_once(&world).await?;
+    world.database.close().await;
+    Ok(())
+}
+
+async fn nobody_is_in_the_way(world: &World) -> Result<()> {
+    let (order_id, placed) = order(60);
+    world.apply(world.prepare(&[&placed]).await?).await?;
+    ensure!(world.decision(order_id).await?.outcome == Outcome::Paid);
+    let books = world.books().await?;
+    ensure!(books == Books { balance: 40, entries: 2, decisions: 1, messages: 1 }, "{books:?}");
+    Ok(())
+}
+
+async fn a_top_up_comes_between(world: &World) -> Result<()> {
+    let [(order_id, placed), (_, other)] = [order(60), order(10)];
+    let effects = world.prepare(&[&placed, &other]).await?;
+    world.top_up(60).await?;
+    world.is_refused(effects).await?;
+    world.decide(&placed).await?;
+    ensure!(world.decision(order_id).await?.balance_observed == Some(100));
+    Ok(())
+}
+
+async fn a_message_comes_twice(world: &World) -> Result<()> {
+    let [(_, placed), (_, other)] = [order(40), order(1)];
+    let first = world.prepare(&[&placed]).await?;
+    let second = world.prepare(&[&placed, &other]).await?;
+    world.apply(first).await?;
+    world.is_refused(second).await?;
+    ensure!(world.books().await?.balance == 0);
+    Ok(())
+}
+
+async fn a_decision_that_touches_no_account_is_made_once(world: &World) -> Result<()> {
+    let (order_id, placed) = order(7);
+    let void = message(&VoidPayment {
+        order_id: order_id.to_string(),
+        user_id: USER.to_owned(),
+        amount: 7,
+        currency_code: CURRENCY.to_owned(),
+        reason: Why::UserRequested.into(),
+    });
+    // The balance is zero: it would be rejected.
+    let late = world.prepare(&[&placed]).await?;
+    world.apply(world.prepare(&[&void]).await?).await?;
+    world.is_refused(late).await?;
+    world.decide(&placed).await?;
+    let decision = world.decision(order_id).await?;
+    ensure!(
+        (decision.outcome, decision.reason) == (Outcome::Voided, Some(Reason::UserRequested)),
+        "{decision:?}"
+    );
+    Ok(())
+}
+
+/// An order, and the message that it was placed.
+fn order(amount: i64) -> (Uuid, Envelope) {
+    let order_id = SystemClock.new_id();
+    let placed = OrderPlaced {
+        order_id: order_id.to_string(),
+        user_id: USER.to_owned(),
+        amount,
+        currency_code: CURRENCY.to_owned(),
+    };
+    (order_id, message(&placed))
+}
+
+fn message<M: prost::Message + prost::Name>(payload: &M) -> Envelope {
+    Envelope::new(SystemClock.new_id(), USER, payload, SystemClock.now())
+}
+
+/// The balance, and how many rows there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Books {
+    balance: i64,
+    entries: u64,
+    decisions: u64,
+    messages: u64,
+}
+
+struct World {
+    database: Database,
+    handler: Arc<DecidePayments>,
+    top_ups: GroupCommit<TopUpAccount>,
+}
+
+impl World {
+    /// With an account without money.
+    async fn on(url: &DatabaseUrl) -> Result<Self> {
+        let database = Database::connect(url, Limits::default()).await?;
+        database.migrate::<Migrations>().await?;
+        let now = SystemClock.now();
+        let account = Account {
+            user_id: USER.to_owned(),
+            balance: 0,
+            currency_code: CURRENCY.to_owned(),
+            version: 0,
+            create_time: now,
+            update_time: now,
+            request_id: None,
+            fingerprint: None,
+        };
+        let opened = GroupCommit::start(database.clone(), CreateAccount).submit(account).await?;
+        ensure!(opened.is_ok(), "{opened:?}");
+        let clock = SystemClock::shared();
+        let top_ups = GroupCommit::start(database.clone(), TopUpAccount { clock: Arc::clone(&clock) });
+        let handler = Arc::new(DecidePayments { outbox: Outbox::new(), clock });
+        Ok(Self { database, handler, top_ups })
+    }
+
+    async fn top_up(&self, amount: i64) -> Result<()> {
+        let deposit = Deposit {
+            user_id: USER.to_owned(),
+            amount,
+            currency_code: CURRENCY.to_owned(),
+            request_id: None,
+            fingerprint: [0; 32],
+        };
+        let booked = self.top_ups.submit(deposit).await?;
+        ensure!(booked.is_ok(), "{:?}", booked.err());
+        Ok(())
+    }
+
+    /// What a batch is to leave, by what is there now.
+    async fn prepare(&self, messages: &[&Envelope]) -> Result<Effects> {
+        let (handler, messages) = (Arc::clone(&self.handler), owned(messages));
+        let prepared = self.database.execute(move |executor| {
+            let (handler, messages) = (Arc::clone(&handler), Arc::clone(&messages));
+            Box::pin(async move {
+                let messages: Vec<&Envelope> = messages.iter().collect();
+                let mut effects = Effects::default();
+                let handled = handler.handle_at_once(executor, &messages, &mut effects).await?;
+                Ok(handled.then_some(effects))
+            })
+        });
+        prepared.await?.context("the batch was not handled")
+    }
+
+    async fn apply(&self, effects: Effects) -> Result<()> {
+        Ok(effects.apply_at_once(&self.database).await.map(drop)?)
+    }
+
+    /// It cannot be written, and none of it is.
+    async fn is_refused(&self, effects: Effects) -> Result<()> {
+        let before = self.books().await?;
+        let outcome = effects.apply_at_once(&self.database).await;
+        ensure!(matches!(outcome, Err(Failure::Refused(_))), "{outcome:?}");
+        let after = self.books().await?;
+        ensure!(before == after, "{before:?} became {after:?}");
+        Ok(())
+    }
+
+    /// As a consumer does then.
+    async fn decide(&self, message: &Envelope) -> Result<()> {
+        let (handler, messages) = (Arc::clone(&self.handler), owned(&[message]));
+        let decided = self.database.transact(move |transaction| {
+            let (handler, messages) = (Arc::clone(&handler), Arc::clone(&messages));
+            Box::pin(async move {
+                let messages: Vec<&Envelope> = messages.iter().collect();
+                let mut effects = Effects::default();
+                let batch = Batch { transaction, messages: &messages };
+                let verdicts = handler.handle(&batch, &mut effects).await?;
+                effects.apply(transaction).await?;
+                Ok(verdicts)
+            })
+        });
+        let verdicts = decided.await?;
+        ensure!(verdicts == [Verdict::Done], "{verdicts:?}");
+        Ok(())
+    }
+
+    async fn decision(&self, order_id: Uuid) -> Result<payment::Model> {
+        let found = payments::store::payments::find(self.database.read(), order_id).await?;
+        found.context("there is no decision")
+    }
+
+    async fn books(&self) -> Result<Books> {
+        let read = self.database.read();
+        Ok(Books {
+            balance: accounts::find(read, USER).await?.context("the account is gone")?.balance,
+            entries: ledger::Entity::find().count(read).await?,
+            decisions: payment::Entity::find().count(read).await?,
+            messages: outbox::Entity::find().count(read).await?,
+        })
+    }
+}
+
+fn owned(messages: &[&Envelope]) -> Arc<Vec<Envelope>> {
+    Arc::new(messages.iter().copied().cloned().collect())
+}
