@@ -5,6 +5,7 @@ pub mod clock;
 pub mod settings;
 pub mod telemetry;
 pub mod trace;
+pub mod runtime;
 pub mod lifecycle;
 pub mod status;
 pub mod request;

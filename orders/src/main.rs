@@ -7,7 +7,7 @@ use chassis::{
     admin,
     clock::SystemClock,
     lifecycle::{Lifecycle, Stage},
-    telemetry,
+    runtime, telemetry,
 };
 use clap::Parser as _;
 use messaging::{broker::rabbit::RabbitBroker, topology::Topology};
@@ -18,8 +18,11 @@ use orders::{
 use storage::Database;
 use tokio::net::TcpListener;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    runtime::runtime()?.block_on(serve())
+}
+
+async fn serve() -> anyhow::Result<()> {
     let settings = Settings::parse();
     let command = settings.command;
     let _telemetry = telemetry::init(settings.logs.clone(), "orders")?;
