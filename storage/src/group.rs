@@ -3,7 +3,11 @@
 //! Alone, a write waits for nobody. When a group fails as a whole its members are tried one by one, so a bad request never
 //! fails the others.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use futures_util::future::BoxFuture;
 use sea_orm::{DbBackend, DbErr};
@@ -23,18 +27,28 @@ pub trait Batch: Send + Sync + 'static {
     /// What the caller hears once the transaction is committed: a refusal of the domain is a reply, not an error.
     type Reply: Send + 'static;
 
+    /// What is made of requests before they are applied, once, however often that is tried.
+    type Prepared: Send + Sync + 'static;
+
+    /// Makes it.
+    ///
+    /// # Errors
+    /// For what cannot be applied; nothing was begun then.
+    fn prepare(&self, backend: DbBackend, requests: &[Self::Request]) -> Result<Self::Prepared, DbErr>;
+
+    /// Whether all that is changed is changed by a single statement, so that no transaction is needed around it.
+    fn is_one_statement(&self, prepared: &Self::Prepared) -> bool {
+        let _in_general_not = prepared;
+        false
+    }
+
     /// Applies all requests and returns a reply for each, in their order. An error rolls all of it back.
     fn apply<'t>(
         &'t self,
-        transaction: Executor<'t>,
+        executor: Executor<'t>,
         requests: &'t [Self::Request],
+        prepared: &'t Self::Prepared,
     ) -> BoxFuture<'t, Result<Vec<Self::Reply>, DbErr>>;
-
-    /// Whether all that these requests change is changed by a single statement, so that no transaction is needed around it.
-    fn is_one_statement(&self, backend: DbBackend, requests: &[Self::Request]) -> bool {
-        let _in_general_not = (backend, requests);
-        false
-    }
 
     /// Called after each commit, before the callers hear of it.
     fn committed(&self) {}
@@ -127,8 +141,15 @@ async fn apply<B: Batch>(
     range: std::ops::Range<usize>,
 ) -> Result<Vec<B::Reply>, Failure> {
     let expected = range.len();
-    let one_statement = batch.is_one_statement(database.backend(), &requests[range.clone()]);
-    let body = Applying { batch: Arc::clone(batch), requests: Arc::clone(requests), range };
+    let prepare = || batch.prepare(database.backend(), &requests[range.clone()]);
+    let prepared = catch_unwind(AssertUnwindSafe(prepare)).map_err(|_| Failure::Panicked)??;
+    let one_statement = batch.is_one_statement(&prepared);
+    let body = Applying {
+        batch: Arc::clone(batch),
+        requests: Arc::clone(requests),
+        range,
+        prepared: Arc::new(prepared),
+    };
     let replies = if one_statement {
         database.execute(move |executor| body.run(executor)).await?
     } else {
@@ -144,12 +165,13 @@ struct Applying<B: Batch> {
     batch: Arc<B>,
     requests: Arc<[B::Request]>,
     range: std::ops::Range<usize>,
+    prepared: Arc<B::Prepared>,
 }
 
 impl<B: Batch> Applying<B> {
-    fn run<'t>(&self, transaction: Executor<'t>) -> Body<'t, Vec<B::Reply>> {
+    fn run<'t>(&self, executor: Executor<'t>) -> Body<'t, Vec<B::Reply>> {
         let (batch, requests) = (Arc::clone(&self.batch), Arc::clone(&self.requests));
-        let range = self.range.clone();
-        Box::pin(async move { batch.apply(transaction, &requests[range]).await })
+        let (range, prepared) = (self.range.clone(), Arc::clone(&self.prepared));
+        Box::pin(async move { batch.apply(executor, &requests[range], &prepared).await })
     }
 }

@@ -16,7 +16,7 @@ use sea_orm::{DbBackend, Value};
 
 pub use self::{
     array::{KeyList, Table, lookup, one_of, table},
-    insert::{insert, insert_new, insert_new_with, inserts, inserts_of_new, is_one_statement},
+    insert::{Pairs, insert, insert_new, inserts, inserts_of_new},
     together::{Write, write},
 };
 

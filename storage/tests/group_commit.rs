@@ -7,7 +7,7 @@ use std::sync::{
 
 use anyhow::Result;
 use futures_util::future::{BoxFuture, join_all};
-use sea_orm::{ConnectionTrait as _, DbErr, Statement};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
 use storage::{
     Database, DatabaseUrl, Executor, Failure, Limits,
     group::{Batch, GroupCommit},
@@ -23,11 +23,18 @@ struct Insert {
 impl Batch for Insert {
     type Request = i64;
     type Reply = i64;
+    type Prepared = ();
+
+    fn prepare(&self, _: DbBackend, numbers: &[i64]) -> Result<(), DbErr> {
+        assert!(!numbers.contains(&-2), "a bug in the preparation");
+        Ok(())
+    }
 
     fn apply<'t>(
         &'t self,
         transaction: Executor<'t>,
         numbers: &'t [i64],
+        _: &'t (),
     ) -> BoxFuture<'t, Result<Vec<i64>, DbErr>> {
         Box::pin(async move {
             for number in numbers {
@@ -81,13 +88,13 @@ async fn check(database: Database) -> Result<()> {
     let shared = commits.load(Ordering::SeqCst);
     assert!(shared <= 50, "500 requests took {shared} transactions");
 
-    // 7 is there already, and -1 panics: both fail, and nobody else.
-    let mixed: Vec<i64> = (500..520).chain([7, -1]).chain(520..540).collect();
+    // 7 is there already, and the others panic: they fail, and nobody else.
+    let mixed: Vec<i64> = (500..520).chain([7, -1, -2]).chain(520..540).collect();
     let outcomes = join_all(mixed.iter().map(|number| group.submit(*number))).await;
     for (number, outcome) in mixed.iter().zip(outcomes) {
         match number {
             7 => assert!(matches!(outcome, Err(Failure::Refused(_))), "{outcome:?}"),
-            -1 => assert!(matches!(outcome, Err(Failure::Panicked)), "{outcome:?}"),
+            -1 | -2 => assert!(matches!(outcome, Err(Failure::Panicked)), "{outcome:?}"),
             _ => assert_eq!(outcome.ok(), Some(*number)),
         }
     }

@@ -1,10 +1,14 @@
 //! Rows in statements, on both databases: what is written is what is read, and what must not be written fails all of it.
 
 use anyhow::{Result, ensure};
-use sea_orm::{ActiveValue::Set, ConnectionTrait as _, DbErr, QueryOrder as _, entity::prelude::*};
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ConnectionTrait as _, DbErr, QueryOrder as _,
+    entity::prelude::*,
+};
 use storage::{
     Database, DatabaseUrl, Failure, Limits,
-    rows::{self, Write},
+    rows::{self, Pairs, Write},
 };
 use world::{Postgres, Scratch};
 
@@ -157,16 +161,19 @@ async fn what_is_written_is_read(database: &Database) -> Result<()> {
 async fn a_follower_comes_with_its_row_only(database: &Database) -> Result<()> {
     // The name of the second one is taken.
     let things: Vec<_> = [(1_000, "fresh"), (1_001, "thing 100"), (1_002, "fresher")]
-        .map(|(number, name)| active(&thing(number, name)))
+        .map(|(number, name)| thing::ActiveModel { note: NotSet, ..active(&thing(number, name)) })
         .to_vec();
     let echoes = ["fresh", "taken", "fresher"].map(echo).to_vec();
     let inserted = database.transact(move |transaction| {
-        let (things, echoes) = (things.clone(), echoes.clone());
-        Box::pin(async move { rows::insert_new_with(transaction, &things, &echoes).await })
+        let pairs = Pairs::new(transaction.get_database_backend(), &things, &echoes)
+            .computing(thing::Column::Note, "'comp' || 'uted'");
+        Box::pin(async move { pairs.insert(transaction).await })
     });
     let mut inserted: Vec<Uuid> = inserted.await?;
     inserted.sort();
     ensure!(inserted == [1_000, 1_002].map(|number: u128| Uuid::from_u128(number)), "{inserted:?}");
+    let computed = thing::Entity::find().filter(thing::Column::Note.eq("computed"));
+    ensure!(computed.count(database.read()).await? == 2);
     let told: Vec<String> = echo::Entity::find()
         .order_by_asc(echo::Column::Name)
         .all(database.read())

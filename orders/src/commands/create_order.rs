@@ -15,7 +15,11 @@ use sea_orm::{DbBackend, DbErr};
 use storage::{Executor, group::Batch};
 use uuid::Uuid;
 
-use crate::{domain::order::Model as Order, messages, store::orders};
+use crate::{
+    domain::order::Model as Order,
+    messages,
+    store::orders::{self, NewOrders},
+};
 
 /// Places orders, a group in a transaction.
 #[derive(Debug, Clone)]
@@ -41,20 +45,30 @@ pub type Placed = Result<(Order, bool), Fault>;
 impl Batch for CreateOrder {
     type Request = Placing;
     type Reply = Placed;
+    type Prepared = NewOrders;
+
+    fn prepare(&self, backend: DbBackend, placings: &[Placing]) -> Result<NewOrders, DbErr> {
+        let rows: Vec<&Order> = placings.iter().map(|placing| &placing.order).collect();
+        let messages: Vec<Envelope> = placings.iter().map(|placing| self.message(placing)).collect();
+        orders::new(backend, &rows, &messages)
+    }
+
+    fn is_one_statement(&self, prepared: &NewOrders) -> bool {
+        prepared.are_one_statement()
+    }
 
     fn apply<'t>(
         &'t self,
-        transaction: Executor<'t>,
+        executor: Executor<'t>,
         placings: &'t [Placing],
+        prepared: &'t NewOrders,
     ) -> BoxFuture<'t, Result<Vec<Placed>, DbErr>> {
         Box::pin(async move {
-            let rows: Vec<&Order> = placings.iter().map(|placing| &placing.order).collect();
-            let messages: Vec<Envelope> = placings.iter().map(|placing| self.message(placing)).collect();
-            let placed = orders::place(&transaction, &rows, &messages).await?;
+            let placed = prepared.insert(&executor).await?;
             let placed: HashSet<Uuid> = placed.into_iter().collect();
             let repeated = placings.iter().filter(|placing| !placed.contains(&placing.order.id));
             let keys: Vec<_> = repeated.filter_map(|placing| key(&placing.order)).collect();
-            let earlier = orders::find_requests(&transaction, &keys).await?;
+            let earlier = orders::find_requests(&executor, &keys).await?;
             let earlier: HashMap<_, &Order> =
                 earlier.iter().filter_map(|order| Some((key(order)?, order))).collect();
             Ok(placings
@@ -65,15 +79,6 @@ impl Batch for CreateOrder {
                 })
                 .collect())
         })
-    }
-
-    fn is_one_statement(&self, backend: DbBackend, placings: &[Placing]) -> bool {
-        if backend != DbBackend::Postgres {
-            return false;
-        }
-        let rows: Vec<&Order> = placings.iter().map(|placing| &placing.order).collect();
-        let messages: Vec<Envelope> = placings.iter().map(|placing| self.message(placing)).collect();
-        orders::is_placed_at_once(backend, &rows, &messages)
     }
 
     fn committed(&self) {

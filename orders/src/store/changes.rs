@@ -6,10 +6,8 @@
 //! writer at a time, so counting up is enough.
 
 use sea_orm::{
-    ActiveValue::{self, NotSet, Set},
     ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    Statement,
-    entity::prelude::*,
+    Statement, entity::prelude::*,
 };
 
 use crate::domain::order::{Column, Entity, Model};
@@ -24,14 +22,6 @@ const COUNTED: &str = "(SELECT COALESCE(MAX(change_number), 0) + 1 FROM orders)"
 /// The number of a change, as an expression inside the statement that makes it.
 pub(crate) const fn number(backend: DbBackend) -> &'static str {
     if matches!(backend, DbBackend::Postgres) { TRANSACTION } else { COUNTED }
-}
-
-/// The number of rows that are about to be inserted; PostgreSQL fills it in by itself.
-pub(crate) async fn of_new_rows(connection: &impl ConnectionTrait) -> Result<ActiveValue<i64>, DbErr> {
-    match connection.get_database_backend() {
-        DbBackend::Postgres => Ok(NotSet),
-        _ => one_number(connection, &format!("SELECT {COUNTED}")).await.map(Set),
-    }
 }
 
 /// How far the numbers have come: everything below is committed and visible, or was rolled back.

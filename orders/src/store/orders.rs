@@ -8,7 +8,7 @@ use sea_orm::{
     entity::prelude::*,
     sea_query::{LockBehavior, LockType},
 };
-use storage::rows::{self, Write};
+use storage::rows::{self, Pairs, Write};
 
 use super::{
     changes,
@@ -68,26 +68,17 @@ pub async fn page(
     selection.query(cursor, limit).all(connection).await
 }
 
-/// Places orders, each together with its message, and returns the ids of those whose key was not used before.
+/// Orders that are to be placed, each together with its message.
+pub type NewOrders = Pairs<ActiveModel, outbox::ActiveModel>;
+
+/// Orders that are to be placed, as far as their keys were not used before.
 ///
 /// # Errors
-/// As the database says.
-pub async fn place(
-    connection: &impl ConnectionTrait,
-    orders: &[&Model],
-    messages: &[Envelope],
-) -> Result<Vec<Uuid>, DbErr> {
-    let number = changes::of_new_rows(connection).await?;
-    let models: Vec<ActiveModel> =
-        orders.iter().map(|order| ActiveModel { change_number: number.clone(), ..active(order) }).collect();
-    rows::insert_new_with(connection, &models, &outbox::models(messages)?).await
-}
-
-/// Whether [`place`] is a single statement.
-#[must_use]
-pub fn is_placed_at_once(backend: DbBackend, orders: &[&Model], messages: &[Envelope]) -> bool {
+/// For a message that is too large.
+pub fn new(backend: DbBackend, orders: &[&Model], messages: &[Envelope]) -> Result<NewOrders, DbErr> {
     let models: Vec<ActiveModel> = orders.iter().map(|order| active(order)).collect();
-    outbox::models(messages).is_ok_and(|messages| rows::is_one_statement(backend, &models, &messages))
+    let placing = Pairs::new(backend, &models, &outbox::models(messages)?);
+    Ok(placing.computing(Column::ChangeNumber, changes::number(backend)))
 }
 
 fn active(order: &Model) -> ActiveModel {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chassis::status::{Fault, Reason};
 use futures_util::future::BoxFuture;
-use sea_orm::DbErr;
+use sea_orm::{DbBackend, DbErr};
 use storage::{Executor, group::Batch};
 
 use crate::{domain::account::Model as Account, store::accounts};
@@ -19,11 +19,17 @@ pub type Opened = Result<(Account, bool), Fault>;
 impl Batch for CreateAccount {
     type Request = Account;
     type Reply = Opened;
+    type Prepared = ();
+
+    fn prepare(&self, _: DbBackend, _: &[Account]) -> Result<(), DbErr> {
+        Ok(())
+    }
 
     fn apply<'t>(
         &'t self,
         transaction: Executor<'t>,
         requests: &'t [Account],
+        (): &'t (),
     ) -> BoxFuture<'t, Result<Vec<Opened>, DbErr>> {
         Box::pin(async move {
             let mut opened: HashSet<String> =

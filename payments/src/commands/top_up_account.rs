@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use chassis::{clock::Clock, status::Fault};
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait as _, DbErr};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use storage::{Executor, group::Batch, rows};
 
 use super::create_account::key_reused;
@@ -41,11 +41,17 @@ pub struct ToppedUp {
 impl Batch for TopUpAccount {
     type Request = Deposit;
     type Reply = Booked;
+    type Prepared = ();
+
+    fn prepare(&self, _: DbBackend, _: &[Deposit]) -> Result<(), DbErr> {
+        Ok(())
+    }
 
     fn apply<'t>(
         &'t self,
         transaction: Executor<'t>,
         deposits: &'t [Deposit],
+        (): &'t (),
     ) -> BoxFuture<'t, Result<Vec<Booked>, DbErr>> {
         Box::pin(async move {
             let users = deposits.iter().map(|deposit| deposit.user_id.as_str());

@@ -1,5 +1,7 @@
 //! Inserting rows of an entity.
 
+use std::fmt;
+
 use sea_orm::{
     ActiveModelTrait, ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, EntityName as _, EntityTrait,
     IdenStatic as _, Iterable as _, PrimaryKeyToColumn as _, PrimaryKeyTrait, Statement, TryGetableMany as _,
@@ -37,7 +39,7 @@ pub fn inserts_of_new<A: ActiveModelTrait>(backend: DbBackend, rows: &[A]) -> Re
 fn writes<A: ActiveModelTrait>(backend: DbBackend, models: &[A], end: &str) -> Result<Vec<Write>, DbErr> {
     let Given { columns, rows } = Given::by(models);
     let write = |run: &[Row]| {
-        let (sql, values) = insertion::<A>(backend, &columns, run)?;
+        let (sql, values) = insertion::<A>(backend, &columns, None, run)?;
         Ok(Write::new(sql + end, values, run.len()))
     };
     statements(&rows, Row::bytes).into_iter().map(write).collect()
@@ -65,7 +67,7 @@ pub async fn insert_new<A: ActiveModelTrait>(
     let mut inserted = Vec::with_capacity(rows.len());
     let keys = key_names::<A>();
     for run in statements(&rows, Row::bytes) {
-        let (sql, values) = insertion::<A>(backend, &columns, run)?;
+        let (sql, values) = insertion::<A>(backend, &columns, None, run)?;
         let sql = format!("{sql} ON CONFLICT DO NOTHING RETURNING {}", keys.join(", "));
         inserted.extend(query_keys::<A>(connection, sql, values, &keys).await?);
     }
@@ -73,103 +75,117 @@ pub async fn insert_new<A: ActiveModelTrait>(
 }
 
 /// Rows of one entity, and what of another one is inserted only together with each.
-struct Pairs<A: ActiveModelTrait, F: ActiveModelTrait> {
+pub struct Pairs<A: ActiveModelTrait, F: ActiveModelTrait> {
+    backend: DbBackend,
     columns: Vec<Column<A>>,
+    /// A column of the rows whose value the database computes.
+    computed: Option<(Column<A>, &'static str)>,
     /// Those of the followers, whose last value is the key of the row that they follow.
     follower_columns: Vec<Column<F>>,
     pairs: Vec<(Row, Row)>,
 }
 
 impl<A: ActiveModelTrait, F: ActiveModelTrait> Pairs<A, F> {
-    fn new(rows: &[A], followers: &[F]) -> Self {
+    /// Rows, which must have new keys of a single column, and a follower of each.
+    #[must_use]
+    pub fn new(backend: DbBackend, rows: &[A], followers: &[F]) -> Self {
         let keys = rows.iter().map(|row| value(row, key_column::<A>()));
         let (rows, followers) = (Given::by(rows), Given::by(followers));
         let followers_with_keys =
             followers.rows.into_iter().zip(keys).map(|(follower, key)| follower.and(key));
         let pairs = rows.rows.into_iter().zip(followers_with_keys).collect();
-        Self { columns: rows.columns, follower_columns: followers.columns, pairs }
+        Self { backend, columns: rows.columns, computed: None, follower_columns: followers.columns, pairs }
+    }
+
+    /// With another column of the rows, that the database computes: once for all rows of a statement.
+    #[must_use]
+    pub fn computing(self, column: Column<A>, expression: &'static str) -> Self {
+        Self { computed: Some((column, expression)), ..self }
+    }
+
+    /// Whether [`Pairs::insert`] takes a single statement, which needs no transaction around it.
+    #[must_use]
+    pub fn are_one_statement(&self) -> bool {
+        is_postgres(self.backend) && self.runs().len() <= 1
+    }
+
+    /// Inserts the rows that meet no unique key already there, each together with its follower, and returns the primary keys of those
+    /// rows. On PostgreSQL both are one statement.
+    ///
+    /// # Errors
+    /// As the database says; other constraints among them.
+    pub async fn insert(&self, connection: &impl ConnectionTrait) -> Result<Vec<Key<A>>, DbErr> {
+        let keys = key_names::<A>();
+        let mut inserted = Vec::with_capacity(self.pairs.len());
+        for run in self.runs() {
+            let (insert, mut values) = self.leading(run)?;
+            let insert = format!("{insert} ON CONFLICT DO NOTHING RETURNING {}", keys[0]);
+            if is_postgres(self.backend) {
+                let (follow, more) = self.following(run, "SELECT key FROM new")?;
+                let follow = renumbered(&follow, values.len());
+                values.extend(more);
+                let sql = format!(
+                    "WITH new (key) AS ({insert}), follow AS ({follow}) SELECT key AS {} FROM new",
+                    keys[0]
+                );
+                inserted.extend(query_keys::<A>(connection, sql, values, &keys).await?);
+            } else {
+                inserted.extend(query_keys::<A>(connection, insert, values, &keys).await?);
+                let there = format!("SELECT {} FROM {}", keys[0], table_name::<A>());
+                let (follow, values) = self.following(run, &there)?;
+                connection.execute_raw(Statement::from_sql_and_values(self.backend, follow, values)).await?;
+            }
+        }
+        Ok(inserted)
     }
 
     fn runs(&self) -> Vec<&[(Row, Row)]> {
         statements(&self.pairs, |(row, follower)| row.bytes() + follower.bytes())
     }
-}
 
-/// Whether [`insert_new_with`] takes a single statement, which needs no transaction around it.
-pub fn is_one_statement<A: ActiveModelTrait, F: ActiveModelTrait>(
-    backend: DbBackend,
-    rows: &[A],
-    followers: &[F],
-) -> bool {
-    is_postgres(backend) && Pairs::new(rows, followers).runs().len() <= 1
-}
-
-/// Inserts the rows that meet no unique key already there, each together with its follower, and returns the primary keys of those rows.
-/// These must be new, and a single column. On PostgreSQL both are one statement.
-///
-/// # Errors
-/// As the database says; other constraints among them.
-pub async fn insert_new_with<A: ActiveModelTrait, F: ActiveModelTrait>(
-    connection: &impl ConnectionTrait,
-    rows: &[A],
-    followers: &[F],
-) -> Result<Vec<Key<A>>, DbErr> {
-    let backend = connection.get_database_backend();
-    let pairs = Pairs::new(rows, followers);
-    let keys = key_names::<A>();
-    let mut inserted = Vec::with_capacity(rows.len());
-    for run in pairs.runs() {
-        let (insert, mut values) = insertion::<A>(backend, &pairs.columns, run.iter().map(|(row, _)| row))?;
-        let insert = format!("{insert} ON CONFLICT DO NOTHING RETURNING {}", keys[0]);
-        if is_postgres(backend) {
-            let (follow, more) = following(backend, &pairs, run, "SELECT key FROM new")?;
-            let follow = renumbered(&follow, values.len());
-            values.extend(more);
-            let sql = format!(
-                "WITH new (key) AS ({insert}), follow AS ({follow}) SELECT key AS {} FROM new",
-                keys[0]
-            );
-            inserted.extend(query_keys::<A>(connection, sql, values, &keys).await?);
-        } else {
-            inserted.extend(query_keys::<A>(connection, insert, values, &keys).await?);
-            let there = format!("SELECT {} FROM {}", keys[0], table_name::<A>());
-            let (follow, values) = following(backend, &pairs, run, &there)?;
-            connection.execute_raw(Statement::from_sql_and_values(backend, follow, values)).await?;
-        }
+    /// Inserts the rows of a run.
+    fn leading(&self, run: &[(Row, Row)]) -> Result<(String, Vec<Value>), DbErr> {
+        insertion::<A>(self.backend, &self.columns, self.computed, run.iter().map(|(row, _)| row))
     }
-    Ok(inserted)
+
+    /// Inserts the followers of those rows whose keys are among `keys`, in their order.
+    fn following(&self, run: &[(Row, Row)], keys: &str) -> Result<(String, Vec<Value>), DbErr> {
+        let columns = &self.follower_columns;
+        let mut kinds = types::<F>(columns)?;
+        kinds.push(type_name(key_column::<A>().def().get_column_type())?);
+        let number = kinds.len();
+        let followers = run.iter().map(|(_, follower)| follower);
+        let Table { sql, values, .. } = table(self.backend, "given", &kinds, followers)?;
+        let selected: Vec<String> = (1..number).map(|at| format!("column{at}")).collect();
+        let (name, names, selected) = (table_name::<F>(), names::<F>(columns), selected.join(", "));
+        let sql = format!(
+            "INSERT INTO {name} ({names}) SELECT {selected} FROM {sql} WHERE column{number} IN ({keys})"
+        );
+        Ok((sql, values))
+    }
+}
+
+impl<A: ActiveModelTrait, F: ActiveModelTrait> fmt::Debug for Pairs<A, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pairs").field("pairs", &self.pairs).finish_non_exhaustive()
+    }
 }
 
 /// Inserts rows, in their order: without a conflict clause, and in the form that one can follow.
 fn insertion<'r, A: ActiveModelTrait>(
     backend: DbBackend,
     columns: &[Column<A>],
+    computed: Option<(Column<A>, &str)>,
     rows: impl IntoIterator<Item = &'r Row>,
 ) -> Result<(String, Vec<Value>), DbErr> {
     let Table { sql, values, .. } = table(backend, "given", &types::<A>(columns)?, rows)?;
-    let (name, names) = (table_name::<A>(), names::<A>(columns));
+    let (name, mut names, mut selected) = (table_name::<A>(), names::<A>(columns), "*".to_owned());
+    if let Some((column, expression)) = computed {
+        names = format!("{names}, {}", column.as_str());
+        selected = format!("*, {expression}");
+    }
     // SQLite would take ON CONFLICT for a part of a join, but for the condition (lang_upsert.html, "Parsing Ambiguity").
-    Ok((format!("INSERT INTO {name} ({names}) SELECT * FROM {sql} WHERE true"), values))
-}
-
-/// Inserts the followers of those rows whose keys are among `keys`, in their order.
-fn following<A: ActiveModelTrait, F: ActiveModelTrait>(
-    backend: DbBackend,
-    pairs: &Pairs<A, F>,
-    run: &[(Row, Row)],
-    keys: &str,
-) -> Result<(String, Vec<Value>), DbErr> {
-    let columns = &pairs.follower_columns;
-    let mut kinds = types::<F>(columns)?;
-    kinds.push(type_name(key_column::<A>().def().get_column_type())?);
-    let number = kinds.len();
-    let Table { sql, values, .. } =
-        table(backend, "given", &kinds, run.iter().map(|(_, follower)| follower))?;
-    let selected: Vec<String> = (1..number).map(|at| format!("column{at}")).collect();
-    let (name, names, selected) = (table_name::<F>(), names::<F>(columns), selected.join(", "));
-    let sql =
-        format!("INSERT INTO {name} ({names}) SELECT {selected} FROM {sql} WHERE column{number} IN ({keys})");
-    Ok((sql, values))
+    Ok((format!("INSERT INTO {name} ({names}) SELECT {selected} FROM {sql} WHERE true"), values))
 }
 
 async fn query_keys<A: ActiveModelTrait>(
