@@ -1,7 +1,7 @@
 //! What payments does without a transaction, and what gets in its way: nothing of a batch is written then, and the attempt in a
 //! transaction decides by what is there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use chassis::clock::{Clock as _, SystemClock};
@@ -25,10 +25,12 @@ use payments::{
     reactions::decide_payments::DecidePayments,
     store::{accounts, schema::Migrations},
 };
-use sea_orm::{EntityTrait as _, PaginatorTrait as _};
+use sea_orm::{
+    ConnectionTrait as _, DbBackend, EntityTrait as _, PaginatorTrait as _, Statement, TransactionTrait as _,
+};
 use storage::{Database, DatabaseUrl, Failure, Limits, group::GroupCommit};
 use uuid::Uuid;
-use world::{Postgres, Scratch};
+use world::{Postgres, Scratch, eventually};
 
 const USER: &str = "alice";
 const CURRENCY: &str = "RUB";
@@ -43,6 +45,50 @@ async fn on_sqlite() -> Result<()> {
 async fn on_postgres() -> Result<()> {
     let mut postgres = Postgres::start().await?;
     check(&postgres.fresh_database().await?.parse()?).await?;
+    postgres.stop().await
+}
+
+/// Those who lock accounts and those who only change them take them in the same order, also where the database sorts texts otherwise.
+#[tokio::test]
+async fn accounts_are_held_in_the_order_of_bytes() -> Result<()> {
+    let mut postgres = Postgres::start().await?;
+    let create = "CREATE DATABASE english TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'";
+    let admin = Database::connect(&postgres.fresh_database().await?.parse()?, Limits::default()).await?;
+    admin.read().execute_unprepared(create).await?;
+    admin.close().await;
+    let database = Database::connect(&postgres.url("english").parse()?, Limits::default()).await?;
+    database.migrate::<Migrations>().await?;
+    let users = ["alice", "Bob"];
+    for user in users {
+        open(&database, user).await?;
+    }
+    let row = database.read().query_one_raw(sql("SELECT 'alice' < 'Bob' COLLATE \"default\"")).await?;
+    ensure!(row.context("a row")?.try_get_by_index::<bool>(0)?, "the database sorts as bytes do");
+
+    // Somebody holds Bob, and who wants both waits for him first.
+    let holder = database.read().begin().await?;
+    accounts::lock(&holder, ["Bob"]).await?;
+    let second = database.clone();
+    let both = tokio::spawn(async move {
+        let locked = second.transact(move |transaction| {
+            Box::pin(async move { Ok(accounts::lock(transaction, users).await?.len()) })
+        });
+        locked.await
+    });
+    let waits =
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = 'english' AND wait_event_type = 'Lock'";
+    eventually("the second to wait", Duration::from_secs(20), async || {
+        let row = database.read().query_one_raw(sql(waits)).await?.context("a count has a row")?;
+        ensure!(row.try_get_by_index::<i64>(0)? == 1, "nobody waits");
+        Ok(())
+    })
+    .await?;
+    let free = "SELECT 1 FROM accounts WHERE user_id = 'alice' FOR UPDATE SKIP LOCKED";
+    let free = database.read().query_one_raw(sql(free)).await?;
+    ensure!(free.is_some(), "alice is held by who waits for Bob");
+    holder.rollback().await?;
+    ensure!(both.await?? == 2);
+    database.close().await;
     postgres.stop().await
 }
 
@@ -124,6 +170,28 @@ fn message<M: prost::Message + prost::Name>(payload: &M) -> Envelope {
     Envelope::new(SystemClock.new_id(), USER, payload, SystemClock.now())
 }
 
+/// Opens an account without money.
+async fn open(database: &Database, user_id: &str) -> Result<()> {
+    let now = SystemClock.now();
+    let account = Account {
+        user_id: user_id.to_owned(),
+        balance: 0,
+        currency_code: CURRENCY.to_owned(),
+        version: 0,
+        create_time: now,
+        update_time: now,
+        request_id: None,
+        fingerprint: None,
+    };
+    let opened = GroupCommit::start(database.clone(), CreateAccount).submit(account).await?;
+    ensure!(opened.is_ok(), "{opened:?}");
+    Ok(())
+}
+
+fn sql(text: &str) -> Statement {
+    Statement::from_string(DbBackend::Postgres, text)
+}
+
 /// The balance, and how many rows there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Books {
@@ -144,19 +212,7 @@ impl World {
     async fn on(url: &DatabaseUrl) -> Result<Self> {
         let database = Database::connect(url, Limits::default()).await?;
         database.migrate::<Migrations>().await?;
-        let now = SystemClock.now();
-        let account = Account {
-            user_id: USER.to_owned(),
-            balance: 0,
-            currency_code: CURRENCY.to_owned(),
-            version: 0,
-            create_time: now,
-            update_time: now,
-            request_id: None,
-            fingerprint: None,
-        };
-        let opened = GroupCommit::start(database.clone(), CreateAccount).submit(account).await?;
-        ensure!(opened.is_ok(), "{opened:?}");
+        open(&database, USER).await?;
         let clock = SystemClock::shared();
         let top_ups = GroupCommit::start(database.clone(), TopUpAccount { clock: Arc::clone(&clock) });
         let handler = Arc::new(DecidePayments { outbox: Outbox::new(), clock });

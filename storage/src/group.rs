@@ -157,6 +157,8 @@ async fn apply<B: Batch>(
     };
     debug_assert_eq!(replies.len(), expected, "a batch must reply to each of its requests");
     batch.committed();
+    // What was woken by that goes on, and waits for the database or the broker while the callers are answered.
+    tokio::task::yield_now().await;
     Ok(replies)
 }
 

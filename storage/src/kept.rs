@@ -50,7 +50,7 @@ struct Idle {
     used: Instant,
 }
 
-/// A connection in use. One that is not given back, because a statement failed or nobody waits for it any more, is closed.
+/// A connection in use. One that is not given back, because nobody waits for it any more, is closed.
 struct Lent<'k> {
     connection: PgConnection,
     opened: Instant,
@@ -86,30 +86,26 @@ impl Kept {
 
     pub(crate) async fn execute(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let mut lent = self.lend().await?;
-        let done = lent.connection.execute(query(statement)).await.map_err(not_executed)?;
-        lent.give_back();
-        Ok(done.into())
+        let done = lent.connection.execute(query(statement)).await;
+        lent.give_back(done).map(ExecResult::from).map_err(DbErr::Exec)
     }
 
     pub(crate) async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let mut lent = self.lend().await?;
-        let done = lent.connection.execute(AssertSqlSafe(sql.to_owned())).await.map_err(not_executed)?;
-        lent.give_back();
-        Ok(done.into())
+        let done = lent.connection.execute(AssertSqlSafe(sql.to_owned())).await;
+        lent.give_back(done).map(ExecResult::from).map_err(DbErr::Exec)
     }
 
     pub(crate) async fn query_one(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let mut lent = self.lend().await?;
-        let row = lent.connection.fetch_optional(query(statement)).await.map_err(not_answered)?;
-        lent.give_back();
-        Ok(row.map(QueryResult::from))
+        let row = lent.connection.fetch_optional(query(statement)).await;
+        Ok(lent.give_back(row).map_err(DbErr::Query)?.map(QueryResult::from))
     }
 
     pub(crate) async fn query_all(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut lent = self.lend().await?;
-        let rows = lent.connection.fetch_all(query(statement)).await.map_err(not_answered)?;
-        lent.give_back();
-        Ok(rows.into_iter().map(QueryResult::from).collect())
+        let rows = lent.connection.fetch_all(query(statement)).await;
+        Ok(lent.give_back(rows).map_err(DbErr::Query)?.into_iter().map(QueryResult::from).collect())
     }
 
     /// Closes every connection once it is not in use.
@@ -130,12 +126,29 @@ impl Shared {
 }
 
 impl Lent<'_> {
-    fn give_back(self) {
+    /// Gives the connection back after a statement with this outcome, unless it is of no further use.
+    fn give_back<T>(self, outcome: Result<T, sqlx::Error>) -> Result<T, RuntimeErr> {
         let Self { connection, opened, home, .. } = self;
-        if !home.turns.is_closed() {
+        let keep = match &outcome {
+            Ok(_) => true,
+            Err(sqlx::Error::Database(refusal)) => concerns_the_statement(refusal.code().as_deref()),
+            Err(_) => {
+                // What has befallen this one has befallen the others.
+                home.idle().clear();
+                false
+            }
+        };
+        if keep && !home.turns.is_closed() {
             home.idle().push(Idle { connection, opened, used: Instant::now() });
         }
+        outcome.map_err(|error| RuntimeErr::SqlxError(error.into()))
     }
+}
+
+/// Whether the server has refused the data of a statement, or others were in its way: the connection and its plans are well then
+/// (PostgreSQL, appendix A, by class).
+fn concerns_the_statement(code: Option<&str>) -> bool {
+    code.is_some_and(|code| ["22", "23", "40", "55"].iter().any(|class| code.starts_with(class)))
 }
 
 async fn is_well(connection: &mut PgConnection) -> bool {
@@ -145,14 +158,6 @@ async fn is_well(connection: &mut PgConnection) -> bool {
 fn query(statement: Statement) -> sqlx::query::Query<'static, sqlx::Postgres, SqlxValues> {
     let values = statement.values.unwrap_or(Values(Vec::new()));
     sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values))
-}
-
-fn not_executed(error: sqlx::Error) -> DbErr {
-    DbErr::Exec(RuntimeErr::SqlxError(error.into()))
-}
-
-fn not_answered(error: sqlx::Error) -> DbErr {
-    DbErr::Query(RuntimeErr::SqlxError(error.into()))
 }
 
 impl fmt::Debug for Kept {

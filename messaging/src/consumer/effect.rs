@@ -31,6 +31,8 @@ impl Shared {
         };
         drop(spans);
         after.run();
+        // What was woken by that goes on, and waits for the database or the broker while the batch is acknowledged.
+        tokio::task::yield_now().await;
         observe::batch_applied(&self.subscription.consumer, &part.deliveries);
         Ok(())
     }
@@ -75,15 +77,14 @@ impl Shared {
         let decoded = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
         let messages = once_each(decoded);
         let mut effects = Effects::default();
-        let handling = self.handler.handle_at_once(executor, &messages, &mut effects);
-        if !handling.instrument(observe::handling(consumer, &messages)).await? {
-            return Ok(None);
-        }
         if self.deduplication == Deduplication::Inbox {
+            // First, as in a transaction, so that nobody waits in a circle.
             let backend = executor.get_database_backend();
             effects.write(inbox::writes(backend, consumer, &messages, retry::now())?);
         }
-        Ok(Some(effects))
+        let handling = self.handler.handle_at_once(executor, &messages, &mut effects);
+        let handled = handling.instrument(observe::handling(consumer, &messages)).await?;
+        Ok(handled.then_some(effects))
     }
 
     async fn transact(self: &Arc<Self>, part: &Part) -> Result<AfterCommit, Failure> {

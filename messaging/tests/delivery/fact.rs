@@ -14,7 +14,7 @@ use sea_orm::{
     ConnectionTrait as _, DbErr,
     entity::prelude::*,
 };
-use storage::rows;
+use storage::{Executor, rows};
 
 /// How many keys the facts are spread over.
 pub(crate) const KEYS: i64 = 10;
@@ -101,11 +101,10 @@ impl ActiveModelBehavior for ActiveModel {}
 
 pub(crate) const TABLE: &str = "CREATE TABLE effects (seq {serial}, number {int} NOT NULL) {strict}";
 
-#[async_trait]
-impl Handler for Effects {
-    async fn handle(&self, batch: &Batch<'_>, left: &mut consumer::Effects) -> Result<Vec<Verdict>, DbErr> {
+impl Effects {
+    fn judge(&self, messages: &[&Envelope]) -> Result<(Vec<Verdict>, Vec<ActiveModel>), DbErr> {
         let (mut verdicts, mut rows) = (Vec::new(), Vec::new());
-        for message in batch.messages {
+        for message in messages {
             let fact =
                 Fact::decode(message.payload.clone()).map_err(|error| DbErr::Custom(error.to_string()))?;
             verdicts.push(match (self.deed)(fact.number) {
@@ -118,7 +117,27 @@ impl Handler for Effects {
                 Deed::Panic => panic!("fact {} panics", fact.number),
             });
         }
+        Ok((verdicts, rows))
+    }
+}
+
+#[async_trait]
+impl Handler for Effects {
+    async fn handle(&self, batch: &Batch<'_>, left: &mut consumer::Effects) -> Result<Vec<Verdict>, DbErr> {
+        let (verdicts, rows) = self.judge(batch.messages)?;
         left.write(rows::inserts(batch.transaction.get_database_backend(), &rows)?);
         Ok(verdicts)
+    }
+
+    /// Nothing of these effects is in the way of a second one: only the inbox is.
+    async fn handle_at_once(
+        &self,
+        executor: Executor<'_>,
+        messages: &[&Envelope],
+        left: &mut consumer::Effects,
+    ) -> Result<bool, DbErr> {
+        let (verdicts, rows) = self.judge(messages)?;
+        left.write(rows::inserts(executor.get_database_backend(), &rows)?);
+        Ok(verdicts.iter().all(|verdict| *verdict == Verdict::Done))
     }
 }

@@ -188,7 +188,7 @@ pub async fn take_expired(
 }
 
 /// The statements that end orders by decisions about them, as far as the orders are still NEW and the decisions are about their user,
-/// amount and currency.
+/// amount and currency. They lock in the order of the ids, too.
 ///
 /// # Errors
 /// None is expected.
@@ -223,7 +223,9 @@ pub fn ends(backend: DbBackend, decisions: &[&Decision], now: i64) -> Result<Vec
         );
         Ok(Write::new(sql, ended.values, run.len()))
     };
-    rows::statements(decisions, |decision| decision.user_id.len() + 130).into_iter().map(end).collect()
+    let mut decisions = decisions.to_vec();
+    decisions.sort_unstable_by_key(|decision| decision.order_id);
+    rows::statements(&decisions, |decision| decision.user_id.len() + 130).into_iter().map(end).collect()
 }
 
 /// Ends orders as [`ends`] does, each statement a transaction by itself, and returns those that have ended as they are now.

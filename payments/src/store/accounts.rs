@@ -29,8 +29,8 @@ pub async fn page(connection: &impl ConnectionTrait, after: &str, limit: u64) ->
         .await
 }
 
-/// The accounts of these users, held until the transaction ends. Everyone locks in the order of the user ids, so nobody waits
-/// in a circle.
+/// The accounts of these users, held until the transaction ends. Everyone locks in the order of the user ids' bytes, whatever the
+/// language of the database, so nobody waits in a circle.
 ///
 /// # Errors
 /// As the database says.
@@ -39,8 +39,9 @@ pub async fn lock(
     user_ids: impl IntoIterator<Item = &str>,
 ) -> Result<Vec<Model>, DbErr> {
     // SQLite's immediate transaction holds everything already.
-    let hold = if transaction.get_database_backend() == DbBackend::Postgres { "FOR UPDATE" } else { "" };
-    select(transaction, user_ids, hold).await
+    let postgres = transaction.get_database_backend() == DbBackend::Postgres;
+    let end = if postgres { "ORDER BY user_id COLLATE \"C\" FOR UPDATE" } else { "" };
+    select(transaction, user_ids, end).await
 }
 
 /// The accounts of these users, as they are at the moment.
@@ -57,7 +58,7 @@ pub async fn find_all(
 async fn select(
     connection: &impl ConnectionTrait,
     user_ids: impl IntoIterator<Item = &str>,
-    hold: &str,
+    end: &str,
 ) -> Result<Vec<Model>, DbErr> {
     let mut user_ids: Vec<&str> = user_ids.into_iter().collect();
     user_ids.sort_unstable();
@@ -67,7 +68,7 @@ async fn select(
     for run in rows::statements(&user_ids, |user_id| user_id.len() + 8) {
         let asked =
             rows::table(backend, "asked", &["text"], run.iter().map(|user_id| vec![(*user_id).into()]))?;
-        let sql = format!("SELECT * FROM accounts WHERE {} ORDER BY user_id {hold}", asked.has("user_id"));
+        let sql = format!("SELECT * FROM accounts WHERE {} {end}", asked.has("user_id"));
         let find = Statement::from_sql_and_values(backend, sql, asked.values);
         accounts.extend(Entity::find().from_raw_sql(find).all(connection).await?);
     }
@@ -96,7 +97,8 @@ fn active(account: Model) -> ActiveModel {
     }
 }
 
-/// The statements that write each account's balance, version and time, provided that it still has the version it was loaded with.
+/// The statements that write each account's balance, version and time, provided that it still has the version it was loaded with. They
+/// hold the accounts in their order here, which has to be that of [`lock`].
 ///
 /// # Errors
 /// None is expected.
