@@ -11,7 +11,7 @@ use super::is_postgres;
 pub struct Table {
     /// Its definition with the alias; its columns are called `column1`, `column2` and so on.
     pub sql: String,
-    /// The values, to be bound from `$1` on.
+    /// The values, which are the first of the statement: what is bound behind them is called `$n`.
     pub values: Vec<Value>,
     /// PostgreSQL: the type of the array that is bound as `$1`.
     keys: Option<String>,
@@ -47,14 +47,13 @@ pub fn table(
         }
         return Ok(unnested(alias, types, arrays));
     }
+    // Placeholders without a name: of each that has one sqlx asks SQLite for it, which looks through all names for the answer.
     let (mut list, mut values) = (String::new(), Vec::new());
     for row in rows {
         list += if list.is_empty() { "(" } else { "), (" };
         for (at, value) in row.as_ref().iter().enumerate() {
             values.push(value.clone());
-            let comma = if at == 0 { "" } else { ", " };
-            // Writing into a string cannot fail.
-            let _written = write!(list, "{comma}${}", values.len());
+            list += if at == 0 { "?" } else { ", ?" };
         }
     }
     let sql = format!("(VALUES {list})) AS {alias}");
