@@ -9,8 +9,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use chassis::{admin, lifecycle::Lifecycle, telemetry};
 use clap::Parser as _;
+use mimalloc::MiMalloc;
 
 use crate::settings::{Arguments, Command, Settings};
+
+/// What one thread makes another one frees, which the allocator of the C library is slow at.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> anyhow::Result<ExitCode> {
     let Arguments { command, up } = Arguments::parse();

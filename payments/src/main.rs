@@ -11,12 +11,17 @@ use chassis::{
 };
 use clap::Parser as _;
 use messaging::{broker::rabbit::RabbitBroker, topology::Topology};
+use mimalloc::MiMalloc;
 use payments::{
     Foundation, Service,
     settings::{Command, Settings},
 };
 use storage::Database;
 use tokio::net::TcpListener;
+
+/// What one thread makes another one frees, which the allocator of the C library is slow at.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> anyhow::Result<()> {
     runtime::runtime()?.block_on(serve())
