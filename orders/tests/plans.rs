@@ -1,8 +1,8 @@
-//! Every filter and every order of a list is served by an index, on both databases.
+//! Every filter and every order of a list is served by an index, on both databases, and so is what ends orders.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use chassis::filter::Operator;
 use orders::{
     domain::{
@@ -15,7 +15,7 @@ use orders::{
     },
 };
 use sea_orm::{ConnectionTrait as _, DbBackend, QueryTrait as _, Statement};
-use storage::{Database, DatabaseUrl, Limits};
+use storage::{Database, DatabaseUrl, Limits, rows::Write};
 use uuid::Uuid;
 use world::{Postgres, Scratch, eventually};
 
@@ -99,6 +99,29 @@ async fn postgresql_reads_lists_by_an_index() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn sqlite_ends_orders_by_their_ids() -> Result<()> {
+    let scratch = Scratch::new("ends")?;
+    let url = DatabaseUrl::file(&scratch.path().join("orders.db"));
+    let database = Database::connect(&url, Limits::default()).await?;
+    database.migrate::<Migrations>().await?;
+    for count in [1, 30] {
+        let decisions: Vec<Decision> = (0..count).map(decision).collect();
+        let decisions: Vec<&Decision> = decisions.iter().collect();
+        let [write] = <[Write; 1]>::try_from(orders::store::orders::ends(DbBackend::Sqlite, &decisions, 9)?)
+            .map_err(|writes| anyhow!("{} statements", writes.len()))?;
+        let mut statement = write.returning(DbBackend::Sqlite, "id");
+        statement.sql.insert_str(0, "EXPLAIN QUERY PLAN ");
+        let rows = database.read().query_all_raw(statement).await?;
+        let lines: Vec<String> =
+            rows.iter().map(|row| row.try_get("", "detail")).collect::<Result<_, _>>()?;
+        let by_id = "SEARCH orders USING INDEX sqlite_autoindex_orders_1 (id=?)";
+        ensure!(lines.iter().any(|line| line == by_id), "{count} orders: {lines:?}");
+    }
+    database.close().await;
+    Ok(())
+}
+
 /// What ends orders is planned once on each connection, perhaps before there are any.
 #[tokio::test]
 async fn orders_are_ended_by_an_index_in_a_plan_made_before_there_were_any() -> Result<()> {
@@ -129,18 +152,22 @@ async fn orders_are_ended_by_an_index_in_a_plan_made_before_there_were_any() -> 
 /// Ends the `number`th order; returns how many have ended by that.
 async fn end(database: &Database, number: i64) -> Result<usize> {
     let ended = database.execute(move |executor| {
-        Box::pin(async move {
-            let decision = Decision {
-                order_id: id(number),
-                user_id: format!("user-{}", number % 500),
-                amount: 1 + number,
-                currency_code: "RUB".into(),
-                end: End::Cancelled(CancelReason::PaymentExpired),
-            };
-            Ok(orders::store::orders::end(&executor, &[&decision], 9).await?.len())
-        })
+        Box::pin(
+            async move { Ok(orders::store::orders::end(&executor, &[&decision(number)], 9).await?.len()) },
+        )
     });
     Ok(ended.await?)
+}
+
+/// The decision by which the `number`th order ends.
+fn decision(number: i64) -> Decision {
+    Decision {
+        order_id: id(number),
+        user_id: format!("user-{}", number % 500),
+        amount: 1 + number,
+        currency_code: "RUB".into(),
+        end: End::Cancelled(CancelReason::PaymentExpired),
+    }
 }
 
 fn id(number: i64) -> Uuid {

@@ -211,13 +211,14 @@ pub fn ends(backend: DbBackend, decisions: &[&Decision], now: i64) -> Result<Vec
         let mut ended = rows::lookup(backend, "ended", &types, run.iter().map(row))?;
         ended.values.push(now.into());
         let (now, number) = (format!("${}", ended.values.len()), changes::number(backend));
-        // The sum keeps the plan away from the index of NEW orders: it may be all but empty when the plan is made, and full later.
+        // An order is found by its id. What else it has to be is hidden in a CASE from the planners: PostgreSQL's would go through the
+        // index of NEW orders, which may be all but empty when the plan is made, and full later; SQLite's through all orders.
         let sql = format!(
             "UPDATE orders SET status = ended.column2, cancel_reason = ended.column3, ledger_entry_id = ended.column4, \
              update_time = CASE WHEN update_time > {now} THEN update_time ELSE {now} END, version = version + 1, \
              change_number = {number} \
-             FROM {} WHERE orders.id = ended.column1 AND orders.status + 0 = {} AND orders.user_id = ended.column5 \
-             AND orders.amount = ended.column6 AND orders.currency_code = ended.column7",
+             FROM {} WHERE orders.id = ended.column1 AND CASE WHEN orders.status = {} AND orders.user_id = ended.column5 \
+             AND orders.amount = ended.column6 AND orders.currency_code = ended.column7 THEN TRUE ELSE FALSE END",
             ended.sql,
             Status::New as i16
         );
