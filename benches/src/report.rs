@@ -125,9 +125,8 @@ impl Report {
 
     /// Puts picture and tables between the marks of a document, and the picture itself and all values beside it.
     pub(crate) fn write_into(&self, document: &Path) -> Result<()> {
-        let text = std::fs::read_to_string(document)?;
-        let (before, rest) = text.split_once(BEGIN).context("the document has no mark for the tables")?;
-        let (_, after) = rest.split_once(END).context("the document has no mark for their end")?;
+        let text = read_document(document)?;
+        let (before, after) = around_the_tables(&text)?;
         let measured = format!("![Each ratio beside its target]({PICTURE})\n\n{}", self.tables()?);
         std::fs::write(document, format!("{before}{BEGIN}\n{measured}\n{END}{after}"))?;
         std::fs::write(document.with_file_name(PICTURE), self.picture()?)?;
@@ -162,12 +161,29 @@ impl Report {
     }
 }
 
+/// Fails for a document that cannot take the tables, before anything is measured.
+pub(crate) fn check(document: &Path) -> Result<()> {
+    around_the_tables(&read_document(document)?).map(drop)
+}
+
+fn read_document(document: &Path) -> Result<String> {
+    std::fs::read_to_string(document).with_context(|| document.display().to_string())
+}
+
+/// What stands before the marks of a document, and what behind them.
+fn around_the_tables(text: &str) -> Result<(&str, &str)> {
+    let (before, rest) = text.split_once(BEGIN).context("the document has no mark for the tables")?;
+    let (_, after) = rest.split_once(END).context("the document has no mark for their end")?;
+    Ok((before, after))
+}
+
 /// Median, minimum and maximum.
 fn spread(values: &[f64]) -> (f64, f64, f64) {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-    (at(values.len() / 2), at(0), at(values.len().saturating_sub(1)))
+    let last = values.len().saturating_sub(1);
+    (f64::midpoint(at(last / 2), at(values.len() / 2)), at(0), at(last))
 }
 
 fn number(value: f64) -> String {
@@ -206,6 +222,13 @@ mod tests {
         let saved = Report::read(&folder.path().join(VALUES)).expect("was written");
         saved.write_into(&document).expect("has marks");
         assert_eq!(files(), first);
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_two_in_the_middle() {
+        assert_eq!(spread(&[4.0, 1.0, 3.0, 2.0]), (2.5, 1.0, 4.0));
+        assert_eq!(spread(&[3.0, 1.0, 2.0]), (2.0, 1.0, 3.0));
+        assert!(spread(&[]).0.is_nan());
     }
 
     #[test]

@@ -26,12 +26,11 @@ fn id(kind: &str, n: &str) -> String {
     )
 }
 
-/// Writes `per_account` finished orders of one minor unit for each of `accounts`, with all that belongs to them, behind the
-/// `before` that each has from here already.
-pub(crate) async fn fill(stage: &Stage, accounts: usize, before: usize, per_account: usize) -> Result<()> {
+/// Writes `per_account` finished orders of one minor unit for each of `accounts`, with all that belongs to them. None of them may have any.
+pub(crate) async fn fill(stage: &Stage, accounts: usize, per_account: usize) -> Result<()> {
     let (order, entry) = (id("order", "n"), id("entry", "n"));
     let numbers = format!(
-        "SELECT account, nth, ({before} + nth - 1) * {accounts} + account AS n \
+        "SELECT account, nth, (nth - 1) * {accounts} + account AS n \
          FROM generate_series(0, {accounts} - 1) AS account, generate_series(1, {per_account}) AS nth ORDER BY n"
     );
     let orders = format!(
@@ -58,6 +57,14 @@ pub(crate) async fn fill(stage: &Stage, accounts: usize, before: usize, per_acco
     );
     sql(&stage.postgres().url("orders"), &orders).await?;
     sql(&stage.postgres().url("payments"), &payments).await
+}
+
+/// Does at once what the databases would do in the background for what was run before.
+pub(crate) async fn clean(stage: &Stage) -> Result<()> {
+    for database in ["orders", "payments"] {
+        sql(&stage.postgres().url(database), "VACUUM (ANALYZE); CHECKPOINT;").await?;
+    }
+    Ok(())
 }
 
 /// What page 10,000 of ListOrders costs, divided by what the first costs: medians of alternating reads.
