@@ -44,30 +44,41 @@ fn selections() -> Vec<Selection> {
 }
 
 /// How the database reads each of the lists, the first page and a later one.
-async fn plans(database: &Database, explain: &str) -> Result<Vec<(Selection, String)>> {
-    let backend = database.backend();
+async fn plans(database: &Database) -> Result<Vec<(Selection, String)>> {
     let mut plans = Vec::new();
     let later = Cursor { amount: 10_000, id: Uuid::from_u128(u128::MAX / 2) };
     for selection in selections() {
         for cursor in [None, Some(later)] {
-            let mut statement = selection.query(cursor, 51).build(backend);
-            statement.sql.insert_str(0, explain);
-            let rows = database.read().query_all_raw(statement).await?;
-            let column = if backend == DbBackend::Sqlite { "detail" } else { "QUERY PLAN" };
-            let lines: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get("", column)).collect();
-            plans.push((selection.clone(), lines?.join("\n")));
+            let statement = selection.query(cursor, 51).build(database.backend());
+            plans.push((selection.clone(), plan(database, statement).await?));
         }
     }
     Ok(plans)
 }
 
+/// How the database goes about a statement, line by line.
+async fn plan(database: &Database, mut statement: Statement) -> Result<String> {
+    let (explain, column) = match database.backend() {
+        DbBackend::Sqlite => ("EXPLAIN QUERY PLAN ", "detail"),
+        _ => ("EXPLAIN ", "QUERY PLAN"),
+    };
+    statement.sql.insert_str(0, explain);
+    let rows = database.read().query_all_raw(statement).await?;
+    let lines: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get("", column)).collect();
+    Ok(lines?.join("\n"))
+}
+
+async fn migrated(url: DatabaseUrl) -> Result<Database> {
+    let database = Database::connect(&url, Limits::default()).await?;
+    database.migrate::<Migrations>().await?;
+    Ok(database)
+}
+
 #[tokio::test]
 async fn sqlite_reads_lists_by_an_index() -> Result<()> {
     let scratch = Scratch::new("plans")?;
-    let url = DatabaseUrl::file(&scratch.path().join("orders.db"));
-    let database = Database::connect(&url, Limits::default()).await?;
-    database.migrate::<Migrations>().await?;
-    for (selection, plan) in plans(&database, "EXPLAIN QUERY PLAN ").await? {
+    let database = migrated(DatabaseUrl::file(&scratch.path().join("orders.db"))).await?;
+    for (selection, plan) in plans(&database).await? {
         ensure!(plan.contains("USING INDEX"), "{selection:?}: {plan}");
         let sorts_what_it_found = selection.conditions.iter().any(|condition| {
             // Found by amount or key, a few orders are put into the order of the list.
@@ -82,19 +93,17 @@ async fn sqlite_reads_lists_by_an_index() -> Result<()> {
 #[tokio::test]
 async fn postgresql_reads_lists_by_an_index() -> Result<()> {
     let postgres = Postgres::start().await?;
-    let url: DatabaseUrl = postgres.fresh_database().await?.parse()?;
-    let database = Database::connect(&url, Limits::default()).await?;
-    database.migrate::<Migrations>().await?;
+    let database = migrated(postgres.fresh_database().await?.parse()?).await?;
     // On an empty table a scan is the right plan.
     fill(&database, 50).await?;
     database.read().execute_unprepared("ANALYZE orders").await?;
-    for (selection, plan) in plans(&database, "EXPLAIN ").await? {
+    for (selection, plan) in plans(&database).await? {
         ensure!(plan.contains("Index") && !plan.contains("Seq Scan"), "{selection:?}: {plan}");
     }
-    let expired = "EXPLAIN SELECT id FROM orders WHERE status = 1 AND void_due_time <= 5 ORDER BY void_due_time LIMIT 9";
-    let rows = database.read().query_all_raw(Statement::from_string(DbBackend::Postgres, expired)).await?;
-    let plan: Vec<String> = rows.iter().map(|row| row.try_get("", "QUERY PLAN")).collect::<Result<_, _>>()?;
-    ensure!(plan.concat().contains("orders_to_expire"), "{plan:?}");
+    let expired =
+        "SELECT id FROM orders WHERE status = 1 AND void_due_time <= 5 ORDER BY void_due_time LIMIT 9";
+    let plan = plan(&database, Statement::from_string(DbBackend::Postgres, expired)).await?;
+    ensure!(plan.contains("orders_to_expire"), "{plan}");
     database.close().await;
     Ok(())
 }
@@ -102,21 +111,15 @@ async fn postgresql_reads_lists_by_an_index() -> Result<()> {
 #[tokio::test]
 async fn sqlite_ends_orders_by_their_ids() -> Result<()> {
     let scratch = Scratch::new("ends")?;
-    let url = DatabaseUrl::file(&scratch.path().join("orders.db"));
-    let database = Database::connect(&url, Limits::default()).await?;
-    database.migrate::<Migrations>().await?;
+    let database = migrated(DatabaseUrl::file(&scratch.path().join("orders.db"))).await?;
     for count in [1, 30] {
         let decisions: Vec<Decision> = (0..count).map(decision).collect();
         let decisions: Vec<&Decision> = decisions.iter().collect();
         let [write] = <[Write; 1]>::try_from(orders::store::orders::ends(DbBackend::Sqlite, &decisions, 9)?)
             .map_err(|writes| anyhow!("{} statements", writes.len()))?;
-        let mut statement = write.returning(DbBackend::Sqlite, "id");
-        statement.sql.insert_str(0, "EXPLAIN QUERY PLAN ");
-        let rows = database.read().query_all_raw(statement).await?;
-        let lines: Vec<String> =
-            rows.iter().map(|row| row.try_get("", "detail")).collect::<Result<_, _>>()?;
+        let plan = plan(&database, write.returning(DbBackend::Sqlite, "id")).await?;
         let by_id = "SEARCH orders USING INDEX sqlite_autoindex_orders_1 (id=?)";
-        ensure!(lines.iter().any(|line| line == by_id), "{count} orders: {lines:?}");
+        ensure!(plan.lines().any(|line| line == by_id), "{count} orders: {plan}");
     }
     database.close().await;
     Ok(())
@@ -126,9 +129,7 @@ async fn sqlite_ends_orders_by_their_ids() -> Result<()> {
 #[tokio::test]
 async fn orders_are_ended_by_an_index_in_a_plan_made_before_there_were_any() -> Result<()> {
     let postgres = Postgres::start().await?;
-    let url: DatabaseUrl = postgres.fresh_database().await?.parse()?;
-    let database = Database::connect(&url, Limits::default()).await?;
-    database.migrate::<Migrations>().await?;
+    let database = migrated(postgres.fresh_database().await?.parse()?).await?;
     ensure!(end(&database, 0).await? == 0, "there are none");
     // All of them NEW; the server is not told, or it would plan anew.
     fill(&database, 1).await?;
