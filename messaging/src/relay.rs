@@ -231,12 +231,13 @@ impl Relay {
         lease: &Lease,
         confirmed: &mut Vec<i64>,
     ) -> Result<Step, Failure> {
-        let rows = outbox::take(&self.database, confirmed, retry::now(), TAKEN as u64).await?;
+        let most = self.database.batch(TAKEN);
+        let rows = outbox::take(&self.database, confirmed, retry::now(), most as u64).await?;
         confirmed.clear();
         if rows.is_empty() {
             return Ok(Step::Idle);
         }
-        let (more, mut end) = (rows.len() == TAKEN, None);
+        let (more, mut end) = (rows.len() == most, None);
         let (tickets, messages) = window::open(rows, &self.source);
         let mut unsettled = Settlement::default();
         let window = self.database.batch(WINDOW);
