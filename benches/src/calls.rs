@@ -17,7 +17,6 @@ use h2::client::SendRequest;
 use http::Request;
 use ordermesh::orders::v1::{CreateOrderRequest, Order};
 use prost::Message as _;
-use tokio::net::TcpStream;
 
 use crate::{arrangement::Stage, load};
 
@@ -76,9 +75,7 @@ async fn place(stage: &Stage, callers: usize, accounts: usize, time: Duration) -
 type Connection = SendRequest<Bytes>;
 
 async fn connect(orders: SocketAddr) -> Result<Connection> {
-    let stream = TcpStream::connect(orders).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = h2::client::handshake(stream).await?;
+    let (sender, connection) = h2::client::handshake(load::open(orders).await?).await?;
     tokio::spawn(connection);
     Ok(sender)
 }

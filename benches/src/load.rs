@@ -106,10 +106,15 @@ pub(crate) async fn place_until(
 
 pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
 
-pub(crate) async fn connect(edge: SocketAddr) -> Result<Sender> {
-    let stream = TcpStream::connect(edge).await?;
+/// A connection on which nothing waits for more to be sent along.
+pub(crate) async fn open(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    Ok(stream)
+}
+
+pub(crate) async fn connect(edge: SocketAddr) -> Result<Sender> {
+    let (sender, connection) = http1::handshake(TokioIo::new(open(edge).await?)).await?;
     tokio::spawn(connection);
     Ok(sender)
 }

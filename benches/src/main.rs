@@ -33,7 +33,7 @@ const STORED: (usize, usize) = (1, 100);
 /// Accounts that a peer opens by itself.
 const PEER_ACCOUNTS: usize = 10_000;
 
-/// What is measured of processes apart.
+/// What is measured of processes apart, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
     /// Orders per second beside TPC-B, spread and on one account.
@@ -193,6 +193,7 @@ impl Settings {
         let many = Stage::set(Kind::Apart).await?;
         load::open_accounts(&many, self.accounts).await?;
         stored::fill(&many, self.accounts, STORED.1).await?;
+        stored::clean(&many).await?;
         // Each is first once: what the machine gains or loses meanwhile counts for both.
         let mut rates = Vec::new();
         for stage in [few, &many, &many, few] {

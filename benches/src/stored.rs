@@ -38,8 +38,7 @@ pub(crate) async fn fill(stage: &Stage, accounts: usize, per_account: usize) -> 
             void_due_time, version, ledger_entry_id)
          SELECT {order}, 'user-' || account, 1, 'RUB', 'stored', 2, {FIRST} + n * 1000, {FIRST} + n * 1000 + 9,
             {FIRST} + n * 1000 + 600000000, {FIRST} + n * 1000 + 600000000, 2, {entry}
-         FROM ({numbers}) AS numbers;
-         VACUUM (FREEZE, ANALYZE) orders; CHECKPOINT;"
+         FROM ({numbers}) AS numbers;"
     );
     let payments = format!(
         "BEGIN;
@@ -52,8 +51,7 @@ pub(crate) async fn fill(stage: &Stage, accounts: usize, per_account: usize) -> 
          FROM ({numbers}) AS numbers JOIN accounts ON user_id = 'user-' || account ORDER BY n;
          UPDATE accounts SET version = version + {per_account}, balance = balance - {per_account}
          WHERE user_id IN (SELECT 'user-' || account FROM generate_series(0, {accounts} - 1) AS account);
-         COMMIT;
-         VACUUM (FREEZE, ANALYZE) ledger_entries, payments, accounts; CHECKPOINT;"
+         COMMIT;"
     );
     sql(&stage.postgres().url("orders"), &orders).await?;
     sql(&stage.postgres().url("payments"), &payments).await
@@ -62,7 +60,7 @@ pub(crate) async fn fill(stage: &Stage, accounts: usize, per_account: usize) -> 
 /// Does at once what the databases would do in the background for what was run before.
 pub(crate) async fn clean(stage: &Stage) -> Result<()> {
     for database in ["orders", "payments"] {
-        sql(&stage.postgres().url(database), "VACUUM (ANALYZE); CHECKPOINT;").await?;
+        sql(&stage.postgres().url(database), "VACUUM (FREEZE, ANALYZE); CHECKPOINT;").await?;
     }
     Ok(())
 }
