@@ -26,6 +26,8 @@ const RUNS: usize = 5;
 const WINDOW: usize = 500;
 /// Bytes of a payload: that of an order.
 const PAYLOAD: usize = 120;
+/// How often it is asked whether a run has ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement, for a release build"]
@@ -67,7 +69,10 @@ async fn write(place: &Place, run: usize) -> Result<()> {
 /// Messages a second until the outbox is empty, connecting included.
 async fn drained(place: &Place, running: Running) -> Result<f64> {
     let began = Instant::now();
-    place.is_drained().await?;
+    // To count what is left, as a test does that waits for it, takes a fifth of a processor from those who are measured.
+    while any(place, "SELECT EXISTS (SELECT FROM outbox)").await? {
+        tokio::time::sleep(LOOK).await;
+    }
     let rate = rate(began.elapsed());
     running.stop().await?;
     Ok(rate)
@@ -77,18 +82,19 @@ async fn drained(place: &Place, running: Running) -> Result<f64> {
 async fn applied(place: &Place, effects: usize) -> Result<f64> {
     let began = Instant::now();
     let running = Running::default().consumer(place, Effects::always());
-    let count = "SELECT COUNT(*) FROM effects";
-    let read = place.database.read();
-    loop {
-        let row = read.query_one_raw(Statement::from_string(read.get_database_backend(), count)).await?;
-        if row.context("a count has a row")?.try_get_by_index::<i64>(0)? >= i64::try_from(effects)? {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let missing = format!("SELECT COUNT(*) < {effects} FROM effects");
+    while any(place, &missing).await? {
+        tokio::time::sleep(LOOK).await;
     }
     let rate = rate(began.elapsed());
     running.stop().await?;
     Ok(rate)
+}
+
+async fn any(place: &Place, question: &str) -> Result<bool> {
+    let read = place.database.read();
+    let row = read.query_one_raw(Statement::from_string(read.get_database_backend(), question)).await?;
+    Ok(row.context("an answer has a row")?.try_get_by_index(0)?)
 }
 
 /// What one channel can do, with nothing of ours around it.
