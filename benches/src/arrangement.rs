@@ -12,6 +12,8 @@ pub(crate) enum Kind {
     Apart,
     /// The same, held to batches of one.
     OneByOne,
+    /// Processes apart without their log.
+    Silent,
     /// One process, SQLite, the in-process broker.
     Embedded,
 }
@@ -82,9 +84,11 @@ pub(crate) fn embedded(data: &Path, http: &str) -> Result<Process> {
 
 async fn apart(postgres: &Postgres, amqp_url: &str, kind: Kind) -> Result<Vec<(&'static str, Process)>> {
     let mut processes = Vec::new();
+    let filter = if kind == Kind::Silent { "off" } else { "info" };
+    let part = |name| Ok::<_, anyhow::Error>(binary(name)?.env("LOG_FILTER", filter));
     for service in ["orders", "payments"] {
         postgres.create_database(service).await?;
-        let mut program = binary(service)?
+        let mut program = part(service)?
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .env("DATABASE_URL", postgres.url(service))
             .env("AMQP_URL", amqp_url);
@@ -95,7 +99,7 @@ async fn apart(postgres: &Postgres, amqp_url: &str, kind: Kind) -> Result<Vec<(&
     }
     let orders = processes[0].1.address("orders-grpc").await?;
     let payments = processes[1].1.address("payments-grpc").await?;
-    let gateway = binary("gateway")?
+    let gateway = part("gateway")?
         .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
         .args(["--orders-url".to_owned(), format!("http://{orders}")])
         .args(["--payments-url".to_owned(), format!("http://{payments}")]);

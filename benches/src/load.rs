@@ -44,6 +44,12 @@ impl Measured {
     pub(crate) fn per_second(&self) -> f64 {
         self.orders as f64 / self.elapsed.as_secs_f64()
     }
+
+    /// What all processes together have computed for an order, in seconds.
+    pub(crate) fn processor_per_order(&self) -> f64 {
+        let all: Duration = self.processor.iter().map(|(_, time)| *time).sum();
+        all.as_secs_f64() / self.orders as f64
+    }
 }
 
 pub(crate) async fn open_accounts(stage: &Stage, accounts: usize) -> Result<()> {

@@ -44,6 +44,8 @@ enum Part {
     Pace,
     /// With a hundred times as many orders stored.
     Stored,
+    /// What the log costs.
+    Log,
 }
 
 /// What is measured, and how often.
@@ -136,9 +138,7 @@ impl Settings {
 
     /// Returns orders per second, spread and on one account, if they are measured.
     async fn apart(&self, report: &mut Report) -> Result<Option<(f64, f64)>> {
-        let mut stage = Stage::set(Kind::Apart).await?;
-        load::open_accounts(&stage, self.accounts).await?;
-        stored::fill(&stage, self.accounts, STORED.0).await?;
+        let mut stage = self.filled(Kind::Apart, STORED.0).await?;
         let mut rates = None;
         let chosen = |part: &&Part| self.parts.is_empty() || self.parts.contains(part);
         for part in Part::value_variants().iter().filter(chosen) {
@@ -149,6 +149,7 @@ impl Settings {
                 Part::Calls => self.acknowledged(&mut stage, report).await?,
                 Part::Pace => self.paced(&stage, report).await?,
                 Part::Stored => self.stored(&stage, report).await?,
+                Part::Log => self.logged(&stage, report).await?,
             }
         }
         Ok(rates)
@@ -190,17 +191,9 @@ impl Settings {
     }
 
     async fn stored(&self, few: &Stage, report: &mut Report) -> Result<()> {
-        let many = Stage::set(Kind::Apart).await?;
-        load::open_accounts(&many, self.accounts).await?;
-        stored::fill(&many, self.accounts, STORED.1).await?;
-        stored::clean(&many).await?;
-        // Each is first once: what the machine gains or loses meanwhile counts for both.
-        let mut rates = Vec::new();
-        for stage in [few, &many, &many, few] {
-            rates.push(self.run(stage, self.accounts).await?.per_second());
-        }
-        let (with_few, with_many) = (rates[0] + rates[3], rates[1] + rates[2]);
-        report.figure("orders/s with a hundred times as many stored", with_many / 2.0);
+        let many = self.filled(Kind::Apart, STORED.1).await?;
+        let [with_few, with_many] = self.in_turns(few, &many).await?.map(|runs| rate(&runs));
+        report.figure("orders/s with a hundred times as many stored", with_many);
         report.ratio(
             "with a hundred times as many orders stored ÷ with few",
             Of::AtLeast(0.9),
@@ -210,6 +203,32 @@ impl Settings {
             report.ratio("page 10,000 ÷ page 1", Of::AtMost(1.2), stored::late_page(&many).await?);
         }
         Ok(())
+    }
+
+    async fn logged(&self, telling: &Stage, report: &mut Report) -> Result<()> {
+        let silent = self.filled(Kind::Silent, STORED.0).await?;
+        let [with, without] = self.in_turns(telling, &silent).await?;
+        let computed = processor_per_order(&with) / processor_per_order(&without);
+        report.figure("CPU of orders, payments and gateway with their log ÷ without", computed);
+        report.ratio("orders/s with the log ÷ without", Of::AtLeast(0.95), rate(&with) / rate(&without));
+        Ok(())
+    }
+
+    /// Another mesh, with so many orders of each account.
+    async fn filled(&self, kind: Kind, per_account: usize) -> Result<Stage> {
+        let stage = Stage::set(kind).await?;
+        load::open_accounts(&stage, self.accounts).await?;
+        stored::fill(&stage, self.accounts, per_account).await?;
+        stored::clean(&stage).await?;
+        Ok(stage)
+    }
+
+    /// Two runs of each. Each is first once: what the machine gains or loses meanwhile counts for both.
+    async fn in_turns(&self, one: &Stage, other: &Stage) -> Result<[[Measured; 2]; 2]> {
+        let run = async |stage| self.run(stage, self.accounts).await;
+        let first = run(one).await?;
+        let others = [run(other).await?, run(other).await?];
+        Ok([[first, run(one).await?], others])
     }
 
     async fn one_by_one(&self, report: &mut Report, together: Option<(f64, f64)>) -> Result<()> {
@@ -258,4 +277,14 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// Orders per second, the mean of two runs.
+fn rate(runs: &[Measured; 2]) -> f64 {
+    f64::midpoint(runs[0].per_second(), runs[1].per_second())
+}
+
+/// The same of [`Measured::processor_per_order`].
+fn processor_per_order(runs: &[Measured; 2]) -> f64 {
+    f64::midpoint(runs[0].processor_per_order(), runs[1].processor_per_order())
 }
