@@ -109,7 +109,8 @@ pub fn init(settings: LogSettings, process: &'static str) -> anyhow::Result<Tele
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         Format::Human => lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
-        Format::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
+        // A list of all spans would write the innermost, which is all that most lines have, a second time.
+        Format::Json => lines.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed(),
     };
     let spans = exporter.as_ref().map(Exporter::layer);
     // A second start in the same process (tests) keeps the first subscriber.
