@@ -84,8 +84,10 @@ pub(crate) fn embedded(data: &Path, http: &str) -> Result<Process> {
 
 async fn apart(postgres: &Postgres, amqp_url: &str, kind: Kind) -> Result<Vec<(&'static str, Process)>> {
     let mut processes = Vec::new();
-    let filter = if kind == Kind::Silent { "off" } else { "info" };
-    let part = |name| Ok::<_, anyhow::Error>(binary(name)?.env("LOG_FILTER", filter));
+    let part = |name| {
+        let program = binary(name)?;
+        anyhow::Ok(if kind == Kind::Silent { program.env("LOG_FILTER", "off") } else { program })
+    };
     for service in ["orders", "payments"] {
         postgres.create_database(service).await?;
         let mut program = part(service)?

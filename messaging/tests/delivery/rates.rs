@@ -69,7 +69,7 @@ async fn write(place: &Place, run: usize) -> Result<()> {
 /// Messages a second until the outbox is empty, connecting included.
 async fn drained(place: &Place, running: Running) -> Result<f64> {
     let began = Instant::now();
-    // To count what is left, as a test does that waits for it, takes a fifth of a processor from those who are measured.
+    // To count what is left, as a test does that waits for it, takes much from those who are measured.
     while any(place, "SELECT EXISTS (SELECT FROM outbox)").await? {
         tokio::time::sleep(LOOK).await;
     }
