@@ -12,7 +12,8 @@ pub(crate) enum Kind {
     Apart,
     /// The same, held to batches of one.
     OneByOne,
-    /// Processes apart without their log.
+    /// Processes apart without their log: no arrangement of its own, but what the log is measured by.
+    #[value(skip)]
     Silent,
     /// One process, SQLite, the in-process broker.
     Embedded,

@@ -192,7 +192,8 @@ impl Settings {
 
     async fn stored(&self, few: &Stage, report: &mut Report) -> Result<()> {
         let many = self.filled(Kind::Apart, STORED.1).await?;
-        let [with_few, with_many] = self.in_turns(few, &many).await?.map(|runs| rate(&runs));
+        let [with_few, with_many] =
+            self.in_turns(few, &many).await?.map(|runs| mean(&runs, Measured::per_second));
         report.figure("orders/s with a hundred times as many stored", with_many);
         report.ratio(
             "with a hundred times as many orders stored ÷ with few",
@@ -208,23 +209,26 @@ impl Settings {
     async fn logged(&self, telling: &Stage, report: &mut Report) -> Result<()> {
         let silent = self.filled(Kind::Silent, STORED.0).await?;
         let [with, without] = self.in_turns(telling, &silent).await?;
-        let computed = processor_per_order(&with) / processor_per_order(&without);
-        report.figure("CPU of orders, payments and gateway with their log ÷ without", computed);
-        report.ratio("orders/s with the log ÷ without", Of::AtLeast(0.95), rate(&with) / rate(&without));
+        let ratio = |of| mean(&with, of) / mean(&without, of);
+        report.figure(
+            "CPU of orders, payments and gateway with their log ÷ without",
+            ratio(Measured::processor_per_order),
+        );
+        report.ratio("orders/s with the log ÷ without", Of::AtLeast(0.95), ratio(Measured::per_second));
         Ok(())
     }
 
-    /// Another mesh, with so many orders of each account.
+    /// A mesh of processes apart, with so many orders of each account.
     async fn filled(&self, kind: Kind, per_account: usize) -> Result<Stage> {
         let stage = Stage::set(kind).await?;
         load::open_accounts(&stage, self.accounts).await?;
         stored::fill(&stage, self.accounts, per_account).await?;
-        stored::clean(&stage).await?;
         Ok(stage)
     }
 
-    /// Two runs of each. Each is first once: what the machine gains or loses meanwhile counts for both.
+    /// Two runs of each; the other one is new. Each is first once: what the machine gains or loses meanwhile counts for both.
     async fn in_turns(&self, one: &Stage, other: &Stage) -> Result<[[Measured; 2]; 2]> {
+        stored::clean(other).await?;
         let run = async |stage| self.run(stage, self.accounts).await;
         let first = run(one).await?;
         let others = [run(other).await?, run(other).await?];
@@ -279,12 +283,6 @@ impl Settings {
     }
 }
 
-/// Orders per second, the mean of two runs.
-fn rate(runs: &[Measured; 2]) -> f64 {
-    f64::midpoint(runs[0].per_second(), runs[1].per_second())
-}
-
-/// The same of [`Measured::processor_per_order`].
-fn processor_per_order(runs: &[Measured; 2]) -> f64 {
-    f64::midpoint(runs[0].processor_per_order(), runs[1].processor_per_order())
+fn mean(runs: &[Measured; 2], of: fn(&Measured) -> f64) -> f64 {
+    f64::midpoint(of(&runs[0]), of(&runs[1]))
 }
