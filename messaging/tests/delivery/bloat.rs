@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use messaging::broker::Broker;
-use sea_orm::{ConnectionTrait as _, Statement};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
@@ -38,15 +37,15 @@ async fn the_outbox_does_not_bloat() -> Result<()> {
             .write_messages((first..first + TRANSACTION).map(|number| padded(number, PAYLOAD)).collect())
             .await?;
         if at % 20 == 0 {
-            while one(&place, "SELECT COUNT(*) FROM outbox").await? > WAITING {
+            while place.one::<i64>("SELECT COUNT(*) FROM outbox").await? > WAITING {
                 tokio::task::yield_now().await;
             }
-            largest = largest.max(one(&place, "SELECT pg_total_relation_size('outbox')").await?);
+            largest = largest.max(place.one("SELECT pg_total_relation_size('outbox')").await?);
         }
     }
     place.is_drained().await?;
-    let vacuums =
-        one(&place, "SELECT autovacuum_count FROM pg_stat_user_tables WHERE relname = 'outbox'").await?;
+    let vacuums: i64 =
+        place.one("SELECT autovacuum_count FROM pg_stat_user_tables WHERE relname = 'outbox'").await?;
     eprintln!(
         "{MESSAGES} messages in {:.0} s: the outbox took {:.0} MiB at most, and was vacuumed {vacuums} times",
         began.elapsed().as_secs_f64(),
@@ -64,10 +63,4 @@ async fn forget(broker: Arc<dyn Broker>, partition: u16) -> Result<()> {
             inflow.ack_through(last.tag).await?;
         }
     }
-}
-
-async fn one(place: &Place, query: &str) -> Result<i64> {
-    let statement = Statement::from_string(place.database.backend(), query);
-    let row = place.database.read().query_one_raw(statement).await?;
-    Ok(row.context("one row")?.try_get_by_index(0)?)
 }

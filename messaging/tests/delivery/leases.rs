@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use async_trait::async_trait;
 use messaging::{
     broker::{Broker, BrokerError, Inflow, Outcome, Publisher},
     envelope::Envelope,
     topology::Subscription,
 };
-use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm::ConnectionTrait as _;
 use tokio::time::Instant;
 use world::{PATIENCE, eventually};
 
@@ -184,9 +184,7 @@ async fn an_idle_relay_hardly_asks() -> Result<()> {
 
 /// How often the tables of the relay were looked at, by the server's own count.
 async fn scans(place: &Place) -> Result<i64> {
-    let sql = "SELECT SUM(seq_scan + COALESCE(idx_scan, 0))::bigint FROM pg_stat_user_tables
+    let sum = "SELECT SUM(seq_scan + COALESCE(idx_scan, 0))::bigint FROM pg_stat_user_tables
         WHERE relname IN ('outbox', 'leases')";
-    let read = place.database.read();
-    let row = read.query_one_raw(Statement::from_string(read.get_database_backend(), sql)).await?;
-    Ok(row.context("a sum has a row")?.try_get_by_index(0)?)
+    place.one(sum).await
 }

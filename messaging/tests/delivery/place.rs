@@ -11,7 +11,7 @@ use messaging::{
     schema::MessagingTables,
     topology::Topology,
 };
-use sea_orm::{DbErr, EntityTrait as _, QueryOrder as _};
+use sea_orm::{ConnectionTrait as _, DbErr, EntityTrait as _, QueryOrder as _, Statement, TryGetable};
 use sea_orm_migration::{
     MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
 };
@@ -114,6 +114,12 @@ impl Place {
         written.await?;
         self.outbox.wake();
         Ok(())
+    }
+
+    /// The first column of the one row that a query returns.
+    pub(crate) async fn one<T: TryGetable>(&self, query: &str) -> Result<T> {
+        let row = self.database.read().query_one_raw(Statement::from_string(self.database.backend(), query));
+        Ok(row.await?.context("a query that returns one row")?.try_get_by_index(0)?)
     }
 
     /// The numbers of all effects, in the order in which they came to be.

@@ -11,7 +11,7 @@ use lapin::{
 };
 use messaging::retention::Retention;
 use nix::sys::resource::{UsageWho, getrusage};
-use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm::ConnectionTrait as _;
 use tokio::time::Instant;
 use world::RabbitMq;
 
@@ -70,7 +70,7 @@ async fn write(place: &Place, run: usize) -> Result<()> {
 async fn drained(place: &Place, running: Running) -> Result<f64> {
     let began = Instant::now();
     // To count what is left, as a test does that waits for it, takes much from those who are measured.
-    while any(place, "SELECT EXISTS (SELECT FROM outbox)").await? {
+    while place.one("SELECT EXISTS (SELECT FROM outbox)").await? {
         tokio::time::sleep(LOOK).await;
     }
     let rate = rate(began.elapsed());
@@ -83,18 +83,12 @@ async fn applied(place: &Place, effects: usize) -> Result<f64> {
     let began = Instant::now();
     let running = Running::default().consumer(place, Effects::always());
     let missing = format!("SELECT COUNT(*) < {effects} FROM effects");
-    while any(place, &missing).await? {
+    while place.one(&missing).await? {
         tokio::time::sleep(LOOK).await;
     }
     let rate = rate(began.elapsed());
     running.stop().await?;
     Ok(rate)
-}
-
-async fn any(place: &Place, question: &str) -> Result<bool> {
-    let read = place.database.read();
-    let row = read.query_one_raw(Statement::from_string(read.get_database_backend(), question)).await?;
-    Ok(row.context("an answer has a row")?.try_get_by_index(0)?)
 }
 
 /// What one channel can do, with nothing of ours around it.
@@ -181,11 +175,7 @@ async fn writers_during_retention() -> Result<()> {
         // A round that is broken off leaves its lease behind.
         place.database.read().execute_unprepared("UPDATE leases SET expire_time = 0").await?;
     }
-    let left = place.database.read().query_one_raw(Statement::from_string(
-        place.database.backend(),
-        "SELECT COUNT(*) FROM inbox WHERE receive_time <= 1000000",
-    ));
-    let left: i64 = left.await?.context("a count has a row")?.try_get_by_index(0)?;
+    let left: i64 = place.one("SELECT COUNT(*) FROM inbox WHERE receive_time <= 1000000").await?;
     eprintln!(
         "alone {alone:?} ms, beside retention {beside:?} ms; {left} old rows left after {:?}",
         began.elapsed()

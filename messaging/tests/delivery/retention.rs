@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use messaging::retention::Retention;
-use sea_orm::{ConnectionTrait as _, Statement};
 
 use crate::{fact::Effects, place::Place, running::Running};
 
 async fn remembered(place: &Place) -> Result<i64> {
-    let read = place.database.read();
-    let row =
-        read.query_one_raw(Statement::from_string(read.get_database_backend(), "SELECT COUNT(*) FROM inbox"));
-    Ok(row.await?.context("a count has a row")?.try_get_by_index(0)?)
+    place.one("SELECT COUNT(*) FROM inbox").await
 }
 
 async fn only_what_is_old_is_forgotten(place: Place) -> Result<()> {

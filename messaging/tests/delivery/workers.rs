@@ -162,9 +162,7 @@ async fn kill_at_random(place: &Place, program: &Program, workers: &mut [Process
 async fn publisher(place: &Place, workers: &[Process]) -> Result<usize> {
     let sql = "SELECT holder FROM leases WHERE name = 'outbox'";
     let found = eventually("a worker that publishes", PATIENCE, async || {
-        let read = place.database.read();
-        let row = read.query_one_raw(Statement::from_string(read.get_database_backend(), sql)).await?;
-        let holder: String = row.context("a lease")?.try_get_by_index(0)?;
+        let holder: String = place.one(sql).await?;
         let leads =
             |worker: &Process| holder.starts_with(&format!("process {} ", worker.pid())) && publishes(worker);
         workers.iter().position(leads).context("none of them holds the lease and has published")
