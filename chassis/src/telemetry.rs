@@ -1,11 +1,24 @@
 //! What a process tells of itself as it goes: logs for people or for machines, and spans for who collects them.
 
-use std::{io::IsTerminal as _, str::FromStr};
+mod json;
+mod sink;
 
+use std::{
+    io::{IsTerminal as _, Stderr, stderr},
+    str::FromStr,
+};
+
+use anyhow::Context as _;
 use http::Uri;
 use tracing_subscriber::{
-    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _, Registry,
+    filter::Targets,
+    fmt,
+    layer::{Filter, SubscriberExt as _},
+    util::SubscriberInitExt as _,
 };
+
+use self::sink::{Flusher, Sink};
 
 use crate::{
     metrics,
@@ -49,11 +62,13 @@ impl FromStr for Collector {
     }
 }
 
-/// What a process has to keep until its end: then the last spans are sent.
+/// What a process has to keep until its end: then the last spans are sent, and the last lines written.
 #[derive(Debug)]
-#[must_use = "it sends the last spans when it is dropped"]
+#[must_use = "it sends the last spans and writes the last lines when it is dropped"]
 pub struct Telemetry {
+    /// It may have a line to write when it ends.
     _exporter: Option<Exporter>,
+    _flusher: Flusher<Stderr>,
 }
 
 /// The look of a log line.
@@ -89,12 +104,22 @@ impl FromStr for EnvFilterText {
     }
 }
 
+impl EnvFilterText {
+    fn filter(&self) -> Box<dyn Filter<Registry> + Send + Sync> {
+        // Only directives about spans need a filter that looks at each span's beginning, steps and end, under a lock.
+        match self.0.parse::<Targets>() {
+            Ok(targets) => Box::new(targets),
+            Err(_) => Box::new(EnvFilter::new(&self.0)),
+        }
+    }
+}
+
 /// Starts logging to standard error, the recording of metrics, and the export of spans, if there is a collector, under the
 /// name `process`. Standard output stays free for what the process tells its user. To be called inside of the runtime, before
 /// the first task: what is counted without a recorder is lost.
 ///
 /// # Errors
-/// Every mistake in the settings, or that something else in the process records its metrics.
+/// Every mistake in the settings, that something else in the process records its metrics, or that there is no thread.
 pub fn init(settings: LogSettings, process: &'static str) -> anyhow::Result<Telemetry> {
     metrics::recorder()?;
     let mut mistakes = Mistakes::default();
@@ -105,17 +130,18 @@ pub fn init(settings: LogSettings, process: &'static str) -> anyhow::Result<Tele
         Exporter::start(&url, process).map_err(|error| mistakes.note("--otlp-endpoint", error)).ok()
     });
     let (format, filter) = mistakes.or(format.zip(filter))?;
-    let filter = EnvFilter::new(filter.0);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let (sink, flusher) = Sink::start(stderr()).context("cannot log")?;
+    let lines = fmt::layer().with_writer(sink);
     let lines = match format {
-        Format::Human => lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
-        // A list of all spans would write the innermost, which is all that most lines have, a second time.
-        Format::Json => lines.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed(),
+        Format::Human => lines.with_ansi(stderr().is_terminal()).with_filter(filter.filter()).boxed(),
+        Format::Json => {
+            lines.fmt_fields(json::Members).event_format(json::Line).with_filter(filter.filter()).boxed()
+        }
     };
     let spans = exporter.as_ref().map(Exporter::layer);
     // A second start in the same process (tests) keeps the first subscriber.
     let _already_set = tracing_subscriber::registry().with(lines).with(spans).try_init();
-    Ok(Telemetry { _exporter: exporter })
+    Ok(Telemetry { _exporter: exporter, _flusher: flusher })
 }
 
 #[cfg(test)]
