@@ -23,6 +23,7 @@ mod reflection;
 mod openapi;
 mod discovery;
 mod stop;
+mod newer_schema;
 mod scrape;
 mod outage;
 mod metrics;

@@ -14,7 +14,7 @@ const TAKEN_BYTES: i64 = 8 * 1024 * 1024;
 /// queue is bound for holds back only its own kind, because it may wait for ever for somebody who never comes.
 const DUE: &str = "SELECT * FROM (
         SELECT due.*, SUM(length(payload)) OVER (ORDER BY next_attempt_time, seq) - length(payload) AS bytes_ahead FROM (
-            SELECT * FROM outbox AS candidate
+            SELECT {columns} FROM outbox AS candidate
             WHERE next_attempt_time <= $1 AND {others} AND NOT EXISTS (
                 SELECT 1 FROM outbox AS earlier
                 WHERE earlier.partition_key = candidate.partition_key AND earlier.seq < candidate.seq
@@ -39,14 +39,18 @@ pub(crate) async fn take(
         vec![now.into(), i64::try_from(limit).unwrap_or(i64::MAX).into(), TAKEN_BYTES.into()];
     let sql = if database.is_embedded() {
         remove(database, confirmed).await?;
-        DUE.replace("{others}", "true")
+        due("true")
     } else {
         values.push(rows::one_of(backend, confirmed).value);
         let (gone, others) = ("string_to_array($4, ',')::bigint[]", "seq <> ALL");
-        let due = DUE.replace("{others}", &format!("{others}({gone})"));
+        let due = due(&format!("{others}({gone})"));
         format!("WITH gone AS (DELETE FROM outbox WHERE seq = ANY({gone})) {due}")
     };
     let statement = Statement::from_sql_and_values(backend, sql, values);
     let due = Entity::find().from_raw_sql(statement).all(&database.unflushed()).await;
     due.map_err(Failure::from)
+}
+
+fn due(others: &str) -> String {
+    DUE.replace("{columns}", &rows::columns::<Entity>()).replace("{others}", others)
 }

@@ -68,7 +68,11 @@ async fn select(
     for run in rows::statements(&user_ids, |user_id| user_id.len() + 8) {
         let asked =
             rows::table(backend, "asked", &["text"], run.iter().map(|user_id| vec![(*user_id).into()]))?;
-        let sql = format!("SELECT * FROM accounts WHERE {} {end}", asked.has("user_id"));
+        let sql = format!(
+            "SELECT {} FROM accounts WHERE {} {end}",
+            rows::columns::<Entity>(),
+            asked.has("user_id")
+        );
         let find = Statement::from_sql_and_values(backend, sql, asked.values);
         accounts.extend(Entity::find().from_raw_sql(find).all(connection).await?);
     }

@@ -24,7 +24,8 @@ pub async fn find_all(connection: &impl ConnectionTrait, order_ids: &[Uuid]) -> 
     let mut found = Vec::new();
     for run in rows::statements(order_ids, |_| 37) {
         let asked = rows::table(backend, "asked", &["uuid"], run.iter().map(|id| vec![(*id).into()]))?;
-        let sql = format!("SELECT * FROM payments WHERE {}", asked.has("order_id"));
+        let sql =
+            format!("SELECT {} FROM payments WHERE {}", rows::columns::<Entity>(), asked.has("order_id"));
         let find = Statement::from_sql_and_values(backend, sql, asked.values);
         found.extend(Entity::find().from_raw_sql(find).all(connection).await?);
     }
