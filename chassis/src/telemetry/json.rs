@@ -4,6 +4,7 @@
 //! `tracing-subscriber` reads it as JSON and writes it again for each line, which was a third of what a line cost.
 
 use std::{
+    cell::Cell,
     error::Error,
     fmt::{self, Debug, Display, Write as _},
 };
@@ -35,32 +36,35 @@ where
     fn format_event(
         &self,
         context: &FmtContext<'_, S, Members>,
-        mut line: Writer<'_>,
+        mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         // What comes from the crate `log` has its own target among its fields.
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
-        line.write_str(r#"{"timestamp":""#)?;
-        SystemTime.format_time(&mut line)?;
-        line.write_str(r#"","level":""#)?;
-        line.write_str(metadata.level().as_str())?;
-        line.write_char('"')?;
-        Visitor::members(&mut line, true, |visitor| event.record(visitor))?;
-        line.write_str(r#","target":"#)?;
-        string(&mut line, metadata.target())?;
-        if let Some(span) = context.parent_span() {
-            line.write_str(r#","span":{"name":"#)?;
-            string(&mut line, span.name())?;
-            if let Some(members) = span.extensions().get::<FormattedFields<Members>>()
-                && !members.is_empty()
-            {
-                line.write_char(',')?;
-                line.write_str(members)?;
+        in_one_piece(&mut writer, |line| {
+            line.push_str(r#"{"timestamp":""#);
+            SystemTime.format_time(&mut Writer::new(line))?;
+            line.push_str(r#"","level":""#);
+            line.push_str(metadata.level().as_str());
+            line.push('"');
+            event.record(&mut Visitor { text: line, begun: true });
+            line.push_str(r#","target":"#);
+            string(line, metadata.target());
+            if let Some(span) = context.parent_span() {
+                line.push_str(r#","span":{"name":"#);
+                string(line, span.name());
+                if let Some(members) = span.extensions().get::<FormattedFields<Members>>()
+                    && !members.is_empty()
+                {
+                    line.push(',');
+                    line.push_str(members);
+                }
+                line.push('}');
             }
-            line.write_char('}')?;
-        }
-        line.write_str("}\n")
+            line.push_str("}\n");
+            Ok(())
+        })
     }
 }
 
@@ -70,61 +74,73 @@ pub(super) struct Members;
 
 impl<'w> FormatFields<'w> for Members {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
-        Visitor::members(&mut writer, false, |visitor| fields.record(visitor))
+        in_one_piece(&mut writer, |text| {
+            fields.record(&mut Visitor { text, begun: false });
+            Ok(())
+        })
     }
 
     fn add_fields(&self, current: &'w mut FormattedFields<Self>, fields: &Record<'_>) -> fmt::Result {
-        let begun = !current.fields.is_empty();
-        Visitor::members(&mut current.as_writer(), begun, |visitor| fields.record(visitor))
+        let text = &mut current.fields;
+        let begun = !text.is_empty();
+        fields.record(&mut Visitor { text, begun });
+        Ok(())
     }
+}
+
+/// Writes what `make` makes by a single call: a writer is behind a pointer, and what it writes into grows with each call.
+fn in_one_piece(writer: &mut Writer<'_>, make: impl FnOnce(&mut String) -> fmt::Result) -> fmt::Result {
+    thread_local! {
+        static TEXT: Cell<String> = const { Cell::new(String::new()) };
+    }
+    // Taken rather than borrowed, for a value that logs while it is shown.
+    let mut text = TEXT.take();
+    let outcome = make(&mut text).and_then(|()| writer.write_str(&text));
+    text.clear();
+    TEXT.set(text);
+    outcome
 }
 
 /// Writes fields as members.
-struct Visitor<'a, 'w> {
-    writer: &'a mut Writer<'w>,
+struct Visitor<'a> {
+    text: &'a mut String,
     /// Whether there is a member before the next.
     begun: bool,
-    outcome: fmt::Result,
 }
 
-impl<'a, 'w> Visitor<'a, 'w> {
-    fn members(writer: &'a mut Writer<'w>, begun: bool, record: impl FnOnce(&mut Self)) -> fmt::Result {
-        let mut visitor = Self { writer, begun, outcome: Ok(()) };
-        record(&mut visitor);
-        visitor.outcome
-    }
-
-    fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'w>) -> fmt::Result) {
+impl Visitor<'_> {
+    /// The text to write a field's value to, unless the field is to be left out.
+    fn value_of(&mut self, field: &Field) -> Option<&mut String> {
         // They say where a line of the crate `log` comes from, which its target does.
-        if self.outcome.is_ok() && !field.name().starts_with("log.") {
-            self.outcome = self.write(field.name(), value);
+        if field.name().starts_with("log.") {
+            return None;
         }
-    }
-
-    fn write(&mut self, name: &str, value: impl FnOnce(&mut Writer<'w>) -> fmt::Result) -> fmt::Result {
         if self.begun {
-            self.writer.write_char(',')?;
+            self.text.push(',');
         }
         self.begun = true;
-        string(self.writer, name)?;
-        self.writer.write_char(':')?;
-        value(self.writer)
+        string(self.text, field.name());
+        self.text.push(':');
+        Some(self.text)
     }
 
     fn plain(&mut self, field: &Field, value: impl Display) {
-        self.member(field, |writer| write!(writer, "{value}"));
+        if let Some(text) = self.value_of(field) {
+            let _never = write!(text, "{value}");
+        }
     }
 
-    fn text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        self.member(field, |writer| {
-            writer.write_char('"')?;
-            Escaped(writer).write_fmt(value)?;
-            writer.write_char('"')
-        });
+    /// A value that fails to show itself ends where it failed.
+    fn shown(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        if let Some(text) = self.value_of(field) {
+            text.push('"');
+            let _failed = Escaped(text).write_fmt(value);
+            text.push('"');
+        }
     }
 }
 
-impl Visit for Visitor<'_, '_> {
+impl Visit for Visitor<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no name for what is not finite.
         if value.is_finite() { self.plain(field, value) } else { self.plain(field, "null") }
@@ -151,50 +167,60 @@ impl Visit for Visitor<'_, '_> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.member(field, |writer| string(writer, value));
+        if let Some(text) = self.value_of(field) {
+            string(text, value);
+        }
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.text(field, format_args!("{value}"));
+        self.shown(field, format_args!("{value}"));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.text(field, format_args!("{value:?}"));
+        self.shown(field, format_args!("{value:?}"));
     }
 }
 
-fn string(writer: &mut Writer<'_>, text: &str) -> fmt::Result {
-    writer.write_char('"')?;
-    Escaped(writer).write_str(text)?;
-    writer.write_char('"')
+fn string(text: &mut String, value: &str) {
+    text.push('"');
+    escape(text, value);
+    text.push('"');
 }
 
-/// Writes the inside of a JSON string (RFC 8259, section 7).
-struct Escaped<'a, 'w>(&'a mut Writer<'w>);
-
-impl fmt::Write for Escaped<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        // All that is escaped is ASCII, a character of its own in UTF-8.
-        while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | ..b' ')) {
-            let (plain, special) = rest.split_at(at);
-            self.0.write_str(plain)?;
-            match special.as_bytes()[0] {
-                b'\n' => self.0.write_str("\\n")?,
-                byte @ ..b' ' => write!(self.0, "\\u{byte:04x}")?,
-                byte => write!(self.0, "\\{}", char::from(byte))?,
+/// Adds `value` as the inside of a JSON string (RFC 8259, section 7).
+fn escape(text: &mut String, value: &str) {
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
+    // Without an early end the compiler looks at many at once.
+    if !value.as_bytes().iter().fold(false, |found, byte| found | special(byte)) {
+        return text.push_str(value);
+    }
+    for character in value.chars() {
+        match character {
+            '"' | '\\' => text.extend(['\\', character]),
+            '\n' => text.push_str("\\n"),
+            '\0'..' ' => {
+                let _never = write!(text, "\\u{:04x}", u32::from(character));
             }
-            rest = &special[1..];
+            _ => text.push(character),
         }
-        self.0.write_str(rest)
+    }
+}
+
+/// The inside of a JSON string, to be written to.
+struct Escaped<'a>(&'a mut String);
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, value: &str) -> fmt::Result {
+        escape(self.0, value);
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
-        io::Write,
-        sync::{Arc, Mutex},
+        io::{Read as _, pipe},
+        sync::Arc,
     };
 
     use serde_json::{Value, json};
@@ -203,26 +229,13 @@ mod tests {
 
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().expect("it is not poisoned").write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
     /// The lines that `act` logs, read as JSON.
     fn lines_of(act: impl FnOnce()) -> Vec<Value> {
-        let kept = Kept::default();
-        let writer = kept.clone();
-        let layer = fmt::layer().fmt_fields(Members).event_format(Line).with_writer(move || writer.clone());
+        let (mut read, write) = pipe().expect("a pipe");
+        let layer = fmt::layer().fmt_fields(Members).event_format(Line).with_writer(Arc::new(write));
         with_default(registry().with(layer), act);
-        let text = String::from_utf8(kept.0.lock().expect("it is not poisoned").clone()).expect("UTF-8");
+        let mut text = String::new();
+        read.read_to_string(&mut text).expect("UTF-8");
         text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
     }
 
