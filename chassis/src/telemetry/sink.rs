@@ -63,16 +63,19 @@ impl<W: Write> Shared<W> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what waits, again and again until the end.
+    /// Writes what waits, again and again, for the last time at the end.
     fn empty(&self) {
         let idle = |pending: &mut Pending<W>| pending.lines.is_empty() && !pending.ended;
         let waits = |pending: &mut Pending<W>| !pending.ended;
         let mut pending = self.lock();
-        while !pending.ended {
+        loop {
             pending = self.changed.wait_while(pending, idle).unwrap_or_else(PoisonError::into_inner);
             let waited = self.changed.wait_timeout_while(pending, WAIT, waits);
             pending = waited.unwrap_or_else(PoisonError::into_inner).0;
             pending.write();
+            if pending.ended {
+                return;
+            }
         }
     }
 }
