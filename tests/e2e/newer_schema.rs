@@ -14,8 +14,7 @@ async fn embedded() -> Result<()> {
     a_column_more(&Mesh::start(EMBEDDED).await?).await
 }
 
-/// PostgreSQL refuses a prepared statement whose result has other columns than when it was prepared (`0A000`), for as long as its
-/// connection lives: so no statement may ask for all columns.
+/// No statement may ask for all columns of a table: [`storage::rows::columns`] says what comes of it.
 async fn a_column_more(mesh: &Mesh) -> Result<()> {
     mesh.account("alice", 1_000).await?;
     every_way(mesh).await?;
