@@ -1,5 +1,5 @@
 //! The time from the POST of an order to its end, at a rate that does not depend on how fast orders end; and beside it what the
-//! same commits and publishes take in series, with nothing else done.
+//! same commits and publishes take in series, with nothing else done, and how long the disk keeps a commit waiting meanwhile.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use ordermesh::orders::v1::{WatchOrdersRequest, order::Status, orders_service_client::OrdersServiceClient};
-use sea_orm::{ConnectOptions, ConnectionTrait as _, Database};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection};
 use tokio::time::{MissedTickBehavior, interval};
 use world::eventually;
 
@@ -26,6 +26,8 @@ const RATE: u64 = 200;
 const CONNECTIONS: usize = 32;
 /// Rounds of the series.
 const SERIES: usize = 200;
+/// Commits per second beside the orders.
+const BESIDE: u64 = 20;
 
 /// A half and 99 of 100 take at most so long.
 #[derive(Debug, Clone, Copy)]
@@ -95,10 +97,7 @@ async fn watch(orders: String, ended: Arc<Mutex<HashMap<String, Instant>>>) -> R
 
 /// Three commits of one row each and two confirmed publishes to a quorum queue, one after the other.
 pub(crate) async fn series(stage: &Stage) -> Result<Times> {
-    let mut options = ConnectOptions::new(stage.postgres().fresh_database().await?);
-    options.max_connections(1).sqlx_logging(false);
-    let database = Database::connect(options).await?;
-    database.execute_unprepared("CREATE TABLE single (id BIGINT PRIMARY KEY, filler TEXT)").await?;
+    let database = single_rows(stage).await?;
     let connection = Connection::connect(&stage.amqp_url()?, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -110,10 +109,7 @@ pub(crate) async fn series(stage: &Stage) -> Result<Times> {
     for round in 0..SERIES {
         let began = Instant::now();
         for step in 0..3 {
-            let id = round * 3 + step;
-            database
-                .execute_unprepared(&format!("INSERT INTO single VALUES ({id}, repeat('x', 200))"))
-                .await?;
+            commit(&database, round * 3 + step).await?;
             if step < 2 {
                 let (options, properties) =
                     (BasicPublishOptions::default(), BasicProperties::default().with_delivery_mode(2));
@@ -126,4 +122,32 @@ pub(crate) async fn series(stage: &Stage) -> Result<Times> {
     }
     connection.close(200, "done".into()).await?;
     Times::of(times)
+}
+
+/// Commits of one row each while the orders come, so few that they are in nobody's way: what a disk that stalls adds to an order.
+pub(crate) async fn commits(stage: &Stage, time: Duration) -> Result<Times> {
+    let database = single_rows(stage).await?;
+    let mut ticks = interval(Duration::from_secs(1) / u32::try_from(BESIDE)?);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut times = Vec::new();
+    for id in 0..usize::try_from(BESIDE * time.as_secs())? {
+        let due = ticks.tick().await.into_std();
+        commit(&database, id).await?;
+        times.push(due.elapsed());
+    }
+    Times::of(times)
+}
+
+/// One connection to a table of its own.
+async fn single_rows(stage: &Stage) -> Result<DatabaseConnection> {
+    let mut options = ConnectOptions::new(stage.postgres().fresh_database().await?);
+    options.max_connections(1).sqlx_logging(false);
+    let database = Database::connect(options).await?;
+    database.execute_unprepared("CREATE TABLE single (id BIGINT PRIMARY KEY, filler TEXT)").await?;
+    Ok(database)
+}
+
+async fn commit(database: &DatabaseConnection, id: usize) -> Result<()> {
+    database.execute_unprepared(&format!("INSERT INTO single VALUES ({id}, repeat('x', 200))")).await?;
+    Ok(())
 }
