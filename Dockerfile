@@ -13,6 +13,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/ordermesh --create-home ordermesh
 COPY --from=build /out/ /usr/local/bin/
+# For whatever collects the output of containers; `human` is for people.
+ENV LOG_FORMAT=json
 USER 10001
 # The embedded databases lie in ./data: mount a volume there to keep them.
 WORKDIR /var/lib/ordermesh

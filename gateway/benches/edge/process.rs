@@ -39,6 +39,7 @@ impl Process {
         command.args(["--listen", &address.to_string(), "--admin", "127.0.0.1:0"]);
         command.args(["--threads", &WORKERS.to_string()]);
         command.args(["--orders-url", &url, "--payments-url", &url]);
+        command.env("LOG_FORMAT", "json"); // as in the image
         Self::start(command, address, tempfile::tempdir()?).await
     }
 
