@@ -15,7 +15,7 @@ use lapin::{
 };
 use ordermesh::orders::v1::{WatchOrdersRequest, order::Status, orders_service_client::OrdersServiceClient};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use world::eventually;
 
 use crate::{arrangement::Stage, load};
@@ -53,9 +53,7 @@ pub(crate) async fn orders(stage: &Stage, accounts: usize, time: Duration) -> Re
     for _ in 0..CONNECTIONS {
         ready.push(Arc::new(tokio::sync::Mutex::new(load::connect(stage.edge).await?)));
     }
-    let mut ticks = interval(Duration::from_secs(1) / u32::try_from(RATE)?);
-    // One that is late was late for its order too.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut ticks = each_second(RATE)?;
     let mut placing = Vec::new();
     let count = usize::try_from(RATE * time.as_secs())?;
     for number in 0..count {
@@ -127,8 +125,7 @@ pub(crate) async fn series(stage: &Stage) -> Result<Times> {
 /// Commits of one row each while the orders come, so few that they are in nobody's way: what a disk that stalls adds to an order.
 pub(crate) async fn commits(stage: &Stage, time: Duration) -> Result<Times> {
     let database = single_rows(stage).await?;
-    let mut ticks = interval(Duration::from_secs(1) / u32::try_from(BESIDE)?);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut ticks = each_second(BESIDE)?;
     let mut times = Vec::new();
     for id in 0..usize::try_from(BESIDE * time.as_secs())? {
         let due = ticks.tick().await.into_std();
@@ -136,6 +133,14 @@ pub(crate) async fn commits(stage: &Stage, time: Duration) -> Result<Times> {
         times.push(due.elapsed());
     }
     Times::of(times)
+}
+
+/// The moments at which something is due, so many a second.
+fn each_second(rate: u64) -> Result<Interval> {
+    let mut ticks = interval(Duration::from_secs(1) / u32::try_from(rate)?);
+    // A moment that is late was late for what is due too.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    Ok(ticks)
 }
 
 /// One connection to a table of its own.
