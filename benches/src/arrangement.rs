@@ -1,6 +1,9 @@
 //! The arrangements that are measured, each on servers of its own.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use world::{Postgres, Process, Program, RabbitMq, Scratch};
@@ -33,20 +36,25 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn set(kind: Kind) -> Result<Self> {
-        Self::on(Scratch::new("bench")?, kind).await
+        Self::on(Scratch::new("bench")?, kind, &own_folder()?).await
+    }
+
+    /// The same with the binaries of another build, which are in this folder.
+    pub(crate) async fn set_with(kind: Kind, binaries: &Path) -> Result<Self> {
+        Self::on(Scratch::new("bench")?, kind, binaries).await
     }
 
     /// In one process, on a folder of one's own.
     pub(crate) async fn embedded_on(data: Scratch) -> Result<Self> {
-        Self::on(data, Kind::Embedded).await
+        Self::on(data, Kind::Embedded, &own_folder()?).await
     }
 
-    async fn on(data: Scratch, kind: Kind) -> Result<Self> {
+    async fn on(data: Scratch, kind: Kind, binaries: &Path) -> Result<Self> {
         let postgres = Postgres::start().await?;
         let rabbitmq = if kind == Kind::Embedded { None } else { Some(RabbitMq::start().await?) };
         let mut processes = match &rabbitmq {
-            Some(rabbitmq) => apart(&postgres, &rabbitmq.amqp_url(), kind).await?,
-            None => vec![("ordermesh", embedded(data.path(), "127.0.0.1:0")?)],
+            Some(rabbitmq) => apart(&postgres, &rabbitmq.amqp_url(), kind, binaries).await?,
+            None => vec![("ordermesh", embedded(binaries, data.path(), "127.0.0.1:0")?)],
         };
         let last = processes.len() - 1;
         let edge = processes[last].1.address("http").await?;
@@ -75,23 +83,28 @@ impl Stage {
 }
 
 /// `ordermesh up` on a folder.
-pub(crate) fn embedded(data: &Path, http: &str) -> Result<Process> {
-    binary("ordermesh")?
+pub(crate) fn embedded(binaries: &Path, data: &Path, http: &str) -> Result<Process> {
+    binary(binaries, "ordermesh")
         .args(["up", "--http", http, "--orders-grpc", "127.0.0.1:0"])
         .args(["--payments-grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
         .args(["--data-dir".to_owned(), data.display().to_string()])
         .start()
 }
 
-async fn apart(postgres: &Postgres, amqp_url: &str, kind: Kind) -> Result<Vec<(&'static str, Process)>> {
+async fn apart(
+    postgres: &Postgres,
+    amqp_url: &str,
+    kind: Kind,
+    binaries: &Path,
+) -> Result<Vec<(&'static str, Process)>> {
     let mut processes = Vec::new();
     let part = |name| {
-        let program = binary(name)?;
-        anyhow::Ok(if kind == Kind::Silent { program.env("LOG_FILTER", "off") } else { program })
+        let program = binary(binaries, name);
+        if kind == Kind::Silent { program.env("LOG_FILTER", "off") } else { program }
     };
     for service in ["orders", "payments"] {
         postgres.create_database(service).await?;
-        let mut program = part(service)?
+        let mut program = part(service)
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .env("DATABASE_URL", postgres.url(service))
             .env("AMQP_URL", amqp_url);
@@ -102,7 +115,7 @@ async fn apart(postgres: &Postgres, amqp_url: &str, kind: Kind) -> Result<Vec<(&
     }
     let orders = processes[0].1.address("orders-grpc").await?;
     let payments = processes[1].1.address("payments-grpc").await?;
-    let gateway = part("gateway")?
+    let gateway = part("gateway")
         .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
         .args(["--orders-url".to_owned(), format!("http://{orders}")])
         .args(["--payments-url".to_owned(), format!("http://{payments}")]);
@@ -110,8 +123,13 @@ async fn apart(postgres: &Postgres, amqp_url: &str, kind: Kind) -> Result<Vec<(&
     Ok(processes)
 }
 
-/// One of our binaries, which lies beside this one. Its logs are those of production.
-fn binary(name: &str) -> Result<Program> {
+/// The folder of this binary, which was built together with the others.
+pub(crate) fn own_folder() -> Result<PathBuf> {
     let here = std::env::current_exe()?;
-    Ok(Program::at(&here.parent().context("a file has a folder")?.join(name)).env("LOG_FORMAT", "json"))
+    Ok(here.parent().context("a file has a folder")?.to_owned())
+}
+
+/// A binary of a build. Its logs are those of production.
+fn binary(binaries: &Path, name: &str) -> Program {
+    Program::at(&binaries.join(name)).env("LOG_FORMAT", "json")
 }

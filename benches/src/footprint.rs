@@ -61,7 +61,7 @@ pub(crate) async fn measure(clients: usize, accounts: usize, orders: usize) -> R
 async fn start(data: &Path) -> Result<f64> {
     let port = Port::reserve()?;
     let began = Instant::now();
-    let mut process = arrangement::embedded(data, &port.address().to_string())?;
+    let mut process = arrangement::embedded(&arrangement::own_folder()?, data, &port.address().to_string())?;
     while !answers(port.address()).await.is_ok_and(|answers| answers) {
         anyhow::ensure!(began.elapsed() < STOP, "it does not start: {}", process.output());
         tokio::time::sleep(Duration::from_millis(1)).await;

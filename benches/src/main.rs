@@ -7,6 +7,7 @@ mod load;
 mod calls;
 mod pace;
 mod stored;
+mod against;
 mod footprint;
 mod peers;
 mod yardstick;
@@ -19,6 +20,7 @@ use anyhow::Result;
 use clap::{Parser as _, ValueEnum as _};
 
 use crate::{
+    against::mean,
     arrangement::{Kind, Stage},
     load::{Measured, Until},
     peers::Peer,
@@ -69,6 +71,9 @@ struct Settings {
     /// What to measure of processes apart, instead of everything
     #[arg(long, value_enum, value_delimiter = ',')]
     parts: Vec<Part>,
+    /// A folder with the binaries of an earlier build: it takes turns with this one, and nothing else is measured
+    #[arg(long, value_name = "FOLDER")]
+    against: Option<PathBuf>,
     /// Systems to measure beside ours, made ready by scripts/setup-peers
     #[arg(long, value_enum, value_delimiter = ',')]
     peers: Vec<Peer>,
@@ -101,7 +106,7 @@ async fn main() -> Result<()> {
         settings.round(&mut report).await?;
         report.print(&format!("after round {number} of {}", settings.rounds))?;
     }
-    if settings.footprint_orders > 0 {
+    if settings.footprint_orders > 0 && settings.against.is_none() {
         settings.footprint(&mut report).await?;
         report.print("with the footprint")?;
     }
@@ -115,6 +120,12 @@ impl Settings {
 
     async fn round(&self, report: &mut Report) -> Result<()> {
         let with = |kind| !self.without.contains(&kind);
+        if let Some(earlier) = &self.against {
+            for kind in [Kind::Apart, Kind::Embedded].into_iter().filter(|kind| with(*kind)) {
+                self.against(earlier, kind, report).await?;
+            }
+            return Ok(());
+        }
         let together = if with(Kind::Apart) { self.apart(report).await? } else { None };
         if with(Kind::OneByOne) {
             self.one_by_one(report, together).await?;
@@ -196,6 +207,7 @@ impl Settings {
 
     async fn stored(&self, few: &Stage, report: &mut Report) -> Result<()> {
         let many = self.filled(Kind::Apart, STORED.1).await?;
+        stored::clean(&many).await?;
         let [with_few, with_many] =
             self.in_turns(few, &many).await?.map(|runs| mean(&runs, Measured::per_second));
         report.figure("orders/s with a hundred times as many stored", with_many);
@@ -212,6 +224,7 @@ impl Settings {
 
     async fn logged(&self, telling: &Stage, report: &mut Report) -> Result<()> {
         let silent = self.filled(Kind::Silent, STORED.0).await?;
+        stored::clean(&silent).await?;
         let [with, without] = self.in_turns(telling, &silent).await?;
         let ratio = |of| mean(&with, of) / mean(&without, of);
         report.figure(
@@ -228,15 +241,6 @@ impl Settings {
         load::open_accounts(&stage, self.accounts).await?;
         stored::fill(&stage, self.accounts, per_account).await?;
         Ok(stage)
-    }
-
-    /// Two runs of each; the other one is new. Each is first once: what the machine gains or loses meanwhile counts for both.
-    async fn in_turns(&self, one: &Stage, other: &Stage) -> Result<[[Measured; 2]; 2]> {
-        stored::clean(other).await?;
-        let run = async |stage| self.run(stage, self.accounts).await;
-        let first = run(one).await?;
-        let others = [run(other).await?, run(other).await?];
-        Ok([[first, run(one).await?], others])
     }
 
     async fn one_by_one(&self, report: &mut Report, together: Option<(f64, f64)>) -> Result<()> {
@@ -285,8 +289,4 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-fn mean(runs: &[Measured; 2], of: fn(&Measured) -> f64) -> f64 {
-    f64::midpoint(of(&runs[0]), of(&runs[1]))
 }
