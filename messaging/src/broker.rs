@@ -10,7 +10,7 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{envelope::Envelope, topology::Subscription};
+use crate::{envelope::Envelope, health::Part, observe, topology::Subscription};
 
 /// Where messages go to be delivered.
 #[async_trait]
@@ -99,7 +99,17 @@ pub enum BrokerError {
     /// It cannot be reached, or the connection was lost.
     #[error("the broker is not connected")]
     Connection(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It refused what was asked of it.
+    /// It refused the request, and refuses it again until somebody acts: the source has its own words, and what to do.
     #[error("the broker refused")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl BrokerError {
+    /// Reports it as the state of a part: what the broker refuses is never cured by trying again.
+    pub(crate) fn report(&self, part: &Part) {
+        match self {
+            Self::Connection(_) => part.degraded(observe::chain(self)),
+            Self::Refused(_) => part.failed(observe::chain(self)),
+        }
+    }
 }

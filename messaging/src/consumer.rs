@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{Broker, BrokerError, Delivery, Inflow},
     envelope::Envelope,
+    health::Health,
     observe,
     retry::Backoff,
     topology::Subscription,
@@ -149,6 +150,7 @@ pub struct Consumer {
     shared: Arc<Shared>,
     broker: Arc<dyn Broker>,
     partitions: u16,
+    health: Health,
 }
 
 struct Shared {
@@ -169,7 +171,13 @@ impl Consumer {
         handler: impl Handler,
     ) -> Self {
         let shared = Shared { database, subscription, deduplication, handler: Box::new(handler) };
-        Self { shared: Arc::new(shared), broker, partitions }
+        Self { shared: Arc::new(shared), broker, partitions, health: Health::new() }
+    }
+
+    /// Sets where the state of each partition is reported, as the parts `consumer.0` and so on.
+    #[must_use]
+    pub fn with_health(self, health: &Health) -> Self {
+        Self { health: health.clone(), ..self }
     }
 
     /// Consumes until `stop`; a batch under way is finished first. Neither a broker nor a database that is away ends it.
@@ -180,6 +188,7 @@ impl Consumer {
     }
 
     async fn consume(&self, partition: u16, stop: &CancellationToken) {
+        let part = self.health.part(format!("consumer.{partition}"), &self.shared.subscription.consumer);
         let mut backoff = Backoff::new();
         while !stop.is_cancelled() {
             let subscribed = tokio::select! {
@@ -189,13 +198,14 @@ impl Consumer {
             let lost = match subscribed {
                 Ok(inflow) => {
                     observe::connected("consumer", &self.shared.subscription.consumer);
+                    part.ok();
                     backoff.reset();
                     self.consume_until_lost(inflow, stop).await
                 }
                 Err(error) => Err(error),
             };
             if let Err(error) = lost {
-                observe::broker_away(&self.shared.subscription.consumer, &error);
+                error.report(&part);
                 tokio::select! {
                     () = tokio::time::sleep(backoff.delay()) => {}
                     () = stop.cancelled() => {}

@@ -39,6 +39,7 @@ pub mod consumer;
 pub mod inbox;
 pub mod parked;
 pub mod retention;
+pub mod health;
 
 mod retry;
 mod observe;

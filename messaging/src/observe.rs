@@ -11,8 +11,9 @@ use storage::Failure;
 
 pub(crate) use self::spans::{effects, publishing};
 use crate::{
-    broker::{BrokerError, Delivery},
+    broker::Delivery,
     envelope::Envelope,
+    health::Condition,
     outbox::Backlog,
     parked::{Parking, State},
     retry,
@@ -29,6 +30,7 @@ const PARKED: &str = "messaging_parked_total";
 const HELD: &str = "messaging_held_total";
 const PARKED_NOW: &str = "messaging_parked_messages";
 const CONNECTIONS: &str = "messaging_connections_total";
+const STATE: &str = "messaging_part_state";
 
 /// Tells the recorder what the metrics mean.
 fn describe() {
@@ -43,6 +45,10 @@ fn describe() {
     describe_counter!(HELD, "messages of a kind that the consumer does not know yet");
     describe_gauge!(PARKED_NOW, "messages that wait in the table of parked ones, by state");
     describe_counter!(CONNECTIONS, "connections to the broker; all but the first are reconnects");
+    describe_gauge!(
+        STATE,
+        "0 when a part does its work, 1 when it tries again by itself, 2 when somebody has to act"
+    );
 }
 
 /// A relay begins. What it counts is there from the start: an alarm cannot tell an absent number from one that never rises.
@@ -83,16 +89,41 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-pub(crate) fn broker_away(who: &str, error: &BrokerError) {
-    tracing::warn!(messaging.part = who, error = chain(error), "the broker is away: trying again");
+/// The state of a part, as a number to alarm on.
+pub(crate) fn part_state(part: &str, of: &str, condition: &Condition) {
+    let state = match condition {
+        Condition::Ok => 0.0,
+        Condition::Degraded { .. } => 1.0,
+        Condition::Failed { .. } => 2.0,
+    };
+    gauge!(STATE, "part" => part.to_owned(), "of" => of.to_owned()).set(state);
+}
+
+/// The state of a part has changed, or lasts.
+pub(crate) fn part_changed(part: &str, of: &str, condition: &Condition) {
+    match condition {
+        Condition::Ok => tracing::info!(messaging.part = part, messaging.of = of, "works again"),
+        Condition::Degraded { reason, .. } => {
+            tracing::warn!(
+                messaging.part = part,
+                messaging.of = of,
+                error = reason,
+                "degraded: trying again"
+            );
+        }
+        Condition::Failed { reason, .. } => {
+            tracing::error!(
+                messaging.part = part,
+                messaging.of = of,
+                error = reason,
+                "failed: trying again does not cure it, somebody has to act"
+            );
+        }
+    }
 }
 
 pub(crate) fn storage_failed(who: &str, failure: &Failure) {
     tracing::warn!(messaging.part = who, error = chain(failure), "the database failed: trying again");
-}
-
-pub(crate) fn publisher_lost(reason: &str) {
-    tracing::warn!(messaging.part = "relay", error = reason, "the publisher was lost: connecting again");
 }
 
 pub(crate) fn connected(part: &'static str, who: &str) {

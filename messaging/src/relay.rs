@@ -4,14 +4,12 @@
 //! by, and ring for it when their own process has written something.
 
 pub(crate) mod window;
+mod publish;
 mod watch;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use storage::{
@@ -21,25 +19,21 @@ use storage::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::window::{Settlement, Step, TAKEN, WINDOW};
 use crate::{
-    broker::{Broker, Publisher},
+    broker::Broker,
+    health::{Health, Part},
     observe,
-    outbox::{self, Outbox},
-    retry::{self, Backoff},
+    outbox::Outbox,
+    retry::Backoff,
 };
 
-/// How soon an unroutable message is tried again; a queue may have been bound.
-const UNROUTABLE: Duration = Duration::from_secs(1);
 /// How often one who stands by looks whether the lease was given back.
 const STAND_BY: Duration = Duration::from_secs(3);
 /// How long calls for the holder of the lease are gathered into one.
 const COALESCED: Duration = Duration::from_millis(10);
 
-/// Rows whose removal is left to the next look at the outbox, at most: it has to compare what it finds with each of them.
-const CARRIED: usize = 100;
-/// How long that look waits for the next message, which calls for it anyhow.
-const CARRYING: Duration = Duration::from_millis(20);
+/// Its name in [`Health`].
+const PART: &str = "relay";
 
 /// The lease's name, and the bell's that its holder listens to.
 const OUTBOX: &str = "outbox";
@@ -58,6 +52,7 @@ pub struct Relay {
     source: String,
     holder: String,
     lease_term: Duration,
+    part: Part,
     /// Rung by the slow poll.
     waiting: Notify,
     /// Rows that died since the last cleaning.
@@ -76,7 +71,14 @@ impl Relay {
         let holder = holder(&database);
         let (source, lease_term) = (source.into(), LEASE_TERM);
         let (waiting, dead) = (Notify::new(), AtomicU64::new(0));
-        Self { database, outbox, broker, source, holder, lease_term, waiting, dead }
+        let part = Health::new().part(PART, &source);
+        Self { database, outbox, broker, source, holder, lease_term, part, waiting, dead }
+    }
+
+    /// Sets where its state is reported, as the part `relay`.
+    #[must_use]
+    pub fn with_health(self, health: &Health) -> Self {
+        Self { part: health.part(PART, &self.source), ..self }
     }
 
     /// Sets how long the outbox stands still after its relay was killed, instead of [`LEASE_TERM`].
@@ -106,7 +108,10 @@ impl Relay {
                         observe::storage_failed("relay", &failure);
                     }
                 }
-                Ok(Attempt::Taken(left)) => self.stand_by(left.min(STAND_BY), stop).await,
+                Ok(Attempt::Taken(left)) => {
+                    self.part.ok();
+                    self.stand_by(left.min(STAND_BY), stop).await;
+                }
                 Err(failure) => {
                     observe::storage_failed("relay", &failure);
                     pause(backoff.delay(), stop).await;
@@ -168,108 +173,6 @@ impl Relay {
             listener.heard().await?;
             self.outbox.wake();
         }
-    }
-
-    async fn publish(&self, lease: &Lease, stop: &CancellationToken) {
-        let mut backoff = Backoff::new();
-        while !stop.is_cancelled() {
-            let connected = tokio::select! {
-                connected = self.broker.publisher() => connected,
-                () = stop.cancelled() => return,
-            };
-            match connected {
-                Ok(publisher) => {
-                    observe::connected("relay", &self.source);
-                    backoff.reset();
-                    self.publish_until_lost(publisher, lease, stop).await;
-                }
-                Err(error) => observe::broker_away("relay", &error),
-            }
-            pause(backoff.delay(), stop).await;
-        }
-    }
-
-    async fn publish_until_lost(
-        &self,
-        mut publisher: Box<dyn Publisher>,
-        lease: &Lease,
-        stop: &CancellationToken,
-    ) {
-        let mut backoff = Backoff::new();
-        let mut confirmed = Vec::new();
-        while !stop.is_cancelled() {
-            let retry = match self.step(publisher.as_mut(), lease, &mut confirmed).await {
-                Ok(Step::More) => continue,
-                Ok(Step::Published) => CARRYING,
-                Ok(Step::Idle) => Duration::MAX,
-                Ok(Step::Postponed) => UNROUTABLE,
-                Ok(Step::Lost) => break,
-                Err(failure) => {
-                    observe::storage_failed("relay", &failure);
-                    pause(backoff.delay(), stop).await;
-                    continue;
-                }
-            };
-            backoff.reset();
-            tokio::select! {
-                () = self.outbox.woken() => {}
-                () = self.waiting.notified() => {}
-                () = tokio::time::sleep(retry) => {}
-                () = stop.cancelled() => {}
-            }
-        }
-        if let Err(failure) = outbox::remove(&self.database, &confirmed).await {
-            observe::storage_failed("relay", &failure);
-        }
-    }
-
-    /// Takes what is due, publishes it window by window and settles each while the next is under way. What was `confirmed` last is left
-    /// to the next look at the outbox, which comes soon.
-    async fn step(
-        &self,
-        publisher: &mut dyn Publisher,
-        lease: &Lease,
-        confirmed: &mut Vec<i64>,
-    ) -> Result<Step, Failure> {
-        let most = self.database.batch(TAKEN);
-        let rows = outbox::take(&self.database, confirmed, retry::now(), most as u64).await?;
-        confirmed.clear();
-        if rows.is_empty() {
-            return Ok(Step::Idle);
-        }
-        let (more, mut end) = (rows.len() == most, None);
-        let (tickets, messages) = window::open(rows, &self.source);
-        let mut unsettled = Settlement::default();
-        let window = self.database.batch(WINDOW);
-        for (tickets, window) in tickets.chunks(window).zip(messages.chunks(window)) {
-            if lease.remaining() <= self.margin() {
-                // Time has passed: whoever keeps the lease says so in a moment.
-                end = Some(Step::Postponed);
-                break;
-            }
-            let began = Instant::now();
-            let settling = window::settle(&self.database, std::mem::take(&mut unsettled), UNROUTABLE);
-            let spans = observe::publishing(&self.source, window);
-            let (outcomes, settled) = tokio::join!(publisher.publish(window), settling);
-            drop(spans);
-            let taken_over = window::confirmed(window, &outcomes);
-            observe::window_published(&self.source, window, &taken_over, began.elapsed());
-            self.dead.fetch_add(taken_over.len() as u64, Relaxed);
-            unsettled = Settlement::of(tickets, outcomes);
-            // What was not settled is published again, which does no harm, and behind nothing of its key.
-            settled?;
-            end = Step::after(&unsettled);
-            if end.is_some() {
-                break;
-            }
-        }
-        // What may have held back others has to be gone before the look that finds those.
-        let carried = end.is_none() && !unsettled.released && unsettled.confirmed.len() <= CARRIED;
-        if carried {
-            *confirmed = std::mem::take(&mut unsettled.confirmed);
-        }
-        window::settle(&self.database, unsettled, UNROUTABLE).await?;
-        Ok(end.unwrap_or(if carried && !more { Step::Published } else { Step::More }))
     }
 }
 

@@ -25,6 +25,7 @@ use chassis::{
 use messaging::{
     broker::Broker,
     consumer::{Consumer, Deduplication},
+    health::Health,
     outbox::Outbox,
     relay::Relay,
 };
@@ -72,6 +73,7 @@ pub struct Service {
     expiry: Expiry,
     feed: Feed,
     database: Database,
+    health: Health,
 }
 
 impl Service {
@@ -104,6 +106,7 @@ impl Service {
             feed: feed.clone(),
         };
         let routes = routes(grpc, admin_token).await?;
+        let health = Health::new();
         let consumer = Consumer::new(
             database.clone(),
             Arc::clone(&broker),
@@ -111,9 +114,16 @@ impl Service {
             settle_orders::subscription(),
             Deduplication::Handler,
             SettleOrders { feed: feed.clone(), clock },
-        );
-        let relay = Relay::new(database.clone(), outbox, broker, "/ordermesh/orders");
-        Ok(Self { routes, relay, consumer, expiry, feed, database })
+        )
+        .with_health(&health);
+        let relay = Relay::new(database.clone(), outbox, broker, "/ordermesh/orders").with_health(&health);
+        Ok(Self { routes, relay, consumer, expiry, feed, database, health })
+    }
+
+    /// The states of its relay and its consumer, for who shows them.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// What `/readyz` asks of this service.

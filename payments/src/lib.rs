@@ -22,6 +22,7 @@ use chassis::{
 use messaging::{
     broker::Broker,
     consumer::{Consumer, Deduplication},
+    health::Health,
     outbox::Outbox,
     relay::Relay,
     retention::Retention,
@@ -68,6 +69,7 @@ pub struct Service {
     relay: Relay,
     consumer: Consumer,
     database: Database,
+    health: Health,
 }
 
 impl Service {
@@ -88,6 +90,7 @@ impl Service {
             top_up_account: GroupCommit::start(database.clone(), TopUpAccount { clock: Arc::clone(&clock) }),
         };
         let routes = routes(grpc, admin_token).await?;
+        let health = Health::new();
         let consumer = Consumer::new(
             database.clone(),
             Arc::clone(&broker),
@@ -95,9 +98,16 @@ impl Service {
             decide_payments::subscription(),
             Deduplication::Inbox,
             DecidePayments { outbox: outbox.clone(), clock },
-        );
-        let relay = Relay::new(database.clone(), outbox, broker, "/ordermesh/payments");
-        Ok(Self { routes, relay, consumer, database })
+        )
+        .with_health(&health);
+        let relay = Relay::new(database.clone(), outbox, broker, "/ordermesh/payments").with_health(&health);
+        Ok(Self { routes, relay, consumer, database, health })
+    }
+
+    /// The states of its relay and its consumer, for who shows them.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// What `/readyz` asks of this service.
@@ -118,7 +128,7 @@ impl Service {
 
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) {
-        let Self { routes, relay, consumer, database } = self;
+        let Self { routes, relay, consumer, database, .. } = self;
         life.spawn(Stage::Services, "payments grpc", |stop| chassis::grpc::serve(listener, routes, stop));
         life.spawn(Stage::Last, "payments retention", |stop| async move {
             Retention::new(database).run(stop).await;

@@ -2,6 +2,7 @@
 //!
 //! Nothing reconnects in here. A publisher or inflow whose connection is lost says so, and its owner makes another.
 
+mod refusal;
 mod connection;
 mod declare;
 mod cloudevents;

@@ -7,7 +7,6 @@ use storage::{Database, Failure};
 use crate::{
     broker::Outcome,
     envelope::Envelope,
-    observe,
     outbox::{self, Model, Refusal},
     retry,
 };
@@ -18,7 +17,7 @@ pub(super) const WINDOW: usize = 500;
 pub(super) const TAKEN: usize = 2_000;
 
 /// What one step came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Every row that was due is settled.
     Idle,
@@ -28,8 +27,8 @@ pub(super) enum Step {
     Published,
     /// Rows were postponed and will be due soon.
     Postponed,
-    /// The publisher is of no further use.
-    Lost,
+    /// The publisher is of no further use, for this reason.
+    Lost(String),
 }
 
 impl Step {
@@ -37,10 +36,7 @@ impl Step {
     /// same key would overtake it.
     pub(super) fn after(settlement: &Settlement) -> Option<Self> {
         match &settlement.unknown {
-            Some(reason) => {
-                observe::publisher_lost(reason);
-                Some(Self::Lost)
-            }
+            Some(reason) => Some(Self::Lost(reason.clone())),
             None if settlement.postpones() => Some(Self::Postponed),
             None => None,
         }

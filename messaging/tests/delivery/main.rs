@@ -8,6 +8,7 @@ mod crashes;
 mod faults;
 mod commits;
 mod outages;
+mod health;
 mod leases;
 mod operator;
 mod retention;

@@ -32,7 +32,7 @@ pub(crate) async fn messages_travel_over_tls_with_a_private_authority() -> Resul
 /// No connection is made, and the error says why.
 async fn is_refused(broker: &RabbitBroker, reason: &str) -> Result<()> {
     let error = broker.publisher().await.err().context("it was trusted")?;
-    ensure!(matches!(error, BrokerError::Connection(_)), "{error:?}");
+    ensure!(matches!(error, BrokerError::Refused(_)), "{error:?}");
     let mut told = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

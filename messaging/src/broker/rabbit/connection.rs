@@ -8,15 +8,15 @@ use std::{
 };
 
 use lapin::{
-    AsyncTcpStream, Channel, Connection, ConnectionProperties, ErrorKind,
+    AsyncTcpStream, Channel, Connection, ConnectionProperties,
     options::ConfirmSelectOptions,
-    protocol::{AMQPErrorKind, AMQPHardError},
     runtime::default_runtime,
     tcp::{AMQPUriTcpExt, TLSConfig},
     uri::{AMQPScheme, AMQPUri},
 };
 use tokio::{runtime::Handle, time::timeout};
 
+use super::refusal::refused_or_lost;
 use crate::broker::BrokerError;
 
 /// Seconds between heartbeats, unless the URL has others: a silent peer is noticed after twice that.
@@ -141,19 +141,4 @@ fn second_handle(socket: &tokio::net::TcpStream) -> io::Result<TcpStream> {
 #[cfg(windows)]
 fn second_handle(socket: &tokio::net::TcpStream) -> io::Result<TcpStream> {
     Ok(std::os::windows::io::AsSocket::as_socket(socket).try_clone_to_owned()?.into())
-}
-
-/// What the broker objects to is told apart from everything that a new connection may cure.
-pub(super) fn refused_or_lost(error: lapin::Error) -> BrokerError {
-    let refused = match error.kind() {
-        ErrorKind::ProtocolError(told) => matches!(
-            told.kind(),
-            AMQPErrorKind::Soft(_)
-                | AMQPErrorKind::Hard(
-                    AMQPHardError::INVALIDPATH | AMQPHardError::NOTALLOWED | AMQPHardError::NOTIMPLEMENTED
-                )
-        ),
-        _ => false,
-    };
-    if refused { BrokerError::Refused(Box::new(error)) } else { BrokerError::Connection(Box::new(error)) }
 }

@@ -11,7 +11,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::connection::refused_or_lost;
+use super::refusal::refused_or_lost;
 use crate::{
     broker::BrokerError,
     topology::{Subscription, Topology},

@@ -8,11 +8,7 @@ use lapin::{
     types::FieldTable,
 };
 
-use super::{
-    cloudevents,
-    connection::{Link, refused_or_lost},
-    declare::short,
-};
+use super::{cloudevents, connection::Link, declare::short, refusal::refused_or_lost};
 use crate::broker::{BrokerError, Delivery, Inflow};
 
 pub(super) struct RabbitInflow {

@@ -1,0 +1,151 @@
+//! The state of each part of messaging (the relay, each partition of a consumer, the topology on the broker), readable without I/O.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::{observe, retry};
+
+/// How often a lasting state is logged again: an outage explains itself, what never cures itself waits for a person.
+const DEGRADED_AGAIN: Duration = Duration::from_secs(60);
+const FAILED_AGAIN: Duration = Duration::from_secs(300);
+
+/// What a part can do at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It does its work.
+    Ok,
+    /// It does not, or not all of it, and tries again by itself.
+    Degraded {
+        /// Why, with every cause.
+        reason: String,
+        /// When it began, in microseconds since the Unix epoch.
+        since: i64,
+    },
+    /// It does not, and trying again cures nothing: somebody has to act. It tries again all the same, and goes on once it can.
+    Failed {
+        /// Why, in the broker's own words, and what to do.
+        reason: String,
+        /// When it began, in microseconds since the Unix epoch.
+        since: i64,
+    },
+}
+
+/// The states of all parts of one service. Cloning shares them; reading takes a lock that nobody holds for long.
+#[derive(Clone, Default)]
+pub struct Health {
+    // Taken when a state changes or is read, never for a message.
+    states: Arc<Mutex<States>>,
+}
+
+#[derive(Debug, Default)]
+struct States {
+    parts: BTreeMap<String, State>,
+}
+
+#[derive(Debug)]
+struct State {
+    condition: Condition,
+    /// When it was logged last; `None` before the first time.
+    logged: Option<Instant>,
+}
+
+impl Health {
+    /// The states of a service whose parts have not begun.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every part by its name, such as `relay`, `consumer.0` for a partition or `topology`, in alphabetical order.
+    #[must_use]
+    pub fn parts(&self) -> Vec<(String, Condition)> {
+        let states = self.states();
+        states.parts.iter().map(|(name, state)| (name.clone(), state.condition.clone())).collect()
+    }
+
+    /// The handle of a part that begins, of the relay or consumer with the name `of`.
+    pub(crate) fn part(&self, name: impl Into<String>, of: &str) -> Part {
+        let part = Part { health: self.clone(), name: name.into(), of: of.to_owned() };
+        let condition = Condition::Degraded { reason: "not connected yet".to_owned(), since: retry::now() };
+        observe::part_state(&part.name, of, &condition);
+        self.states().parts.insert(part.name.clone(), State { condition, logged: None });
+        part
+    }
+
+    fn states(&self) -> MutexGuard<'_, States> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health").field("parts", &self.parts()).finish_non_exhaustive()
+    }
+}
+
+/// Who reports the state of one part. Each change is logged, and a lasting state now and then.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    health: Health,
+    name: String,
+    of: String,
+}
+
+impl Part {
+    /// It works.
+    pub(crate) fn ok(&self) {
+        self.report(Condition::Ok);
+    }
+
+    /// It does not work, and may by itself.
+    pub(crate) fn degraded(&self, reason: impl Into<String>) {
+        self.report(Condition::Degraded { reason: reason.into(), since: retry::now() });
+    }
+
+    /// It does not work until somebody acts.
+    pub(crate) fn failed(&self, reason: impl Into<String>) {
+        self.report(Condition::Failed { reason: reason.into(), since: retry::now() });
+    }
+
+    fn report(&self, mut now: Condition) {
+        let mut states = self.health.states();
+        let Some(state) = states.parts.get_mut(&self.name) else { return };
+        now.keep_beginning(&state.condition);
+        let elapsed = state.logged.map(|logged| logged.elapsed());
+        let due = match (&state.condition, &now) {
+            (Condition::Ok, Condition::Ok) => return,
+            // The first connection of a start is nothing new.
+            (Condition::Degraded { .. }, Condition::Ok) => state.logged.is_some(),
+            (Condition::Degraded { .. }, Condition::Degraded { .. }) => {
+                elapsed.is_none_or(|since| since >= DEGRADED_AGAIN)
+            }
+            (Condition::Failed { reason, .. }, Condition::Failed { reason: other, .. }) => {
+                reason != other || elapsed.is_none_or(|since| since >= FAILED_AGAIN)
+            }
+            _ => true,
+        };
+        if due {
+            state.logged = Some(Instant::now());
+            observe::part_changed(&self.name, &self.of, &now);
+        }
+        observe::part_state(&self.name, &self.of, &now);
+        state.condition = now;
+    }
+}
+
+impl Condition {
+    /// The moment at which the same state began is that of the earlier report.
+    fn keep_beginning(&mut self, before: &Self) {
+        if let (
+            Self::Degraded { since, .. } | Self::Failed { since, .. },
+            Self::Degraded { since: began, .. } | Self::Failed { since: began, .. },
+        ) = (self, before)
+        {
+            *since = *began;
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Publishing the outbox window by window, as long as the lease is held and the connection lasts.
+
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use storage::{Failure, lease::Lease};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Relay, pause,
+    window::{self, Settlement, Step, TAKEN, WINDOW},
+};
+use crate::{
+    broker::Publisher,
+    observe, outbox,
+    retry::{self, Backoff},
+};
+
+/// How soon an unroutable message is tried again; a queue may have been bound.
+const UNROUTABLE: Duration = Duration::from_secs(1);
+/// Rows whose removal is left to the next look at the outbox, at most: it has to compare what it finds with each of them.
+const CARRIED: usize = 100;
+/// How long that look waits for the next message, which calls for it anyhow.
+const CARRYING: Duration = Duration::from_millis(20);
+
+impl Relay {
+    pub(super) async fn publish(&self, lease: &Lease, stop: &CancellationToken) {
+        let mut backoff = Backoff::new();
+        while !stop.is_cancelled() {
+            let connected = tokio::select! {
+                connected = self.broker.publisher() => connected,
+                () = stop.cancelled() => return,
+            };
+            match connected {
+                Ok(publisher) => {
+                    observe::connected("relay", &self.source);
+                    self.part.ok();
+                    backoff.reset();
+                    self.publish_until_lost(publisher, lease, stop).await;
+                }
+                Err(error) => error.report(&self.part),
+            }
+            pause(backoff.delay(), stop).await;
+        }
+    }
+
+    async fn publish_until_lost(
+        &self,
+        mut publisher: Box<dyn Publisher>,
+        lease: &Lease,
+        stop: &CancellationToken,
+    ) {
+        let mut backoff = Backoff::new();
+        let mut confirmed = Vec::new();
+        while !stop.is_cancelled() {
+            let retry = match self.step(publisher.as_mut(), lease, &mut confirmed).await {
+                Ok(Step::More) => continue,
+                Ok(Step::Published) => CARRYING,
+                Ok(Step::Idle) => Duration::MAX,
+                Ok(Step::Postponed) => UNROUTABLE,
+                Ok(Step::Lost(reason)) => {
+                    self.part.degraded(format!("the publisher was lost: {reason}"));
+                    break;
+                }
+                Err(failure) => {
+                    observe::storage_failed("relay", &failure);
+                    pause(backoff.delay(), stop).await;
+                    continue;
+                }
+            };
+            backoff.reset();
+            tokio::select! {
+                () = self.outbox.woken() => {}
+                () = self.waiting.notified() => {}
+                () = tokio::time::sleep(retry) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        if let Err(failure) = outbox::remove(&self.database, &confirmed).await {
+            observe::storage_failed("relay", &failure);
+        }
+    }
+
+    /// Takes what is due, publishes it window by window and settles each while the next is under way. What was `confirmed` last is left
+    /// to the next look at the outbox, which comes soon.
+    async fn step(
+        &self,
+        publisher: &mut dyn Publisher,
+        lease: &Lease,
+        confirmed: &mut Vec<i64>,
+    ) -> Result<Step, Failure> {
+        let most = self.database.batch(TAKEN);
+        let rows = outbox::take(&self.database, confirmed, retry::now(), most as u64).await?;
+        confirmed.clear();
+        if rows.is_empty() {
+            return Ok(Step::Idle);
+        }
+        let (more, mut end) = (rows.len() == most, None);
+        let (tickets, messages) = window::open(rows, &self.source);
+        let mut unsettled = Settlement::default();
+        let window = self.database.batch(WINDOW);
+        for (tickets, window) in tickets.chunks(window).zip(messages.chunks(window)) {
+            if lease.remaining() <= self.margin() {
+                // Time has passed: whoever keeps the lease says so in a moment.
+                end = Some(Step::Postponed);
+                break;
+            }
+            let began = Instant::now();
+            let settling = window::settle(&self.database, std::mem::take(&mut unsettled), UNROUTABLE);
+            let spans = observe::publishing(&self.source, window);
+            let (outcomes, settled) = tokio::join!(publisher.publish(window), settling);
+            drop(spans);
+            let taken_over = window::confirmed(window, &outcomes);
+            observe::window_published(&self.source, window, &taken_over, began.elapsed());
+            self.dead.fetch_add(taken_over.len() as u64, Relaxed);
+            unsettled = Settlement::of(tickets, outcomes);
+            // What was not settled is published again, which does no harm, and behind nothing of its key.
+            settled?;
+            end = Step::after(&unsettled);
+            if end.is_some() {
+                break;
+            }
+        }
+        // What may have held back others has to be gone before the look that finds those.
+        let carried = end.is_none() && !unsettled.released && unsettled.confirmed.len() <= CARRIED;
+        if carried {
+            *confirmed = std::mem::take(&mut unsettled.confirmed);
+        }
+        window::settle(&self.database, unsettled, UNROUTABLE).await?;
+        Ok(end.unwrap_or(if carried && !more { Step::Published } else { Step::More }))
+    }
+}
