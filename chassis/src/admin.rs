@@ -85,12 +85,14 @@ async fn readyz(State(parts): State<Arc<Vec<Part>>>) -> (StatusCode, Json<Value>
     (code, Json(json!({ "ready": ready, "parts": report })))
 }
 
-/// Tells the user on standard output where the process listens, one line an address: the port 0 of a setting is the one taken.
+/// Tells the user on standard output where the process listens, one line an address: the port 0 of a setting is the one taken. The
+/// log has a line of it, too.
 pub fn announce(listeners: &[(&str, SocketAddr)]) {
     let mut out = std::io::stdout().lock();
     for (name, address) in listeners {
         // A closed standard output is no reason to stop.
         let _unheard = writeln!(out, "listening {name}={address}");
+        tracing::info!(listener = name, %address, "listening");
     }
     let _unheard = out.flush();
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Status, service::Interceptor};
 
@@ -16,8 +17,8 @@ pub struct Bearer {
 impl Bearer {
     /// Lets in who has this token.
     #[must_use]
-    pub fn new(token: &str) -> Self {
-        Self { digest: Sha256::digest(token).into() }
+    pub fn new(token: &SecretString) -> Self {
+        Self { digest: Sha256::digest(token.expose_secret()).into() }
     }
 
     fn admits(&self, header: &str) -> bool {
@@ -50,7 +51,7 @@ mod tests {
 
     #[test]
     fn only_the_token_opens() {
-        let bearer = Bearer::new("secret");
+        let bearer = Bearer::new(&"secret".into());
         assert!(bearer.admits("Bearer secret"));
         for wrong in ["", "secret", "Bearer ", "Bearer secret2", "bearer secret"] {
             assert!(!bearer.admits(wrong), "{wrong}");

@@ -3,6 +3,9 @@
 
 pub mod clock;
 pub mod settings;
+pub mod secret;
+pub mod start;
+pub mod signals;
 pub mod telemetry;
 pub mod trace;
 pub mod runtime;

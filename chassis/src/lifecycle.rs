@@ -5,11 +5,10 @@
 use std::{future::Future, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::{JoinError, JoinSet},
-};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+
+use crate::signals::Signals;
 
 /// How long tasks may take to finish what they began.
 pub const GRACE: Duration = Duration::from_secs(20);
@@ -64,21 +63,13 @@ impl Lifecycle {
     ///
     /// # Errors
     /// A task that died, or one that did not finish in time.
-    pub async fn run(self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-        let mut signalled = async move || {
-            tokio::select! {
-                _ = terminate.recv() => tracing::info!("SIGTERM received"),
-                _ = interrupt.recv() => tracing::info!("SIGINT received"),
-            }
-        };
+    pub async fn run(self, mut signals: Signals) -> anyhow::Result<()> {
         let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
         let (soft, hard) = (stop.clone(), hurry.clone());
         let watcher = tokio::spawn(async move {
-            signalled().await;
+            signals.next().await;
             soft.cancel();
-            signalled().await;
+            signals.next().await;
             hard.cancel();
         });
         let outcome = self.run_until(stop.cancelled(), hurry.cancelled()).await;

@@ -5,8 +5,10 @@
 
 use std::{convert::Infallible, fmt, fs, path::Path, str::FromStr};
 
-/// A flag's value, read but not yet judged.
-#[derive(Debug, Clone)]
+use crate::secret::redacted;
+
+/// A flag's value, read but not yet judged. A URL in it is shown without its password.
+#[derive(Clone)]
 pub struct Checked<T> {
     raw: String,
     value: Result<T, String>,
@@ -27,10 +29,16 @@ impl<T> Checked<T> {
         match self.value {
             Ok(value) => Some(value),
             Err(error) => {
-                mistakes.note(flag, format!("{:?} is not valid: {error}", self.raw));
+                mistakes.note(flag, format!("{:?} is not valid: {error}", redacted(&self.raw)));
                 None
             }
         }
+    }
+}
+
+impl<T> fmt::Debug for Checked<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Checked").field(&redacted(&self.raw)).finish()
     }
 }
 
@@ -54,6 +62,12 @@ impl Mistakes {
     /// Notes one mistake.
     pub fn note(&mut self, flag: &str, problem: impl fmt::Display) {
         self.0.push(format!("{flag}: {problem}"));
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Notes a mistake when `holds` is false.

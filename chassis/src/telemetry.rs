@@ -54,6 +54,10 @@ impl FromStr for Collector {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
+        // They would be sent nowhere, and shown wherever the URL is.
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err("credentials are not taken".to_owned());
+        }
         // The way to a collector is short: it runs beside the process, and forwards over TLS where it has to.
         if uri.scheme_str() != Some("http") || uri.host().is_none() {
             return Err("expected `http://HOST:PORT`".to_owned());
@@ -165,7 +169,9 @@ mod tests {
     fn a_collector_is_named_by_a_plain_url() {
         assert!("http://127.0.0.1:4317".parse::<Collector>().is_ok());
         // What would be sent nowhere, or not as its reader expects, is a mistake in the settings.
-        for wrong in ["", "localhost:4317", "https://collector:4317", "/v1/traces", "http://"] {
+        for wrong in
+            ["", "localhost:4317", "https://collector:4317", "/v1/traces", "http://", "http://u:p@h:1"]
+        {
             assert!(wrong.parse::<Collector>().is_err(), "{wrong}");
         }
     }

@@ -4,6 +4,7 @@ use std::{
     future, io,
     net::SocketAddr,
     num::NonZeroUsize,
+    process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,11 +17,15 @@ use chassis::{
     admin::{self, Part},
     lifecycle::{Lifecycle, Stage},
     settings::{Checked, Mistakes},
+    signals::Signals,
+    start,
     telemetry::{self, LogSettings},
 };
-use clap::Parser as _;
 use gateway::{Config, Edge, Settings, discovery};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    runtime::Builder,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Connections that the system holds until they are accepted: many come at once when another edge has gone.
@@ -52,9 +57,17 @@ enum Command {
     Healthcheck,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
-    let Arguments { command, edge, admin, threads, logs } = Arguments::parse();
+fn main() -> ExitCode {
+    let runtime = Builder::new_current_thread().enable_all().build().context("there is no runtime");
+    let arguments = start::parse();
+    let ended = runtime.and_then(|runtime| start::block_on(runtime, run(arguments)));
+    start::exit(ended.map(|()| ExitCode::SUCCESS))
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    // Nothing of the start takes long: what does, runs as a task.
+    let signals = Signals::install()?;
+    let Arguments { command, edge, admin, threads, logs } = arguments;
     let _telemetry = telemetry::init(logs, "gateway")?;
     let mut mistakes = Mistakes::default();
     let admin = admin.take("--admin", &mut mistakes);
@@ -73,7 +86,7 @@ async fn main() -> anyhow::Result<()> {
     let mut life = Lifecycle::new();
     life.spawn(Stage::Last, "admin", |stop| admin::serve(admin_listener, parts, stop));
     life.spawn(Stage::Edge, "edge", |stop| serve(socket, source, threads, routes, stop));
-    life.run().await
+    life.run(signals).await
 }
 
 /// What the edge is made of.

@@ -3,6 +3,7 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chassis::secret::redacted;
 use http::uri::Authority;
 use tokio::{
     net::lookup_host,
@@ -93,16 +94,19 @@ struct Target {
 
 impl Target {
     fn parse(text: &str, authorities: Option<&[u8]>) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL: {error}"))?;
+        // It may hold a password, although none is taken.
+        let shown = redacted(text);
+        let url = Url::parse(text).map_err(|error| format!("{shown:?} is not a URL: {error}"))?;
         let (Some(host), Some(port), "http" | "https") =
             (url.host(), url.port_or_known_default(), url.scheme())
         else {
-            return Err(format!("{text:?} is not of the form http://host:port or https://host:port"));
+            return Err(format!("{shown:?} is not of the form http://host:port or https://host:port"));
         };
-        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-            return Err(format!("{text:?} has more than a host and a port"));
+        let more = !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some();
+        if more || text.contains('@') {
+            return Err(format!("{shown:?} has more than a host and a port"));
         }
-        let wrong = |error: &dyn fmt::Display| format!("{text:?} cannot be called: {error}");
+        let wrong = |error: &dyn fmt::Display| format!("{shown:?} cannot be called: {error}");
         let authority =
             url[Position::BeforeHost..Position::AfterPort].parse().map_err(|error| wrong(&error))?;
         let name = match &host {

@@ -4,10 +4,14 @@ mod books;
 mod invariants;
 mod report;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use chassis::clock::{Clock as _, SystemClock};
+use chassis::{
+    clock::{Clock as _, SystemClock},
+    secret::{self, ExposeSecret as _, SecretString},
+    settings::Mistakes,
+};
 
 use self::books::Books;
 
@@ -21,8 +25,11 @@ pub(crate) struct Arguments {
     #[arg(long, env = "PAYMENTS_URL", default_value = "http://127.0.0.1:5002")]
     payments_url: String,
     /// The bearer token of both services' admin services
-    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
-    admin_token: String,
+    #[arg(long, env = "ADMIN_TOKEN", value_name = "TOKEN")]
+    admin_token: Option<SecretString>,
+    /// A file with the bearer token of both services' admin services, instead of --admin-token
+    #[arg(long, env = "ADMIN_TOKEN_FILE", value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
     /// Prints one line of JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -32,9 +39,12 @@ pub(crate) struct Arguments {
 ///
 /// # Errors
 /// When the services cannot be asked.
-#[tokio::main]
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let books = Books::read(&arguments.orders_url, &arguments.payments_url, &arguments.admin_token).await;
+    let mut mistakes = Mistakes::default();
+    let token = secret::admin_token(arguments.admin_token, arguments.admin_token_file, &mut mistakes);
+    mistakes.require(token.is_some() || mistakes.count() > 0, "--admin-token", "is missing");
+    let token = mistakes.or(token)?;
+    let books = Books::read(&arguments.orders_url, &arguments.payments_url, token.expose_secret()).await;
     let books = books.context("cannot read the books")?;
     let findings = invariants::findings(&books, SystemClock.now());
     if arguments.json { report::json(&findings, &books) } else { report::table(&findings, &books) }

@@ -4,40 +4,51 @@ mod settings;
 mod up;
 mod check;
 
-use std::process::ExitCode;
+use std::{future::Future, process::ExitCode};
 
 use anyhow::Context as _;
-use chassis::{admin, lifecycle::Lifecycle, telemetry};
-use clap::Parser as _;
+use chassis::{admin, lifecycle::Lifecycle, signals::Signals, start, telemetry};
 use mimalloc::MiMalloc;
+use tokio::runtime::Runtime;
 
-use crate::settings::{Arguments, Command, Settings};
+use crate::settings::{Arguments, Command, Config, Settings};
 
 /// What one thread makes another one frees, which the allocator of the C library is slow at.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-fn main() -> anyhow::Result<ExitCode> {
-    let Arguments { command, up } = Arguments::parse();
-    match command {
-        None => run(up),
-        Some(Command::Up(settings)) => run(*settings),
-        Some(Command::Healthcheck { admin }) => admin::healthcheck(admin),
-        Some(Command::Check(arguments)) => return check::run(arguments),
-    }
-    .map(|()| ExitCode::SUCCESS)
+fn main() -> ExitCode {
+    let Arguments { command, up } = start::parse();
+    start::exit(match command {
+        None => on_threads(run(up)),
+        Some(Command::Up(settings)) => on_threads(run(*settings)),
+        Some(Command::Healthcheck { admin }) => admin::healthcheck(admin).map(|()| ExitCode::SUCCESS),
+        Some(Command::Check(arguments)) => on_threads(check::run(arguments)),
+    })
 }
 
-#[tokio::main]
-async fn run(settings: Settings) -> anyhow::Result<()> {
+fn on_threads(process: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    start::block_on(Runtime::new().context("there are no threads")?, process)
+}
+
+async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::install()?;
     let _telemetry = telemetry::init(settings.logs.clone(), "ordermesh")?;
-    let mesh = up::Mesh::build(settings.check()?).await?;
+    if let Some(life) = signals.unless_stopped(begin(settings.check()?)).await? {
+        life.run(signals).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds every part, and starts it.
+async fn begin(config: Config) -> anyhow::Result<Lifecycle> {
+    let mesh = up::Mesh::build(config).await?;
     let addresses = mesh.addresses()?;
     let mut life = Lifecycle::new();
     mesh.spawn(&mut life);
     admin::announce(&addresses);
     greet(&addresses[0].1.to_string()).context("cannot write to standard output")?;
-    life.run().await
+    Ok(life)
 }
 
 /// What a user who has just started it wants to do next.

@@ -3,12 +3,12 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use chassis::{
+    secret::{self, ExposeSecret as _, SecretString, SecretUrl},
     settings::{Checked, Mistakes, content},
     telemetry::LogSettings,
 };
 use orders::settings::SHORTEST_TTL;
 use storage::DatabaseUrl;
-use url::Url;
 
 /// Orders and payments that can be trusted with money. Without a command: `up`.
 #[derive(Debug, Clone, clap::Parser)]
@@ -40,9 +40,8 @@ pub(crate) enum Command {
 /// Flags of `up`, with an environment variable each.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Settings {
-    /// Where the embedded databases live; made when it is missing
-    #[arg(long, env = "DATA_DIR", default_value = "./data")]
-    pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) databases: DatabaseSettings,
     /// Where HTTP/JSON is served; port 0 takes a free one
     #[arg(long, env = "GATEWAY_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) http: Checked<SocketAddr>,
@@ -55,15 +54,12 @@ pub(crate) struct Settings {
     /// Where /livez and /readyz are served
     #[arg(long, env = "ADMIN_LISTEN", default_value = "127.0.0.1:9090")]
     pub(crate) admin: Checked<SocketAddr>,
-    /// The database of orders; absent: SQLite in the data directory
-    #[arg(long, env = "ORDERS_DATABASE_URL", hide_env_values = true)]
-    pub(crate) orders_database_url: Option<Checked<DatabaseUrl>>,
-    /// The database of payments; absent: SQLite in the data directory
-    #[arg(long, env = "PAYMENTS_DATABASE_URL", hide_env_values = true)]
-    pub(crate) payments_database_url: Option<Checked<DatabaseUrl>>,
     /// RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST` or amqps; absent: the in-process broker
-    #[arg(long, env = "AMQP_URL", hide_env_values = true)]
-    pub(crate) amqp_url: Option<Checked<Url>>,
+    #[arg(long, env = "AMQP_URL", value_name = "URL")]
+    pub(crate) amqp_url: Option<SecretString>,
+    /// A file with the URL of the broker, instead of --amqp-url
+    #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE")]
+    pub(crate) amqp_url_file: Option<PathBuf>,
     /// A file with the certificate of the authority behind an `amqps://` broker, in PEM, when it is a private one
     #[arg(long, env = "AMQP_CA", value_name = "FILE")]
     pub(crate) amqp_ca: Option<PathBuf>,
@@ -74,8 +70,11 @@ pub(crate) struct Settings {
     #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
     pub(crate) default_currency: String,
     /// The bearer token of the admin services; absent: they are not served
-    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
-    pub(crate) admin_token: Option<String>,
+    #[arg(long, env = "ADMIN_TOKEN", value_name = "TOKEN")]
+    pub(crate) admin_token: Option<SecretString>,
+    /// A file with the bearer token of the admin services, instead of --admin-token
+    #[arg(long, env = "ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) admin_token_file: Option<PathBuf>,
     /// When an undecided payment is given up after the order was placed, such as `90s` or `10m`
     #[arg(long, env = "ORDER_TTL", default_value = "10m")]
     pub(crate) order_ttl: Checked<humantime::Duration>,
@@ -84,11 +83,69 @@ pub(crate) struct Settings {
     pub(crate) logs: LogSettings,
 }
 
+/// Where the databases are.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct DatabaseSettings {
+    /// Where the embedded databases live; made when it is missing
+    #[arg(long, env = "DATA_DIR", default_value = "./data")]
+    pub(crate) data_dir: PathBuf,
+    /// The database of orders; absent: SQLite in the data directory
+    #[arg(long, env = "ORDERS_DATABASE_URL", value_name = "URL")]
+    pub(crate) orders_database_url: Option<SecretString>,
+    /// A file with the URL of the database of orders, instead of --orders-database-url
+    #[arg(long, env = "ORDERS_DATABASE_URL_FILE", value_name = "FILE")]
+    pub(crate) orders_database_url_file: Option<PathBuf>,
+    /// The database of payments; absent: SQLite in the data directory
+    #[arg(long, env = "PAYMENTS_DATABASE_URL", value_name = "URL")]
+    pub(crate) payments_database_url: Option<SecretString>,
+    /// A file with the URL of the database of payments, instead of --payments-database-url
+    #[arg(long, env = "PAYMENTS_DATABASE_URL_FILE", value_name = "FILE")]
+    pub(crate) payments_database_url_file: Option<PathBuf>,
+}
+
+/// The databases of the mesh.
+#[derive(Debug, Clone)]
+pub(crate) struct Databases {
+    /// Where the embedded ones live, when one is embedded.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The database of orders.
+    pub(crate) orders: DatabaseUrl,
+    /// The database of payments.
+    pub(crate) payments: DatabaseUrl,
+}
+
+impl DatabaseSettings {
+    /// The databases, or `None` after errors were noted.
+    pub(crate) fn check(self, mistakes: &mut Mistakes) -> Option<Databases> {
+        let before = mistakes.count();
+        let mut database = |value, file, flag| {
+            let url = secret::take(value, file, flag, mistakes)?;
+            url.expose_secret().parse().map_err(|error| mistakes.note(flag, error)).ok()
+        };
+        let orders =
+            database(self.orders_database_url, self.orders_database_url_file, "--orders-database-url");
+        let payments =
+            database(self.payments_database_url, self.payments_database_url_file, "--payments-database-url");
+        let embedded = orders.is_none() || payments.is_none();
+        mistakes.require(
+            !embedded || !self.data_dir.as_os_str().is_empty(),
+            "--data-dir",
+            "must name a folder: a database is embedded",
+        );
+        let file = |name| DatabaseUrl::file(&self.data_dir.join(name));
+        (mistakes.count() == before).then(|| Databases {
+            orders: orders.unwrap_or_else(|| file("orders.db")),
+            payments: payments.unwrap_or_else(|| file("payments.db")),
+            data_dir: embedded.then(|| self.data_dir.clone()),
+        })
+    }
+}
+
 /// Settings without mistakes.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    /// Where the embedded databases live.
-    pub(crate) data_dir: PathBuf,
+    /// The databases.
+    pub(crate) databases: Databases,
     /// Where HTTP/JSON is served.
     pub(crate) http: SocketAddr,
     /// Where the orders service serves gRPC.
@@ -97,12 +154,8 @@ pub(crate) struct Config {
     pub(crate) payments_grpc: SocketAddr,
     /// Where the operator asks.
     pub(crate) admin: SocketAddr,
-    /// The database of orders; `None` for the embedded one.
-    pub(crate) orders_database: Option<DatabaseUrl>,
-    /// The database of payments; `None` for the embedded one.
-    pub(crate) payments_database: Option<DatabaseUrl>,
     /// RabbitMQ; `None` for the in-process broker.
-    pub(crate) amqp_url: Option<Url>,
+    pub(crate) amqp_url: Option<SecretUrl>,
     /// The authority behind its certificate, in PEM; `None` for the ones that everybody knows.
     pub(crate) amqp_ca: Option<String>,
     /// Queues per consumer, at least 1.
@@ -110,7 +163,7 @@ pub(crate) struct Config {
     /// What an empty `currency_code` means.
     pub(crate) default_currency: String,
     /// The bearer token of the admin services; `None`: they are not served.
-    pub(crate) admin_token: Option<String>,
+    pub(crate) admin_token: Option<SecretString>,
     /// When an undecided payment is given up, after the order was placed.
     pub(crate) order_ttl: Duration,
 }
@@ -126,11 +179,13 @@ impl Settings {
         let orders_grpc = self.orders_grpc.take("--orders-grpc", &mut mistakes);
         let payments_grpc = self.payments_grpc.take("--payments-grpc", &mut mistakes);
         let admin = self.admin.take("--admin", &mut mistakes);
-        let mut database =
-            |flag, url: Option<Checked<DatabaseUrl>>| url.and_then(|url| url.take(flag, &mut mistakes));
-        let orders_database = database("--orders-database-url", self.orders_database_url);
-        let payments_database = database("--payments-database-url", self.payments_database_url);
-        let amqp_url = self.amqp_url.and_then(|url| url.take("--amqp-url", &mut mistakes));
+        let databases = self.databases.check(&mut mistakes);
+        let amqp_url = secret::take(self.amqp_url, self.amqp_url_file, "--amqp-url", &mut mistakes);
+        let amqp_url = amqp_url.and_then(|url| {
+            let parsed = SecretUrl::parse(url, &["amqp", "amqps"]);
+            parsed.map_err(|error| mistakes.note("--amqp-url", error)).ok()
+        });
+        let admin_token = secret::admin_token(self.admin_token, self.admin_token_file, &mut mistakes);
         let amqp_ca = content(self.amqp_ca.as_deref(), "--amqp-ca", &mut mistakes);
         let partitions = self.partitions.take("--partitions", &mut mistakes);
         mistakes.require(partitions != Some(0), "--partitions", "must be at least 1");
@@ -145,18 +200,16 @@ impl Settings {
         }
         let all = (|| {
             Some(Config {
-                data_dir: self.data_dir,
+                databases: databases?,
                 http: http?,
                 orders_grpc: orders_grpc?,
                 payments_grpc: payments_grpc?,
                 admin: admin?,
-                orders_database,
-                payments_database,
                 amqp_url,
                 amqp_ca,
                 partitions: partitions?,
                 default_currency: self.default_currency,
-                admin_token: self.admin_token,
+                admin_token,
                 order_ttl: order_ttl?.into(),
             })
         })();

@@ -12,10 +12,10 @@ use messaging::{
     broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker},
     topology::Topology,
 };
-use storage::{Database, DatabaseUrl, Limits};
+use storage::{Database, Limits};
 use tokio::net::TcpListener;
 
-use crate::settings::Config;
+use crate::settings::{Config, Databases};
 
 /// The mesh, every mistake found and every port taken; nothing runs yet.
 #[derive(Debug)]
@@ -37,9 +37,12 @@ impl Mesh {
         let edge_listener = listen(config.http, "HTTP").await?;
         let admin = listen(config.admin, "the operator").await?;
         let broker = broker(&config)?;
+        let databases = config.databases;
+        make_folder(&databases)?;
+        tracing::info!(orders.database = %databases.orders, payments.database = %databases.payments, "starting");
         let clock = SystemClock::shared();
         let orders = orders::Service::build(orders::Foundation {
-            database: database(&config, config.orders_database.as_ref(), "orders.db").await?,
+            database: Database::connect(&databases.orders, Limits::default()).await?,
             broker: Arc::clone(&broker),
             partitions: config.partitions,
             clock: Arc::clone(&clock),
@@ -49,7 +52,7 @@ impl Mesh {
         });
         let orders = orders.await.context("the orders service cannot start")?;
         let payments = payments::Service::build(payments::Foundation {
-            database: database(&config, config.payments_database.as_ref(), "payments.db").await?,
+            database: Database::connect(&databases.payments, Limits::default()).await?,
             broker,
             partitions: config.partitions,
             clock,
@@ -102,17 +105,10 @@ async fn listen(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> 
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {what}"))
 }
 
-async fn database(config: &Config, url: Option<&DatabaseUrl>, file: &str) -> anyhow::Result<Database> {
-    let url = match url {
-        Some(url) => url.clone(),
-        None => {
-            let folder = &config.data_dir;
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-            DatabaseUrl::file(&folder.join(file))
-        }
-    };
-    Database::connect(&url, Limits::default()).await.with_context(|| format!("cannot open {url}"))
+/// Makes the folder of the embedded databases.
+pub(crate) fn make_folder(databases: &Databases) -> anyhow::Result<()> {
+    let Some(folder) = &databases.data_dir else { return Ok(()) };
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
 fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
@@ -120,7 +116,7 @@ fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
         Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
     Ok(match &config.amqp_url {
         Some(url) => {
-            let broker = RabbitBroker::new(url.as_str(), topology)?;
+            let broker = RabbitBroker::new(url.expose(), topology).context("--amqp-url")?;
             Arc::new(match &config.amqp_ca {
                 Some(ca) => broker.with_ca(ca.as_str()).context("--amqp-ca")?,
                 None => broker,

@@ -21,6 +21,7 @@ use chassis::{
     clock::Clock,
     grpc::Contract,
     lifecycle::{Lifecycle, Stage},
+    secret::SecretString,
 };
 use messaging::{
     broker::Broker,
@@ -59,7 +60,7 @@ pub struct Foundation {
     /// ISO 4217: what an empty `currency_code` means.
     pub default_currency: String,
     /// Who has it may call the admin services; they are not served when there is none.
-    pub admin_token: Option<String>,
+    pub admin_token: Option<SecretString>,
     /// When an undecided payment is given up, after the order was placed.
     pub order_ttl: Duration,
 }
@@ -163,7 +164,7 @@ impl Service {
 }
 
 /// The contract, and beside it the admin services when there is a token for them.
-async fn routes(grpc: grpc::Grpc, admin_token: Option<String>) -> anyhow::Result<Routes> {
+async fn routes(grpc: grpc::Grpc, admin_token: Option<SecretString>) -> anyhow::Result<Routes> {
     let admin =
         MessagingAdmin { database: grpc.database.clone(), pages: grpc.pages.clone(), fault: store::fault };
     let mut routes = Routes::new(OrdersServiceServer::new(grpc));

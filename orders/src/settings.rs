@@ -3,11 +3,14 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use chassis::{
+    secret::{self, ExposeSecret as _, SecretString, SecretUrl},
     settings::{Checked, Mistakes, content},
     telemetry::LogSettings,
 };
 use storage::{DatabaseUrl, Limits};
-use url::Url;
+
+/// The broker of a machine on which RabbitMQ was installed and nothing changed.
+const AMQP_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
 
 /// A shorter time would give up payments that are merely under way.
 pub const SHORTEST_TTL: Duration = Duration::from_secs(1);
@@ -25,17 +28,18 @@ pub struct Settings {
     /// Where /livez and /readyz are served
     #[arg(long, env = "ADMIN_LISTEN", default_value = "127.0.0.1:9091", global = true)]
     pub admin: Checked<SocketAddr>,
-    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `sqlite:PATH`
-    #[arg(long, env = "DATABASE_URL", default_value = "sqlite:orders.db")]
-    pub database_url: Checked<DatabaseUrl>,
-    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or amqps
-    #[arg(
-        long,
-        env = "AMQP_URL",
-        default_value = "amqp://guest:guest@127.0.0.1:5672/%2f",
-        hide_env_values = true
-    )]
-    pub amqp_url: Checked<Url>,
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `sqlite:PATH` [default: sqlite:orders.db]
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", global = true)]
+    pub database_url: Option<SecretString>,
+    /// A file with the URL of the database, instead of --database-url
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", global = true)]
+    pub database_url_file: Option<PathBuf>,
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or amqps [default: guest on 127.0.0.1]
+    #[arg(long, env = "AMQP_URL", value_name = "URL")]
+    pub amqp_url: Option<SecretString>,
+    /// A file with the URL of the broker, instead of --amqp-url
+    #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE")]
+    pub amqp_url_file: Option<PathBuf>,
     /// A file with the certificate of the authority behind an `amqps://` broker, in PEM, when it is a private one
     #[arg(long, env = "AMQP_CA", value_name = "FILE")]
     pub amqp_ca: Option<PathBuf>,
@@ -49,8 +53,11 @@ pub struct Settings {
     #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
     pub default_currency: String,
     /// The bearer token of the admin services; absent: they are not served
-    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
-    pub admin_token: Option<String>,
+    #[arg(long, env = "ADMIN_TOKEN", value_name = "TOKEN")]
+    pub admin_token: Option<SecretString>,
+    /// A file with the bearer token of the admin services, instead of --admin-token
+    #[arg(long, env = "ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
     /// When an undecided payment is given up after the order was placed, such as `90s` or `10m`
     #[arg(long, env = "ORDER_TTL", default_value = "10m")]
     pub order_ttl: Checked<humantime::Duration>,
@@ -76,7 +83,7 @@ pub struct Config {
     /// The database.
     pub database_url: DatabaseUrl,
     /// The broker.
-    pub amqp_url: Url,
+    pub amqp_url: SecretUrl,
     /// The authority behind its certificate, in PEM; `None` for the ones that everybody knows.
     pub amqp_ca: Option<String>,
     /// Queues per consumer, at least 1.
@@ -86,7 +93,7 @@ pub struct Config {
     /// What an empty `currency_code` means.
     pub default_currency: String,
     /// The bearer token of the admin services; `None`: they are not served.
-    pub admin_token: Option<String>,
+    pub admin_token: Option<SecretString>,
     /// When an undecided payment is given up, after the order was placed.
     pub order_ttl: Duration,
 }
@@ -100,8 +107,14 @@ impl Settings {
         let mut mistakes = Mistakes::default();
         let listen = self.listen.take("--listen", &mut mistakes);
         let admin = self.admin.take("--admin", &mut mistakes);
-        let database_url = self.database_url.take("--database-url", &mut mistakes);
-        let amqp_url = self.amqp_url.take("--amqp-url", &mut mistakes);
+        let database_url =
+            secret::take(self.database_url, self.database_url_file, "--database-url", &mut mistakes);
+        let database_url = database_url.as_ref().map_or("sqlite:orders.db", |url| url.expose_secret());
+        let database_url = database_url.parse().map_err(|error| mistakes.note("--database-url", error)).ok();
+        let amqp_url = secret::take(self.amqp_url, self.amqp_url_file, "--amqp-url", &mut mistakes);
+        let amqp_url = SecretUrl::parse(amqp_url.unwrap_or_else(|| AMQP_URL.into()), &["amqp", "amqps"]);
+        let amqp_url = amqp_url.map_err(|error| mistakes.note("--amqp-url", error)).ok();
+        let admin_token = secret::admin_token(self.admin_token, self.admin_token_file, &mut mistakes);
         let amqp_ca = content(self.amqp_ca.as_deref(), "--amqp-ca", &mut mistakes);
         let partitions = self.partitions.take("--partitions", &mut mistakes);
         let max_batch = self.max_batch.and_then(|most| most.take("--max-batch", &mut mistakes));
@@ -126,7 +139,7 @@ impl Settings {
                 partitions: partitions?,
                 limits: limits.unwrap_or_default(),
                 default_currency: self.default_currency,
-                admin_token: self.admin_token,
+                admin_token,
                 order_ttl: order_ttl?.into(),
             })
         })();

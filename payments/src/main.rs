@@ -1,20 +1,21 @@
 //! The separate process `payments`.
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use chassis::{
     admin,
     clock::SystemClock,
     lifecycle::{Lifecycle, Stage},
-    runtime, telemetry,
+    runtime,
+    signals::Signals,
+    start, telemetry,
 };
-use clap::Parser as _;
 use messaging::{broker::rabbit::RabbitBroker, topology::Topology};
 use mimalloc::MiMalloc;
 use payments::{
     Foundation, Service,
-    settings::{Command, Settings},
+    settings::{Command, Config, Settings},
 };
 use storage::Database;
 use tokio::net::TcpListener;
@@ -23,26 +24,36 @@ use tokio::net::TcpListener;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-fn main() -> anyhow::Result<()> {
-    runtime::runtime()?.block_on(serve())
+fn main() -> ExitCode {
+    let settings = start::parse::<Settings>();
+    let runtime = runtime::runtime().context("there are no threads");
+    let ended = runtime.and_then(|runtime| start::block_on(runtime, serve(settings)));
+    start::exit(ended.map(|()| ExitCode::SUCCESS))
 }
 
-async fn serve() -> anyhow::Result<()> {
-    let settings = Settings::parse();
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::install()?;
     let command = settings.command;
     let _telemetry = telemetry::init(settings.logs.clone(), "payments")?;
     let config = settings.check()?;
     if let Some(Command::Healthcheck) = command {
         return admin::healthcheck(config.admin);
     }
+    let Some(life) = signals.unless_stopped(begin(config)).await? else { return Ok(()) };
+    life.run(signals).await
+}
+
+/// Takes the ports, opens the database, brings its schema up to date and starts every task.
+async fn begin(config: Config) -> anyhow::Result<Lifecycle> {
     let listener = TcpListener::bind(config.listen).await.context("cannot listen for gRPC")?;
     let admin_listener = TcpListener::bind(config.admin).await.context("cannot listen for the operator")?;
     let topology =
         Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
-    let mut broker = RabbitBroker::new(config.amqp_url.as_str(), topology)?;
+    let mut broker = RabbitBroker::new(config.amqp_url.expose(), topology).context("--amqp-url")?;
     if let Some(ca) = config.amqp_ca {
         broker = broker.with_ca(ca).context("--amqp-ca")?;
     }
+    tracing::info!(database = %config.database_url, broker = %config.amqp_url, "starting");
     let service = Service::build(Foundation {
         database: Database::connect(&config.database_url, config.limits).await?,
         broker: Arc::new(broker),
@@ -57,5 +68,5 @@ async fn serve() -> anyhow::Result<()> {
     let parts = service.readiness();
     life.spawn(Stage::Last, "admin", |stop| admin::serve(admin_listener, parts, stop));
     service.spawn(listener, &mut life);
-    life.run().await
+    Ok(life)
 }

@@ -4,11 +4,17 @@ use std::time::Duration;
 
 use sea_orm::{
     ConnectOptions, Database as Connector, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
-    sqlx::{self, ConnectOptions as _, postgres::PgConnectOptions},
+    sqlx::{ConnectOptions as _, postgres::PgConnectOptions},
 };
 use tokio::time::{Instant, sleep};
 
-use crate::{executor::Executor, failure::Failure, kept::Kept, url::DatabaseUrl};
+use crate::{
+    executor::Executor,
+    failure::Failure,
+    kept::Kept,
+    opened::{self, CannotOpen, Cause},
+    url::{DatabaseUrl, PostgresUrl, SqliteFile},
+};
 
 /// How long a statement waits for a lock or a connection before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -59,13 +65,13 @@ impl Database {
     /// Connects. A SQLite file is made when it is missing; its folder must exist.
     ///
     /// # Errors
-    /// When the server cannot be reached, or the file cannot be opened.
-    pub async fn connect(url: &DatabaseUrl, limits: Limits) -> Result<Self, Failure> {
+    /// When the server cannot be reached or a session with it does not keep its settings, or the file cannot be opened.
+    pub async fn connect(url: &DatabaseUrl, limits: Limits) -> Result<Self, CannotOpen> {
         let opened = match url {
             DatabaseUrl::Postgres(url) => postgres(url, limits).await,
-            DatabaseUrl::Sqlite(path) => sqlite(path, limits).await,
+            DatabaseUrl::Sqlite(file) => sqlite(file, limits).await,
         };
-        opened.map_err(Failure::from)
+        opened.map_err(|cause| CannotOpen::new(url.to_string(), cause))
     }
 
     /// For reading outside of transactions. SQLite: these connections cannot write.
@@ -128,20 +134,20 @@ impl Database {
     }
 }
 
-async fn postgres(url: &str, limits: Limits) -> Result<Database, DbErr> {
+async fn postgres(url: &PostgresUrl, limits: Limits) -> Result<Database, Cause> {
     let pool = async |settings: Vec<Setting>| {
-        let mut options = options(url.to_owned(), limits.connections);
+        let mut options = options(url.expose().to_owned(), limits.connections);
         options.map_sqlx_postgres_opts(move |server| with(server, &settings));
         Connector::connect(options).await
     };
-    let server: PgConnectOptions =
-        url.parse().map_err(|error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
+    let server: PgConnectOptions = url.expose().parse()?;
     let server = server.disable_statement_logging();
     // An acknowledged write survives the server's crash, whatever its configuration says.
     let durable = [&PLANNED_ONCE[..], &[("synchronous_commit", "on")]].concat();
     // Rows that hold back others are rare, which no statistics say: they are looked for one by one.
     let not_flushed =
         [&PLANNED_ONCE[..], &[("synchronous_commit", "off"), ("enable_hashjoin", "off")]].concat();
+    opened::server(&server, [&durable, &not_flushed, &[]]).await?;
     let kept = Singles {
         durable: Kept::new(with(server.clone(), &durable)),
         unflushed: Kept::new(with(server, &not_flushed)),
@@ -155,28 +161,35 @@ async fn postgres(url: &str, limits: Limits) -> Result<Database, DbErr> {
 }
 
 /// Of a session with PostgreSQL.
-type Setting = (&'static str, &'static str);
+pub(crate) type Setting = (&'static str, &'static str);
 
-fn with(server: PgConnectOptions, settings: &[Setting]) -> PgConnectOptions {
-    let common = [
-        ("lock_timeout", "5s"),
-        // A transaction whose process hangs must not hold its locks for ever.
-        ("idle_in_transaction_session_timeout", "30s"),
-    ];
+/// Those of every session.
+pub(crate) const COMMON: [Setting; 3] = [
+    ("lock_timeout", "5s"),
+    // A transaction whose process hangs must not hold its locks for ever.
+    ("idle_in_transaction_session_timeout", "30s"),
+    // The conditional writes rest on it: a stricter level would fail them where they should meet what another one committed.
+    ("default_transaction_isolation", "read committed"),
+];
+
+/// A session with these settings and the [`COMMON`] ones.
+pub(crate) fn with(server: PgConnectOptions, settings: &[Setting]) -> PgConnectOptions {
     server
         .application_name("ordermesh")
         .statement_cache_capacity(PREPARED)
-        .options(common.iter().chain(settings).copied())
+        .options(COMMON.iter().chain(settings).copied())
 }
 
-async fn sqlite(path: &str, limits: Limits) -> Result<Database, DbErr> {
+async fn sqlite(file: &SqliteFile, limits: Limits) -> Result<Database, Cause> {
+    opened::file(file)?;
+    let create = file.create;
     // The writer comes first: it makes the file, and the readers of a WAL database need it. The file is named apart from the
     // URL, in which some characters of a path would mean something else.
-    let (named, of_readers) = (path.to_owned(), path.to_owned());
+    let (named, of_readers) = (file.path.clone(), file.path.clone());
     let mut writer = options("sqlite://file".to_owned(), 1);
     writer.map_sqlx_sqlite_opts(move |file| {
         file.filename(&named)
-            .create_if_missing(true)
+            .create_if_missing(create)
             .pragma("journal_mode", "WAL")
             // FULL makes every commit durable; NORMAL, usual with WAL, would lose the last ones when the machine fails.
             .pragma("synchronous", "FULL")

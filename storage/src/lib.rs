@@ -2,6 +2,7 @@
 //! statements of bounded size, keyset pages, leases and a bell between processes. It knows no table of any service.
 
 pub mod url;
+pub mod opened;
 pub mod kept;
 pub mod executor;
 pub mod database;
@@ -17,4 +18,5 @@ pub mod notify;
 pub use database::{Database, Limits};
 pub use executor::Executor;
 pub use failure::Failure;
+pub use opened::CannotOpen;
 pub use url::DatabaseUrl;

@@ -5,6 +5,7 @@ use std::fmt;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac as _};
 use sea_orm::{ConnectionTrait as _, DbErr, Statement};
+use secrecy::{ExposeSecret as _, SecretBox};
 use sha2::Sha256;
 
 use crate::{database::Database, failure::Failure};
@@ -32,6 +33,9 @@ pub const KEY_TABLE: &str = "CREATE TABLE page_key (
     secret {bytes} NOT NULL CHECK (length(secret) = 32)
 ) {strict}";
 
+/// The key of page tokens.
+pub type Key = SecretBox<[u8; 32]>;
+
 /// Seals and opens page tokens. Every process of a service must have the same key.
 #[derive(Clone)]
 pub struct PageTokens {
@@ -46,35 +50,37 @@ pub struct InvalidToken;
 impl PageTokens {
     /// Tokens under this key.
     #[must_use]
-    pub fn new(key: [u8; 32]) -> Self {
+    pub fn new(key: &Key) -> Self {
         // HMAC takes keys of any length: an error cannot happen, and a fixed key would only refuse foreign tokens less well.
-        let keyed =
-            Hmac::new_from_slice(&key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+        let keyed = Hmac::new_from_slice(key.expose_secret())
+            .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
         Self { keyed }
     }
 
-    /// Tokens under the key in [`KEY_TABLE`]; the first process makes it.
+    /// Tokens under the key in [`KEY_TABLE`]; the first process makes it. When it is there, nothing is written.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn of(database: &Database) -> Result<Self, Failure> {
+        let backend = database.backend();
+        let read = move || Statement::from_string(backend, "SELECT secret FROM page_key");
+        if let Some(row) = database.read().query_one_raw(read()).await? {
+            return Ok(Self::new(&key(row.try_get_by_index(0)?)?));
+        }
         let candidate: [u8; 32] = rand::random();
         let secret = database
             .transact(move |transaction| {
                 Box::pin(async move {
-                    let backend = transaction.get_database_backend();
                     let sql = "INSERT INTO page_key (only_row, secret) VALUES (1, $1) ON CONFLICT DO NOTHING";
                     let values = [candidate.to_vec().into()];
                     transaction.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-                    let read = Statement::from_string(backend, "SELECT secret FROM page_key");
-                    let row = transaction.query_one_raw(read).await?;
+                    let row = transaction.query_one_raw(read()).await?;
                     row.ok_or_else(|| DbErr::RecordNotFound("the key of page tokens".to_owned()))?
                         .try_get_by_index::<Vec<u8>>(0)
                 })
             })
             .await?;
-        let length = || DbErr::Type("the key of page tokens is not 32 bytes long".to_owned());
-        Ok(Self::new(secret.try_into().map_err(|_| length())?))
+        Ok(Self::new(&key(secret)?))
     }
 
     /// The token that continues `query` after `cursor`.
@@ -105,6 +111,11 @@ impl PageTokens {
     }
 }
 
+fn key(bytes: Vec<u8>) -> Result<Key, DbErr> {
+    let key = <Box<[u8; 32]>>::try_from(bytes);
+    key.map(Key::new).map_err(|_| DbErr::Type("the key of page tokens is not 32 bytes long".to_owned()))
+}
+
 impl fmt::Debug for PageTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PageTokens")
@@ -117,17 +128,20 @@ mod tests {
 
     #[test]
     fn a_token_opens_for_its_query_only() {
-        let tokens = PageTokens::new([7; 32]);
+        let tokens = PageTokens::new(&Key::new(Box::new([7; 32])));
         let token = tokens.seal(b"user=alice", b"cursor");
         assert_eq!(tokens.open(b"user=alice", &token), Ok(b"cursor".to_vec()));
         assert_eq!(tokens.open(b"user=bob", &token), Err(InvalidToken));
         assert_eq!(tokens.open(b"user=alicec", &token), Err(InvalidToken));
-        assert_eq!(PageTokens::new([8; 32]).open(b"user=alice", &token), Err(InvalidToken));
+        assert_eq!(
+            PageTokens::new(&Key::new(Box::new([8; 32]))).open(b"user=alice", &token),
+            Err(InvalidToken)
+        );
     }
 
     #[test]
     fn an_altered_token_does_not_open() {
-        let tokens = PageTokens::new([7; 32]);
+        let tokens = PageTokens::new(&Key::new(Box::new([7; 32])));
         let token = tokens.seal(b"q", b"cursor");
         for at in 0..token.len() {
             let mut bytes = token.clone().into_bytes();

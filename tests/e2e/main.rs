@@ -23,6 +23,7 @@ mod reflection;
 mod openapi;
 mod discovery;
 mod stop;
+mod secrets;
 mod newer_schema;
 mod scrape;
 mod outage;

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use sea_orm::Value;
 use storage::{
-    page::PageTokens,
+    page::{Key, PageTokens},
     rows::{self, value_bytes},
 };
 
@@ -28,14 +28,14 @@ pub(super) fn statements() -> Call {
 }
 
 pub(super) fn seal() -> Call {
-    let tokens = PageTokens::new([7; 32]);
+    let tokens = PageTokens::new(&Key::new(Box::new([7; 32])));
     Box::new(move || {
         black_box(tokens.seal(black_box(&QUERY), black_box(&CURSOR)));
     })
 }
 
 pub(super) fn open() -> Call {
-    let tokens = PageTokens::new([7; 32]);
+    let tokens = PageTokens::new(&Key::new(Box::new([7; 32])));
     let token = tokens.seal(&QUERY, &CURSOR);
     Box::new(move || {
         black_box(tokens.open(black_box(&QUERY), black_box(&token)).is_ok());

@@ -3,7 +3,6 @@
 use anyhow::{Result, ensure};
 use messaging::{envelope::Envelope, outbox};
 use sea_orm::{ColumnTrait as _, Database, EntityTrait as _, QueryFilter as _, TransactionTrait as _};
-use storage::DatabaseUrl;
 use world::{PATIENCE, eventually};
 
 use crate::{
@@ -17,8 +16,7 @@ use crate::{
 async fn a_late_commit_is_delivered() -> Result<()> {
     let place = Place::real().await?;
     let running = Running::all(&place);
-    let DatabaseUrl::Postgres(url) = &place.url else { anyhow::bail!("a place with PostgreSQL") };
-    let elsewhere = Database::connect(url).await?;
+    let elsewhere = Database::connect(place.connection_url()).await?;
     let late = elsewhere.begin().await?;
     place.outbox.write(&late, &[fact(0)]).await?;
     place.write(1..501).await?;

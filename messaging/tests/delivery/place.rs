@@ -59,10 +59,7 @@ impl Place {
 
     /// The database's URL, with everything in it.
     pub(crate) fn connection_url(&self) -> String {
-        match &self.url {
-            DatabaseUrl::Postgres(url) => url.clone(),
-            DatabaseUrl::Sqlite(path) => format!("sqlite:{path}"),
-        }
+        self.url.expose()
     }
 
     /// PostgreSQL and RabbitMQ with the reader's queues: the order of what is on its way while a queue is bound is not promised.

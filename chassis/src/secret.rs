@@ -1,0 +1,192 @@
+//! Secrets: where they come from, and what is shown in their place.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+pub use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::settings::Mistakes;
+
+/// Takes the secret of `flag`: its value (or that of its environment variable), or the content of the file that `FLAG-file` names,
+/// without the newline at its end. `None` when neither is given, and after an error was noted.
+pub fn take(
+    value: Option<SecretString>,
+    file: Option<PathBuf>,
+    flag: &str,
+    mistakes: &mut Mistakes,
+) -> Option<SecretString> {
+    match (value, file) {
+        (Some(_), Some(_)) => {
+            mistakes.note(flag, format!("is given as well as {flag}-file: only one of them can hold"));
+            None
+        }
+        (Some(value), None) if value.expose_secret().is_empty() => {
+            mistakes.note(flag, "is empty");
+            None
+        }
+        (Some(value), None) => Some(value),
+        (None, Some(file)) => content(&file, &format!("{flag}-file"), mistakes),
+        (None, None) => None,
+    }
+}
+
+fn content(file: &Path, flag: &str, mistakes: &mut Mistakes) -> Option<SecretString> {
+    // The file is named, and what is in it is not: an error of the system does not quote it.
+    let problem = match fs::read_to_string(file) {
+        Ok(text) => match text.trim_end_matches(['\r', '\n']) {
+            "" => "it is empty".to_owned(),
+            text => return Some(text.into()),
+        },
+        Err(error) => error.to_string(),
+    };
+    mistakes.note(flag, format!("cannot read a secret from {}: {problem}", file.display()));
+    None
+}
+
+/// Takes the bearer token of the admin services, as [`take`].
+pub fn admin_token(
+    value: Option<SecretString>,
+    file: Option<PathBuf>,
+    mistakes: &mut Mistakes,
+) -> Option<SecretString> {
+    let token = take(value, file, "--admin-token", mistakes)?;
+    // It comes in a header, which can hold nothing else (RFC 9110, section 5.5).
+    let sendable = token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic());
+    mistakes.require(sendable, "--admin-token", "must be of visible ASCII characters");
+    sendable.then_some(token)
+}
+
+/// A URL that may hold a password. It shows itself as [`redacted`].
+#[derive(Clone)]
+pub struct SecretUrl(SecretString);
+
+impl SecretUrl {
+    /// A URL of one of these schemes, with a host.
+    ///
+    /// # Errors
+    /// What is wrong with it, without any of it.
+    pub fn parse(text: SecretString, schemes: &[&str]) -> Result<Self, String> {
+        let form = || {
+            let schemes: Vec<_> = schemes.iter().map(|scheme| format!("{scheme}://")).collect();
+            let schemes = schemes.join(" or ");
+            format!(
+                "expected {schemes} USER:PASSWORD@HOST:PORT/PATH, with `@ / ? # %` in a password as %40 %2F %3F %23 %25"
+            )
+        };
+        let url = Url::parse(text.expose_secret()).map_err(|error| format!("{error}; {}", form()))?;
+        // A password that is not encoded ends up in there, and the host is not the one that was meant.
+        let astray = url.path().contains('@') || url.fragment().is_some();
+        if !schemes.contains(&url.scheme()) || !url.has_host() || astray {
+            return Err(form());
+        }
+        Ok(Self(text))
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Display for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redacted(self.expose()))
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What may be shown of a text that can be a URL with a password, or was meant to be one: scheme, user, host, port and path.
+///
+/// No parser is asked, as most of what has to be shown is what a parser refused. So nothing before the last `@` is a host, wherever
+/// it stands: a password may hold every other delimiter. Other text than URLs stays as it is.
+#[must_use]
+pub fn redacted(text: &str) -> String {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None if text.contains('@') => (String::new(), text),
+        None => return text.to_owned(),
+    };
+    let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+    let user = user.split([':', '/', '?', '#']).next().unwrap_or_default();
+    let at = if user.is_empty() { "" } else { "@" };
+    let place = place.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+    // `user:password` without a host looks like a host with a port.
+    let authority = match authority.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(']') && port.bytes().any(|byte| !byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    format!("{scheme}{user}{at}{authority}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_url_shows_its_password() {
+        for (text, shown) in [
+            ("amqp://o:hidden@mq:5672/%2f", "amqp://o@mq:5672/%2f"),
+            ("amqp://o:hid@den@mq/v?heartbeat=5", "amqp://o@mq/v"),
+            ("postgres://o:1/hidden@db/orders", "postgres://o@db/orders"),
+            ("postgres://o:1?hidden@db/orders?password=hidden", "postgres://o@db/orders"),
+            ("postgres://o:1#hidden@db", "postgres://o@db"),
+            ("postgres://:hidden@db", "postgres://db"),
+            ("postgres://o:hidden", "postgres://o"),
+            ("postgres://db/orders?password=hidden", "postgres://db/orders"),
+            ("postgres ://o:hidden@[::1]:99999/x", "postgres ://o@[::1]:99999/x"),
+            ("o:hidden@db", "o@db"),
+            ("http://127.0.0.1:5001", "http://127.0.0.1:5001"),
+            ("127.0.0.1:no", "127.0.0.1:no"),
+        ] {
+            assert_eq!(redacted(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_url_that_is_refused_is_not_quoted() {
+        for text in
+            ["", "hidden", "amqp:hidden", "http://hidden", "amqp://o:12/hidden@h", "amqp://o:hidden#@h"]
+        {
+            let error = SecretUrl::parse(text.into(), &["amqp", "amqps"]).expect_err(text);
+            assert!(!error.contains("hidden") && error.contains("amqp:// or amqps://"), "{error}");
+        }
+        let url = SecretUrl::parse("amqp://o:hidden@h".into(), &["amqp"]).expect("a URL");
+        assert_eq!(format!("{url} {url:?}"), "amqp://o@h amqp://o@h");
+    }
+
+    #[test]
+    fn a_secret_comes_from_one_place() -> std::io::Result<()> {
+        let file = std::env::temp_dir().join(format!("ordermesh-secret-{}", std::process::id()));
+        fs::write(&file, "hidden\r\n")?;
+        let mut mistakes = Mistakes::default();
+        let read = take(None, Some(file.clone()), "--x", &mut mistakes);
+        assert_eq!(read.map(|secret| secret.expose_secret().to_owned()).as_deref(), Some("hidden"));
+        assert!(take(None, None, "--x", &mut mistakes).is_none());
+        mistakes.or(Some(())).expect("no errors so far");
+
+        let mut mistakes = Mistakes::default();
+        fs::write(&file, "\n")?;
+        take(Some("hidden".into()), Some(file.clone()), "--both", &mut mistakes);
+        take(None, Some(file.clone()), "--void", &mut mistakes);
+        take(None, Some("/no/such/file".into()), "--gone", &mut mistakes);
+        take(Some("".into()), None, "--nothing", &mut mistakes);
+        admin_token(Some("hid den".into()), None, &mut mistakes);
+        fs::remove_file(&file)?;
+        let text = mistakes.or(Some(())).expect_err("five errors").to_string();
+        assert!(text.starts_with("5 mistakes") && !text.contains("hid"), "{text}");
+        for part in ["--both-file", "--void-file", "/no/such/file", "--nothing: is empty", "--admin-token"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        Ok(())
+    }
+}
