@@ -77,6 +77,8 @@ reasons! {
     RateLimited = "RATE_LIMITED", ResourceExhausted, 429;
     /// The database does not answer: try later.
     StorageUnavailable = "STORAGE_UNAVAILABLE", Unavailable, 503;
+    /// No space is left where the database stores: nothing was stored. It passes once an operator has made space.
+    StorageFull = "STORAGE_FULL", Unavailable, 503;
     /// The service behind the edge does not answer: try later.
     UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", Unavailable, 503;
     /// The time allowed for the call is over. Whether it took effect is not known.
@@ -115,6 +117,8 @@ impl Reason {
             Self::RateLimited | Self::StorageUnavailable | Self::UpstreamUnavailable => {
                 Some(Duration::from_secs(1))
             }
+            // Somebody has to make space first.
+            Self::StorageFull => Some(Duration::from_secs(10)),
             _ => None,
         }
     }
@@ -146,6 +150,16 @@ impl Fault {
     /// A failure for this reason.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), violations: Vec::new(), retry_after: reason.retry_after() }
+    }
+
+    /// A call that may have taken effect, because of `cause`: without the invitation to try again, which would do it a second time where the
+    /// call has no idempotency key.
+    #[must_use]
+    pub fn unknown_outcome(reason: Reason, cause: &str) -> Self {
+        let message = format!(
+            "{cause}: the outcome is not known. Try again with the same idempotency key, or look before you try again without one"
+        );
+        Self { retry_after: None, ..Self::new(reason, message) }
     }
 
     /// A bug: `error` goes to the log, and the caller learns nothing of the inside.

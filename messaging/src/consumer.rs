@@ -249,8 +249,7 @@ impl Consumer {
                 Err(failure) => failure,
             };
             observe::batch_failed(consumer, part.deliveries.len(), &failure);
-            let passing = matches!(failure, Failure::Unavailable(_) | Failure::Contention(_));
-            if !passing && part.fault.is_none() {
+            if !failure.passes() && part.fault.is_none() {
                 parts.extend(part.divide(&failure));
                 continue;
             }

@@ -16,6 +16,14 @@ pub fn fault(failure: Failure) -> Fault {
             tracing::warn!(error = %chassis::status::Chain(&failure), "the database is not available");
             Fault::new(Reason::StorageUnavailable, "the database is not available: try again")
         }
+        Failure::Full(_) => {
+            tracing::warn!(error = %chassis::status::Chain(&failure), "the database has no space left");
+            Fault::new(Reason::StorageFull, "the database has no space left; nothing was stored")
+        }
+        Failure::Unknown(_) => {
+            tracing::warn!(error = %chassis::status::Chain(&failure), "whether a commit took effect is not known");
+            Fault::unknown_outcome(Reason::StorageUnavailable, "the database went away while it committed")
+        }
         Failure::Contention(_) => {
             Fault::new(Reason::ConcurrentUpdate, "others changed the same data: try again")
         }

@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
-use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlxError};
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlxError, SqlxPostgresError, sqlx::postgres::PgSeverity};
 
 /// Why a transaction did not commit, or a query did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
-    /// The database cannot be used at present. A transaction that met it while committing may have taken effect.
+    /// The database cannot be used at present. Nothing took effect.
     #[error("the database is not available")]
     Unavailable(#[source] Arc<DbErr>),
+    /// No space is left where the database stores. Nothing took effect.
+    #[error("the database has no space left")]
+    Full(#[source] Arc<DbErr>),
+    /// The database went away while it committed, and may have done so: the outcome is not known.
+    #[error("the database did not say whether it has committed")]
+    Unknown(#[source] Arc<DbErr>),
     /// Others held or changed the same rows, also after retries.
     #[error("the database is contended")]
     Contention(#[source] Arc<DbErr>),
@@ -19,6 +25,43 @@ pub enum Failure {
     /// The code inside the transaction panicked; it was rolled back.
     #[error("the transaction panicked")]
     Panicked,
+}
+
+impl Failure {
+    /// Whether it passes by itself, so that the same may be tried again by who can meet its own earlier effect.
+    #[must_use]
+    pub const fn passes(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::Unknown(_) | Self::Contention(_))
+    }
+
+    /// What the failure of a COMMIT means, or of a statement that is a transaction by itself: unless the database says that it has
+    /// rolled back, it may have committed.
+    pub(crate) fn of_commit(error: DbErr) -> Self {
+        let told = told_of_rollback(&error);
+        match Self::from(error) {
+            Self::Unavailable(cause) | Self::Full(cause) if !told => Self::Unknown(cause),
+            failure => failure,
+        }
+    }
+}
+
+/// Whether the database itself has said that nothing is committed, or nothing was begun.
+fn told_of_rollback(error: &DbErr) -> bool {
+    match error {
+        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
+        DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
+            let SqlxError::Database(refusal) = &**cause else { return false };
+            let code = refusal.code().unwrap_or_default();
+            match refusal.try_downcast_ref::<SqlxPostgresError>() {
+                // An error aborts the transaction, whereas FATAL and PANIC end the session at any point of it, after the commit too.
+                Some(refusal) => refusal.severity() == PgSeverity::Error && code != "40003",
+                // SQLITE_FULL: the frame that makes a commit is the last one, and it was not written. With others (IOERR of an fsync) it
+                // may be on the disk, and be found after a crash.
+                None => primary(&code) == Some(13),
+            }
+        }
+        _ => false,
+    }
 }
 
 impl From<DbErr> for Failure {
@@ -54,6 +97,7 @@ fn judge(cause: &SqlxError) -> fn(Arc<DbErr>) -> Failure {
 fn by_code(code: &str) -> fn(Arc<DbErr>) -> Failure {
     if code.len() == 5 {
         return match &code[..2] {
+            _ if code == "53100" => Failure::Full,
             "40" => Failure::Contention,
             _ if code == "55P03" => Failure::Contention,
             // Connections, resources, operator intervention, system errors; and a server that is read-only for now.
@@ -62,13 +106,20 @@ fn by_code(code: &str) -> fn(Arc<DbErr>) -> Failure {
             _ => Failure::Refused,
         };
     }
-    match code.parse::<u32>().map(|number| number & 0xff) {
+    match primary(code) {
         // SQLITE_BUSY, SQLITE_LOCKED
-        Ok(5 | 6) => Failure::Contention,
-        // SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN
-        Ok(10 | 13 | 14) => Failure::Unavailable,
+        Some(5 | 6) => Failure::Contention,
+        // SQLITE_NOMEM, SQLITE_INTERRUPT, SQLITE_IOERR, SQLITE_CANTOPEN
+        Some(7 | 9 | 10 | 14) => Failure::Unavailable,
+        // SQLITE_FULL
+        Some(13) => Failure::Full,
         _ => Failure::Refused,
     }
+}
+
+/// SQLite's primary result code.
+fn primary(code: &str) -> Option<u32> {
+    code.parse::<u32>().ok().map(|number| number & 0xff)
 }
 
 #[cfg(test)]
@@ -81,6 +132,7 @@ mod tests {
         let word = |code| match by_code(code)(error()) {
             Failure::Unavailable(_) => "unavailable",
             Failure::Contention(_) => "contention",
+            Failure::Full(_) => "full",
             _ => "refused",
         };
         for (code, expected) in [
@@ -94,7 +146,9 @@ mod tests {
             ("42P01", "refused"),
             ("5", "contention"),
             ("517", "contention"),
-            ("13", "unavailable"),
+            ("13", "full"),
+            ("53100", "full"),
+            ("10", "unavailable"),
             ("2067", "refused"),
         ] {
             assert_eq!(word(code), expected, "{code}");

@@ -120,7 +120,9 @@ async fn settle<B: Batch>(
     match apply(database, batch, &requests, 0..requests.len()).await {
         Ok(replies) => replies.into_iter().map(Ok).collect(),
         // One by one would only meet the same, or the outcome of the first attempt is not known.
-        Err(failure @ Failure::Unavailable(_)) => requests.iter().map(|_| Err(failure.clone())).collect(),
+        Err(failure @ (Failure::Unavailable(_) | Failure::Full(_) | Failure::Unknown(_))) => {
+            requests.iter().map(|_| Err(failure.clone())).collect()
+        }
         Err(failure) if requests.len() == 1 => vec![Err(failure)],
         Err(failure) => {
             tracing::warn!(error = %failure, group.size = requests.len(), "a group failed: its members are tried alone");

@@ -25,7 +25,7 @@ impl Database {
     /// again, up to four times in all: the body must have no effect outside of the transaction.
     ///
     /// # Errors
-    /// As [`Failure`] says. After [`Failure::Unavailable`] the transaction may have taken effect.
+    /// As [`Failure`] says. Only after [`Failure::Unknown`] the transaction may have taken effect.
     pub async fn transact<T, B>(&self, body: B) -> Result<T, Failure>
     where
         T: Send + 'static,
@@ -57,7 +57,7 @@ impl Database {
         let task = tokio::spawn(async move {
             let mut attempts = Attempts::default();
             loop {
-                let outcome = body(database.single()).await.map_err(Failure::from);
+                let outcome = body(database.single()).await.map_err(Failure::of_commit);
                 let Some(pause) = attempts.another(&outcome) else { return outcome };
                 tokio::time::sleep(pause).await;
             }
@@ -93,7 +93,7 @@ impl Database {
         let transaction = self.write().begin_with_options(options).await?;
         match body(&transaction).await {
             Ok(value) => {
-                transaction.commit().await?;
+                transaction.commit().await.map_err(Failure::of_commit)?;
                 Ok(value)
             }
             Err(error) => {

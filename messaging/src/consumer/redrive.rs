@@ -58,7 +58,7 @@ impl Shared {
             }
             match self.redrive_one(*seq).await {
                 Ok(()) => {}
-                Err(failure @ (Failure::Unavailable(_) | Failure::Contention(_))) => return Err(failure),
+                Err(failure) if failure.passes() => return Err(failure),
                 Err(failure) => self.give_back(*seq, observe::chain(&failure)).await?,
             }
         }
