@@ -3,6 +3,8 @@
 //! Every error that leaves the mesh carries a `google.rpc.ErrorInfo` with the reason and the domain `ordermesh` (AIP-193), so
 //! a client decides by the reason and never by the text.
 
+mod clip;
+
 use std::{fmt, time::Duration};
 
 use http::StatusCode;
@@ -81,6 +83,8 @@ reasons! {
     StorageFull = "STORAGE_FULL", Unavailable, 503;
     /// The service behind the edge does not answer: try later.
     UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", Unavailable, 503;
+    /// The service behind the edge answered more than the edge takes.
+    UpstreamResponseTooLarge = "UPSTREAM_RESPONSE_TOO_LARGE", Internal, 502;
     /// The time allowed for the call is over. Whether it took effect is not known.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, 504;
     /// No credentials, or none that are valid.
@@ -95,6 +99,8 @@ reasons! {
     MethodNotAllowed = "METHOD_NOT_ALLOWED", Unimplemented, 405;
     /// HTTP: the body is larger than allowed.
     BodyTooLarge = "BODY_TOO_LARGE", InvalidArgument, 413;
+    /// HTTP: the head of the request is longer than a service takes.
+    HeadersTooLarge = "HEADERS_TOO_LARGE", InvalidArgument, 431;
     /// HTTP: the body is not of a type that is read.
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", InvalidArgument, 415;
     /// The contract names it, this version does not do it.
@@ -188,6 +194,7 @@ impl Fault {
 
 impl From<Fault> for Status {
     fn from(fault: Fault) -> Self {
+        let fault = fault.clipped();
         let mut details = ErrorDetails::with_error_info(fault.reason.as_str(), DOMAIN, []);
         if !fault.violations.is_empty() {
             let fields: Vec<FieldViolation> = fault

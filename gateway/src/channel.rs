@@ -77,10 +77,12 @@ impl Channel {
         *request.uri_mut() = self.uri(path)?;
         *request.headers_mut() = headers;
         let mut connection = self.connection().await?;
-        // What fails here has not been sent: the connection has gone since, or takes no more requests.
-        connection
-            .send_request(request, is_whole)
-            .map_err(|error| unsent(&Arc::new(ConnectError(error.into()))))
+        // What fails here has not been sent. Where it is not the connection that has gone since, it is the request, and another endpoint
+        // would not take it either.
+        connection.send_request(request, is_whole).map_err(|error| {
+            let gone = error.is_io() || error.is_go_away() || error.is_reset();
+            if gone { unsent(&Arc::new(ConnectError(error.into()))) } else { own(Own::Request(error)) }
+        })
     }
 
     fn uri(&self, path: PathAndQuery) -> Result<Uri, Status> {
@@ -131,6 +133,24 @@ impl Channel {
         };
         outcome.boxed().shared()
     }
+}
+
+/// Why a call failed that says nothing of the endpoint.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Own {
+    /// The edge made no request of HTTP/2 of it.
+    #[error("the request cannot be sent: {0}")]
+    Request(h2::Error),
+    /// The client's body cannot be read.
+    #[error("the body of the call cannot be read: {0}")]
+    Body(String),
+}
+
+/// What such a call fails with.
+fn own(error: Own) -> Status {
+    let mut status = Status::internal(error.to_string());
+    status.set_source(Arc::new(error));
+    status
 }
 
 /// What a call fails with that never left the edge.

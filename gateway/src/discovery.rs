@@ -79,11 +79,12 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 async fn reflected(pool: &Pool) -> Result<Files, Status> {
     let member = pool.pick(&Tried::default()).await?;
+    let waiting = member.begin_stream();
     let outcome = match files(&member.channel, V1).await {
         Err(status) if status.code() == Code::Unimplemented => files(&member.channel, V1_ALPHA).await,
         outcome => outcome,
     };
-    pool.note(&member, &outcome);
+    pool.note(waiting, &outcome);
     outcome
 }
 

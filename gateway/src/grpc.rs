@@ -28,9 +28,10 @@ use tracing::Span;
 
 use crate::{
     edge::{Edge, Served},
-    headers::GRPC_TIMEOUT,
+    headers::{self, GRPC_TIMEOUT},
     pool::{Pool, Tried, Trouble},
     problem::{Problem, Style},
+    unary::too_large,
 };
 
 const GRPC: &str = "application/grpc";
@@ -42,16 +43,8 @@ const GRPC_WEB: [&str; 4] = [
     "application/grpc-web-text+proto",
 ];
 
-/// Headers of one connection (RFC 9110, section 7.6.1), and those that the call to the service gets anew.
-const LEFT_OUT: [HeaderName; 7] = [
-    header::CONNECTION,
-    header::HOST,
-    header::CONTENT_LENGTH,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-];
+/// Headers that the call to the service gets anew; `Expect` was the edge's to answer.
+const LEFT_OUT: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::EXPECT];
 
 /// The methods that can be called, by their path.
 #[derive(Debug, Default)]
@@ -121,15 +114,17 @@ async fn forward(edge: &Edge, request: http::Request<GrpcBody>) -> Result<http::
     let called =
         called.ok_or_else(|| Fault::new(Reason::Unimplemented, "no service of the edge has this method"))?;
     let _slot = edge.slot()?;
-    let member = called.pool.pick(&Tried::default()).await.map_err(|status| fault(&status))?;
     let request = outgoing(request, (!called.streams).then(|| edge.request_timeout()));
+    headers::check_length(request.headers())?;
+    let member = called.pool.pick(&Tried::default()).await.map_err(|status| fault(&status))?;
     let time = request.headers().get(GRPC_TIMEOUT).and_then(time);
+    let waiting = if called.streams { member.begin_stream() } else { member.begin() };
     let sent = member.channel.clone().call(request);
     let outcome = match time {
         None => sent.await,
         Some(time) => timeout(time, sent).await.map_err(|_| deadline_exceeded())?,
     };
-    called.pool.note(&member, &outcome);
+    called.pool.note(waiting, &outcome);
     let response = outcome.map_err(|status| fault(&status))?;
     let stopping = called.streams.then(|| Box::pin(edge.stopping().clone().cancelled_owned()));
     Ok(response.map(|body| {
@@ -147,6 +142,7 @@ fn outgoing(request: http::Request<GrpcBody>, usual: Option<Duration>) -> http::
     *outgoing.uri_mut() = parts.uri.into_parts().path_and_query.map(Uri::from).unwrap_or_default();
     *outgoing.headers_mut() = parts.headers;
     let headers = outgoing.headers_mut();
+    headers::remove_hops(headers);
     for name in LEFT_OUT {
         headers.remove(name);
     }
@@ -189,6 +185,9 @@ fn deadline_exceeded() -> Fault {
 fn fault(status: &Status) -> Fault {
     match Trouble::of(status) {
         Some(Trouble::Out) => Fault::new(Reason::UpstreamUnavailable, status.message()),
+        Some(Trouble::Body) => Fault::new(Reason::MalformedRequest, status.message()),
+        Some(Trouble::Request) => Fault::internal(status),
+        Some(Trouble::TooLarge) => too_large(),
         _ => Fault::new(Reason::UpstreamUnavailable, "the service behind the edge cannot be reached"),
     }
 }

@@ -1,40 +1,25 @@
 //! The endpoints of a service, and which of them is called: those that answer, in turn.
 //!
 //! An endpoint that fails is left out at once, while there are others. It is let in again once it answers a probe, so never at
-//! the cost of a request. Where every endpoint has failed again and again, calls fail at once.
+//! the cost of a request. Where every endpoint has failed again and again, calls fail at once. One that takes calls and answers none is
+//! left out too.
+
+mod member;
 
 use std::{
     error::Error as _,
-    io,
-    net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    sync::{Notify, watch},
-    time::{sleep, timeout},
-};
+use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{ConnectError, Status};
 
-use crate::channel::{CONNECT_TIMEOUT, Channel};
-
-/// After so many failures in a row an endpoint is not even called when there is no other.
-const GIVEN_UP: u32 = 5;
-
-/// The pause before the first look at an endpoint that failed; it doubles with each failure, up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// How a client of HTTP/2 begins: the preface and empty settings (RFC 9113, section 3.4).
-const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-const FRAME_HEAD: usize = 9;
+pub(crate) use self::member::{Member, Waiting};
+use crate::channel::Own;
 
 pub(crate) type Members = Arc<[Arc<Member>]>;
 
@@ -86,14 +71,15 @@ impl Pool {
         Ok(member)
     }
 
-    /// Takes note of how a call went.
-    pub(crate) fn note<T>(&self, member: &Arc<Member>, outcome: &Result<T, Status>) {
+    /// Takes note of how a call went. Only what the connection or the endpoint did counts, never what is wrong with a request.
+    pub(crate) fn note<T>(&self, waiting: Waiting<'_>, outcome: &Result<T, Status>) {
         match outcome.as_ref().err().and_then(Trouble::of) {
             Some(trouble @ (Trouble::Unsent | Trouble::Lost)) => {
                 self.look.notify_one();
-                member.failed(trouble == Trouble::Unsent);
+                waiting.failed(trouble == Trouble::Unsent);
             }
-            _ => member.answered(),
+            Some(Trouble::Request | Trouble::Body) => waiting.ended(),
+            _ => waiting.answered(),
         }
     }
 
@@ -102,115 +88,25 @@ impl Pool {
         let members = self.members.borrow();
         let members = members.as_deref()?;
         let turn = self.turn.fetch_add(1, Relaxed);
-        let fresh = |member: &Member| member.id != tried.0.load(Relaxed);
-        let chosen = nth(members, turn, |member| member.is_usable() && fresh(member))
-            .or_else(|| nth(members, turn, Member::is_usable))
+        let fresh = |member: &Arc<Member>| member.id != tried.0.load(Relaxed);
+        // Usually there is one, and nothing to choose.
+        if let [only] = members {
+            return Some((only.is_in() || only.is_worth_a_try()).then(|| Arc::clone(only)));
+        }
+        let usable = Member::is_usable;
+        let chosen = nth(members, turn, |member| usable(member) && fresh(member))
+            .or_else(|| nth(members, turn, usable))
             .or_else(|| nth(members, turn, |member| member.is_worth_a_try() && fresh(member)))
-            .or_else(|| nth(members, turn, Member::is_worth_a_try));
+            .or_else(|| nth(members, turn, |member| member.is_worth_a_try()));
         Some(chosen.cloned())
     }
 }
 
 /// The member of those that `fits` chooses whose turn it is.
-fn nth(members: &[Arc<Member>], turn: usize, fits: impl Fn(&Member) -> bool) -> Option<&Arc<Member>> {
+fn nth(members: &[Arc<Member>], turn: usize, fits: impl Fn(&Arc<Member>) -> bool) -> Option<&Arc<Member>> {
     let fitting = || members.iter().filter(|member| fits(member));
     let count = fitting().count();
     if count == 0 { None } else { fitting().nth(turn % count) }
-}
-
-/// One endpoint.
-#[derive(Debug)]
-pub(crate) struct Member {
-    id: u64,
-    address: SocketAddr,
-    tls: bool,
-    pub(crate) channel: Channel,
-    usable: AtomicBool,
-    /// Calls that failed since the last one that was answered. A connection that breaks counts once, however many calls it had.
-    failures: AtomicU32,
-}
-
-impl Member {
-    /// An endpoint that is called at once, or only after it has answered.
-    pub(crate) fn new(address: SocketAddr, tls: bool, channel: Channel, at_once: bool) -> Arc<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let member = Arc::new(Self {
-            id: NEXT.fetch_add(1, Relaxed),
-            address,
-            tls,
-            channel,
-            usable: AtomicBool::new(at_once),
-            failures: AtomicU32::new(0),
-        });
-        if !at_once {
-            member.probe(Duration::ZERO);
-        }
-        member
-    }
-
-    fn is_usable(&self) -> bool {
-        self.usable.load(Relaxed)
-    }
-
-    fn is_worth_a_try(&self) -> bool {
-        self.failures.load(Relaxed) < GIVEN_UP
-    }
-
-    fn answered(&self) {
-        // Read first: what every call writes moves between the processors.
-        if self.failures.load(Relaxed) != 0 {
-            self.failures.store(0, Relaxed);
-        }
-    }
-
-    fn failed(self: &Arc<Self>, unsent: bool) {
-        let first = self.usable.swap(false, Relaxed);
-        if first || unsent {
-            self.failures.fetch_add(1, Relaxed);
-        }
-        if first {
-            tracing::warn!(endpoint = %self.address, "an endpoint failed: others are called, if there are any");
-            self.probe(pause_after(self.failures.load(Relaxed)));
-        }
-    }
-
-    /// Lets the endpoint in as soon as it answers.
-    fn probe(self: &Arc<Self>, first: Duration) {
-        let (member, address, tls) = (Arc::downgrade(self), self.address, self.tls);
-        tokio::spawn(async move {
-            let mut pause = first;
-            loop {
-                sleep(pause.mul_f64(rand::random_range(0.75..1.0))).await;
-                // Nobody calls it any more: its name has other addresses now.
-                if member.strong_count() == 0 {
-                    return;
-                }
-                if let Ok(Ok(())) = timeout(CONNECT_TIMEOUT, hello(address, tls)).await {
-                    break;
-                }
-                pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-            }
-            if let Some(member) = member.upgrade() {
-                tracing::info!(endpoint = %address, "an endpoint answers: it is called again");
-                member.usable.store(true, Relaxed);
-            }
-        });
-    }
-}
-
-/// Connects, and waits for the first frame: a process that hangs takes connections too, and says nothing. Over TLS the connection has
-/// to do.
-async fn hello(address: SocketAddr, tls: bool) -> io::Result<()> {
-    let mut stream = TcpStream::connect(address).await?;
-    if !tls {
-        stream.write_all(HELLO).await?;
-        stream.read_exact(&mut [0; FRAME_HEAD]).await?;
-    }
-    Ok(())
-}
-
-fn pause_after(failures: u32) -> Duration {
-    (FIRST_PAUSE * (1 << failures.saturating_sub(1).min(6))).min(LONGEST_PAUSE)
 }
 
 /// There is nobody to call.
@@ -236,6 +132,12 @@ pub(crate) enum Trouble {
     Refused,
     /// The connection broke, and whether the call took effect is not known.
     Lost,
+    /// The edge could not make a request of it.
+    Request,
+    /// The client's body could not be read to its end.
+    Body,
+    /// The head or the trailers of the answer are longer than the edge takes.
+    TooLarge,
 }
 
 impl Trouble {
@@ -253,8 +155,13 @@ impl Trouble {
             if cause.is::<Status>() {
                 return None;
             }
-            if cause.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_reset) {
-                return Some(Self::Refused);
+            if let Some(own) = cause.downcast_ref::<Own>() {
+                return Some(if matches!(own, Own::Body(_)) { Self::Body } else { Self::Request });
+            }
+            if let Some(error) = cause.downcast_ref::<h2::Error>().filter(|error| error.is_reset()) {
+                // What h2 does with a head above its limit.
+                let ours = error.is_library() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+                return Some(if ours { Self::TooLarge } else { Self::Refused });
             }
             match cause.source() {
                 Some(next) => cause = next,

@@ -1,5 +1,7 @@
 //! Errors as clients see them: AIP-193 JSON, or RFC 9457 problem details for those who ask for them.
 
+mod code;
+
 use std::{collections::HashMap, error::Error as _, time::Duration};
 
 use axum::{body::Body, response::Response};
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
 
-use crate::{headers, pool::Trouble};
+use crate::{headers, pool::Trouble, unary::too_large};
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -164,7 +166,7 @@ impl Problem {
             details.push(json!({ "@type": kind, "retryDelay": delay }));
         }
         let error = json!({
-            "code": self.http.as_u16(), "status": code_name(self.code), "message": self.message, "details": details,
+            "code": self.http.as_u16(), "status": code::name(self.code), "message": self.message, "details": details,
         });
         json!({ "error": error })
     }
@@ -179,7 +181,7 @@ impl Problem {
             "status": self.http.as_u16(),
             "detail": self.message,
             "instance": path,
-            "reason": self.info.as_ref().map_or(code_name(self.code), |info| &info.reason),
+            "reason": self.info.as_ref().map_or(code::name(self.code), |info| &info.reason),
             "errors": self.violations.iter().map(errors).collect::<Vec<_>>(),
         })
     }
@@ -187,6 +189,7 @@ impl Problem {
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
+        let fault = fault.clipped();
         let info =
             Info { reason: fault.reason.as_str().into(), domain: DOMAIN.into(), metadata: HashMap::new() };
         Self {
@@ -209,6 +212,8 @@ fn foreign(status: &Status) -> Problem {
         Code::Unavailable if Trouble::of(status) == Some(Trouble::Out) => {
             return Fault::new(Reason::UpstreamUnavailable, status.message()).into();
         }
+        _ if Trouble::of(status) == Some(Trouble::TooLarge) => return too_large().into(),
+        _ if Trouble::of(status) == Some(Trouble::Request) => return internal(status),
         Code::Unavailable if details.error_info().is_none() => return unreachable_upstream(status),
         Code::DeadlineExceeded => return Problem::deadline_exceeded(),
         // What tonic makes of a grpc-timeout, on both sides.
@@ -227,7 +232,7 @@ fn foreign(status: &Status) -> Problem {
     });
     let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
     Problem {
-        http: http_code(status.code()),
+        http: code::http(status.code()),
         code: status.code(),
         message: status.message().to_owned(),
         info,
@@ -246,54 +251,12 @@ fn unreachable_upstream(status: &Status) -> Problem {
 }
 
 fn internal(status: &Status) -> Problem {
-    let (code, error) = (code_name(status.code()), cause(status));
-    tracing::error!(grpc.code = code, error, "the service behind the edge failed");
+    let (name, error) = (code::name(status.code()), cause(status));
+    tracing::error!(grpc.code = name, error, "the service behind the edge failed");
     Fault::new(Reason::Internal, "internal error").into()
 }
 
 /// For the log: what the transport says, or else the service.
 fn cause(status: &Status) -> String {
     status.source().map_or_else(|| status.message().to_owned(), |source| Chain(source).to_string())
-}
-
-/// The HTTP status that `google/rpc/code.proto` gives for each code.
-fn http_code(code: Code) -> StatusCode {
-    let number = match code {
-        Code::Ok => 200,
-        Code::Cancelled => 499,
-        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => 400,
-        Code::DeadlineExceeded => 504,
-        Code::NotFound => 404,
-        Code::AlreadyExists | Code::Aborted => 409,
-        Code::PermissionDenied => 403,
-        Code::Unauthenticated => 401,
-        Code::ResourceExhausted => 429,
-        Code::Unimplemented => 501,
-        Code::Unavailable => 503,
-        Code::Unknown | Code::Internal | Code::DataLoss => 500,
-    };
-    StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-/// The name of a code, as `google/rpc/code.proto` spells it.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }

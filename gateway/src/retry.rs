@@ -63,7 +63,7 @@ impl Retries {
 
 fn is_worth_another(status: &Status, safe: bool) -> bool {
     match Trouble::of(status) {
-        Some(Trouble::Out) => false,
+        Some(Trouble::Out | Trouble::Request | Trouble::Body | Trouble::TooLarge) => false,
         Some(Trouble::Unsent) => true,
         Some(Trouble::Lost) => safe,
         Some(Trouble::Refused) | None => safe && status.code() == Code::Unavailable,

@@ -11,7 +11,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tracing::{Instrument as _, Span};
 
 pub(crate) use self::socket::{Asked, asked};
@@ -23,6 +23,7 @@ use crate::{
         codec::{self, Decoded},
         table::Route,
     },
+    unary::too_large,
 };
 
 /// Proxies cut connections on which nothing moves, often after 30 s or 60 s.
@@ -196,10 +197,16 @@ impl Feed {
     }
 }
 
+/// How tonic says that a message is longer than it may be: it has no error of its own for that.
+const TOO_LONG: &str = "Error, decoded message length too large";
+
 fn received(message: Result<Option<Bytes>, Status>) -> Step {
     match message {
         Ok(Some(wire)) => Step::Message(wire),
         Ok(None) => Step::End,
+        Err(status) if status.code() == Code::OutOfRange && status.message().starts_with(TOO_LONG) => {
+            Step::Failed(too_large().into())
+        }
         Err(status) => Step::Failed(Problem::from_status(&status)),
     }
 }

@@ -1,11 +1,15 @@
 //! The frames of a gRPC call with one message each way: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use chassis::status::{Fault, Reason};
 use h2::RecvStream;
 use http::{HeaderMap, HeaderValue, StatusCode, uri::PathAndQuery};
 use tonic::{Code, Status};
 
-use crate::channel::{Channel, is_end};
+use crate::{
+    channel::{Channel, is_end},
+    headers,
+};
 
 /// Largest response message. A page of 1,000 orders with descriptions of 1,024 four-byte characters passes the usual 4 MiB.
 pub(crate) const MAX_RESPONSE_BYTES: usize = 16 << 20;
@@ -95,7 +99,8 @@ async fn trailers(body: &mut RecvStream) -> Result<HeaderMap, Status> {
 fn check(data: &[u8]) -> Result<(), Status> {
     match announced(data) {
         Some((0, length)) if length > MAX_RESPONSE_BYTES => {
-            Err(Status::out_of_range(format!("a response of {length} bytes is too large")))
+            tracing::warn!(bytes = length, "a response is too large");
+            Err(too_large().into())
         }
         Some((0, length)) if data.len() - PREFIX > length => {
             Err(Status::internal("the response has more than one message"))
@@ -141,6 +146,15 @@ fn check_status(headers: &HeaderMap) -> Result<Option<()>, Status> {
     }
 }
 
+/// What is said about a response that the edge does not take.
+pub(crate) fn too_large() -> Fault {
+    let most = MAX_RESPONSE_BYTES >> 20;
+    Fault::new(
+        Reason::UpstreamResponseTooLarge,
+        format!("the service's answer is larger than the {most} MiB that are passed on"),
+    )
+}
+
 fn cut_off() -> Status {
     Status::unknown("the response has no status: it may have been cut off")
 }
@@ -148,6 +162,9 @@ fn cut_off() -> Status {
 /// What an answer of HTTP means that nobody wrote for gRPC:
 /// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>.
 fn of_http(status: StatusCode) -> Status {
+    if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+        return headers::too_long().into();
+    }
     let code = match status.as_u16() {
         400 => Code::Internal,
         401 => Code::Unauthenticated,

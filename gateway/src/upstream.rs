@@ -79,15 +79,17 @@ impl Call<'_> {
         &self,
         call: impl AsyncFnOnce(&Channel, HeaderMap) -> Result<T, Status>,
     ) -> Result<T, Status> {
-        let member = self.pool.pick(self.tried).await?;
         let mut metadata = headers::metadata(self.headers);
+        headers::check_length(&metadata)?;
+        let member = self.pool.pick(self.tried).await?;
         if let Some(deadline) = self.deadline {
             // Of the time that a request has, a second call gets what is left.
             let left = deadline.saturating_duration_since(Instant::now());
             metadata.insert(GRPC_TIMEOUT, timeout(left));
         }
+        let waiting = if self.rpc.streaming { member.begin_stream() } else { member.begin() };
         let outcome = call(&member.channel, metadata).await;
-        self.pool.note(&member, &outcome);
+        self.pool.note(waiting, &outcome);
         outcome
     }
 }

@@ -34,8 +34,9 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 5 << 20;
 
-/// Longest head of a response, and longest trailers.
-const MAX_HEADER_LIST_BYTES: u32 = 16 << 10;
+/// Longest head of a response, and longest trailers: more than a service can make of the longest request that it quotes. Beyond four times
+/// this size the connection itself would be given up, and every call on it.
+const MAX_HEADER_LIST_BYTES: u32 = 4 << 20;
 
 /// Requests at once until the service has said how many it takes.
 const FIRST_MAX_STREAMS: usize = 100;

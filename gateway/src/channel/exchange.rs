@@ -3,6 +3,7 @@
 use std::{
     future,
     pin::{Pin, pin},
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
 };
 
@@ -15,7 +16,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body as GrpcBody};
 use tower::Service;
 
-use super::Channel;
+use super::{Channel, Own, own};
+
+/// Why the body of a request could not be read, once that is known.
+type Unreadable = Arc<OnceLock<String>>;
 
 /// What sends the body of a request; dropping it ends the request.
 type Sending = AbortOnDropHandle<()>;
@@ -25,6 +29,7 @@ type Sending = AbortOnDropHandle<()>;
 pub(crate) struct Received {
     body: RecvStream,
     at: Part,
+    unreadable: Unreadable,
     _sending: Option<Sending>,
 }
 
@@ -58,16 +63,29 @@ impl Channel {
         let path = path.ok_or_else(|| Status::internal("a request has no path"))?;
         let is_whole = body.is_end_stream();
         let (response, stream) = self.send(path, head.headers, is_whole).await?;
-        let sending = (!is_whole).then(|| AbortOnDropHandle::new(tokio::spawn(send(body, stream))));
-        let response = response.await?;
-        Ok(response.map(|body| Received { body, at: Part::Data, _sending: sending }))
+        let unreadable = Unreadable::default();
+        let sending = (!is_whole)
+            .then(|| AbortOnDropHandle::new(tokio::spawn(send(body, stream, Arc::clone(&unreadable)))));
+        let response = response.await.map_err(|error| status(&unreadable, error))?;
+        Ok(response.map(|body| Received { body, at: Part::Data, unreadable, _sending: sending }))
     }
 }
 
+/// Why a call failed: the edge itself ends those whose body it cannot read.
+fn status(unreadable: &OnceLock<String>, error: h2::Error) -> Status {
+    unreadable.get().map_or_else(|| error.into(), |why| own(Own::Body(why.clone())))
+}
+
 /// Sends a body as fast as the service takes it. Why that fails is the response's to say.
-async fn send(mut body: GrpcBody, mut to: SendStream<Bytes>) {
+async fn send(mut body: GrpcBody, mut to: SendStream<Bytes>, unreadable: Unreadable) {
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return to.send_reset(Reason::CANCEL) };
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                let _first = unreadable.set(error.message().to_owned());
+                return to.send_reset(Reason::CANCEL);
+            }
+        };
         // Requests of gRPC have no trailers.
         if let Ok(data) = frame.into_data()
             && send_part(data, &mut to).await.is_none()
@@ -130,7 +148,8 @@ impl Body for Received {
             Ok(part) => part.map(Ok),
             Err(error) => {
                 self.at = Part::Nothing;
-                (!is_end(&error)).then(|| Err(error.into()))
+                let ours = self.unreadable.get().is_some();
+                (ours || !is_end(&error)).then(|| Err(status(&self.unreadable, error)))
             }
         })
     }

@@ -184,6 +184,28 @@ async fn an_endpoint_that_hangs_fails_no_read_and_stays_out_until_it_answers() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_takes_calls_and_answers_none_is_left_out() {
+    // Its connection lives, and answers pings; its handlers do nothing.
+    let stuck = Upstream::start(async |_| std::future::pending().await).await;
+    let lives = echoing().await;
+    let world = World::with(shapes(&format!("{},{}", stuck.url(), lives.url()))).await;
+    let calls = async || {
+        let asked = Instant::now();
+        let response = world.send("POST", "/v1/shapes/a", "{}").await;
+        (response.status() == StatusCode::OK, asked.elapsed())
+    };
+    let first = join_all((0..20).map(|_| calls())).await;
+    assert!(!stuck.calls().is_empty(), "{first:?}");
+    // Of what comes later, a call now and then finds out whether it answers again.
+    let mut slow = 0;
+    for _ in 0..40 {
+        let (answered, time) = calls().await;
+        slow += usize::from(!answered || time > Duration::from_secs(5));
+    }
+    assert!(slow <= 2, "{slow} of 40 calls waited for the endpoint that answers none");
+}
+
+#[tokio::test]
 async fn a_repetition_goes_to_another_endpoint() {
     let away = Upstream::start(async |_| Err(Status::unavailable("away"))).await;
     let there = echoing().await;

@@ -16,6 +16,8 @@ mod repeats;
 mod raw;
 mod endpoints;
 mod grpc;
+mod heads;
+mod hops;
 mod limits;
 mod coding;
 mod tls;

@@ -153,7 +153,18 @@ async fn what_nobody_asked_for_is_refused() {
     json(answer(coded, &[FRAME], Some("0")).await, StatusCode::NOT_IMPLEMENTED).await;
     // 16 MiB and a byte: refused before it comes.
     let large = answer(head, &[b"\0\x01\0\0\x01\x0a"], Some("0")).await;
-    json(large, StatusCode::BAD_REQUEST).await;
+    let error = json(large, StatusCode::BAD_GATEWAY).await;
+    assert_eq!(reason(&error), "UPSTREAM_RESPONSE_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn a_message_of_a_stream_that_is_too_large_is_told_so() {
+    let world = world(Builder::new(), |_, _, respond| async move {
+        send(respond, head(), &[b"\0\x01\0\0\x01\x0a"], Some(trailers("0")));
+        After::Stays
+    });
+    let text = world.await.get("/v1/shapes:watch").await.text().await.expect("a stream");
+    assert!(text.starts_with("event: error") && text.contains("UPSTREAM_RESPONSE_TOO_LARGE"), "{text}");
 }
 
 #[tokio::test]
