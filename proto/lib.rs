@@ -4,6 +4,7 @@
 //! [`orders::v1::Order`].
 
 pub mod rules;
+pub mod topology;
 
 /// The orders service: placing, reading, cancelling and watching orders.
 pub mod orders {

@@ -63,7 +63,7 @@ pub(crate) struct Settings {
     /// A file with the certificate of the authority behind an `amqps://` broker, in PEM, when it is a private one
     #[arg(long, env = "AMQP_CA", value_name = "FILE")]
     pub(crate) amqp_ca: Option<PathBuf>,
-    /// Queues per consumer; the same in every process of the mesh
+    /// Queues per consumer; the same in every process of the mesh. Fewer are refused while messages wait in the queues beyond
     #[arg(long, env = "PARTITIONS", default_value = "1")]
     pub(crate) partitions: Checked<u16>,
     /// ISO 4217: what an empty `currency_code` means

@@ -8,10 +8,7 @@ use chassis::{
     clock::SystemClock,
     lifecycle::{Lifecycle, Stage},
 };
-use messaging::{
-    broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker},
-    topology::Topology,
-};
+use messaging::broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker};
 use storage::{Database, Limits};
 use tokio::net::TcpListener;
 
@@ -112,8 +109,7 @@ pub(crate) fn make_folder(databases: &Databases) -> anyhow::Result<()> {
 }
 
 fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
-    let topology =
-        Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
+    let topology = operator::topology(config.partitions);
     Ok(match &config.amqp_url {
         Some(url) => {
             let broker = RabbitBroker::new(url.expose(), topology).context("--amqp-url")?;
@@ -122,12 +118,6 @@ fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
                 None => broker,
             })
         }
-        None => {
-            let subscriptions = vec![
-                orders::reactions::settle_orders::subscription(),
-                payments::reactions::decide_payments::subscription(),
-            ];
-            Arc::new(MemoryBroker::new(topology, subscriptions))
-        }
+        None => Arc::new(MemoryBroker::new(topology)),
     })
 }

@@ -102,10 +102,10 @@ async fn main() -> anyhow::Result<()> {
     database.migrate::<Migrations>().await?;
 
     let subscription = Subscription { consumer: "packing".to_owned(), kinds: vec![Sold::full_name()] };
-    let topology = Topology { exchange: "shop".to_owned(), partitions: 1 };
+    let topology = Topology::new("shop", 1, [subscription.clone()]);
     let partitions = topology.partitions;
     // `RabbitBroker::new(url, topology)` is the other one.
-    let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(topology, vec![subscription.clone()]));
+    let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(topology));
     let outbox = Outbox::new();
     let stop = CancellationToken::new();
     let relay = Relay::new(database.clone(), outbox.clone(), Arc::clone(&broker), "/shop").run(stop.clone());

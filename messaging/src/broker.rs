@@ -4,12 +4,14 @@
 
 pub mod memory;
 pub mod rabbit;
+mod nothing;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use self::nothing::{NoDeadLetters, NothingToKeep};
 use crate::{envelope::Envelope, health::Part, observe, topology::Subscription};
 
 /// Where messages go to be delivered.
@@ -32,6 +34,57 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
         partition: u16,
         prefetch: u16,
     ) -> Result<Box<dyn Inflow>, BrokerError>;
+
+    /// Starts to receive what the broker has given up of a consumer's messages, each with its story. By default that is nothing.
+    ///
+    /// # Errors
+    /// As [`Broker::subscribe`].
+    async fn dead_letters(&self, consumer: &str) -> Result<Box<dyn Inflow>, BrokerError> {
+        let _gives_nothing_up = consumer;
+        Ok(Box::new(NoDeadLetters))
+    }
+
+    /// Who keeps the topology in place, on a connection of its own. By default nothing can be deleted.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    async fn upkeep(&self) -> Result<Box<dyn Upkeep>, BrokerError> {
+        Ok(Box::new(NothingToKeep))
+    }
+}
+
+/// Keeps in place what messages need: what was deleted is declared again, and what the broker gave up is taken to its consumer.
+#[async_trait]
+pub trait Upkeep: Send {
+    /// Looks once, within a bounded time.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, or refuses a declaration. It is of no further use then.
+    async fn look(&mut self) -> Result<Found, BrokerError>;
+}
+
+/// What a look at the topology has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What was missing and is declared again, such as `queue mesh.payments.0`.
+    pub restored: Vec<String>,
+    /// What the broker gave up since the last look.
+    pub moved: Vec<DeadLetter>,
+    /// What the broker refuses to declare, in its own words, as long as it does.
+    pub refused: Option<String>,
+    /// How many messages each dead-letter queue holds.
+    pub dead_letters: BTreeMap<String, u64>,
+}
+
+/// A message that the broker has given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Who should have had it.
+    pub consumer: String,
+    /// Why it was given up.
+    pub story: String,
+    /// The policy of the broker's operator that removed it, when one did.
+    pub policy: Option<&'static str>,
 }
 
 /// Publishes. After an [`Outcome::Unknown`] it is of no further use: make another.
@@ -78,6 +131,8 @@ pub struct Delivery {
     pub tag: u64,
     /// It may have been delivered before.
     pub redelivered: bool,
+    /// Why the broker gave it up, when it did: the consumer parks it for that.
+    pub dead: Option<String>,
     /// The message, or what came instead.
     pub message: Result<Envelope, Undecodable>,
 }

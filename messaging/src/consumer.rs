@@ -2,6 +2,7 @@
 //! commit. A batch that fails is split until the message at fault stands alone; that one is parked, and blocks nobody. A handler may
 //! be able to do without a transaction as long as nobody gets in its way: that is tried first.
 
+mod source;
 mod part;
 mod effect;
 mod redrive;
@@ -16,6 +17,7 @@ use storage::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::source::Source;
 use crate::{
     broker::{Broker, BrokerError, Delivery, Inflow},
     envelope::Envelope,
@@ -174,7 +176,8 @@ impl Consumer {
         Self { shared: Arc::new(shared), broker, partitions, health: Health::new() }
     }
 
-    /// Sets where the state of each partition is reported, as the parts `consumer.0` and so on.
+    /// Sets where its state is reported: for each partition as the part `consumer.0` and so on, for what the broker has given up as
+    /// `dead-letters`.
     #[must_use]
     pub fn with_health(self, health: &Health) -> Self {
         Self { health: health.clone(), ..self }
@@ -183,21 +186,22 @@ impl Consumer {
     /// Consumes until `stop`; a batch under way is finished first. Neither a broker nor a database that is away ends it.
     pub async fn run(self, stop: CancellationToken) {
         observe::consumer_begins(&self.shared.subscription.consumer);
-        let partitions = (0..self.partitions).map(|partition| self.consume(partition, &stop));
-        tokio::join!(futures_util::future::join_all(partitions), self.redrive(&stop));
+        let sources = (0..self.partitions).map(Source::Partition).chain([Source::DeadLetters]);
+        let sources = sources.map(|source| self.consume(source, &stop));
+        tokio::join!(futures_util::future::join_all(sources), self.redrive(&stop));
     }
 
-    async fn consume(&self, partition: u16, stop: &CancellationToken) {
-        let part = self.health.part(format!("consumer.{partition}"), &self.shared.subscription.consumer);
+    async fn consume(&self, source: Source, stop: &CancellationToken) {
+        let part = self.health.part(source.to_string(), &self.shared.subscription.consumer);
         let mut backoff = Backoff::new();
         while !stop.is_cancelled() {
             let subscribed = tokio::select! {
-                subscribed = self.broker.subscribe(&self.shared.subscription, partition, PREFETCH) => subscribed,
+                subscribed = self.subscribe(source) => subscribed,
                 () = stop.cancelled() => return,
             };
             let lost = match subscribed {
                 Ok(inflow) => {
-                    observe::connected("consumer", &self.shared.subscription.consumer);
+                    observe::connected(source.kind(), &self.shared.subscription.consumer);
                     part.ok();
                     backoff.reset();
                     self.consume_until_lost(inflow, stop).await
@@ -211,6 +215,14 @@ impl Consumer {
                     () = stop.cancelled() => {}
                 }
             }
+        }
+    }
+
+    async fn subscribe(&self, source: Source) -> Result<Box<dyn Inflow>, BrokerError> {
+        let subscription = &self.shared.subscription;
+        match source {
+            Source::Partition(partition) => self.broker.subscribe(subscription, partition, PREFETCH).await,
+            Source::DeadLetters => self.broker.dead_letters(&subscription.consumer).await,
         }
     }
 

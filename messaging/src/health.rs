@@ -44,6 +44,8 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct States {
     parts: BTreeMap<String, State>,
+    /// By the name of the queue.
+    dead_letters: BTreeMap<String, u64>,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,20 @@ impl Health {
     pub fn parts(&self) -> Vec<(String, Condition)> {
         let states = self.states();
         states.parts.iter().map(|(name, state)| (name.clone(), state.condition.clone())).collect()
+    }
+
+    /// Messages that the broker has given up and that are not parked yet, in all dead-letter queues of the mesh.
+    #[must_use]
+    pub fn dead_letters(&self) -> u64 {
+        self.states().dead_letters.values().sum()
+    }
+
+    /// Sets what the dead-letter queues hold.
+    pub(crate) fn set_dead_letters(&self, queues: BTreeMap<String, u64>) {
+        for (queue, messages) in &queues {
+            observe::dead_letters(queue, *messages);
+        }
+        self.states().dead_letters = queues;
     }
 
     /// The handle of a part that begins, of the relay or consumer with the name `of`.
@@ -96,6 +112,16 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    /// Another part of the same relay or consumer.
+    pub(crate) fn beside(&self, name: &str) -> Self {
+        self.health.part(name, &self.of)
+    }
+
+    /// Where it reports to.
+    pub(crate) const fn health(&self) -> &Health {
+        &self.health
+    }
+
     /// It works.
     pub(crate) fn ok(&self) {
         self.report(Condition::Ok);

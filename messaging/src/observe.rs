@@ -2,6 +2,7 @@
 //!
 //! Metrics go to whichever recorder of the crate `metrics` the process has installed, and nowhere without one.
 
+mod broker;
 mod spans;
 
 use std::{error::Error, time::Duration};
@@ -9,11 +10,13 @@ use std::{error::Error, time::Duration};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use storage::Failure;
 
-pub(crate) use self::spans::{effects, publishing};
+pub(crate) use self::{
+    broker::{dead_letters, dead_letters_moved, part_changed, part_state, refused, restored},
+    spans::{effects, publishing},
+};
 use crate::{
     broker::Delivery,
     envelope::Envelope,
-    health::Condition,
     outbox::Backlog,
     parked::{Parking, State},
     retry,
@@ -31,6 +34,7 @@ const HELD: &str = "messaging_held_total";
 const PARKED_NOW: &str = "messaging_parked_messages";
 const CONNECTIONS: &str = "messaging_connections_total";
 const STATE: &str = "messaging_part_state";
+const DEAD_LETTERS: &str = "messaging_dead_letters";
 
 /// Tells the recorder what the metrics mean.
 fn describe() {
@@ -45,6 +49,7 @@ fn describe() {
     describe_counter!(HELD, "messages of a kind that the consumer does not know yet");
     describe_gauge!(PARKED_NOW, "messages that wait in the table of parked ones, by state");
     describe_counter!(CONNECTIONS, "connections to the broker; all but the first are reconnects");
+    describe_gauge!(DEAD_LETTERS, "messages in a dead-letter queue of the broker that are not parked yet");
     describe_gauge!(
         STATE,
         "0 when a part does its work, 1 when it tries again by itself, 2 when somebody has to act"
@@ -87,39 +92,6 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     text
-}
-
-/// The state of a part, as a number to alarm on.
-pub(crate) fn part_state(part: &str, of: &str, condition: &Condition) {
-    let state = match condition {
-        Condition::Ok => 0.0,
-        Condition::Degraded { .. } => 1.0,
-        Condition::Failed { .. } => 2.0,
-    };
-    gauge!(STATE, "part" => part.to_owned(), "of" => of.to_owned()).set(state);
-}
-
-/// The state of a part has changed, or lasts.
-pub(crate) fn part_changed(part: &str, of: &str, condition: &Condition) {
-    match condition {
-        Condition::Ok => tracing::info!(messaging.part = part, messaging.of = of, "works again"),
-        Condition::Degraded { reason, .. } => {
-            tracing::warn!(
-                messaging.part = part,
-                messaging.of = of,
-                error = reason,
-                "degraded: trying again"
-            );
-        }
-        Condition::Failed { reason, .. } => {
-            tracing::error!(
-                messaging.part = part,
-                messaging.of = of,
-                error = reason,
-                "failed: trying again does not cure it, somebody has to act"
-            );
-        }
-    }
 }
 
 pub(crate) fn storage_failed(who: &str, failure: &Failure) {

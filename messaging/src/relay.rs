@@ -6,6 +6,7 @@
 pub(crate) mod window;
 mod publish;
 mod watch;
+mod upkeep;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -94,6 +95,7 @@ impl Relay {
         tokio::select! {
             () = self.take_turns(&stop) => {}
             () = self.watch() => {}
+            () = self.keep_topology() => {}
         }
     }
 

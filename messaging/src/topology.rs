@@ -1,5 +1,8 @@
 //! The topology: which consumer hears which kinds of messages, through which queues. One table in code, declared idempotently.
 
+/// The last word of the names that have to do with dead letters.
+const DEAD: &str = "dead";
+
 /// A consumer and the kinds of messages it hears. Every subscription gets its own copy of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
@@ -10,16 +13,36 @@ pub struct Subscription {
     pub kinds: Vec<String>,
 }
 
-/// How messages travel. Every process of a mesh must be given the same exchange and number of partitions.
+impl Subscription {
+    /// A consumer of these kinds.
+    #[must_use]
+    pub fn new(consumer: &str, kinds: &[&str]) -> Self {
+        Self { consumer: consumer.to_owned(), kinds: kinds.iter().map(ToString::to_string).collect() }
+    }
+}
+
+/// How messages travel. Every process of a mesh must be given the same one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
     /// The durable topic exchange, and the prefix of every queue's name.
     pub exchange: String,
     /// Queues per consumer, at least 1. Messages of one key meet in one of them, where a single consumer is active.
     pub partitions: u16,
+    /// The consumers that must exist. Whoever publishes declares their queues first, so that a confirm means "queued for each of
+    /// them" whatever else is bound, and whether they have started yet or not. Others may come and go.
+    pub consumers: Vec<Subscription>,
 }
 
 impl Topology {
+    /// A topology whose consumers, which must exist, are these.
+    pub fn new(
+        exchange: impl Into<String>,
+        partitions: u16,
+        consumers: impl IntoIterator<Item = Subscription>,
+    ) -> Self {
+        Self { exchange: exchange.into(), partitions, consumers: consumers.into_iter().collect() }
+    }
+
     /// The partition of a key: FNV-1a, because it must be the same in every process and every version.
     #[must_use]
     pub fn partition(&self, key: &str) -> u16 {
@@ -48,16 +71,30 @@ impl Topology {
         subscription.kinds.iter().map(|kind| format!("{kind}.{partition}")).collect()
     }
 
-    /// Where the broker puts what it has delivered too often without an answer.
+    /// Where the broker puts what it gives up, whoever it was meant for; a relay sorts it.
     #[must_use]
     pub fn dead_letter_queue(&self) -> String {
-        format!("{}.dead", self.exchange)
+        format!("{}.{DEAD}", self.exchange)
+    }
+
+    /// Where those wait that were meant for a consumer, until it has parked them.
+    #[must_use]
+    pub fn dead_letter_queue_of(&self, consumer: &str) -> String {
+        format!("{}.{consumer}.{DEAD}", self.exchange)
+    }
+
+    /// The consumer of a queue with such a name.
+    #[must_use]
+    pub fn consumer_of<'q>(&self, queue: &'q str) -> Option<&'q str> {
+        let inside = queue.strip_prefix(&self.exchange)?.strip_prefix('.')?;
+        let (consumer, last) = inside.rsplit_once('.')?;
+        (last == DEAD || last.parse::<u16>().is_ok()).then_some(consumer)
     }
 
     /// The exchange that leads there.
     #[must_use]
     pub fn dead_letter_exchange(&self) -> String {
-        format!("{}.dead", self.exchange)
+        format!("{}.{DEAD}", self.exchange)
     }
 }
 
@@ -67,9 +104,19 @@ mod tests {
 
     #[test]
     fn partitions_never_move() {
-        let topology = Topology { exchange: "mesh".into(), partitions: 8 };
+        let topology = Topology::new("mesh", 8, []);
         let placed = ["alice", "bob", "carol", ""].map(|key| topology.partition(key));
         // FNV-1a of these keys, modulo 8: another hash would send a key's messages past those already queued.
         assert_eq!(placed, [7, 4, 2, 5]);
+    }
+
+    #[test]
+    fn a_queue_names_its_consumer() {
+        let topology = Topology::new("a.mesh", 1, []);
+        assert_eq!(topology.consumer_of(&topology.queue("pay.ments", 12)), Some("pay.ments"));
+        assert_eq!(topology.consumer_of(&topology.dead_letter_queue_of("orders")), Some("orders"));
+        for strange in [topology.dead_letter_queue(), "b.mesh.orders.0".into(), "a.mesh.orders.x".into()] {
+            assert_eq!(topology.consumer_of(&strange), None);
+        }
     }
 }

@@ -7,10 +7,11 @@ mod support {
     pub(crate) mod memory;
     pub(crate) mod rabbit;
     pub(crate) mod faults;
+    pub(crate) mod topology;
     pub(crate) mod tls;
 }
 
-use support::{contract, faults, ground::Ground, memory, rabbit, tls};
+use support::{contract, faults, ground::Ground, memory, rabbit, tls, topology};
 
 /// One test per promise and broker.
 macro_rules! promises {
@@ -71,6 +72,15 @@ specials! {
     what_is_never_acknowledged_becomes_a_dead_letter,
     a_url_is_checked_and_its_password_kept_back,
     a_queue_bound_in_the_middle_of_a_window_keeps_the_order,
+}
+
+specials! {
+    topology:
+    what_is_published_before_its_consumer_ever_came_waits_for_it,
+    whatever_is_deleted_is_found_and_declared_again,
+    a_strangers_queue_keeps_nobody_from_the_others,
+    fewer_partitions_are_refused_until_the_queues_beyond_are_empty,
+    a_message_for_which_the_broker_closes_the_channel_is_refused_alone,
 }
 
 specials! {

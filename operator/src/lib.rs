@@ -6,19 +6,29 @@ use chassis::{
     status::{Fault, Reason},
 };
 use messaging::{
+    health::Health,
     outbox,
     parked::{self, Action, Filter, Mode, Model, State},
+    topology::{Subscription, Topology},
 };
 use ordermesh::messaging::v1::{
     self as pb, GetMessagingStatusRequest, ListParkedMessagesRequest, ListParkedMessagesResponse,
     MessagingStatus, RedriveParkedMessagesRequest, RedriveParkedMessagesResponse,
     messaging_admin_service_server::MessagingAdminService,
 };
+use ordermesh::topology::CONSUMERS;
 use storage::{
     Database, Failure,
     page::{self, PageTokens},
 };
 use tonic::{Request, Response, Status};
+
+/// The topology of the mesh, with so many queues per consumer: the same in every process.
+#[must_use]
+pub fn topology(partitions: u16) -> Topology {
+    let consumers = CONSUMERS.iter().map(|consumer| Subscription::new(consumer.name, consumer.kinds));
+    Topology::new(ordermesh::EVENTS_EXCHANGE, partitions, consumers)
+}
 
 /// The longest name of an operator, in characters.
 const OPERATOR_MAX: usize = 64;
@@ -30,6 +40,8 @@ pub struct MessagingAdmin {
     pub database: Database,
     /// The tokens of its lists.
     pub pages: PageTokens,
+    /// What the service's relay knows of the broker.
+    pub health: Health,
     /// What a caller hears of a failed transaction or query.
     pub fault: fn(Failure) -> Fault,
 }
@@ -53,6 +65,7 @@ impl MessagingAdminService for MessagingAdmin {
             parked: number(count(State::Parked).await?),
             held: number(count(State::Held).await?),
             redriven: number(count(State::Redriven).await?),
+            dead_letters: number(self.health.dead_letters()),
         }))
     }
 

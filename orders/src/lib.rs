@@ -106,8 +106,8 @@ impl Service {
             cancel_order,
             feed: feed.clone(),
         };
-        let routes = routes(grpc, admin_token).await?;
         let health = Health::new();
+        let routes = routes(grpc, health.clone(), admin_token).await?;
         let consumer = Consumer::new(
             database.clone(),
             Arc::clone(&broker),
@@ -164,9 +164,17 @@ impl Service {
 }
 
 /// The contract, and beside it the admin services when there is a token for them.
-async fn routes(grpc: grpc::Grpc, admin_token: Option<SecretString>) -> anyhow::Result<Routes> {
-    let admin =
-        MessagingAdmin { database: grpc.database.clone(), pages: grpc.pages.clone(), fault: store::fault };
+async fn routes(
+    grpc: grpc::Grpc,
+    health: Health,
+    admin_token: Option<SecretString>,
+) -> anyhow::Result<Routes> {
+    let admin = MessagingAdmin {
+        database: grpc.database.clone(),
+        pages: grpc.pages.clone(),
+        health,
+        fault: store::fault,
+    };
     let mut routes = Routes::new(OrdersServiceServer::new(grpc));
     let mut services = vec![SERVICE_NAME];
     if let Some(token) = admin_token {

@@ -11,7 +11,7 @@ use chassis::{
     signals::Signals,
     start, telemetry,
 };
-use messaging::{broker::rabbit::RabbitBroker, topology::Topology};
+use messaging::broker::rabbit::RabbitBroker;
 use mimalloc::MiMalloc;
 use orders::{
     Foundation, Service,
@@ -47,8 +47,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 async fn begin(config: Config) -> anyhow::Result<Lifecycle> {
     let listener = TcpListener::bind(config.listen).await.context("cannot listen for gRPC")?;
     let admin_listener = TcpListener::bind(config.admin).await.context("cannot listen for the operator")?;
-    let topology =
-        Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: config.partitions };
+    let topology = operator::topology(config.partitions);
     let mut broker = RabbitBroker::new(config.amqp_url.expose(), topology).context("--amqp-url")?;
     if let Some(ca) = config.amqp_ca {
         broker = broker.with_ca(ca).context("--amqp-ca")?;

@@ -90,8 +90,8 @@ impl Service {
             create_account: GroupCommit::start(database.clone(), CreateAccount),
             top_up_account: GroupCommit::start(database.clone(), TopUpAccount { clock: Arc::clone(&clock) }),
         };
-        let routes = routes(grpc, admin_token).await?;
         let health = Health::new();
+        let routes = routes(grpc, health.clone(), admin_token).await?;
         let consumer = Consumer::new(
             database.clone(),
             Arc::clone(&broker),
@@ -147,9 +147,17 @@ impl Service {
 }
 
 /// The contract, and beside it the admin services when there is a token for them.
-async fn routes(grpc: grpc::Grpc, admin_token: Option<SecretString>) -> anyhow::Result<Routes> {
-    let messages =
-        MessagingAdmin { database: grpc.database.clone(), pages: grpc.pages.clone(), fault: store::fault };
+async fn routes(
+    grpc: grpc::Grpc,
+    health: Health,
+    admin_token: Option<SecretString>,
+) -> anyhow::Result<Routes> {
+    let messages = MessagingAdmin {
+        database: grpc.database.clone(),
+        pages: grpc.pages.clone(),
+        health,
+        fault: store::fault,
+    };
     let ledger = PaymentsAdmin { database: grpc.database.clone(), pages: grpc.pages.clone() };
     let mut routes = Routes::new(PaymentsServiceServer::new(grpc));
     let mut services = vec![SERVICE_NAME];

@@ -40,7 +40,7 @@ pub struct Settings {
     /// A file with the certificate of the authority behind an `amqps://` broker, in PEM, when it is a private one
     #[arg(long, env = "AMQP_CA", value_name = "FILE")]
     pub amqp_ca: Option<PathBuf>,
-    /// Queues per consumer; the same in every process of the mesh
+    /// Queues per consumer; the same in every process of the mesh. Fewer are refused while messages wait in the queues beyond
     #[arg(long, env = "PARTITIONS", default_value = "1")]
     pub partitions: Checked<u16>,
     /// Writes or messages taken together at most; 1 shows what batching is worth [default: as many as wait, within reason]

@@ -46,7 +46,7 @@ fn kinds() -> Result<BTreeSet<String>> {
 }
 
 fn topology() -> Topology {
-    Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: 1 }
+    Topology::new(ordermesh::EVENTS_EXCHANGE, 1, [])
 }
 
 #[test]

@@ -27,6 +27,8 @@ mod secrets;
 mod newer_schema;
 mod scrape;
 mod outage;
+mod topology;
+mod dead_letters;
 mod metrics;
 mod collector;
 mod traces;

@@ -42,7 +42,7 @@ async fn scrape(mesh: &Mesh, service: &str) -> Result<Scrape> {
 }
 
 fn topology() -> Topology {
-    Topology { exchange: ordermesh::EVENTS_EXCHANGE.to_owned(), partitions: 1 }
+    Topology::new(ordermesh::EVENTS_EXCHANGE, 1, [])
 }
 
 fn rabbitmq(mesh: &Mesh) -> Result<&RabbitMq> {
@@ -168,8 +168,10 @@ async fn a_message_without_a_queue_is_told(mesh: &Mesh) -> Result<()> {
     let name = |text: &str| lapin::types::ShortString::from(text);
     channel.queue_unbind(name(&queue), name(&exchange), name(&key), FieldTable::default()).await?;
     let id = mesh.order("alice", 1).await?;
+    // Again and again: the services bind it again.
     let unroutable = [("source", "/ordermesh/orders"), ("state", "unroutable")];
     eventually("the unroutable message to be told", PATIENCE, async || {
+        channel.queue_unbind(name(&queue), name(&exchange), name(&key), FieldTable::default()).await?;
         let scrape = scrape(mesh, "orders").await?;
         let depth = scrape.number("messaging_outbox_messages", &unroutable)?;
         let age = scrape.number("messaging_outbox_oldest_age_seconds", &unroutable)?;

@@ -220,9 +220,10 @@ fn messages(books: &Books) -> Vec<String> {
     let busy = books.messages.iter().filter(|(_, status)| *status != MessagingStatus::default());
     busy.map(|(service, status)| {
         let (pending, unroutable, parked) = (status.outbox_pending, status.outbox_unroutable, status.parked);
-        let later = status.held + status.redriven;
+        let (later, dead) = (status.held + status.redriven, status.dead_letters);
         format!(
-            "{service}: {pending} pending, {unroutable} unroutable, {parked} parked, {later} held or redriven"
+            "{service}: {pending} pending, {unroutable} unroutable, {parked} parked, {later} held or redriven, \
+             {dead} dead letters on the broker"
         )
     })
     .collect()

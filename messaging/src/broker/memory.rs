@@ -36,12 +36,12 @@ pub struct MemoryBroker {
 }
 
 impl MemoryBroker {
-    /// A broker with all queues of `subscriptions`. Further ones come to be with their first subscriber; a kind without
-    /// a queue is [`Unroutable`](super::Outcome::Unroutable).
+    /// A broker with the queues of the consumers that must exist. Further ones come to be with their first subscriber; a kind
+    /// without a queue is [`Unroutable`](super::Outcome::Unroutable).
     #[must_use]
-    pub fn new(topology: Topology, subscriptions: Vec<Subscription>) -> Self {
+    pub fn new(topology: Topology) -> Self {
         let exchange = Exchange { topology, routes: RwLock::default() };
-        for subscription in &subscriptions {
+        for subscription in &exchange.topology.consumers {
             for partition in 0..exchange.topology.partitions.max(1) {
                 exchange.declare(subscription, partition);
             }

@@ -6,9 +6,11 @@ mod refusal;
 mod connection;
 mod declare;
 mod cloudevents;
+mod dead_letter;
 mod progress;
 mod publisher;
 mod inflow;
+mod upkeep;
 
 use std::{fmt, time::Duration};
 
@@ -16,8 +18,8 @@ use async_trait::async_trait;
 use lapin::uri::AMQPUri;
 use tokio::time::timeout;
 
-use self::{connection::Link, inflow::RabbitInflow, publisher::RabbitPublisher};
-use super::{Broker, BrokerError, Inflow, Publisher};
+use self::{connection::Link, inflow::RabbitInflow, publisher::RabbitPublisher, upkeep::RabbitUpkeep};
+use super::{Broker, BrokerError, Inflow, Publisher, Upkeep};
 use crate::topology::{Subscription, Topology};
 
 /// How long a publisher waits for the confirms of a whole window. An alarm of the broker (memory, disk) stops it from
@@ -26,6 +28,9 @@ pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a connection may take to be ready, with everything declared on it. A quorum queue elects a leader first.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Dead letters that are delivered and not yet parked, at most. Each is parked in a transaction of its own.
+const DEAD_PREFETCH: u16 = 20;
 
 /// RabbitMQ 3.10 or later.
 pub struct RabbitBroker {
@@ -78,11 +83,12 @@ impl RabbitBroker {
     }
 
     async fn open_publisher(&self) -> Result<RabbitPublisher, BrokerError> {
-        let link =
-            Link::open(&self.uri, self.ca.as_deref(), &format!("{} publisher", self.topology.exchange))
-                .await?;
+        let link = self.link("publisher").await?;
+        for subscription in &self.topology.consumers {
+            declare::refuse_fewer_partitions(&link, &self.topology, &subscription.consumer).await?;
+        }
         let channel = link.confirming_channel().await?;
-        declare::exchange(&channel, &self.topology).await?;
+        declare::everything(&channel, &self.topology).await?;
         Ok(RabbitPublisher::new(link, channel, self.topology.clone(), self.confirm_timeout))
     }
 
@@ -94,19 +100,36 @@ impl RabbitBroker {
     ) -> Result<RabbitInflow, BrokerError> {
         let queue = self.topology.queue(&subscription.consumer, partition);
         let link = Link::open(&self.uri, self.ca.as_deref(), &queue).await?;
+        declare::refuse_fewer_partitions(&link, &self.topology, &subscription.consumer).await?;
         let channel = link.channel().await?;
         declare::exchange(&channel, &self.topology).await?;
         declare::dead_letters(&channel, &self.topology).await?;
         declare::partition(&channel, &self.topology, subscription, partition).await?;
         RabbitInflow::start(link, channel, &queue, prefetch).await
     }
+
+    async fn open_dead_letters(&self, consumer: &str) -> Result<RabbitInflow, BrokerError> {
+        let queue = self.topology.dead_letter_queue_of(consumer);
+        let link = Link::open(&self.uri, self.ca.as_deref(), &queue).await?;
+        let channel = link.channel().await?;
+        declare::dead_letters(&channel, &self.topology).await?;
+        declare::dead_letters_of(&channel, &self.topology, consumer).await?;
+        Ok(RabbitInflow::start(link, channel, &queue, DEAD_PREFETCH).await?.of_dead_letters())
+    }
+
+    async fn open_upkeep(&self) -> Result<RabbitUpkeep, BrokerError> {
+        RabbitUpkeep::open(self.link("upkeep").await?, self.topology.clone()).await
+    }
+
+    async fn link(&self, what: &str) -> Result<Link, BrokerError> {
+        Link::open(&self.uri, self.ca.as_deref(), &format!("{} {what}", self.topology.exchange)).await
+    }
 }
 
 #[async_trait]
 impl Broker for RabbitBroker {
     async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
-        let publisher = timeout(SETUP_TIMEOUT, self.open_publisher()).await;
-        Ok(Box::new(publisher.map_err(|elapsed| BrokerError::Connection(Box::new(elapsed)))??))
+        Ok(Box::new(in_time(self.open_publisher()).await?))
     }
 
     async fn subscribe(
@@ -115,9 +138,20 @@ impl Broker for RabbitBroker {
         partition: u16,
         prefetch: u16,
     ) -> Result<Box<dyn Inflow>, BrokerError> {
-        let inflow = timeout(SETUP_TIMEOUT, self.open_inflow(subscription, partition, prefetch)).await;
-        Ok(Box::new(inflow.map_err(|elapsed| BrokerError::Connection(Box::new(elapsed)))??))
+        Ok(Box::new(in_time(self.open_inflow(subscription, partition, prefetch)).await?))
     }
+
+    async fn dead_letters(&self, consumer: &str) -> Result<Box<dyn Inflow>, BrokerError> {
+        Ok(Box::new(in_time(self.open_dead_letters(consumer)).await?))
+    }
+
+    async fn upkeep(&self) -> Result<Box<dyn Upkeep>, BrokerError> {
+        Ok(Box::new(in_time(self.open_upkeep()).await?))
+    }
+}
+
+async fn in_time<T>(setup: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
+    timeout(SETUP_TIMEOUT, setup).await.map_err(|elapsed| BrokerError::Connection(Box::new(elapsed)))?
 }
 
 impl fmt::Debug for RabbitBroker {

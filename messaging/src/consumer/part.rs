@@ -13,6 +13,11 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub(super) fn cut(batch: Vec<Delivery>) -> Vec<Part> {
     let (mut parts, mut part, mut filled) = (Vec::new(), Vec::new(), 0);
     for delivery in batch {
+        if let Some(story) = delivery.dead.clone() {
+            // It is not tried: it is parked, each alone because it has a story of its own.
+            parts.push(Part { deliveries: [delivery].into(), attempts: 1, fault: Some(story) });
+            continue;
+        }
         let size = match &delivery.message {
             Ok(message) => message.payload.len(),
             Err(junk) => junk.payload.len(),
@@ -24,7 +29,9 @@ pub(super) fn cut(batch: Vec<Delivery>) -> Vec<Part> {
         filled += size;
         part.push(delivery);
     }
-    parts.push(Part::new(part));
+    if !part.is_empty() {
+        parts.push(Part::new(part));
+    }
     parts.reverse();
     parts
 }

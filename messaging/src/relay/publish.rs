@@ -37,8 +37,10 @@ impl Relay {
                 Ok(publisher) => {
                     observe::connected("relay", &self.source);
                     self.part.ok();
-                    backoff.reset();
-                    self.publish_until_lost(publisher, lease, stop).await;
+                    // A connection that takes nothing is no cure, however quickly it is there.
+                    if self.publish_until_lost(publisher, lease, stop).await {
+                        backoff.reset();
+                    }
                 }
                 Err(error) => error.report(&self.part),
             }
@@ -46,17 +48,21 @@ impl Relay {
         }
     }
 
+    /// Whether the connection was of any use.
     async fn publish_until_lost(
         &self,
         mut publisher: Box<dyn Publisher>,
         lease: &Lease,
         stop: &CancellationToken,
-    ) {
+    ) -> bool {
         let mut backoff = Backoff::new();
-        let mut confirmed = Vec::new();
+        let (mut confirmed, mut useful) = (Vec::new(), false);
         while !stop.is_cancelled() {
             let retry = match self.step(publisher.as_mut(), lease, &mut confirmed).await {
-                Ok(Step::More) => continue,
+                Ok(Step::More) => {
+                    useful = true;
+                    continue;
+                }
                 Ok(Step::Published) => CARRYING,
                 Ok(Step::Idle) => Duration::MAX,
                 Ok(Step::Postponed) => UNROUTABLE,
@@ -70,6 +76,7 @@ impl Relay {
                     continue;
                 }
             };
+            useful = true;
             backoff.reset();
             tokio::select! {
                 () = self.outbox.woken() => {}
@@ -81,6 +88,7 @@ impl Relay {
         if let Err(failure) = outbox::remove(&self.database, &confirmed).await {
             observe::storage_failed("relay", &failure);
         }
+        useful
     }
 
     /// Takes what is due, publishes it window by window and settles each while the next is under way. What was `confirmed` last is left
@@ -115,6 +123,7 @@ impl Relay {
             let taken_over = window::confirmed(window, &outcomes);
             observe::window_published(&self.source, window, &taken_over, began.elapsed());
             self.dead.fetch_add(taken_over.len() as u64, Relaxed);
+            observe::refused(&self.source, window, &outcomes);
             unsettled = Settlement::of(tickets, outcomes);
             // What was not settled is published again, which does no harm, and behind nothing of its key.
             settled?;

@@ -9,6 +9,7 @@ mod faults;
 mod commits;
 mod outages;
 mod health;
+mod dead_letters;
 mod leases;
 mod operator;
 mod retention;

@@ -10,7 +10,7 @@ use messaging::{
     broker::memory::MemoryBroker,
     envelope::Envelope,
     parked::{self, Action, Filter, Mode, State, operate},
-    topology::Subscription,
+    topology::{Subscription, Topology},
 };
 use world::{PATIENCE, eventually};
 
@@ -104,7 +104,7 @@ fn upgraded() -> Subscription {
 async fn an_unknown_kind_is_held_until_an_upgrade() -> Result<()> {
     let mut place = Place::embedded().await?;
     // The upgraded version has been here, bound its queue to the new kind, and was rolled back.
-    place.broker = Arc::new(MemoryBroker::new(topology(), vec![upgraded()]));
+    place.broker = Arc::new(MemoryBroker::new(Topology { consumers: vec![upgraded()], ..topology() }));
     let old = Running::all(&place);
     let new_kind = |number| Envelope { kind: "tests.v2.Fact".to_owned(), ..fact(number) };
     let held = new_kind(11);

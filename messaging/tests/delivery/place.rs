@@ -35,7 +35,7 @@ impl Place {
     pub(crate) async fn embedded() -> Result<Self> {
         let scratch = Scratch::new("place")?;
         let url = DatabaseUrl::file(&scratch.path().join("place.db"));
-        let broker = Arc::new(MemoryBroker::new(topology(), vec![reader()]));
+        let broker = Arc::new(MemoryBroker::new(Topology { consumers: vec![reader()], ..topology() }));
         Self::new(url, broker, None, None, scratch).await
     }
 
@@ -43,7 +43,7 @@ impl Place {
     pub(crate) async fn postgres() -> Result<Self> {
         let postgres = Postgres::start().await?;
         let url = postgres.fresh_database().await?.parse()?;
-        let broker = Arc::new(MemoryBroker::new(topology(), vec![reader()]));
+        let broker = Arc::new(MemoryBroker::new(Topology { consumers: vec![reader()], ..topology() }));
         Self::new(url, broker, Some(postgres), None, Scratch::new("place")?).await
     }
 
@@ -193,7 +193,7 @@ impl Place {
 }
 
 pub(crate) fn topology() -> Topology {
-    Topology { exchange: "tests".to_owned(), partitions: 1 }
+    Topology::new("tests", 1, [])
 }
 
 struct Migrations;

@@ -20,7 +20,7 @@ const QUIET: Duration = Duration::from_millis(300);
 pub(crate) const KIND: &str = "test.v1.Happened";
 
 pub(crate) fn mesh(exchange: &str, partitions: u16) -> Topology {
-    Topology { exchange: exchange.into(), partitions }
+    Topology::new(exchange, partitions, [])
 }
 
 pub(crate) fn consumer(name: &str) -> Subscription {

@@ -32,7 +32,7 @@ impl Ground {
 
     pub(crate) fn broker(&self, topology: &Topology) -> Result<Box<dyn Broker>> {
         Ok(match self {
-            Self::Memory => Box::new(MemoryBroker::new(topology.clone(), Vec::new())),
+            Self::Memory => Box::new(MemoryBroker::new(topology.clone())),
             Self::Rabbit(server) => Box::new(RabbitBroker::new(&server.amqp_url(), topology.clone())?),
         })
     }

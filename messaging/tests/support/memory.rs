@@ -15,13 +15,13 @@ use super::given::{KIND, confirmed, consumer, mesh, messages, numbers, quiet, re
 /// Stands for the time after which a publisher gives up.
 const SOON: Duration = Duration::from_millis(50);
 
-fn topology() -> Topology {
-    mesh("mesh", 1)
+fn with_queues(consumers: Vec<Subscription>) -> Topology {
+    Topology { consumers, ..mesh("mesh", 1) }
 }
 
 pub(crate) async fn the_queues_of_known_subscriptions_exist_from_the_start() -> Result<()> {
     let known = Subscription { consumer: "reader".into(), kinds: vec![KIND.into()] };
-    let broker = MemoryBroker::new(topology(), vec![known.clone()]);
+    let broker = MemoryBroker::new(with_queues(vec![known.clone()]));
     let mut publisher = broker.publisher().await?;
     let sent = messages(3);
     let publishing = publisher.publish(&sent);
@@ -33,7 +33,7 @@ pub(crate) async fn the_queues_of_known_subscriptions_exist_from_the_start() -> 
 }
 
 pub(crate) async fn a_message_is_confirmed_when_the_last_consumer_has_acknowledged_it() -> Result<()> {
-    let broker = MemoryBroker::new(topology(), Vec::new());
+    let broker = MemoryBroker::new(with_queues(Vec::new()));
     let mut first = broker.subscribe(&consumer("first"), 0, 10).await?;
     let mut second = broker.subscribe(&consumer("second"), 0, 10).await?;
     let mut publisher = broker.publisher().await?;
@@ -50,7 +50,7 @@ pub(crate) async fn a_message_is_confirmed_when_the_last_consumer_has_acknowledg
 }
 
 pub(crate) async fn what_nobody_acknowledges_in_time_is_unknown_and_withdrawn() -> Result<()> {
-    let broker = MemoryBroker::new(topology(), vec![consumer("reader")]).with_confirm_timeout(SOON);
+    let broker = MemoryBroker::new(with_queues(vec![consumer("reader")])).with_confirm_timeout(SOON);
     let mut inflow = broker.subscribe(&consumer("reader"), 0, 3).await?;
     let sent = messages(5);
     let mut publisher = broker.publisher().await?;
@@ -75,7 +75,7 @@ pub(crate) async fn what_nobody_acknowledges_in_time_is_unknown_and_withdrawn() 
 }
 
 pub(crate) async fn a_dropped_publish_is_withdrawn() -> Result<()> {
-    let broker = MemoryBroker::new(topology(), vec![consumer("reader")]);
+    let broker = MemoryBroker::new(with_queues(vec![consumer("reader")]));
     let mut publisher = broker.publisher().await?;
     {
         let sent = messages(5);
@@ -88,7 +88,7 @@ pub(crate) async fn a_dropped_publish_is_withdrawn() -> Result<()> {
 }
 
 pub(crate) async fn an_abandoned_copy_does_not_return_to_the_queue() -> Result<()> {
-    let broker = MemoryBroker::new(topology(), vec![consumer("reader")]).with_confirm_timeout(SOON);
+    let broker = MemoryBroker::new(with_queues(vec![consumer("reader")])).with_confirm_timeout(SOON);
     let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
     let mut publisher = broker.publisher().await?;
     let sent = messages(5);

@@ -13,9 +13,12 @@ use messaging::{
     envelope::Envelope,
     topology::Subscription,
 };
-use ordermesh::payments::v1::{
-    PaymentDecided,
-    payment::{Outcome, Reason},
+use ordermesh::{
+    payments::v1::{
+        PaymentDecided,
+        payment::{Outcome, Reason},
+    },
+    topology::ORDERS,
 };
 use prost::{Message as _, Name as _};
 use sea_orm::{ConnectionTrait as _, DbErr};
@@ -43,7 +46,7 @@ pub struct SettleOrders {
 /// What orders hears.
 #[must_use]
 pub fn subscription() -> Subscription {
-    Subscription { consumer: "orders".to_owned(), kinds: vec![PaymentDecided::full_name()] }
+    Subscription::new(ORDERS.name, ORDERS.kinds)
 }
 
 #[async_trait]

@@ -18,6 +18,7 @@ use ordermesh::{
     orders::v1::OrderPlaced,
     payments::v1::{self as pb, PaymentDecided, VoidPayment},
     rules,
+    topology::PAYMENTS,
 };
 use prost::{Message as _, Name as _};
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
@@ -46,10 +47,7 @@ pub struct DecidePayments {
 /// What payments hears.
 #[must_use]
 pub fn subscription() -> Subscription {
-    Subscription {
-        consumer: "payments".to_owned(),
-        kinds: vec![OrderPlaced::full_name(), VoidPayment::full_name()],
-    }
+    Subscription::new(PAYMENTS.name, PAYMENTS.kinds)
 }
 
 #[async_trait]

@@ -27,6 +27,7 @@ impl MemoryInflow {
         let delivery = Delivery {
             tag: self.last_tag,
             redelivered: queued.redelivered,
+            dead: None,
             message: Ok(queued.message.envelope.clone()),
         };
         self.unacked.push_back((self.last_tag, queued));

@@ -11,7 +11,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::refusal::refused_or_lost;
+use super::{connection::Link, refusal::refused_or_lost, upkeep::messages};
 use crate::{
     broker::BrokerError,
     topology::{Subscription, Topology},
@@ -21,17 +21,91 @@ use crate::{
 /// counts its failures needs: it ends a message that kills its consumer before anything can be counted.
 const DELIVERY_LIMIT: i32 = 20;
 
+/// All that a message needs on its way to those who must have it.
+pub(super) async fn everything(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
+    exchange(channel, topology).await?;
+    dead_letters(channel, topology).await?;
+    for subscription in &topology.consumers {
+        consumer(channel, topology, subscription).await?;
+    }
+    Ok(())
+}
+
+/// All queues of a consumer.
+pub(super) async fn consumer(
+    channel: &Channel,
+    topology: &Topology,
+    subscription: &Subscription,
+) -> Result<(), BrokerError> {
+    dead_letters_of(channel, topology, &subscription.consumer).await?;
+    for at in 0..topology.partitions {
+        partition(channel, topology, subscription, at).await?;
+    }
+    Ok(())
+}
+
+/// Refuses to work with fewer partitions than before while messages wait in the queues beyond: nobody would consume them, and later
+/// messages of their keys would overtake them in other queues.
+pub(super) async fn refuse_fewer_partitions(
+    link: &Link,
+    topology: &Topology,
+    consumer: &str,
+) -> Result<(), BrokerError> {
+    // Ends with the first queue that is not there, which closes the channel.
+    let channel = link.channel().await?;
+    for at in topology.partitions..u16::MAX {
+        let queue = topology.queue(consumer, at);
+        match messages(&channel, &queue).await? {
+            None => break,
+            Some(0) => {}
+            Some(messages) => {
+                return Err(BrokerError::Refused(Box::new(FewerPartitions {
+                    queue,
+                    messages,
+                    least: at + 1,
+                })));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// There were more partitions, and their queues are not empty.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{messages} messages wait in the queue {queue}, which belongs to a partition that is no more: \
+     start all processes with at least {least} partitions again until it is empty"
+)]
+struct FewerPartitions {
+    queue: String,
+    messages: u64,
+    least: u16,
+}
+
 /// The exchange that all messages are published to.
 pub(super) async fn exchange(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
     durable_exchange(channel, &topology.exchange, ExchangeKind::Topic).await
 }
 
-/// Where undeliverable messages go, and the queue that keeps them for the operator.
+/// Where undeliverable messages go, and the queue in which they wait to be sorted.
 pub(super) async fn dead_letters(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
     let (exchange, queue) = (topology.dead_letter_exchange(), topology.dead_letter_queue());
     durable_exchange(channel, &exchange, ExchangeKind::Fanout).await?;
     durable_queue(channel, &queue, quorum()).await?;
     bind(channel, &queue, &exchange, "").await
+}
+
+/// The queue in which the dead letters of a consumer wait to be parked. A policy with `message-ttl` removes them from there too: they
+/// are sorted again.
+pub(super) async fn dead_letters_of(
+    channel: &Channel,
+    topology: &Topology,
+    consumer: &str,
+) -> Result<(), BrokerError> {
+    let mut arguments = kept_when_dead(topology);
+    // RabbitMQ 4 has a limit by default. Here it would send them in a circle.
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(i32::MAX));
+    durable_queue(channel, &topology.dead_letter_queue_of(consumer), arguments).await
 }
 
 /// The queue of one partition of a consumer, with its bindings.
@@ -41,14 +115,9 @@ pub(super) async fn partition(
     subscription: &Subscription,
     partition: u16,
 ) -> Result<(), BrokerError> {
-    let mut arguments = quorum();
+    let mut arguments = kept_when_dead(topology);
     arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
-    arguments.insert("x-dead-letter-exchange".into(), text(&topology.dead_letter_exchange()));
-    // By default a dead letter is forgotten once sent. This keeps it until the dead-letter queue has confirmed it, and is
-    // only to be had together with reject-publish (https://www.rabbitmq.com/docs/quorum-queues#dead-lettering).
-    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-    arguments.insert("x-overflow".into(), text("reject-publish"));
     let queue = topology.queue(&subscription.consumer, partition);
     durable_queue(channel, &queue, arguments).await?;
     for routing_key in topology.bindings(subscription, partition) {
@@ -78,6 +147,17 @@ async fn bind(channel: &Channel, queue: &str, exchange: &str, routing_key: &str)
         FieldTable::default(),
     );
     bound.await.map_err(refused_or_lost)
+}
+
+/// A quorum queue whose messages become dead letters instead of being lost.
+fn kept_when_dead(topology: &Topology) -> FieldTable {
+    let mut arguments = quorum();
+    arguments.insert("x-dead-letter-exchange".into(), text(&topology.dead_letter_exchange()));
+    // By default a dead letter is forgotten once sent. This keeps it until the dead-letter queue has confirmed it, and is
+    // only to be had together with reject-publish (https://www.rabbitmq.com/docs/quorum-queues#dead-lettering).
+    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    arguments.insert("x-overflow".into(), text("reject-publish"));
+    arguments
 }
 
 fn quorum() -> FieldTable {

@@ -8,7 +8,7 @@ use lapin::{
     types::FieldTable,
 };
 
-use super::{cloudevents, connection::Link, declare::short, refusal::refused_or_lost};
+use super::{cloudevents, connection::Link, dead_letter, declare::short, refusal::refused_or_lost};
 use crate::broker::{BrokerError, Delivery, Inflow};
 
 pub(super) struct RabbitInflow {
@@ -19,13 +19,15 @@ pub(super) struct RabbitInflow {
     /// The stream tells its end once and never wakes anybody after that.
     ended: Option<Ended>,
     acked_through: u64,
+    /// What comes was given up by the broker.
+    dead: bool,
 }
 
 #[derive(Debug, Clone, thiserror::Error)]
 enum Ended {
     #[error(transparent)]
     Failed(lapin::Error),
-    #[error("the broker cancelled the consumer: its queue is gone")]
+    #[error("the broker cancelled the consumer: its queue was deleted, and what it held is lost")]
     Cancelled,
 }
 
@@ -46,7 +48,12 @@ impl RabbitInflow {
             FieldTable::default(),
         );
         let consumer = consumer.await.map_err(refused_or_lost)?;
-        Ok(Self { consumer, channel, _link: link, ended: None, acked_through: 0 })
+        Ok(Self { consumer, channel, _link: link, ended: None, acked_through: 0, dead: false })
+    }
+
+    /// The same, of a dead-letter queue.
+    pub(super) fn of_dead_letters(self) -> Self {
+        Self { dead: true, ..self }
     }
 
     /// What the stream gave, unless it was its end.
@@ -55,6 +62,7 @@ impl RabbitInflow {
             Some(Ok(delivery)) => Some(Delivery {
                 tag: delivery.delivery_tag,
                 redelivered: delivery.redelivered,
+                dead: self.dead.then(|| dead_letter::story(&delivery.properties, None)),
                 message: cloudevents::decode(delivery),
             }),
             Some(Err(error)) => {

@@ -1,10 +1,18 @@
 //! Publishing to RabbitMQ: a whole window is sent, then every confirm is awaited.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::{future::maybe_done, poll};
-use lapin::{Channel, Confirmation, options::BasicPublishOptions, types::ShortString};
+use lapin::{
+    Channel, Confirmation, ErrorKind,
+    options::BasicPublishOptions,
+    protocol::{AMQPErrorKind, AMQPSoftError},
+    types::ShortString,
+};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -39,13 +47,87 @@ enum Unanswered {
     Lost(lapin::Error),
 }
 
+/// What came of sending a message; `None` when no answer came in time.
+type Answer = Option<Result<Confirmation, Unanswered>>;
+
+/// Why the broker closed the channel because of one message.
+struct Objection {
+    reason: String,
+    /// It objects to every message of that routing key.
+    to_route: bool,
+}
+
+impl Objection {
+    fn of(answer: &Answer) -> Option<Self> {
+        let Some(Err(Unanswered::Lost(error))) = answer else { return None };
+        let ErrorKind::ProtocolError(protocol) = error.kind() else { return None };
+        let to_route = match protocol.kind() {
+            // The exchange was deleted: it is declared with the next connection.
+            AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) | AMQPErrorKind::Hard(_) => return None,
+            AMQPErrorKind::Soft(soft) => matches!(soft, AMQPSoftError::ACCESSREFUSED),
+        };
+        Some(Self { reason: error.to_string(), to_route })
+    }
+}
+
 impl RabbitPublisher {
     pub(super) fn new(link: Link, channel: Channel, topology: Topology, confirm_timeout: Duration) -> Self {
         Self { channel, link, topology, confirm_timeout, routed: HashSet::new() }
     }
 
-    /// Publishes these as one burst and awaits their confirms until `deadline`.
-    async fn burst(&self, messages: &[&Envelope], routes: &[&str], deadline: Instant) -> Vec<Outcome> {
+    /// Publishes these. When the broker closes the channel, one of them is at fault, and it does not say which: what is left goes in
+    /// halves, on another channel each, until that one stands alone. The others do not wait for it.
+    async fn deliver(
+        &mut self,
+        messages: &[&Envelope],
+        routes: &[&str],
+        closed: &mut HashMap<String, String>,
+        deadline: Instant,
+    ) -> Vec<Outcome> {
+        let mut outcomes = vec![Outcome::Unknown("it was not published".to_owned()); messages.len()];
+        // A stack of parts that are still to be published, the first on top.
+        let mut parts: Vec<Vec<usize>> = vec![(0..messages.len()).collect()];
+        while let Some(mut part) = parts.pop() {
+            part.retain(|at| match closed.get(routes[*at]) {
+                Some(reason) => {
+                    outcomes[*at] = Outcome::Refused(reason.clone());
+                    false
+                }
+                None => true,
+            });
+            let sent = part.iter().map(|at| (messages[*at], routes[*at]));
+            let (sent, along): (Vec<&Envelope>, Vec<&str>) = sent.unzip();
+            let (some, objection) = self.burst(&sent, &along, deadline).await;
+            for (at, outcome) in part.iter().zip(some) {
+                outcomes[*at] = outcome;
+            }
+            let Some(Objection { reason, to_route }) = objection else { continue };
+            part.retain(|at| matches!(outcomes[*at], Outcome::Unknown(_)));
+            match timeout_at(deadline, self.link.confirming_channel()).await {
+                Ok(Ok(channel)) => self.channel = channel,
+                // The connection is lost as well: nothing is known of what is left.
+                Ok(Err(_)) | Err(_) => break,
+            }
+            if let [at] = part[..] {
+                outcomes[at] = Outcome::Refused(reason.clone());
+                if to_route {
+                    closed.insert(routes[at].to_owned(), reason);
+                }
+            } else {
+                let behind = part.split_off(part.len() / 2);
+                parts.extend([behind, part]);
+            }
+        }
+        outcomes
+    }
+
+    /// Publishes these as one burst and awaits their confirms until `deadline`; also what the broker objected to in one of them.
+    async fn burst(
+        &self,
+        messages: &[&Envelope],
+        routes: &[&str],
+        deadline: Instant,
+    ) -> (Vec<Outcome>, Option<Objection>) {
         let sending = messages.iter().zip(routes).map(|(envelope, route)| self.send(envelope, route));
         let mut answers: Vec<_> = sending.map(|sending| Box::pin(maybe_done(sending))).collect();
         // Everything is sent before anything is awaited, in order and as one burst. A wait per message for the socket
@@ -65,7 +147,9 @@ impl RabbitPublisher {
                 let _answered = poll!(answer.as_mut());
             }
         }
-        outcomes(messages, answers.iter_mut().map(|answer| answer.as_mut().take_output()))
+        let answers: Vec<Answer> = answers.iter_mut().map(|answer| answer.as_mut().take_output()).collect();
+        let objection = answers.iter().find_map(Objection::of);
+        (outcomes(messages, answers.into_iter()), objection)
     }
 
     /// Sends one message, in its first poll, and awaits the confirm.
@@ -102,21 +186,20 @@ impl Publisher for RabbitPublisher {
         let route = |envelope: &Envelope| self.topology.routing_key(&envelope.kind, &envelope.key);
         let routes: Vec<String> = window.iter().map(route).collect();
         let mut progress = Progress::new(&routes);
+        // Routing keys that the broker does not let this user publish to, and its words.
+        let mut closed = HashMap::new();
         while !progress.waiting.is_empty() {
             let next = progress.next(&self.routed);
             let (messages, along): (Vec<&Envelope>, Vec<&str>) =
                 next.iter().map(|at| (&window[*at], routes[*at].as_str())).unzip();
-            let outcomes = self.burst(&messages, &along, deadline).await;
+            let outcomes = self.deliver(&messages, &along, &mut closed, deadline).await;
             progress.settle(&next, outcomes, &mut self.routed);
         }
         progress.outcomes
     }
 }
 
-fn outcomes(
-    window: &[&Envelope],
-    answers: impl Iterator<Item = Option<Result<Confirmation, Unanswered>>>,
-) -> Vec<Outcome> {
+fn outcomes(window: &[&Envelope], answers: impl Iterator<Item = Answer>) -> Vec<Outcome> {
     let mut returned: HashSet<Uuid> = HashSet::new();
     let mut outcomes: Vec<Outcome> = answers.map(|answer| outcome(answer, &mut returned)).collect();
     // The client attaches a returned message to whichever confirm it sees next, which need not be its own.
@@ -128,7 +211,7 @@ fn outcomes(
     outcomes
 }
 
-fn outcome(answer: Option<Result<Confirmation, Unanswered>>, returned: &mut HashSet<Uuid>) -> Outcome {
+fn outcome(answer: Answer, returned: &mut HashSet<Uuid>) -> Outcome {
     let answer = match answer {
         Some(Ok(confirmation)) => confirmation,
         Some(Err(Unanswered::Unsendable(reason))) => return Outcome::Refused(reason),

@@ -1,0 +1,194 @@
+//! What has to be on RabbitMQ is there before anything is published, and comes back when somebody deletes it.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use lapin::{
+    Channel, Connection, ConnectionProperties,
+    options::{ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
+    types::{FieldTable, ShortString},
+};
+use messaging::{
+    broker::{Broker, BrokerError, Outcome, rabbit::RabbitBroker},
+    envelope::Envelope,
+    topology::Topology,
+};
+use world::RabbitMq;
+
+use super::{
+    given::{KIND, confirmed, consumer, message, messages, take},
+    ground::Ground,
+};
+
+/// A topology in which the consumer `reader` must exist.
+fn with_reader(exchange: &str, partitions: u16) -> Topology {
+    Topology::new(exchange, partitions, [consumer("reader")])
+}
+
+fn broker(server: &RabbitMq, topology: &Topology) -> Result<RabbitBroker> {
+    Ok(RabbitBroker::new(&server.amqp_url(), topology.clone())?)
+}
+
+/// A connection without our code.
+async fn raw(server: &RabbitMq) -> Result<(Connection, Channel)> {
+    let connection = Connection::connect(&server.amqp_url(), ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    Ok((connection, channel))
+}
+
+/// A queue that takes a copy of everything, so that the broker confirms whatever is published.
+async fn listen_to_all(channel: &Channel, exchange: &str) -> Result<()> {
+    let queue = format!("stranger of {exchange}");
+    let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await?;
+    let options = QueueBindOptions::default();
+    channel.queue_bind(queue.into(), exchange.into(), "#".into(), options, FieldTable::default()).await?;
+    Ok(())
+}
+
+async fn server() -> Result<std::sync::Arc<RabbitMq>> {
+    match Ground::rabbit().await? {
+        Ground::Rabbit(server) => Ok(server),
+        Ground::Memory => bail!("no server"),
+    }
+}
+
+pub(crate) async fn what_is_published_before_its_consumer_ever_came_waits_for_it() -> Result<()> {
+    let server = server().await?;
+    let topology = with_reader("early", 2);
+    let broker = broker(&server, &topology)?;
+    drop(broker.publisher().await?);
+    let (_connection, channel) = raw(&server).await?;
+    listen_to_all(&channel, "early").await?;
+    let sent: Vec<Envelope> = messages(40)
+        .into_iter()
+        .enumerate()
+        .map(|(i, it)| Envelope { key: format!("user-{i}"), ..it })
+        .collect();
+    confirmed(&broker.publisher().await?.publish(&sent).await)?;
+    for partition in 0..2 {
+        let share: Vec<Envelope> =
+            sent.iter().filter(|it| topology.partition(&it.key) == partition).cloned().collect();
+        let mut inflow = broker.subscribe(&consumer("reader"), partition, 100).await?;
+        ensure!(
+            take(&mut *inflow, share.len()).await? == share,
+            "something is missing in partition {partition}"
+        );
+    }
+    Ok(())
+}
+
+pub(crate) async fn whatever_is_deleted_is_found_and_declared_again() -> Result<()> {
+    let server = server().await?;
+    let topology = with_reader("gone", 2);
+    let broker = broker(&server, &topology)?;
+    let mut publisher = broker.publisher().await?;
+    let mut upkeep = broker.upkeep().await?;
+    let found = upkeep.look().await?;
+    ensure!(found.restored.is_empty(), "{found:?}");
+    let (_connection, channel) = raw(&server).await?;
+    listen_to_all(&channel, "gone").await?;
+
+    let queue = topology.queue("reader", 1);
+    for queue in [&queue, &topology.dead_letter_queue(), &topology.dead_letter_queue_of("reader")] {
+        channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+        let restored = upkeep.look().await?.restored;
+        ensure!(restored == [format!("queue {queue}")], "{restored:?}");
+    }
+    for exchange in [&topology.exchange, &topology.dead_letter_exchange()] {
+        channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await?;
+        let restored = upkeep.look().await?.restored;
+        ensure!(restored == [format!("exchange {exchange}")], "{restored:?}");
+    }
+    // Bindings are back as well: also those that were taken off alone.
+    let route = topology.routing_key(KIND, &key_of(&topology, 1)?);
+    let name = |text: &str| ShortString::from(text);
+    channel.queue_unbind(name(&queue), name("gone"), name(&route), FieldTable::default()).await?;
+    for _ in 0..10 {
+        upkeep.look().await?;
+    }
+    let sent = [Envelope { key: key_of(&topology, 1)?, ..message(1) }];
+    confirmed(&publisher.publish(&sent).await)?;
+    let mut inflow = broker.subscribe(&consumer("reader"), 1, 10).await?;
+    ensure!(take(&mut *inflow, 1).await? == sent);
+    Ok(())
+}
+
+pub(crate) async fn a_strangers_queue_keeps_nobody_from_the_others() -> Result<()> {
+    let server = server().await?;
+    let topology = Topology::new("taken", 1, [consumer("another"), consumer("reader")]);
+    let broker = broker(&server, &topology)?;
+    let (_connection, channel) = raw(&server).await?;
+    let queue = topology.queue("another", 0);
+    let declare = async |channel: &Channel, name: &str, passive: bool| {
+        let options = QueueDeclareOptions { durable: true, passive, ..QueueDeclareOptions::default() };
+        channel.queue_declare(name.into(), options, FieldTable::default()).await
+    };
+    declare(&channel, &queue, false).await?;
+    let mut upkeep = broker.upkeep().await?;
+    for _ in 0..2 {
+        let refused = upkeep.look().await?.refused.context("it was declared in another way")?;
+        ensure!(refused.contains("PRECONDITION_FAILED") && refused.contains(&queue), "{refused}");
+        declare(&channel, &topology.queue("reader", 0), true).await?;
+        channel.queue_delete(topology.queue("reader", 0).into(), QueueDeleteOptions::default()).await?;
+    }
+    upkeep.look().await?;
+    channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+    let found = upkeep.look().await?;
+    ensure!(found.refused.is_none(), "{found:?}");
+    Ok(())
+}
+
+fn key_of(topology: &Topology, partition: u16) -> Result<String> {
+    let mut keys = (0..100).map(|number| format!("user-{number}"));
+    keys.find(|key| topology.partition(key) == partition).context("a key of each partition")
+}
+
+pub(crate) async fn fewer_partitions_are_refused_until_the_queues_beyond_are_empty() -> Result<()> {
+    let server = server().await?;
+    let (before, after) = (with_reader("fewer", 3), with_reader("fewer", 1));
+    let earlier = broker(&server, &before)?;
+    let sent = [Envelope { key: key_of(&before, 2)?, ..message(1) }];
+    confirmed(&earlier.publisher().await?.publish(&sent).await)?;
+
+    let later = broker(&server, &after)?;
+    let refusals = [later.publisher().await.err(), later.subscribe(&consumer("reader"), 0, 1).await.err()];
+    for refusal in refusals {
+        let Some(BrokerError::Refused(reason)) = refusal else { bail!("not refused: {refusal:?}") };
+        let reason = reason.to_string();
+        ensure!(reason.contains("fewer.reader.2") && reason.contains("at least 3 partitions"), "{reason}");
+    }
+    ensure!(take(&mut *earlier.subscribe(&consumer("reader"), 2, 1).await?, 1).await? == sent);
+    later.publisher().await?;
+    later.subscribe(&consumer("reader"), 0, 1).await?;
+    Ok(())
+}
+
+/// Also that the publisher goes on: it needs no other connection for that.
+pub(crate) async fn a_message_for_which_the_broker_closes_the_channel_is_refused_alone() -> Result<()> {
+    let server = RabbitMq::start().await?;
+    server.control(&["eval", "application:set_env(rabbit, max_message_size, 100000)."]).await?;
+    server.control(&["set_topic_permissions", "guest", "closing", "^test\\.v1\\.Happened", ".*"]).await?;
+    let broker = broker(&server, &with_reader("closing", 1))?;
+    let mut inflow = broker.subscribe(&consumer("reader"), 0, 500).await?;
+    let mut publisher = broker.publisher().await?;
+    confirmed(&publisher.publish(&messages(10)).await)?;
+    take(&mut *inflow, 10).await?;
+
+    let mut window: Vec<Envelope> = (100..400).map(message).collect();
+    window[57].payload = vec![0; 100_001].into();
+    for at in [3, 120, 121, 299] {
+        window[at].kind = "test.v1.Forbidden".into();
+    }
+    let outcomes = publisher.publish(&window).await;
+    for (at, outcome) in outcomes.iter().enumerate() {
+        let words = match at {
+            57 => "PRECONDITION_FAILED",
+            3 | 120 | 121 | 299 => "ACCESS_REFUSED",
+            _ => {
+                ensure!(*outcome == Outcome::Confirmed, "{at}: {outcome:?}");
+                continue;
+            }
+        };
+        ensure!(matches!(outcome, Outcome::Refused(reason) if reason.contains(words)), "{at}: {outcome:?}");
+    }
+    confirmed(&publisher.publish(&messages(10)).await)
+}

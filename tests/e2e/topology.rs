@@ -1,0 +1,84 @@
+//! The table of who consumes what is true, and orders wait for payments that have never run.
+
+use anyhow::{Result, ensure};
+use lapin::{
+    Connection, ConnectionProperties,
+    options::{QueueBindOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+use ordermesh::{
+    orders::v1::OrderPlaced,
+    payments::v1::{PaymentDecided, VoidPayment},
+    topology::{CONSUMERS, ORDERS, PAYMENTS},
+};
+use orders::reactions::settle_orders;
+use payments::reactions::decide_payments;
+use prost::Name as _;
+use serde_json::json;
+use world::{Api, PATIENCE, Postgres, Program, RabbitMq, eventually};
+
+#[test]
+fn the_table_names_the_subscriptions_of_the_services_and_messages_that_exist() {
+    for (consumer, subscription) in
+        [(ORDERS, settle_orders::subscription()), (PAYMENTS, decide_payments::subscription())]
+    {
+        assert_eq!(consumer.name, subscription.consumer);
+        assert_eq!(consumer.kinds, subscription.kinds);
+    }
+    assert_eq!(ORDERS.kinds, [PaymentDecided::full_name()]);
+    assert_eq!(PAYMENTS.kinds, [OrderPlaced::full_name(), VoidPayment::full_name()]);
+    assert_eq!(CONSUMERS, [ORDERS, PAYMENTS], "whoever publishes declares all of them");
+}
+
+#[tokio::test]
+async fn orders_placed_before_payments_first_started_wait_in_its_queue() -> Result<()> {
+    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::start().await?);
+    // A queue that takes everything, so that the broker confirms whatever is published.
+    let stranger = Connection::connect(&rabbitmq.amqp_url(), ConnectionProperties::default()).await?;
+    let channel = stranger.create_channel().await?;
+    let start = async |service: &str, arguments: &[String]| {
+        postgres.create_database(service).await?;
+        Program::named(service)?
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(arguments.to_vec())
+            .env("DATABASE_URL", postgres.url(service))
+            .env("AMQP_URL", rabbitmq.amqp_url())
+            .start()
+    };
+    let mut orders = start("orders", &[]).await?;
+    let orders_url = format!("http://{}", orders.address("orders-grpc").await?);
+    eventually("the exchange", PATIENCE, async || {
+        let channel = stranger.create_channel().await?;
+        let own = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        channel.queue_declare("stranger".into(), own, FieldTable::default()).await?;
+        let exchange = ordermesh::EVENTS_EXCHANGE.into();
+        let options = QueueBindOptions::default();
+        channel.queue_bind("stranger".into(), exchange, "#".into(), options, FieldTable::default()).await?;
+        anyhow::Ok(())
+    })
+    .await?;
+
+    let mut gateway = Program::named("gateway")?
+        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args(["--orders-url".to_owned(), orders_url])
+        .start()?;
+    let api = Api::new(format!("http://{}", gateway.address("http").await?))?;
+    let placed = api.post("/gateway/orders", &json!({ "userId": "alice", "amount": 1 })).await?;
+    ensure!(placed.status == 200, "{}", placed.text);
+    eventually("the confirm", PATIENCE, async || {
+        let copies = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare("stranger".into(), copies, FieldTable::default()).await?;
+        ensure!(queue.message_count() == 1, "{}", queue.message_count());
+        anyhow::Ok(())
+    })
+    .await?;
+
+    let _payments = start("payments", &[]).await?;
+    let path = format!("/gateway/orders/{}", placed.body["id"].as_str().unwrap_or_default());
+    eventually("the decision", PATIENCE, async || {
+        let order = api.get(&path).await?;
+        ensure!(order.body["cancelReason"] == "ACCOUNT_NOT_FOUND", "{}", order.text);
+        anyhow::Ok(())
+    })
+    .await
+}
