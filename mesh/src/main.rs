@@ -7,11 +7,19 @@ mod check;
 use std::{future::Future, process::ExitCode};
 
 use anyhow::Context as _;
-use chassis::{admin, lifecycle::Lifecycle, signals::Signals, start, telemetry};
+use chassis::{
+    admin,
+    lifecycle::Lifecycle,
+    settings::Mistakes,
+    signals::Signals,
+    start,
+    telemetry::{self, LogSettings},
+};
 use mimalloc::MiMalloc;
+use storage::Database;
 use tokio::runtime::Runtime;
 
-use crate::settings::{Arguments, Command, Config, Settings};
+use crate::settings::{Arguments, Command, Config, DatabaseSettings, Settings};
 
 /// What one thread makes another one frees, which the allocator of the C library is slow at.
 #[global_allocator]
@@ -22,6 +30,7 @@ fn main() -> ExitCode {
     start::exit(match command {
         None => on_threads(run(up)),
         Some(Command::Up(settings)) => on_threads(run(*settings)),
+        Some(Command::Migrate { databases, logs }) => on_threads(migrate(*databases, logs)),
         Some(Command::Healthcheck { admin }) => admin::healthcheck(admin).map(|()| ExitCode::SUCCESS),
         Some(Command::Check(arguments)) => on_threads(check::run(arguments)),
     })
@@ -37,6 +46,24 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     if let Some(life) = signals.unless_stopped(begin(settings.check()?)).await? {
         life.run(signals).await?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn migrate(databases: DatabaseSettings, logs: LogSettings) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::install()?;
+    let _telemetry = telemetry::init(logs, "ordermesh")?;
+    let mut mistakes = Mistakes::default();
+    let databases = databases.check(&mut mistakes);
+    let databases = mistakes.or(databases)?;
+    let done = signals.unless_stopped(async {
+        up::make_folder(&databases)?;
+        let orders = Database::connect(&databases.orders, databases.limits).await?;
+        orders::migrate(&orders).await.context("orders")?;
+        let payments = Database::connect(&databases.payments, databases.limits).await?;
+        payments::migrate(&payments).await.context("payments")
+    });
+    done.await?.context("stopped before the schemas were up to date")?;
+    tracing::info!("the schemas are up to date");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,7 +8,7 @@ use chassis::{
     telemetry::LogSettings,
 };
 use orders::settings::SHORTEST_TTL;
-use storage::DatabaseUrl;
+use storage::{DatabaseUrl, Limits};
 
 /// Orders and payments that can be trusted with money. Without a command: `up`.
 #[derive(Debug, Clone, clap::Parser)]
@@ -27,6 +27,14 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Runs the edge, orders and payments in this process
     Up(Box<Settings>),
+    /// Brings the schemas of both databases up to date and ends: exit status 0 when they are. For roles that may create tables, when the
+    /// services' own may not. Harmless when nothing is to be done, and beside others that do the same
+    Migrate {
+        #[command(flatten)]
+        databases: Box<DatabaseSettings>,
+        #[command(flatten)]
+        logs: LogSettings,
+    },
     /// Verifies the books of a mesh at rest: exit status 0, or 1 when an invariant is broken
     Check(crate::check::Arguments),
     /// Asks the running process whether it is ready: exit status 0 or 1
@@ -101,6 +109,13 @@ pub(crate) struct DatabaseSettings {
     /// A file with the URL of the database of payments, instead of --payments-database-url
     #[arg(long, env = "PAYMENTS_DATABASE_URL_FILE", value_name = "FILE")]
     pub(crate) payments_database_url_file: Option<PathBuf>,
+    /// Connections to each database that read, and as many for transactions; a PostgreSQL server sees up to twice this number and 8 of
+    /// each service
+    #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "8")]
+    pub(crate) database_connections: Checked<u32>,
+    /// How long migrations wait for locks that others hold, such as `90s`, before the start is given up
+    #[arg(long, env = "MIGRATION_WAIT", default_value = "60s")]
+    pub(crate) migration_wait: Checked<humantime::Duration>,
 }
 
 /// The databases of the mesh.
@@ -112,6 +127,8 @@ pub(crate) struct Databases {
     pub(crate) orders: DatabaseUrl,
     /// The database of payments.
     pub(crate) payments: DatabaseUrl,
+    /// How much of each the process may use.
+    pub(crate) limits: Limits,
 }
 
 impl DatabaseSettings {
@@ -126,6 +143,15 @@ impl DatabaseSettings {
             database(self.orders_database_url, self.orders_database_url_file, "--orders-database-url");
         let payments =
             database(self.payments_database_url, self.payments_database_url_file, "--payments-database-url");
+        let connections = self.database_connections.take("--database-connections", mistakes);
+        mistakes.require(
+            connections.is_none_or(|connections| connections >= Limits::FEWEST_CONNECTIONS),
+            "--database-connections",
+            format!("must be at least {}", Limits::FEWEST_CONNECTIONS),
+        );
+        let migration_wait = self.migration_wait.take("--migration-wait", mistakes)?;
+        let limits =
+            Limits { connections: connections?, migration_wait: migration_wait.into(), ..Limits::default() };
         let embedded = orders.is_none() || payments.is_none();
         mistakes.require(
             !embedded || !self.data_dir.as_os_str().is_empty(),
@@ -137,6 +163,7 @@ impl DatabaseSettings {
             orders: orders.unwrap_or_else(|| file("orders.db")),
             payments: payments.unwrap_or_else(|| file("payments.db")),
             data_dir: embedded.then(|| self.data_dir.clone()),
+            limits,
         })
     }
 }

@@ -9,7 +9,7 @@ use chassis::{
     lifecycle::{Lifecycle, Stage},
 };
 use messaging::broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker};
-use storage::{Database, Limits};
+use storage::Database;
 use tokio::net::TcpListener;
 
 use crate::settings::{Config, Databases};
@@ -39,7 +39,7 @@ impl Mesh {
         tracing::info!(orders.database = %databases.orders, payments.database = %databases.payments, "starting");
         let clock = SystemClock::shared();
         let orders = orders::Service::build(orders::Foundation {
-            database: Database::connect(&databases.orders, Limits::default()).await?,
+            database: Database::connect(&databases.orders, databases.limits).await?,
             broker: Arc::clone(&broker),
             partitions: config.partitions,
             clock: Arc::clone(&clock),
@@ -49,7 +49,7 @@ impl Mesh {
         });
         let orders = orders.await.context("the orders service cannot start")?;
         let payments = payments::Service::build(payments::Foundation {
-            database: Database::connect(&databases.payments, Limits::default()).await?,
+            database: Database::connect(&databases.payments, databases.limits).await?,
             broker,
             partitions: config.partitions,
             clock,

@@ -35,7 +35,7 @@ use ordermesh::{
     messaging::v1::messaging_admin_service_server::{self, MessagingAdminServiceServer},
     orders::v1::orders_service_server::{OrdersServiceServer, SERVICE_NAME},
 };
-use storage::{Database, group::GroupCommit, page::PageTokens};
+use storage::{CannotMigrate, Database, group::GroupCommit, page::PageTokens};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
@@ -45,6 +45,14 @@ use crate::{
     feed::Feed,
     reactions::settle_orders::{self, SettleOrders},
 };
+
+/// Brings the schema of the service's database up to date, as [`Service::build`] does: for a role that may, when the service's own may not.
+///
+/// # Errors
+/// As [`Database::migrate`].
+pub async fn migrate(database: &Database) -> Result<(), CannotMigrate> {
+    database.migrate::<store::schema::Migrations>().await
+}
 
 /// What the service stands on.
 #[derive(Debug)]
@@ -85,7 +93,7 @@ impl Service {
     pub async fn build(foundation: Foundation) -> anyhow::Result<Self> {
         let Foundation { database, broker, partitions, clock, default_currency, admin_token, order_ttl } =
             foundation;
-        database.migrate::<store::schema::Migrations>().await?;
+        migrate(&database).await?;
         let outbox = Outbox::new();
         let feed = Feed::new(database.clone()).await?;
         let create_order = CreateOrder { outbox: outbox.clone(), clock: Arc::clone(&clock) };

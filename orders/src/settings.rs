@@ -49,6 +49,12 @@ pub struct Settings {
     /// Writes or messages taken together at most; 1 shows what batching is worth [default: as many as wait, within reason]
     #[arg(long, env = "MAX_BATCH")]
     pub max_batch: Option<Checked<NonZeroUsize>>,
+    /// Connections that read, and as many for transactions; a PostgreSQL server sees up to twice this number and 8
+    #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "8", global = true)]
+    pub database_connections: Checked<u32>,
+    /// How long migrations wait for locks that others hold, such as `90s`, before the start is given up
+    #[arg(long, env = "MIGRATION_WAIT", default_value = "60s", global = true)]
+    pub migration_wait: Checked<humantime::Duration>,
     /// ISO 4217: what an empty `currency_code` means
     #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
     pub default_currency: String,
@@ -69,6 +75,9 @@ pub struct Settings {
 /// What the binary does other than serving.
 #[derive(Debug, Clone, Copy, clap::Subcommand)]
 pub enum Command {
+    /// Brings the schema of the database up to date and ends: exit status 0 when it is. For a role that may create tables, when the
+    /// service's own may not. Harmless when nothing is to be done, and beside others that do the same
+    Migrate,
     /// Asks the running process whether it is ready: exit status 0 or 1
     Healthcheck,
 }
@@ -118,7 +127,19 @@ impl Settings {
         let amqp_ca = content(self.amqp_ca.as_deref(), "--amqp-ca", &mut mistakes);
         let partitions = self.partitions.take("--partitions", &mut mistakes);
         let max_batch = self.max_batch.and_then(|most| most.take("--max-batch", &mut mistakes));
-        let limits = max_batch.map(|most| Limits { max_batch: most.get(), ..Limits::default() });
+        let connections = self.database_connections.take("--database-connections", &mut mistakes);
+        mistakes.require(
+            connections.is_none_or(|connections| connections >= Limits::FEWEST_CONNECTIONS),
+            "--database-connections",
+            format!("must be at least {}", Limits::FEWEST_CONNECTIONS),
+        );
+        let migration_wait = self.migration_wait.take("--migration-wait", &mut mistakes);
+        let max_batch = max_batch.map_or(usize::MAX, NonZeroUsize::get);
+        let limits = connections.zip(migration_wait).map(|(connections, wait)| Limits {
+            connections,
+            max_batch,
+            migration_wait: wait.into(),
+        });
         let order_ttl = self.order_ttl.take("--order-ttl", &mut mistakes);
         mistakes.require(
             order_ttl.is_none_or(|ttl| *ttl >= SHORTEST_TTL),
@@ -137,7 +158,7 @@ impl Settings {
                 amqp_url: amqp_url?,
                 amqp_ca,
                 partitions: partitions?,
-                limits: limits.unwrap_or_default(),
+                limits: limits?,
                 default_currency: self.default_currency,
                 admin_token,
                 order_ttl: order_ttl?.into(),

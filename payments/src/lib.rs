@@ -36,7 +36,7 @@ use ordermesh::{
         payments_service_server::{PaymentsServiceServer, SERVICE_NAME},
     },
 };
-use storage::{Database, group::GroupCommit, page::PageTokens};
+use storage::{CannotMigrate, Database, group::GroupCommit, page::PageTokens};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
@@ -45,6 +45,14 @@ use crate::{
     grpc::admin::PaymentsAdmin,
     reactions::decide_payments::{self, DecidePayments},
 };
+
+/// Brings the schema of the service's database up to date, as [`Service::build`] does: for a role that may, when the service's own may not.
+///
+/// # Errors
+/// As [`Database::migrate`].
+pub async fn migrate(database: &Database) -> Result<(), CannotMigrate> {
+    database.migrate::<store::schema::Migrations>().await
+}
 
 /// What the service stands on.
 #[derive(Debug)]
@@ -80,7 +88,7 @@ impl Service {
     /// When the database cannot be migrated, or the contract not be served.
     pub async fn build(foundation: Foundation) -> anyhow::Result<Self> {
         let Foundation { database, broker, partitions, clock, default_currency, admin_token } = foundation;
-        database.migrate::<store::schema::Migrations>().await?;
+        migrate(&database).await?;
         let outbox = Outbox::new();
         let grpc = grpc::Grpc {
             database: database.clone(),

@@ -39,8 +39,20 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     if let Some(Command::Healthcheck) = command {
         return admin::healthcheck(config.admin);
     }
+    if let Some(Command::Migrate) = command {
+        let done = signals.unless_stopped(migrate(config)).await?;
+        return done.context("stopped before the schema was up to date");
+    }
     let Some(life) = signals.unless_stopped(begin(config)).await? else { return Ok(()) };
     life.run(signals).await
+}
+
+async fn migrate(config: Config) -> anyhow::Result<()> {
+    tracing::info!(database = %config.database_url, "migrating");
+    let database = Database::connect(&config.database_url, config.limits).await?;
+    payments::migrate(&database).await?;
+    tracing::info!("the schema is up to date");
+    Ok(())
 }
 
 /// Takes the ports, opens the database, brings its schema up to date and starts every task.

@@ -37,11 +37,18 @@ pub struct Limits {
     pub connections: u32,
     /// Writes or messages that are taken together, at most: below the bound that each part has of its own. At least 1.
     pub max_batch: usize,
+    /// How long migrations wait for locks that others hold.
+    pub migration_wait: Duration,
+}
+
+impl Limits {
+    /// Two of the reading connections are for who waits for notices; with fewer than these, little else could be read.
+    pub const FEWEST_CONNECTIONS: u32 = 4;
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 8, max_batch: usize::MAX }
+        Self { connections: 8, max_batch: usize::MAX, migration_wait: Duration::from_secs(60) }
     }
 }
 
@@ -51,7 +58,7 @@ pub struct Database {
     write: DatabaseConnection,
     kept: Option<Singles>,
     read: DatabaseConnection,
-    max_batch: usize,
+    limits: Limits,
 }
 
 /// PostgreSQL: connections for single statements.
@@ -106,7 +113,11 @@ impl Database {
     /// How many writes or messages a part that would take `bound` of them together may take.
     #[must_use]
     pub fn batch(&self, bound: usize) -> usize {
-        bound.min(self.max_batch).max(1)
+        bound.min(self.limits.max_batch).max(1)
+    }
+
+    pub(crate) const fn migration_wait(&self) -> Duration {
+        self.limits.migration_wait
     }
 
     /// Whether it is a file of this process, not a server that several share.
@@ -152,12 +163,7 @@ async fn postgres(url: &PostgresUrl, limits: Limits) -> Result<Database, Cause> 
         durable: Kept::new(with(server.clone(), &durable)),
         unflushed: Kept::new(with(server, &not_flushed)),
     };
-    Ok(Database {
-        kept: Some(kept),
-        write: pool(durable).await?,
-        read: pool(Vec::new()).await?,
-        max_batch: limits.max_batch,
-    })
+    Ok(Database { kept: Some(kept), write: pool(durable).await?, read: pool(Vec::new()).await?, limits })
 }
 
 /// Of a session with PostgreSQL.
@@ -206,7 +212,7 @@ async fn sqlite(file: &SqliteFile, limits: Limits) -> Result<Database, Cause> {
             .statement_cache_capacity(PREPARED)
     });
     let read = open(readers).await?;
-    Ok(Database { write, kept: None, read, max_batch: limits.max_batch })
+    Ok(Database { write, kept: None, read, limits })
 }
 
 /// Opens a SQLite file. While another process turns a new file to WAL, or closes it as the last one, SQLite refuses at once

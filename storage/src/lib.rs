@@ -19,4 +19,5 @@ pub use database::{Database, Limits};
 pub use executor::Executor;
 pub use failure::Failure;
 pub use opened::CannotOpen;
+pub use schema::CannotMigrate;
 pub use url::DatabaseUrl;

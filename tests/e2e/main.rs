@@ -23,6 +23,8 @@ mod reflection;
 mod openapi;
 mod discovery;
 mod stop;
+mod migrations;
+mod sessions;
 mod secrets;
 mod newer_schema;
 mod scrape;

@@ -5,6 +5,7 @@ use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use sea_orm_migration::{
     MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
 };
+use storage::schema::Owner;
 
 use super::changes;
 
@@ -14,7 +15,7 @@ pub struct Migrations;
 
 impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(MessagingTables), Box::new(Orders)]
+        vec![Box::new(Owner::new("orders")), Box::new(MessagingTables), Box::new(Orders)]
     }
 }
 

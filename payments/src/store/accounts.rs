@@ -1,8 +1,8 @@
 //! Queries over accounts.
 
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Statement, entity::prelude::*,
+    ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, Order, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement, entity::prelude::*, sea_query::ExprTrait as _,
 };
 use storage::rows::{self, Write};
 
@@ -21,9 +21,14 @@ pub async fn find(connection: &impl ConnectionTrait, user_id: &str) -> Result<Op
 /// # Errors
 /// As the database says.
 pub async fn page(connection: &impl ConnectionTrait, after: &str, limit: u64) -> Result<Vec<Model>, DbErr> {
+    // The bytes' order, whatever the language of the database: see the index of that name.
+    let by_bytes = match connection.get_database_backend() {
+        DbBackend::Postgres => Expr::cust("accounts.user_id COLLATE \"C\""),
+        _ => Expr::col((Entity, Column::UserId)),
+    };
     Entity::find()
-        .filter(Column::UserId.gt(after))
-        .order_by_asc(Column::UserId)
+        .filter(by_bytes.clone().gt(after))
+        .order_by(by_bytes, Order::Asc)
         .limit(limit)
         .all(connection)
         .await

@@ -1,10 +1,12 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
 use messaging::schema::MessagingTables;
-use sea_orm::DbErr;
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use sea_orm_migration::{
     MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
 };
+
+use storage::schema::Owner;
 
 /// Every migration of the payments database, in order.
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +14,12 @@ pub struct Migrations;
 
 impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(MessagingTables), Box::new(Ledger)]
+        vec![
+            Box::new(Owner::new("payments")),
+            Box::new(MessagingTables),
+            Box::new(Ledger),
+            Box::new(AccountsByBytes),
+        ]
     }
 }
 
@@ -83,5 +90,27 @@ const TABLES: &[&str] = &[
 impl MigrationTrait for Ledger {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         storage::schema::run(manager, TABLES).await
+    }
+}
+
+/// Lists of accounts go by the bytes of the user ids, as they do on SQLite: the order of a language depends on the server, and changes
+/// with its libraries.
+struct AccountsByBytes;
+
+impl MigrationName for AccountsByBytes {
+    fn name(&self) -> &'static str {
+        "m0003_accounts_by_bytes"
+    }
+}
+
+#[async_trait]
+impl MigrationTrait for AccountsByBytes {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if manager.get_database_backend() == DbBackend::Postgres {
+            // Beside the primary key: a column with another collation would end the statements that a running version has prepared.
+            let index = "CREATE UNIQUE INDEX accounts_by_bytes ON accounts (user_id COLLATE \"C\")";
+            manager.get_connection().execute_unprepared(index).await?;
+        }
+        Ok(())
     }
 }
