@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    admit::{Answers, Client},
     body,
     edge::{Edge, Found, Served},
     etag, grpc, headers,
@@ -32,27 +33,35 @@ use crate::{
 type Captures = Vec<Result<String, PercentError>>;
 
 /// Answers any request.
-pub(crate) async fn answer(edge: &Edge, request: Request) -> Response {
+pub(crate) async fn answer(edge: &Edge, request: Request, client: Option<Client>) -> Response {
     if grpc::is_call(request.method(), request.headers()) {
-        return grpc::answer(edge, request).await;
+        return grpc::answer(edge, request, client).await;
     }
     let (parts, body) = request.into_parts();
     let style = Style::of(&parts.headers, parts.uri.path());
     let head = parts.method == Method::HEAD;
-    let response = match route(edge, parts, body, &style).await {
+    let response = match route(edge, parts, body, client, &style).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(&style),
     };
     if head { without_body(response) } else { response }
 }
 
-async fn route(edge: &Edge, parts: Parts, body: Body, style: &Style) -> Result<Response, Problem> {
+async fn route(
+    edge: &Edge,
+    parts: Parts,
+    body: Body,
+    client: Option<Client>,
+    style: &Style,
+) -> Result<Response, Problem> {
     match edge.find(parts.method.as_str(), parts.uri.path()) {
         // A stream never ends for somebody who waits for its length.
         Found::Route(served, _) if parts.method == Method::HEAD && served.route.rpc.streaming => {
             Err(Problem::method_not_allowed(allow([served.route.method.clone()].into(), true)))
         }
-        Found::Route(served, captures) => call(edge, &served, captures, parts, body, style).await,
+        Found::Route(served, captures) => {
+            call(edge, &served, captures, Asked { parts, body, client }, style).await
+        }
         Found::OtherMethods(methods) if parts.method == Method::OPTIONS => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
@@ -61,6 +70,13 @@ async fn route(edge: &Edge, parts: Parts, body: Body, style: &Style) -> Result<R
         }
         Found::OtherMethods(methods) => {
             Err(Problem::method_not_allowed(allow(methods, streams(edge, &parts))))
+        }
+        // Of the edge itself (RFC 9110, section 9.3.7).
+        Found::Nothing if parts.method == Method::OPTIONS && parts.uri.path() == "*" => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response.headers_mut().insert(header::ALLOW, allow(edge.methods_of_routes(), false));
+            Ok(response)
         }
         Found::Nothing => Err(Problem::route_not_found()),
     }
@@ -82,14 +98,21 @@ fn allow(mut methods: BTreeSet<String>, stream: bool) -> HeaderValue {
     HeaderValue::from_str(&methods.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"))
 }
 
+/// A request, and where it comes from.
+struct Asked {
+    parts: Parts,
+    body: Body,
+    client: Option<Client>,
+}
+
 async fn call(
     edge: &Edge,
     served: &Arc<Served>,
     captures: Captures,
-    mut parts: Parts,
-    body: Body,
+    asked: Asked,
     style: &Style,
 ) -> Result<Response, Problem> {
+    let Asked { mut parts, body, client } = asked;
     let socket = if served.route.rpc.streaming { stream::asked(edge, &mut parts).await? } else { None };
     let asked = headers::request_timeout(&parts.headers)?;
     let deadline = Instant::now() + asked.unwrap_or(edge.request_timeout());
@@ -97,6 +120,7 @@ async fn call(
     let body = within(deadline, body::read(&parts.headers, body, edge.room(), typed)).await??;
     // Not before: clients that send slowly would take the slots of all others.
     let _slot = edge.slot()?;
+    let open = served.route.rpc.streaming.then(|| edge.streams().open(client)).transpose()?;
     let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body.bytes)?;
     let tried = Tried::default();
     let call = Call {
@@ -119,6 +143,7 @@ async fn call(
             style: style.clone(),
             until: asked.map(|_| deadline),
             stopping: edge.stopping().clone(),
+            _open: open,
         };
         let response = match socket {
             Some(socket) => feed.into_socket(edge, socket),
@@ -129,16 +154,22 @@ async fn call(
         let safe = read || (served.route.rpc.request_id.is_some() && headers::has_key(&parts.headers));
         let upstream = within(deadline, edge.retries().run(safe, || call.unary())).await?;
         let Answer { body, replayed } = upstream.map_err(|status| Problem::from_status(&status))?;
-        let answer = answer_of(&served.route, body, &parts.headers, read);
-        (answer.map_err(|error| Problem::internal(&error))?, replayed)
+        // What a write has done is told, however much is told already.
+        let keep = Keep { answers: edge.answers(), client, must: !read };
+        (answer_of(&served.route, body, &parts.headers, read, &keep).map_err(|problem| *problem)?, replayed)
     };
-    if replayed {
-        response.headers_mut().insert(headers::IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-    }
-    if let Some(names) = headers::names(&ignored) {
-        response.headers_mut().insert(headers::X_IGNORED, names);
-    }
+    note(response.headers_mut(), replayed, &ignored);
     Ok(response)
+}
+
+/// What an answer says of its request.
+fn note(headers: &mut HeaderMap, replayed: bool, ignored: &[String]) {
+    if replayed {
+        headers.insert(headers::IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    if let Some(names) = headers::names(ignored) {
+        headers.insert(headers::X_IGNORED, names);
+    }
 }
 
 fn encode(
@@ -164,13 +195,27 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T
     timeout_at(deadline, work).await.map_err(|_| Problem::deadline_exceeded())
 }
 
+/// Where an answer counts until it is written.
+struct Keep<'e> {
+    answers: &'e Arc<Answers>,
+    client: Option<Client>,
+    must: bool,
+}
+
+impl Keep<'_> {
+    fn hold(&self, data: impl AsRef<[u8]> + Into<Bytes> + Send + 'static) -> Result<Bytes, Box<Problem>> {
+        self.answers.hold(data, self.client, self.must).map_err(|fault| Box::new(fault.into()))
+    }
+}
+
 /// The answer to a unary call: the JSON of its message, or 304 for a read whose answer the client has.
 fn answer_of(
     route: &Route,
     wire: Bytes,
     headers: &HeaderMap,
     read: bool,
-) -> Result<Response, codec::ResponseError> {
+    keep: &Keep<'_>,
+) -> Result<Response, Box<Problem>> {
     let tag = read.then(|| etag::of(&wire)).flatten();
     if tag.as_ref().is_some_and(|tag| etag::matches(headers, tag)) {
         let mut response = Response::new(Body::empty());
@@ -178,10 +223,13 @@ fn answer_of(
         response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
         return Ok(response);
     }
+    let internal = |error: codec::ResponseError| Box::new(Problem::internal(&error));
     let mut response = if route.raw_response {
-        payload_response(codec::response_payload(route, &wire)?)
+        let payload = codec::response_payload(route, &wire).map_err(internal)?;
+        payload_response(Payload { data: keep.hold(payload.data)?, ..payload })
     } else {
-        json_response(codec::response_to_json(route, wire)?.json)
+        let json = codec::response_to_json(route, wire).map_err(internal)?.json;
+        json_response(keep.hold(json)?)
     };
     response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
     Ok(response)
@@ -194,7 +242,7 @@ pub(crate) fn payload_response(payload: Payload) -> Response {
     response
 }
 
-fn json_response(json: Vec<u8>) -> Response {
+fn json_response(json: Bytes) -> Response {
     let mut response = Response::new(Body::from(json));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

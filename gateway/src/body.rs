@@ -1,5 +1,7 @@
 //! Reads the body of a request: up to its limit, within what all bodies together may take, and not for ever.
 
+mod rest;
+
 use std::{
     convert::Infallible,
     future::{Ready, ready},
@@ -18,11 +20,8 @@ use tokio::{
 use tower::{ServiceExt as _, service_fn};
 use tower_http::decompression::{DecompressionBody, RequestDecompression};
 
+pub(crate) use self::rest::Rest;
 use crate::{edge::overloaded, headers::declares_json, problem::Problem};
-
-/// Of a body that is too large, so much is read and thrown away: a client that is still sending when the connection
-/// closes would see a reset, not the answer.
-const DRAIN_BYTES: usize = 16 << 20;
 
 type Unpacked = DecompressionBody<Body>;
 
@@ -67,10 +66,9 @@ pub(crate) async fn read<'r>(
         return Err(too_large(room.each));
     }
     let received = if typed && headers.contains_key(header::CONTENT_ENCODING) {
-        // Of a bomb nothing more is unpacked: it is short on the wire.
-        collect(decompressed(headers, body).await?, room, 0).await?
+        collect(decompressed(headers, body).await?, room).await?
     } else {
-        collect(body, room, DRAIN_BYTES).await?
+        collect(body, room).await?
     };
     if typed && !received.bytes.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
         return Err(unsupported());
@@ -78,7 +76,7 @@ pub(crate) async fn read<'r>(
     Ok(received)
 }
 
-async fn collect(mut body: Body, room: Room<'_>, drain: usize) -> Result<Received<'_>, Problem> {
+async fn collect(mut body: Body, room: Room<'_>) -> Result<Received<'_>, Problem> {
     let mut received = Received { bytes: Bytes::new(), room: None };
     if body.is_end_stream() {
         return Ok(received);
@@ -87,7 +85,6 @@ async fn collect(mut body: Body, room: Room<'_>, drain: usize) -> Result<Receive
     let mut whole = BytesMut::new();
     while let Some(data) = next(&mut body).await? {
         if whole.len() + data.len() > room.each {
-            discard(body, drain).await;
             return Err(too_large(room.each));
         }
         take(&mut received.room, data.len(), room.all).ok_or_else(overloaded)?;
@@ -122,15 +119,6 @@ fn take<'r>(held: &mut Option<SemaphorePermit<'r>>, bytes: usize, all: &'r Semap
         None => *held = Some(more),
     }
     Some(())
-}
-
-async fn discard(mut body: Body, most: usize) {
-    let mut discarded = 0;
-    while discarded < most
-        && let Ok(Some(data)) = next(&mut body).await
-    {
-        discarded += data.len();
-    }
 }
 
 fn broken(problem: &str) -> Problem {

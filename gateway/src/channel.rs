@@ -1,25 +1,18 @@
-//! A connection of HTTP/2 to one endpoint: opened with the first call, and again after it broke.
+//! The connections of HTTP/2 to one endpoint: one for calls whose answers the edge takes at once, and others for those whose answers go at
+//! the pace of a client. Nothing that a client does not take holds up the calls of others.
 //!
 //! tonic's channel hands each call to a task, which hands it to another one. Here whoever calls writes into the connection's own
 //! buffers, and the one task of the connection does the rest.
 
 mod dial;
 mod exchange;
+mod line;
+mod places;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::{
-    FutureExt as _,
-    future::{BoxFuture, Shared},
-};
-use h2::{
-    SendStream,
-    client::{ResponseFuture, SendRequest},
-};
+use h2::{SendStream, client::ResponseFuture};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Uri, header,
     uri::{Authority, PathAndQuery, Scheme},
@@ -36,35 +29,63 @@ const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("grpc-rust-ordermesh/", env!("CARGO_PKG_VERSION")));
 
-/// The connection to an endpoint, whoever uses it.
+use self::{
+    dial::Windows,
+    line::Line,
+    places::{Place, Places},
+};
+
+/// The connections to an endpoint, whoever uses them.
 #[derive(Debug, Clone)]
 pub(crate) struct Channel(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    address: SocketAddr,
     /// The service's name for itself: its host and port as the URL has them.
     authority: Authority,
-    tls: Option<Tls>,
-    /// The connection that there is, or is about to be; `None` before the first call and after a failure.
-    opening: Mutex<Option<Opening>>,
+    is_tls: bool,
+    /// For calls whose answers are taken at once: those that wait for a place in it soon get one.
+    calls: Line,
+    /// For all others.
+    places: Places,
 }
 
-/// One attempt to connect, for all who wait for it.
-type Opening = Shared<BoxFuture<'static, Result<SendRequest<Bytes>, Arc<ConnectError>>>>;
-
 impl Channel {
-    /// A connection to this address, which nobody has opened yet.
+    /// Connections to this address, which nobody has opened yet.
     pub(crate) fn new(address: SocketAddr, authority: Authority, tls: Option<Tls>) -> Self {
-        Self(Arc::new(Inner { address, authority, tls, opening: Mutex::default() }))
+        let is_tls = tls.is_some();
+        let calls = Line::new(address, tls.clone(), Windows::CALLS);
+        Self(Arc::new(Inner { authority, is_tls, calls, places: Places::new(address, tls) }))
+    }
+
+    /// Begins a call whose answer is taken as fast as it comes. Dropping both halves before its end tells the service that nobody waits
+    /// any more.
+    ///
+    /// # Errors
+    /// UNAVAILABLE with a [`ConnectError`] when it cannot be sent.
+    pub(crate) async fn call_at_once(
+        &self,
+        path: PathAndQuery,
+        headers: HeaderMap,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), Status> {
+        self.send(&self.0.calls, path, headers, false).await
+    }
+
+    /// A place for a call whose answer is taken at the pace of a client.
+    ///
+    /// # Errors
+    /// RATE_LIMITED when there are as many as the service takes.
+    fn place(&self) -> Result<Place, Status> {
+        Places::take(self)
     }
 
     /// Begins a request of gRPC. Dropping both halves before its end tells the service that nobody waits any more.
     ///
     /// # Errors
     /// UNAVAILABLE with a [`ConnectError`] when it cannot be sent.
-    pub(crate) async fn send(
+    async fn send(
         &self,
+        line: &Line,
         path: PathAndQuery,
         mut headers: HeaderMap,
         is_whole: bool,
@@ -76,7 +97,7 @@ impl Channel {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri(path)?;
         *request.headers_mut() = headers;
-        let mut connection = self.connection().await?;
+        let mut connection = line.connection().await?;
         // What fails here has not been sent. Where it is not the connection that has gone since, it is the request, and another endpoint
         // would not take it either.
         connection.send_request(request, is_whole).map_err(|error| {
@@ -86,52 +107,11 @@ impl Channel {
     }
 
     fn uri(&self, path: PathAndQuery) -> Result<Uri, Status> {
-        let scheme = if self.0.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+        let scheme = if self.0.is_tls { Scheme::HTTPS } else { Scheme::HTTP };
         let mut parts = http::uri::Parts::default();
         (parts.scheme, parts.authority, parts.path_and_query) =
             (Some(scheme), Some(self.0.authority.clone()), Some(path));
         Uri::from_parts(parts).map_err(|error| Status::internal(error.to_string()))
-    }
-
-    /// A connection that takes a request: the one that there is, or a new one when it has gone.
-    async fn connection(&self) -> Result<SendRequest<Bytes>, Status> {
-        let opening = self.opening();
-        if let Ok(connection) = self.opened(&opening).await?.ready().await {
-            return Ok(connection);
-        }
-        self.forget(&opening);
-        self.opened(&self.opening()).await
-    }
-
-    /// How an attempt ends. A failure is the answer to those who waited for it, and the next call makes another attempt.
-    async fn opened(&self, opening: &Opening) -> Result<SendRequest<Bytes>, Status> {
-        opening.clone().await.map_err(|error| {
-            self.forget(opening);
-            unsent(&error)
-        })
-    }
-
-    fn opening(&self) -> Opening {
-        let mut opening = self.0.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        opening.get_or_insert_with(|| self.open()).clone()
-    }
-
-    /// Only that one: another call may have begun the next.
-    fn forget(&self, failed: &Opening) {
-        let mut opening = self.0.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        if opening.as_ref().is_some_and(|opening| opening.ptr_eq(failed)) {
-            *opening = None;
-        }
-    }
-
-    /// In a task: the call that needs the connection first may be given up, and others wait for it.
-    fn open(&self) -> Opening {
-        let opened = tokio::spawn(dial::open(self.0.address, self.0.tls.clone()));
-        let outcome = async {
-            let opened = opened.await.unwrap_or_else(|error| Err(error.into()));
-            opened.map_err(|error| Arc::new(ConnectError(error)))
-        };
-        outcome.boxed().shared()
     }
 }
 

@@ -9,10 +9,15 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use http::{StatusCode, header};
+use chassis::status::{Fault, Reason};
+use http::{HeaderMap, HeaderValue, Uri, header};
 use utoipa_swagger_ui::{Config, Url};
 
-use crate::{edge::Edge, openapi};
+use crate::{
+    edge::Edge,
+    openapi,
+    problem::{Problem, Style},
+};
 
 /// Documents made once, when the edge is.
 struct Documents {
@@ -37,6 +42,7 @@ pub(crate) fn router(edge: &Edge) -> Router<Edge> {
         .route("/swagger", get(async || Redirect::permanent("/swagger/index.html")))
         .route("/swagger/", get(async || Redirect::permanent("/swagger/index.html")))
         .route("/swagger/{*file}", get(page))
+        .method_not_allowed_fallback(other_method)
         .with_state(documents)
 }
 
@@ -77,22 +83,39 @@ async fn merged(State(documents): State<Arc<Documents>>) -> Response {
     json(documents.merged.clone())
 }
 
-async fn one(State(documents): State<Arc<Documents>>, Path(file): Path<String>) -> Response {
+async fn one(
+    State(documents): State<Arc<Documents>>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
     match file.strip_suffix(".json").and_then(|name| documents.each.get(name)) {
         Some(document) => json(document.clone()),
-        None => StatusCode::NOT_FOUND.into_response(),
+        None => Problem::route_not_found().into_response(&Style::of(&headers, uri.path())),
     }
 }
 
-async fn page(State(documents): State<Arc<Documents>>, Path(file): Path<String>) -> Response {
+/// The documents can only be read.
+async fn other_method(headers: HeaderMap, uri: Uri) -> Response {
+    let allow = HeaderValue::from_static("GET, HEAD");
+    Problem::method_not_allowed(allow).into_response(&Style::of(&headers, uri.path()))
+}
+
+async fn page(
+    State(documents): State<Arc<Documents>>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    let style = Style::of(&headers, uri.path());
     match utoipa_swagger_ui::serve(&file, Arc::clone(&documents.pages)) {
         Ok(Some(file)) => {
             ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response()
         }
-        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Ok(None) => Problem::route_not_found().into_response(&style),
         Err(error) => {
             tracing::error!(error, "a page of Swagger UI cannot be served");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            Problem::from(Fault::new(Reason::Internal, "internal error")).into_response(&style)
         }
     }
 }

@@ -18,10 +18,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::CorsLayer;
 
 use crate::{
+    admit::{Answers, Limits, Slot, Streams},
     body::Room,
     cors,
     grpc::Methods,
-    limit::Limits,
     open_files,
     pool::Pool,
     pools::{self, pool_of},
@@ -48,12 +48,6 @@ struct Inner {
     sockets: TaskTracker,
 }
 
-/// A place among the connections, until its last clone is dropped.
-#[derive(Debug, Clone)]
-pub(crate) struct Slot {
-    _permit: Arc<OwnedSemaphorePermit>,
-}
-
 /// What all threads that serve one edge have together.
 #[derive(Debug)]
 struct Shared {
@@ -62,8 +56,10 @@ struct Shared {
     retries: Retries,
     /// One for each connection.
     connections: OnceLock<Arc<Semaphore>>,
-    /// One for each request that may be worked on.
-    slots: Semaphore,
+    /// One for each request that may be open.
+    slots: Arc<Semaphore>,
+    streams: Arc<Streams>,
+    answers: Arc<Answers>,
     cors: Option<CorsLayer>,
     limits: Option<Arc<Limits>>,
     /// One for each byte that bodies may take together.
@@ -163,7 +159,7 @@ impl Edge {
         let slots = || Arc::new(Semaphore::new(open_files::connections(config.max_connections)));
         // Nobody closes the semaphore.
         let permit = Arc::clone(connections.get_or_init(slots)).acquire_owned().await.ok()?;
-        Some(Slot { _permit: Arc::new(permit) })
+        Some(Slot::of(permit))
     }
 
     pub(crate) fn header_timeout(&self) -> Duration {
@@ -218,6 +214,22 @@ impl Edge {
         self.0.shared.slots.try_acquire().map_err(|_| overloaded())
     }
 
+    /// The same, for an answer that outlives its request.
+    ///
+    /// # Errors
+    /// RATE_LIMITED when all are taken.
+    pub(crate) fn owned_slot(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        Arc::clone(&self.0.shared.slots).try_acquire_owned().map_err(|_| overloaded())
+    }
+
+    pub(crate) fn streams(&self) -> &Arc<Streams> {
+        &self.0.shared.streams
+    }
+
+    pub(crate) fn answers(&self) -> &Arc<Answers> {
+        &self.0.shared.answers
+    }
+
     pub(crate) fn stopping(&self) -> &CancellationToken {
         &self.0.shared.stopping
     }
@@ -230,6 +242,11 @@ impl Edge {
         };
         let authority = |route: &Route| resolve::first_authority(url(&route.rpc.service));
         self.0.routes.iter().map(|served| (&*served.route, authority(&served.route))).collect()
+    }
+
+    /// The methods of all routes.
+    pub(crate) fn methods_of_routes(&self) -> BTreeSet<String> {
+        self.0.routes.iter().map(|served| served.route.method.clone()).collect()
     }
 
     pub(crate) fn find(&self, method: &str, path: &str) -> Found {
@@ -259,7 +276,9 @@ impl Edge {
         }
         let shared = Shared {
             connections: OnceLock::new(),
-            slots: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
+            slots: Arc::new(Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS))),
+            answers: Answers::new(config.max_buffered_bytes),
+            streams: Streams::new(config.max_streams, config.max_streams_per_client),
             cors: cors::layer(&config.cors_origins, mistakes),
             limits: config.rate_limit.map(Limits::new),
             room: Semaphore::new(config.max_buffered_bytes.min(Semaphore::MAX_PERMITS)),

@@ -30,11 +30,11 @@ use tower_http::{
 use tracing::{Instrument as _, Span};
 
 use crate::{
+    admit::{Client, limit},
     answer::answer,
     docs,
     edge::Edge,
-    headers::X_REQUEST_ID,
-    limit::limit,
+    headers::{self, X_REQUEST_ID},
     problem::{Problem, Style},
     stream::NDJSON,
 };
@@ -72,7 +72,7 @@ impl Front {
     }
 
     /// Answers a request. Deadlines are the handler's: it alone knows how long a request wants to wait, and a stream has none.
-    pub(crate) async fn answer(self, mut request: Request) -> Response {
+    pub(crate) async fn answer(self, mut request: Request, client: Client) -> Response {
         let id = self.identify(&mut request);
         if let Entry::Occupied(mut secrets) = request.headers_mut().entry(header::AUTHORIZATION) {
             secrets.iter_mut().for_each(|secret| secret.set_sensitive(true));
@@ -80,7 +80,7 @@ impl Front {
         let span = span(&request, &id);
         let begun = Instant::now();
         let answered = async {
-            let mut response = self.route(request).await;
+            let mut response = self.route(request, client).await;
             response.headers_mut().insert(X_REQUEST_ID, id);
             let latency_us = begun.elapsed().as_micros();
             tracing::info!(latency_us, status = response.status().as_u16(), "answered");
@@ -89,14 +89,16 @@ impl Front {
         answered.instrument(span).await
     }
 
-    async fn route(&self, request: Request) -> Response {
+    async fn route(&self, mut request: Request, client: Client) -> Response {
         let Inner { edge, router, layered } = &*self.0;
         // Most requests need none of the layers: each would cost them a copy of itself and several allocations.
         if *layered || docs::may_have(request.uri().path()) {
+            request.extensions_mut().insert(client);
+            headers::admit_identity(request.headers_mut());
             let Ok(response) = router.clone().oneshot(request).await;
             return response;
         }
-        AssertUnwindSafe(answer(edge, request)).catch_unwind().await.unwrap_or_else(panicked)
+        AssertUnwindSafe(answer(edge, request, Some(client))).catch_unwind().await.unwrap_or_else(panicked)
     }
 
     /// Gives a request its id. A client's goes into logs and metadata: one that is too long or not printable gives way to a new one.
@@ -117,7 +119,8 @@ impl Front {
 }
 
 async fn handler(State(edge): State<Edge>, request: Request) -> Response {
-    answer(&edge, request).await
+    let client = request.extensions().get::<Client>().copied();
+    answer(&edge, request, client).await
 }
 
 /// What is shorter gains nothing, and a stream would be held back until there is enough of it.

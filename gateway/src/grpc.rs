@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use prost_reflect::MethodDescriptor;
-use tokio::time::timeout;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Status, body::Body as GrpcBody};
 use tonic_web::GrpcWebLayer;
@@ -27,6 +27,7 @@ use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 use tracing::Span;
 
 use crate::{
+    admit::{Client, Open},
     edge::{Edge, Served},
     headers::{self, GRPC_TIMEOUT},
     pool::{Pool, Tried, Trouble},
@@ -81,7 +82,7 @@ pub(crate) fn is_call(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// Answers a gRPC or gRPC-Web call.
-pub(crate) async fn answer(edge: &Edge, request: Request) -> Response {
+pub(crate) async fn answer(edge: &Edge, request: Request, client: Option<Client>) -> Response {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let content_type = content_type.unwrap_or_default();
     let native = content_type == GRPC || content_type.starts_with("application/grpc+");
@@ -90,7 +91,7 @@ pub(crate) async fn answer(edge: &Edge, request: Request) -> Response {
         let style = Style::of(request.headers(), request.uri().path());
         return Problem::from(Fault::new(Reason::UnsupportedMediaType, problem)).into_response(&style);
     }
-    let call = service_fn(|call| async { Ok::<_, Infallible>(answered(edge, call).await) });
+    let call = service_fn(|call| async { Ok::<_, Infallible>(answered(edge, call, client).await) });
     let Ok(response) = GrpcWebLayer::new().layer(call).oneshot(request).await;
     response.map(Body::new)
 }
@@ -105,15 +106,24 @@ pub(crate) fn refusal(headers: &HeaderMap, fault: Fault) -> Response {
     response
 }
 
-async fn answered(edge: &Edge, request: http::Request<GrpcBody>) -> http::Response<GrpcBody> {
-    forward(edge, request).await.unwrap_or_else(|fault| Status::from(fault).into_http())
+async fn answered(
+    edge: &Edge,
+    request: http::Request<GrpcBody>,
+    client: Option<Client>,
+) -> http::Response<GrpcBody> {
+    forward(edge, request, client).await.unwrap_or_else(|fault| Status::from(fault).into_http())
 }
 
-async fn forward(edge: &Edge, request: http::Request<GrpcBody>) -> Result<http::Response<GrpcBody>, Fault> {
+async fn forward(
+    edge: &Edge,
+    request: http::Request<GrpcBody>,
+    client: Option<Client>,
+) -> Result<http::Response<GrpcBody>, Fault> {
     let called = edge.methods().0.get(request.uri().path());
     let called =
         called.ok_or_else(|| Fault::new(Reason::Unimplemented, "no service of the edge has this method"))?;
-    let _slot = edge.slot()?;
+    let slot = edge.owned_slot()?;
+    let open = called.streams.then(|| edge.streams().open(client)).transpose()?;
     let request = outgoing(request, (!called.streams).then(|| edge.request_timeout()));
     headers::check_length(request.headers())?;
     let member = called.pool.pick(&Tried::default()).await.map_err(|status| fault(&status))?;
@@ -126,9 +136,15 @@ async fn forward(edge: &Edge, request: http::Request<GrpcBody>) -> Result<http::
     };
     called.pool.note(waiting, &outcome);
     let response = outcome.map_err(|status| fault(&status))?;
+    // A stream counts among the streams from now on, any other call is open until its client has taken the answer.
+    let place = match open {
+        Some(open) => Counted::Stream(open),
+        None => Counted::Request(slot),
+    };
     let stopping = called.streams.then(|| Box::pin(edge.stopping().clone().cancelled_owned()));
     Ok(response.map(|body| {
-        GrpcBody::new(Passing { body: Some(GrpcBody::new(body)), stopping, span: Span::current() })
+        let body = Some(GrpcBody::new(body));
+        GrpcBody::new(Passing { body, stopping, span: Span::current(), _counted: place })
     }))
 }
 
@@ -183,6 +199,9 @@ fn deadline_exceeded() -> Fault {
 
 /// Why a call has no answer of the service.
 fn fault(status: &Status) -> Fault {
+    if let Some(fault) = Fault::from_status(status) {
+        return fault;
+    }
     match Trouble::of(status) {
         Some(Trouble::Out) => Fault::new(Reason::UpstreamUnavailable, status.message()),
         Some(Trouble::Body) => Fault::new(Reason::MalformedRequest, status.message()),
@@ -192,11 +211,19 @@ fn fault(status: &Status) -> Fault {
     }
 }
 
+/// What an open call counts as, until it is dropped.
+#[expect(dead_code, reason = "held, and never looked at")]
+enum Counted {
+    Stream(Open),
+    Request(OwnedSemaphorePermit),
+}
+
 /// The answer on its way: it ends with a status, also when the connection to the service breaks or the edge stops.
 struct Passing {
     /// `None` after the end.
     body: Option<GrpcBody>,
     stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    _counted: Counted,
     /// That of the call: what goes wrong is logged with its id.
     span: Span,
 }

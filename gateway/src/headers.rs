@@ -1,5 +1,7 @@
 //! Headers: what those of a request mean for the call, and which of them travel on with it.
 
+mod hops;
+
 use std::time::Duration;
 
 use chassis::{
@@ -8,6 +10,7 @@ use chassis::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+pub(crate) use self::hops::{admit_identity, check_length, remove_hops, too_long};
 use crate::timeout::Timeout;
 
 /// Names a request in logs on both sides of the edge, and in its answer.
@@ -23,19 +26,6 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 
-/// Headers of one connection.
-const HOPS: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
 /// Headers that become metadata of the call, under the same name.
 const FORWARDED: [HeaderName; 4] = [
     header::AUTHORIZATION,
@@ -46,13 +36,6 @@ const FORWARDED: [HeaderName; 4] = [
 
 /// Those, and the ones that every call has.
 const MOST_METADATA: usize = 8;
-
-/// Longest metadata that travels, as RFC 9113, section 6.5.2, counts it. Services take 16 KiB together with what HTTP/2 adds (that is the
-/// usual limit of gRPC in Rust), and may end the connection over longer ones, with the calls of others on it.
-const METADATA_BYTES: usize = 12 << 10;
-
-/// What that section counts for each field beside its name and value.
-const FIELD_BYTES: usize = 32;
 
 /// The key of `Idempotency-Key`: a structured-field string (RFC 8941, section 3.3.3), or the same without quotes.
 ///
@@ -112,32 +95,6 @@ pub(crate) fn metadata(headers: &HeaderMap) -> HeaderMap {
         metadata.insert(trace::TRACEPARENT, own);
     }
     metadata
-}
-
-/// Refuses metadata that no service would take.
-///
-/// # Errors
-/// HEADERS_TOO_LARGE.
-pub(crate) fn check_length(metadata: &HeaderMap) -> Result<(), Fault> {
-    let fields = metadata.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES);
-    if fields.sum::<usize>() <= METADATA_BYTES { Ok(()) } else { Err(too_long()) }
-}
-
-/// What is said about metadata that a service does not take.
-pub(crate) fn too_long() -> Fault {
-    Fault::new(Reason::HeadersTooLarge, "the headers that travel on to the service are longer than it takes")
-}
-
-/// Removes what concerns only the connection that a request came on: what `Connection` names, and the fields of RFC 9110, section 7.6.1,
-/// whether it names them or not.
-pub(crate) fn remove_hops(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let lines = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
-        let names: Vec<HeaderName> =
-            lines.flat_map(|line| line.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
-        names.iter().for_each(|name| drop(headers.remove(name)));
-    }
-    HOPS.iter().for_each(|name| drop(headers.remove(name)));
 }
 
 /// Whether a service says that its answer is that of an earlier request.

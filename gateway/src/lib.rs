@@ -16,7 +16,7 @@ mod activity;
 mod open_files;
 mod front;
 mod cors;
-mod limit;
+mod admit;
 mod docs;
 mod openapi;
 mod answer;

@@ -22,10 +22,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    activity::Activity,
-    edge::{Edge, Slot},
+    activity::{Activity, State},
+    admit::{Client, Slot},
+    body::Rest,
+    edge::Edge,
     front::Front,
-    limit::Client,
 };
 
 const MAX_CONCURRENT_STREAMS: u32 = 256;
@@ -49,13 +50,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// None at present: what goes wrong on a connection ends that connection.
 pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -> anyhow::Result<()> {
     let graceful = GracefulShutdown::new();
-    let limited = edge.limits().is_some();
     let patience = Patience { head: edge.header_timeout(), idle: edge.idle_timeout() };
     let (front, server) = (Front::new(edge.clone()), server(patience));
     tracing::info!(listen = %listener.local_addr()?, "serving HTTP");
     while let Some((stream, client, slot)) = next(&listener, &edge, &stop).await {
-        let client = limited.then_some(Client(client.ip()));
-        let peer = Peer { client, slot };
+        let peer = Peer { client: Client(client.ip()), slot };
         tokio::spawn(connection(server.clone(), front.clone(), stream, peer, graceful.watcher(), patience));
     }
     drop(listener);
@@ -69,16 +68,13 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -
 /// Who is at the other end of a connection, and its place among the connections.
 #[derive(Debug)]
 struct Peer {
-    client: Option<Client>,
+    client: Client,
     slot: Slot,
 }
 
 impl Peer {
     /// Notes it for who needs it.
     fn note(&self, request: &mut hyper::Request<Incoming>) {
-        if let Some(client) = self.client {
-            request.extensions_mut().insert(client);
-        }
         // What the connection may become keeps its slot.
         if request.headers().contains_key(header::UPGRADE) {
             request.extensions_mut().insert(self.slot.clone());
@@ -91,7 +87,7 @@ impl Peer {
 struct Patience {
     /// For the head of a request that has begun, or must be the first one.
     head: Duration,
-    /// For any request.
+    /// For any request, and for it to take any part of its answers.
     idle: Duration,
 }
 
@@ -153,9 +149,9 @@ async fn connection(
     let seen = activity.clone();
     let service = service_fn(move |mut request| {
         peer.note(&mut request);
-        let (busy, front) = (seen.begin(), front.clone());
+        let (busy, front, client) = (seen.begin(), front.clone(), peer.client);
         async move {
-            let response = front.answer(request.map(boxed)).await;
+            let response = front.answer(boxed(request), client).await;
             Ok::<_, Infallible>(busy.until_sent(response))
         }
     });
@@ -167,8 +163,11 @@ async fn connection(
     let outcome = loop {
         match timeout(time, serving.as_mut()).await {
             Ok(outcome) => break outcome,
-            Err(_) if activity.since_last() => time = patience.idle,
-            Err(_) => return tracing::debug!("the client asked for nothing"),
+            Err(_) => match activity.since_last() {
+                State::Busy => time = patience.idle,
+                State::Idle => return tracing::debug!("the client asked for nothing"),
+                State::Stuck => return tracing::debug!("the client takes nothing of its answers"),
+            },
         }
     };
     if let Err(error) = outcome {
@@ -176,7 +175,12 @@ async fn connection(
     }
 }
 
-/// Most requests have no body, and need no place for one.
-fn boxed(body: Incoming) -> Body {
-    if body.is_end_stream() { Body::empty() } else { Body::new(body) }
+/// Most requests have no body, and need no place for one. Who asks before sending has sent nothing that could get in the way.
+fn boxed(request: hyper::Request<Incoming>) -> hyper::Request<Body> {
+    let asks = request.headers().contains_key(header::EXPECT);
+    request.map(|body| match body {
+        body if body.is_end_stream() => Body::empty(),
+        body if asks => Body::new(body),
+        body => Body::new(Rest::of(body)),
+    })
 }

@@ -51,21 +51,28 @@ pub struct Settings {
     /// How long a request may take when it does not say so itself: seconds, or such as `500ms`
     #[arg(long, env = "GATEWAY_REQUEST_TIMEOUT", default_value = "15s")]
     pub request_timeout: Checked<Timeout>,
-    /// What the bodies of all requests may take together, in bytes; one more is told to come again (429)
+    /// What the bodies of all requests may take together, in bytes, and as much again answers that their clients have not taken, a quarter
+    /// of it those of one client's address; one more is told to come again (429)
     #[arg(long, env = "GATEWAY_MAX_BUFFERED_BYTES", default_value = "268435456")]
     pub max_buffered_bytes: Checked<usize>,
     /// A client that has not sent the head of a request by then is cut off: seconds, or such as `500ms`
     #[arg(long, env = "GATEWAY_HEADER_TIMEOUT", default_value = "10s")]
     pub header_timeout: Checked<Timeout>,
-    /// A connection without a request for so long is closed: seconds, or such as `500ms`
+    /// A connection without a request for so long, or that takes nothing of its answers, is closed: seconds, or such as `500ms`
     #[arg(long, env = "GATEWAY_IDLE_TIMEOUT", default_value = "60s")]
     pub idle_timeout: Checked<Timeout>,
     /// How many connections are open at most, as far as the limit of open files allows; the next one waits
     #[arg(long, env = "GATEWAY_MAX_CONNECTIONS", default_value = "16384")]
     pub max_connections: Checked<usize>,
-    /// How many requests are worked on at most; one more is told to come again (429)
+    /// How many requests are open at most, a stream only until it has begun; one more is told to come again (429)
     #[arg(long, env = "GATEWAY_MAX_REQUESTS", default_value = "4096")]
     pub max_requests: Checked<usize>,
+    /// How many streams are open at most; one more is told to come again (429)
+    #[arg(long, env = "GATEWAY_MAX_STREAMS", default_value = "16384")]
+    pub max_streams: Checked<usize>,
+    /// How many of them a client's address may have. A proxy in front of the edge is one client
+    #[arg(long, env = "GATEWAY_MAX_STREAMS_PER_CLIENT", default_value = "4096")]
+    pub max_streams_per_client: Checked<usize>,
     /// How many requests a client's address may make in a second, and at once; one more is told when to come again (429). Without
     /// it there is no such bound. A proxy in front of the edge is one client
     #[arg(long, env = "GATEWAY_RATE_LIMIT", value_name = "REQUESTS")]
@@ -97,16 +104,20 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// How long a request may take when it does not say so itself.
     pub request_timeout: Duration,
-    /// What the bodies of all requests may take together, in bytes.
+    /// What the bodies of all requests may take together, in bytes, and as much again answers that are not taken.
     pub max_buffered_bytes: usize,
     /// A client that has not sent the head of a request by then is cut off, on a new connection as on one that is kept.
     pub header_timeout: Duration,
-    /// A connection without a request for so long is closed.
+    /// A connection without a request for so long, or that takes nothing of its answers, is closed.
     pub idle_timeout: Duration,
     /// How many connections are open at most, as far as the limit of open files allows.
     pub max_connections: usize,
-    /// How many requests are worked on at most. Streams count until they begin.
+    /// How many requests are open at most. Streams count until they begin.
     pub max_requests: usize,
+    /// How many streams are open at most.
+    pub max_streams: usize,
+    /// How many of them a client's address may have.
+    pub max_streams_per_client: usize,
     /// How many requests a client's address may make in a second, and at once. Whoever mounts the router instead of serving it
     /// does without: only [`crate::serve`] knows where a request comes from.
     pub rate_limit: Option<NonZeroU32>,
@@ -160,6 +171,8 @@ impl Config {
             idle_timeout: Duration::from_secs(60),
             max_connections: 16_384,
             max_requests: 4_096,
+            max_streams: 16_384,
+            max_streams_per_client: 4_096,
             rate_limit: None,
             compress: false,
             cors_origins: Vec::new(),
@@ -216,6 +229,12 @@ impl Settings {
         if let Some(requests) = self.max_requests.take("--max-requests", mistakes) {
             mistakes.require(requests > 0, "--max-requests", "must be at least 1");
             config.max_requests = requests;
+        }
+        if let Some(streams) = self.max_streams.take("--max-streams", mistakes) {
+            config.max_streams = streams;
+        }
+        if let Some(streams) = self.max_streams_per_client.take("--max-streams-per-client", mistakes) {
+            config.max_streams_per_client = streams;
         }
         if let Some(file) = self.upstream_ca {
             config.upstream_ca = read("--upstream-ca", &file, mistakes);

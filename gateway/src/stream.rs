@@ -16,6 +16,7 @@ use tracing::{Instrument as _, Span};
 
 pub(crate) use self::socket::{Asked, asked};
 use crate::{
+    admit::Open,
     edge::{Edge, Served},
     headers,
     problem::{Problem, Style},
@@ -122,6 +123,8 @@ pub(crate) struct Feed {
     /// When the client stops waiting, if it said so.
     pub(crate) until: Option<Instant>,
     pub(crate) stopping: CancellationToken,
+    /// Its place among the streams.
+    pub(crate) _open: Option<Open>,
 }
 
 enum Step {

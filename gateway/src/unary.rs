@@ -35,7 +35,7 @@ pub(crate) async fn call(
     headers: HeaderMap,
     message: &[u8],
 ) -> Result<Response, Status> {
-    let (response, mut stream) = channel.send(path, headers, false).await?;
+    let (response, mut stream) = channel.call_at_once(path, headers).await?;
     stream.send_data(framed(message), true)?;
     drop(stream);
     let (head, mut body) = response.await?.into_parts();

@@ -30,16 +30,29 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(4);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the service may send before it has to wait: a large response in one go, and several of them.
-const STREAM_WINDOW: u32 = 2 << 20;
-const CONNECTION_WINDOW: u32 = 5 << 20;
+/// What the service may send before it has to wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Windows {
+    /// On one call, in bytes.
+    stream: u32,
+    /// On all calls of a connection together, in bytes.
+    connection: u32,
+}
+
+impl Windows {
+    /// For calls whose answers are taken at once: a large response in one go, and several of them.
+    pub(super) const CALLS: Self = Self { stream: 2 << 20, connection: 5 << 20 };
+    /// For calls whose clients may not take their answers: each has its own window, the usual one of HTTP/2, and no common one that a few
+    /// of them could close for the others (2^31-1 is the largest there is).
+    pub(super) const STREAMS: Self = Self { stream: 65_535, connection: i32::MAX as u32 };
+}
 
 /// Longest head of a response, and longest trailers: more than a service can make of the longest request that it quotes. Beyond four times
 /// this size the connection itself would be given up, and every call on it.
 const MAX_HEADER_LIST_BYTES: u32 = 4 << 20;
 
 /// Requests at once until the service has said how many it takes.
-const FIRST_MAX_STREAMS: usize = 100;
+pub(super) const FIRST_MAX_STREAMS: usize = 100;
 
 /// The protocol that a service has to choose (RFC 9113, section 3.2).
 const ALPN: &[u8] = b"h2";
@@ -82,26 +95,30 @@ impl Tls {
 ///
 /// # Errors
 /// What kept it from being opened.
-pub(super) async fn open(address: SocketAddr, tls: Option<Tls>) -> Result<SendRequest<Bytes>, BoxError> {
+pub(super) async fn open(
+    address: SocketAddr,
+    tls: Option<Tls>,
+    windows: Windows,
+) -> Result<SendRequest<Bytes>, BoxError> {
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
     stream.set_nodelay(true)?;
-    let Some(Tls { config, name }) = tls else { return begin(stream).await };
+    let Some(Tls { config, name }) = tls else { return begin(stream, windows).await };
     let stream = timeout(CONNECT_TIMEOUT, TlsConnector::from(config).connect(name, stream)).await??;
     if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
         return Err(rustls::Error::NoApplicationProtocol.into());
     }
-    begin(stream).await
+    begin(stream, windows).await
 }
 
-async fn begin<S>(stream: S) -> Result<SendRequest<Bytes>, BoxError>
+async fn begin<S>(stream: S, windows: Windows) -> Result<SendRequest<Bytes>, BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = Builder::new();
     builder
         .enable_push(false)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_window_size(windows.stream)
+        .initial_connection_window_size(windows.connection)
         .max_header_list_size(MAX_HEADER_LIST_BYTES)
         .initial_max_send_streams(FIRST_MAX_STREAMS);
     let (requests, mut connection) = builder.handshake(stream).await?;

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body as GrpcBody};
 use tower::Service;
 
-use super::{Channel, Own, own};
+use super::{Channel, Own, own, places::Place};
 
 /// Why the body of a request could not be read, once that is known.
 type Unreadable = Arc<OnceLock<String>>;
@@ -31,6 +31,7 @@ pub(crate) struct Received {
     at: Part,
     unreadable: Unreadable,
     _sending: Option<Sending>,
+    _place: Place,
 }
 
 /// What comes next of a body.
@@ -62,12 +63,19 @@ impl Channel {
         let path = head.uri.into_parts().path_and_query;
         let path = path.ok_or_else(|| Status::internal("a request has no path"))?;
         let is_whole = body.is_end_stream();
-        let (response, stream) = self.send(path, head.headers, is_whole).await?;
+        let place = self.place()?;
+        let (response, stream) = self.send(&place.line, path, head.headers, is_whole).await?;
         let unreadable = Unreadable::default();
         let sending = (!is_whole)
             .then(|| AbortOnDropHandle::new(tokio::spawn(send(body, stream, Arc::clone(&unreadable)))));
         let response = response.await.map_err(|error| status(&unreadable, error))?;
-        Ok(response.map(|body| Received { body, at: Part::Data, unreadable, _sending: sending }))
+        Ok(response.map(|body| Received {
+            body,
+            at: Part::Data,
+            unreadable,
+            _sending: sending,
+            _place: place,
+        }))
     }
 }
 

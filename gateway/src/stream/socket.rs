@@ -11,12 +11,13 @@ use axum::{
 };
 use bytes::Bytes;
 use chassis::status::{Fault, Reason, Violation};
-use http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 use tokio::time::timeout;
 
 use super::{Feed, Step};
 use crate::{
-    edge::{Edge, Slot},
+    admit::Slot,
+    edge::Edge,
     problem::Problem,
     transcode::{codec, table::Route},
 };
@@ -54,6 +55,7 @@ pub(crate) async fn asked(edge: &Edge, parts: &mut Parts) -> Result<Option<Asked
         return Err(Fault::new(Reason::OriginNotAllowed, "pages of this origin may not read this").into());
     }
     let slot = parts.extensions.remove::<Slot>();
+    join_lines(&mut parts.headers, &header::CONNECTION);
     match WebSocketUpgrade::from_request_parts(parts, &()).await {
         Ok(upgrade) => Ok(Some(Asked { upgrade, slot })),
         Err(rejection) => {
@@ -62,6 +64,16 @@ pub(crate) async fn asked(edge: &Edge, parts: &mut Parts) -> Result<Option<Asked
             let fault = Fault::new(Reason::MalformedRequest, "this is no handshake of a WebSocket");
             Err(Fault { violations: vec![violation], ..fault }.into())
         }
+    }
+}
+
+/// Several lines of a list are one list (RFC 9110, section 5.3); the library looks at the first line only.
+fn join_lines(headers: &mut HeaderMap, name: &HeaderName) {
+    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(line) = HeaderValue::from_bytes(&lines.join(&b", "[..]))
+    {
+        headers.insert(name, line);
     }
 }
 

@@ -65,6 +65,25 @@ async fn answers_are_compressed_for_those_who_can_read_them() {
 }
 
 #[tokio::test]
+async fn who_refuses_an_answer_without_a_coding_gets_one_all_the_same() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = compressing(&upstream).await;
+    for accept in
+        ["identity;q=0", "identity; q=0.0", "*;q=0", "identity;q=0, *;q=0", "gzip;q=0, identity;q=0"]
+    {
+        let request = world.request("POST", "/v1/shapes/a").header("content-type", "application/json");
+        let request = request.header("accept-encoding", accept).body("{}");
+        let response = request.send().await.expect("the edge answers");
+        // The write took effect.
+        json(response, StatusCode::OK).await;
+    }
+    assert_eq!(upstream.calls().len(), 5);
+    let long = format!("/v1/shapes?left={}", "a".repeat(2_000));
+    let coded = accepting(&world, &long, "identity;q=0, gzip").await;
+    assert_eq!(coded.headers()["content-encoding"], "gzip");
+}
+
+#[tokio::test]
 async fn nothing_is_compressed_unless_it_is_asked_for() {
     let upstream = Upstream::start(async |call| echo(&call)).await;
     let world = World::of_shapes(&upstream).await;

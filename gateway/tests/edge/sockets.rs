@@ -9,7 +9,12 @@ use http::StatusCode;
 use prost::Message as _;
 use prost_types::Any;
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, sync::oneshot, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::oneshot,
+    time::timeout,
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{
@@ -157,6 +162,20 @@ async fn silence_is_filled_with_pings() {
     for _ in 0..3 {
         assert!(matches!(socket.next().await, Some(Ok(Message::Ping(_)))));
     }
+}
+
+#[tokio::test]
+async fn a_handshake_may_have_several_connection_lines() {
+    let world = world().await;
+    let mut stream =
+        TcpStream::connect(world.url.trim_start_matches("http://")).await.expect("the edge listens");
+    let key = "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+    let lines = "connection: keep-alive\r\nconnection: Upgrade\r\nupgrade: websocket";
+    let ask = format!("GET {WATCH} HTTP/1.1\r\nhost: x\r\n{lines}\r\n{key}\r\n\r\n");
+    stream.write_all(ask.as_bytes()).await.expect("the edge listens");
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await.expect("an answer");
+    assert_eq!(&status, b"HTTP/1.1 101");
 }
 
 #[tokio::test]

@@ -133,3 +133,27 @@ async fn an_idle_connection_of_http2_is_closed_and_a_stream_is_not() {
     assert!(ended.is_err() && answer.starts_with(b"HTTP/1.1 200 OK"), "the stream goes on");
     edge.leaves_unharmed(16 * MIB).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_streams_of_one_client_leave_places_to_others() {
+    let edge = Besieged::with(&["--max-streams-per-client", "500"]).await;
+    let watch = b"GET /v1/shapes:watch HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut statuses = Vec::new();
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let attack = (0..250).map(|_| async {
+            let mut stream = edge.connect().await;
+            stream.write_all(watch).await.expect("the edge listens");
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).await.expect("an answer");
+            (stream, String::from_utf8_lossy(&status).into_owned())
+        });
+        for (stream, status) in join_all(attack).await {
+            statuses.push(status);
+            open.push(stream);
+        }
+    }
+    let count = |status: &str| statuses.iter().filter(|one| one.ends_with(status)).count();
+    assert_eq!((count("200"), count("429")), (500, 1_500));
+    edge.leaves_unharmed(64 * MIB).await;
+}

@@ -1,7 +1,7 @@
 //! A bound on the requests of one client, by its address.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     num::NonZeroU32,
     sync::{Arc, Weak},
     time::Duration,
@@ -15,6 +15,7 @@ use governor::{
 };
 use tokio::time::sleep;
 
+use super::Client;
 use crate::{
     grpc,
     problem::{Problem, Style},
@@ -22,10 +23,6 @@ use crate::{
 
 /// How often clients that have been quiet are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
-
-/// Where a request comes from; known only where somebody asks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Client(pub(crate) IpAddr);
 
 /// What each client has asked for lately. A client that has not asked for a second is forgotten.
 #[derive(Debug)]
@@ -47,17 +44,9 @@ impl Limits {
     ///
     /// # Errors
     /// How long the client has to wait.
-    fn count(&self, client: IpAddr) -> Result<(), Duration> {
-        let wait = self.limiter.check_key(&network(client));
+    fn count(&self, client: Client) -> Result<(), Duration> {
+        let wait = self.limiter.check_key(&client.network());
         wait.map_err(|until| until.wait_time_from(self.clock.now()))
-    }
-}
-
-/// Whoever has one address of IPv6 has the other 2^64 of its network as well.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address => address,
     }
 }
 
@@ -73,7 +62,7 @@ async fn sweep(limits: Weak<Limits>) {
 /// Lets a request on, unless its client has had its share.
 pub(crate) async fn limit(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
     let client = request.extensions().get::<Client>();
-    match client.map_or(Ok(()), |Client(address)| limits.count(*address)) {
+    match client.map_or(Ok(()), |client| limits.count(*client)) {
         Ok(()) => next.run(request).await,
         Err(wait) => refusal(&request, wait),
     }
@@ -98,7 +87,7 @@ mod tests {
     async fn quiet_clients_are_forgotten() {
         let limits = Limits::new(NonZeroU32::new(1_000).expect("more than none"));
         for client in 0..10_000_u32 {
-            limits.count(IpAddr::from(client.to_be_bytes())).expect("its first request");
+            limits.count(Client(client.to_be_bytes().into())).expect("its first request");
         }
         let begin = Instant::now();
         // The sweep's time passes as soon as nobody else has anything to do, the limiter's by itself.
@@ -111,7 +100,7 @@ mod tests {
     #[tokio::test]
     async fn a_network_of_ipv6_is_one_client() {
         let limits = Limits::new(NonZeroU32::MIN);
-        let count = |address: &str| limits.count(address.parse().expect("an address")).is_ok();
+        let count = |address: &str| limits.count(Client(address.parse().expect("an address"))).is_ok();
         assert!(count("2001:db8::1") && !count("2001:db8::ffff:1") && count("2001:db8:0:1::1"));
         assert!(count("::ffff:192.0.2.1") && !count("192.0.2.1") && count("192.0.2.2"));
     }

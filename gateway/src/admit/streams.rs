@@ -1,0 +1,80 @@
+//! A bound on open streams, of all clients and of each: every one keeps a place on a connection to its service, and memory.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use chassis::status::{Fault, Reason};
+
+use super::Client;
+
+/// The streams that are open, on all threads of an edge.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    most: usize,
+    most_of_client: usize,
+    /// Locked for a moment, when a stream begins and when it ends.
+    open: Mutex<Count>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    all: usize,
+    /// Those that have any.
+    clients: HashMap<IpAddr, usize>,
+}
+
+/// A stream that counts, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Open {
+    streams: Arc<Streams>,
+    client: Option<IpAddr>,
+}
+
+impl Streams {
+    /// At most so many streams in all, and of one client.
+    pub(crate) fn new(most: usize, most_of_client: usize) -> Arc<Self> {
+        Arc::new(Self { most, most_of_client, open: Mutex::default() })
+    }
+
+    /// Counts a stream that is about to begin.
+    ///
+    /// # Errors
+    /// RATE_LIMITED, with the limit, when there are as many as may be.
+    pub(crate) fn open(self: &Arc<Self>, client: Option<Client>) -> Result<Open, Fault> {
+        let client = client.map(Client::network);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.all >= self.most {
+            return Err(full("the edge", self.most, "--max-streams"));
+        }
+        if let Some(client) = client {
+            let streams = open.clients.entry(client).or_default();
+            if *streams >= self.most_of_client {
+                return Err(full("this address", self.most_of_client, "--max-streams-per-client"));
+            }
+            *streams += 1;
+        }
+        open.all += 1;
+        Ok(Open { streams: Arc::clone(self), client })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.all -= 1;
+        let Some(client) = self.client else { return };
+        if let Some(streams) = open.clients.get_mut(&client) {
+            *streams -= 1;
+            if *streams == 0 {
+                open.clients.remove(&client);
+            }
+        }
+    }
+}
+
+fn full(whose: &str, most: usize, flag: &str) -> Fault {
+    Fault::new(Reason::RateLimited, format!("{whose} has {most} open streams, as many as may be ({flag})"))
+}

@@ -1,0 +1,94 @@
+//! One connection: opened with the first call, and again after it broke.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use bytes::Bytes;
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
+use h2::client::SendRequest;
+use tonic::{ConnectError, Status};
+
+use super::{
+    dial::{self, FIRST_MAX_STREAMS, Tls, Windows},
+    unsent,
+};
+
+/// A connection to an address.
+#[derive(Debug)]
+pub(super) struct Line {
+    address: SocketAddr,
+    tls: Option<Tls>,
+    windows: Windows,
+    /// The connection that there is, or is about to be; `None` before the first call and after a failure.
+    opening: Mutex<Option<Opening>>,
+    /// Calls at once that the service takes on it.
+    most: AtomicUsize,
+}
+
+/// One attempt to connect, for all who wait for it.
+type Opening = Shared<BoxFuture<'static, Result<SendRequest<Bytes>, Arc<ConnectError>>>>;
+
+impl Line {
+    pub(super) fn new(address: SocketAddr, tls: Option<Tls>, windows: Windows) -> Self {
+        Self { address, tls, windows, opening: Mutex::default(), most: AtomicUsize::new(FIRST_MAX_STREAMS) }
+    }
+
+    /// Calls at once that the service takes on it, as far as is known: HTTP/2 would let any more wait, without a word.
+    pub(super) fn most(&self) -> usize {
+        self.most.load(Relaxed)
+    }
+
+    /// A connection that takes a request: the one that there is, or a new one when it has gone.
+    pub(super) async fn connection(&self) -> Result<SendRequest<Bytes>, Status> {
+        let opening = self.opening();
+        if let Ok(connection) = self.opened(&opening).await?.ready().await {
+            // HTTP/2 tells it after the connection is open, and may change it.
+            let most = connection.current_max_send_streams().max(1);
+            if most != self.most.load(Relaxed) {
+                self.most.store(most, Relaxed);
+            }
+            return Ok(connection);
+        }
+        self.forget(&opening);
+        self.opened(&self.opening()).await
+    }
+
+    /// How an attempt ends. A failure is the answer to those who waited for it, and the next call makes another attempt.
+    async fn opened(&self, opening: &Opening) -> Result<SendRequest<Bytes>, Status> {
+        opening.clone().await.map_err(|error| {
+            self.forget(opening);
+            unsent(&error)
+        })
+    }
+
+    fn opening(&self) -> Opening {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        opening.get_or_insert_with(|| self.open()).clone()
+    }
+
+    /// Only that one: another call may have begun the next.
+    fn forget(&self, failed: &Opening) {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if opening.as_ref().is_some_and(|opening| opening.ptr_eq(failed)) {
+            *opening = None;
+        }
+    }
+
+    /// In a task: the call that needs the connection first may be given up, and others wait for it.
+    fn open(&self) -> Opening {
+        let opened = tokio::spawn(dial::open(self.address, self.tls.clone(), self.windows));
+        let outcome = async {
+            let opened = opened.await.unwrap_or_else(|error| Err(error.into()));
+            opened.map_err(|error| Arc::new(ConnectError(error)))
+        };
+        outcome.boxed().shared()
+    }
+}

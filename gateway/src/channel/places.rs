@@ -1,0 +1,88 @@
+//! Places on connections for calls whose answers go at the pace of their clients. A further connection is opened when one is full.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use chassis::status::{Fault, Reason};
+use tonic::Status;
+
+use super::{
+    Channel,
+    dial::{Tls, Windows},
+    line::Line,
+};
+
+/// Connections of this kind to one endpoint at most, each for as many calls as the service takes (often 100, at ours 1,024).
+const MOST_CONNECTIONS: usize = 128;
+
+/// Calls on one connection at most, where the service takes any number: they share its fate, and the time of its one task.
+const MOST_CALLS: usize = 1_024;
+
+#[derive(Debug)]
+pub(super) struct Places {
+    address: SocketAddr,
+    tls: Option<Tls>,
+    /// Locked for a moment, when such a call begins and when it ends.
+    lines: Mutex<Vec<Used>>,
+}
+
+/// A connection, and how many calls are on it.
+#[derive(Debug)]
+struct Used {
+    line: Arc<Line>,
+    calls: usize,
+}
+
+/// A place, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    channel: Channel,
+    pub(super) line: Arc<Line>,
+}
+
+impl Places {
+    pub(super) fn new(address: SocketAddr, tls: Option<Tls>) -> Self {
+        Self { address, tls, lines: Mutex::default() }
+    }
+
+    /// A place on a connection to the endpoint.
+    ///
+    /// # Errors
+    /// RATE_LIMITED when all are taken.
+    pub(super) fn take(channel: &Channel) -> Result<Place, Status> {
+        let places = &channel.0.places;
+        let mut lines = places.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = |used: &&mut Used| used.calls < used.line.most().min(MOST_CALLS);
+        let line = if let Some(used) = lines.iter_mut().find(free) {
+            used.calls += 1;
+            Arc::clone(&used.line)
+        } else if lines.len() < MOST_CONNECTIONS {
+            let line = Arc::new(Line::new(places.address, places.tls.clone(), Windows::STREAMS));
+            lines.push(Used { line: Arc::clone(&line), calls: 1 });
+            line
+        } else {
+            return Err(full().into());
+        };
+        drop(lines);
+        Ok(Place { channel: channel.clone(), line })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut lines = self.channel.0.places.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(at) = lines.iter().position(|used| Arc::ptr_eq(&used.line, &self.line)) else { return };
+        lines[at].calls -= 1;
+        // One is kept for the next call.
+        if lines[at].calls == 0 && lines.len() > 1 {
+            lines.swap_remove(at);
+        }
+    }
+}
+
+fn full() -> Fault {
+    let message = format!("the service takes no more streams: {MOST_CONNECTIONS} connections to it are full");
+    Fault::new(Reason::RateLimited, message)
+}

@@ -1,0 +1,68 @@
+//! Headers that must not travel: those of one connection, those that are too long, and a refusal that nobody could keep.
+
+use chassis::status::{Fault, Reason};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Longest metadata that travels, as RFC 9113, section 6.5.2, counts it. Services take 16 KiB together with what HTTP/2 adds (that is the
+/// usual limit of gRPC in Rust), and may end the connection over longer ones, with the calls of others on it.
+const METADATA_BYTES: usize = 12 << 10;
+
+/// What that section counts for each field beside its name and value.
+const FIELD_BYTES: usize = 32;
+
+/// Headers of one connection.
+const HOPS: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Refuses metadata that no service would take.
+///
+/// # Errors
+/// HEADERS_TOO_LARGE.
+pub(crate) fn check_length(metadata: &HeaderMap) -> Result<(), Fault> {
+    let fields = metadata.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES);
+    if fields.sum::<usize>() <= METADATA_BYTES { Ok(()) } else { Err(too_long()) }
+}
+
+/// What is said about metadata that a service does not take.
+pub(crate) fn too_long() -> Fault {
+    Fault::new(Reason::HeadersTooLarge, "the headers that travel on to the service are longer than it takes")
+}
+
+/// Removes what concerns only the connection that a request came on: what `Connection` names, and the fields of RFC 9110, section 7.6.1,
+/// whether it names them or not.
+pub(crate) fn remove_hops(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let lines = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
+        let names: Vec<HeaderName> =
+            lines.flat_map(|line| line.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
+        names.iter().for_each(|name| drop(headers.remove(name)));
+    }
+    HOPS.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// Takes back that an answer without a coding is refused: it would be refused after it took effect. An answer without one is what RFC 9110,
+/// section 12.5.3, allows when none is acceptable.
+pub(crate) fn admit_identity(headers: &mut HeaderMap) {
+    let refuses = |line: &HeaderValue| line.as_bytes().windows(2).any(|part| matches!(part, b"=0" | b"= "));
+    if !headers.get_all(header::ACCEPT_ENCODING).iter().any(refuses) {
+        return;
+    }
+    let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
+    let identity = |coding: &&str| {
+        let name = coding.split(';').next().unwrap_or_default().trim();
+        name == "*" || name.eq_ignore_ascii_case("identity")
+    };
+    let others: Vec<&str> = lines.flat_map(|line| line.split(',')).filter(|one| !identity(one)).collect();
+    let others = HeaderValue::from_str(&others.join(","));
+    headers.remove(header::ACCEPT_ENCODING);
+    headers.extend(others.ok().map(|others| (header::ACCEPT_ENCODING, others)));
+}
