@@ -8,7 +8,7 @@ use chassis::{
     telemetry::LogSettings,
 };
 use orders::settings::SHORTEST_TTL;
-use storage::{DatabaseUrl, Limits};
+use storage::{DatabaseUrl, Limits, database::SHORTEST_STATEMENT_TIMEOUT};
 
 /// Orders and payments that can be trusted with money. Without a command: `up`.
 #[derive(Debug, Clone, clap::Parser)]
@@ -116,6 +116,9 @@ pub(crate) struct DatabaseSettings {
     /// How long migrations wait for locks that others hold, such as `90s`, before the start is given up
     #[arg(long, env = "MIGRATION_WAIT", default_value = "60s")]
     pub(crate) migration_wait: Checked<humantime::Duration>,
+    /// How long an attempt at a statement or a transaction may take before its connection is closed, such as `10s`
+    #[arg(long, env = "STATEMENT_TIMEOUT", default_value = "10s")]
+    pub(crate) statement_timeout: Checked<humantime::Duration>,
 }
 
 /// The databases of the mesh.
@@ -150,8 +153,18 @@ impl DatabaseSettings {
             format!("must be at least {}", Limits::FEWEST_CONNECTIONS),
         );
         let migration_wait = self.migration_wait.take("--migration-wait", mistakes)?;
-        let limits =
-            Limits { connections: connections?, migration_wait: migration_wait.into(), ..Limits::default() };
+        let statement_timeout = self.statement_timeout.take("--statement-timeout", mistakes);
+        mistakes.require(
+            statement_timeout.is_none_or(|timeout| *timeout >= SHORTEST_STATEMENT_TIMEOUT),
+            "--statement-timeout",
+            "must be at least 1s",
+        );
+        let limits = Limits {
+            connections: connections?,
+            migration_wait: migration_wait.into(),
+            statement_timeout: statement_timeout?.into(),
+            ..Limits::default()
+        };
         let embedded = orders.is_none() || payments.is_none();
         mistakes.require(
             !embedded || !self.data_dir.as_os_str().is_empty(),

@@ -14,9 +14,9 @@ use messaging::{
     topology::{Subscription, Topology},
 };
 use prost::{Message, Name};
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, Statement};
+use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
-use storage::{Database, DatabaseUrl, Limits, rows::Write};
+use storage::{Database, DatabaseUrl, Limits, Transaction, rows::Write};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -127,7 +127,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(std::fs::remove_file(file)?)
 }
 
-async fn insert(transaction: &DatabaseTransaction, table: &str, article: &str) -> Result<(), DbErr> {
+async fn insert(transaction: &Transaction, table: &str, article: &str) -> Result<(), DbErr> {
     let sql = format!("INSERT INTO {table} (article) VALUES ($1)");
     let backend = transaction.get_database_backend();
     transaction.execute_raw(Statement::from_sql_and_values(backend, sql, [article.into()])).await.map(drop)

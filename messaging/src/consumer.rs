@@ -10,9 +10,9 @@ mod redrive;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::DbErr;
 use storage::{
-    Database, Executor, Failure,
+    Database, Executor, Failure, Transaction,
     rows::{self, Write},
 };
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,7 @@ impl Effects {
     ///
     /// # Errors
     /// As [`storage::rows::write`].
-    pub async fn apply(self, transaction: &DatabaseTransaction) -> Result<AfterCommit, DbErr> {
+    pub async fn apply(self, transaction: &Transaction) -> Result<AfterCommit, DbErr> {
         rows::write(transaction, &self.writes).await?;
         Ok(self.after)
     }
@@ -124,7 +124,7 @@ impl fmt::Debug for AfterCommit {
 #[derive(Debug)]
 pub struct Batch<'t> {
     /// Everything happens in here.
-    pub transaction: &'t DatabaseTransaction,
+    pub transaction: &'t Transaction,
     /// The messages.
     pub messages: &'t [&'t Envelope],
 }

@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbBackend, DbErr, entity::prelude::*};
-use storage::rows::{self, Write};
+use sea_orm::{ActiveValue::Set, DbBackend, DbErr, entity::prelude::*};
+use storage::{
+    Transaction,
+    rows::{self, Write},
+};
 
 use crate::envelope::Envelope;
 
@@ -26,7 +29,7 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// Remembers `messages` as had by `consumer`, and returns those that were not before, each once and in their order.
 pub(crate) async fn new_among<'m>(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     consumer: &str,
     messages: impl IntoIterator<Item = &'m Envelope>,
     now: i64,

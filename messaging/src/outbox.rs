@@ -8,10 +8,13 @@ use std::{fmt, sync::Arc};
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    DatabaseTransaction, DbBackend, DbErr,
+    DbBackend, DbErr,
     entity::prelude::*,
 };
-use storage::rows::{self, Write};
+use storage::{
+    Transaction,
+    rows::{self, Write},
+};
 use tokio::sync::Notify;
 
 use crate::envelope::Envelope;
@@ -85,7 +88,7 @@ impl Outbox {
     ///
     /// # Errors
     /// As the database says; and for a payload above [`MAX_PAYLOAD`].
-    pub async fn write(&self, transaction: &DatabaseTransaction, messages: &[Envelope]) -> Result<(), DbErr> {
+    pub async fn write(&self, transaction: &Transaction, messages: &[Envelope]) -> Result<(), DbErr> {
         rows::insert(transaction, &models(messages)?).await
     }
 

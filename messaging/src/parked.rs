@@ -5,11 +5,10 @@ mod redrive;
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QuerySelect as _,
+    ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _,
     entity::prelude::*,
 };
-use storage::rows;
+use storage::{Transaction, rows};
 
 use crate::{broker::Undecodable, envelope::Envelope};
 
@@ -77,7 +76,7 @@ pub(crate) struct Parking<'m> {
 
 /// Parks messages in the caller's transaction.
 pub(crate) async fn park(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     consumer: &str,
     parkings: &[Parking<'_>],
     now: i64,

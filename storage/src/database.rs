@@ -1,28 +1,31 @@
 //! The connections to one database, with the settings on which durability rests.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use sea_orm::{
-    ConnectOptions, Database as Connector, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
-    sqlx::{ConnectOptions as _, postgres::PgConnectOptions},
+    ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqlxPostgresConnector,
+    SqlxSqliteConnector,
+    sqlx::{
+        ConnectOptions as _,
+        postgres::{PgConnectOptions, PgPoolOptions},
+        sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+    },
 };
-use tokio::time::{Instant, sleep};
 
 use crate::{
+    connection::Server,
+    connections::{Connections, PATIENCE},
     executor::Executor,
-    failure::Failure,
-    kept::Kept,
+    health::Asked,
     opened::{self, CannotOpen, Cause},
     url::{DatabaseUrl, PostgresUrl, SqliteFile},
 };
 
-/// How long a statement waits for a lock or a connection before it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two attempts to open a SQLite file that is locked.
-const PAUSE: Duration = Duration::from_millis(5);
-/// A connection that was idle for longer is asked first whether it is still there. Asking each time would be a round trip more for
-/// every transaction and every read.
-pub(crate) const FRESH: Duration = Duration::from_secs(1);
+/// Connections for single statements, of each kind: hardly anything in a process makes more of them at a time.
+const SINGLES: u32 = 4;
 /// The statements that write, and those of a relay, are few, made thousands of times a second, and served by indexes whatever the values
 /// and the size of the tables: they are planned once, and not by what the server last knew of a table that fills and empties.
 const PLANNED_ONCE: [Setting; 3] =
@@ -39,6 +42,8 @@ pub struct Limits {
     pub max_batch: usize,
     /// How long migrations wait for locks that others hold.
     pub migration_wait: Duration,
+    /// For an attempt at a statement or a transaction: past it, its connection is closed.
+    pub statement_timeout: Duration,
 }
 
 impl Limits {
@@ -48,24 +53,38 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 8, max_batch: usize::MAX, migration_wait: Duration::from_secs(60) }
+        Self {
+            connections: 8,
+            max_batch: usize::MAX,
+            migration_wait: Duration::from_secs(60),
+            statement_timeout: STATEMENT_TIMEOUT,
+        }
     }
 }
+
+/// Long for any statement, and shorter than the patience of callers (30 s).
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A shorter timeout would give up statements that merely wait for a disk.
+pub const SHORTEST_STATEMENT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One database: connections for transactions, for single statements, and for what only reads. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Database {
-    write: DatabaseConnection,
-    kept: Option<Singles>,
-    read: DatabaseConnection,
+    write: Connections,
+    singles: Option<Singles>,
+    read: Connections,
+    /// Without the settings that are only for what reads or writes.
+    server: Server,
     limits: Limits,
+    pub(crate) asked: Arc<Mutex<Option<Asked>>>,
 }
 
 /// PostgreSQL: connections for single statements.
 #[derive(Debug, Clone)]
 struct Singles {
-    durable: Kept,
-    unflushed: Kept,
+    durable: Connections,
+    unflushed: Connections,
 }
 
 impl Database {
@@ -83,25 +102,25 @@ impl Database {
 
     /// For reading outside of transactions. SQLite: these connections cannot write.
     #[must_use]
-    pub fn read(&self) -> &DatabaseConnection {
+    pub fn read(&self) -> &Connections {
         &self.read
     }
 
     /// For transactions; see [`crate::transact`]. SQLite: the only connection that writes.
-    pub(crate) fn write(&self) -> &DatabaseConnection {
+    pub(crate) fn write(&self) -> &Connections {
         &self.write
     }
 
     /// For statements that are transactions by themselves; see [`Database::execute`]. SQLite: the connection that writes.
     pub(crate) fn single(&self) -> Executor<'_> {
-        self.kept.as_ref().map_or(Executor::Pool(&self.write), |kept| Executor::Kept(&kept.durable))
+        Executor::Connections(self.singles.as_ref().map_or(&self.write, |singles| &singles.durable))
     }
 
     /// For statements outside of transactions that wait for no flush on PostgreSQL: a crash of the server may undo them, so they are for
     /// what is simply done again then. SQLite: the connections that read.
     #[must_use]
     pub fn unflushed(&self) -> Executor<'_> {
-        self.kept.as_ref().map_or(Executor::Pool(&self.read), |kept| Executor::Kept(&kept.unflushed))
+        Executor::Connections(self.singles.as_ref().map_or(&self.read, |singles| &singles.unflushed))
     }
 
     /// The kind of database.
@@ -120,50 +139,79 @@ impl Database {
         self.limits.migration_wait
     }
 
+    /// How long an attempt at a statement or a transaction may take.
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.limits.statement_timeout
+    }
+
     /// Whether it is a file of this process, not a server that several share.
     #[must_use]
     pub fn is_embedded(&self) -> bool {
         self.backend() == DbBackend::Sqlite
     }
 
-    /// Whether the database answers: what readiness asks.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<(), Failure> {
-        self.read.ping().await.map_err(Failure::from)
+    /// A session for migrations, which need sea-orm's own kind. It is used once and closed.
+    pub(crate) async fn session(&self) -> Result<DatabaseConnection, DbErr> {
+        let opened = match &self.server {
+            Server::Postgres(server) => {
+                let one = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
+                let pool = one.connect_with((**server).clone()).await;
+                pool.map(SqlxPostgresConnector::from_sqlx_postgres_pool)
+            }
+            Server::Sqlite(file) => {
+                let one = SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
+                let pool = one.connect_with((**file).clone()).await;
+                pool.map(SqlxSqliteConnector::from_sqlx_sqlite_pool)
+            }
+        };
+        opened.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+    }
+
+    /// The server, for a session that listens. SQLite: `None`.
+    pub(crate) fn server(&self) -> Option<&PgConnectOptions> {
+        match &self.server {
+            Server::Postgres(server) => Some(server),
+            Server::Sqlite(_) => None,
+        }
     }
 
     /// Closes every connection once it is not in use.
     pub async fn close(self) {
-        if let Some(Singles { durable, unflushed }) = self.kept {
+        if let Some(Singles { durable, unflushed }) = &self.singles {
             durable.close().await;
             unflushed.close().await;
         }
-        let _closed_already = self.read.close().await;
-        let _closed_already = self.write.close().await;
+        self.read.close().await;
+        self.write.close().await;
     }
 }
 
 async fn postgres(url: &PostgresUrl, limits: Limits) -> Result<Database, Cause> {
-    let pool = async |settings: Vec<Setting>| {
-        let mut options = options(url.expose().to_owned(), limits.connections);
-        options.map_sqlx_postgres_opts(move |server| with(server, &settings));
-        Connector::connect(options).await
-    };
     let server: PgConnectOptions = url.expose().parse()?;
     let server = server.disable_statement_logging();
+    // Somewhat earlier than this side gives up: the server's word is better than none.
+    let timeout = format!("{}ms", limits.statement_timeout.as_millis() * 9 / 10);
+    let connections = |settings: &[Setting], most| {
+        let server = with(server.clone(), settings).options([("statement_timeout", &timeout)]);
+        Connections::new(Server::Postgres(Box::new(server)), most, limits.statement_timeout)
+    };
     // An acknowledged write survives the server's crash, whatever its configuration says.
     let durable = [&PLANNED_ONCE[..], &[("synchronous_commit", "on")]].concat();
     // Rows that hold back others are rare, which no statistics say: they are looked for one by one.
     let not_flushed =
         [&PLANNED_ONCE[..], &[("synchronous_commit", "off"), ("enable_hashjoin", "off")]].concat();
     opened::server(&server, [&durable, &not_flushed, &[]]).await?;
-    let kept = Singles {
-        durable: Kept::new(with(server.clone(), &durable)),
-        unflushed: Kept::new(with(server, &not_flushed)),
-    };
-    Ok(Database { kept: Some(kept), write: pool(durable).await?, read: pool(Vec::new()).await?, limits })
+    Ok(Database {
+        write: connections(&durable, limits.connections),
+        singles: Some(Singles {
+            durable: connections(&durable, SINGLES),
+            unflushed: connections(&not_flushed, SINGLES),
+        }),
+        read: connections(&[], limits.connections),
+        server: Server::Postgres(Box::new(with(server.clone(), &[]))),
+        limits,
+        asked: Arc::default(),
+    })
 }
 
 /// Of a session with PostgreSQL.
@@ -178,69 +226,51 @@ pub(crate) const COMMON: [Setting; 3] = [
     ("default_transaction_isolation", "read committed"),
 ];
 
+/// With which the server finds out that the machine of a session is gone, and gives its locks back. They are not for Unix sockets; sqlx
+/// offers neither for this side of a connection.
+const OVER_TCP: [Setting; 4] = [
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "20s"),
+];
+
 /// A session with these settings and the [`COMMON`] ones.
 pub(crate) fn with(server: PgConnectOptions, settings: &[Setting]) -> PgConnectOptions {
     server
         .application_name("ordermesh")
         .statement_cache_capacity(PREPARED)
-        .options(COMMON.iter().chain(settings).copied())
+        .options(COMMON.iter().chain(&OVER_TCP).chain(settings).copied())
 }
 
 async fn sqlite(file: &SqliteFile, limits: Limits) -> Result<Database, Cause> {
     opened::file(file)?;
-    let create = file.create;
-    // The writer comes first: it makes the file, and the readers of a WAL database need it. The file is named apart from the
-    // URL, in which some characters of a path would mean something else.
-    let (named, of_readers) = (file.path.clone(), file.path.clone());
-    let mut writer = options("sqlite://file".to_owned(), 1);
-    writer.map_sqlx_sqlite_opts(move |file| {
-        file.filename(&named)
-            .create_if_missing(create)
-            .pragma("journal_mode", "WAL")
-            // FULL makes every commit durable; NORMAL, usual with WAL, would lose the last ones when the machine fails.
-            .pragma("synchronous", "FULL")
-            .foreign_keys(true)
+    let options = || {
+        SqliteConnectOptions::new()
+            // Named apart from a URL, in which some characters of a path would mean something else.
+            .filename(&file.path)
             .busy_timeout(PATIENCE)
             .statement_cache_capacity(PREPARED)
-    });
-    let write = open(writer).await?;
-    let mut readers = options("sqlite://file".to_owned(), limits.connections);
-    readers.map_sqlx_sqlite_opts(move |file| {
-        file.filename(&of_readers)
-            .pragma("query_only", "on")
-            .busy_timeout(PATIENCE)
-            .statement_cache_capacity(PREPARED)
-    });
-    let read = open(readers).await?;
-    Ok(Database { write, kept: None, read, limits })
-}
-
-/// Opens a SQLite file. While another process turns a new file to WAL, or closes it as the last one, SQLite refuses at once
-/// and does not wait as `busy_timeout` says (two that wait for each other would wait in vain): it is asked again.
-async fn open(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match Connector::connect(options.clone()).await {
-            Err(error) if is_busy(&error) && Instant::now() < deadline => sleep(PAUSE).await,
-            outcome => return outcome,
-        }
-    }
-}
-
-/// Whether the cause is `SQLITE_BUSY`, the low byte of the code.
-fn is_busy(error: &DbErr) -> bool {
-    let DbErr::Conn(RuntimeErr::SqlxError(cause)) = error else { return false };
-    let code = cause.as_database_error().and_then(|refusal| refusal.code()?.parse::<u32>().ok());
-    code.is_some_and(|code| code & 0xff == 5)
-}
-
-fn options(url: String, connections: u32) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url);
-    options
-        .max_connections(connections)
-        .acquire_timeout(PATIENCE)
-        .connect_timeout(PATIENCE)
-        .test_before_acquire_if_idle_for(FRESH)
-        .sqlx_logging(false);
-    options
+            .disable_statement_logging()
+    };
+    let writer = options()
+        .create_if_missing(file.create)
+        .pragma("journal_mode", "WAL")
+        // FULL makes every commit durable; NORMAL, usual with WAL, would lose the last ones when the machine fails.
+        .pragma("synchronous", "FULL")
+        .foreign_keys(true);
+    let writer = Server::Sqlite(Box::new(writer));
+    let reader = Server::Sqlite(Box::new(options().pragma("query_only", "on")));
+    let database = Database {
+        write: Connections::new(writer.clone(), 1, limits.statement_timeout),
+        singles: None,
+        read: Connections::new(reader, limits.connections, limits.statement_timeout),
+        server: writer,
+        limits,
+        asked: Arc::default(),
+    };
+    // The writer comes first: it makes the file, and the readers of a WAL database need it.
+    database.write.open().await?;
+    database.read.open().await?;
+    Ok(database)
 }

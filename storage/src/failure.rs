@@ -118,7 +118,7 @@ fn by_code(code: &str) -> fn(Arc<DbErr>) -> Failure {
 }
 
 /// SQLite's primary result code.
-fn primary(code: &str) -> Option<u32> {
+pub(crate) fn primary(code: &str) -> Option<u32> {
     code.parse::<u32>().ok().map(|number| number & 0xff)
 }
 

@@ -3,9 +3,12 @@
 
 pub mod url;
 pub mod opened;
-pub mod kept;
+mod connection;
+pub mod connections;
+pub mod transaction;
 pub mod executor;
 pub mod database;
+mod health;
 pub mod failure;
 pub mod transact;
 pub mod group;
@@ -15,9 +18,11 @@ pub mod page;
 pub mod lease;
 pub mod notify;
 
+pub use connections::Connections;
 pub use database::{Database, Limits};
 pub use executor::Executor;
 pub use failure::Failure;
 pub use opened::CannotOpen;
 pub use schema::CannotMigrate;
+pub use transaction::Transaction;
 pub use url::DatabaseUrl;

@@ -6,10 +6,17 @@ use std::{fmt, sync::Arc};
 
 use sea_orm::{
     ConnectionTrait as _, DbBackend, DbErr, Statement,
-    sqlx::{self, postgres::PgListener},
+    sqlx::{
+        self, Executor as _,
+        postgres::{PgListener, PgPoolOptions},
+    },
 };
+use tokio::time::{Duration, Instant, timeout_at};
 
-use crate::{database::Database, failure::Failure};
+use crate::{connection::within, connections::PATIENCE, database::Database, failure::Failure};
+
+/// A connection that has brought nothing for so long is asked whether it is well, and has as long to answer.
+const SILENT: Duration = Duration::from_secs(5);
 
 impl Database {
     /// Rings the bell `channel` for whoever listens now, in a statement of its own: inside the transaction that it tells of,
@@ -29,33 +36,52 @@ impl Database {
         Ok(())
     }
 
-    /// Listens for the bell `channel`, with one of the pool's connections.
+    /// Listens for the bell `channel`, with a connection of its own.
     ///
     /// # Errors
     /// When the database is not available.
     pub async fn listen(&self, channel: &str) -> Result<Listener, Failure> {
-        if self.backend() != DbBackend::Postgres {
-            return Ok(Listener(None));
-        }
-        let pool = self.read().get_postgres_connection_pool();
-        let mut listener = PgListener::connect_with(pool).await.map_err(away)?;
-        listener.listen(channel).await.map_err(away)?;
-        Ok(Listener(Some(listener)))
+        let Some(server) = self.server() else { return Ok(Listener(None)) };
+        let one = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
+        let listening = async {
+            let mut listener = PgListener::connect_with(&one.connect_lazy_with(server.clone())).await?;
+            // Who listens connects again himself, and is not kept waiting for it.
+            listener.eager_reconnect(false);
+            listener.listen(channel).await?;
+            Ok(listener)
+        };
+        let listener = within(Instant::now() + self.timeout(), listening).await.map_err(away)?;
+        Ok(Listener(Some(Box::new(Listening { listener, asked: Instant::now() }))))
     }
 }
 
 /// Somebody who listens.
-pub struct Listener(Option<PgListener>);
+pub struct Listener(Option<Box<Listening>>);
+
+struct Listening {
+    listener: PgListener,
+    /// When the connection was last known to be well.
+    asked: Instant,
+}
 
 impl Listener {
     /// Waits for the next call. SQLite: for ever.
     ///
     /// # Errors
-    /// When the connection is lost, and calls with it.
+    /// When the connection is lost, and calls with it; or when it is silent.
     pub async fn heard(&mut self) -> Result<(), Failure> {
-        let Some(listener) = &mut self.0 else { return std::future::pending().await };
-        // Nothing without an error is a connection that was lost and is back: calls may have been missed, which counts as one.
-        listener.try_recv().await.map(drop).map_err(away)
+        let Some(Listening { listener, asked }) = self.0.as_deref_mut() else {
+            return std::future::pending().await;
+        };
+        loop {
+            let next = *asked + SILENT;
+            // Nothing without an error is a connection that was lost: calls may have been missed, which counts as one.
+            if let Ok(told) = timeout_at(next, listener.try_recv()).await {
+                return told.map(drop).map_err(away);
+            }
+            within(next + SILENT, listener.execute("SELECT 1")).await.map_err(away)?;
+            *asked = Instant::now();
+        }
     }
 }
 

@@ -123,15 +123,16 @@ impl Database {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let transaction = self.write().begin_with_options(options).await?;
-        match up::<M>(&transaction).await {
-            Ok(()) => Ok(transaction.commit().await?),
-            Err(error) => {
-                // The error that counts is the one that we have.
-                let _rolled_back = transaction.rollback().await;
-                Err(error)
-            }
-        }
+        let session = self.session().await?;
+        let migrated = async {
+            let transaction = session.begin_with_options(options).await?;
+            up::<M>(&transaction).await?;
+            Ok(transaction.commit().await?)
+        };
+        let outcome = migrated.await;
+        // With whatever was left open in it.
+        let _closed_already = session.close().await;
+        outcome
     }
 }
 

@@ -1,16 +1,13 @@
 //! Transactions that nobody cancels.
 //!
-//! A handler's future is dropped when its client goes away, and a `BEGIN` that is dropped half-way leaves a connection with an
-//! open transaction in the pool (sqlx 0.9). So a transaction runs in a task of its own, and who asked for it only waits.
+//! A handler's future is dropped when its client goes away, and whether a statement that is given up half-way took effect nobody
+//! knows; its connection has to be closed. So a transaction runs in a task of its own, and who asked for it only waits.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use sea_orm::{
-    ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait as _,
-};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 
-use crate::{database::Database, executor::Executor, failure::Failure};
+use crate::{database::Database, executor::Executor, failure::Failure, transaction::Transaction};
 
 /// What a transaction's body returns.
 pub type Body<'t, T> = Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 't>>;
@@ -29,7 +26,7 @@ impl Database {
     pub async fn transact<T, B>(&self, body: B) -> Result<T, Failure>
     where
         T: Send + 'static,
-        B: for<'t> Fn(&'t DatabaseTransaction) -> Body<'t, T> + Send + Sync + 'static,
+        B: for<'t> Fn(&'t Transaction) -> Body<'t, T> + Send + Sync + 'static,
     {
         let database = self.clone();
         let task = tokio::spawn(async move {
@@ -83,22 +80,16 @@ impl Database {
 
     async fn attempt<T, B>(&self, body: &B) -> Result<T, Failure>
     where
-        B: for<'t> Fn(&'t DatabaseTransaction) -> Body<'t, T>,
+        B: for<'t> Fn(&'t Transaction) -> Body<'t, T>,
     {
-        let options = TransactionOptions {
-            // A deferred transaction that reads and then writes fails as busy, whatever the timeout.
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        let transaction = self.write().begin_with_options(options).await?;
+        let transaction = self.write().begin().await?;
         match body(&transaction).await {
             Ok(value) => {
-                transaction.commit().await.map_err(Failure::of_commit)?;
+                transaction.commit().await?;
                 Ok(value)
             }
             Err(error) => {
-                // The error that counts is the one that we have; a failed rollback closes the connection.
-                let _rolled_back = transaction.rollback().await;
+                transaction.rollback().await;
                 Err(error.into())
             }
         }
@@ -107,13 +98,13 @@ impl Database {
 
 /// The attempts at something that others get in the way of.
 #[derive(Debug, Default)]
-struct Attempts {
+pub(crate) struct Attempts {
     made: u32,
 }
 
 impl Attempts {
     /// How long to wait before another attempt, if this outcome calls for one.
-    fn another<T>(&mut self, outcome: &Result<T, Failure>) -> Option<Duration> {
+    pub(crate) fn another<T>(&mut self, outcome: &Result<T, Failure>) -> Option<Duration> {
         self.made += 1;
         match outcome {
             Err(Failure::Contention(cause)) if self.made < ATTEMPTS => {

@@ -66,7 +66,7 @@ async fn a_batch_above_a_record_of_tls_does_not_stall() -> Result<()> {
 }
 
 /// How long one batch of some 20 KiB takes without its commit, whose speed is the disk's.
-fn insert(transaction: &sea_orm::DatabaseTransaction, round: i64) -> storage::transact::Body<'_, Duration> {
+fn insert(transaction: &storage::Transaction, round: i64) -> storage::transact::Body<'_, Duration> {
     Box::pin(async move {
         let notes: Vec<note::ActiveModel> = (round * ROWS..(round + 1) * ROWS)
             .map(|id| note::ActiveModel { id: Set(id), text: Set("x".repeat(100)) })

@@ -4,6 +4,7 @@
 //! test, not even when the test itself is killed.
 
 mod scratch;
+mod disk;
 mod ports;
 mod child;
 mod installed;
@@ -16,6 +17,7 @@ mod process;
 mod eventually;
 mod http;
 
+pub use disk::SmallDisk;
 pub use eventually::{PATIENCE, eventually};
 pub use http::{Answer, Api, answer};
 pub use ports::Port;

@@ -2,8 +2,8 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
-use storage::{Executor, Failure};
+use sea_orm::{ConnectionTrait as _, DbErr};
+use storage::{Executor, Failure, Transaction};
 use tracing::Instrument as _;
 
 use super::{AfterCommit, Batch, Deduplication, Effects, Shared, Verdict, part::Part};
@@ -104,7 +104,7 @@ impl Shared {
 /// One attempt at the transaction of a part.
 struct Attempt<'t> {
     shared: &'t Shared,
-    transaction: &'t DatabaseTransaction,
+    transaction: &'t Transaction,
     /// How often its messages have been tried, this time included.
     attempts: i32,
 }

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sea_orm::{DatabaseTransaction, DbErr};
-use storage::Failure;
+use sea_orm::DbErr;
+use storage::{Failure, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use super::{AfterCommit, Batch, Consumer, Deduplication, Effects, Shared, Verdict};
@@ -79,11 +79,7 @@ impl Shared {
     }
 
     /// What is to be done after the commit, if it was handled.
-    async fn redrive_in(
-        &self,
-        transaction: &DatabaseTransaction,
-        seq: i64,
-    ) -> Result<Option<AfterCommit>, DbErr> {
+    async fn redrive_in(&self, transaction: &Transaction, seq: i64) -> Result<Option<AfterCommit>, DbErr> {
         let Some(row) = parked::lock(transaction, seq).await? else { return Ok(None) };
         let Some(message) = row.envelope() else { return Ok(None) };
         let mut effects = Effects::default();

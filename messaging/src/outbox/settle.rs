@@ -3,9 +3,9 @@
 //! A relay whose lease has passed may settle too: a confirmed message is confirmed whoever published it, and a row that is
 //! gone is not touched.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
 use serde_json::{Value as Json, json};
-use storage::{Database, Failure, rows};
+use storage::{Database, Failure, Transaction, rows};
 
 use super::State;
 
@@ -21,11 +21,7 @@ pub(crate) async fn remove(database: &Database, seqs: &[i64]) -> Result<(), Fail
 }
 
 /// Keeps rows that no queue was bound for until a later attempt. It costs none: nothing is wrong with them.
-pub(crate) async fn unroutable(
-    transaction: &DatabaseTransaction,
-    seqs: &[i64],
-    until: i64,
-) -> Result<(), DbErr> {
+pub(crate) async fn unroutable(transaction: &Transaction, seqs: &[i64], until: i64) -> Result<(), DbErr> {
     if seqs.is_empty() {
         return Ok(());
     }
@@ -50,7 +46,7 @@ pub(crate) struct Refusal {
 }
 
 /// Keeps rows that the broker refused until an attempt of their own each.
-pub(crate) async fn refuse(transaction: &DatabaseTransaction, refusals: &[Refusal]) -> Result<(), DbErr> {
+pub(crate) async fn refuse(transaction: &Transaction, refusals: &[Refusal]) -> Result<(), DbErr> {
     if refusals.is_empty() {
         return Ok(());
     }

@@ -1,9 +1,10 @@
 //! Parked messages on their way back to their consumer.
 
 use sea_orm::{
-    Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, ExprTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, entity::prelude::*,
+    Condition, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, entity::prelude::*,
 };
+use storage::Transaction;
 
 use super::{Column, Entity, Model, State, text};
 use crate::{envelope::Envelope, topology::Subscription};
@@ -31,19 +32,19 @@ pub(crate) async fn leaving(
 }
 
 /// One of those, unless another process was faster. Nobody else has it until the end of the transaction.
-pub(crate) async fn lock(transaction: &DatabaseTransaction, seq: i64) -> Result<Option<Model>, DbErr> {
+pub(crate) async fn lock(transaction: &Transaction, seq: i64) -> Result<Option<Model>, DbErr> {
     let leaving = Column::State.ne(State::Parked);
     Entity::find_by_id(seq).filter(leaving).lock_exclusive().one(transaction).await
 }
 
 /// It was handled.
-pub(crate) async fn remove(transaction: &DatabaseTransaction, seq: i64) -> Result<(), DbErr> {
+pub(crate) async fn remove(transaction: &Transaction, seq: i64) -> Result<(), DbErr> {
     Entity::delete_by_id(seq).exec(transaction).await.map(drop)
 }
 
 /// It failed once more, and waits for an operator again.
 pub(crate) async fn give_back(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     seq: i64,
     error: &str,
     now: i64,

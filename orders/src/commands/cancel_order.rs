@@ -8,8 +8,8 @@ use chassis::{
     status::{Fault, Reason},
 };
 use messaging::outbox::Outbox;
-use sea_orm::{DatabaseTransaction, DbErr};
-use storage::{Database, Failure};
+use sea_orm::DbErr;
+use storage::{Database, Failure, Transaction};
 use uuid::Uuid;
 
 use crate::{
@@ -75,7 +75,7 @@ impl CancelOrder {
         Ok(cancelled)
     }
 
-    async fn apply(&self, transaction: &DatabaseTransaction, asked: Cancelling) -> Result<Cancelled, DbErr> {
+    async fn apply(&self, transaction: &Transaction, asked: Cancelling) -> Result<Cancelled, DbErr> {
         let Some(order) = orders::lock(transaction, &[asked.order_id]).await?.pop() else {
             let text = format!("there is no order {}", asked.order_id);
             return Ok(Err(Fault::new(Reason::OrderNotFound, text)));

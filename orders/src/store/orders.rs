@@ -3,12 +3,15 @@
 use messaging::{envelope::Envelope, outbox};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _, Iterable as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Statement,
     entity::prelude::*,
     sea_query::{LockBehavior, LockType},
 };
-use storage::rows::{self, Pairs, Write};
+use storage::{
+    Transaction,
+    rows::{self, Pairs, Write},
+};
 
 use super::{
     changes,
@@ -32,7 +35,7 @@ pub async fn find(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<
 ///
 /// # Errors
 /// As the database says.
-pub async fn lock(transaction: &DatabaseTransaction, ids: &[Uuid]) -> Result<Vec<Model>, DbErr> {
+pub async fn lock(transaction: &Transaction, ids: &[Uuid]) -> Result<Vec<Model>, DbErr> {
     let backend = transaction.get_database_backend();
     let mut found = Vec::with_capacity(ids.len());
     for run in rows::statements(ids, |_| 37) {
@@ -129,7 +132,7 @@ pub async fn find_requests(
 /// # Errors
 /// As the database says.
 pub async fn find_cancellation(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     user_id: &str,
     request_id: &str,
 ) -> Result<Option<Model>, DbErr> {
@@ -142,7 +145,7 @@ pub async fn find_cancellation(
 ///
 /// # Errors
 /// When the key was used for another order of the user; else as the database says.
-pub async fn request_cancellation(transaction: &DatabaseTransaction, order: &Model) -> Result<(), DbErr> {
+pub async fn request_cancellation(transaction: &Transaction, order: &Model) -> Result<(), DbErr> {
     Entity::update_many()
         .col_expr(Column::CancelRequestTime, Expr::value(order.cancel_request_time))
         .col_expr(Column::CancelRequestId, Expr::value(order.cancel_request_id.clone()))
@@ -161,7 +164,7 @@ pub async fn request_cancellation(transaction: &DatabaseTransaction, order: &Mod
 /// # Errors
 /// As the database says.
 pub async fn take_expired(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     now: i64,
     again: i64,
     limit: u64,

@@ -1,0 +1,230 @@
+//! Connections to one database, each of them used again only when it is known to be well.
+//!
+//! Who takes one has to give it back: one that is not given back is closed, so that a statement that was given up, a failed COMMIT or
+//! ROLLBACK, or a panic can leave nothing behind for the next. Each has a deadline for what is done with it.
+//!
+//! sqlx's pool does otherwise: it asks each connection that is given back whether it is well, which is a round trip more for every
+//! statement; waits without end for one that is silent, which holds its permit; counts the depth of transactions itself, wrongly after a
+//! COMMIT that has failed; and connects again and again to a server that refuses. Here the connection that was used last is used next
+//! (the server's process is a warm one), and is asked only after a rest.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use sea_orm::{
+    ConnAcquireErr, ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, sqlx,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    connection::{Connection, Server, within},
+    failure::primary,
+};
+
+/// How long a statement waits for a lock or a connection before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// A connection that was idle for longer is asked first whether it is still there. Asking each time would be a round trip more for
+/// every transaction and every read.
+const FRESH: Duration = Duration::from_secs(1);
+/// A connection ends with what the server has gathered for it.
+const LIFETIME: Duration = Duration::from_secs(1_800);
+
+/// Connections to one database, opened when they are needed. As a [`ConnectionTrait`] each statement is a transaction of its own.
+/// Cloning shares them.
+#[derive(Clone)]
+pub struct Connections {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    server: Server,
+    most: u32,
+    permits: Arc<Semaphore>,
+    /// The one that was used last on top.
+    idle: Mutex<Vec<Idle>>,
+    /// For a statement or a transaction, from the moment on when it is to have a connection.
+    timeout: Duration,
+}
+
+struct Idle {
+    connection: Connection,
+    opened: Instant,
+    used: Instant,
+}
+
+/// A connection in use. One that is not given back is closed.
+pub(crate) struct Checkout {
+    // Dropped in this order: who waits for the permit finds the connection gone.
+    connection: Connection,
+    opened: Instant,
+    until: Instant,
+    shared: Arc<Shared>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connections {
+    /// At most `most` connections at a time; each may be used for `timeout` before it is given back.
+    pub(crate) fn new(server: Server, most: u32, timeout: Duration) -> Self {
+        let permits = Arc::new(Semaphore::new(most as usize));
+        Self { shared: Arc::new(Shared { server, most, permits, idle: Mutex::default(), timeout }) }
+    }
+
+    /// Opens the first one, so that what is wrong with the settings shows.
+    pub(crate) async fn open(&self) -> Result<(), DbErr> {
+        self.checkout().await?.give_back();
+        Ok(())
+    }
+
+    pub(crate) async fn checkout(&self) -> Result<Checkout, DbErr> {
+        let shared = &self.shared;
+        let begun = Instant::now();
+        let until = begun + shared.timeout;
+        let patience = until.min(begun + PATIENCE);
+        let permit = timeout_at(patience, Arc::clone(&shared.permits).acquire_owned()).await;
+        let permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
+        let _permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
+        let idle = shared.idle().pop();
+        if let Some(Idle { mut connection, opened, used }) = idle
+            && opened.elapsed() < LIFETIME
+            && (used.elapsed() < FRESH || connection.is_well().await)
+        {
+            return Ok(Checkout { connection, opened, until, shared: Arc::clone(shared), _permit });
+        }
+        // Older ones have rested for longer.
+        shared.idle().clear();
+        let patience = until.min(Instant::now() + PATIENCE);
+        let connection = shared.server.connect(patience).await;
+        let connection = connection.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
+        Ok(Checkout { connection, opened: Instant::now(), until, shared: Arc::clone(shared), _permit })
+    }
+
+    /// Closes every connection once it is not in use.
+    pub(crate) async fn close(&self) {
+        let shared = &self.shared;
+        // Whoever has one has a deadline. Who comes later waits behind this, and is turned away.
+        let _all = timeout(shared.timeout, shared.permits.acquire_many(shared.most)).await;
+        shared.permits.close();
+        let idle = std::mem::take(&mut *shared.idle());
+        for Idle { connection, .. } in idle {
+            connection.close().await;
+        }
+    }
+}
+
+impl Shared {
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        // Nothing panics in between.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Checkout {
+    pub(crate) fn backend(&self) -> DbBackend {
+        self.shared.server.backend()
+    }
+
+    pub(crate) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, sqlx::Error> {
+        within(self.until, self.connection.execute(statement)).await
+    }
+
+    pub(crate) async fn execute_unprepared(&mut self, sql: &str) -> Result<ExecResult, sqlx::Error> {
+        within(self.until, self.connection.execute_unprepared(sql)).await
+    }
+
+    pub(crate) async fn query_one(
+        &mut self,
+        statement: Statement,
+    ) -> Result<Option<QueryResult>, sqlx::Error> {
+        within(self.until, self.connection.query_one(statement)).await
+    }
+
+    pub(crate) async fn query_all(&mut self, statement: Statement) -> Result<Vec<QueryResult>, sqlx::Error> {
+        within(self.until, self.connection.query_all(statement)).await
+    }
+
+    /// Gives it back: only outside of a transaction, and with nothing under way.
+    pub(crate) fn give_back(self) {
+        let Self { connection, opened, shared, .. } = self;
+        if !shared.permits.is_closed() {
+            shared.idle().push(Idle { connection, opened, used: Instant::now() });
+        }
+    }
+
+    /// Closes it after this error, and the idle ones too when the same has befallen them.
+    pub(crate) fn close_after(self, error: &sqlx::Error) {
+        if !matches!(error, sqlx::Error::Database(_)) {
+            self.shared.idle().clear();
+        }
+    }
+
+    /// Gives it back after a statement with this outcome that was a transaction by itself, unless it is of no further use.
+    fn end<T>(self, outcome: Result<T, sqlx::Error>) -> Result<T, RuntimeErr> {
+        match outcome {
+            Ok(done) => {
+                self.give_back();
+                Ok(done)
+            }
+            Err(error) => {
+                if concerns_the_statement(&error) {
+                    self.give_back();
+                } else {
+                    self.close_after(&error);
+                }
+                Err(RuntimeErr::SqlxError(error.into()))
+            }
+        }
+    }
+}
+
+/// Whether the database has refused the data of a statement, or others were in its way: the connection and its plans are well then.
+/// PostgreSQL: appendix A, by class. SQLite: `SQLITE_CONSTRAINT`.
+fn concerns_the_statement(error: &sqlx::Error) -> bool {
+    let Some(code) = error.as_database_error().and_then(|refusal| refusal.code()) else { return false };
+    match code.len() {
+        5 => ["22", "23", "40", "55"].iter().any(|class| code.starts_with(class)),
+        _ => primary(&code) == Some(19),
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Connections {
+    fn get_database_backend(&self) -> DbBackend {
+        self.shared.server.backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let mut checkout = self.checkout().await?;
+        let done = checkout.execute(statement).await;
+        checkout.end(done).map_err(DbErr::Exec)
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let mut checkout = self.checkout().await?;
+        let done = checkout.execute_unprepared(sql).await;
+        checkout.end(done).map_err(DbErr::Exec)
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let mut checkout = self.checkout().await?;
+        let row = checkout.query_one(statement).await;
+        checkout.end(row).map_err(DbErr::Query)
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let mut checkout = self.checkout().await?;
+        let rows = checkout.query_all(statement).await;
+        checkout.end(rows).map_err(DbErr::Query)
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,84 @@
+//! Whether the database does what the process needs of it: what the writer commits, a reader sees.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use sea_orm::{ConnectionTrait as _, DbErr, Statement};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+use crate::{database::Database, failure::Failure};
+
+/// However often it is asked, hardly more than once a second is something written for it.
+const ONCE: Duration = Duration::from_secs(1);
+/// Whoever probes waits for a second, as a rule.
+const ANSWER: Duration = Duration::from_millis(800);
+
+/// A row of the leases, which every service has, that nobody holds.
+const COUNT: &str = "INSERT INTO leases (name, holder, token, expire_time) VALUES ('writer', '', 1, 0)
+    ON CONFLICT (name) DO UPDATE SET token = leases.token + 1 RETURNING token";
+const COUNTED: &str = "SELECT token FROM leases WHERE name = 'writer'";
+
+/// A check of the writer.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    at: Instant,
+    /// `None` while it is under way.
+    outcome: watch::Receiver<Option<Result<(), Failure>>>,
+}
+
+impl Database {
+    /// Whether the writer commits, and a reader sees what it has committed: what readiness asks. Answers within 0.8 s; the schema has to have
+    /// [`crate::lease::TABLE`].
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), Failure> {
+        let mut outcome = self.ask();
+        let answer = async {
+            let told = outcome.wait_for(Option::is_some).await;
+            told.map_or(Err(Failure::Panicked), |told| told.clone().unwrap_or(Err(Failure::Panicked)))
+        };
+        let late =
+            || Failure::Unavailable(Arc::new(DbErr::Custom("the writer makes no progress".to_owned())));
+        timeout(ANSWER, answer).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// The check that is under way or was begun just now; otherwise another one.
+    fn ask(&self) -> watch::Receiver<Option<Result<(), Failure>>> {
+        // Nothing panics in between.
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Asked { at, outcome }) = &*asked
+            && (at.elapsed() < ONCE || outcome.borrow().is_none() && outcome.has_changed().is_ok())
+        {
+            return outcome.clone();
+        }
+        let (tell, outcome) = watch::channel(None);
+        let database = self.clone();
+        tokio::spawn(async move { tell.send_replace(Some(database.check().await)) });
+        *asked = Some(Asked { at: Instant::now(), outcome: outcome.clone() });
+        outcome
+    }
+
+    async fn check(&self) -> Result<(), Failure> {
+        let token = |row: Option<sea_orm::QueryResult>| {
+            row.ok_or_else(|| DbErr::RecordNotFound("the writer's row".to_owned()))?
+                .try_get_by_index::<i64>(0)
+        };
+        let counted = self.transact(move |transaction| {
+            let count = Statement::from_string(transaction.get_database_backend(), COUNT);
+            Box::pin(async move { token(transaction.query_one_raw(count).await?) })
+        });
+        let counted = counted.await?;
+        let seen = self.read().query_one_raw(Statement::from_string(self.backend(), COUNTED)).await?;
+        if token(seen)? >= counted {
+            return Ok(());
+        }
+        let lost = "a reader does not see what the writer has committed";
+        Err(Failure::Unavailable(Arc::new(DbErr::Custom(lost.to_owned()))))
+    }
+}

@@ -1,0 +1,160 @@
+//! A transaction: a connection for itself, which is used again only when the database has said that the transaction is over.
+//!
+//! Some errors end a transaction (SQLite: FULL, IOERR, NOMEM, INTERRUPT), some leave it open (BUSY at COMMIT), and PostgreSQL says
+//! COMMIT has worked when it has rolled back because of an earlier error. So after the first error nothing is done in it any more but
+//! to roll it back.
+
+use std::fmt;
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, sqlx};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::{
+    connections::{Checkout, Connections},
+    failure::Failure,
+};
+
+/// An open transaction. Dropped, it is rolled back, and its connection is closed.
+pub struct Transaction {
+    backend: DbBackend,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// `None` while a statement is under way, so that one that is given up takes the connection with it.
+    checkout: Option<Checkout>,
+    failed: Option<RuntimeErr>,
+}
+
+/// The right to make the next statement.
+struct Next<'t> {
+    state: MutexGuard<'t, State>,
+    checkout: Checkout,
+}
+
+impl Connections {
+    pub(crate) async fn begin(&self) -> Result<Transaction, DbErr> {
+        let mut checkout = self.checkout().await?;
+        let backend = checkout.backend();
+        let begin = match backend {
+            // A deferred transaction that reads and then writes fails as busy, whatever the timeout.
+            DbBackend::Sqlite => "BEGIN IMMEDIATE",
+            _ => "BEGIN",
+        };
+        if let Err(error) = checkout.execute_unprepared(begin).await {
+            checkout.close_after(&error);
+            return Err(DbErr::Exec(RuntimeErr::SqlxError(error.into())));
+        }
+        Ok(Transaction { backend, state: Mutex::new(State { checkout: Some(checkout), failed: None }) })
+    }
+}
+
+impl Transaction {
+    /// Commits.
+    ///
+    /// # Errors
+    /// [`Failure::Unknown`] when it may have committed all the same.
+    pub(crate) async fn commit(self) -> Result<(), Failure> {
+        let State { checkout, failed } = self.state.into_inner();
+        if let Some(error) = failed {
+            roll_back(checkout).await;
+            return Err(DbErr::Exec(error).into());
+        }
+        let mut checkout = checkout.ok_or_else(|| Failure::from(DbErr::Exec(given_up())))?;
+        match checkout.execute_unprepared("COMMIT").await {
+            Ok(_) => {
+                checkout.give_back();
+                Ok(())
+            }
+            Err(error) => {
+                checkout.close_after(&error);
+                Err(Failure::of_commit(DbErr::Exec(RuntimeErr::SqlxError(error.into()))))
+            }
+        }
+    }
+
+    /// Rolls back. Where that fails the end of the connection does it.
+    pub(crate) async fn rollback(self) {
+        roll_back(self.state.into_inner().checkout).await;
+    }
+
+    async fn next(&self) -> Result<Next<'_>, RuntimeErr> {
+        let mut state = self.state.lock().await;
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
+        let checkout = state.checkout.take().ok_or_else(given_up)?;
+        Ok(Next { state, checkout })
+    }
+}
+
+impl Next<'_> {
+    fn end<T>(self, outcome: Result<T, sqlx::Error>) -> Result<T, RuntimeErr> {
+        let Self { mut state, checkout } = self;
+        match outcome {
+            Ok(done) => {
+                state.checkout = Some(checkout);
+                Ok(done)
+            }
+            Err(error) => {
+                match error {
+                    sqlx::Error::Database(_) => state.checkout = Some(checkout),
+                    _ => checkout.close_after(&error),
+                }
+                let error = RuntimeErr::SqlxError(error.into());
+                state.failed = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn roll_back(checkout: Option<Checkout>) {
+    let Some(mut checkout) = checkout else { return };
+    match checkout.execute_unprepared("ROLLBACK").await {
+        Ok(_) => checkout.give_back(),
+        Err(error) => checkout.close_after(&error),
+    }
+}
+
+/// Of a transaction in which a statement was given up half-way.
+fn given_up() -> RuntimeErr {
+    RuntimeErr::SqlxError(sqlx::Error::WorkerCrashed.into())
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Transaction {
+    fn get_database_backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let mut next = self.next().await.map_err(DbErr::Exec)?;
+        let done = next.checkout.execute(statement).await;
+        next.end(done).map_err(DbErr::Exec)
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let mut next = self.next().await.map_err(DbErr::Exec)?;
+        let done = next.checkout.execute_unprepared(sql).await;
+        next.end(done).map_err(DbErr::Exec)
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let mut next = self.next().await.map_err(DbErr::Query)?;
+        let row = next.checkout.query_one(statement).await;
+        next.end(row).map_err(DbErr::Query)
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let mut next = self.next().await.map_err(DbErr::Query)?;
+        let rows = next.checkout.query_all(statement).await;
+        next.end(rows).map_err(DbErr::Query)
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("backend", &self.backend).finish_non_exhaustive()
+    }
+}
