@@ -4,6 +4,7 @@
 
 mod source;
 mod part;
+mod progress;
 mod effect;
 mod redrive;
 
@@ -17,11 +18,11 @@ use storage::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::source::Source;
+use self::{part::Suspects, progress::Progress, source::Source};
 use crate::{
     broker::{Broker, BrokerError, Delivery, Inflow},
     envelope::Envelope,
-    health::Health,
+    health::{self, Health},
     observe,
     retry::Backoff,
     topology::Subscription,
@@ -204,7 +205,7 @@ impl Consumer {
                     observe::connected(source.kind(), &self.shared.subscription.consumer);
                     part.ok();
                     backoff.reset();
-                    self.consume_until_lost(inflow, stop).await
+                    self.consume_until_lost(inflow, &part, stop).await
                 }
                 Err(error) => Err(error),
             };
@@ -229,8 +230,10 @@ impl Consumer {
     async fn consume_until_lost(
         &self,
         mut inflow: Box<dyn Inflow>,
+        health: &health::Part,
         stop: &CancellationToken,
     ) -> Result<(), BrokerError> {
+        let (mut progress, mut suspects) = (Progress::new(health), Suspects::default());
         let most = self.shared.database.batch(BATCH);
         loop {
             let batch = tokio::select! {
@@ -239,7 +242,7 @@ impl Consumer {
             };
             observe::batch_received(&self.shared.subscription.consumer, &batch);
             let Some(last) = batch.last().map(|delivery| delivery.tag) else { continue };
-            if !self.settle(batch, stop).await {
+            if !self.settle(batch, &mut progress, &mut suspects, stop).await {
                 return Ok(());
             }
             inflow.ack_through(last).await?;
@@ -247,28 +250,40 @@ impl Consumer {
     }
 
     /// Commits every message of the batch, applied or parked; `false` when `stop` came before.
-    async fn settle(&self, batch: Vec<Delivery>, stop: &CancellationToken) -> bool {
-        let consumer = &self.shared.subscription.consumer;
+    async fn settle(
+        &self,
+        batch: Vec<Delivery>,
+        progress: &mut Progress<'_>,
+        suspects: &mut Suspects,
+        stop: &CancellationToken,
+    ) -> bool {
         let mut backoff = Backoff::new();
         // A stack of parts that are still to be committed, the first on top.
         let mut parts = part::cut(batch);
         while let Some(part) = parts.pop() {
-            let failure = match self.shared.apply(&part).await {
+            let failure = match progress.watch(self.shared.apply(&part)).await {
                 Ok(()) => {
                     backoff.reset();
+                    progress.made();
+                    if part.fault.is_none() {
+                        suspects.clear(&part.deliveries);
+                    }
                     continue;
                 }
                 Err(failure) => failure,
             };
-            observe::batch_failed(consumer, part.deliveries.len(), &failure);
-            if !failure.passes() && part.fault.is_none() {
-                parts.extend(part.divide(&failure));
-                continue;
+            observe::batch_failed(&self.shared.subscription.consumer, part.deliveries.len(), &failure);
+            let next = part.after(&failure, suspects);
+            parts.extend(next.parts);
+            match next.refused {
+                true => progress.refused(&failure),
+                false => progress.failed(&failure),
             }
-            parts.push(part);
-            tokio::select! {
-                () = tokio::time::sleep(backoff.delay()) => {}
-                () = stop.cancelled() => return false,
+            if next.pause {
+                tokio::select! {
+                    () = tokio::time::sleep(backoff.delay()) => {}
+                    () = stop.cancelled() => return false,
+                }
             }
         }
         true

@@ -18,7 +18,7 @@ use crate::{
     broker::Delivery,
     envelope::Envelope,
     outbox::Backlog,
-    parked::{Parking, State},
+    parked::{State, Told},
     retry,
 };
 
@@ -32,6 +32,7 @@ const REDELIVERIES: &str = "messaging_redeliveries_total";
 const PARKED: &str = "messaging_parked_total";
 const HELD: &str = "messaging_held_total";
 const PARKED_NOW: &str = "messaging_parked_messages";
+const INBOX_OVERDUE: &str = "messaging_inbox_overdue_age_seconds";
 const CONNECTIONS: &str = "messaging_connections_total";
 const STATE: &str = "messaging_part_state";
 const DEAD_LETTERS: &str = "messaging_dead_letters";
@@ -48,6 +49,10 @@ fn describe() {
     describe_counter!(PARKED, "messages that a consumer could not handle");
     describe_counter!(HELD, "messages of a kind that the consumer does not know yet");
     describe_gauge!(PARKED_NOW, "messages that wait in the table of parked ones, by state");
+    describe_gauge!(
+        INBOX_OVERDUE,
+        "by how much the oldest row of the inbox should have been forgotten; 0 when none should"
+    );
     describe_counter!(CONNECTIONS, "connections to the broker; all but the first are reconnects");
     describe_gauge!(DEAD_LETTERS, "messages in a dead-letter queue of the broker that are not parked yet");
     describe_gauge!(
@@ -81,6 +86,11 @@ pub(crate) fn parked_now(consumer: &str, counts: [(State, i64); 3]) {
         };
         gauge!(PARKED_NOW, "consumer" => consumer.to_owned(), "state" => state).set(as_f64(count));
     }
+}
+
+/// By how much the oldest row of the inbox is older than it should be.
+pub(crate) fn inbox_overdue(overdue: Duration) {
+    gauge!(INBOX_OVERDUE).set(overdue.as_secs_f64());
 }
 
 /// An error with its causes.
@@ -165,18 +175,17 @@ pub(crate) fn batch_applied(consumer: &str, deliveries: &[Delivery]) {
     each_message("applied", messages());
 }
 
-/// Said before the commit: if that fails, the message is parked, and this is said, again.
-pub(crate) fn parking(consumer: &str, parking: &Parking<'_>) {
-    let name = if parking.state == State::Held { HELD } else { PARKED };
+/// Said after the commit.
+pub(crate) fn parked(consumer: &str, told: &Told) {
+    let name = if told.state == State::Held { HELD } else { PARKED };
     counter!(name, "consumer" => consumer.to_owned()).increment(1);
-    let message = parking.message.ok();
     tracing::error!(
         messaging.part = consumer,
-        message.id = message.map(|message| tracing::field::display(message.id)),
-        message.kind = message.map(|message| message.kind.as_str()),
-        trace.parent = message.and_then(|message| message.traceparent.as_deref()),
-        parked.state = ?parking.state,
-        error = parking.error,
+        message.id = told.message_id.map(tracing::field::display),
+        message.kind = told.message_id.map(|_| told.kind.as_str()),
+        trace.parent = told.traceparent.as_deref(),
+        parked.state = ?told.state,
+        error = told.error,
         "a message is parked: an operator must look"
     );
 }
@@ -204,7 +213,8 @@ fn each_message<'m>(what: &'static str, messages: impl Iterator<Item = &'m Envel
 
 fn ages<'m>(histogram: &metrics::Histogram, messages: impl Iterator<Item = &'m Envelope>) {
     let now = retry::now();
-    messages.for_each(|message| histogram.record(seconds(now - message.create_time)));
+    // A stranger's message may come from any time.
+    messages.for_each(|message| histogram.record(seconds(now.saturating_sub(message.create_time))));
 }
 
 /// From microseconds. The writer's clock may be ahead of this one.

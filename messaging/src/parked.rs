@@ -2,6 +2,7 @@
 
 mod operate;
 mod redrive;
+mod storable;
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
@@ -13,7 +14,10 @@ use storage::{Transaction, rows};
 use crate::{broker::Undecodable, envelope::Envelope};
 
 pub use self::operate::{Action, Filter, Mode, actions, list, note, operate};
-pub(crate) use self::redrive::{give_back, leaving, lock, remove};
+pub(crate) use self::{
+    redrive::{give_back, leaving, lock, remove},
+    storable::Form,
+};
 
 /// What is to become of a parked message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
@@ -41,7 +45,8 @@ pub struct Model {
     pub state: State,
     /// See [`Envelope::id`]; absent when the message could not be decoded.
     pub message_id: Option<Uuid>,
-    /// See [`Envelope::kind`]; empty when the message could not be decoded.
+    /// See [`Envelope::kind`]; empty when the message could not be decoded. In this and the other attributes U+0000 is written
+    /// `\\u0000`, and what is too long is cut off.
     pub kind: String,
     /// See [`Envelope::source`]; empty when the message could not be decoded.
     pub source: String,
@@ -51,7 +56,8 @@ pub struct Model {
     pub payload: Vec<u8>,
     /// See [`Envelope::traceparent`].
     pub traceparent: Option<String>,
-    /// The headers as text, when the message could not be decoded.
+    /// The headers as text, when the message could not be decoded; and its attributes as they came, as a JSON object, when one of them
+    /// cannot be stored as it is.
     pub headers: Option<String>,
     /// See [`Envelope::create_time`].
     pub create_time: Option<i64>,
@@ -74,41 +80,62 @@ pub(crate) struct Parking<'m> {
     pub(crate) state: State,
 }
 
-/// Parks messages in the caller's transaction.
+/// What is told of a parked message.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) message_id: Option<Uuid>,
+    pub(crate) kind: String,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) state: State,
+    pub(crate) error: String,
+}
+
+/// Parks messages in the caller's transaction, and returns what is to be told of each after the commit.
 pub(crate) async fn park(
     transaction: &Transaction,
     consumer: &str,
     parkings: &[Parking<'_>],
+    form: Form,
     now: i64,
-) -> Result<(), DbErr> {
-    let models: Vec<ActiveModel> = parkings.iter().map(|parking| row(consumer, parking, now)).collect();
-    rows::insert_new(transaction, &models).await.map(drop)
+) -> Result<Vec<Told>, DbErr> {
+    let (models, told): (Vec<ActiveModel>, Vec<Told>) =
+        parkings.iter().map(|parking| row(consumer, parking, form, now)).unzip();
+    rows::insert_new(transaction, &models).await?;
+    Ok(told)
 }
 
-fn row(consumer: &str, parking: &Parking<'_>, now: i64) -> ActiveModel {
+/// Every text is one that the database stores, whoever wrote it: what cannot be parked would hold up everybody behind it.
+fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (ActiveModel, Told) {
     let (known, unknown) = (parking.message.ok(), parking.message.err());
     let payload = parking.message.map_or_else(|junk| &junk.payload, |message| &message.payload);
-    ActiveModel {
+    let message_id = known.map(|message| message.id);
+    let attributes = known.map(|message| form.attributes(message)).unwrap_or_default();
+    let error = form.error(&parking.error);
+    let told = Told {
+        message_id,
+        kind: attributes.kind.clone(),
+        traceparent: attributes.traceparent.clone(),
+        state: parking.state,
+        error: error.clone(),
+    };
+    let headers = unknown.map(|junk| form.whole(&junk.headers)).or(attributes.originals);
+    let model = ActiveModel {
         seq: NotSet,
         consumer: Set(consumer.to_owned()),
         state: Set(parking.state),
-        message_id: Set(known.map(|message| message.id)),
-        kind: Set(known.map(|message| message.kind.clone()).unwrap_or_default()),
-        source: Set(known.map(|message| message.source.clone()).unwrap_or_default()),
-        partition_key: Set(known.map(|message| message.key.clone()).unwrap_or_default()),
+        message_id: Set(message_id),
+        kind: Set(attributes.kind),
+        source: Set(attributes.source),
+        partition_key: Set(attributes.key),
         payload: Set(payload.to_vec()),
-        traceparent: Set(known.and_then(|message| message.traceparent.clone())),
-        headers: Set(unknown.map(|junk| text(&junk.headers))),
+        traceparent: Set(attributes.traceparent),
+        headers: Set(headers),
         create_time: Set(known.map(|message| message.create_time)),
-        error: Set(text(&parking.error)),
+        error: Set(error),
         attempts: Set(parking.attempts),
         park_time: Set(now),
-    }
-}
-
-/// PostgreSQL's text holds no NUL, and what is parked may come from anybody.
-fn text(of: &str) -> String {
-    of.replace('\0', "\u{fffd}")
+    };
+    (model, told)
 }
 
 /// How many messages there are in a state.

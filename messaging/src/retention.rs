@@ -5,13 +5,14 @@
 
 use std::time::{Duration, Instant};
 
+use sea_orm::{EntityTrait as _, QueryFilter as _, QuerySelect as _, entity::prelude::*};
 use storage::{
     Database, Failure,
     lease::{Attempt, Lease},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{observe, retry};
+use crate::{inbox, observe, retry};
 
 /// How long the inbox remembers, unless it is set.
 pub const KEEP: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -22,7 +23,16 @@ const ROUND: Duration = Duration::from_secs(60);
 const BATCH: i64 = 200;
 /// Pause between batches, as a multiple of the time that the last one took: so few writers meet one that their slowest hundredth
 /// does not tell.
-const PAUSE: u32 = 99;
+const PAUSE: f64 = 99.0;
+/// The same when the oldest row is overdue by [`HURRIED`]: in four fifths of the time a database forgets far more than it can be given to
+/// remember. In between the pauses shrink evenly, so that they come to rest where as much is forgotten as comes in.
+const SHORTEST_PAUSE: f64 = 0.25;
+/// A round finds rows overdue by up to [`ROUND`] and takes its time for them. What is older shows that it does not keep up.
+const RELAXED: Duration = Duration::from_secs(120);
+/// Little beside [`KEEP`].
+const HURRIED: Duration = Duration::from_secs(600);
+/// How often it is looked how much is overdue: cheap, one row of an index, and far more often than that changes.
+const LOOK: Duration = Duration::from_secs(1);
 /// A process that died in the middle of a round delays the next one by this at most.
 const TERM: Duration = Duration::from_secs(120);
 
@@ -46,19 +56,16 @@ impl Retention {
         Self { keep, ..self }
     }
 
-    /// Forgets, now and every minute, until `stop`.
+    /// Forgets, now and every minute, until `stop`; a batch under way is finished first.
     pub async fn run(self, stop: CancellationToken) {
-        let rounds = async {
-            loop {
-                if let Err(failure) = self.round().await {
-                    observe::storage_failed("retention", &failure);
-                }
-                tokio::time::sleep(ROUND).await;
+        while !stop.is_cancelled() {
+            if let Err(failure) = self.round_until(&stop).await {
+                observe::storage_failed("retention", &failure);
             }
-        };
-        tokio::select! {
-            () = rounds => {}
-            () = stop.cancelled() => {}
+            tokio::select! {
+                () = tokio::time::sleep(ROUND) => {}
+                () = stop.cancelled() => {}
+            }
         }
     }
 
@@ -67,6 +74,12 @@ impl Retention {
     /// # Errors
     /// As [`Database::transact`]: the rest is left for another time.
     pub async fn round(&self) -> Result<u64, Failure> {
+        self.round_until(&CancellationToken::new()).await
+    }
+
+    async fn round_until(&self, stop: &CancellationToken) -> Result<u64, Failure> {
+        // Who is not at it tells as well how far behind it is.
+        let backlog = self.look(None).await?;
         let holder = format!("process {} ({:016x})", std::process::id(), rand::random::<u64>());
         let Attempt::Won(lease) = Lease::attempt(&self.database, "inbox retention", &holder, TERM).await?
         else {
@@ -74,29 +87,59 @@ impl Retention {
         };
         let forgotten = tokio::select! {
             () = lease.keep(TERM / 2) => Ok(0),
-            forgotten = self.forget() => forgotten,
+            forgotten = self.forget(backlog, stop) => forgotten,
         };
         lease.release().await?;
         forgotten
     }
 
-    async fn forget(&self) -> Result<u64, Failure> {
-        let before = retry::now() - retry::micros(self.keep);
+    async fn forget(&self, mut backlog: Backlog, stop: &CancellationToken) -> Result<u64, Failure> {
         let mut forgotten = 0;
         loop {
             let began = Instant::now();
-            let batch = self.forget_batch(before).await?;
+            let batch = self.forget_batch(&backlog).await?;
+            let pause = began.elapsed().mul_f64(backlog.pause());
             forgotten += batch;
             if batch < BATCH.unsigned_abs() {
-                return Ok(forgotten);
+                backlog = self.look(backlog.oldest).await?;
+                // The moment before which rows are old has moved on meanwhile.
+                if backlog.overdue < RELAXED {
+                    return Ok(forgotten);
+                }
             }
-            tokio::time::sleep(began.elapsed() * PAUSE).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => return Ok(forgotten),
+            }
+            if backlog.seen.elapsed() >= LOOK {
+                backlog = self.look(backlog.oldest).await?;
+            }
         }
     }
 
-    async fn forget_batch(&self, before: i64) -> Result<u64, Failure> {
+    /// Looks how much is overdue, among the rows that are not older than `from`.
+    async fn look(&self, from: Option<i64>) -> Result<Backlog, Failure> {
+        let oldest = inbox::Entity::find()
+            .select_only()
+            .column_as(inbox::Column::ReceiveTime.min(), "oldest")
+            // Behind what was forgotten: the index keeps that for a while, and whoever looks would walk over it.
+            .filter(inbox::Column::ReceiveTime.gte(from.unwrap_or(i64::MIN)))
+            .into_tuple::<Option<i64>>()
+            .one(self.database.read());
+        let oldest = oldest.await?.flatten();
+        let before = retry::now() - retry::micros(self.keep);
+        let overdue = oldest.map_or(0, |oldest| before.saturating_sub(oldest).max(0));
+        let overdue = Duration::from_micros(overdue.unsigned_abs());
+        observe::inbox_overdue(overdue);
+        Ok(Backlog { before, oldest, overdue, seen: Instant::now() })
+    }
+
+    async fn forget_batch(&self, backlog: &Backlog) -> Result<u64, Failure> {
         // Each row by its place: nobody changes rows of the inbox.
-        let oldest = format!("FROM inbox WHERE receive_time < {before} ORDER BY receive_time LIMIT {BATCH}");
+        let (from, before) = (backlog.oldest.unwrap_or(i64::MIN), backlog.before);
+        let oldest = format!(
+            "FROM inbox WHERE receive_time >= {from} AND receive_time < {before} ORDER BY receive_time LIMIT {BATCH}"
+        );
         let place = if self.database.is_embedded() {
             format!("rowid IN (SELECT rowid {oldest})")
         } else {
@@ -104,5 +147,26 @@ impl Retention {
             format!("ctid = ANY (ARRAY(SELECT ctid {oldest}))")
         };
         self.database.execute_unflushed(format!("DELETE FROM inbox WHERE {place}")).await
+    }
+}
+
+/// What is overdue.
+#[derive(Debug)]
+struct Backlog {
+    /// Older rows are to be forgotten, in microseconds since the Unix epoch.
+    before: i64,
+    /// The oldest row.
+    oldest: Option<i64>,
+    /// How much older than it should be that one is.
+    overdue: Duration,
+    seen: Instant,
+}
+
+impl Backlog {
+    /// How long to rest between batches, as a multiple of the last one's time.
+    fn pause(&self) -> f64 {
+        let (most, left) = (HURRIED - RELAXED, HURRIED.saturating_sub(self.overdue));
+        let ease = (left.as_secs_f64() / most.as_secs_f64()).min(1.0);
+        SHORTEST_PAUSE + (PAUSE - SHORTEST_PAUSE) * ease
     }
 }

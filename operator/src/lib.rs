@@ -32,6 +32,8 @@ pub fn topology(partitions: u16) -> Topology {
 
 /// The longest name of an operator, in characters.
 const OPERATOR_MAX: usize = 64;
+/// Numbers that one call may name: what one statement binds stays below 14 KiB.
+const SEQUENCES_MAX: usize = 1_000;
 
 /// Serves `ordermesh.messaging.v1.MessagingAdminService`.
 #[derive(Debug, Clone)]
@@ -75,7 +77,11 @@ impl MessagingAdminService for MessagingAdmin {
     ) -> Result<Response<ListParkedMessagesResponse>, Status> {
         let ListParkedMessagesRequest { page_size, page_token, kind, error } = request.into_inner();
         let size = page::size(page_size);
-        Checks::default().field("page_size", size.map(drop).ok_or("must not be negative")).finish()?;
+        Checks::default()
+            .field("page_size", size.map(drop).ok_or("must not be negative"))
+            .field("kind", storable(&kind))
+            .field("error", storable(&error))
+            .finish()?;
         let size = size.unwrap_or(page::DEFAULT_SIZE);
         // The lengths keep text from moving between the two.
         let query = format!("ListParkedMessages {} {kind} {error}", kind.len());
@@ -99,9 +105,14 @@ impl MessagingAdminService for MessagingAdmin {
         request: Request<RedriveParkedMessagesRequest>,
     ) -> Result<Response<RedriveParkedMessagesResponse>, Status> {
         let RedriveParkedMessagesRequest { sequences, kind, error, operator, dry_run } = request.into_inner();
+        let few = sequences.len() <= SEQUENCES_MAX;
         let named = (1..=OPERATOR_MAX).contains(&operator.chars().count());
         Checks::default()
             .field("operator", named.then_some(()).ok_or("must be 1 to 64 characters"))
+            .field("operator", storable(&operator))
+            .field("kind", storable(&kind))
+            .field("error", storable(&error))
+            .field("sequences", few.then_some(()).ok_or("must be at most 1,000"))
             .finish()?;
         let mode = if dry_run { Mode::DryRun } else { Mode::Apply };
         let filter = filter(sequences, kind, error);
@@ -121,6 +132,11 @@ impl MessagingAdmin {
         let invalid = || Fault::new(Reason::InvalidPageToken, "page_token was not made for this query");
         cursor.map(i64::from_be_bytes).ok_or_else(invalid)
     }
+}
+
+/// PostgreSQL's text holds no U+0000: nothing that is stored has it.
+fn storable(text: &str) -> Result<(), &'static str> {
+    if text.contains('\0') { Err("must not contain U+0000") } else { Ok(()) }
 }
 
 fn filter(seqs: Vec<i64>, kind: String, error: String) -> Filter {

@@ -12,7 +12,10 @@ use ordermesh::{
     },
 };
 use prost::Message as _;
-use tonic::{Code, Request, transport::Endpoint};
+use tonic::{
+    Code, Request,
+    transport::{Channel, Endpoint},
+};
 use world::{PATIENCE, eventually};
 
 use crate::mesh::{ADMIN_TOKEN, Arrangement, EMBEDDED, Mesh};
@@ -74,10 +77,38 @@ async fn admin_services(arrangement: Arrangement) -> Result<()> {
         let status =
             messages.get_messaging_status(with_token(GetMessagingStatusRequest {}, ADMIN_TOKEN)?).await?;
         ensure!(status.into_inner() == MessagingStatus::default());
+        what_cannot_be_asked(&mut messages).await?;
     }
     let routed = mesh.api.get("/ordermesh.payments.v1.PaymentsAdminService/ListAccounts").await?;
     ensure!(routed.status == 404, "{}", routed.text);
     routed.body["error"].is_object().then_some(()).context("the edge's own answer")
+}
+
+/// U+0000 in any text is the caller's mistake, on both databases.
+async fn what_cannot_be_asked(messages: &mut MessagingAdminServiceClient<Channel>) -> Result<()> {
+    let text = || "a\0b".to_owned();
+    let list = ListParkedMessagesRequest::default;
+    let redrive = || RedriveParkedMessagesRequest { operator: "olga".into(), ..Default::default() };
+    let mut refusals = Vec::new();
+    for request in [
+        ListParkedMessagesRequest { kind: text(), ..list() },
+        ListParkedMessagesRequest { error: text(), ..list() },
+        ListParkedMessagesRequest { page_token: text(), ..list() },
+    ] {
+        refusals.push(messages.list_parked_messages(with_token(request, ADMIN_TOKEN)?).await.err());
+    }
+    for request in [
+        RedriveParkedMessagesRequest { kind: text(), ..redrive() },
+        RedriveParkedMessagesRequest { error: text(), ..redrive() },
+        RedriveParkedMessagesRequest { operator: text(), ..redrive() },
+        RedriveParkedMessagesRequest { sequences: (0..1_001).collect(), ..redrive() },
+    ] {
+        refusals.push(messages.redrive_parked_messages(with_token(request, ADMIN_TOKEN)?).await.err());
+    }
+    for refusal in refusals {
+        ensure!(refusal.as_ref().is_some_and(|status| status.code() == Code::InvalidArgument), "{refusal:?}");
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -6,12 +6,15 @@ use sea_orm::{ConnectionTrait as _, DbErr};
 use storage::{Executor, Failure, Transaction};
 use tracing::Instrument as _;
 
-use super::{AfterCommit, Batch, Deduplication, Effects, Shared, Verdict, part::Part};
+use super::{
+    AfterCommit, Batch, Deduplication, Effects, Shared, Verdict,
+    part::{Fault, Part},
+};
 use crate::{
     broker::{Delivery, Undecodable},
     envelope::Envelope,
     inbox, observe,
-    parked::{self, Parking, State},
+    parked::{self, Form, Parking, State},
     retry,
 };
 
@@ -111,7 +114,7 @@ struct Attempt<'t> {
 
 impl Attempt<'_> {
     /// Returns what is to be done after the commit.
-    async fn apply(&self, deliveries: &[Delivery], fault: Option<String>) -> Result<AfterCommit, DbErr> {
+    async fn apply(&self, deliveries: &[Delivery], fault: Option<Fault>) -> Result<AfterCommit, DbErr> {
         let now = retry::now();
         let consumer = &self.shared.subscription.consumer;
         let decoded = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
@@ -122,8 +125,9 @@ impl Attempt<'_> {
             Deduplication::Inbox => inbox::new_among(self.transaction, consumer, known, now).await?,
             Deduplication::Handler => known,
         };
+        let form = fault.as_ref().map_or(Form::Readable, |fault| fault.form);
         let verdicts = match fault {
-            Some(reason) => vec![Verdict::Park(reason); messages.len()],
+            Some(Fault { reason, .. }) => vec![Verdict::Park(reason); messages.len()],
             None if messages.is_empty() => Vec::new(),
             None => {
                 let batch = Batch { transaction: self.transaction, messages: &messages };
@@ -134,19 +138,30 @@ impl Attempt<'_> {
         if verdicts.len() != messages.len() {
             return Err(DbErr::Custom("the handler did not judge each of its messages".to_owned()));
         }
-        let after = effects.apply(self.transaction).await?;
+        let mut after = effects.apply(self.transaction).await?;
         let undecodable = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
         let parkings: Vec<Parking<'_>> = self
             .refused(messages.into_iter().zip(verdicts))
             .chain(undecodable.map(|junk| self.parking(Err(junk), junk.reason.clone(), State::Parked)))
-            .chain(strange.into_iter().map(|message| {
-                let error = format!("{consumer} does not know messages of the kind {}", message.kind);
-                self.parking(Ok(message), error, State::Held)
-            }))
+            .chain(strange.into_iter().map(|message| self.strange(message)))
             .collect();
-        parkings.iter().for_each(|parking| observe::parking(consumer, parking));
-        parked::park(self.transaction, consumer, &parkings, now).await?;
+        if !parkings.is_empty() {
+            let told = parked::park(self.transaction, consumer, &parkings, form, now).await?;
+            let consumer = consumer.clone();
+            after.0.push(Box::new(move || told.iter().for_each(|told| observe::parked(&consumer, told))));
+        }
         Ok(after)
+    }
+
+    /// A message of a kind that the consumer does not know: the next version may, unless nothing can be called so.
+    fn strange<'m>(&self, message: &'m Envelope) -> Parking<'m> {
+        let (consumer, kind) = (&self.shared.subscription.consumer, &message.kind);
+        if kind.len() <= KIND_MAX && kind.bytes().all(is_of_a_name) {
+            let error = format!("{consumer} does not know messages of the kind {kind}");
+            return self.parking(Ok(message), error, State::Held);
+        }
+        let error = format!("cloudEvents:type is not the name of a protobuf message: {kind:?}");
+        self.parking(Ok(message), error, State::Parked)
     }
 
     fn refused<'m>(
@@ -167,6 +182,14 @@ impl Attempt<'_> {
     ) -> Parking<'m> {
         Parking { message, error, attempts: self.attempts, state }
     }
+}
+
+/// The bytes of an AMQP property: whoever publishes a message puts its kind into one.
+const KIND_MAX: usize = 255;
+
+/// The full name of a protobuf message has no other bytes.
+const fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')
 }
 
 /// The relay may have published a message twice.

@@ -1,6 +1,6 @@
 //! What was parked comes back: sent by an operator, or held until this version that knows its kind.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use sea_orm::DbErr;
 use storage::{Failure, Transaction};
@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{AfterCommit, Batch, Consumer, Deduplication, Effects, Shared, Verdict};
 use crate::{
+    envelope::Envelope,
     inbox, observe,
     parked::{self, State},
     retry,
@@ -17,13 +18,17 @@ use crate::{
 const POLL: Duration = Duration::from_secs(5);
 /// Looked up at a time.
 const PAGE: u64 = 100;
+/// Rounds of [`POLL`] in which others get in the way of a message until it waits for an operator again: a minute is longer than anybody
+/// holds rows as a rule.
+const CONTENDED_ROUNDS: u32 = 12;
 
 impl Consumer {
     /// Handles what comes back until `stop`, each message in a transaction of its own: it has failed before.
     pub(super) async fn redrive(&self, stop: &CancellationToken) {
+        let mut contended = HashMap::new();
         while !stop.is_cancelled() {
             self.shared.tell_parked().await;
-            let came_back = self.shared.redrive_page(stop).await;
+            let came_back = self.shared.redrive_page(&mut contended, stop).await;
             let rest = match came_back {
                 Ok(true) => continue,
                 Ok(false) => POLL,
@@ -50,19 +55,40 @@ impl Shared {
     }
 
     /// Returns whether there may be more.
-    async fn redrive_page(self: &Arc<Self>, stop: &CancellationToken) -> Result<bool, Failure> {
+    async fn redrive_page(
+        self: &Arc<Self>,
+        contended: &mut HashMap<i64, u32>,
+        stop: &CancellationToken,
+    ) -> Result<bool, Failure> {
         let seqs = parked::leaving(self.database.read(), &self.subscription, PAGE).await?;
+        contended.retain(|seq, _| seqs.contains(seq));
+        let mut done = 0;
         for seq in &seqs {
             if stop.is_cancelled() {
                 return Ok(false);
             }
-            match self.redrive_one(*seq).await {
-                Ok(()) => {}
-                Err(failure) if failure.passes() => return Err(failure),
-                Err(failure) => self.give_back(*seq, observe::chain(&failure)).await?,
+            let failure = match self.redrive_one(*seq).await {
+                Ok(()) => {
+                    done += 1;
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            if matches!(failure, Failure::Contention(_)) {
+                let rounds = contended.entry(*seq).or_default();
+                *rounds += 1;
+                if *rounds < CONTENDED_ROUNDS {
+                    // Those behind it need not wait for that.
+                    observe::storage_failed(&self.subscription.consumer, &failure);
+                    continue;
+                }
+            } else if failure.passes() {
+                return Err(failure);
             }
+            self.give_back(*seq, observe::chain(&failure)).await?;
+            done += 1;
         }
-        Ok(seqs.len() as u64 == PAGE)
+        Ok(done > 0 && seqs.len() as u64 == PAGE)
     }
 
     async fn redrive_one(self: &Arc<Self>, seq: i64) -> Result<(), Failure> {
@@ -71,45 +97,77 @@ impl Shared {
             let shared = Arc::clone(&shared);
             Box::pin(async move { shared.redrive_in(transaction, seq).await })
         });
-        if let Some(after) = handled.await? {
+        if let Some((after, problem)) = handled.await? {
             after.run();
-            observe::redriven(&self.subscription.consumer, seq);
+            match problem {
+                None => observe::redriven(&self.subscription.consumer, seq),
+                Some(problem) => observe::redrive_failed(&self.subscription.consumer, seq, &problem),
+            }
         }
         Ok(())
     }
 
-    /// What is to be done after the commit, if it was handled.
-    async fn redrive_in(&self, transaction: &Transaction, seq: i64) -> Result<Option<AfterCommit>, DbErr> {
+    /// What is to be done after the commit, unless another process was faster; and why the message waits for an operator again, if it does.
+    async fn redrive_in(
+        &self,
+        transaction: &Transaction,
+        seq: i64,
+    ) -> Result<Option<(AfterCommit, Option<String>)>, DbErr> {
         let Some(row) = parked::lock(transaction, seq).await? else { return Ok(None) };
-        let Some(message) = row.envelope() else { return Ok(None) };
         let mut effects = Effects::default();
         let now = retry::now();
-        // A parked message is in the inbox since it was parked. A held one is not, and may have come a second time.
-        let seen = row.state == State::Held
-            && self.deduplication == Deduplication::Inbox
-            && inbox::new_among(transaction, &self.subscription.consumer, [&message], now).await?.is_empty();
-        let verdict = match seen {
-            true => Verdict::Done,
-            false => {
-                let batch = Batch { transaction, messages: &[&message] };
-                let verdict = self.handler.handle(&batch, &mut effects).await?.pop();
-                verdict.ok_or_else(|| DbErr::Custom("the handler did not judge its message".to_owned()))?
+        let verdict = match row.envelope() {
+            Some(message) if self.subscription.kinds.contains(&message.kind) => {
+                self.judge(transaction, &message, row.state, &mut effects, now).await?
             }
+            Some(message) => {
+                let (consumer, kind) = (&self.subscription.consumer, message.kind);
+                Verdict::Park(format!("{consumer} does not know messages of the kind {kind}"))
+            }
+            None => Verdict::Park("the message cannot be read back from what was parked".to_owned()),
         };
         let after = effects.apply(transaction).await?;
-        match verdict {
-            Verdict::Done => parked::remove(transaction, seq).await?,
-            Verdict::Park(error) => parked::give_back(transaction, seq, &error, now).await?,
+        let problem = match verdict {
+            Verdict::Done => {
+                parked::remove(transaction, seq).await?;
+                None
+            }
+            Verdict::Park(error) => {
+                parked::give_back(transaction, seq, &error, now).await?;
+                Some(error)
+            }
+        };
+        Ok(Some((after, problem)))
+    }
+
+    async fn judge(
+        &self,
+        transaction: &Transaction,
+        message: &Envelope,
+        state: State,
+        effects: &mut Effects,
+        now: i64,
+    ) -> Result<Verdict, DbErr> {
+        // A parked message is in the inbox since it was parked. A held one is not, and may have come a second time.
+        let seen = state == State::Held
+            && self.deduplication == Deduplication::Inbox
+            && inbox::new_among(transaction, &self.subscription.consumer, [message], now).await?.is_empty();
+        if seen {
+            return Ok(Verdict::Done);
         }
-        Ok(Some(after))
+        let batch = Batch { transaction, messages: &[message] };
+        let verdict = self.handler.handle(&batch, effects).await?.pop();
+        verdict.ok_or_else(|| DbErr::Custom("the handler did not judge its message".to_owned()))
     }
 
     async fn give_back(&self, seq: i64, error: String) -> Result<(), Failure> {
-        observe::redrive_failed(&self.subscription.consumer, seq, &error);
+        let reason = error.clone();
         let given_back = self.database.transact(move |transaction| {
             let error = error.clone();
             Box::pin(async move { parked::give_back(transaction, seq, &error, retry::now()).await })
         });
-        given_back.await
+        given_back.await?;
+        observe::redrive_failed(&self.subscription.consumer, seq, &reason);
+        Ok(())
     }
 }

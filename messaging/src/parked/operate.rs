@@ -5,6 +5,7 @@ use sea_orm::{
     Condition, ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
     entity::prelude::*,
+    sea_query::LikeExpr,
 };
 use storage::{Database, Failure};
 
@@ -109,9 +110,23 @@ impl Filter {
             .add_option(chosen)
             .add_option(self.consumer.as_deref().map(|consumer| Column::Consumer.eq(consumer)))
             .add_option(self.kind.as_deref().map(|kind| Column::Kind.eq(kind)))
-            .add_option(self.error.as_deref().map(|error| Column::Error.contains(error)))
+            .add_option(self.error.as_deref().map(|error| Column::Error.like(literally(error))))
             .add_option(self.parked_before.map(|time| Column::ParkTime.lt(time)))
     }
+}
+
+/// What LIKE finds a text with, whatever is in it.
+fn literally(text: &str) -> LikeExpr {
+    let mut pattern = String::from("%");
+    for character in text.chars() {
+        // Not the backslash, which the databases understand each in its own way.
+        if matches!(character, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    LikeExpr::new(pattern).escape('!')
 }
 
 /// Lists the messages that the filter means, in the order they were parked: at most `limit`, those after the number `after`.

@@ -6,7 +6,7 @@ use sea_orm::{
 };
 use storage::Transaction;
 
-use super::{Column, Entity, Model, State, text};
+use super::{Column, Entity, Form, Model, State, storable};
 use crate::{envelope::Envelope, topology::Subscription};
 
 /// The first of those that go back to the consumer: what an operator sent, and what was held and is known by now.
@@ -51,7 +51,7 @@ pub(crate) async fn give_back(
 ) -> Result<(), DbErr> {
     Entity::update_many()
         .col_expr(Column::State, Expr::value(State::Parked))
-        .col_expr(Column::Error, Expr::value(text(error)))
+        .col_expr(Column::Error, Expr::value(Form::Ascii.error(error)))
         .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
         .col_expr(Column::ParkTime, Expr::value(now))
         .filter(Column::Seq.eq(seq))
@@ -64,14 +64,17 @@ impl Model {
     /// The message as it was delivered; `None` when it could not be decoded.
     #[must_use]
     pub fn envelope(&self) -> Option<Envelope> {
-        Some(Envelope {
-            id: self.message_id?,
-            kind: self.kind.clone(),
-            key: self.partition_key.clone(),
-            source: self.source.clone(),
-            payload: self.payload.clone().into(),
-            traceparent: self.traceparent.clone(),
-            create_time: self.create_time?,
-        })
+        let (id, create_time) = (self.message_id?, self.create_time?);
+        let [kind, source, key, traceparent] = match &self.headers {
+            Some(json) => storable::originals(json)?,
+            None => [
+                Some(self.kind.clone()),
+                Some(self.source.clone()),
+                Some(self.partition_key.clone()),
+                self.traceparent.clone(),
+            ],
+        };
+        let payload = self.payload.clone().into();
+        Some(Envelope { id, kind: kind?, key: key?, source: source?, payload, traceparent, create_time })
     }
 }

@@ -124,3 +124,37 @@ async fn an_unknown_kind_is_held_until_an_upgrade() -> Result<()> {
     place.each_once(0..20).await?;
     new.stop().await
 }
+
+async fn an_error_is_found_literally(place: Place) -> Result<()> {
+    let refusing = Effects::unless(|number| if number < 2 { Deed::Refuse } else { Deed::Apply });
+    let running = Running::default().consumer(&place, refusing).relay(&place);
+    place.write(0..3).await?;
+    place.has_parked(2).await?;
+    let texts = ["100 % of a_b!", "100 C of aXb!"];
+    for (number, text) in texts.iter().enumerate() {
+        let sql = format!("UPDATE parked SET error = '{text}' WHERE error LIKE 'fact {number} %'");
+        place.database.execute_unflushed(sql).await?;
+    }
+    for (text, found) in
+        [("0 % o", 1), ("a_b", 1), ("aXb!", 1), ("b!", 2), ("%", 1), ("_", 1), ("\\", 0), ("!", 2), ("of", 2)]
+    {
+        let filter = Filter { error: Some(text.to_owned()), ..Filter::default() };
+        let acted = operate(&place.database, Action::Redrive, &filter, "olga", Mode::DryRun).await?;
+        let listed = parked::list(place.database.read(), &filter, 0, 10).await?;
+        ensure!(
+            acted == found && listed.len() as u64 == found,
+            "{text:?} is found {acted} times: {listed:?}"
+        );
+    }
+    running.stop().await
+}
+
+#[tokio::test]
+async fn an_error_is_found_literally_embedded() -> Result<()> {
+    an_error_is_found_literally(Place::embedded().await?).await
+}
+
+#[tokio::test]
+async fn an_error_is_found_literally_on_postgres() -> Result<()> {
+    an_error_is_found_literally(Place::postgres().await?).await
+}

@@ -47,6 +47,17 @@ impl Place {
         Self::new(url, broker, Some(postgres), None, Scratch::new("place")?).await
     }
 
+    /// The same with a database that stores no more than Latin letters.
+    pub(crate) async fn postgres_in_latin1() -> Result<Self> {
+        let postgres = Postgres::start().await?;
+        let server = sea_orm::Database::connect(postgres.url("postgres")).await?;
+        let create = "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'";
+        server.execute_unprepared(create).await?;
+        let url = postgres.url("latin").parse()?;
+        let broker = Arc::new(MemoryBroker::new(Topology { consumers: vec![reader()], ..topology() }));
+        Self::new(url, broker, Some(postgres), None, Scratch::new("place")?).await
+    }
+
     /// What another process on the same servers has: connections and a bell of its own.
     pub(crate) async fn neighbour(&self) -> Result<Self> {
         Self::join(&self.url, Arc::clone(&self.broker)).await

@@ -6,6 +6,7 @@ use anyhow::Result;
 use messaging::{
     broker::Broker,
     consumer::{Consumer, Deduplication},
+    health::Health,
     relay::Relay,
     topology::Subscription,
 };
@@ -25,6 +26,8 @@ pub(crate) const LEASE_TERM: Duration = Duration::from_secs(2);
 pub(crate) struct Running {
     stop: CancellationToken,
     tasks: JoinSet<()>,
+    /// What the consumers say of themselves.
+    pub(crate) health: Health,
 }
 
 impl Running {
@@ -66,7 +69,7 @@ impl Running {
             Deduplication::Inbox,
             effects,
         );
-        self.tasks.spawn(consumer.run(self.stop.clone()));
+        self.tasks.spawn(consumer.with_health(&self.health).run(self.stop.clone()));
         self
     }
 

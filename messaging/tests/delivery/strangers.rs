@@ -1,0 +1,182 @@
+//! What strangers publish is kept whatever is in it, holds up nobody, and is counted once it is kept.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use lapin::{
+    BasicProperties, Confirmation, Connection, ConnectionProperties,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+    types::{AMQPValue, FieldTable},
+};
+use messaging::{
+    broker::Outcome,
+    envelope::Envelope,
+    parked::{Action, Filter, Mode, Model, State, operate},
+    topology::Topology,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use prost::Name as _;
+use uuid::Uuid;
+use world::{PATIENCE, eventually};
+
+use crate::{
+    fact::{Deed, Effects, Fact, fact},
+    place::{Place, topology},
+    running::Running,
+};
+
+/// From this number on a fact is refused until the handler is repaired.
+const REFUSED: i64 = 100;
+
+fn repairable() -> (Effects, Arc<AtomicBool>) {
+    let repaired = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&repaired);
+    let refused = move |number| number >= REFUSED && !seen.load(Ordering::Relaxed);
+    (Effects::unless(move |number| if refused(number) { Deed::Refuse } else { Deed::Apply }), repaired)
+}
+
+/// One strange attribute in each.
+fn strange() -> Vec<Envelope> {
+    let long = "long ".repeat(20_000);
+    vec![
+        Envelope { key: "a\0key".into(), ..fact(REFUSED) },
+        Envelope { key: long.clone(), ..fact(REFUSED + 1) },
+        Envelope { source: "/a\0source".into(), ..fact(REFUSED + 2) },
+        Envelope { source: long.clone(), ..fact(REFUSED + 3) },
+        fact(REFUSED + 4).with_traceparent(Some("00-\0".into())),
+        fact(REFUSED + 5).with_traceparent(Some(long)),
+    ]
+}
+
+/// The value of a counter of the reader.
+fn counted(recorder: &PrometheusHandle, name: &str) -> Result<u64> {
+    let (text, start) = (recorder.render(), format!("{name}{{"));
+    let line = text.lines().find(|line| line.starts_with(&start)).with_context(|| text.clone())?;
+    Ok(line.rsplit(' ').next().context("a value")?.parse()?)
+}
+
+async fn publish(place: &Place, messages: &[Envelope]) -> Result<()> {
+    let outcomes = place.broker.publisher().await?.publish(messages).await;
+    ensure!(outcomes.iter().all(|outcome| *outcome == Outcome::Confirmed), "{outcomes:?}");
+    Ok(())
+}
+
+async fn counts(recorder: &PrometheusHandle, expected: u64) -> Result<()> {
+    eventually("as many counted as are parked", PATIENCE, async || {
+        let counted = counted(recorder, "messaging_parked_total")?;
+        ensure!(counted == expected, "{counted} are counted");
+        Ok(())
+    })
+    .await
+}
+
+fn as_published(parked: &[Model], sent: &[Envelope]) -> Result<()> {
+    let back: Option<Vec<Envelope>> = parked.iter().map(Model::envelope).collect();
+    ensure!(back.as_deref() == Some(sent), "what comes back is not what was published: {parked:?}");
+    Ok(())
+}
+
+async fn attributes_are_kept(place: &Place) -> Result<()> {
+    let recorder = &PrometheusBuilder::new().install_recorder()?;
+    let (effects, repaired) = repairable();
+    let running = Running::default().relay(place).consumer(place, effects);
+    place.write(0..1).await?;
+    place.has_effects(1).await?;
+    let sent = strange();
+    publish(place, &sent).await?;
+    place.write(1..10).await?;
+    place.has_effects(10).await?;
+    let parked = place.has_parked(6).await?;
+    as_published(&parked, &sent)?;
+    for row in &parked {
+        let texts = [&row.partition_key, &row.source, row.traceparent.as_ref().unwrap_or(&row.source)];
+        ensure!(texts.iter().all(|text| text.len() <= 1_024 && !text.contains('\0')), "{row:?}");
+    }
+    ensure!(parked[0].partition_key == "a\\u0000key", "{:?}", parked[0].partition_key);
+    counts(recorder, 6).await?;
+
+    repaired.store(true, Ordering::Relaxed);
+    ensure!(operate(&place.database, Action::Redrive, &Filter::default(), "olga", Mode::Apply).await? == 6);
+    place.has_effects(16).await?;
+    place.has_parked(0).await?;
+    running.stop().await
+}
+
+#[tokio::test]
+async fn attributes_are_kept_embedded() -> Result<()> {
+    attributes_are_kept(&Place::embedded().await?).await
+}
+
+#[tokio::test]
+async fn attributes_are_kept_on_servers() -> Result<()> {
+    attributes_are_kept(&Place::real().await?).await
+}
+
+#[tokio::test]
+async fn a_kind_that_is_no_name_is_parked_and_waits_for_no_version() -> Result<()> {
+    let place = Place::real().await?;
+    let running = Running::all(&place);
+    let url = place.rabbitmq.as_ref().context("a place with RabbitMQ")?.amqp_url();
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let mut headers = FieldTable::default();
+    for (name, value) in [
+        ("cloudEvents:specversion", "1.0"),
+        ("cloudEvents:id", &Uuid::now_v7().to_string()),
+        ("cloudEvents:source", "/a/stranger"),
+        ("cloudEvents:type", "tests.v1\0Fact"),
+        // Further away from now than 64 bits of microseconds reach.
+        ("cloudEvents:time", "-290280-01-01T00:00:00Z"),
+        ("cloudEvents:partitionkey", "key-0"),
+    ] {
+        headers.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    let Topology { exchange, .. } = topology();
+    let published = channel.basic_publish(
+        exchange.as_str().into(),
+        topology().routing_key(&Fact::full_name(), "key-0").as_str().into(),
+        BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() },
+        b"a payload",
+        BasicProperties::default().with_content_type("application/protobuf".into()).with_headers(headers),
+    );
+    ensure!(published.await?.await? == Confirmation::Ack(None));
+    place.write(0..10).await?;
+    place.has_effects(10).await?;
+    let [parked] = place.has_parked(1).await?.try_into().ok().context("one is parked")?;
+    ensure!(parked.state == State::Parked && parked.payload == b"a payload", "{parked:?}");
+    ensure!(parked.kind == "tests.v1\\u0000Fact" && parked.error.contains("name"), "{parked:?}");
+    ensure!(parked.envelope().is_some_and(|message| message.kind == "tests.v1\0Fact"), "{parked:?}");
+
+    ensure!(operate(&place.database, Action::Redrive, &Filter::default(), "olga", Mode::Apply).await? == 1);
+    eventually("parked again", PATIENCE, async || {
+        let [row] = <[Model; 1]>::try_from(place.parked().await?).ok().context("one is parked")?;
+        ensure!(row.state == State::Parked && row.attempts == parked.attempts + 1, "{row:?}");
+        ensure!(row.error.contains("does not know"), "{row:?}");
+        Ok(())
+    })
+    .await?;
+    running.stop().await
+}
+
+/// The database cannot store what the others can: the last form that is tried is ASCII.
+#[tokio::test]
+async fn a_database_in_another_encoding_parks_too() -> Result<()> {
+    let recorder = &PrometheusBuilder::new().install_recorder()?;
+    let place = Place::postgres_in_latin1().await?;
+    let running = Running::default().relay(&place).consumer(&place, repairable().0);
+    let sent = [Envelope { key: "Алиса".into(), ..fact(REFUSED) }];
+    place.write(0..1).await?;
+    place.has_effects(1).await?;
+    publish(&place, &sent).await?;
+    place.write(1..10).await?;
+    place.has_effects(10).await?;
+    let parked = place.has_parked(1).await?;
+    as_published(&parked, &sent)?;
+    ensure!(parked[0].partition_key.is_ascii(), "{parked:?}");
+    counts(recorder, 1).await?;
+    running.stop().await
+}
