@@ -65,6 +65,14 @@ pub fn description(text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Without U+0000, which no text that is stored can hold.
+///
+/// # Errors
+/// When it is not.
+pub fn text(text: &str) -> Result<(), Problem> {
+    if text.contains('\0') { Err("must not hold U+0000") } else { Ok(()) }
+}
+
 /// How many decimal digits a currency's minor unit has (ISO 4217), for the currencies that accounts can be held in.
 #[must_use]
 pub fn currency_exponent(code: &str) -> Option<u8> {
@@ -107,6 +115,7 @@ mod tests {
         );
         assert!(request_id("line\nbreak").is_err() && request_id("é").is_err());
         assert!(description("naïve 🦀\nsecond line").is_ok() && description(&"é".repeat(1_024)).is_ok());
+        assert!(text("x").is_ok() && text("x\u{0}").is_err());
         assert!(description("\u{0}").is_err() && description(&"é".repeat(1_025)).is_err());
         assert!(
             currency_code("RUB").is_ok() && currency_code("rub").is_err() && currency_code("XXX").is_err()

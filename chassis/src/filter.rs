@@ -1,11 +1,15 @@
 //! Filter expressions of lists: the part of AIP-160 that this mesh supports, read into comparisons.
 //!
 //! `field operator value`, joined by `AND`. Operators are `=` `!=` `<` `<=` `>` `>=`; a value is a word or a string in double
-//! quotes, where a backslash keeps the next character. What the fields are is for each list to say.
+//! quotes, where a backslash keeps the next character: `""` is what a field without a value has. What the fields are is for each list to
+//! say.
 
-use std::{iter::Peekable, str::CharIndices};
+use std::{fmt, iter::Peekable, str::CharIndices};
 
-use crate::clock::Micros;
+use crate::{
+    clock::Micros,
+    status::{Fault, Reason},
+};
 
 /// The longest expression that is read, in bytes.
 const LENGTH: usize = 2_048;
@@ -52,6 +56,12 @@ impl Comparison {
         }
     }
 
+    /// The value; `None` for the empty one, which is what a field without a value has.
+    #[must_use]
+    pub fn present(&self) -> Option<String> {
+        (!self.value.is_empty()).then(|| self.value.clone())
+    }
+
     /// The value as a number of minor units.
     ///
     /// # Errors
@@ -72,6 +82,11 @@ impl Comparison {
     }
 }
 
+/// A filter that cannot be served, with the field named.
+pub fn invalid(problem: impl fmt::Display) -> Fault {
+    Fault::of_field(Reason::InvalidFilter, "filter", problem)
+}
+
 /// Reads an expression; the empty one has no comparison.
 ///
 /// # Errors
@@ -79,6 +94,10 @@ impl Comparison {
 pub fn parse(text: &str) -> Result<Vec<Comparison>, String> {
     if text.len() > LENGTH {
         return Err(format!("a filter has at most {LENGTH} bytes"));
+    }
+    // No text that is stored holds it, and PostgreSQL refuses a statement that does.
+    if text.contains('\0') {
+        return Err("a filter must not hold U+0000".to_owned());
     }
     let mut reader = Reader { text, rest: text.char_indices().peekable() };
     let mut comparisons = Vec::new();
@@ -117,11 +136,11 @@ impl<'t> Reader<'t> {
         };
         let value = match self.rest.peek() {
             Some((_, '"')) => self.quoted()?,
-            _ => self.word().to_owned(),
+            _ => match self.word() {
+                "" => return Err(format!("{field} is compared with nothing")),
+                word => word.to_owned(),
+            },
         };
-        if value.is_empty() {
-            return Err(format!("{field} is compared with nothing"));
-        }
         Ok(Comparison { field: field.to_owned(), operator, value })
     }
 
@@ -169,12 +188,13 @@ mod tests {
     #[test]
     fn comparisons_are_read() {
         assert_eq!(parse("  "), Ok(Vec::new()));
-        let text = r#"status = FINISHED AND amount>=-5 AND request_id != "a \"b\" AND c" AND create_time<2026-01-02T03:04:05.5Z"#;
+        let text = r#"status = FINISHED AND amount>=-5 AND request_id != "a \"b\" AND c" AND create_time<2026-01-02T03:04:05.5Z AND request_id="""#;
         let expected = vec![
             comparison("status", Operator::Equal, "FINISHED"),
             comparison("amount", Operator::AtLeast, "-5"),
             comparison("request_id", Operator::NotEqual, r#"a "b" AND c"#),
             comparison("create_time", Operator::Less, "2026-01-02T03:04:05.5Z"),
+            comparison("request_id", Operator::Equal, ""),
         ];
         assert_eq!(parse(text), Ok(expected));
     }
@@ -194,6 +214,7 @@ mod tests {
             "a=\"x",
             "(a=1)",
             "a:1",
+            "a=\"\0\"",
             &many,
             &long,
         ] {

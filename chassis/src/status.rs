@@ -85,6 +85,9 @@ reasons! {
     UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", Unavailable, 503;
     /// The service behind the edge answered more than the edge takes.
     UpstreamResponseTooLarge = "UPSTREAM_RESPONSE_TOO_LARGE", Internal, 502;
+    /// The answer to a write was lost, or the commit's: whether it took effect is not known. UNKNOWN, because clients of gRPC repeat what
+    /// is UNAVAILABLE by themselves, and without an idempotency key that could make the effect twice.
+    OutcomeUnknown = "OUTCOME_UNKNOWN", Unknown, 503;
     /// The time allowed for the call is over. Whether it took effect is not known.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, 504;
     /// No credentials, or none that are valid.
@@ -158,14 +161,20 @@ impl Fault {
         Self { reason, message: message.into(), violations: Vec::new(), retry_after: reason.retry_after() }
     }
 
+    /// A failure for this reason, which one field is at fault for.
+    pub fn of_field(reason: Reason, field: &str, problem: impl fmt::Display) -> Self {
+        let violation = Violation { field: field.to_owned(), description: problem.to_string() };
+        Self { violations: vec![violation], ..Self::new(reason, format!("{field}: {problem}")) }
+    }
+
     /// A call that may have taken effect, because of `cause`: without the invitation to try again, which would do it a second time where the
     /// call has no idempotency key.
     #[must_use]
-    pub fn unknown_outcome(reason: Reason, cause: &str) -> Self {
+    pub fn unknown_outcome(cause: &str) -> Self {
         let message = format!(
             "{cause}: the outcome is not known. Try again with the same idempotency key, or look before you try again without one"
         );
-        Self { retry_after: None, ..Self::new(reason, message) }
+        Self::new(Reason::OutcomeUnknown, message)
     }
 
     /// A bug: `error` goes to the log, and the caller learns nothing of the inside.

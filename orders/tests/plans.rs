@@ -32,14 +32,18 @@ fn selections() -> Vec<Selection> {
         Selection { sorting: Sorting { key: SortKey::CreateTime, descending: false }, ..all.clone() },
         Selection { sorting: Sorting { key: SortKey::Amount, descending: true }, ..all.clone() },
         Selection { sorting: Sorting { key: SortKey::Amount, descending: false }, ..all.clone() },
-        with(Condition::Status(Operator::Equal, Status::Cancelled)),
-        with(Condition::Status(Operator::NotEqual, Status::Cancelled)),
+        with(Condition::Status(Operator::Equal, Some(Status::Cancelled))),
+        with(Condition::Status(Operator::NotEqual, Some(Status::Cancelled))),
+        with(Condition::Status(Operator::NotEqual, None)),
         with(Condition::Amount(Operator::Equal, 7)),
         with(Condition::Amount(Operator::AtLeast, 19_990)),
         with(Condition::CreateTime(Operator::AtLeast, 1_700_000_019_900_000)),
         with(Condition::CreateTime(Operator::Less, 1_700_000_000_100_000)),
-        with(Condition::RequestId(Operator::Equal, "key-7".into())),
-        with(Condition::CancelReason(Operator::Equal, CancelReason::PaymentExpired)),
+        with(Condition::RequestId(Operator::Equal, Some("key-7".into()))),
+        with(Condition::RequestId(Operator::NotEqual, Some("key-7".into()))),
+        with(Condition::CancelReason(Operator::Equal, Some(CancelReason::PaymentExpired))),
+        with(Condition::CancelReason(Operator::NotEqual, Some(CancelReason::PaymentExpired))),
+        with(Condition::CancelReason(Operator::Equal, None)),
     ]
 }
 

@@ -147,6 +147,7 @@ impl PaymentsService for Grpc {
 
     async fn get_payment(&self, request: Request<GetPaymentRequest>) -> Result<Response<Payment>, Status> {
         let order_id = request.into_inner().order_id;
+        Checks::default().field("order_id", rules::text(&order_id)).finish()?;
         // An id that is no UUID is the id of no order.
         let found = match order_id.parse::<Uuid>() {
             Ok(id) => {
@@ -176,7 +177,8 @@ impl Grpc {
             return Ok(None);
         }
         let cursor = self.pages.open(query, token).ok().and_then(|cursor| cursor.try_into().ok());
-        let invalid = || Fault::new(Reason::InvalidPageToken, "page_token was not made for this query");
+        let invalid =
+            || Fault::of_field(Reason::InvalidPageToken, "page_token", "was not made for this query");
         cursor.map(|cursor| Some(i64::from_be_bytes(cursor))).ok_or_else(invalid)
     }
 

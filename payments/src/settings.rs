@@ -7,7 +7,7 @@ use chassis::{
     settings::{Checked, Mistakes, content},
     telemetry::LogSettings,
 };
-use storage::{DatabaseUrl, Limits, database::SHORTEST_STATEMENT_TIMEOUT};
+use storage::{DatabaseUrl, Limits};
 
 /// The broker of a machine on which RabbitMQ was installed and nothing changed.
 const AMQP_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
@@ -52,9 +52,6 @@ pub struct Settings {
     /// How long migrations wait for locks that others hold, such as `90s`, before the start is given up
     #[arg(long, env = "MIGRATION_WAIT", default_value = "60s", global = true)]
     pub migration_wait: Checked<humantime::Duration>,
-    /// How long an attempt at a statement or a transaction may take before its connection is closed, such as `10s`
-    #[arg(long, env = "STATEMENT_TIMEOUT", default_value = "10s")]
-    pub statement_timeout: Checked<humantime::Duration>,
     /// ISO 4217: what an empty `currency_code` means
     #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
     pub default_currency: String,
@@ -130,20 +127,11 @@ impl Settings {
         );
         let migration_wait = self.migration_wait.take("--migration-wait", &mut mistakes);
         let max_batch = max_batch.map_or(usize::MAX, NonZeroUsize::get);
-        let statement_timeout = self.statement_timeout.take("--statement-timeout", &mut mistakes);
-        mistakes.require(
-            statement_timeout.is_none_or(|timeout| *timeout >= SHORTEST_STATEMENT_TIMEOUT),
-            "--statement-timeout",
-            "must be at least 1s",
-        );
-        let limits = (|| {
-            Some(Limits {
-                connections: connections?,
-                max_batch,
-                migration_wait: migration_wait?.into(),
-                statement_timeout: statement_timeout?.into(),
-            })
-        })();
+        let limits = connections.zip(migration_wait).map(|(connections, wait)| Limits {
+            connections,
+            max_batch,
+            migration_wait: wait.into(),
+        });
         mistakes.require(partitions != Some(0), "--partitions", "must be at least 1");
         if let Err(problem) = ordermesh::rules::currency_code(&self.default_currency) {
             mistakes.note("--default-currency", problem);

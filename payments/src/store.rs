@@ -23,7 +23,7 @@ pub fn fault(failure: Failure) -> Fault {
         }
         Failure::Unknown(_) => {
             tracing::warn!(error = %chassis::status::Chain(&failure), "whether a commit took effect is not known");
-            Fault::unknown_outcome(Reason::StorageUnavailable, "the database went away while it committed")
+            Fault::unknown_outcome("the database went away while it committed")
         }
         Failure::Contention(_) => {
             Fault::new(Reason::ConcurrentUpdate, "others changed the same data: try again")

@@ -31,13 +31,12 @@ pub(super) fn selection(asked: &ListOrdersRequest) -> Result<(Selection, u64), F
         .field("user_id", user)
         .field("status", status.map(drop))
         .finish()?;
-    let invalid = |problem| Fault::new(Reason::InvalidFilter, format!("filter: {problem}"));
-    let comparisons = filter::parse(&asked.filter).map_err(invalid)?;
+    let comparisons = filter::parse(&asked.filter).map_err(filter::invalid)?;
     let conditions: Result<Vec<Condition>, String> = comparisons.iter().map(condition).collect();
     let selection = Selection {
         user_id: (!asked.user_id.is_empty()).then(|| asked.user_id.clone()),
         status: status.unwrap_or_default(),
-        conditions: conditions.map_err(invalid)?,
+        conditions: conditions.map_err(filter::invalid)?,
         sorting: sorting(&asked.order_by)?,
     };
     Ok((selection, size.unwrap_or(page::DEFAULT_SIZE)))
@@ -61,8 +60,8 @@ fn sorting(order_by: &str) -> Result<Sorting, Fault> {
         "desc" => Some(true),
         _ => None,
     };
-    let text = "order_by must be create_time or amount, asc or desc";
-    let invalid = || Fault::new(Reason::InvalidOrderBy, text);
+    let text = "must be create_time or amount, asc or desc";
+    let invalid = || Fault::of_field(Reason::InvalidOrderBy, "order_by", text);
     Ok(Sorting { key: key.ok_or_else(invalid)?, descending: descending.ok_or_else(invalid)? })
 }
 
@@ -72,15 +71,15 @@ fn condition(comparison: &Comparison) -> Result<Condition, String> {
         "status" => {
             let known =
                 order::Status::from_str_name(value).and_then(|status| wire::status(status.into()).ok());
-            let status: Status = known.flatten().ok_or_else(|| format!("{value:?} is no status"))?;
+            let status: Option<Status> = known.ok_or_else(|| format!("{value:?} is no status"))?;
             Ok(Condition::Status(comparison.by_equality()?, status))
         }
         "cancel_reason" => {
-            let known = order::CancelReason::from_str_name(value).and_then(wire::cancel_reason);
+            let known = order::CancelReason::from_str_name(value);
             let reason = known.ok_or_else(|| format!("{value:?} is no reason of cancellation"))?;
-            Ok(Condition::CancelReason(comparison.by_equality()?, reason))
+            Ok(Condition::CancelReason(comparison.by_equality()?, wire::cancel_reason(reason)))
         }
-        "request_id" => Ok(Condition::RequestId(comparison.by_equality()?, value.clone())),
+        "request_id" => Ok(Condition::RequestId(comparison.by_equality()?, comparison.present())),
         "amount" => Ok(Condition::Amount(*operator, comparison.minor_units()?)),
         "create_time" => Ok(Condition::CreateTime(*operator, comparison.moment()?)),
         _ => Err(format!("{field} cannot be filtered by")),

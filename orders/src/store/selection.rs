@@ -24,16 +24,16 @@ pub struct Selection {
 /// What one comparison of a filter says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// The status; by `=` or `!=`.
-    Status(Operator, Status),
+    /// The status; by `=` or `!=`. `None`: the one that no order has.
+    Status(Operator, Option<Status>),
     /// The amount, in minor units.
     Amount(Operator, i64),
     /// The time of placing.
     CreateTime(Operator, Micros),
-    /// The idempotency key; by `=` or `!=`.
-    RequestId(Operator, String),
-    /// The reason of the cancellation; by `=` or `!=`.
-    CancelReason(Operator, CancelReason),
+    /// The idempotency key; by `=` or `!=`. `None`: no key.
+    RequestId(Operator, Option<String>),
+    /// The reason of the cancellation; by `=` or `!=`. `None`: not cancelled.
+    CancelReason(Operator, Option<CancelReason>),
 }
 
 /// The order of a list. Orders that are equal by the key go by their ids.
@@ -100,10 +100,11 @@ impl Selection {
 impl Condition {
     fn expression(&self) -> SimpleExpr {
         match self {
-            Self::Status(operator, status) => compare(Column::Status, *operator, *status),
+            Self::Status(operator, Some(status)) => compare(Column::Status, *operator, *status),
+            Self::Status(operator, None) => equal(Column::Status, *operator, None::<Status>),
             Self::Amount(operator, amount) => compare(Column::Amount, *operator, *amount),
-            Self::RequestId(operator, key) => compare(Column::RequestId, *operator, key.as_str()),
-            Self::CancelReason(operator, reason) => compare(Column::CancelReason, *operator, *reason),
+            Self::RequestId(operator, key) => equal(Column::RequestId, *operator, key.as_deref()),
+            Self::CancelReason(operator, reason) => equal(Column::CancelReason, *operator, *reason),
             Self::CreateTime(operator, at) => placed(*operator, *at),
         }
     }
@@ -117,6 +118,16 @@ fn compare(column: Column, operator: Operator, value: impl Into<Value>) -> Simpl
         Operator::AtMost => column.lte(value),
         Operator::Greater => column.gt(value),
         Operator::AtLeast => column.gte(value),
+    }
+}
+
+/// By `=` or `!=`, of what may be absent: to be without a value is to have another one.
+fn equal(column: Column, operator: Operator, value: Option<impl Into<Value>>) -> SimpleExpr {
+    match (operator, value) {
+        (Operator::NotEqual, Some(value)) => column.ne(value).or(column.is_null()),
+        (Operator::NotEqual, None) => column.is_not_null(),
+        (_, Some(value)) => column.eq(value),
+        (_, None) => column.is_null(),
     }
 }
 

@@ -43,7 +43,8 @@ impl PaymentsAdminService for PaymentsAdmin {
             String::new()
         } else {
             let cursor = self.pages.open(QUERY, &page_token).ok();
-            let invalid = || Fault::new(Reason::InvalidPageToken, "page_token was not made for this query");
+            let invalid =
+                || Fault::of_field(Reason::InvalidPageToken, "page_token", "was not made for this query");
             cursor.and_then(|cursor| String::from_utf8(cursor).ok()).ok_or_else(invalid)?
         };
         let page = accounts::page(self.database.read(), &after, size + 1).await;

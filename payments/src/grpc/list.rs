@@ -2,7 +2,7 @@
 
 use chassis::{
     filter::{self, Comparison},
-    status::{Fault, Reason},
+    status::Fault,
 };
 use ordermesh::payments::v1::ledger_entry::Type;
 
@@ -15,7 +15,7 @@ use crate::{domain::ledger::EntryType, store::ledger::Condition};
 pub(super) fn conditions(filter: &str) -> Result<Vec<Condition>, Fault> {
     let conditions =
         filter::parse(filter).and_then(|comparisons| comparisons.iter().map(condition).collect());
-    conditions.map_err(|problem: String| Fault::new(Reason::InvalidFilter, format!("filter: {problem}")))
+    conditions.map_err(|problem: String| filter::invalid(problem))
 }
 
 fn condition(comparison: &Comparison) -> Result<Condition, String> {
@@ -23,19 +23,21 @@ fn condition(comparison: &Comparison) -> Result<Condition, String> {
     match field.as_str() {
         "type" => {
             let kind = match Type::from_str_name(value) {
-                Some(Type::TopUp) => EntryType::TopUp,
-                Some(Type::OrderDebit) => EntryType::OrderDebit,
-                _ => return Err(format!("{value:?} is no type of entries")),
+                Some(Type::TopUp) => Some(EntryType::TopUp),
+                Some(Type::OrderDebit) => Some(EntryType::OrderDebit),
+                Some(Type::Unspecified) => None,
+                None => return Err(format!("{value:?} is no type of entries")),
             };
             Ok(Condition::Type(comparison.by_equality()?, kind))
         }
         "amount" => Ok(Condition::Amount(*operator, comparison.minor_units()?)),
         "create_time" => Ok(Condition::CreateTime(*operator, comparison.moment()?)),
         "order_id" => {
-            let id = value.parse().map_err(|_| format!("{value:?} is no id of an order"))?;
+            let id = comparison.present().map(|id| id.parse()).transpose();
+            let id = id.map_err(|_| format!("{value:?} is no id of an order"))?;
             Ok(Condition::OrderId(comparison.by_equality()?, id))
         }
-        "request_id" => Ok(Condition::RequestId(comparison.by_equality()?, value.clone())),
+        "request_id" => Ok(Condition::RequestId(comparison.by_equality()?, comparison.present())),
         _ => Err(format!("{field} cannot be filtered by")),
     }
 }

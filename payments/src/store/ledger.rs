@@ -2,8 +2,8 @@
 
 use chassis::{clock::Micros, filter::Operator};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Value, entity::prelude::*, sea_query::SimpleExpr,
+    ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Value, entity::prelude::*, sea_query::SimpleExpr,
 };
 use storage::rows::{self, Write};
 
@@ -38,26 +38,27 @@ fn active(entry: Model) -> ActiveModel {
 /// What one comparison of a filter says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// The kind of booking; by `=` or `!=`.
-    Type(Operator, EntryType),
+    /// The kind of booking; by `=` or `!=`. `None`: the one that no entry has.
+    Type(Operator, Option<EntryType>),
     /// The amount, in minor units, signed.
     Amount(Operator, i64),
     /// The time of booking.
     CreateTime(Operator, Micros),
-    /// The order that was paid; by `=` or `!=`.
-    OrderId(Operator, Uuid),
-    /// The idempotency key; by `=` or `!=`.
-    RequestId(Operator, String),
+    /// The order that was paid; by `=` or `!=`. `None`: no order.
+    OrderId(Operator, Option<Uuid>),
+    /// The idempotency key; by `=` or `!=`. `None`: no key.
+    RequestId(Operator, Option<String>),
 }
 
 impl Condition {
     fn expression(&self) -> SimpleExpr {
         match self {
-            Self::Type(operator, kind) => compare(Column::EntryType, *operator, *kind),
+            Self::Type(operator, Some(kind)) => compare(Column::EntryType, *operator, *kind),
+            Self::Type(operator, None) => equal(Column::EntryType, *operator, None::<EntryType>),
             Self::Amount(operator, amount) => compare(Column::Amount, *operator, *amount),
             Self::CreateTime(operator, at) => compare(Column::CreateTime, *operator, *at),
-            Self::OrderId(operator, id) => compare(Column::OrderId, *operator, *id),
-            Self::RequestId(operator, key) => compare(Column::RequestId, *operator, key.as_str()),
+            Self::OrderId(operator, id) => equal(Column::OrderId, *operator, *id),
+            Self::RequestId(operator, key) => equal(Column::RequestId, *operator, key.as_deref()),
         }
     }
 }
@@ -70,6 +71,16 @@ fn compare(column: Column, operator: Operator, value: impl Into<Value>) -> Simpl
         Operator::AtMost => column.lte(value),
         Operator::Greater => column.gt(value),
         Operator::AtLeast => column.gte(value),
+    }
+}
+
+/// By `=` or `!=`, of what may be absent: to be without a value is to have another one.
+fn equal(column: Column, operator: Operator, value: Option<impl Into<Value>>) -> SimpleExpr {
+    match (operator, value) {
+        (Operator::NotEqual, Some(value)) => column.ne(value).or(column.is_null()),
+        (Operator::NotEqual, None) => column.is_not_null(),
+        (_, Some(value)) => column.eq(value),
+        (_, None) => column.is_null(),
     }
 }
 
