@@ -16,7 +16,7 @@ use crate::{
     admit::{Answers, Client},
     body,
     edge::{Edge, Found, Served},
-    etag, grpc, headers,
+    etag, grpc, headers, outcome,
     pool::Tried,
     problem::{Problem, Style},
     stream::{self, Feed, Framing},
@@ -133,9 +133,12 @@ async fn call(
         deadline: (!served.route.rpc.streaming || asked.is_some()).then_some(deadline),
     };
     let read = matches!(parts.method, Method::GET | Method::HEAD);
+    let keyed = served.route.rpc.request_id.is_some() && headers::has_key(&parts.headers);
+    let failed =
+        |status| if read { Problem::from_status(&status) } else { outcome::of_write(&status, keyed) };
     let (mut response, replayed) = if served.route.rpc.streaming {
         let upstream = within(deadline, edge.retries().run(read, || call.streaming())).await?;
-        let Answer { body, replayed } = upstream.map_err(|status| Problem::from_status(&status))?;
+        let Answer { body, replayed } = upstream.map_err(failed)?;
         let feed = Feed {
             served: Arc::clone(served),
             messages: body,
@@ -151,9 +154,8 @@ async fn call(
         };
         (response, replayed)
     } else {
-        let safe = read || (served.route.rpc.request_id.is_some() && headers::has_key(&parts.headers));
-        let upstream = within(deadline, edge.retries().run(safe, || call.unary())).await?;
-        let Answer { body, replayed } = upstream.map_err(|status| Problem::from_status(&status))?;
+        let upstream = within(deadline, edge.retries().run(read || keyed, || call.unary())).await?;
+        let Answer { body, replayed } = upstream.map_err(failed)?;
         // What a write has done is told, however much is told already.
         let keep = Keep { answers: edge.answers(), client, must: !read };
         (answer_of(&served.route, body, &parts.headers, read, &keep).map_err(|problem| *problem)?, replayed)

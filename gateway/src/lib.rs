@@ -35,6 +35,7 @@ mod etag;
 mod stream;
 mod grpc;
 mod problem;
+mod outcome;
 
 pub use self::{
     edge::Edge,

@@ -257,6 +257,6 @@ fn internal(status: &Status) -> Problem {
 }
 
 /// For the log: what the transport says, or else the service.
-fn cause(status: &Status) -> String {
+pub(crate) fn cause(status: &Status) -> String {
     status.source().map_or_else(|| status.message().to_owned(), |source| Chain(source).to_string())
 }

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use tonic::{Code, Status};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-use crate::pool::Trouble;
+use crate::{outcome, pool::Trouble};
 
 /// Calls for one request, the first included.
 const ATTEMPTS: u32 = 3;
@@ -66,7 +66,9 @@ fn is_worth_another(status: &Status, safe: bool) -> bool {
         Some(Trouble::Out | Trouble::Request | Trouble::Body | Trouble::TooLarge) => false,
         Some(Trouble::Unsent) => true,
         Some(Trouble::Lost) => safe,
-        Some(Trouble::Refused) | None => safe && status.code() == Code::Unavailable,
+        Some(Trouble::Refused) => safe && status.code() == Code::Unavailable,
+        // What a service does not know of a request with a key, the second call finds out.
+        None => safe && (status.code() == Code::Unavailable || outcome::is_told_unknown(status)),
     }
 }
 
@@ -74,6 +76,7 @@ fn is_worth_another(status: &Status, safe: bool) -> bool {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+    use chassis::status::{Fault, Reason};
     use tonic::ConnectError;
 
     use super::*;
@@ -95,6 +98,9 @@ mod tests {
         assert_eq!(calls(&retries, true, Status::unavailable("away")).await, ATTEMPTS);
         assert_eq!(calls(&retries, false, Status::unavailable("away")).await, 1);
         assert_eq!(calls(&retries, true, Status::internal("broken")).await, 1);
+        let unknown = || Status::from(Fault::new(Reason::OutcomeUnknown, "the commit has no answer"));
+        assert_eq!(calls(&retries, true, unknown()).await, ATTEMPTS);
+        assert_eq!(calls(&retries, false, unknown()).await, 1);
     }
 
     #[tokio::test(start_paused = true)]

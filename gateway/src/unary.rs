@@ -159,6 +159,12 @@ fn cut_off() -> Status {
     Status::unknown("the response has no status: it may have been cut off")
 }
 
+/// Whether a status was made here because an answer was lost on its way: it broke off, or a proxy had none.
+pub(crate) fn is_lost(status: &Status) -> bool {
+    let lost = [cut_off(), of_http(StatusCode::BAD_GATEWAY), of_http(StatusCode::GATEWAY_TIMEOUT)];
+    lost.iter().any(|lost| (lost.code(), lost.message()) == (status.code(), status.message()))
+}
+
 /// What an answer of HTTP means that nobody wrote for gRPC:
 /// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>.
 fn of_http(status: StatusCode) -> Status {

@@ -19,6 +19,8 @@ use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 
 use crate::world::{World, json, reason, shapes};
 
+mod outcomes;
+
 const READ: &str = "/v1/shapes?text=a";
 
 /// The message `{"text": "a"}` as a frame of gRPC.

@@ -1,0 +1,89 @@
+//! Writes whose answers are lost: whether they took effect is not known, and nobody is told otherwise.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use h2::{Reason, server::Builder};
+use http::{Response, StatusCode};
+
+use super::{After, FRAME, head, send, world};
+use crate::world::{json, reason};
+
+/// How the answer to a write is lost.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    Connection,
+    Reset,
+    CutOff,
+    Proxy,
+}
+
+/// What the edge answers to a write with this key, if any, whose answer is lost; and how often it was called.
+async fn lost(loss: Loss, key: Option<&str>) -> (reqwest::Response, usize) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    let world = world(Builder::new(), move |_, mut request, mut respond| {
+        let counter = Arc::clone(&counter);
+        async move {
+            // Only the whole request can take effect.
+            while let Some(data) = request.body_mut().data().await {
+                data.expect("the edge sends all of it");
+            }
+            counter.fetch_add(1, Relaxed);
+            match loss {
+                Loss::Connection => {
+                    // Dropped, it would reset the call.
+                    std::mem::forget(respond);
+                    return After::Breaks;
+                }
+                Loss::Reset => respond.send_reset(Reason::INTERNAL_ERROR),
+                Loss::CutOff => send(respond, head(), &[FRAME], None),
+                Loss::Proxy => {
+                    let head = Response::builder().status(504).body(()).expect("a head");
+                    send(respond, head, &[b"<html>"], None);
+                }
+            }
+            After::Stays
+        }
+    })
+    .await;
+    let mut request = world.request("POST", "/v1/shapes/a").json(&serde_json::json!({}));
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    let response = request.send().await.expect("the edge answers");
+    (response, calls.load(Relaxed))
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_said_to_have_an_unknown_outcome() {
+    for loss in [Loss::Connection, Loss::Reset, Loss::CutOff, Loss::Proxy] {
+        let (response, calls) = lost(loss, None).await;
+        assert!(!response.headers().contains_key("retry-after"), "{loss:?} invites a second effect");
+        let error = json(response, StatusCode::SERVICE_UNAVAILABLE).await;
+        assert_eq!((reason(&error), calls), ("OUTCOME_UNKNOWN", 1), "{loss:?}");
+        assert!(!error.to_string().contains("RetryInfo"), "{error}");
+
+        let (response, calls) = lost(loss, Some("k")).await;
+        assert!(response.headers().contains_key("retry-after"), "{loss:?}");
+        let error = json(response, StatusCode::SERVICE_UNAVAILABLE).await;
+        assert_eq!(reason(&error), "OUTCOME_UNKNOWN", "{loss:?}");
+        assert!(error["error"]["message"].as_str().is_some_and(|text| text.contains("same Idempotency-Key")));
+        // A connection that breaks is tried again with the key.
+        assert_eq!(calls, if matches!(loss, Loss::Connection | Loss::Proxy) { 3 } else { 1 }, "{loss:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_nobody_began_is_told_to_be_tried_again() {
+    let world = world(Builder::new(), |_, _, mut respond| {
+        respond.send_reset(Reason::REFUSED_STREAM);
+        async { After::Stays }
+    });
+    let response = world.await.send("POST", "/v1/shapes/a", "{}").await;
+    assert!(response.headers().contains_key("retry-after"));
+    let error = json(response, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert_eq!(reason(&error), "UPSTREAM_UNAVAILABLE");
+}
