@@ -7,7 +7,7 @@ use chassis::{
     settings::{Checked, Mistakes, content},
     telemetry::LogSettings,
 };
-use storage::{DatabaseUrl, Limits};
+use storage::{DatabaseUrl, Limits, database::SHORTEST_STATEMENT_TIMEOUT};
 
 /// The broker of a machine on which RabbitMQ was installed and nothing changed.
 const AMQP_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
@@ -46,12 +46,15 @@ pub struct Settings {
     /// Writes or messages taken together at most; 1 shows what batching is worth [default: as many as wait, within reason]
     #[arg(long, env = "MAX_BATCH")]
     pub max_batch: Option<Checked<NonZeroUsize>>,
-    /// Connections that read, and as many for transactions; a PostgreSQL server sees up to twice this number and 8
+    /// Connections that read, and as many for transactions; a PostgreSQL server sees up to twice this number and 10
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "8", global = true)]
     pub database_connections: Checked<u32>,
     /// How long migrations wait for locks that others hold, such as `90s`, before the start is given up
     #[arg(long, env = "MIGRATION_WAIT", default_value = "60s", global = true)]
     pub migration_wait: Checked<humantime::Duration>,
+    /// How long an attempt at a statement or a transaction may take before its connection is closed, such as `10s`
+    #[arg(long, env = "STATEMENT_TIMEOUT", default_value = "10s")]
+    pub statement_timeout: Checked<humantime::Duration>,
     /// ISO 4217: what an empty `currency_code` means
     #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
     pub default_currency: String,
@@ -127,11 +130,20 @@ impl Settings {
         );
         let migration_wait = self.migration_wait.take("--migration-wait", &mut mistakes);
         let max_batch = max_batch.map_or(usize::MAX, NonZeroUsize::get);
-        let limits = connections.zip(migration_wait).map(|(connections, wait)| Limits {
-            connections,
-            max_batch,
-            migration_wait: wait.into(),
-        });
+        let statement_timeout = self.statement_timeout.take("--statement-timeout", &mut mistakes);
+        mistakes.require(
+            statement_timeout.is_none_or(|timeout| *timeout >= SHORTEST_STATEMENT_TIMEOUT),
+            "--statement-timeout",
+            "must be at least 1s",
+        );
+        let limits = (|| {
+            Some(Limits {
+                connections: connections?,
+                max_batch,
+                migration_wait: migration_wait?.into(),
+                statement_timeout: statement_timeout?.into(),
+            })
+        })();
         mistakes.require(partitions != Some(0), "--partitions", "must be at least 1");
         if let Err(problem) = ordermesh::rules::currency_code(&self.default_currency) {
             mistakes.note("--default-currency", problem);

@@ -47,7 +47,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Two of the reading connections are for who waits for notices; with fewer than these, little else could be read.
+    /// With fewer, background reads (readiness, backlog, expiry) would hold up those of callers.
     pub const FEWEST_CONNECTIONS: u32 = 4;
 }
 
