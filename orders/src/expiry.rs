@@ -1,42 +1,52 @@
-//! Expiry: orders that were not decided in time are offered to payments for voiding, again and again until they are decided.
+//! Expiry: payments is asked again about orders that it has not decided, ever more seldom, and from their expiry on for their void.
 //!
-//! It never ends an order by itself, so it races with nobody: a payment that came first wins. Several processes may run it.
+//! So a request or an answer that a broker has lost costs time, nothing else: a decision is written once, and who asks again gets that.
+//! As long as the message that asked last waits in the outbox, no further one is written: an outage piles nothing up. It never ends an order
+//! by itself, so it races with nobody: a payment that came first wins. Several processes may run it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use chassis::{clock::Clock, status::Chain};
-use messaging::{envelope::Envelope, outbox::Outbox};
-use storage::{Database, Failure};
+use chassis::{
+    clock::{Clock, Micros},
+    status::Chain,
+};
+use messaging::{
+    envelope::Envelope,
+    outbox::{self, Outbox},
+};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QuerySelect as _,
+};
+use storage::{Database, Failure, Transaction, rows};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use crate::{messages, store::orders};
+use crate::{domain::order::Model as Order, messages, store::orders};
 
 /// Orders of one transaction at most.
 const BATCH: u64 = 100;
-/// Between two looks: so late an expired order is found.
+/// Between two looks: so late an order that is due is found.
 const POLL: Duration = Duration::from_secs(1);
-/// How long payments has for its answer before it is asked again.
-const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Sends for the void of orders past their `expire_time`.
+/// Asks payments again about orders that it has not decided: for their payment, and past their `expire_time` for their void.
 #[derive(Debug, Clone)]
 pub struct Expiry {
     /// The orders.
     pub database: Database,
-    /// Where the requests to void go.
+    /// Where the requests go.
     pub outbox: Outbox,
     /// By which orders expire.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Expiry {
-    /// Looks for expired orders until `stop`. A database that is away does not end it.
+    /// Looks for orders that are due until `stop`. A database that is away does not end it.
     pub async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let full = match self.step().await {
                 Ok(found) => found as u64 == BATCH,
                 Err(failure) => {
-                    tracing::warn!(error = %Chain(&failure), "cannot look for expired orders: trying again");
+                    tracing::warn!(error = %Chain(&failure), "cannot look for orders that were not decided: trying again");
                     false
                 }
             };
@@ -49,31 +59,61 @@ impl Expiry {
         }
     }
 
-    /// Sends for the void of one batch, and returns how many orders that were.
+    /// Asks again about one batch, and returns how many orders were due.
     ///
     /// # Errors
     /// As [`Database::transact`].
     pub async fn step(&self) -> Result<usize, Failure> {
         let this = self.clone();
-        let found = self
+        let (due, asked) = self
             .database
             .transact(move |transaction| {
                 let this = this.clone();
-                Box::pin(async move {
-                    let now = this.clock.now();
-                    let patience = i64::try_from(PATIENCE.as_micros()).unwrap_or(i64::MAX);
-                    let again = now.saturating_add(patience);
-                    let expired = orders::take_expired(transaction, now, again, BATCH).await?;
-                    let voids: Vec<Envelope> =
-                        expired.iter().map(|order| messages::void(order, this.clock.as_ref(), now)).collect();
-                    this.outbox.write(transaction, &voids).await?;
-                    Ok(expired.len())
-                })
+                Box::pin(async move { this.ask(transaction).await })
             })
             .await?;
-        if found > 0 {
+        if asked > 0 {
+            tracing::info!(orders.asked = asked, "payments has not decided yet: it is asked again");
             self.outbox.wake();
         }
-        Ok(found)
+        Ok(due)
     }
+
+    /// How many orders were due, and about how many of them payments is asked.
+    async fn ask(&self, transaction: &Transaction) -> Result<(usize, usize), DbErr> {
+        let now = self.clock.now();
+        let mut due = orders::lock_due(transaction, now, BATCH).await?;
+        let last: Vec<Uuid> = due.iter().map(Order::last_message).collect();
+        let unsent = unsent(transaction, &last).await?;
+        let mut messages = Vec::new();
+        for order in &mut due {
+            order.ask_due_time = order.next_ask(now);
+            if !unsent.contains(&order.last_message()) {
+                let id = self.clock.new_id();
+                order.asked_message_id = Some(id);
+                messages.push(request(order, id, now));
+            }
+        }
+        let backend = transaction.get_database_backend();
+        let mut writes = orders::asked(backend, &due)?;
+        writes.extend(self.outbox.writes(backend, &messages)?);
+        rows::write(transaction, &writes).await?;
+        Ok((due.len(), messages.len()))
+    }
+}
+
+/// What payments is asked about an undecided order at `now`.
+fn request(order: &Order, id: Uuid, now: Micros) -> Envelope {
+    if order.cancel_request_time.is_some() || order.is_expired(now) {
+        messages::void(order, id, now)
+    } else {
+        messages::placed(order, id, now)
+    }
+}
+
+/// Which of these messages still wait in the outbox. At most [`BATCH`] are asked about, each found by the key of its id.
+async fn unsent(transaction: &Transaction, ids: &[Uuid]) -> Result<HashSet<Uuid>, DbErr> {
+    let find = outbox::Entity::find().select_only().column(outbox::Column::MessageId);
+    let find = find.filter(outbox::Column::MessageId.is_in(ids.iter().copied()));
+    Ok(find.into_tuple().all(transaction).await?.into_iter().collect())
 }

@@ -1,7 +1,8 @@
 //! The feed: changes of orders as they are committed, by this process or by others on the same database, for those who watch.
 //!
 //! One task reads them and tells every watcher, so a thousand watchers cost one query. What a slow watcher misses is not kept for
-//! it: it is told so, and reads the database. Ends and cancellations that this process has written itself are told at once, and
+//! it: it is told so, and reads the database. When the database has moved to another server, where changes have other numbers, the feed
+//! begins again there, and who watches an order reads it. Ends and cancellations that this process has written itself are told at once, and
 //! a second time when they are read: so nothing depends on the first.
 
 use std::{
@@ -14,13 +15,19 @@ use std::{
     time::Duration,
 };
 
-use chassis::status::Chain;
+use chassis::{
+    clock::{Clock as _, SystemClock},
+    status::Chain,
+};
 use storage::{Database, Failure};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{domain::order::Model as Order, store::changes};
+use crate::{
+    domain::order::Model as Order,
+    store::changes::{self, Numbers},
+};
 
 /// How soon a change is seen that is not told at once.
 const POLL: Duration = Duration::from_millis(100);
@@ -47,6 +54,8 @@ enum Told {
     Read(Arc<Changes>),
     /// What this process has just committed.
     Own(Arc<[Order]>),
+    /// The numbers of changes are those of another server from now on: changes may have been missed.
+    Moved,
 }
 
 /// The feed of one process. Cloning shares it.
@@ -61,6 +70,10 @@ struct Shared {
     bell: Notify,
     /// Every change below this number was told.
     told: AtomicI64,
+    /// The server that gave these numbers: [`changes::Numbers::server`].
+    server: AtomicI64,
+    /// When they were looked at last, in microseconds since the Unix epoch.
+    looked: AtomicI64,
     closing: CancellationToken,
 }
 
@@ -70,10 +83,12 @@ impl Feed {
     /// # Errors
     /// When the database does not answer.
     pub async fn new(database: Database) -> Result<Self, Failure> {
-        let told = AtomicI64::new(changes::settled(database.read()).await?);
+        let now = changes::numbers(database.read()).await?;
+        let (told, server) = (AtomicI64::new(now.settled), AtomicI64::new(now.server));
+        let looked = AtomicI64::new(SystemClock.now());
         let (watchers, _) = broadcast::channel(BACKLOG);
-        let shared =
-            Shared { database, watchers, bell: Notify::new(), told, closing: CancellationToken::new() };
+        let (bell, closing) = (Notify::new(), CancellationToken::new());
+        let shared = Shared { database, watchers, bell, told, server, looked, closing };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -113,8 +128,31 @@ impl Feed {
     async fn step(&self) -> Result<(), Failure> {
         let Shared { database, watchers, told, .. } = &*self.shared;
         // Read before the look at who watches: whoever comes after that look reads an order later than this, too.
-        let settled = changes::settled(database.read()).await?;
-        let mut from = told.load(Ordering::Acquire);
+        let (now, mut from) = (SystemClock.now(), told.load(Ordering::Acquire));
+        let Numbers { settled, server, foreign } = changes::numbers(database.read()).await?;
+        let looked = self.shared.looked.load(Ordering::Relaxed);
+        if settled < from {
+            tracing::warn!(
+                "the database is on another server: the changes of orders are read from now on there"
+            );
+            let missed = changes::of_move(database.read(), (settled, from), looked).await?;
+            let orders = missed.into_iter().map(|order| (order.id, order)).collect();
+            from = settled;
+            told.store(from, Ordering::Release);
+            // Who has left meanwhile need not be told.
+            let _left = watchers.send(Told::Moved);
+            let _left = watchers.send(Told::Read(Arc::new(Changes { from, to: from, orders })));
+        } else if self.shared.server.load(Ordering::Relaxed) != server {
+            tracing::warn!(
+                "the database is on another server, whose numbers go on: watchers of an order read it"
+            );
+            let _left = watchers.send(Told::Moved);
+        }
+        self.shared.server.store(server, Ordering::Relaxed);
+        self.shared.looked.store(now, Ordering::Relaxed);
+        if foreign > 0 {
+            self.clear_foreign().await?;
+        }
         while from < settled {
             let to = if watchers.receiver_count() == 0 {
                 settled
@@ -129,6 +167,18 @@ impl Feed {
             from = to;
         }
         Ok(())
+    }
+
+    async fn clear_foreign(&self) -> Result<(), Failure> {
+        loop {
+            let clear = self
+                .shared
+                .database
+                .execute(|executor| Box::pin(async move { changes::clear_foreign(&executor).await }));
+            if clear.await? == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// Every change that is committed from now on.
@@ -166,7 +216,7 @@ pub(crate) enum Heard {
     Changes(Arc<Changes>),
     /// Changes that this process has just committed. They come again.
     Own(Arc<[Order]>),
-    /// It was too slow: changes were missed.
+    /// Changes were missed: it was too slow, or the database has moved.
     Missed,
     /// The process stops.
     Closing,
@@ -181,6 +231,7 @@ impl Watch {
         match changes {
             Ok(Told::Read(changes)) => Heard::Changes(changes),
             Ok(Told::Own(orders)) => Heard::Own(orders),
+            Ok(Told::Moved) => Heard::Missed,
             Err(broadcast::error::RecvError::Lagged(_)) => Heard::Missed,
             Err(broadcast::error::RecvError::Closed) => Heard::Closing,
         }

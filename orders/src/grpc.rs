@@ -71,7 +71,10 @@ impl OrdersService for Grpc {
     async fn cancel_order(&self, request: Request<CancelOrderRequest>) -> Result<Response<Order>, Status> {
         let traceparent = trace::of_call(request.metadata());
         let CancelOrderRequest { order_id, request_id } = request.into_inner();
-        Checks::default().field("request_id", rules::request_id(&request_id)).finish()?;
+        Checks::default()
+            .field("order_id", rules::text(&order_id))
+            .field("request_id", rules::request_id(&request_id))
+            .finish()?;
         let request_id = (!request_id.is_empty()).then_some(request_id);
         let order_id = order_id.parse().map_err(|_| absent(&order_id))?;
         let cancelled = self.cancel_order.cancel(Cancelling { order_id, request_id, traceparent }).await;
@@ -141,6 +144,7 @@ impl OrdersService for Grpc {
 
 impl Grpc {
     async fn order(&self, order_id: &str) -> Result<order::Model, Fault> {
+        Checks::default().field("order_id", rules::text(order_id)).finish()?;
         let id: Uuid = order_id.parse().map_err(|_| absent(order_id))?;
         let found =
             orders::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?;
@@ -171,7 +175,7 @@ impl Grpc {
         // The moment inside the id, so that the order of ids is the order of times.
         let now = clock::moment_of(id).unwrap_or_else(|| self.clock.now());
         let ttl = i64::try_from(self.order_ttl.as_micros()).unwrap_or(i64::MAX);
-        Ok(order::Model {
+        let mut order = order::Model {
             id,
             user_id: asked.user_id,
             amount: asked.amount,
@@ -184,14 +188,17 @@ impl Grpc {
             expire_time: now.saturating_add(ttl),
             cancel_request_time: None,
             cancel_request_id: None,
-            void_due_time: now.saturating_add(ttl),
+            ask_due_time: now,
+            asked_message_id: None,
             version: 1,
             // Given by the database when the row is written.
             change_number: 0,
             ledger_entry_id: None,
             request_id: (!request_id.is_empty()).then_some(request_id),
             fingerprint,
-        })
+        };
+        order.ask_due_time = order.next_ask(now);
+        Ok(order)
     }
 
     /// Where a page token goes on; `None` for the first page.
@@ -200,7 +207,8 @@ impl Grpc {
             return Ok(None);
         }
         let cursor = self.pages.open(query, token).ok().and_then(|cursor| list::place(sorting, &cursor));
-        let invalid = || Fault::new(Reason::InvalidPageToken, "page_token was not made for this query");
+        let invalid =
+            || Fault::of_field(Reason::InvalidPageToken, "page_token", "was not made for this query");
         cursor.map(Some).ok_or_else(invalid)
     }
 }

@@ -96,7 +96,7 @@ impl Service {
         migrate(&database).await?;
         let outbox = Outbox::new();
         let feed = Feed::new(database.clone()).await?;
-        let create_order = CreateOrder { outbox: outbox.clone(), clock: Arc::clone(&clock) };
+        let create_order = CreateOrder { outbox: outbox.clone() };
         let cancel_order = CancelOrder {
             database: database.clone(),
             outbox: outbox.clone(),

@@ -1,29 +1,31 @@
 //! What orders tells payments: each message is written into the outbox by the transaction that causes it.
 
-use chassis::clock::{Clock, Micros};
+use chassis::clock::Micros;
 use messaging::envelope::Envelope;
 use ordermesh::{
     orders::v1::OrderPlaced,
     payments::v1::{VoidPayment, payment::Reason},
 };
+use uuid::Uuid;
 
 use crate::domain::order::Model as Order;
 
-/// Asks for the payment of an order that was just placed.
+/// Asks for the payment of an order: with its own id as that of the message when it was just placed, and with another one whenever it is
+/// asked again, or the inbox of payments would keep the request from being answered.
 #[must_use]
-pub fn placed(order: &Order, clock: &dyn Clock) -> Envelope {
+pub fn placed(order: &Order, id: Uuid, now: Micros) -> Envelope {
     let payload = OrderPlaced {
         order_id: order.id.to_string(),
         user_id: order.user_id.clone(),
         amount: order.amount,
         currency_code: order.currency_code.clone(),
     };
-    Envelope::new(clock.new_id(), &order.user_id, &payload, order.create_time)
+    Envelope::new(id, &order.user_id, &payload, now)
 }
 
 /// Asks that an order be never paid. It holds all that a decision needs, so it may overtake the request for payment.
 #[must_use]
-pub fn void(order: &Order, clock: &dyn Clock, now: Micros) -> Envelope {
+pub fn void(order: &Order, id: Uuid, now: Micros) -> Envelope {
     // Who asked first gives the reason: the order may expire while a cancellation is on its way.
     let reason =
         if order.cancel_request_time.is_some() { Reason::UserRequested } else { Reason::PaymentExpired };
@@ -34,5 +36,5 @@ pub fn void(order: &Order, clock: &dyn Clock, now: Micros) -> Envelope {
         currency_code: order.currency_code.clone(),
         reason: reason.into(),
     };
-    Envelope::new(clock.new_id(), &order.user_id, &payload, now)
+    Envelope::new(id, &order.user_id, &payload, now)
 }

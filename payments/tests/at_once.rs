@@ -66,7 +66,7 @@ async fn accounts_are_held_in_the_order_of_bytes() -> Result<()> {
     ensure!(row.context("a row")?.try_get_by_index::<bool>(0)?, "the database sorts as bytes do");
 
     // Somebody holds Bob, and who wants both waits for him first.
-    let holder = database.read().begin().await?;
+    let holder = sea_orm::Database::connect(postgres.url("english")).await?.begin().await?;
     accounts::lock(&holder, ["Bob"]).await?;
     let second = database.clone();
     let both = tokio::spawn(async move {

@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::{Uid, User},
 };
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection};
+use tokio::process::Command;
 
 use crate::{
     Port, Scratch,
@@ -115,6 +116,30 @@ impl Postgres {
         let name = format!("fresh_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.create_database(&name).await?;
         Ok(self.url(&name))
+    }
+
+    /// A database as SQL.
+    ///
+    /// # Errors
+    /// With what `pg_dump` said.
+    pub async fn dump(&self, database: &str) -> Result<String> {
+        let output = Command::new(self.binaries.join("pg_dump")).arg(self.url(database)).output().await?;
+        ensure!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Runs what another server has dumped.
+    ///
+    /// # Errors
+    /// With what `psql` said.
+    pub async fn restore(&self, dump: &str, database: &str) -> Result<()> {
+        let file = self.scratch.path().join(format!("{database}.sql"));
+        fs::write(&file, dump)?;
+        let mut psql = Command::new(self.binaries.join("psql"));
+        psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(&file).arg(self.url(database));
+        let output = psql.output().await?;
+        ensure!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     pub(crate) async fn admin(&self) -> Result<DatabaseConnection> {

@@ -7,16 +7,16 @@ use chassis::{
     clock::Clock,
     status::{Fault, Reason},
 };
-use messaging::outbox::Outbox;
-use sea_orm::DbErr;
-use storage::{Database, Failure, Transaction};
+use messaging::{envelope::Envelope, outbox::Outbox};
+use sea_orm::{ConnectionTrait as _, DbErr};
+use storage::{Database, Failure, Transaction, rows};
 use uuid::Uuid;
 
 use crate::{
     domain::order::{Model as Order, Status},
     feed::Feed,
     messages,
-    store::orders,
+    store::{cancellations, orders},
 };
 
 /// Asks for cancellations.
@@ -52,63 +52,90 @@ impl CancelOrder {
     /// # Errors
     /// As [`Database::transact`]; refusals of the domain are in the reply.
     pub async fn cancel(&self, asked: Cancelling) -> Result<Cancelled, Failure> {
-        match self.attempt(asked.clone()).await {
-            // A call at the same moment with the same key, about another order: by now it can be seen.
-            Err(Failure::Refused(_)) => self.attempt(asked).await,
-            settled => settled,
-        }
-    }
-
-    async fn attempt(&self, asked: Cancelling) -> Result<Cancelled, Failure> {
         let this = self.clone();
-        let cancelled = self
-            .database
-            .transact(move |transaction| {
-                let (this, asked) = (this.clone(), asked.clone());
-                Box::pin(async move { this.apply(transaction, asked).await })
-            })
-            .await?;
-        self.outbox.wake();
-        if let Ok((order, false)) = &cancelled {
-            self.feed.tell(|| vec![order.clone()]);
-        }
-        Ok(cancelled)
+        let cancelled = self.database.transact(move |transaction| {
+            let (this, asked) = (this.clone(), asked.clone());
+            Box::pin(async move { this.apply(transaction, asked).await })
+        });
+        Ok(match cancelled.await? {
+            Applied::Requested(order) => {
+                self.outbox.wake();
+                self.feed.tell(|| vec![order.clone()]);
+                Ok((order, false))
+            }
+            // Who watches was told of it before: a version is told once.
+            Applied::Before(order, replayed) => Ok((order, replayed)),
+            Applied::Refused(fault) => Err(fault),
+        })
     }
 
-    async fn apply(&self, transaction: &Transaction, asked: Cancelling) -> Result<Cancelled, DbErr> {
+    async fn apply(&self, transaction: &Transaction, asked: Cancelling) -> Result<Applied, DbErr> {
         let Some(order) = orders::lock(transaction, &[asked.order_id]).await?.pop() else {
             let text = format!("there is no order {}", asked.order_id);
-            return Ok(Err(Fault::new(Reason::OrderNotFound, text)));
+            return Ok(Applied::refused(Reason::OrderNotFound, text));
         };
+        let backend = transaction.get_database_backend();
         if let Some(key) = &asked.request_id {
-            match orders::find_cancellation(transaction, &order.user_id, key).await? {
-                Some(earlier) if earlier.id != order.id => {
+            match cancellations::find(transaction, &order.user_id, key).await? {
+                Some(earlier) if earlier != order.id => {
                     let text = "the idempotency key was used for a different request";
-                    return Ok(Err(Fault::new(Reason::IdempotencyKeyReused, text)));
+                    return Ok(Applied::refused(Reason::IdempotencyKeyReused, text));
                 }
-                Some(earlier) => return Ok(Ok((earlier.as_cancel_requested().unwrap_or(order), true))),
+                Some(_) => return Ok(Applied::Before(order.as_cancel_requested().unwrap_or(order), true)),
                 None => {}
             }
         }
         if order.status != Status::New {
-            let text = format!("order {} has ended", order.id);
-            return Ok(Err(Fault::new(Reason::OrderNotCancellable, text)));
+            return Ok(Applied::refused(
+                Reason::OrderNotCancellable,
+                format!("order {} has ended", order.id),
+            ));
+        }
+        if let Some(key) = &asked.request_id {
+            // Before all else, by itself: who finds the key taken by a call at the same moment writes nothing, and is tried again.
+            let key = cancellations::remember(backend, &order.user_id, key, order.id)?;
+            rows::write(transaction, &key).await?;
         }
         if order.cancel_request_time.is_some() {
-            return Ok(Ok((order, false)));
+            return Ok(Applied::Before(order, false));
         }
+        let (order, void) = self.requested(order, asked);
+        let mut writes = vec![orders::cancellation(backend, &order)];
+        writes.extend(self.outbox.writes(backend, &[void])?);
+        rows::write(transaction, &writes).await?;
+        Ok(Applied::Requested(order))
+    }
+
+    /// The order with its cancellation requested, and the message that asks payments for it.
+    fn requested(&self, order: Order, asked: Cancelling) -> (Order, Envelope) {
         // Another process, whose clock is ahead, may have placed the order.
         let now = self.clock.now().max(order.update_time);
+        let message_id = self.clock.new_id();
         let order = Order {
             cancel_request_time: Some(now),
             cancel_request_id: asked.request_id,
             update_time: now,
             version: order.version + 1,
+            asked_message_id: Some(message_id),
             ..order
         };
-        orders::request_cancellation(transaction, &order).await?;
-        let void = messages::void(&order, self.clock.as_ref(), now).with_traceparent(asked.traceparent);
-        self.outbox.write(transaction, &[void]).await?;
-        Ok(Ok((order, false)))
+        let order = Order { ask_due_time: order.next_ask(now), ..order };
+        let void = messages::void(&order, message_id, now).with_traceparent(asked.traceparent);
+        (order, void)
+    }
+}
+
+/// What a transaction came to.
+enum Applied {
+    /// The cancellation is requested by it.
+    Requested(Order),
+    /// It was requested before; whether by a call with the same key.
+    Before(Order, bool),
+    Refused(Fault),
+}
+
+impl Applied {
+    fn refused(reason: Reason, text: impl Into<String>) -> Self {
+        Self::Refused(Fault::new(reason, text))
     }
 }

@@ -1,14 +1,8 @@
 //! CreateOrder: the order and the request for its payment, in one transaction.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet};
 
-use chassis::{
-    clock::Clock,
-    status::{Fault, Reason},
-};
+use chassis::status::{Fault, Reason};
 use futures_util::future::BoxFuture;
 use messaging::{envelope::Envelope, outbox::Outbox};
 use sea_orm::{DbBackend, DbErr};
@@ -26,8 +20,6 @@ use crate::{
 pub struct CreateOrder {
     /// Where the requests for payment go.
     pub outbox: Outbox,
-    /// Where messages take their ids from.
-    pub clock: Arc<dyn Clock>,
 }
 
 /// An order to place.
@@ -48,8 +40,8 @@ impl Batch for CreateOrder {
     type Prepared = NewOrders;
 
     fn prepare(&self, backend: DbBackend, placings: &[Placing]) -> Result<NewOrders, DbErr> {
-        let rows: Vec<&Order> = placings.iter().map(|placing| &placing.order).collect();
-        let messages: Vec<Envelope> = placings.iter().map(|placing| self.message(placing)).collect();
+        let rows: Vec<&Order> = orders_of(placings).collect();
+        let messages: Vec<Envelope> = placings.iter().map(message).collect();
         orders::new(backend, &rows, &messages)
     }
 
@@ -65,15 +57,18 @@ impl Batch for CreateOrder {
     ) -> BoxFuture<'t, Result<Vec<Placed>, DbErr>> {
         Box::pin(async move {
             let placed = prepared.insert(&executor).await?;
-            let placed: HashSet<Uuid> = placed.into_iter().collect();
-            let repeated = placings.iter().filter(|placing| !placed.contains(&placing.order.id));
-            let keys: Vec<_> = repeated.filter_map(|placing| key(&placing.order)).collect();
+            let mut placed: HashSet<Uuid> = placed.into_iter().collect();
+            let repeated: Vec<&Order> =
+                orders_of(placings).filter(|order| !placed.contains(&order.id)).collect();
+            let keys: Vec<_> = repeated.iter().filter_map(|order| key(order)).collect();
             let earlier = orders::find_requests(&executor, &keys).await?;
             let earlier: HashMap<_, &Order> =
                 earlier.iter().filter_map(|order| Some((key(order)?, order))).collect();
-            Ok(placings
-                .iter()
-                .map(|Placing { order, .. }| match placed.contains(&order.id) {
+            // What no key keeps out was placed by an earlier attempt, of which a part was a transaction by itself.
+            let keyless = repeated.iter().filter(|order| order.request_id.is_none()).map(|order| order.id);
+            placed.extend(orders::find_ids(&executor, &keyless.collect::<Vec<_>>()).await?);
+            Ok(orders_of(placings)
+                .map(|order| match placed.contains(&order.id) {
                     true => Ok((order.clone(), false)),
                     false => replay(order, key(order).and_then(|key| earlier.get(&key).copied())),
                 })
@@ -86,11 +81,13 @@ impl Batch for CreateOrder {
     }
 }
 
-impl CreateOrder {
-    /// Asks for the payment of an order.
-    fn message(&self, Placing { order, traceparent }: &Placing) -> Envelope {
-        messages::placed(order, self.clock.as_ref()).with_traceparent(traceparent.clone())
-    }
+fn orders_of(placings: &[Placing]) -> impl Iterator<Item = &Order> {
+    placings.iter().map(|placing| &placing.order)
+}
+
+/// Asks for the payment of an order.
+fn message(Placing { order, traceparent }: &Placing) -> Envelope {
+    messages::placed(order, order.id, order.create_time).with_traceparent(traceparent.clone())
 }
 
 fn key(order: &Order) -> Option<(&str, &str)> {
@@ -100,7 +97,10 @@ fn key(order: &Order) -> Option<(&str, &str)> {
 /// The first answer again, byte for byte, to the one who asks the same.
 fn replay(asked: &Order, earlier: Option<&Order>) -> Placed {
     match earlier {
-        Some(earlier) if earlier.fingerprint == asked.fingerprint => Ok((earlier.as_placed(), true)),
+        Some(earlier) if earlier.fingerprint == asked.fingerprint => {
+            // The same order again is that of an earlier attempt at this very call.
+            Ok((earlier.as_placed(), earlier.id != asked.id))
+        }
         Some(_) => {
             let text = "the idempotency key was used for a different request";
             Err(Fault::new(Reason::IdempotencyKeyReused, text))

@@ -4,6 +4,15 @@ use sea_orm::entity::prelude::*;
 
 use super::settle::End;
 
+/// Payments is asked again after this part of the time that an order has: 30 s of the usual ten minutes.
+const ASKS_OF_TTL: i64 = 20;
+/// Sooner would ask again for what is merely under way, in microseconds.
+const SOONEST_ASK: i64 = 1_000_000;
+/// However long an order has, payments is asked again after this time, in microseconds.
+const LATEST_FIRST_ASK: i64 = 30_000_000;
+/// However long payments has been silent, it is asked again after this time, in microseconds.
+const LATEST_ASK: i64 = 3_600_000_000;
+
 /// Where an order stands; the numbers are those of the contract. NEW is the only status that changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
@@ -60,10 +69,13 @@ pub struct Model {
     pub expire_time: i64,
     /// When CancelOrder was called, in microseconds since the Unix epoch. It never changes.
     pub cancel_request_time: Option<i64>,
-    /// The idempotency key of that call.
+    /// The idempotency key of that call. Later calls may have had others: see [`crate::store::cancellations`].
     pub cancel_request_id: Option<String>,
-    /// When payments is to be asked for its void, as long as the order is NEW, in microseconds since the Unix epoch.
-    pub void_due_time: i64,
+    /// When payments is to be asked again, as long as the order is NEW, in microseconds since the Unix epoch.
+    #[sea_orm(column_name = "void_due_time")]
+    pub ask_due_time: i64,
+    /// The message that payments was asked with last. `None`: that of the placement, whose id is the order's own.
+    pub asked_message_id: Option<Uuid>,
     /// 1 when placed, one more with every change.
     pub version: i64,
     /// The number of the transaction that changed it last: see [`crate::store::changes`].
@@ -111,6 +123,31 @@ impl Model {
         // Another process, whose clock is ahead, may have changed it before.
         let (update_time, version) = (self.update_time.max(now), self.version + 1);
         Self { status, cancel_reason, ledger_entry_id, update_time, version, ..self }
+    }
+
+    /// The id of the message that payments was asked with last.
+    #[must_use]
+    pub fn last_message(&self) -> Uuid {
+        self.asked_message_id.unwrap_or(self.id)
+    }
+
+    /// Whether an undecided payment is given up at `now`.
+    #[must_use]
+    pub const fn is_expired(&self, now: i64) -> bool {
+        now >= self.expire_time
+    }
+
+    /// When payments is to be asked again that was asked `now`. Each time it has twice as long as the time before, so that a silence of an
+    /// hour costs a dozen messages; the expiry, like a cancellation, begins anew.
+    #[must_use]
+    pub fn next_ask(&self, now: i64) -> i64 {
+        let expired = self.is_expired(now).then_some(self.expire_time);
+        let begun = [Some(self.create_time), self.cancel_request_time, expired].into_iter().flatten().max();
+        let soonest =
+            ((self.expire_time - self.create_time) / ASKS_OF_TTL).clamp(SOONEST_ASK, LATEST_FIRST_ASK);
+        let silent = now.saturating_sub(begun.unwrap_or(now)).clamp(soonest, LATEST_ASK);
+        let next = now.saturating_add(silent);
+        if expired.is_some() { next } else { next.min(self.expire_time) }
     }
 
     /// Every version so far, the oldest first: rebuilt from what never changes.

@@ -118,6 +118,10 @@ pub(crate) fn many(database: Database, feed: &Feed, board: Board) -> Events {
         loop {
             match watch.hear().await {
                 Heard::Changes(changes) => {
+                    if changes.to < from {
+                        // The database has moved, and the numbers are those of another server.
+                        (from, early) = (changes.from, Early::default());
+                    }
                     catch_up(&database, &board, &sender, (&mut from, changes.from), &early).await?;
                     show(&board, &sender, &changes, &early).await?;
                     from = from.max(changes.to);

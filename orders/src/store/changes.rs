@@ -4,16 +4,22 @@
 //! `pg_snapshot_xmin` says below which number nothing is under way any more (PostgreSQL, chapter 9.27, "Transaction ID and
 //! Snapshot Information"): a sequence would not do, because a smaller number can become visible after a larger one. SQLite has one
 //! writer at a time, so counting up is enough.
+//!
+//! A dump that is restored, or replicated row by row, takes the numbers of another server along: those that the new one has yet to give
+//! would look like changes once it gives them. No row that is visible can have such a number otherwise, so they are known by that.
 
+use chassis::clock::Micros;
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    Statement, entity::prelude::*,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement, entity::prelude::*,
 };
 
 use crate::domain::order::{Column, Entity, Model};
 
 /// Rows of one read at most. A transaction changes fewer, so that each of them is read whole.
 const READ: usize = 1_000;
+/// So many numbers ahead no order may have one of another server: more than are given between two looks of the feed.
+const SOON: usize = 100_000;
 
 /// The number that PostgreSQL gives to what a transaction writes: the default of the column.
 pub(crate) const TRANSACTION: &str = "pg_current_xact_id()::text::bigint";
@@ -24,16 +30,71 @@ pub(crate) const fn number(backend: DbBackend) -> &'static str {
     if matches!(backend, DbBackend::Postgres) { TRANSACTION } else { COUNTED }
 }
 
-/// How far the numbers have come: everything below is committed and visible, or was rolled back.
+/// How far the numbers have come, and on which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromQueryResult)]
+pub struct Numbers {
+    /// Everything below is committed and visible, or was rolled back.
+    pub settled: i64,
+    /// What tells the server from others: a restored one has another (PostgreSQL, chapter 9.27, `pg_control_system`).
+    pub server: i64,
+    /// 1 when there are orders with numbers that this server is yet to give soon, else 0.
+    pub foreign: i64,
+}
+
+/// How far the numbers have come.
 ///
 /// # Errors
 /// As the database says.
-pub async fn settled(connection: &impl ConnectionTrait) -> Result<i64, DbErr> {
-    let sql = match connection.get_database_backend() {
-        DbBackend::Postgres => "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint".to_owned(),
-        _ => format!("SELECT {COUNTED}"),
+pub async fn numbers(connection: &impl ConnectionTrait) -> Result<Numbers, DbErr> {
+    let backend = connection.get_database_backend();
+    let sql = match backend {
+        DbBackend::Postgres => {
+            format!("SELECT settled, server, CAST(CASE WHEN EXISTS (
+                SELECT 1 FROM orders WHERE change_number >= next AND change_number < next + {SOON}
+            ) THEN 1 ELSE 0 END AS bigint) AS \"foreign\" FROM (
+                SELECT pg_snapshot_xmin(now)::text::bigint AS settled, pg_snapshot_xmax(now)::text::bigint AS next,
+                    system_identifier AS server FROM pg_current_snapshot() AS now, pg_control_system()
+            ) AS own")
+        }
+        _ => format!("SELECT {COUNTED} AS settled, 0 AS server, 0 AS \"foreign\""),
     };
-    one_number(connection, &sql).await
+    let numbers = Numbers::find_by_statement(Statement::from_string(backend, sql)).one(connection).await?;
+    numbers.ok_or_else(|| DbErr::RecordNotFound("the number of a change".to_owned()))
+}
+
+/// What changed while the database moved: orders with numbers that this server has given lately, or that the other one had given from `told`
+/// on, and that changed later than `looked` by the clocks of those who changed them; at most 1,000.
+///
+/// # Errors
+/// As the database says.
+pub async fn of_move(
+    connection: &impl ConnectionTrait,
+    (settled, told): (i64, i64),
+    looked: Micros,
+) -> Result<Vec<Model>, DbErr> {
+    let lately = i64::try_from(SOON).unwrap_or(i64::MAX);
+    let given = |from: i64, to: i64| Column::ChangeNumber.gte(from).and(Column::ChangeNumber.lt(to));
+    let given =
+        given((settled - lately).clamp(1, settled), settled).or(given(told, told.saturating_add(lately)));
+    let changed = Entity::find().filter(given).filter(Column::UpdateTime.gt(looked)).limit(READ as u64);
+    changed.all(connection).await
+}
+
+/// Takes their numbers from orders that have those of another server, as far as this one comes to these numbers soon; at most 1,000 at
+/// once. Returns how many had one. For PostgreSQL.
+///
+/// # Errors
+/// As the database says.
+pub async fn clear_foreign(connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    // An order that is changed meanwhile has another number then, and keeps that.
+    let sql = format!(
+        "UPDATE orders SET change_number = 0 FROM (
+            SELECT id AS foreign_id, change_number AS foreign_number
+            FROM orders, (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next) AS own
+            WHERE change_number >= next AND change_number < next + {SOON} ORDER BY change_number LIMIT {READ}
+        ) AS foreign_orders WHERE id = foreign_id AND change_number = foreign_number"
+    );
+    Ok(connection.execute_unprepared(&sql).await?.rows_affected())
 }
 
 /// The orders whose last change has a number from `from` on and below `to`, which must be settled, each as it is now. At most
@@ -60,14 +121,4 @@ pub async fn since(
     let last = orders.last().map_or(to, |order| order.change_number);
     orders.retain(|order| order.change_number < last);
     Ok((orders, last))
-}
-
-async fn one_number(connection: &impl ConnectionTrait, sql: &str) -> Result<i64, DbErr> {
-    let statement = Statement::from_string(connection.get_database_backend(), sql);
-    let row = connection.query_one_raw(statement).await?;
-    row.ok_or_else(nothing)?.try_get_by_index(0)
-}
-
-fn nothing() -> DbErr {
-    DbErr::RecordNotFound("the number of a change".to_owned())
 }

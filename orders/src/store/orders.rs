@@ -99,7 +99,9 @@ fn active(order: &Model) -> ActiveModel {
         expire_time: Set(order.expire_time),
         cancel_request_time: Set(order.cancel_request_time),
         cancel_request_id: Set(order.cancel_request_id),
-        void_due_time: Set(order.void_due_time),
+        ask_due_time: Set(order.ask_due_time),
+        // Not before payments is asked again.
+        asked_message_id: NotSet,
         version: Set(order.version),
         change_number: NotSet,
         ledger_entry_id: Set(order.ledger_entry_id),
@@ -127,67 +129,75 @@ pub async fn find_requests(
     Ok(found)
 }
 
-/// The order of a user whose cancellation was requested with this key.
+/// Which of these orders there are.
 ///
 /// # Errors
 /// As the database says.
-pub async fn find_cancellation(
-    transaction: &Transaction,
-    user_id: &str,
-    request_id: &str,
-) -> Result<Option<Model>, DbErr> {
-    let find =
-        Entity::find().filter(Column::UserId.eq(user_id)).filter(Column::CancelRequestId.eq(request_id));
-    find.one(transaction).await
+pub async fn find_ids(connection: &impl ConnectionTrait, ids: &[Uuid]) -> Result<Vec<Uuid>, DbErr> {
+    let mut found = Vec::new();
+    for run in rows::statements(ids, |_| 37) {
+        let find =
+            Entity::find().select_only().column(Column::Id).filter(Column::Id.is_in(run.iter().copied()));
+        found.extend(find.into_tuple::<Uuid>().all(connection).await?);
+    }
+    Ok(found)
 }
 
-/// Writes down that the cancellation of an order was requested; the caller holds it, and it is NEW.
-///
-/// # Errors
-/// When the key was used for another order of the user; else as the database says.
-pub async fn request_cancellation(transaction: &Transaction, order: &Model) -> Result<(), DbErr> {
-    Entity::update_many()
-        .col_expr(Column::CancelRequestTime, Expr::value(order.cancel_request_time))
-        .col_expr(Column::CancelRequestId, Expr::value(order.cancel_request_id.clone()))
-        .col_expr(Column::UpdateTime, Expr::value(order.update_time))
-        .col_expr(Column::Version, Expr::value(order.version))
-        .col_expr(Column::ChangeNumber, Expr::cust(changes::number(transaction.get_database_backend())))
-        .filter(Column::Id.eq(order.id))
-        .exec(transaction)
-        .await?;
-    Ok(())
+/// The statement that writes down that the cancellation of an order was requested; the caller holds the order, and it is NEW.
+#[must_use]
+pub fn cancellation(backend: DbBackend, order: &Model) -> Write {
+    let sql = format!(
+        "UPDATE orders SET cancel_request_time = $1, cancel_request_id = $2, update_time = $3, version = $4, \
+         void_due_time = $5, asked_message_id = $6, change_number = {} WHERE id = $7",
+        changes::number(backend)
+    );
+    let values = vec![
+        order.cancel_request_time.into(),
+        order.cancel_request_id.clone().into(),
+        order.update_time.into(),
+        order.version.into(),
+        order.ask_due_time.into(),
+        order.asked_message_id.into(),
+        order.id.into(),
+    ];
+    Write::new(sql, values, 1)
 }
 
-/// Takes orders that are still NEW at the time they are to be voided, those that wait longest first, and makes them due
-/// `again`. What another process holds is left to it.
+/// Orders that are still NEW at the time payments is to be asked again, those that wait longest first, held until the transaction ends.
+/// What another process holds is left to it.
 ///
 /// # Errors
 /// As the database says.
-pub async fn take_expired(
-    transaction: &Transaction,
-    now: i64,
-    again: i64,
-    limit: u64,
-) -> Result<Vec<Model>, DbErr> {
+pub async fn lock_due(transaction: &Transaction, now: i64, limit: u64) -> Result<Vec<Model>, DbErr> {
     let find = Entity::find()
         // A literal: with a bound value a database cannot know that the index of undecided orders serves.
         .filter(Expr::cust(format!("status = {}", Status::New as i16)))
-        .filter(Column::VoidDueTime.lte(now))
-        .order_by_asc(Column::VoidDueTime)
+        .filter(Column::AskDueTime.lte(now))
+        .order_by_asc(Column::AskDueTime)
         .limit(limit);
     let find = match transaction.get_database_backend() {
         DbBackend::Postgres => find.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
         _ => find,
     };
-    let expired = find.all(transaction).await?;
-    for run in rows::statements(&expired, |_| 22) {
-        Entity::update_many()
-            .col_expr(Column::VoidDueTime, Expr::value(again))
-            .filter(Column::Id.is_in(run.iter().map(|order| order.id)))
-            .exec(transaction)
-            .await?;
-    }
-    Ok(expired)
+    find.all(transaction).await
+}
+
+/// The statements that write down when payments is to be asked again about each order, and with which message it was asked last.
+///
+/// # Errors
+/// None is expected.
+pub fn asked(backend: DbBackend, orders: &[Model]) -> Result<Vec<Write>, DbErr> {
+    let asked = |run: &[Model]| {
+        let row = |order: &Model| [order.id.into(), order.ask_due_time.into(), order.asked_message_id.into()];
+        let asked = rows::lookup(backend, "asked", &["uuid", "bigint", "uuid"], run.iter().map(row))?;
+        let sql = format!(
+            "UPDATE orders SET void_due_time = asked.column2, asked_message_id = asked.column3 \
+             FROM {} WHERE orders.id = asked.column1",
+            asked.sql
+        );
+        Ok(Write::new(sql, asked.values, run.len()))
+    };
+    rows::statements(orders, |_| 100).into_iter().map(asked).collect()
 }
 
 /// The statements that end orders by decisions about them, as far as the orders are still NEW and the decisions are about their user,

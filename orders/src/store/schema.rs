@@ -15,7 +15,7 @@ pub struct Migrations;
 
 impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(Owner::new("orders")), Box::new(MessagingTables), Box::new(Orders)]
+        vec![Box::new(Owner::new("orders")), Box::new(MessagingTables), Box::new(Orders), Box::new(Asking)]
     }
 }
 
@@ -81,5 +81,31 @@ impl MigrationTrait for Orders {
             manager.get_connection().execute_unprepared(&sql).await?;
         }
         Ok(())
+    }
+}
+
+struct Asking;
+
+impl MigrationName for Asking {
+    fn name(&self) -> &'static str {
+        "m0003_asking"
+    }
+}
+
+const ASKING: &[&str] = &[
+    // A key is never forgotten, and neither is an order.
+    "CREATE TABLE cancellation_keys (
+        user_id TEXT NOT NULL,
+        request_id TEXT NOT NULL,
+        order_id {uuid} NOT NULL,
+        PRIMARY KEY (user_id, request_id)
+    ) {strict}",
+    "ALTER TABLE orders ADD COLUMN asked_message_id {uuid}",
+];
+
+#[async_trait]
+impl MigrationTrait for Asking {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        storage::schema::run(manager, ASKING).await
     }
 }

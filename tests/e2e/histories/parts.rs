@@ -103,7 +103,7 @@ impl Parts {
             Arc::new(TestClock { now: AtomicI64::new(1_700_000_000_000_000), ids: AtomicU64::new(0) });
         let shared = || Arc::clone(&clock) as Arc<dyn Clock>;
         let (outbox, feed) = (Outbox::new(), Feed::new(orders.clone()).await?);
-        let create = CreateOrder { outbox: outbox.clone(), clock: shared() };
+        let create = CreateOrder { outbox: outbox.clone() };
         let cancel_order = CancelOrder {
             database: orders.clone(),
             outbox: outbox.clone(),
@@ -225,7 +225,8 @@ impl Parts {
             expire_time: now + TTL,
             cancel_request_time: None,
             cancel_request_id: None,
-            void_due_time: now + TTL,
+            ask_due_time: now + TTL,
+            asked_message_id: None,
             version: 1,
             change_number: 0,
             ledger_entry_id: None,
