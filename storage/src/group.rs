@@ -62,12 +62,19 @@ pub struct GroupCommit<B: Batch> {
 }
 
 impl<B: Batch> GroupCommit<B> {
-    /// Starts the writer; it ends when the last handle is dropped and the queue is empty.
+    /// The way to a writer, and the writer itself, for whoever watches over the tasks of the process: it runs until the last handle is
+    /// dropped and the queue is empty. Nothing is written without it.
+    pub fn new(database: Database, batch: B) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (queue, requests) = mpsc::channel(QUEUE);
+        (Self { queue }, write(database, Arc::new(batch), requests))
+    }
+
+    /// Starts a writer that nobody watches over.
     #[must_use]
     pub fn start(database: Database, batch: B) -> Self {
-        let (queue, requests) = mpsc::channel(QUEUE);
-        tokio::spawn(write(database, Arc::new(batch), requests));
-        Self { queue }
+        let (this, writer) = Self::new(database, batch);
+        tokio::spawn(writer);
+        this
     }
 
     /// Waits until the request is committed. Dropping the future does not undo it.
