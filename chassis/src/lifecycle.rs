@@ -1,30 +1,84 @@
-//! The life of a process: its tasks, the soft stop that lets them finish stage by stage, and the hard one that does not.
+//! The life of a process: its tasks, and the stop that lets them finish stage by stage and cuts what does not.
 //!
 //! No task may die alone: one that ends before the stop, by an error or by a panic, ends the process, loudly.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::{Future, pending},
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow};
-use tokio::task::{JoinError, JoinSet};
+use tokio::{
+    task::{AbortHandle, JoinError, JoinSet},
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::signals::Signals;
 
-/// How long tasks may take to finish what they began.
-pub const GRACE: Duration = Duration::from_secs(20);
+#[cfg(test)]
+mod tests;
 
-/// The order in which a process stops: each stage finishes before the next is asked to.
+/// How long a stop takes at most: the notice and the budgets of all stages are less than this together.
+pub const GRACE: Duration = Duration::from_secs(20);
+/// How long a process that is no longer ready still accepts: callers that watch its health go elsewhere before a listener closes.
+pub const NOTICE: Duration = Duration::from_millis(200);
+/// The budget of each stage after a second signal: time to give back a lease, not to wait for anybody.
+const HURRIED: Duration = Duration::from_millis(500);
+/// How long a task that was cut has to let go; one that blocks its thread cannot be cut.
+const CUT: Duration = Duration::from_millis(200);
+
+/// The order in which a process stops: each stage finishes, or is cut, before the next is asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// What accepts requests and needs the services to answer them.
     Edge,
     /// What answers requests and needs storage.
     Services,
+    /// What commits for the services: it ends when nobody can ask it any more.
+    Writers,
     /// What carries messages to the consumers, which acknowledge them.
     Relays,
-    /// Everything else.
+    /// What nobody waits for.
     Last,
+    /// What shows an operator how the stop goes.
+    Operator,
 }
+
+impl Stage {
+    /// Every stage, in the order of the stop.
+    pub const ALL: [Self; 6] =
+        [Self::Edge, Self::Services, Self::Writers, Self::Relays, Self::Last, Self::Operator];
+
+    /// How long its tasks may take to finish what they began.
+    #[must_use]
+    pub const fn budget(self) -> Duration {
+        Duration::from_millis(match self {
+            // Its requests wait for the services, and a WebSocket has 5 s for its close.
+            Self::Edge => 6_000,
+            // Requests take milliseconds; one that waits for a lock is answered within the lock's 5 s in most cases.
+            Self::Services => 5_000,
+            // The last group's transaction.
+            Self::Writers => 1_500,
+            // A window under way is settled, then the lease is given back.
+            Self::Relays => 3_500,
+            // A batch under way; one that is cut is delivered again.
+            Self::Last => 2_000,
+            // An answer to a probe.
+            Self::Operator => 500,
+        })
+    }
+}
+
+const _: () = {
+    let (mut sum, mut stage) = (NOTICE.as_millis(), 0);
+    while stage < Stage::ALL.len() {
+        sum += Stage::ALL[stage].budget().as_millis();
+        stage += 1;
+    }
+    assert!(sum < GRACE.as_millis(), "the stages need more than the grace period");
+};
 
 type Ended = (&'static str, anyhow::Result<()>);
 
@@ -32,13 +86,15 @@ type Ended = (&'static str, anyhow::Result<()>);
 struct Tasks {
     stop: CancellationToken,
     running: JoinSet<Ended>,
+    names: Vec<(&'static str, AbortHandle)>,
 }
 
 /// The tasks of a process.
 #[derive(Debug, Default)]
 pub struct Lifecycle {
     /// By [`Stage`].
-    stages: [Tasks; 4],
+    stages: [Tasks; Stage::ALL.len()],
+    stopping: CancellationToken,
 }
 
 impl Lifecycle {
@@ -49,20 +105,27 @@ impl Lifecycle {
     }
 
     /// Starts a task that must live until its stage is asked to stop: the token that it is given is cancelled then, and it
-    /// finishes what it has begun.
+    /// finishes what it has begun. What it does not finish within [`Stage::budget`] is dropped.
     pub fn spawn<F>(&mut self, stage: Stage, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let tasks = &mut self.stages[stage as usize];
         let running = task(tasks.stop.clone());
-        tasks.running.spawn(async move { (name, running.await) });
+        let handle = tasks.running.spawn(async move { (name, running.await) });
+        tasks.names.push((name, handle));
     }
 
-    /// Runs until SIGTERM or SIGINT, then stops; a second signal or the end of [`GRACE`] ends what is still running.
+    /// Cancelled as soon as the process begins to stop, [`NOTICE`] before the first stage is asked to.
+    #[must_use]
+    pub fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// Runs until SIGTERM or SIGINT, then stops; a second signal cuts what is still running.
     ///
     /// # Errors
-    /// A task that died, or one that did not finish in time.
+    /// A task that died, one that failed while it stopped, or a second signal that came before every task had finished.
     pub async fn run(self, mut signals: Signals) -> anyhow::Result<()> {
         let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
         let (soft, hard) = (stop.clone(), hurry.clone());
@@ -77,7 +140,7 @@ impl Lifecycle {
         outcome
     }
 
-    /// Runs until `stop`, then lets the tasks finish, until `hurry` or the end of [`GRACE`].
+    /// Runs until `stop`, then lets the tasks finish, each stage within its budget; after `hurry` none is waited for.
     ///
     /// # Errors
     /// As [`Lifecycle::run`].
@@ -90,11 +153,8 @@ impl Lifecycle {
             () = stop => None,
             error = self.died() => Some(error),
         };
-        let finished = tokio::select! {
-            finished = self.finish() => finished,
-            () = hurry => Err(anyhow!("ended before every task had finished: asked twice")),
-            () = tokio::time::sleep(GRACE) => Err(anyhow!("tasks did not finish within {} s", GRACE.as_secs())),
-        };
+        self.stopping.cancel();
+        let finished = self.finish(Hurry { asked: false, signal: pin!(hurry) }).await;
         match died {
             Some(error) => Err(error),
             None => finished,
@@ -103,26 +163,81 @@ impl Lifecycle {
 
     /// The first task that ends although nothing was asked to stop.
     async fn died(&mut self) -> anyhow::Error {
-        let [edge, services, relays, last] = &mut self.stages;
+        let [edge, services, writers, relays, last, operator] = &mut self.stages;
         let ended = tokio::select! {
             Some(ended) = edge.running.join_next() => ended,
             Some(ended) = services.running.join_next() => ended,
+            Some(ended) = writers.running.join_next() => ended,
             Some(ended) = relays.running.join_next() => ended,
             Some(ended) = last.running.join_next() => ended,
-            else => return std::future::pending().await,
+            Some(ended) = operator.running.join_next() => ended,
+            else => return pending().await,
         };
         too_early(ended)
     }
 
-    async fn finish(&mut self) -> anyhow::Result<()> {
-        for tasks in &mut self.stages {
+    /// Every stage is asked to stop, whatever became of those before it. The first failure is what the process ends with.
+    async fn finish<H: Future<Output = ()>>(&mut self, mut hurry: Hurry<'_, H>) -> anyhow::Result<()> {
+        hurry.within(NOTICE, pending::<()>()).await;
+        let mut outcome = Ok(());
+        for (stage, tasks) in Stage::ALL.into_iter().zip(&mut self.stages) {
             tasks.stop.cancel();
-            while let Some(ended) = tasks.running.join_next().await {
-                let (name, outcome) = ended.context("a task panicked while stopping")?;
-                outcome.with_context(|| format!("task {name} failed while stopping"))?;
+            if hurry.within(stage.budget(), tasks.finished(&mut outcome)).await.is_none() {
+                tasks.cut(stage);
+                if hurry.asked && outcome.is_ok() {
+                    outcome = Err(anyhow!("ended before every task had finished: asked twice"));
+                }
+                let _blocks_its_thread = timeout(CUT, tasks.running.shutdown()).await;
             }
         }
-        Ok(())
+        outcome
+    }
+}
+
+impl Tasks {
+    /// Waits for all of them; the first failure of the stop goes into `outcome`, and each into the log.
+    async fn finished(&mut self, outcome: &mut anyhow::Result<()>) {
+        while let Some(ended) = self.running.join_next().await {
+            let ended = ended.context("a task panicked while stopping").and_then(|(name, ended)| {
+                ended.with_context(|| format!("task {name} failed while stopping"))
+            });
+            if let Err(error) = ended {
+                tracing::error!(error = format!("{error:#}"), "the stop goes on without a task");
+                if outcome.is_ok() {
+                    *outcome = Err(error);
+                }
+            }
+        }
+    }
+
+    /// Ends those that still run.
+    fn cut(&mut self, stage: Stage) {
+        for (task, handle) in self.names.iter().filter(|(_, handle)| !handle.is_finished()) {
+            tracing::warn!(task, ?stage, "a task did not finish in time: it is cut");
+            handle.abort();
+        }
+    }
+}
+
+/// Whether the stop was asked for a second time.
+struct Hurry<'h, H> {
+    asked: bool,
+    signal: Pin<&'h mut H>,
+}
+
+impl<H: Future<Output = ()>> Hurry<'_, H> {
+    /// What comes of `task` within `budget`, which is short from the second signal on.
+    async fn within<T>(&mut self, budget: Duration, task: impl Future<Output = T>) -> Option<T> {
+        let mut task = pin!(task);
+        if !self.asked {
+            tokio::select! {
+                biased;
+                done = task.as_mut() => return Some(done),
+                () = self.signal.as_mut() => self.asked = true,
+                () = sleep(budget) => return None,
+            }
+        }
+        timeout(budget.min(HURRIED), task).await.ok()
     }
 }
 
@@ -131,57 +246,5 @@ fn too_early(ended: Result<Ended, JoinError>) -> anyhow::Error {
         Ok((name, Ok(()))) => anyhow!("task {name} ended by itself"),
         Ok((name, Err(error))) => error.context(format!("task {name} died")),
         Err(error) => anyhow::Error::new(error).context("a task panicked"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        future::{pending, ready},
-        sync::{Arc, Mutex},
-    };
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_dead_task_ends_the_process() {
-        let mut life = Lifecycle::new();
-        life.spawn(Stage::Edge, "healthy", |stop| async move {
-            stop.cancelled().await;
-            Ok(())
-        });
-        life.spawn(Stage::Last, "sick", |_| async { Err(anyhow!("no pulse")) });
-        let error = life.run_until(pending(), pending()).await.expect_err("the process must end");
-        assert_eq!(format!("{error:#}"), "task sick died: no pulse");
-    }
-
-    #[tokio::test]
-    async fn stages_stop_one_after_the_other() {
-        let mut life = Lifecycle::new();
-        let ended = Arc::new(Mutex::new(Vec::new()));
-        for (stage, name) in [
-            (Stage::Last, "last"),
-            (Stage::Relays, "relay"),
-            (Stage::Services, "service"),
-            (Stage::Edge, "edge"),
-        ] {
-            let ended = Arc::clone(&ended);
-            life.spawn(stage, name, |stop| async move {
-                stop.cancelled().await;
-                // Whoever stops too early overtakes the others while this one yields.
-                tokio::task::yield_now().await;
-                ended.lock().expect("no task panics").push(name);
-                Ok(())
-            });
-        }
-        life.run_until(ready(()), pending()).await.expect("every task finished");
-        assert_eq!(*ended.lock().expect("no task panics"), ["edge", "service", "relay", "last"]);
-    }
-
-    #[tokio::test]
-    async fn a_second_request_does_not_wait() {
-        let mut life = Lifecycle::new();
-        life.spawn(Stage::Edge, "stuck", |_| pending());
-        life.run_until(ready(()), ready(())).await.expect_err("the task is still stuck");
     }
 }

@@ -1,24 +1,40 @@
-//! Spans for a collector of OpenTelemetry, over OTLP: gathered in the background, sent in batches, dropped when nobody takes
-//! them. No request waits for it. Variables such as `OTEL_TRACES_SAMPLER` and `OTEL_BSP_SCHEDULE_DELAY` are heeded.
+//! Spans for a collector of OpenTelemetry, over OTLP: gathered in the background, sent in batches by a thread of their own, dropped when
+//! nobody takes them. No request waits for it. Variables such as `OTEL_TRACES_SAMPLER` and `OTEL_BSP_SCHEDULE_DELAY` are heeded.
+
+use std::time::Duration;
 
 use opentelemetry::{global, trace::TracerProvider as _};
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use tokio::runtime::{Builder, Runtime};
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
+/// How long the last spans may take to be sent: nobody waits for a collector, and the stop of a process has an end.
+const LAST: Duration = Duration::from_secs(1);
+
 /// Sends the spans of this process; the last ones when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Exporter(SdkTracerProvider);
+pub(crate) struct Exporter {
+    provider: SdkTracerProvider,
+    /// The way to the collector. Whoever drops the exporter may be the only thread of the process's runtime, and waits for it. `None` only
+    /// in that drop.
+    runtime: Option<Runtime>,
+}
 
 impl Exporter {
     /// Begins to send to the collector at `url`, under the name `process`. Nothing is connected yet.
-    pub(crate) fn start(url: &str, process: &'static str) -> Result<Self, ExporterBuildError> {
-        let exporter = SpanExporter::builder().with_tonic().with_endpoint(url).build()?;
+    pub(crate) fn start(url: &str, process: &'static str) -> anyhow::Result<Self> {
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).thread_name("spans").enable_all().build()?;
+        let exporter = {
+            let _entered = runtime.enter();
+            SpanExporter::builder().with_tonic().with_endpoint(url).build()?
+        };
         let resource = Resource::builder().with_service_name(process).build();
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource);
         global::set_text_map_propagator(TraceContextPropagator::new());
-        Ok(Self(provider.build()))
+        Ok(Self { provider: provider.build(), runtime: Some(runtime) })
     }
 
     /// Makes spans of those of tracing.
@@ -26,15 +42,18 @@ impl Exporter {
     where
         S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
     {
-        let tracer = self.0.tracer("ordermesh");
+        let tracer = self.provider.tracer("ordermesh");
         tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter_fn(is_told))
     }
 }
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        if let Err(error) = self.0.shutdown() {
+        if let Err(error) = self.provider.shutdown_with_timeout(LAST) {
             tracing::warn!(%error, "the last spans were not sent");
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::body::Body;
+use chassis::lifecycle::Stage;
 use http::header;
 use hyper::{
     body::{Body as _, Incoming},
@@ -17,6 +18,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -42,9 +44,12 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long accepting rests when the system has no descriptors left: at once it would fail again, and spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long requests in flight may take to end after the stop; then their connections are cut, within the budget of the stage.
+const DRAIN: Duration = Stage::Edge.budget().saturating_sub(Duration::from_millis(500));
+
 /// Serves the edge over HTTP/1.1 and HTTP/2 (with prior knowledge) until `stop`; then finishes what is in flight, but ends
-/// open streams with an error that asks the client to come again. It returns when the last connection has closed; how long
-/// that may take is the caller's to bound.
+/// open streams with an error that asks the client to come again, and cuts the connections of clients that do not take what they
+/// asked for.
 ///
 /// # Errors
 /// None at present: what goes wrong on a connection ends that connection.
@@ -53,15 +58,36 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -
     let patience = Patience { head: edge.header_timeout(), idle: edge.idle_timeout() };
     let (front, server) = (Front::new(edge.clone()), server(patience));
     tracing::info!(listen = %listener.local_addr()?, "serving HTTP");
-    while let Some((stream, client, slot)) = next(&listener, &edge, &stop).await {
+    // Dropped with this future: a stop that is cut cuts the connections.
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = next(&listener, &edge, &stop) => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let Some((stream, client, slot)) = accepted else { break };
         let peer = Peer { client: Client(client.ip()), slot };
-        tokio::spawn(connection(server.clone(), front.clone(), stream, peer, graceful.watcher(), patience));
+        connections.spawn(connection(
+            server.clone(),
+            front.clone(),
+            stream,
+            peer,
+            graceful.watcher(),
+            patience,
+        ));
     }
     drop(listener);
     edge.stopping().cancel();
-    graceful.shutdown().await;
     edge.sockets().close();
-    edge.sockets().wait().await;
+    let ended = async {
+        graceful.shutdown().await;
+        while connections.join_next().await.is_some() {}
+        edge.sockets().wait().await;
+    };
+    if timeout(DRAIN, ended).await.is_err() {
+        let (connections, sockets) = (connections.len(), edge.sockets().len());
+        tracing::warn!(connections, sockets, "connections whose clients do not end are cut");
+    }
     Ok(())
 }
 

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{edge::Edge, serve::serve};
 
-/// Serves the edge as [`serve()`] does, on so many threads of their own. Each has connections of its own to the services.
+/// Serves the edge as [`serve()`] does, on so many threads of their own. Each has connections of its own to the services. Dropping it
+/// ends the threads, with all that is under way on them.
 ///
 /// # Errors
 /// When the system gives no thread, or one of them panics.
@@ -21,14 +22,17 @@ pub async fn serve_on_threads(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let listener = listener.into_std()?;
+    let cut = CancellationToken::new();
+    let _cut_when_dropped = cut.clone().drop_guard();
     let serving: io::Result<Vec<_>> = (0..threads)
         .map(|number| {
-            let (listener, edge, stop) = (listener.try_clone()?, edge.clone(), stop.clone());
+            let (listener, edge) = (listener.try_clone()?, edge.clone());
+            let (stop, cut) = (stop.clone(), cut.clone());
             let (end, ended) = oneshot::channel();
             thread::Builder::new()
                 .name(format!("edge-{number}"))
                 // Whoever waits has gone only when another thread has failed.
-                .spawn(move || drop(end.send(run(listener, edge, stop))))?;
+                .spawn(move || drop(end.send(run(listener, edge, stop, &cut))))?;
             Ok(ended)
         })
         .collect();
@@ -41,12 +45,23 @@ pub async fn serve_on_threads(
     try_join_all(ends).await.map(drop)
 }
 
-fn run(listener: net::TcpListener, edge: Edge, stop: CancellationToken) -> anyhow::Result<()> {
+fn run(
+    listener: net::TcpListener,
+    edge: Edge,
+    stop: CancellationToken,
+    cut: &CancellationToken,
+) -> anyhow::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let own = edge.again();
         // With the last of these, the connections of nobody's thread go.
         drop(edge);
-        serve(TcpListener::from_std(listener)?, own, stop).await
-    })
+        tokio::select! {
+            served = serve(TcpListener::from_std(listener)?, own, stop) => served,
+            () = cut.cancelled() => Ok(()),
+        }
+    });
+    // A look-up of a name that hangs is not waited for.
+    runtime.shutdown_background();
+    served
 }

@@ -104,6 +104,14 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// The broker did not confirm the last window in time.
+pub(crate) fn given_up(source: &str) {
+    tracing::warn!(
+        messaging.source = source,
+        "the stop does not wait for a window that the broker has not confirmed"
+    );
+}
+
 pub(crate) fn storage_failed(who: &str, failure: &Failure) {
     tracing::warn!(messaging.part = who, error = chain(failure), "the database failed: trying again");
 }

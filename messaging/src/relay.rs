@@ -36,6 +36,9 @@ const COALESCED: Duration = Duration::from_millis(10);
 /// Its name in [`Health`].
 const PART: &str = "relay";
 
+/// How long a window under way may take after the stop. With it, the return of the lease has to fit into what a process gives its relays.
+const SETTLE: Duration = Duration::from_secs(2);
+
 /// The lease's name, and the bell's that its holder listens to.
 const OUTBOX: &str = "outbox";
 
@@ -139,7 +142,8 @@ impl Relay {
         }
     }
 
-    /// Publishes until `stop`, or until the lease cannot be counted on: a window under way is then given up.
+    /// Publishes until `stop`, or until the lease cannot be counted on: a window under way is then given up, and after the stop as well, if
+    /// the broker does not confirm it: with the lease given back, another process publishes the same rows at once.
     async fn lead(&self, lease: &Lease, stop: &CancellationToken) {
         observe::leads(&self.source, lease.token());
         tokio::select! {
@@ -147,6 +151,7 @@ impl Relay {
             () = lease.keep(self.margin()) => observe::lease_lost(&self.source, lease.token()),
             () = self.listen() => {}
             () = self.publish(lease, stop) => {}
+            () = async { stop.cancelled().await; tokio::time::sleep(SETTLE).await } => observe::given_up(&self.source),
         }
     }
 
