@@ -1,51 +1,38 @@
 //! The operator's listener: is the process alive, is it ready, what does it measure; and the `healthcheck` command that asks.
 
 use std::{
-    fmt,
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use axum::{Json, Router, extract::State, routing::get};
-use futures_util::future::BoxFuture;
+use futures_util::future::join_all;
 use http::{StatusCode, header::CONTENT_TYPE};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics;
+use crate::{
+    metrics,
+    readiness::{Readiness, Report},
+};
 
-/// A part of the process that can be not ready for work.
-pub struct Part {
-    name: &'static str,
-    check: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
-}
+/// A container's health check gives a second, in which a process has to be started too.
+const HEALTHCHECK: Duration = Duration::from_millis(900);
 
-impl Part {
-    /// A part by the name that `/readyz` calls it, and the question whether it is ready; `Err` says why it is not.
-    pub fn new<F>(name: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
-    where
-        F: Future<Output = Result<(), String>> + Send + 'static,
-    {
-        Self { name, check: Box::new(move || Box::pin(check())) }
-    }
-}
-
-impl fmt::Debug for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Part").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Serves `/livez` (200 as long as the process runs), `/readyz` (200 when every part is ready, 503 with the reasons
-/// otherwise) and `/metrics` (the text format of Prometheus) until `stop`.
+/// Serves `/livez` (200 as long as the process runs), `/readyz` (200 when it can do its work for its callers, otherwise 503; the state of
+/// each part, and why it is not `ok`) and `/metrics` (the text format of Prometheus) until `stop`.
 ///
 /// # Errors
 /// When the listener fails, or something else in the process records its metrics.
-pub async fn serve(listener: TcpListener, parts: Vec<Part>, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    readiness: Vec<Readiness>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let recorder = metrics::recorder()?;
     let metrics_shown = recorder.clone();
     let text = [(CONTENT_TYPE, "text/plain; version=0.0.4")];
@@ -53,7 +40,7 @@ pub async fn serve(listener: TcpListener, parts: Vec<Part>, stop: CancellationTo
         .route("/livez", get(async || "alive"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(move || std::future::ready((text, metrics_shown.render()))))
-        .with_state(Arc::new(parts));
+        .with_state(Arc::new(readiness));
     let upkeep = async {
         loop {
             tokio::time::sleep(metrics::UPKEEP).await;
@@ -68,21 +55,20 @@ pub async fn serve(listener: TcpListener, parts: Vec<Part>, stop: CancellationTo
     }
 }
 
-async fn readyz(State(parts): State<Arc<Vec<Part>>>) -> (StatusCode, Json<Value>) {
-    let mut report = serde_json::Map::new();
-    let mut ready = true;
-    for part in parts.iter() {
-        let word = match (part.check)().await {
-            Ok(()) => "ready".to_owned(),
-            Err(reason) => {
-                ready = false;
-                reason
-            }
-        };
-        report.insert(part.name.to_owned(), Value::String(word));
+async fn readyz(State(readiness): State<Arc<Vec<Readiness>>>) -> (StatusCode, Json<Value>) {
+    let reports = join_all(readiness.iter().map(Readiness::report)).await;
+    let report = reports.into_iter().reduce(Report::and).unwrap_or_default();
+    let code = if report.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let (mut parts, mut states) = (Map::new(), Map::new());
+    for (name, state) in &report.parts {
+        parts.insert(name.clone(), state.reason().unwrap_or("ready").into());
+        states.insert(name.clone(), state.name().into());
     }
-    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(json!({ "ready": ready, "parts": report })))
+    let stopping = readiness.iter().any(Readiness::is_stopping);
+    (
+        code,
+        Json(json!({ "ready": report.is_ready(), "stopping": stopping, "parts": parts, "states": states })),
+    )
 }
 
 /// Tells the user on standard output where the process listens, one line an address: the port 0 of a setting is the one taken. The
@@ -97,22 +83,64 @@ pub fn announce(listeners: &[(&str, SocketAddr)]) {
     let _unheard = out.flush();
 }
 
-/// Asks the admin listener at `address` whether the process is ready: for a container's health check, which has no curl.
+/// Asks the admin listener at `address` whether the process is ready: for a container's health check, which has no curl. What it says
+/// of a process that is, is written to standard output.
 ///
 /// # Errors
-/// When it is not, or does not answer within 2 s.
+/// When it is not, with the parts at fault, or does not answer within a second.
 pub fn healthcheck(address: SocketAddr) -> anyhow::Result<()> {
-    let patience = Duration::from_secs(2);
-    let mut stream = TcpStream::connect_timeout(&reachable(address), patience)
-        .context("the admin listener is not there")?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    let until = Instant::now() + HEALTHCHECK;
+    let address = reachable(address);
+    let answer = ask(address, until).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            anyhow!(
+                "the process at {address} did not answer within a second: it hangs, or has too much to do"
+            )
+        }
+        ErrorKind::ConnectionRefused => anyhow!("nothing listens at {address}: the process does not run"),
+        _ => anyhow::Error::new(error).context(format!("the process at {address} cannot be asked")),
+    })?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let report: Value = serde_json::from_str(body).unwrap_or_default();
+    let faults = faults(&report);
     if answer.split_whitespace().nth(1) != Some("200") {
-        bail!("not ready: {}", answer.lines().last().unwrap_or_default());
+        let stopping = if report["stopping"] == true { "it stops; " } else { "" };
+        bail!("not ready: {stopping}{faults}");
     }
+    // A closed standard output makes nothing unready.
+    let _unheard =
+        writeln!(std::io::stdout(), "ready{}{faults}", if faults.is_empty() { "" } else { ", but " });
     Ok(())
+}
+
+/// What is wrong with each part of a report, the worst first: `orders.database is failed: …; orders.outbox is degraded: …`.
+fn faults(report: &Value) -> String {
+    let parts = report["parts"].as_object().into_iter().flatten();
+    let faults = parts.filter_map(|(name, reason)| {
+        let state = report["states"][name].as_str().filter(|state| *state != "ok")?;
+        Some((state != "failed", format!("{name} is {state}: {}", reason.as_str().unwrap_or_default())))
+    });
+    let mut faults: Vec<(bool, String)> = faults.collect();
+    faults.sort();
+    faults.into_iter().map(|(_, fault)| fault).collect::<Vec<_>>().join("; ")
+}
+
+fn ask(address: SocketAddr, until: Instant) -> std::io::Result<String> {
+    let left = || {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { std::io::Result::Ok(left) }
+    };
+    let mut stream = TcpStream::connect_timeout(&address, left()?)?;
+    stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let (mut answer, mut chunk) = (Vec::new(), [0; 4_096]);
+    loop {
+        // Anew for each read: one that trickles must not take longer.
+        stream.set_read_timeout(Some(left()?))?;
+        match stream.read(&mut chunk)? {
+            0 => return Ok(String::from_utf8_lossy(&answer).into_owned()),
+            read => answer.extend_from_slice(&chunk[..read]),
+        }
+    }
 }
 
 /// A listener on every address is asked on the loopback one.
@@ -132,27 +160,63 @@ mod tests {
     use std::future::ready;
 
     use super::*;
+    use crate::{
+        lifecycle::{Lifecycle, Stage},
+        readiness::{Part, State},
+    };
 
-    async fn ask(outcome: Result<(), String>) -> anyhow::Result<()> {
+    /// What `healthcheck` says of a process with these parts.
+    async fn asked(parts: Vec<Part>) -> anyhow::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(
-            listener,
-            vec![Part::new("part", move || ready(outcome.clone()))],
-            stop.clone(),
-        ));
-        let answer = tokio::task::spawn_blocking(move || healthcheck(address)).await?;
-        stop.cancel();
-        server.await??;
+        let mut life = Lifecycle::new();
+        let readiness = Readiness::start(parts, &mut life);
+        life.spawn(Stage::Operator, "admin", |stop| serve(listener, vec![readiness], stop));
+        let (answered, stop) = tokio::sync::oneshot::channel();
+        let asking = tokio::task::spawn_blocking(move || {
+            let (began, answer) = (Instant::now(), healthcheck(address));
+            let _stops = answered.send(());
+            (began.elapsed(), answer)
+        });
+        life.run_until(async { drop(stop.await) }, std::future::pending()).await?;
+        let (elapsed, answer) = asking.await?;
+        assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
         answer
+    }
+
+    fn part(name: &'static str, state: State) -> Part {
+        Part::new(name, move || ready(state.clone()))
     }
 
     #[tokio::test]
     async fn healthcheck_tells_readiness() {
-        ask(Ok(())).await.expect("every part is ready");
-        let error = ask(Err("the broker is away".into())).await.expect_err("a part is not ready");
-        assert!(error.to_string().contains("the broker is away"), "{error}");
+        asked(vec![part("database", State::Ok)]).await.expect("every part is ready");
+        let away = || State::Failed("connection refused".into());
+        let error = asked(vec![part("database", away())]).await.expect_err("a part is not ready");
+        assert_eq!(error.to_string(), "not ready: database is failed: connection refused");
+        asked(vec![part("broker", away()).behind(), part("outbox", State::Degraded("late".into()))])
+            .await
+            .expect("callers are served");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_hangs_holds_up_no_probe() {
+        let parts = vec![Part::new("database", std::future::pending::<State>), part("other", State::Ok)];
+        let error = asked(parts).await.expect_err("it is not known to be ready");
+        assert_eq!(error.to_string(), "not ready: database is failed: it has not answered yet");
+    }
+
+    #[tokio::test]
+    async fn a_process_that_hangs_is_told_in_a_sentence() -> anyhow::Result<()> {
+        // The system takes the connection, and nobody answers.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let error = healthcheck(listener.local_addr()?).expect_err("nobody answers");
+        assert!(error.to_string().contains("did not answer within a second"), "{error}");
+        let address = listener.local_addr()?;
+        drop(listener);
+        let error = healthcheck(address).expect_err("nobody listens");
+        assert!(error.to_string().contains("the process does not run"), "{error}");
+        Ok(())
     }
 
     #[tokio::test]

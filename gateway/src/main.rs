@@ -1,7 +1,7 @@
 //! The separate process `gateway`.
 
 use std::{
-    future, io,
+    io,
     net::SocketAddr,
     num::NonZeroUsize,
     process::ExitCode,
@@ -14,8 +14,9 @@ use std::{
 
 use anyhow::Context as _;
 use chassis::{
-    admin::{self, Part},
+    admin,
     lifecycle::{Lifecycle, Stage},
+    readiness::{Part, Readiness, State},
     settings::{Checked, Mistakes},
     signals::Signals,
     start,
@@ -82,9 +83,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let admin_listener = TcpListener::bind(admin).await.context("cannot listen for the operator")?;
     admin::announce(&[("admin", admin_listener.local_addr()?)]);
     let routes = Arc::new(AtomicBool::new(false));
-    let parts = vec![readiness(Arc::clone(&routes))];
     let mut life = Lifecycle::new();
-    life.spawn(Stage::Last, "admin", |stop| admin::serve(admin_listener, parts, stop));
+    let readiness = Readiness::start(vec![known(Arc::clone(&routes))], &mut life);
+    life.spawn(Stage::Operator, "admin", |stop| admin::serve(admin_listener, vec![readiness], stop));
     life.spawn(Stage::Edge, "edge", |stop| serve(socket, source, threads, routes, stop));
     life.run(signals).await
 }
@@ -133,10 +134,12 @@ fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 /// It keeps nothing: an edge that has its routes is ready, whatever is behind it.
-fn readiness(routes: Arc<AtomicBool>) -> Part {
-    Part::new("routes", move || {
-        let known = routes.load(Ordering::Relaxed);
-        future::ready(if known { Ok(()) } else { Err("the service has not told its descriptors".to_owned()) })
+fn known(routes: Arc<AtomicBool>) -> Part {
+    Part::known("routes", move || {
+        if routes.load(Ordering::Relaxed) {
+            return State::Ok;
+        }
+        State::Failed("the service has not told its descriptors".to_owned())
     })
 }
 

@@ -90,10 +90,8 @@ impl Mesh {
         let (orders, orders_listener) = self.orders;
         let (payments, payments_listener) = self.payments;
         let (edge, edge_listener) = self.edge;
-        let parts = orders.readiness().into_iter().chain(payments.readiness()).collect();
-        life.spawn(Stage::Last, "admin", |stop| admin::serve(self.admin, parts, stop));
-        payments.spawn(payments_listener, life);
-        orders.spawn(orders_listener, life);
+        let readiness = vec![payments.spawn(payments_listener, life), orders.spawn(orders_listener, life)];
+        life.spawn(Stage::Operator, "admin", |stop| admin::serve(self.admin, readiness, stop));
         life.spawn(Stage::Edge, "edge", |stop| gateway::serve(edge_listener, edge, stop));
     }
 }

@@ -1,5 +1,9 @@
 //! What an operator asks about a service's messages, answered from the tables of messaging: the same for every service.
 
+mod parts;
+
+pub use self::parts::parts;
+
 use chassis::{
     clock::timestamp,
     request::Checks,

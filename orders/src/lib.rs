@@ -13,16 +13,17 @@ pub mod messages;
 pub mod domain;
 pub mod store;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use chassis::{
-    admin::Part,
     bearer::Bearer,
     clock::Clock,
     grpc::Contract,
     lifecycle::{Lifecycle, Stage},
+    readiness::Readiness,
     secret::SecretString,
 };
+use futures_util::future::BoxFuture;
 use messaging::{
     broker::Broker,
     consumer::{Consumer, Deduplication},
@@ -37,7 +38,10 @@ use ordermesh::{
 };
 use storage::{CannotMigrate, Database, group::GroupCommit, page::PageTokens};
 use tokio::net::TcpListener;
-use tonic::service::Routes;
+use tonic::{
+    codec::CompressionEncoding,
+    service::{Routes, interceptor::InterceptedService},
+};
 
 use crate::{
     commands::{cancel_order::CancelOrder, create_order::CreateOrder},
@@ -74,9 +78,9 @@ pub struct Foundation {
 }
 
 /// The service, ready to run.
-#[derive(Debug)]
 pub struct Service {
-    routes: Routes,
+    contract: Contract,
+    writer: BoxFuture<'static, ()>,
     relay: Relay,
     consumer: Consumer,
     expiry: Expiry,
@@ -104,18 +108,19 @@ impl Service {
             clock: Arc::clone(&clock),
         };
         let expiry = Expiry { database: database.clone(), outbox: outbox.clone(), clock: Arc::clone(&clock) };
+        let (create_order, writer) = GroupCommit::new(database.clone(), create_order);
         let grpc = grpc::Grpc {
             database: database.clone(),
             clock: Arc::clone(&clock),
             default_currency,
             order_ttl,
             pages: PageTokens::of(&database).await?,
-            create_order: GroupCommit::start(database.clone(), create_order),
+            create_order,
             cancel_order,
             feed: feed.clone(),
         };
         let health = Health::new();
-        let routes = routes(grpc, health.clone(), admin_token).await?;
+        let contract = contract(grpc, health.clone(), admin_token);
         let consumer = Consumer::new(
             database.clone(),
             Arc::clone(&broker),
@@ -126,35 +131,22 @@ impl Service {
         )
         .with_health(&health);
         let relay = Relay::new(database.clone(), outbox, broker, "/ordermesh/orders").with_health(&health);
-        Ok(Self { routes, relay, consumer, expiry, feed, database, health })
-    }
-
-    /// The states of its relay and its consumer, for who shows them.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        self.health.clone()
-    }
-
-    /// What `/readyz` asks of this service.
-    #[must_use]
-    pub fn readiness(&self) -> Vec<Part> {
-        let (database, outbox) = (self.database.clone(), self.database.clone());
-        vec![
-            Part::new("orders.database", move || {
-                let database = database.clone();
-                async move { database.ping().await.map_err(|failure| failure.to_string()) }
-            }),
-            Part::new("orders.outbox", move || {
-                let outbox = outbox.clone();
-                async move { messaging::outbox::readiness(&outbox).await }
-            }),
-        ]
+        Ok(Self { contract, writer: Box::pin(writer), relay, consumer, expiry, feed, database, health })
     }
 
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
-    pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) {
-        let Self { routes, relay, consumer, expiry, feed, .. } = self;
-        life.spawn(Stage::Services, "orders grpc", |stop| chassis::grpc::serve(listener, routes, stop));
+    pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) -> Readiness {
+        let readiness = Readiness::start(operator::parts("orders", &self.database, &self.health), life);
+        let Self { contract, writer, relay, consumer, expiry, feed, .. } = self;
+        let follows = readiness.clone();
+        life.spawn(Stage::Services, "orders grpc", |stop| {
+            chassis::grpc::serve(listener, contract, follows, stop)
+        });
+        // It ends when no call can reach it any more.
+        life.spawn(Stage::Writers, "orders writer", |_stop| async move {
+            writer.await;
+            Ok(())
+        });
         life.spawn(Stage::Services, "orders feed", |stop| feed.run(stop));
         life.spawn(Stage::Services, "orders expiry", |stop| async move {
             expiry.run(stop).await;
@@ -168,28 +160,32 @@ impl Service {
             consumer.run(stop).await;
             Ok(())
         });
+        readiness
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("orders::Service")
     }
 }
 
 /// The contract, and beside it the admin services when there is a token for them.
-async fn routes(
-    grpc: grpc::Grpc,
-    health: Health,
-    admin_token: Option<SecretString>,
-) -> anyhow::Result<Routes> {
+fn contract(grpc: grpc::Grpc, health: Health, admin_token: Option<SecretString>) -> Contract {
     let admin = MessagingAdmin {
         database: grpc.database.clone(),
         pages: grpc.pages.clone(),
         health,
         fault: store::fault,
     };
-    let mut routes = Routes::new(OrdersServiceServer::new(grpc));
+    let mut routes = Routes::new(OrdersServiceServer::new(grpc).accept_compressed(CompressionEncoding::Gzip));
     let mut services = vec![SERVICE_NAME];
     if let Some(token) = admin_token {
         let bearer = Bearer::new(&token);
-        routes = routes.add_service(MessagingAdminServiceServer::with_interceptor(admin, bearer));
+        let admin = MessagingAdminServiceServer::new(admin).accept_compressed(CompressionEncoding::Gzip);
+        routes = routes.add_service(InterceptedService::new(admin, bearer));
         services.push(messaging_admin_service_server::SERVICE_NAME);
     }
-    let contract = Contract { descriptor_set: ordermesh::DESCRIPTOR_SET, services: &services };
-    chassis::grpc::assemble(routes, contract).await
+    let services = services.into_iter().map(str::to_owned).collect();
+    Contract { routes, descriptor_set: ordermesh::DESCRIPTOR_SET, services }
 }

@@ -10,16 +10,17 @@ pub mod reactions;
 pub mod domain;
 pub mod store;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use chassis::{
-    admin::Part,
     bearer::Bearer,
     clock::Clock,
     grpc::Contract,
     lifecycle::{Lifecycle, Stage},
+    readiness::Readiness,
     secret::SecretString,
 };
+use futures_util::future::BoxFuture;
 use messaging::{
     broker::Broker,
     consumer::{Consumer, Deduplication},
@@ -38,7 +39,10 @@ use ordermesh::{
 };
 use storage::{CannotMigrate, Database, group::GroupCommit, page::PageTokens};
 use tokio::net::TcpListener;
-use tonic::service::Routes;
+use tonic::{
+    codec::CompressionEncoding,
+    service::{Routes, interceptor::InterceptedService},
+};
 
 use crate::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
@@ -72,9 +76,10 @@ pub struct Foundation {
 }
 
 /// The service, ready to run.
-#[derive(Debug)]
 pub struct Service {
-    routes: Routes,
+    contract: Contract,
+    /// Of accounts, and of top-ups.
+    writers: [BoxFuture<'static, ()>; 2],
     relay: Relay,
     consumer: Consumer,
     database: Database,
@@ -90,16 +95,19 @@ impl Service {
         let Foundation { database, broker, partitions, clock, default_currency, admin_token } = foundation;
         migrate(&database).await?;
         let outbox = Outbox::new();
+        let (create_account, accounts) = GroupCommit::new(database.clone(), CreateAccount);
+        let (top_up_account, top_ups) =
+            GroupCommit::new(database.clone(), TopUpAccount { clock: Arc::clone(&clock) });
         let grpc = grpc::Grpc {
             database: database.clone(),
             clock: Arc::clone(&clock),
             default_currency,
             pages: PageTokens::of(&database).await?,
-            create_account: GroupCommit::start(database.clone(), CreateAccount),
-            top_up_account: GroupCommit::start(database.clone(), TopUpAccount { clock: Arc::clone(&clock) }),
+            create_account,
+            top_up_account,
         };
         let health = Health::new();
-        let routes = routes(grpc, health.clone(), admin_token).await?;
+        let contract = contract(grpc, health.clone(), admin_token);
         let consumer = Consumer::new(
             database.clone(),
             Arc::clone(&broker),
@@ -110,35 +118,25 @@ impl Service {
         )
         .with_health(&health);
         let relay = Relay::new(database.clone(), outbox, broker, "/ordermesh/payments").with_health(&health);
-        Ok(Self { routes, relay, consumer, database, health })
-    }
-
-    /// The states of its relay and its consumer, for who shows them.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        self.health.clone()
-    }
-
-    /// What `/readyz` asks of this service.
-    #[must_use]
-    pub fn readiness(&self) -> Vec<Part> {
-        let (database, outbox) = (self.database.clone(), self.database.clone());
-        vec![
-            Part::new("payments.database", move || {
-                let database = database.clone();
-                async move { database.ping().await.map_err(|failure| failure.to_string()) }
-            }),
-            Part::new("payments.outbox", move || {
-                let outbox = outbox.clone();
-                async move { messaging::outbox::readiness(&outbox).await }
-            }),
-        ]
+        let writers: [BoxFuture<'static, ()>; 2] = [Box::pin(accounts), Box::pin(top_ups)];
+        Ok(Self { contract, writers, relay, consumer, database, health })
     }
 
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
-    pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) {
-        let Self { routes, relay, consumer, database, .. } = self;
-        life.spawn(Stage::Services, "payments grpc", |stop| chassis::grpc::serve(listener, routes, stop));
+    pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) -> Readiness {
+        let readiness = Readiness::start(operator::parts("payments", &self.database, &self.health), life);
+        let Self { contract, writers: [accounts, top_ups], relay, consumer, database, .. } = self;
+        let follows = readiness.clone();
+        life.spawn(Stage::Services, "payments grpc", |stop| {
+            chassis::grpc::serve(listener, contract, follows, stop)
+        });
+        // They end when no call can reach them any more.
+        for (name, writer) in [("accounts writer", accounts), ("top-ups writer", top_ups)] {
+            life.spawn(Stage::Writers, name, |_stop| async move {
+                writer.await;
+                Ok(())
+            });
+        }
         life.spawn(Stage::Last, "payments retention", |stop| async move {
             Retention::new(database).run(stop).await;
             Ok(())
@@ -151,15 +149,18 @@ impl Service {
             consumer.run(stop).await;
             Ok(())
         });
+        readiness
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("payments::Service")
     }
 }
 
 /// The contract, and beside it the admin services when there is a token for them.
-async fn routes(
-    grpc: grpc::Grpc,
-    health: Health,
-    admin_token: Option<SecretString>,
-) -> anyhow::Result<Routes> {
+fn contract(grpc: grpc::Grpc, health: Health, admin_token: Option<SecretString>) -> Contract {
     let messages = MessagingAdmin {
         database: grpc.database.clone(),
         pages: grpc.pages.clone(),
@@ -167,16 +168,19 @@ async fn routes(
         fault: store::fault,
     };
     let ledger = PaymentsAdmin { database: grpc.database.clone(), pages: grpc.pages.clone() };
-    let mut routes = Routes::new(PaymentsServiceServer::new(grpc));
+    let gzip = CompressionEncoding::Gzip;
+    let mut routes = Routes::new(PaymentsServiceServer::new(grpc).accept_compressed(gzip));
     let mut services = vec![SERVICE_NAME];
     if let Some(token) = admin_token {
         let bearer = Bearer::new(&token);
+        let messages = MessagingAdminServiceServer::new(messages).accept_compressed(gzip);
+        let ledger = PaymentsAdminServiceServer::new(ledger).accept_compressed(gzip);
         routes = routes
-            .add_service(MessagingAdminServiceServer::with_interceptor(messages, bearer.clone()))
-            .add_service(PaymentsAdminServiceServer::with_interceptor(ledger, bearer));
+            .add_service(InterceptedService::new(messages, bearer.clone()))
+            .add_service(InterceptedService::new(ledger, bearer));
         services.push(messaging_admin_service_server::SERVICE_NAME);
         services.push(payments_admin_service_server::SERVICE_NAME);
     }
-    let contract = Contract { descriptor_set: ordermesh::DESCRIPTOR_SET, services: &services };
-    chassis::grpc::assemble(routes, contract).await
+    let services = services.into_iter().map(str::to_owned).collect();
+    Contract { routes, descriptor_set: ordermesh::DESCRIPTOR_SET, services }
 }

@@ -76,8 +76,7 @@ async fn begin(config: Config) -> anyhow::Result<Lifecycle> {
     .await?;
     admin::announce(&[("payments-grpc", listener.local_addr()?), ("admin", admin_listener.local_addr()?)]);
     let mut life = Lifecycle::new();
-    let parts = service.readiness();
-    life.spawn(Stage::Last, "admin", |stop| admin::serve(admin_listener, parts, stop));
-    service.spawn(listener, &mut life);
+    let readiness = service.spawn(listener, &mut life);
+    life.spawn(Stage::Operator, "admin", |stop| admin::serve(admin_listener, vec![readiness], stop));
     Ok(life)
 }

@@ -98,6 +98,27 @@ async fn a_collector_is_told_of_one_trace_through_all_processes() -> Result<()> 
     Ok(())
 }
 
+#[tokio::test]
+async fn the_last_spans_are_sent_before_the_end() -> Result<()> {
+    let collector = Collector::start().await?;
+    // Nothing is sent before the end.
+    let env =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()), ("OTEL_BSP_SCHEDULE_DELAY", "3600000".to_owned())];
+    let mut mesh = Mesh::start_with(APART, &env).await?;
+    mesh.account("alice", 10).await?;
+    place(&mesh).await?;
+    for process in mesh.processes.iter_mut().rev() {
+        process.terminate()?;
+        let ended = process.wait(PATIENCE).await?;
+        let output = process.output();
+        ensure!(ended.success() && !output.contains("the last spans were not sent"), "{ended}\n{output}");
+    }
+    let edge = collector.span("gateway", "request", |span| span.trace == TRACE).await?;
+    let call = collector.span("orders", "call", |span| span.trace == TRACE).await?;
+    ensure!(call.parent == edge.id, "{call:?} is not of {edge:?}");
+    collector.span("payments", "apply", |span| span.trace == TRACE).await.map(drop)
+}
+
 /// The message of the order and the answer to it, each published and applied because of the call.
 async fn the_messages_are_told(collector: &Collector, call: &Told) -> Result<()> {
     for (service, name, kind) in [

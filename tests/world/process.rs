@@ -118,6 +118,15 @@ impl Process {
         self.find(&what, deadline, |line| line.starts_with(prefix).then(|| line.to_owned())).await
     }
 
+    /// Waits for a line of its output, such as one of its log, that contains `text`.
+    ///
+    /// # Errors
+    /// When it ends or [`PATIENCE`] runs out before; with the end of its output.
+    pub async fn line_with(&mut self, text: &str) -> Result<String> {
+        let what = format!("a line with {text:?}");
+        self.find(&what, PATIENCE, |line| line.contains(text).then(|| line.to_owned())).await
+    }
+
     /// Waits for the address it listens on: for `http`, the one in a line such as `listening http=127.0.0.1:41233` or
     /// `listening grpc=127.0.0.1:41234 http=127.0.0.1:41233`.
     ///

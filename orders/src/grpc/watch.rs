@@ -1,8 +1,9 @@
 //! Watching: what an order has been, then what it becomes, without a gap between the two.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, panic::AssertUnwindSafe};
 
 use chassis::status::{Fault, Reason};
+use futures_util::FutureExt as _;
 use ordermesh::orders::v1::OrderEvent;
 use storage::{Database, Failure};
 use tokio::sync::mpsc;
@@ -41,15 +42,19 @@ impl From<Fault> for End {
 /// Runs a watch until it ends or its reader goes.
 fn spawn<F: Future<Output = Result<(), End>> + Send + 'static>(follow: impl FnOnce(Sender) -> F) -> Events {
     let (sender, events) = mpsc::channel(WAITING);
-    let follow = follow(sender.clone());
+    let follow = AssertUnwindSafe(follow(sender.clone())).catch_unwind();
     tokio::spawn(async move {
         let ended = tokio::select! {
             ended = follow => ended,
             () = sender.closed() => return,
         };
-        if let Err(End::Fault(fault)) = ended {
-            let _reader_gone = sender.send(Err(fault.into())).await;
-        }
+        let fault = match ended {
+            Ok(Ok(()) | Err(End::ReaderGone)) => return,
+            Ok(Err(End::Fault(fault))) => fault,
+            // An end without a word would look like that of the order.
+            Err(_) => Fault::new(Reason::Internal, "internal error"),
+        };
+        let _reader_gone = sender.send(Err(fault.into())).await;
     });
     Box::pin(ReceiverStream::new(events))
 }

@@ -1,0 +1,116 @@
+//! The connections of a gRPC listener: accepted, renewed now and then, and ended by a stop, whatever their clients do.
+
+use std::{convert::Infallible, error::Error, io, pin::pin, time::Duration};
+
+use http::{Request, Response};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::http2::Builder,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use crate::lifecycle::Stage;
+
+/// Calls under way on one connection; HTTP/2 asks the client to wait for more.
+const STREAMS_PER_CONNECTION: u32 = 1_024;
+/// Request metadata: ids, keys and a trace context need far less.
+const HEADER_LIST_BYTES: u32 = 16 * 1_024;
+/// Connections end now and then, so that clients find new instances; calls under way then have the grace to end.
+const CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
+const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(30);
+/// A peer that is gone is noticed within the sum of both.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long accepting rests when the system has no descriptors left: at once it would fail again, and spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long calls may take to end after the stop; then their connections are cut, within the budget of the stage.
+const DRAIN: Duration = Stage::Services.budget().saturating_sub(Duration::from_millis(500));
+
+/// Serves `routes` on every connection until `stop`; then accepts no more, lets calls under way finish, and cuts what is left.
+pub(super) async fn serve<S, B>(listener: TcpListener, routes: S, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    // Dropped with this future: a stop that is cut cuts the connections.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, routes.clone(), stop.clone()));
+                }
+                Err(error) => rest_after(&error).await,
+            },
+        }
+    }
+    drop((listener, routes));
+    let drained = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        tracing::warn!(connections = connections.len(), "connections whose calls did not end are cut");
+        connections.shutdown().await;
+    }
+}
+
+async fn rest_after(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+        tracing::error!(%error, "cannot accept connections");
+        sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+async fn connection<S, B>(stream: TcpStream, routes: S, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    if let Err(error) = stream.set_nodelay(true) {
+        return tracing::debug!(%error, "the client left at once");
+    }
+    let mut server = Builder::new(TokioExecutor::new());
+    server
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .max_header_list_size(HEADER_LIST_BYTES)
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    let mut serving = pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)));
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            // Whoever stops the listener cuts it.
+            serving.await
+        }
+        () = sleep(CONNECTION_AGE) => {
+            serving.as_mut().graceful_shutdown();
+            match timeout(CONNECTION_AGE_GRACE, serving).await {
+                Ok(ended) => ended,
+                Err(_) => return tracing::debug!("an old connection is cut"),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,159 @@
+//! Readiness: what a process can do for its callers, told at once over HTTP, over gRPC and by `healthcheck`, whatever is away.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use ordermesh::orders::v1::{CreateOrderRequest, Order, orders_service_client::OrdersServiceClient};
+use tonic::{Code, Streaming, transport::Endpoint};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
+};
+use tonic_types::StatusExt as _;
+use world::{Answer, Api, PATIENCE, Port, Postgres, Process, Program, RabbitMq, eventually};
+
+use crate::scrape::Scrape;
+
+/// What a probe waits for.
+const PROBE: Duration = Duration::from_secs(1);
+const SERVICE: &str = "ordermesh.orders.v1.OrdersService";
+
+/// The process `orders` on a database and a broker of its own.
+struct Orders {
+    program: Program,
+    process: Process,
+    grpc: SocketAddr,
+    admin: Api,
+}
+
+impl Orders {
+    async fn start(database_url: &str, amqp_url: &str) -> Result<Self> {
+        let program = Program::named("orders")?.env("DATABASE_URL", database_url).env("AMQP_URL", amqp_url);
+        let mut process =
+            program.clone().args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).start()?;
+        let grpc = process.address("orders-grpc").await?;
+        let admin = Api::new(format!("http://{}", process.address("admin").await?))?;
+        Ok(Self { program, process, grpc, admin })
+    }
+
+    /// The answer of `/readyz`, which takes less than a second.
+    async fn readyz(&self) -> Result<Answer> {
+        let began = Instant::now();
+        let answer = self.admin.get("/readyz").await?;
+        ensure!(began.elapsed() < PROBE, "{:?}: {}", began.elapsed(), answer.text);
+        Ok(answer)
+    }
+
+    /// Waits until a part has this state, with a reason that contains `words`, and `/readyz` this status.
+    async fn shows(&self, status: u16, part: &str, state: &str, words: &str) -> Result<()> {
+        eventually(&format!("{part} to be {state}"), PATIENCE, async || {
+            let answer = self.readyz().await?;
+            let reason = answer.body["parts"][part].as_str().unwrap_or_default();
+            let ready = answer.status == 200 && answer.body["ready"] == true;
+            ensure!(answer.status == status && ready == (status == 200), "{}", answer.text);
+            ensure!(answer.body["states"][part] == state && reason.contains(words), "{}", answer.text);
+            Ok(())
+        })
+        .await
+    }
+
+    /// What `healthcheck` writes, and whether it says that the process is ready.
+    async fn healthcheck(&self) -> Result<(bool, String)> {
+        let address = self.admin.base().trim_start_matches("http://").to_owned();
+        let mut check = self.program.clone().args(["healthcheck", "--admin", &address]).start()?;
+        let ended = check.wait(PATIENCE).await?;
+        Ok((ended.success(), check.output()))
+    }
+
+    async fn health(&self) -> Result<HealthClient<tonic::transport::Channel>> {
+        let channel = Endpoint::from_shared(format!("http://{}", self.grpc))?.connect().await?;
+        Ok(HealthClient::new(channel))
+    }
+
+    async fn watch(&self, service: &str) -> Result<Streaming<HealthCheckResponse>> {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        Ok(self.health().await?.watch(request).await?.into_inner())
+    }
+
+    async fn place(&self) -> Result<(), tonic::Status> {
+        let channel = Endpoint::from_shared(format!("http://{}", self.grpc)).expect("a URL").connect().await;
+        let order = Order { user_id: "alice".into(), amount: 1, ..Order::default() };
+        let request = CreateOrderRequest { order: Some(order), request_id: String::new() };
+        OrdersServiceClient::new(channel.expect("it listens")).create_order(request).await.map(drop)
+    }
+}
+
+async fn status(watch: &mut Streaming<HealthCheckResponse>) -> Result<ServingStatus> {
+    Ok(watch.message().await?.context("a watch does not end")?.status())
+}
+
+#[tokio::test]
+async fn a_service_serves_without_its_broker_and_not_without_its_database() -> Result<()> {
+    let mut postgres = Postgres::start().await?;
+    let nobody = Port::reserve()?;
+    let amqp_url = format!("amqp://guest:guest@127.0.0.1:{}/%2f", nobody.number());
+    let orders = Orders::start(&postgres.fresh_database().await?, &amqp_url).await?;
+
+    orders.shows(200, "orders.relay", "degraded", "refused").await?;
+    orders.place().await?;
+    orders.shows(200, "orders.outbox", "degraded", "1 pending").await?;
+    orders.shows(200, "orders.database", "ok", "ready").await?;
+    let part = |part| [("part", part)];
+    let scrape = Scrape::of(&orders.admin).await?;
+    ensure!(scrape.number("ordermesh_part_state", &part("orders.outbox"))? == 1.0);
+    ensure!(scrape.number("ordermesh_part_state", &part("orders.database"))? == 0.0);
+    let (ready, said) = orders.healthcheck().await?;
+    ensure!(ready && said.contains("ready, but") && said.contains("orders.relay is degraded"), "{said}");
+    let (mut process, mut service) = (orders.watch("").await?, orders.watch(SERVICE).await?);
+    ensure!(status(&mut process).await? == ServingStatus::Serving);
+    ensure!(status(&mut service).await? == ServingStatus::Serving);
+
+    postgres.stop().await?;
+    orders.shows(503, "orders.database", "failed", "").await?;
+    ensure!(status(&mut process).await? == ServingStatus::NotServing);
+    ensure!(status(&mut service).await? == ServingStatus::NotServing);
+    let (ready, said) = orders.healthcheck().await?;
+    ensure!(!ready && said.contains("not ready: orders.database is failed"), "{said}");
+
+    postgres.start_again().await?;
+    ensure!(status(&mut process).await? == ServingStatus::Serving);
+    ensure!(status(&mut service).await? == ServingStatus::Serving);
+    orders.shows(200, "orders.database", "ok", "").await
+}
+
+#[tokio::test]
+async fn what_the_broker_refuses_is_shown_in_its_words_and_makes_nothing_unready() -> Result<()> {
+    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::start().await?);
+    let wrong = rabbitmq.amqp_url().replace("guest:guest@", "guest:wrong@");
+    ensure!(wrong != rabbitmq.amqp_url(), "{wrong}");
+    let orders = Orders::start(&postgres.fresh_database().await?, &wrong).await?;
+    orders.shows(200, "orders.relay", "failed", "ACCESS_REFUSED").await?;
+    orders.shows(200, "orders.consumer.0", "failed", "ACCESS_REFUSED").await?;
+    let said = orders.process.output();
+    ensure!(!said.contains("wrong@"), "the password is in the log: {said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unknown_service_has_no_health_and_may_be_watched() -> Result<()> {
+    let postgres = Postgres::start().await?;
+    let nobody = Port::reserve()?;
+    let amqp_url = format!("amqp://guest:guest@127.0.0.1:{}/%2f", nobody.number());
+    let mut orders = Orders::start(&postgres.fresh_database().await?, &amqp_url).await?;
+
+    let unknown = HealthCheckRequest { service: "nobody.v1.Nobody".to_owned() };
+    let refused = orders.health().await?.check(unknown).await.err().context("nobody is there")?;
+    let details = refused.get_error_details();
+    ensure!(refused.code() == Code::NotFound && details.error_info().is_some(), "{refused:?}");
+    let mut watch = orders.watch("nobody.v1.Nobody").await?;
+    ensure!(status(&mut watch).await? == ServingStatus::ServiceUnknown);
+    // It stays open until the stop, which is said to be one.
+    orders.process.terminate()?;
+    let end = watch.message().await.err().context("a watch ends with a status")?;
+    ensure!(end.code() == Code::Unavailable, "{end:?}");
+    ensure!(orders.process.wait(PATIENCE).await?.success(), "{}", orders.process.output());
+    Ok(())
+}
