@@ -72,7 +72,7 @@ fn comparisons(texts: &[(&'static str, Vec<String>)], amounts: &[i64]) -> Vec<Co
             comparisons.push(Comparison { text, field: "amount", operator, value: Err(*amount) });
         }
         for second in [-1, 0, 3, 100] {
-            let (minute, rest) = ((second as i64).div_euclid(60), (second as i64).rem_euclid(60));
+            let (minute, rest) = (second.div_euclid(60), second.rem_euclid(60));
             let text = match minute {
                 -1 => format!("create_time {operator} 2025-12-31T23:59:{rest:02}Z"),
                 minute => format!("create_time {operator} 2026-01-01T00:{minute:02}:{rest:02}Z"),
@@ -174,7 +174,7 @@ async fn orders(url: &str) -> Result<()> {
         let entry = if status == 2 { own.clone() } else { "NULL".to_owned() };
         let cancel = if reason == 4 { at.to_string() } else { "NULL".to_owned() };
         let version = 1 + i32::from(status != 1) + i32::from(reason == 4);
-        let (code, key) = (if reason == 0 { "NULL".into() } else { reason.to_string() }, format!("{key}"));
+        let (code, key) = (if reason == 0 { "NULL".into() } else { reason.to_string() }, key.to_string());
         let (key_text, print) = (text(&key), if key.is_empty() { "NULL".into() } else { literal(url, id) });
         let print = if url.starts_with("postgres") && !key.is_empty() { "'\\x00'".into() } else { print };
         let insert = format!(
