@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use lapin::{Connection, ConnectionProperties, options::QueuePurgeOptions};
 use ordermesh::payments::v1::{Account, CreateAccountRequest, TopUpAccountRequest};
 use world::{PATIENCE, Postgres, Process, RabbitMq, Scratch, eventually};
 
@@ -70,12 +71,13 @@ async fn what_a_broker_has_lost_is_asked_for_again() -> Result<()> {
     // Both have their queues now.
     place_many(&client, 1).await?;
     is("the first order to end", &orders_url, FINISHED, 1).await?;
+    let queues = queues(&rabbitmq).await?;
 
     // The requests are lost: they had left the outbox.
     stop(&mut of_payments).await?;
     place_many(&client, usize::try_from(LOST)?).await?;
     is("the requests to be sent", &orders_url, WAITING, 0).await?;
-    ensure!(purge(&rabbitmq).await? >= LOST, "nothing was lost");
+    ensure!(purge(&rabbitmq, &queues).await? >= LOST, "nothing was lost");
     let mut of_payments = payments.start()?;
     is("orders whose requests were lost to end", &orders_url, FINISHED, 1 + LOST).await?;
 
@@ -87,7 +89,7 @@ async fn what_a_broker_has_lost_is_asked_for_again() -> Result<()> {
     let mut of_payments = payments.start()?;
     is("decisions", &payments_url, "SELECT COUNT(*) FROM payments", 1 + 2 * LOST).await?;
     is("the answers to be sent", &payments_url, WAITING, 0).await?;
-    ensure!(purge(&rabbitmq).await? >= LOST, "nothing was lost");
+    ensure!(purge(&rabbitmq, &queues).await? >= LOST, "nothing was lost");
     let _of_orders = orders.start()?;
     is("orders whose answers were lost to end", &orders_url, FINISHED, 1 + 2 * LOST).await?;
 
@@ -117,14 +119,20 @@ async fn stop(process: &mut Process) -> Result<()> {
     Ok(())
 }
 
-/// Loses every message of every queue, and returns how many those were.
-async fn purge(rabbitmq: &RabbitMq) -> Result<i64> {
-    let listed = rabbitmq.control(&["-q", "list_queues", "--no-table-headers", "name", "messages"]).await?;
+/// The queues that a broker has.
+async fn queues(rabbitmq: &RabbitMq) -> Result<Vec<String>> {
+    let listed = rabbitmq.control(&["-q", "list_queues", "--no-table-headers", "name"]).await?;
+    Ok(listed.lines().map(|line| line.trim().to_owned()).collect())
+}
+
+/// Loses every message of these queues, and returns how many those were.
+async fn purge(rabbitmq: &RabbitMq, queues: &[String]) -> Result<i64> {
+    let connection = Connection::connect(&rabbitmq.amqp_url(), ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
     let mut lost = 0;
-    for line in listed.lines() {
-        let Some((queue, messages)) = line.split_once('\t') else { continue };
-        lost += messages.trim().parse::<i64>()?;
-        rabbitmq.control(&["-q", "purge_queue", queue]).await?;
+    for queue in queues {
+        lost += i64::from(channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?);
     }
+    connection.close(200, "purged".into()).await?;
     Ok(lost)
 }
