@@ -11,6 +11,8 @@ use http::StatusCode;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
+pub use self::clip::clip;
+
 /// The `domain` of every ErrorInfo.
 pub const DOMAIN: &str = "ordermesh";
 
@@ -100,6 +102,8 @@ reasons! {
     RouteNotFound = "ROUTE_NOT_FOUND", NotFound, 404;
     /// HTTP: the path has routes, but not for this method.
     MethodNotAllowed = "METHOD_NOT_ALLOWED", Unimplemented, 405;
+    /// HTTP: the request has a condition that is not evaluated for its method, so nothing was done.
+    PreconditionUnsupported = "PRECONDITION_UNSUPPORTED", FailedPrecondition, 412;
     /// HTTP: the body is larger than allowed.
     BodyTooLarge = "BODY_TOO_LARGE", InvalidArgument, 413;
     /// HTTP: the head of the request is longer than a service takes.

@@ -116,6 +116,10 @@ async fn call(
     let socket = if served.route.rpc.streaming { stream::asked(edge, &mut parts).await? } else { None };
     let asked = headers::request_timeout(&parts.headers)?;
     let deadline = Instant::now() + asked.unwrap_or(edge.request_timeout());
+    let read = matches!(parts.method, Method::GET | Method::HEAD);
+    if !read {
+        headers::check_conditions(&parts.headers)?;
+    }
     let typed = served.route.body != BodyOf::Nothing && !served.route.raw_body;
     let body = within(deadline, body::read(&parts.headers, body, edge.room(), typed)).await??;
     // Not before: clients that send slowly would take the slots of all others.
@@ -132,7 +136,6 @@ async fn call(
         // A stream lasts as long as it lasts, unless the client says how long; only its beginning has a deadline.
         deadline: (!served.route.rpc.streaming || asked.is_some()).then_some(deadline),
     };
-    let read = matches!(parts.method, Method::GET | Method::HEAD);
     let keyed = served.route.rpc.request_id.is_some() && headers::has_key(&parts.headers);
     let failed =
         |status| if read { Problem::from_status(&status) } else { outcome::of_write(&status, keyed) };

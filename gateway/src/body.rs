@@ -65,7 +65,8 @@ pub(crate) async fn read<'r>(
     if announced.is_some_and(|length| length > room.each) && headers.contains_key(header::EXPECT) {
         return Err(too_large(room.each));
     }
-    let received = if typed && headers.contains_key(header::CONTENT_ENCODING) {
+    // Bytes of any type are unpacked as well: their message has no place for a coding.
+    let received = if headers.contains_key(header::CONTENT_ENCODING) && !body.is_end_stream() {
         collect(decompressed(headers, body).await?, room).await?
     } else {
         collect(body, room).await?
@@ -129,7 +130,11 @@ fn broken(problem: &str) -> Problem {
 async fn decompressed(headers: &HeaderMap, body: Body) -> Result<Body, Problem> {
     let mut request = http::Request::new(body);
     for coding in headers.get_all(header::CONTENT_ENCODING) {
-        let coding = HeaderValue::from_bytes(&coding.as_bytes().to_ascii_lowercase());
+        let coding = match coding.as_bytes().to_ascii_lowercase().as_slice() {
+            // The same (RFC 9110, section 8.4.1.3).
+            b"x-gzip" => Ok(HeaderValue::from_static("gzip")),
+            other => HeaderValue::from_bytes(other),
+        };
         // Several codings, one over the other, are none that is read.
         if let Ok(coding) = coding
             && request.headers_mut().insert(header::CONTENT_ENCODING, coding).is_some()

@@ -103,6 +103,24 @@ pub(crate) fn replayed(metadata: &HeaderMap) -> bool {
     metadata.get(IDEMPOTENCY_REPLAYED).is_some_and(|value| value == "true")
 }
 
+/// Refuses a condition on a write (RFC 9110, sections 13.1.1 and 13.1.4). The tags of the edge are those of answers, and no contract has a
+/// field for the version that a write expects: who sends one wants nothing done where it does not hold.
+///
+/// # Errors
+/// PRECONDITION_UNSUPPORTED.
+pub(crate) fn check_conditions(headers: &HeaderMap) -> Result<(), Fault> {
+    let found =
+        [header::IF_MATCH, header::IF_UNMODIFIED_SINCE].into_iter().find(|name| headers.contains_key(name));
+    let Some(name) = found else { return Ok(()) };
+    let violation =
+        Violation { field: name.to_string(), description: "is not evaluated for writes".to_owned() };
+    let fault = Fault::new(
+        Reason::PreconditionUnsupported,
+        format!("{name} is not evaluated for writes: nothing was done"),
+    );
+    Err(Fault { violations: vec![violation], ..fault })
+}
+
 /// Whether `Accept` names this media type itself: a wildcard does not, and `q=0` refuses it (RFC 9110, section 12.5.1).
 #[must_use]
 pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {

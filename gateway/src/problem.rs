@@ -1,11 +1,12 @@
 //! Errors as clients see them: AIP-193 JSON, or RFC 9457 problem details for those who ask for them.
 
 mod code;
+mod detail;
 
 use std::{collections::HashMap, error::Error as _, time::Duration};
 
 use axum::{body::Body, response::Response};
-use chassis::status::{Chain, DOMAIN, Fault, Reason, Violation};
+use chassis::status::{Chain, DOMAIN, Fault, Reason, Violation, clip};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use tonic::{Code, Status, TimeoutExpired};
@@ -14,6 +15,16 @@ use tonic_types::StatusExt as _;
 use crate::{headers, pool::Trouble, unary::too_large};
 
 const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Details that a problem has fields for.
+const KNOWN: [&str; 3] = [
+    "type.googleapis.com/google.rpc.ErrorInfo",
+    "type.googleapis.com/google.rpc.BadRequest",
+    "type.googleapis.com/google.rpc.RetryInfo",
+];
+
+/// What a message of somebody else's service keeps, in bytes.
+const MESSAGE_BYTES: usize = 512;
 
 /// A failed request.
 #[derive(Debug, Clone)]
@@ -24,6 +35,8 @@ pub(crate) struct Problem {
     info: Option<Info>,
     violations: Vec<Violation>,
     retry_after: Option<Duration>,
+    /// The details, where a service told others than those that the fields above stand for.
+    told: Vec<Value>,
     hint: Option<Hint>,
 }
 
@@ -109,9 +122,19 @@ impl Problem {
         match Fault::from_status(status) {
             // A service's own words about its inside stay on this side too.
             Some(fault) if fault.reason == Reason::Internal => internal(status),
-            Some(fault) => fault.into(),
+            Some(fault) => Self::from(fault).with_others(status),
             None => foreign(status),
         }
+    }
+
+    /// Adds the details that a fault has no fields for.
+    fn with_others(mut self, status: &Status) -> Self {
+        let known = |detail: &Value| KNOWN.iter().any(|kind| detail["@type"] == *kind);
+        let others: Vec<Value> = detail::all(status).into_iter().filter(|detail| !known(detail)).collect();
+        if !others.is_empty() {
+            self.told = [self.details(), others].concat();
+        }
+        self
     }
 
     /// The reason in ErrorInfo; empty when the service has given none.
@@ -150,25 +173,30 @@ impl Problem {
 
     /// <https://google.aip.dev/193>, "HTTP/1.1+JSON representation".
     fn aip_193(&self) -> Value {
-        let mut details = Vec::new();
-        if let Some(Info { reason, domain, metadata }) = &self.info {
-            let kind = "type.googleapis.com/google.rpc.ErrorInfo";
-            details.push(json!({ "@type": kind, "reason": reason, "domain": domain, "metadata": metadata }));
-        }
-        if !self.violations.is_empty() {
-            let kind = "type.googleapis.com/google.rpc.BadRequest";
-            let each = |at: &Violation| json!({ "field": at.field, "description": at.description });
-            details.push(json!({ "@type": kind, "fieldViolations": self.violations.iter().map(each).collect::<Vec<_>>() }));
-        }
-        if let Some(time) = self.retry_after {
-            let kind = "type.googleapis.com/google.rpc.RetryInfo";
-            let delay = format!("{}.{:03}s", time.as_secs(), time.subsec_millis());
-            details.push(json!({ "@type": kind, "retryDelay": delay }));
-        }
+        let details = if self.told.is_empty() { self.details() } else { self.told.clone() };
         let error = json!({
             "code": self.http.as_u16(), "status": code::name(self.code), "message": self.message, "details": details,
         });
         json!({ "error": error })
+    }
+
+    fn details(&self) -> Vec<Value> {
+        let [error_info, bad_request, retry_info] = KNOWN;
+        let mut details = Vec::new();
+        if let Some(Info { reason, domain, metadata }) = &self.info {
+            details.push(
+                json!({ "@type": error_info, "reason": reason, "domain": domain, "metadata": metadata }),
+            );
+        }
+        if !self.violations.is_empty() {
+            let each = |at: &Violation| json!({ "field": at.field, "description": at.description });
+            details.push(json!({ "@type": bad_request, "fieldViolations": self.violations.iter().map(each).collect::<Vec<_>>() }));
+        }
+        if let Some(time) = self.retry_after {
+            let delay = format!("{}.{:03}s", time.as_secs(), time.subsec_millis());
+            details.push(json!({ "@type": retry_info, "retryDelay": delay }));
+        }
+        details
     }
 
     /// RFC 9457, section 3. `about:blank` with the title of the HTTP status, as section 4.2.1 defines it: `reason` tells
@@ -199,6 +227,7 @@ impl From<Fault> for Problem {
             info: Some(info),
             violations: fault.violations,
             retry_after: fault.retry_after,
+            told: Vec::new(),
             hint: None,
         }
     }
@@ -214,7 +243,6 @@ fn foreign(status: &Status) -> Problem {
         }
         _ if Trouble::of(status) == Some(Trouble::TooLarge) => return too_large().into(),
         _ if Trouble::of(status) == Some(Trouble::Request) => return internal(status),
-        Code::Unavailable if details.error_info().is_none() => return unreachable_upstream(status),
         Code::DeadlineExceeded => return Problem::deadline_exceeded(),
         // What tonic makes of a grpc-timeout, on both sides.
         Code::Cancelled if status.message() == TimeoutExpired(()).to_string() => {
@@ -230,17 +258,27 @@ fn foreign(status: &Status) -> Problem {
         domain: info.domain.clone(),
         metadata: info.metadata.clone(),
     });
+    let retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
+    let mut message = status.message().to_owned();
+    clip(&mut message, MESSAGE_BYTES);
+    if status.code() == Code::Unavailable && info.is_none() {
+        // A program decides by the reason, and the service gave none.
+        let fault = Fault::new(Reason::UpstreamUnavailable, message);
+        let fault = Fault { retry_after: retry_after.or(fault.retry_after), ..fault };
+        return Problem::from(fault).with_others(status);
+    }
     let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
     Problem {
         http: code::http(status.code()),
         code: status.code(),
-        message: status.message().to_owned(),
+        message,
         info,
         violations: violations
             .iter()
             .map(|at| Violation { field: at.field.clone(), description: at.description.clone() })
             .collect(),
-        retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+        retry_after,
+        told: detail::all(status),
         hint: None,
     }
 }

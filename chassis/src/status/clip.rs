@@ -12,7 +12,7 @@ const DESCRIPTION_BYTES: usize = 256;
 const VIOLATIONS_BYTES: usize = 2_048;
 
 /// Cuts a text to so many bytes, and marks the cut.
-fn clip(text: &mut String, most: usize) {
+pub fn clip(text: &mut String, most: usize) {
     const CUT: &str = "…";
     if text.len() > most {
         text.truncate(text.floor_char_boundary(most.saturating_sub(CUT.len())));

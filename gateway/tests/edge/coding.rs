@@ -140,3 +140,29 @@ async fn a_bomb_is_too_large() {
     assert_eq!(reason(&error), "BODY_TOO_LARGE");
     assert!(upstream.calls().is_empty());
 }
+
+#[tokio::test]
+async fn x_gzip_is_gzip() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::of_shapes(&upstream).await;
+    let echoed = json(post(&world, "x-gzip", gzip(b"{\"i32\": 7}")).await, StatusCode::OK).await;
+    assert_eq!(echoed, value!({"text": "a", "i32": 7}));
+}
+
+#[tokio::test]
+async fn bytes_of_any_type_arrive_unpacked_or_not_at_all() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::of_shapes(&upstream).await;
+    let upload = async |coding: &str, body: Vec<u8>| {
+        let request = world.request("PUT", "/v1/files/a").header("content-type", "text/plain");
+        request.header("content-encoding", coding).body(body).send().await.expect("the edge answers")
+    };
+    let stored = upload("gzip", gzip(b"hello")).await;
+    assert_eq!(
+        (stored.status(), &stored.bytes().await.expect("a body")[..]),
+        (StatusCode::OK, &b"hello"[..])
+    );
+    let refused = json(upload("foo", b"hello".to_vec()).await, StatusCode::UNSUPPORTED_MEDIA_TYPE).await;
+    assert_eq!(reason(&refused), "UNSUPPORTED_MEDIA_TYPE");
+    assert_eq!(upstream.calls().len(), 1);
+}

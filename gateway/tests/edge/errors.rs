@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chassis::status::{Fault, Reason, Violation};
 use http::StatusCode;
+use prost::Message as _;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tonic::{Code, Status};
@@ -169,4 +170,39 @@ async fn a_response_of_another_contract_is_an_internal_error() {
     let world = World::of_shapes(&upstream).await;
     let error = json(world.get("/v1/shapes").await, StatusCode::INTERNAL_SERVER_ERROR).await;
     assert_eq!(reason(&error), "INTERNAL");
+}
+
+#[tokio::test]
+async fn every_detail_of_a_service_is_told() {
+    let status = || {
+        let mut details = ErrorDetails::new();
+        details
+            .set_retry_info(Some(Duration::from_secs(7)))
+            .add_help_link("a page", "https://example.test/help");
+        details.set_localized_message("de", "Kein Platz").add_precondition_failure_violation("a", "b", "c");
+        let status = Status::with_error_details(Code::Unavailable, "no space until tonight", details);
+        let mut all = tonic_types::pb::Status::decode(status.details()).expect("details");
+        let value = b"\x08\x01".to_vec();
+        all.details.push(prost_types::Any { type_url: "type.googleapis.com/shop.v1.Unknown".into(), value });
+        Status::with_details(status.code(), status.message(), all.encode_to_vec().into())
+    };
+    let response = failing(status).await.send("POST", "/v1/shapes/a", "{}").await;
+    assert_eq!(response.headers()["retry-after"], "7");
+    let error = json(response, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert_eq!(
+        (reason(&error), &error["error"]["message"]),
+        ("UPSTREAM_UNAVAILABLE", &json!("no space until tonight"))
+    );
+    for detail in [
+        json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "7.000s"}),
+        json!({"@type": "type.googleapis.com/google.rpc.Help", "links": [{"description": "a page", "url": "https://example.test/help"}]}),
+        json!({"@type": "type.googleapis.com/google.rpc.LocalizedMessage", "locale": "de", "message": "Kein Platz"}),
+        json!({"@type": "type.googleapis.com/google.rpc.PreconditionFailure", "violations": [{"type": "a", "subject": "b", "description": "c"}]}),
+        json!({"@type": "type.googleapis.com/shop.v1.Unknown", "value": "CAE="}),
+    ] {
+        assert!(
+            error["error"]["details"].as_array().expect("a list").contains(&detail),
+            "{detail} in {error}"
+        );
+    }
 }

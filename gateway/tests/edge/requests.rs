@@ -156,3 +156,22 @@ async fn a_lenient_edge_names_what_it_passed_over() {
     assert_eq!(response.headers()["x-ordermesh-ignored"], "nested.n?pe, nope");
     assert_eq!(json(response, StatusCode::OK).await, json!({"text": "a", "nested": {"number": 1}}));
 }
+
+#[tokio::test]
+async fn a_condition_on_a_write_is_refused_and_nothing_is_done() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::of_shapes(&upstream).await;
+    let tag = world.get("/v1/shapes?text=a").await.headers()["etag"].clone();
+    let date = "Sat, 28 Nov 2026 23:00:00 GMT".parse().expect("a value");
+    for (name, value) in
+        [("if-match", tag), ("if-match", "*".parse().expect("a value")), ("if-unmodified-since", date)]
+    {
+        let request = world.request("POST", "/v1/shapes/a").header("content-type", "application/json");
+        let response = request.header(name, value).body("{}").send().await.expect("the edge answers");
+        assert_eq!(
+            reason(&json(response, StatusCode::PRECONDITION_FAILED).await),
+            "PRECONDITION_UNSUPPORTED"
+        );
+    }
+    assert_eq!(upstream.calls().len(), 1, "the read alone");
+}

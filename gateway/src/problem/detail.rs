@@ -1,0 +1,54 @@
+//! The details of a status as ProtoJSON (AIP-193): those of google.rpc by the names of their fields, any other as its type and its bytes.
+
+use std::sync::LazyLock;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use chassis::status::clip;
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use serde_json::{Map, Value};
+use tonic::Status;
+use tonic_types::pb;
+
+/// What a text in a detail keeps, in bytes: services quote what clients sent.
+const TEXT_BYTES: usize = 512;
+
+/// The types of google.rpc.
+static TYPES: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    // The library's own: they are complete.
+    DescriptorPool::decode(pb::FILE_DESCRIPTOR_SET).unwrap_or_default()
+});
+
+/// Every detail of a status, in its order.
+pub(super) fn all(status: &Status) -> Vec<Value> {
+    let details = pb::Status::decode(status.details()).map(|status| status.details).unwrap_or_default();
+    details.into_iter().map(|detail| one(&detail.type_url, &detail.value)).collect()
+}
+
+fn one(url: &str, bytes: &[u8]) -> Value {
+    let mut fields = match decoded(url, bytes) {
+        Some(Value::Object(fields)) => fields,
+        Some(value) => Map::from_iter([("value".to_owned(), value)]),
+        None => Map::from_iter([("value".to_owned(), BASE64_STANDARD.encode(bytes).into())]),
+    };
+    fields.insert("@type".to_owned(), url.into());
+    Value::Object(fields)
+}
+
+/// The JSON of a message whose type is known.
+fn decoded(url: &str, bytes: &[u8]) -> Option<Value> {
+    let (_, name) = url.rsplit_once('/')?;
+    let message = DynamicMessage::decode(TYPES.get_message_by_name(name)?, bytes).ok()?;
+    let mut json = serde_json::to_value(message).ok()?;
+    shorten(&mut json);
+    Some(json)
+}
+
+fn shorten(json: &mut Value) {
+    match json {
+        Value::String(text) => clip(text, TEXT_BYTES),
+        Value::Array(values) => values.iter_mut().for_each(shorten),
+        Value::Object(fields) => fields.values_mut().for_each(shorten),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
