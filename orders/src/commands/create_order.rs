@@ -12,7 +12,10 @@ use uuid::Uuid;
 use crate::{
     domain::order::Model as Order,
     messages,
-    store::orders::{self, NewOrders},
+    store::{
+        self,
+        orders::{self, NewOrders},
+    },
 };
 
 /// Places orders, a group in a transaction.
@@ -57,20 +60,19 @@ impl Batch for CreateOrder {
     ) -> BoxFuture<'t, Result<Vec<Placed>, DbErr>> {
         Box::pin(async move {
             let placed = prepared.insert(&executor).await?;
-            let mut placed: HashSet<Uuid> = placed.into_iter().collect();
+            let placed: HashSet<Uuid> = placed.into_iter().collect();
             let repeated: Vec<&Order> =
                 orders_of(placings).filter(|order| !placed.contains(&order.id)).collect();
-            let keys: Vec<_> = repeated.iter().filter_map(|order| key(order)).collect();
-            let earlier = orders::find_requests(&executor, &keys).await?;
-            let earlier: HashMap<_, &Order> =
-                earlier.iter().filter_map(|order| Some((key(order)?, order))).collect();
-            // What no key keeps out was placed by an earlier attempt, of which a part was a transaction by itself.
-            let keyless = repeated.iter().filter(|order| order.request_id.is_none()).map(|order| order.id);
-            placed.extend(orders::find_ids(&executor, &keyless.collect::<Vec<_>>()).await?);
+            let earlier = match (Earlier::find(&executor, &repeated).await, executor) {
+                // The others are stored, each together with its message, and their callers have to hear so.
+                (Err(error), Executor::Connections(_)) => Err(store::fault(error.into())),
+                (found, _) => Ok(found?),
+            };
             Ok(orders_of(placings)
-                .map(|order| match placed.contains(&order.id) {
-                    true => Ok((order.clone(), false)),
-                    false => replay(order, key(order).and_then(|key| earlier.get(&key).copied())),
+                .map(|order| match &earlier {
+                    _ if placed.contains(&order.id) => Ok((order.clone(), false)),
+                    Ok(earlier) => earlier.reply(order),
+                    Err(fault) => Err(fault.clone()),
                 })
                 .collect())
         })
@@ -92,6 +94,33 @@ fn message(Placing { order, traceparent }: &Placing) -> Envelope {
 
 fn key(order: &Order) -> Option<(&str, &str)> {
     Some((&order.user_id, order.request_id.as_deref()?))
+}
+
+/// What was stored before, of orders that could not be inserted.
+struct Earlier {
+    by_key: HashMap<(String, String), Order>,
+    /// Those without a key were placed by an earlier attempt, of which a part was a transaction by itself.
+    keyless: HashSet<Uuid>,
+}
+
+impl Earlier {
+    async fn find(executor: &Executor<'_>, repeated: &[&Order]) -> Result<Self, DbErr> {
+        let keys: Vec<_> = repeated.iter().filter_map(|order| key(order)).collect();
+        let with_key = orders::find_requests(executor, &keys).await?;
+        let owned = |order: &Order| key(order).map(|(user, request)| (user.to_owned(), request.to_owned()));
+        let by_key = with_key.into_iter().filter_map(|order| Some((owned(&order)?, order))).collect();
+        let keyless = repeated.iter().filter(|order| order.request_id.is_none()).map(|order| order.id);
+        let keyless = orders::find_ids(executor, &keyless.collect::<Vec<_>>()).await?;
+        Ok(Self { by_key, keyless: keyless.into_iter().collect() })
+    }
+
+    fn reply(&self, asked: &Order) -> Placed {
+        if self.keyless.contains(&asked.id) {
+            return Ok((asked.clone(), false));
+        }
+        let key = key(asked).map(|(user, request)| (user.to_owned(), request.to_owned()));
+        replay(asked, key.and_then(|key| self.by_key.get(&key)))
+    }
 }
 
 /// The first answer again, byte for byte, to the one who asks the same.
