@@ -71,7 +71,7 @@ fn comparisons(texts: &[(&'static str, Vec<String>)], amounts: &[i64]) -> Vec<Co
             let text = format!("amount {operator} {amount}");
             comparisons.push(Comparison { text, field: "amount", operator, value: Err(*amount) });
         }
-        for second in [-1, 0, 3, 100] {
+        for second in [-1_i64, 0, 3, 100] {
             let (minute, rest) = (second.div_euclid(60), second.rem_euclid(60));
             let text = match minute {
                 -1 => format!("create_time {operator} 2025-12-31T23:59:{rest:02}Z"),
