@@ -117,6 +117,7 @@ impl Settings {
     /// Every mistake.
     pub fn check(self) -> Result<Config, Mistakes> {
         let mut mistakes = Mistakes::default();
+        let limits = self.limits(&mut mistakes);
         let listen = self.listen.take("--listen", &mut mistakes);
         let admin = self.admin.take("--admin", &mut mistakes);
         let database_url =
@@ -129,29 +130,6 @@ impl Settings {
         let admin_token = secret::admin_token(self.admin_token, self.admin_token_file, &mut mistakes);
         let amqp_ca = content(self.amqp_ca.as_deref(), "--amqp-ca", &mut mistakes);
         let partitions = self.partitions.take("--partitions", &mut mistakes);
-        let max_batch = self.max_batch.and_then(|most| most.take("--max-batch", &mut mistakes));
-        let connections = self.database_connections.take("--database-connections", &mut mistakes);
-        mistakes.require(
-            connections.is_none_or(|connections| connections >= Limits::FEWEST_CONNECTIONS),
-            "--database-connections",
-            format!("must be at least {}", Limits::FEWEST_CONNECTIONS),
-        );
-        let migration_wait = self.migration_wait.take("--migration-wait", &mut mistakes);
-        let max_batch = max_batch.map_or(usize::MAX, NonZeroUsize::get);
-        let statement_timeout = self.statement_timeout.take("--statement-timeout", &mut mistakes);
-        mistakes.require(
-            statement_timeout.is_none_or(|timeout| *timeout >= SHORTEST_STATEMENT_TIMEOUT),
-            "--statement-timeout",
-            "must be at least 1s",
-        );
-        let limits = (|| {
-            Some(Limits {
-                connections: connections?,
-                max_batch,
-                migration_wait: migration_wait?.into(),
-                statement_timeout: statement_timeout?.into(),
-            })
-        })();
         let order_ttl = self.order_ttl.take("--order-ttl", &mut mistakes);
         mistakes.require(
             order_ttl.is_none_or(|ttl| *ttl >= SHORTEST_TTL),
@@ -177,5 +155,29 @@ impl Settings {
             })
         })();
         mistakes.or(all)
+    }
+
+    /// How much of the database the process may use.
+    fn limits(&self, mistakes: &mut Mistakes) -> Option<Limits> {
+        let max_batch = self.max_batch.clone().map(|most| most.take("--max-batch", mistakes));
+        let connections = self.database_connections.clone().take("--database-connections", mistakes);
+        let migration_wait = self.migration_wait.clone().take("--migration-wait", mistakes);
+        let statement_timeout = self.statement_timeout.clone().take("--statement-timeout", mistakes);
+        mistakes.require(
+            connections.is_none_or(|connections| connections >= Limits::FEWEST_CONNECTIONS),
+            "--database-connections",
+            format!("must be at least {}", Limits::FEWEST_CONNECTIONS),
+        );
+        mistakes.require(
+            statement_timeout.is_none_or(|timeout| *timeout >= SHORTEST_STATEMENT_TIMEOUT),
+            "--statement-timeout",
+            "must be at least 1s",
+        );
+        Some(Limits {
+            connections: connections?,
+            max_batch: max_batch.map_or(Some(usize::MAX), |most| most.map(NonZeroUsize::get))?,
+            migration_wait: migration_wait?.into(),
+            statement_timeout: statement_timeout?.into(),
+        })
     }
 }
