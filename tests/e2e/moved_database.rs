@@ -5,7 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::TryStreamExt as _;
-use ordermesh::orders::v1::{CancelOrderRequest, OrderEvent, WatchOrderRequest, WatchOrdersRequest};
+use ordermesh::orders::v1::{
+    CancelOrderRequest, CreateOrderRequest, Order, OrderEvent, WatchOrderRequest, WatchOrdersRequest,
+};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -84,25 +86,33 @@ async fn watchers_go_on_at_a_server_with_smaller_transaction_ids() -> Result<()>
 
     other.restore(&one.dump("orders").await?, "orders").await?;
     door.leads_to.send(address(&other)?)?;
-    // Calls fail until the connections are new.
-    let new =
-        eventually("an order on the other server", PATIENCE, async || place(&mut client, "alice").await);
-    let new = new.await?;
+    let new = patiently(&client, "new").await?;
     ensure!(next(&mut board).await? == (new, 1), "the board goes on");
-    cancel(&mut client, &old[0]).await?;
+    let cancelled = async || cancel(&mut client.clone(), &old[0]).await;
+    eventually("a cancellation on the other server", PATIENCE, cancelled).await?;
     ensure!(next(&mut watched).await? == (old[0].clone(), 2), "the watch goes on");
     ensure!(next(&mut board).await? == (old[0].clone(), 2), "the board shows it too");
 
     // The other server comes to the numbers that the first one had given, step by step.
-    for _ in 0..20 {
+    for step in 0..20 {
         advance(&other, AHEAD / 10).await?;
-        let id = place(&mut client, "alice").await?;
+        let id = patiently(&client, &format!("step-{step}")).await?;
         ensure!(next(&mut board).await? == (id, 1), "what is old was shown as new");
     }
     let (before, after) =
         (number(&one.url("orders"), NEXT).await?, number(&other.url("orders"), NEXT).await?);
     ensure!(after > before, "{after} ids have not passed {before}");
     Ok(())
+}
+
+/// Places an order: calls fail until each connection to the first server is given up, and with a key they can be repeated.
+async fn patiently(client: &Orders, key: &str) -> Result<String> {
+    eventually("an order on the other server", PATIENCE, async || {
+        let order = Order { user_id: "alice".into(), amount: 1, ..Order::default() };
+        let request = CreateOrderRequest { order: Some(order), request_id: key.to_owned() };
+        Ok::<_, tonic::Status>(client.clone().create_order(request).await?.into_inner().id)
+    })
+    .await
 }
 
 const NEXT: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
