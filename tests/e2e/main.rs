@@ -42,5 +42,6 @@ mod topology;
 mod dead_letters;
 mod metrics;
 mod collector;
+mod contradictions;
 mod traces;
 mod corpus;
