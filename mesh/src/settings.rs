@@ -109,7 +109,7 @@ pub(crate) struct DatabaseSettings {
     /// A file with the URL of the database of payments, instead of --payments-database-url
     #[arg(long, env = "PAYMENTS_DATABASE_URL_FILE", value_name = "FILE")]
     pub(crate) payments_database_url_file: Option<PathBuf>,
-    /// Connections to each database that read, and as many for transactions; a PostgreSQL server sees up to twice this number and 10 of
+    /// Connections to each database that read, and as many for transactions; a PostgreSQL server sees up to twice this number and 18 of
     /// each service
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "8")]
     pub(crate) database_connections: Checked<u32>,

@@ -49,7 +49,7 @@ pub struct Settings {
     /// Writes or messages taken together at most; 1 shows what batching is worth [default: as many as wait, within reason]
     #[arg(long, env = "MAX_BATCH")]
     pub max_batch: Option<Checked<NonZeroUsize>>,
-    /// Connections that read, and as many for transactions; a PostgreSQL server sees up to twice this number and 10
+    /// Connections that read, and as many for transactions; a PostgreSQL server sees up to twice this number and 18
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "8", global = true)]
     pub database_connections: Checked<u32>,
     /// How long migrations wait for locks that others hold, such as `90s`, before the start is given up

@@ -26,6 +26,13 @@ use crate::{
 
 /// Connections for single statements, of each kind: hardly anything in a process makes more of them at a time.
 const SINGLES: u32 = 4;
+/// Members of failed groups that are tried alone at a time, at first and again.
+pub(crate) const ALONE: usize = 4;
+pub(crate) const AGAIN: usize = 2;
+/// Connections of groups, hardly more than one of which is in use unless groups fail.
+const GROUPS: u32 = 8;
+/// How long a group waits for a lock: all of its members wait with it. Longer than transactions of ours hold one, on a slow disk too.
+const GROUP_WAIT: Setting = ("lock_timeout", "100ms");
 /// The statements that write, and those of a relay, are few, made thousands of times a second, and served by indexes whatever the values
 /// and the size of the tables: they are planned once, and not by what the server last knew of a table that fills and empties.
 const PLANNED_ONCE: [Setting; 3] =
@@ -36,7 +43,7 @@ const PREPARED: usize = 512;
 /// How much of the server a process may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections that read. PostgreSQL: as many for transactions, and a few for single statements. SQLite: a single one writes.
+    /// Connections that read. PostgreSQL: as many for transactions, and a few for single statements and groups. SQLite: a single one writes.
     pub connections: u32,
     /// Writes or messages that are taken together, at most: below the bound that each part has of its own. At least 1.
     pub max_batch: usize,
@@ -80,11 +87,12 @@ pub struct Database {
     pub(crate) asked: Arc<Mutex<Option<Asked>>>,
 }
 
-/// PostgreSQL: connections for single statements.
+/// PostgreSQL: connections for single statements, and for groups of writes.
 #[derive(Debug, Clone)]
 struct Singles {
     durable: Connections,
     unflushed: Connections,
+    groups: Connections,
 }
 
 impl Database {
@@ -112,8 +120,13 @@ impl Database {
     }
 
     /// For statements that are transactions by themselves; see [`Database::execute`]. SQLite: the connection that writes.
-    pub(crate) fn single(&self) -> Executor<'_> {
-        Executor::Connections(self.singles.as_ref().map_or(&self.write, |singles| &singles.durable))
+    pub(crate) fn single(&self) -> &Connections {
+        self.singles.as_ref().map_or(&self.write, |singles| &singles.durable)
+    }
+
+    /// For groups of writes, which wait for locks only briefly. SQLite: the connection that writes.
+    pub(crate) fn groups(&self) -> &Connections {
+        self.singles.as_ref().map_or(&self.write, |singles| &singles.groups)
     }
 
     /// For statements outside of transactions that wait for no flush on PostgreSQL: a crash of the server may undo them, so they are for
@@ -177,9 +190,10 @@ impl Database {
 
     /// Closes every connection once it is not in use.
     pub async fn close(self) {
-        if let Some(Singles { durable, unflushed }) = &self.singles {
+        if let Some(Singles { durable, unflushed, groups }) = &self.singles {
             durable.close().await;
             unflushed.close().await;
+            groups.close().await;
         }
         self.read.close().await;
         self.write.close().await;
@@ -206,6 +220,7 @@ async fn postgres(url: &PostgresUrl, limits: Limits) -> Result<Database, Cause> 
         singles: Some(Singles {
             durable: connections(&durable, SINGLES),
             unflushed: connections(&not_flushed, SINGLES),
+            groups: connections(&[&durable[..], &[GROUP_WAIT]].concat(), GROUPS),
         }),
         read: connections(&[], limits.connections),
         server: Server::Postgres(Box::new(with(server.clone(), &[]))),

@@ -34,6 +34,19 @@ impl Failure {
         matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::Unknown(_) | Self::Contention(_))
     }
 
+    /// Whether somebody held a lock for longer than it is waited for. Only PostgreSQL tells that apart.
+    pub(crate) fn is_held(&self) -> bool {
+        let Self::Contention(cause) = self else { return false };
+        let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) =
+            &**cause
+        else {
+            return false;
+        };
+        let code = cause.as_database_error().and_then(|refusal| refusal.code());
+        // lock_not_available
+        code.as_deref() == Some("55P03")
+    }
+
     /// What the failure of a COMMIT means, or of a statement that is a transaction by itself: unless the database says that it has
     /// rolled back, it may have committed.
     pub(crate) fn of_commit(error: DbErr) -> Self {

@@ -1,22 +1,39 @@
 //! Group commit: the writes that arrive while a commit is under way share the next transaction.
 //!
-//! Alone, a write waits for nobody. When a group fails as a whole its members are tried one by one, so a bad request never
-//! fails the others.
+//! Alone, a write waits for nobody. When a group fails as a whole each of its members is tried alone, beside the groups that come after:
+//! neither a bad request nor a row that somebody holds fails the others or keeps them waiting.
 
 use std::{
     fmt,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
-use sea_orm::{DbBackend, DbErr};
-use tokio::sync::{mpsc, oneshot};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinSet,
+    time::{Instant, sleep, timeout_at},
+};
 
-use crate::{database::Database, executor::Executor, failure::Failure, transact::Body};
+use crate::{
+    connections::PATIENCE,
+    database::{AGAIN, ALONE, Database},
+    executor::Executor,
+    failure::Failure,
+    transact::{Body, execute_on, transact_on},
+};
 
 /// Requests of one group at most: what is applied together is also rolled back and retried together.
 const GROUP: usize = 256;
+/// How long a member that is tried alone waits for a lock at first. Its group has waited for longer, and 256 members of which each waits
+/// for a row that is held are through within a second.
+const FIRST_WAIT: &str = "SET LOCAL lock_timeout = '10ms'";
+/// Between two attempts at a member whose row is held.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Requests that wait for their group before callers wait to be let in.
 const QUEUE: usize = 1_024;
 
@@ -54,7 +71,8 @@ pub trait Batch: Send + Sync + 'static {
     fn committed(&self) {}
 }
 
-type Waiting<B> = (<B as Batch>::Request, oneshot::Sender<Result<<B as Batch>::Reply, Failure>>);
+type Reply<B> = oneshot::Sender<Result<<B as Batch>::Reply, Failure>>;
+type Waiting<B> = (<B as Batch>::Request, Reply<B>);
 
 /// The way to the writer of one kind of write. Cloning shares it.
 pub struct GroupCommit<B: Batch> {
@@ -77,7 +95,8 @@ impl<B: Batch> GroupCommit<B> {
         this
     }
 
-    /// Waits until the request is committed. Dropping the future does not undo it.
+    /// Waits until the request is committed. Dropping the future does not undo it; but what was not begun is left then, and what waits for
+    /// a row that somebody holds is rolled back.
     ///
     /// # Errors
     /// As [`Database::transact`].
@@ -103,86 +122,176 @@ impl<B: Batch> fmt::Debug for GroupCommit<B> {
 
 async fn write<B: Batch>(database: Database, batch: Arc<B>, mut queue: mpsc::Receiver<Waiting<B>>) {
     let group = database.batch(GROUP);
+    let writer =
+        Arc::new(Writer { database, batch, first: Semaphore::new(ALONE), again: Semaphore::new(AGAIN) });
     let mut waiting = Vec::with_capacity(group);
+    let mut members = JoinSet::new();
     while queue.recv_many(&mut waiting, group).await > 0 {
+        while members.try_join_next().is_some() {}
         // Nobody waits for these any more, and nothing was done yet.
         waiting.retain(|(_, reply)| !reply.is_closed());
         if waiting.is_empty() {
             continue;
         }
         let (requests, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-        let outcomes = settle(&database, &batch, requests.into()).await;
-        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+        let requests: Arc<[B::Request]> = requests.into();
+        match writer.apply(&requests, 0..requests.len(), None).await {
+            Ok(outcomes) => {
+                for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                    let _caller_has_gone = reply.send(Ok(outcome));
+                }
+            }
+            Err(failure) if writer.concerns_all(&failure, replies.len()) => {
+                for reply in replies {
+                    let _caller_has_gone = reply.send(Err(failure.clone()));
+                }
+            }
+            Err(failure) => {
+                tracing::warn!(error = %failure, group.size = replies.len(), "a group failed: its members are tried alone");
+                for (at, reply) in replies.into_iter().enumerate() {
+                    members.spawn(Arc::clone(&writer).settle(Arc::clone(&requests), at, reply));
+                }
+            }
+        }
+    }
+    while members.join_next().await.is_some() {}
+}
+
+/// What all groups of a kind of write are applied with.
+struct Writer<B> {
+    database: Database,
+    batch: Arc<B>,
+    /// For the first attempts at members alone.
+    first: Semaphore,
+    /// For the others, of rows that are held: they do not delay the first ones.
+    again: Semaphore,
+}
+
+impl<B: Batch> Writer<B> {
+    /// Whether every member of a group of this size would only meet the same alone, or the outcome is not known.
+    fn concerns_all(&self, failure: &Failure, size: usize) -> bool {
+        match failure {
+            Failure::Unavailable(_) | Failure::Full(_) | Failure::Unknown(_) => true,
+            // SQLite has one lock, for everybody. A conditional write concerns its own row on either.
+            Failure::Contention(cause) if self.database.is_embedded() => {
+                !matches!(**cause, DbErr::RecordNotUpdated | DbErr::RecordNotInserted) || size == 1
+            }
+            _ => size == 1 && !failure.is_held(),
+        }
+    }
+
+    /// Applies the request at this place alone, while somebody waits for it. A row that is held is tried again, in all as long as any
+    /// transaction waits for a lock, but no connection is kept for it meanwhile.
+    async fn settle(self: Arc<Self>, requests: Arc<[B::Request]>, at: usize, reply: Reply<B>) {
+        let reply = Arc::new(reply);
+        let until = Instant::now() + PATIENCE;
+        let mut held: Option<Failure> = None;
+        let outcome = loop {
+            let wait = held.is_none().then_some(FIRST_WAIT);
+            let turn = match held {
+                None => self.first.acquire().await,
+                Some(failure) => match timeout_at(until, self.again.acquire()).await {
+                    Ok(turn) => turn,
+                    Err(_) => break Err(failure),
+                },
+            };
+            if reply.is_closed() {
+                return;
+            }
+            let alone = Alone { reply: Arc::clone(&reply), wait };
+            match self.apply(&requests, at..at + 1, Some(alone)).await {
+                Err(failure) if failure.is_held() && Instant::now() < until => held = Some(failure),
+                outcome => break outcome.and_then(|mut replies| replies.pop().ok_or(Failure::Panicked)),
+            }
+            drop(turn);
+            sleep(PAUSE).await;
+        };
+        // The transaction is over, and has dropped its own.
+        if let Some(reply) = Arc::into_inner(reply) {
             let _caller_has_gone = reply.send(outcome);
         }
     }
-}
 
-/// One outcome for each request.
-async fn settle<B: Batch>(
-    database: &Database,
-    batch: &Arc<B>,
-    requests: Arc<[B::Request]>,
-) -> Vec<Result<B::Reply, Failure>> {
-    match apply(database, batch, &requests, 0..requests.len()).await {
-        Ok(replies) => replies.into_iter().map(Ok).collect(),
-        // One by one would only meet the same, or the outcome of the first attempt is not known.
-        Err(failure @ (Failure::Unavailable(_) | Failure::Full(_) | Failure::Unknown(_))) => {
-            requests.iter().map(|_| Err(failure.clone())).collect()
-        }
-        Err(failure) if requests.len() == 1 => vec![Err(failure)],
-        Err(failure) => {
-            tracing::warn!(error = %failure, group.size = requests.len(), "a group failed: its members are tried alone");
-            let mut outcomes = Vec::with_capacity(requests.len());
-            for at in 0..requests.len() {
-                let alone = apply(database, batch, &requests, at..at + 1).await;
-                outcomes.push(alone.and_then(|mut replies| replies.pop().ok_or(Failure::Panicked)));
-            }
-            outcomes
-        }
+    async fn apply(
+        &self,
+        requests: &Arc<[B::Request]>,
+        range: Range<usize>,
+        alone: Option<Alone<B>>,
+    ) -> Result<Vec<B::Reply>, Failure> {
+        let (database, batch, asked) = (&self.database, &self.batch, range.len());
+        let prepare = || batch.prepare(database.backend(), &requests[range.clone()]);
+        let prepared = catch_unwind(AssertUnwindSafe(prepare)).map_err(|_| Failure::Panicked)??;
+        // What is a transaction by itself cannot be taken back when its caller has gone.
+        let one_statement = alone.is_none() && batch.is_one_statement(&prepared);
+        let body = Applying {
+            batch: Arc::clone(batch),
+            requests: Arc::clone(requests),
+            range,
+            prepared: Arc::new(prepared),
+            alone,
+        };
+        let groups = database.groups();
+        let replies = if one_statement {
+            execute_on(groups, move |executor| body.run(executor)).await?
+        } else {
+            transact_on(groups, move |transaction| body.run(Executor::Transaction(transaction))).await?
+        };
+        debug_assert_eq!(replies.len(), asked, "a batch must reply to each of its requests");
+        batch.committed();
+        // What was woken by that goes on, and waits for the database or the broker while the callers are answered.
+        tokio::task::yield_now().await;
+        Ok(replies)
     }
 }
 
-async fn apply<B: Batch>(
-    database: &Database,
-    batch: &Arc<B>,
-    requests: &Arc<[B::Request]>,
-    range: std::ops::Range<usize>,
-) -> Result<Vec<B::Reply>, Failure> {
-    let expected = range.len();
-    let prepare = || batch.prepare(database.backend(), &requests[range.clone()]);
-    let prepared = catch_unwind(AssertUnwindSafe(prepare)).map_err(|_| Failure::Panicked)??;
-    let one_statement = batch.is_one_statement(&prepared);
-    let body = Applying {
-        batch: Arc::clone(batch),
-        requests: Arc::clone(requests),
-        range,
-        prepared: Arc::new(prepared),
-    };
-    let replies = if one_statement {
-        database.execute(move |executor| body.run(executor)).await?
-    } else {
-        database.transact(move |transaction| body.run(Executor::Transaction(transaction))).await?
-    };
-    debug_assert_eq!(replies.len(), expected, "a batch must reply to each of its requests");
-    batch.committed();
-    // What was woken by that goes on, and waits for the database or the broker while the callers are answered.
-    tokio::task::yield_now().await;
-    Ok(replies)
+/// Of a member that is tried alone.
+struct Alone<B: Batch> {
+    /// Closed once nobody waits for it.
+    reply: Arc<Reply<B>>,
+    /// The statement that says how long it waits for locks, if not as its group.
+    wait: Option<&'static str>,
+}
+
+impl<B: Batch> Clone for Alone<B> {
+    fn clone(&self) -> Self {
+        Self { reply: Arc::clone(&self.reply), wait: self.wait }
+    }
+}
+
+impl<B: Batch> Alone<B> {
+    fn is_waited_for(&self) -> Result<(), DbErr> {
+        if self.reply.is_closed() {
+            return Err(DbErr::Custom("the caller has gone".to_owned()));
+        }
+        Ok(())
+    }
 }
 
 /// What a transaction does, as often as it is tried.
 struct Applying<B: Batch> {
     batch: Arc<B>,
     requests: Arc<[B::Request]>,
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     prepared: Arc<B::Prepared>,
+    alone: Option<Alone<B>>,
 }
 
 impl<B: Batch> Applying<B> {
     fn run<'t>(&self, executor: Executor<'t>) -> Body<'t, Vec<B::Reply>> {
         let (batch, requests) = (Arc::clone(&self.batch), Arc::clone(&self.requests));
-        let (range, prepared) = (self.range.clone(), Arc::clone(&self.prepared));
-        Box::pin(async move { batch.apply(executor, &requests[range], &prepared).await })
+        let (range, prepared, alone) = (self.range.clone(), Arc::clone(&self.prepared), self.alone.clone());
+        Box::pin(async move {
+            let Some(alone) = alone else { return batch.apply(executor, &requests[range], &prepared).await };
+            alone.is_waited_for()?;
+            if let Some(wait) = alone.wait
+                && executor.get_database_backend() == DbBackend::Postgres
+            {
+                executor.execute_unprepared(wait).await?;
+            }
+            let replies = batch.apply(executor, &requests[range], &prepared).await?;
+            // It may have waited for a lock: what nobody waits for is not to take effect later.
+            alone.is_waited_for()?;
+            Ok(replies)
+        })
     }
 }

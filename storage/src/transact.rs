@@ -7,7 +7,10 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 
-use crate::{database::Database, executor::Executor, failure::Failure, transaction::Transaction};
+use crate::{
+    connections::Connections, database::Database, executor::Executor, failure::Failure,
+    transaction::Transaction,
+};
 
 /// What a transaction's body returns.
 pub type Body<'t, T> = Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 't>>;
@@ -19,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 impl Database {
     /// Runs `body` in a transaction and commits it; an error or a panic rolls it back. When others get in the way, it runs
-    /// again, up to four times in all: the body must have no effect outside of the transaction.
+    /// again, up to four times in all, but not after a wait of 5 s for a lock: the body must have no effect outside of the transaction.
     ///
     /// # Errors
     /// As [`Failure`] says. Only after [`Failure::Unknown`] the transaction may have taken effect.
@@ -28,16 +31,7 @@ impl Database {
         T: Send + 'static,
         B: for<'t> Fn(&'t Transaction) -> Body<'t, T> + Send + Sync + 'static,
     {
-        let database = self.clone();
-        let task = tokio::spawn(async move {
-            let mut attempts = Attempts::default();
-            loop {
-                let outcome = database.attempt(&body).await;
-                let Some(pause) = attempts.another(&outcome) else { return outcome };
-                tokio::time::sleep(pause).await;
-            }
-        });
-        task.await.unwrap_or(Err(Failure::Panicked))
+        transact_on(self.write(), body).await
     }
 
     /// Runs a body whose statements are transactions by themselves, where a begin and a commit would only cost round trips. Otherwise as
@@ -50,16 +44,7 @@ impl Database {
         T: Send + 'static,
         B: for<'c> Fn(Executor<'c>) -> Body<'c, T> + Send + Sync + 'static,
     {
-        let database = self.clone();
-        let task = tokio::spawn(async move {
-            let mut attempts = Attempts::default();
-            loop {
-                let outcome = body(database.single()).await.map_err(Failure::of_commit);
-                let Some(pause) = attempts.another(&outcome) else { return outcome };
-                tokio::time::sleep(pause).await;
-            }
-        });
-        task.await.unwrap_or(Err(Failure::Panicked))
+        execute_on(self.single(), body).await
     }
 
     /// Runs one statement in a transaction of its own, and returns how many rows it touched. On PostgreSQL the commit waits for no flush:
@@ -77,21 +62,57 @@ impl Database {
         });
         executed.await
     }
+}
 
-    async fn attempt<T, B>(&self, body: &B) -> Result<T, Failure>
-    where
-        B: for<'t> Fn(&'t Transaction) -> Body<'t, T>,
-    {
-        let transaction = self.write().begin().await?;
-        match body(&transaction).await {
-            Ok(value) => {
-                transaction.commit().await?;
-                Ok(value)
-            }
-            Err(error) => {
-                transaction.rollback().await;
-                Err(error.into())
-            }
+/// As [`Database::transact`], over these connections.
+pub(crate) async fn transact_on<T, B>(connections: &Connections, body: B) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    B: for<'t> Fn(&'t Transaction) -> Body<'t, T> + Send + Sync + 'static,
+{
+    let connections = connections.clone();
+    let task = tokio::spawn(async move {
+        let mut attempts = Attempts::default();
+        loop {
+            let outcome = attempt(&connections, &body).await;
+            let Some(pause) = attempts.another(&outcome) else { return outcome };
+            tokio::time::sleep(pause).await;
+        }
+    });
+    task.await.unwrap_or(Err(Failure::Panicked))
+}
+
+/// As [`Database::execute`], over these connections.
+pub(crate) async fn execute_on<T, B>(connections: &Connections, body: B) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    B: for<'c> Fn(Executor<'c>) -> Body<'c, T> + Send + Sync + 'static,
+{
+    let connections = connections.clone();
+    let task = tokio::spawn(async move {
+        let mut attempts = Attempts::default();
+        loop {
+            let outcome = body(Executor::Connections(&connections)).await.map_err(Failure::of_commit);
+            let Some(pause) = attempts.another(&outcome) else { return outcome };
+            tokio::time::sleep(pause).await;
+        }
+    });
+    task.await.unwrap_or(Err(Failure::Panicked))
+}
+
+async fn attempt<T, B>(connections: &Connections, body: &B) -> Result<T, Failure>
+where
+    B: for<'t> Fn(&'t Transaction) -> Body<'t, T>,
+{
+    let transaction = connections.begin().await?;
+    match body(&transaction).await {
+        Ok(value) => {
+            transaction.commit().await?;
+            Ok(value)
+        }
+        Err(error) => {
+            transaction.rollback().await;
+            Err(error.into())
         }
     }
 }
@@ -107,6 +128,8 @@ impl Attempts {
     pub(crate) fn another<T>(&mut self, outcome: &Result<T, Failure>) -> Option<Duration> {
         self.made += 1;
         match outcome {
+            // It was waited for already.
+            Err(failure) if failure.is_held() => None,
             Err(Failure::Contention(cause)) if self.made < ATTEMPTS => {
                 // What a conditional write met is there for good: nobody has to be waited for.
                 let met =
