@@ -1,6 +1,6 @@
 //! A whole mesh for a test: one process or several, embedded defaults or real servers, all of it the test's own.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, Statement};
@@ -38,8 +38,8 @@ pub(crate) struct Mesh {
     /// The operator's listener of each process, in their order.
     admins: Vec<Api>,
     pub(crate) rabbitmq: Option<RabbitMq>,
-    _postgres: Option<Postgres>,
-    _data: Scratch,
+    pub(crate) postgres: Option<Postgres>,
+    _data: Option<Scratch>,
 }
 
 /// Environment variables that all processes of a mesh have.
@@ -78,8 +78,28 @@ impl Mesh {
             }
             rabbitmq => rabbitmq.as_ref().map(RabbitMq::amqp_url),
         };
+        let mut mesh = Self { rabbitmq, postgres, _data: Some(data), ..Self::of(databases)? };
+        if arrangement.apart {
+            mesh.start_apart(&amqp_url.context("processes apart need RabbitMQ between them")?, &env).await?;
+        } else {
+            mesh.start_together(amqp_url, &env).await?;
+        }
+        Ok(mesh)
+    }
+
+    /// Starts a mesh of one process on nothing else, with its databases in this folder.
+    pub(crate) async fn start_in(folder: &Path) -> Result<Self> {
+        let url = |service| format!("sqlite:{}/{service}.db", folder.display());
+        let databases = ["orders", "payments"].map(|service| (service, url(service)));
+        let mut mesh = Self::of(databases.into())?;
+        mesh.start_together(None, &[]).await?;
+        Ok(mesh)
+    }
+
+    /// Nothing runs yet.
+    fn of(databases: BTreeMap<&'static str, String>) -> Result<Self> {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut mesh = Self {
+        Ok(Self {
             programs: Vec::new(),
             processes: Vec::new(),
             databases,
@@ -87,16 +107,10 @@ impl Mesh {
             orders: nobody,
             payments: nobody,
             admins: Vec::new(),
-            rabbitmq,
-            _postgres: postgres,
-            _data: data,
-        };
-        if arrangement.apart {
-            mesh.start_apart(&amqp_url.context("processes apart need RabbitMQ between them")?, &env).await?;
-        } else {
-            mesh.start_together(amqp_url, &env).await?;
-        }
-        Ok(mesh)
+            rabbitmq: None,
+            postgres: None,
+            _data: None,
+        })
     }
 
     async fn start_together(&mut self, amqp_url: Option<String>, env: &Env) -> Result<()> {

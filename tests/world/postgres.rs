@@ -166,6 +166,19 @@ impl Postgres {
         Ok(())
     }
 
+    /// Freezes these of its processes (SIGSTOP), which then say nothing while their connections stay, or lets them go on (SIGCONT).
+    ///
+    /// # Errors
+    /// For a process that is not its own.
+    pub fn freeze(&self, backends: &[u32], frozen: bool) -> Result<()> {
+        let own = children_of(self.server.as_ref().context("PostgreSQL is not running")?.pid())?;
+        for backend in backends {
+            ensure!(own.contains(backend), "{backend} is no process of this server");
+            kill(pid(*backend)?, if frozen { Signal::SIGSTOP } else { Signal::SIGCONT })?;
+        }
+        Ok(())
+    }
+
     /// Crashes it: every one of its processes gets SIGKILL, no connection is told.
     ///
     /// # Errors

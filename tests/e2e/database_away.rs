@@ -1,0 +1,100 @@
+//! A database server that is stopped: whoever asks is told at once, and is served again soon after its return.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ordermesh::{
+    orders::v1::{CreateOrderRequest, GetOrderRequest, Order, orders_service_client::OrdersServiceClient},
+    payments::v1::{GetAccountRequest, TopUpAccountRequest, payments_service_client::PaymentsServiceClient},
+};
+use tokio::time::Instant;
+use tonic::{Code, Status, transport::Channel};
+use tonic_types::StatusExt as _;
+use world::{PATIENCE, eventually};
+
+use crate::mesh::{APART, Arrangement, Mesh};
+
+const CALLS: usize = 20;
+
+#[tokio::test]
+async fn who_asks_is_told_at_once_and_served_again_soon() -> Result<()> {
+    let mut mesh = Mesh::start(Arrangement { rabbitmq: false, apart: false, ..APART }).await?;
+    mesh.account("alice", 1_000).await?;
+    let id = mesh.order("alice", 1).await?;
+    mesh.ended(&id).await?;
+
+    let clients = Clients {
+        orders: OrdersServiceClient::connect(format!("http://{}", mesh.orders)).await?,
+        payments: PaymentsServiceClient::connect(format!("http://{}", mesh.payments)).await?,
+        order_id: id.clone(),
+    };
+
+    let mut postgres = mesh.postgres.take().context("a mesh on PostgreSQL")?;
+    postgres.stop().await?;
+    for (kind, call) in ASKED.iter().enumerate() {
+        let mut took = Vec::with_capacity(CALLS);
+        // The first may find that a connection has ended, of which it cannot know whether a commit went with it.
+        eventually("the end of the connections", PATIENCE, async || clients.is_away(kind).await).await?;
+        for _ in 0..CALLS {
+            let began = Instant::now();
+            clients.is_away(kind).await.context(*call)?;
+            took.push(began.elapsed());
+        }
+        took.sort_unstable();
+        let median = took[CALLS / 2];
+        ensure!(median < Duration::from_millis(100), "{call}: {median:?}");
+    }
+
+    let told = mesh.api.get(&format!("/gateway/orders/{id}")).await?;
+    ensure!(told.status == 503 && told.text.contains("STORAGE_UNAVAILABLE"), "{} {}", told.status, told.text);
+
+    postgres.start_again().await?;
+    let back = Instant::now();
+    for (kind, call) in ASKED.iter().enumerate() {
+        eventually(call, PATIENCE, async || clients.ask(kind).await).await?;
+    }
+    let took = back.elapsed();
+    ensure!(took < Duration::from_secs(2), "served again after {took:?}");
+    drop(mesh);
+    postgres.stop().await
+}
+
+/// The kinds of calls.
+const ASKED: [&str; 4] = ["an order", "a top-up", "a look at an order", "a look at an account"];
+
+/// Calls the services themselves: the edge repeats what is safe to repeat, after a pause.
+struct Clients {
+    orders: OrdersServiceClient<Channel>,
+    payments: PaymentsServiceClient<Channel>,
+    order_id: String,
+}
+
+impl Clients {
+    async fn ask(&self, kind: usize) -> Result<(), Status> {
+        let (mut orders, mut payments) = (self.orders.clone(), self.payments.clone());
+        let user_id = "alice".to_owned();
+        match kind {
+            0 => {
+                let order = Some(Order { user_id, amount: 1, ..Order::default() });
+                orders
+                    .create_order(CreateOrderRequest { order, ..CreateOrderRequest::default() })
+                    .await
+                    .map(drop)
+            }
+            1 => {
+                let asked = TopUpAccountRequest { user_id, amount: 1, ..TopUpAccountRequest::default() };
+                payments.top_up_account(asked).await.map(drop)
+            }
+            2 => orders.get_order(GetOrderRequest { order_id: self.order_id.clone() }).await.map(drop),
+            _ => payments.get_account(GetAccountRequest { user_id }).await.map(drop),
+        }
+    }
+
+    async fn is_away(&self, kind: usize) -> Result<()> {
+        let status = self.ask(kind).await.err().context("it was answered without a database")?;
+        let details = status.get_error_details();
+        let reason = details.error_info().map(|info| info.reason.as_str());
+        ensure!(status.code() == Code::Unavailable && reason == Some("STORAGE_UNAVAILABLE"), "{status:?}");
+        Ok(())
+    }
+}
