@@ -69,9 +69,10 @@ impl Database {
             row.ok_or_else(|| DbErr::RecordNotFound("the writer's row".to_owned()))?
                 .try_get_by_index::<i64>(0)
         };
-        let counted = self.transact(move |transaction| {
-            let count = Statement::from_string(transaction.get_database_backend(), COUNT);
-            Box::pin(async move { token(transaction.query_one_raw(count).await?) })
+        // A transaction by itself: a process that hangs between two round trips would hold the row, which all processes share.
+        let counted = self.execute(move |executor| {
+            let count = Statement::from_string(executor.get_database_backend(), COUNT);
+            Box::pin(async move { token(executor.query_one_raw(count).await?) })
         });
         let counted = counted.await?;
         let seen = self.read().query_one_raw(Statement::from_string(self.backend(), COUNTED)).await?;
