@@ -114,11 +114,15 @@ impl Connection {
     }
 }
 
-/// What comes of `work`, which is given up at the moment `until`.
+/// What comes of `work`, which is given up at the moment `until`, and not begun after it.
 pub(crate) async fn within<T>(
     until: Instant,
     work: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
+    // A first poll would send it, a COMMIT as well, for nobody to hear the answer.
+    if Instant::now() >= until {
+        return Err(sqlx::Error::PoolTimedOut);
+    }
     let late = || io::Error::new(io::ErrorKind::TimedOut, "the database has not answered in time");
     timeout_at(until, work).await.unwrap_or_else(|_| Err(sqlx::Error::Io(late())))
 }

@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     connection::{Connection, Server, within},
-    failure::primary,
+    failure::{ends_the_session, primary},
 };
 
 /// How long a statement waits for a lock or a connection before it fails.
@@ -84,24 +84,25 @@ impl Connections {
     pub(crate) async fn checkout(&self) -> Result<Checkout, DbErr> {
         let shared = &self.shared;
         let begun = Instant::now();
-        let until = begun + shared.timeout;
-        let patience = until.min(begun + PATIENCE);
+        let patience = begun + shared.timeout.min(PATIENCE);
         let permit = timeout_at(patience, Arc::clone(&shared.permits).acquire_owned()).await;
         let permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
         let _permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
         let idle = shared.idle().pop();
         if let Some(Idle { mut connection, opened, used }) = idle
             && opened.elapsed() < LIFETIME
-            && (used.elapsed() < FRESH || connection.is_well().await)
         {
-            return Ok(Checkout { connection, opened, until, shared: Arc::clone(shared), _permit });
+            if used.elapsed() < FRESH || connection.is_well().await {
+                return Ok(Checkout::new(connection, opened, shared, _permit));
+            }
+            // The others have rested for longer.
+            shared.idle().clear();
         }
-        // Older ones have rested for longer.
-        shared.idle().clear();
-        let patience = until.min(Instant::now() + PATIENCE);
+        shared.idle().retain(|idle| idle.opened.elapsed() < LIFETIME);
+        let patience = Instant::now() + shared.timeout.min(PATIENCE);
         let connection = shared.server.connect(patience).await;
         let connection = connection.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
-        Ok(Checkout { connection, opened: Instant::now(), until, shared: Arc::clone(shared), _permit })
+        Ok(Checkout::new(connection, Instant::now(), shared, _permit))
     }
 
     /// Closes every connection once it is not in use.
@@ -125,6 +126,17 @@ impl Shared {
 }
 
 impl Checkout {
+    /// Its time begins now: the server counts that of a statement from its beginning, too.
+    fn new(
+        connection: Connection,
+        opened: Instant,
+        shared: &Arc<Shared>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let until = Instant::now() + shared.timeout;
+        Self { connection, opened, until, shared: Arc::clone(shared), _permit: permit }
+    }
+
     pub(crate) fn backend(&self) -> DbBackend {
         self.shared.server.backend()
     }
@@ -158,7 +170,7 @@ impl Checkout {
 
     /// Closes it after this error, and the idle ones too when the same has befallen them.
     pub(crate) fn close_after(self, error: &sqlx::Error) {
-        if !matches!(error, sqlx::Error::Database(_)) {
+        if !matches!(error, sqlx::Error::Database(_)) || ends_the_session(error) {
             self.shared.idle().clear();
         }
     }
@@ -184,7 +196,7 @@ impl Checkout {
 
 /// Whether the database has refused the data of a statement, or others were in its way: the connection and its plans are well then.
 /// PostgreSQL: appendix A, by class. SQLite: `SQLITE_CONSTRAINT`.
-fn concerns_the_statement(error: &sqlx::Error) -> bool {
+pub(crate) fn concerns_the_statement(error: &sqlx::Error) -> bool {
     let Some(code) = error.as_database_error().and_then(|refusal| refusal.code()) else { return false };
     match code.len() {
         5 => ["22", "23", "40", "55"].iter().any(|class| code.starts_with(class)),

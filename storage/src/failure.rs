@@ -22,7 +22,7 @@ pub enum Failure {
     /// The statement itself is refused: a violated constraint or a mistake of ours.
     #[error("the database refused a statement")]
     Refused(#[source] Arc<DbErr>),
-    /// The code inside the transaction panicked; it was rolled back.
+    /// The code inside the transaction panicked; it was rolled back, unless it was a statement that is a transaction by itself.
     #[error("the transaction panicked")]
     Panicked,
 }
@@ -50,31 +50,46 @@ impl Failure {
     /// What the failure of a COMMIT means, or of a statement that is a transaction by itself: unless the database says that it has
     /// rolled back, it may have committed.
     pub(crate) fn of_commit(error: DbErr) -> Self {
-        let told = told_of_rollback(&error);
+        let in_doubt = may_have_committed(&error);
         match Self::from(error) {
-            Self::Unavailable(cause) | Self::Full(cause) if !told => Self::Unknown(cause),
+            Self::Unavailable(cause) | Self::Full(cause) | Self::Contention(cause) | Self::Refused(cause)
+                if in_doubt =>
+            {
+                Self::Unknown(cause)
+            }
             failure => failure,
         }
     }
 }
 
-/// Whether the database itself has said that nothing is committed, or nothing was begun.
-fn told_of_rollback(error: &DbErr) -> bool {
-    match error {
-        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
-        DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
-            let SqlxError::Database(refusal) = &**cause else { return false };
-            let code = refusal.code().unwrap_or_default();
-            match refusal.try_downcast_ref::<SqlxPostgresError>() {
-                // An error aborts the transaction, whereas FATAL and PANIC end the session at any point of it, after the commit too.
-                Some(refusal) => refusal.severity() == PgSeverity::Error && code != "40003",
-                // SQLITE_FULL: the frame that makes a commit is the last one, and it was not written. With others (IOERR of an fsync) it
-                // may be on the disk, and be found after a crash.
-                None => primary(&code) == Some(13),
-            }
-        }
+/// Whether a commit that failed so may have been made all the same: the database has not said that it was rolled back.
+fn may_have_committed(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
+    else {
+        return false;
+    };
+    match &**cause {
+        SqlxError::Database(refusal) => match refusal.try_downcast_ref::<SqlxPostgresError>() {
+            // An error aborts the transaction, whereas FATAL and PANIC end the session at any point of it, after the commit too.
+            // 40003 says by itself that it is not known.
+            Some(refusal) => refusal.severity() != PgSeverity::Error || refusal.code() == "40003",
+            // SQLITE_NOMEM, INTERRUPT, IOERR, CORRUPT, CANTOPEN, PROTOCOL, NOTADB: the frame that makes a commit may be on the disk, and be
+            // found after a crash. It is the last one, so that with SQLITE_FULL it was not written; others come before a commit.
+            None => refusal
+                .code()
+                .and_then(|code| primary(&code))
+                .is_none_or(|code| matches!(code, 7 | 9 | 10 | 11 | 14 | 15 | 26)),
+        },
+        SqlxError::Io(_) | SqlxError::Tls(_) | SqlxError::Protocol(_) | SqlxError::WorkerCrashed => true,
         _ => false,
     }
+}
+
+/// Whether PostgreSQL has ended the session with this error, as it does with all sessions when it stops.
+pub(crate) fn ends_the_session(error: &SqlxError) -> bool {
+    let refusal =
+        error.as_database_error().and_then(|refusal| refusal.try_downcast_ref::<SqlxPostgresError>());
+    refusal.is_some_and(|refusal| refusal.severity() != PgSeverity::Error)
 }
 
 impl From<DbErr> for Failure {

@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Runtim
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
-    connections::{Checkout, Connections},
+    connections::{Checkout, Connections, concerns_the_statement},
     failure::Failure,
 };
 
@@ -57,7 +57,7 @@ impl Transaction {
     pub(crate) async fn commit(self) -> Result<(), Failure> {
         let State { checkout, failed } = self.state.into_inner();
         if let Some(error) = failed {
-            roll_back(checkout).await;
+            roll_back(checkout, Some(&error)).await;
             return Err(DbErr::Exec(error).into());
         }
         let mut checkout = checkout.ok_or_else(|| Failure::from(DbErr::Exec(given_up())))?;
@@ -75,7 +75,8 @@ impl Transaction {
 
     /// Rolls back. Where that fails the end of the connection does it.
     pub(crate) async fn rollback(self) {
-        roll_back(self.state.into_inner().checkout).await;
+        let State { checkout, failed } = self.state.into_inner();
+        roll_back(checkout, failed.as_ref()).await;
     }
 
     async fn next(&self) -> Result<Next<'_>, RuntimeErr> {
@@ -109,10 +110,18 @@ impl Next<'_> {
     }
 }
 
-async fn roll_back(checkout: Option<Checkout>) {
+/// After an error that is not about the data (a plan that no longer fits its table, say), the next one would meet it again: the connection
+/// is then closed.
+async fn roll_back(checkout: Option<Checkout>, failed: Option<&RuntimeErr>) {
     let Some(mut checkout) = checkout else { return };
+    let is_well = match failed {
+        None => true,
+        Some(RuntimeErr::SqlxError(error)) => concerns_the_statement(error),
+        Some(RuntimeErr::Internal(_)) => false,
+    };
     match checkout.execute_unprepared("ROLLBACK").await {
-        Ok(_) => checkout.give_back(),
+        Ok(_) if is_well => checkout.give_back(),
+        Ok(_) => {}
         Err(error) => checkout.close_after(&error),
     }
 }
