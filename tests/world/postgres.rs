@@ -207,6 +207,10 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         if let Some(server) = &mut self.server {
+            // One that is frozen would outlive the others.
+            for backend in children_of(server.pid()).unwrap_or_default() {
+                let _ended_already = pid(backend).map(|backend| kill(backend, Signal::SIGCONT));
+            }
             server.end(Signal::SIGQUIT);
         }
     }
