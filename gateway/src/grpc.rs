@@ -1,7 +1,7 @@
 //! gRPC and gRPC-Web on the same port: calls of the services that have routes travel on as they are.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     convert::{self, Infallible},
     pin::{Pin, pin},
     sync::Arc,
@@ -30,6 +30,7 @@ use crate::{
     admit::{Client, Open},
     edge::{Edge, Served},
     headers::{self, GRPC_TIMEOUT},
+    outcome,
     pool::{Pool, Tried, Trouble},
     problem::{Problem, Style},
     unary::too_large,
@@ -56,15 +57,20 @@ struct Called {
     pool: Arc<Pool>,
     /// Whether either side streams: then only its beginning has a time that the edge knows.
     streams: bool,
+    /// Whether it only reads, because one of its routes is a GET.
+    reads: bool,
 }
 
 impl Methods {
     /// Every method of the services that have a route: one without a route, such as an operator's, stays unknown here too.
     pub(crate) fn of(served: &[Arc<Served>]) -> Self {
+        let gets = served.iter().filter(|served| served.route.method == Method::GET.as_str());
+        let reads: HashSet<_> = gets.map(|served| served.route.rpc.method.full_name().to_owned()).collect();
         let called = |method: &MethodDescriptor, pool: &Arc<Pool>| {
             let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
             let streams = method.is_client_streaming() || method.is_server_streaming();
-            (path, Called { pool: Arc::clone(pool), streams })
+            let reads = reads.contains(method.full_name());
+            (path, Called { pool: Arc::clone(pool), streams, reads })
         };
         let methods = |served: &Arc<Served>| {
             let service = served.route.rpc.method.parent_service().clone();
@@ -126,7 +132,8 @@ async fn forward(
     let open = called.streams.then(|| edge.streams().open(client)).transpose()?;
     let request = outgoing(request, (!called.streams).then(|| edge.request_timeout()));
     headers::check_length(request.headers())?;
-    let member = called.pool.pick(&Tried::default()).await.map_err(|status| fault(&status))?;
+    let writes = !called.streams && !called.reads;
+    let member = called.pool.pick(&Tried::default()).await.map_err(|status| fault(&status, writes))?;
     let time = request.headers().get(GRPC_TIMEOUT).and_then(time);
     let waiting = if called.streams { member.begin_stream() } else { member.begin() };
     let sent = member.channel.clone().call(request);
@@ -135,7 +142,7 @@ async fn forward(
         Some(time) => timeout(time, sent).await.map_err(|_| deadline_exceeded())?,
     };
     called.pool.note(waiting, &outcome);
-    let response = outcome.map_err(|status| fault(&status))?;
+    let response = outcome.map_err(|status| fault(&status, writes))?;
     // A stream counts among the streams from now on, any other call is open until its client has taken the answer.
     let place = match open {
         Some(open) => Counted::Stream(open),
@@ -144,7 +151,7 @@ async fn forward(
     let stopping = called.streams.then(|| Box::pin(edge.stopping().clone().cancelled_owned()));
     Ok(response.map(|body| {
         let body = Some(GrpcBody::new(body));
-        GrpcBody::new(Passing { body, stopping, span: Span::current(), _counted: place })
+        GrpcBody::new(Passing { body, stopping, writes, span: Span::current(), _counted: place })
     }))
 }
 
@@ -197,8 +204,9 @@ fn deadline_exceeded() -> Fault {
     )
 }
 
-/// Why a call has no answer of the service.
-fn fault(status: &Status) -> Fault {
+/// Why a call has no answer of the service. Of a write that may have been begun nobody says that its service is away: clients repeat
+/// UNAVAILABLE by themselves.
+fn fault(status: &Status, writes: bool) -> Fault {
     if let Some(fault) = Fault::from_status(status) {
         return fault;
     }
@@ -207,6 +215,10 @@ fn fault(status: &Status) -> Fault {
         Some(Trouble::Body) => Fault::new(Reason::MalformedRequest, status.message()),
         Some(Trouble::Request) => Fault::internal(status),
         Some(Trouble::TooLarge) => too_large(),
+        _ if writes && outcome::is_unknown(status) => Fault::new(
+            Reason::OutcomeUnknown,
+            "whether the call took effect is not known: repeat it with the same request_id, or look before you send it again",
+        ),
         _ => Fault::new(Reason::UpstreamUnavailable, "the service behind the edge cannot be reached"),
     }
 }
@@ -223,6 +235,7 @@ struct Passing {
     /// `None` after the end.
     body: Option<GrpcBody>,
     stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    writes: bool,
     _counted: Counted,
     /// That of the call: what goes wrong is logged with its id.
     span: Span,
@@ -258,7 +271,10 @@ impl HttpBody for Passing {
         }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         match pin!(body).poll_frame(context) {
-            Poll::Ready(Some(Err(status))) => Poll::Ready(Some(Ok(self.end(fault(&status))))),
+            Poll::Ready(Some(Err(status))) => {
+                let fault = fault(&status, self.writes);
+                Poll::Ready(Some(Ok(self.end(fault))))
+            }
             frame => frame,
         }
     }

@@ -30,7 +30,7 @@ pub(crate) fn of_write(status: &Status, keyed: bool) -> Problem {
 }
 
 /// Whether a service may have begun a call that has no answer.
-fn is_unknown(status: &Status) -> bool {
+pub(crate) fn is_unknown(status: &Status) -> bool {
     match Trouble::of(status) {
         Some(Trouble::Lost) => true,
         // The one reset that says that nothing was begun (RFC 9113, section 8.7) is UNAVAILABLE.

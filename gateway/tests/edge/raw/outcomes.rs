@@ -9,7 +9,7 @@ use h2::{Reason, server::Builder};
 use http::{Response, StatusCode};
 
 use super::{After, FRAME, head, send, world};
-use crate::world::{json, reason};
+use crate::world::{World, json, reason};
 
 /// How the answer to a write is lost.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,27 @@ enum Loss {
 
 /// What the edge answers to a write with this key, if any, whose answer is lost; and how often it was called.
 async fn lost(loss: Loss, key: Option<&str>) -> (reqwest::Response, usize) {
+    let (world, calls) = losing(loss).await;
+    let mut request = world.request("POST", "/v1/shapes/a").json(&serde_json::json!({}));
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    let response = request.send().await.expect("the edge answers");
+    (response, calls.load(Relaxed))
+}
+
+/// The code of gRPC that a call through the edge ends with when its answer is lost.
+async fn code_of_lost(loss: Loss, method: &str) -> String {
+    let (world, _) = losing(loss).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    let call = client.post(format!("{}/shapes.v1.Shapes/{method}", world.url));
+    let call = call.header("content-type", "application/grpc").header("te", "trailers").body(FRAME);
+    let response = call.send().await.expect("the edge answers");
+    response.headers()["grpc-status"].to_str().expect("a number").to_owned()
+}
+
+/// An edge in front of a service that loses its answers, and how often that was called.
+async fn losing(loss: Loss) -> (World, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&calls);
     let world = world(Builder::new(), move |_, mut request, mut respond| {
@@ -49,12 +70,7 @@ async fn lost(loss: Loss, key: Option<&str>) -> (reqwest::Response, usize) {
         }
     })
     .await;
-    let mut request = world.request("POST", "/v1/shapes/a").json(&serde_json::json!({}));
-    if let Some(key) = key {
-        request = request.header("idempotency-key", key);
-    }
-    let response = request.send().await.expect("the edge answers");
-    (response, calls.load(Relaxed))
+    (world, calls)
 }
 
 #[tokio::test]
@@ -86,4 +102,13 @@ async fn a_write_that_nobody_began_is_told_to_be_tried_again() {
     assert!(response.headers().contains_key("retry-after"));
     let error = json(response, StatusCode::SERVICE_UNAVAILABLE).await;
     assert_eq!(reason(&error), "UPSTREAM_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn grpc_calls_are_answered_by_the_same_rule() {
+    for loss in [Loss::Connection, Loss::Reset] {
+        // UNKNOWN of a write, because clients repeat UNAVAILABLE by themselves; UNAVAILABLE of a read.
+        assert_eq!(code_of_lost(loss, "Whole").await, "2", "{loss:?}");
+        assert_eq!(code_of_lost(loss, "Query").await, "14", "{loss:?}");
+    }
 }
