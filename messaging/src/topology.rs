@@ -83,6 +83,12 @@ impl Topology {
         format!("{}.{consumer}.{DEAD}", self.exchange)
     }
 
+    /// The exchange through which a relay sorts them. The default exchange would ask for a permission on a name that is not ours.
+    #[must_use]
+    pub fn dead_letter_sorting(&self) -> String {
+        format!("{}.{DEAD}.sorted", self.exchange)
+    }
+
     /// The consumer of a queue with such a name.
     #[must_use]
     pub fn consumer_of<'q>(&self, queue: &'q str) -> Option<&'q str> {

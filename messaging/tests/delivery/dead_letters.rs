@@ -53,6 +53,12 @@ impl Site {
         self.place.rabbitmq.as_ref().context("a place with RabbitMQ")
     }
 
+    /// Leaves the user with the permissions that docs/DELIVERY.md asks for.
+    async fn restrict(&self) -> Result<()> {
+        let ours = format!("^{}(\\..*)?$", topology().exchange);
+        self.rabbitmq()?.control(&["set_permissions", "guest", &ours, &ours, &ours]).await.map(drop)
+    }
+
     async fn policy(&self, definition: &str) -> Result<()> {
         let set = ["set_policy", "losing", ".*", definition, "--apply-to", "queues"];
         self.rabbitmq()?.control(&set).await.map(drop)
@@ -107,6 +113,7 @@ impl Site {
 #[tokio::test]
 async fn what_kills_its_consumer_is_parked_and_redriven() -> Result<()> {
     let site = Site::start().await?;
+    site.restrict().await?;
     site.place.write(0..5).await?;
     site.place.is_drained().await?;
     site.die_with(5).await?;

@@ -105,7 +105,10 @@ pub(super) async fn dead_letters_of(
     let mut arguments = kept_when_dead(topology);
     // RabbitMQ 4 has a limit by default. Here it would send them in a circle.
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(i32::MAX));
-    durable_queue(channel, &topology.dead_letter_queue_of(consumer), arguments).await
+    let (exchange, queue) = (topology.dead_letter_sorting(), topology.dead_letter_queue_of(consumer));
+    durable_exchange(channel, &exchange, ExchangeKind::Direct).await?;
+    durable_queue(channel, &queue, arguments).await?;
+    bind(channel, &queue, &exchange, &queue).await
 }
 
 /// The queue of one partition of a consumer, with its bindings.

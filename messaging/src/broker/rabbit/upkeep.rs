@@ -160,7 +160,8 @@ impl RabbitUpkeep {
         let queue = self.topology.dead_letter_queue_of(consumer);
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let properties = dead_letter::with_story(&letter.properties, &story);
-        let sent = self.channel.basic_publish("".into(), short(&queue)?, options, &letter.data, properties);
+        let exchange = short(&self.topology.dead_letter_sorting())?;
+        let sent = self.channel.basic_publish(exchange, short(&queue)?, options, &letter.data, properties);
         match sent.await.map_err(refused_or_lost)?.await.map_err(refused_or_lost)? {
             Confirmation::Ack(None) => {
                 let policy = death.as_ref().and_then(Death::policy);
@@ -185,6 +186,7 @@ fn declared(topology: &Topology) -> Vec<Declared> {
     let mut declared = vec![
         Declared::Exchange(topology.exchange.clone()),
         Declared::Exchange(topology.dead_letter_exchange()),
+        Declared::Exchange(topology.dead_letter_sorting()),
         Declared::DeadLetters(topology.dead_letter_queue()),
     ];
     for subscription in &topology.consumers {
