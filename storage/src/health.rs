@@ -15,8 +15,8 @@ use crate::{database::Database, failure::Failure};
 
 /// However often it is asked, hardly more than once a second is something written for it.
 const ONCE: Duration = Duration::from_secs(1);
-/// Whoever probes waits for a second, as a rule.
-const ANSWER: Duration = Duration::from_millis(800);
+/// A disk that stands still for a moment makes nobody unready. Who probes does not wait for it: readiness asks in the background.
+const ANSWER: Duration = Duration::from_millis(1_800);
 
 /// A row of the leases, which every service has, that nobody holds.
 const COUNT: &str = "INSERT INTO leases (name, holder, token, expire_time) VALUES ('writer', '', 1, 0)
@@ -32,7 +32,7 @@ pub(crate) struct Asked {
 }
 
 impl Database {
-    /// Whether the writer commits, and a reader sees what it has committed: what readiness asks. Answers within 0.8 s; the schema has to have
+    /// Whether the writer commits, and a reader sees what it has committed: what readiness asks. Answers within 1.8 s; the schema has to have
     /// [`crate::lease::TABLE`].
     ///
     /// # Errors
