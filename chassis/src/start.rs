@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     clock::{Clock as _, SystemClock, timestamp},
+    secret::redacted,
     telemetry::Format,
 };
 
@@ -20,11 +21,24 @@ pub fn parse<S: Parser>() -> S {
         S::from_arg_matches_mut(&mut found).map_err(|error| error.format(&mut command.clone()))
     });
     read.unwrap_or_else(|error| {
-        if error.use_stderr() && wanted() == Format::Json {
-            eprintln!("{}", line(&error.to_string()));
-            std::process::exit(error.exit_code());
+        if !error.use_stderr() {
+            error.exit();
         }
-        error.exit()
+        let text = without_passwords(error.to_string(), env::args_os());
+        match wanted() {
+            Format::Json => eprintln!("{}", line(&text)),
+            Format::Human => eprint!("{text}"),
+        }
+        std::process::exit(error.exit_code());
+    })
+}
+
+/// clap quotes what it does not understand, which may be a URL whose flag was forgotten.
+fn without_passwords(error: String, arguments: impl Iterator<Item = OsString>) -> String {
+    arguments.fold(error, |error, argument| {
+        let argument = argument.to_string_lossy();
+        let value = argument.split_once('=').map_or(&*argument, |(_, value)| value);
+        error.replace(&*argument, &redacted(&argument)).replace(value, &redacted(value))
     })
 }
 

@@ -161,6 +161,14 @@ async fn what_cannot_be_read_is_not_quoted() -> Result<()> {
         .env("ORDERS_URL", "http://u:p1anted@127.0.0.1:5001")
         .env("PAYMENTS_URL", "http ://u:p1anted@127.0.0.1:5001")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:p1anted@127.0.0.1:4317");
+    let check = Program::named("ordermesh")?.env("ADMIN_TOKEN", "any").args(["check"]);
+    let check =
+        check.args(["--orders-url", "http://u:p1anted@127.0.0.1:1", "--payments-url", "http://127.0.0.1:1"]);
+    shows_nothing("the check", &ended(&mut check.start()?).await?)?;
+    let forgotten = program("orders", "human")?.args(["postgres://o:p1anted@db/orders"]);
+    let shown = ended(&mut forgotten.start()?).await?;
+    ensure!(shown.contains("postgres://o@db/orders"), "{shown}");
+    shows_nothing("a flag that was forgotten", &shown)?;
     shows_nothing("the gateway", &ended(&mut gateway.start()?).await?)?;
     shows_nothing("its help", &ended(&mut gateway.args(["--help"]).start()?).await?)
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use chassis::secret::redacted;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ordermesh::{
     messaging::v1::{
@@ -66,7 +67,7 @@ impl Books {
     pub(super) async fn read(orders_url: &str, payments_url: &str, token: &str) -> anyhow::Result<Self> {
         let connect = async |url: &str| {
             let endpoint = Endpoint::from_shared(url.to_owned())?;
-            endpoint.connect().await.with_context(|| format!("cannot reach {url}"))
+            endpoint.connect().await.with_context(|| format!("cannot reach {}", redacted(url)))
         };
         let (orders, payments) = (connect(orders_url).await?, connect(payments_url).await?);
         let mut reader = Reader {
