@@ -15,6 +15,7 @@ pub mod status;
 pub mod request;
 pub mod deadline;
 pub mod filter;
+pub mod accept;
 pub mod grpc;
 pub mod bearer;
 pub mod admin;

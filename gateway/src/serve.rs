@@ -1,9 +1,9 @@
 //! Accepts connections and serves the edge on them, with limits that the plain accept loop of axum has not.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::body::Body;
-use chassis::lifecycle::Stage;
+use chassis::{accept::rest_after, lifecycle::Stage};
 use http::header;
 use hyper::{
     body::{Body as _, Incoming},
@@ -19,7 +19,7 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -40,9 +40,6 @@ const MAX_BUFFER_BYTES: usize = 64 << 10;
 /// A peer that does not answer a ping within the sum of both is gone.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long accepting rests when the system has no descriptors left: at once it would fail again, and spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long requests in flight may take to end after the stop; then their connections are cut, within the budget of the stage.
 const DRAIN: Duration = Stage::Edge.budget().saturating_sub(Duration::from_millis(500));
@@ -149,14 +146,6 @@ async fn next(
         biased;
         () = stop.cancelled() => None,
         accepted = accept => accepted,
-    }
-}
-
-async fn rest_after(error: &io::Error) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
-        tracing::error!(%error, "cannot accept connections");
-        sleep(ACCEPT_PAUSE).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The connections of a gRPC listener: accepted, renewed now and then, and ended by a stop, whatever their clients do.
 
-use std::{convert::Infallible, error::Error, io, pin::pin, time::Duration};
+use std::{convert::Infallible, error::Error, pin::pin, time::Duration};
 
 use http::{Request, Response};
 use hyper::{
@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::lifecycle::Stage;
+use crate::{accept::rest_after, lifecycle::Stage};
 
 /// Calls under way on one connection; HTTP/2 asks the client to wait for more.
 const STREAMS_PER_CONNECTION: u32 = 1_024;
@@ -31,8 +31,6 @@ const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(30);
 /// A peer that is gone is noticed within the sum of both.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long accepting rests when the system has no descriptors left: at once it would fail again, and spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long calls may take to end after the stop; then their connections are cut, within the budget of the stage.
 const DRAIN: Duration = Stage::Services.budget().saturating_sub(Duration::from_millis(500));
 
@@ -65,14 +63,6 @@ where
     if drained.is_err() {
         tracing::warn!(connections = connections.len(), "connections whose calls did not end are cut");
         connections.shutdown().await;
-    }
-}
-
-async fn rest_after(error: &io::Error) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
-        tracing::error!(%error, "cannot accept connections");
-        sleep(ACCEPT_PAUSE).await;
     }
 }
 
