@@ -1,4 +1,4 @@
-//! The deadline of the call that is answered, for what it waits for: work whose caller has stopped waiting is not begun.
+//! The deadline of a call: how long its caller waits, and no longer than a handler may take.
 
 use std::time::Duration;
 
@@ -11,29 +11,16 @@ pub const HANDLER: Duration = Duration::from_secs(30);
 /// The header that says how long a caller waits (gRPC over HTTP/2, section Requests).
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 
-tokio::task_local! {
-    static UNTIL: Instant;
-}
-
-/// When the caller of this handler stops waiting, or [`HANDLER`] is over; `None` outside of a call, and in tasks that a handler spawns.
-#[must_use]
-pub fn current() -> Option<Instant> {
-    UNTIL.try_with(|until| *until).ok()
-}
-
 /// The deadline of a call that begins now.
 pub(crate) fn of(headers: &HeaderMap) -> Instant {
     let asked = headers.get(GRPC_TIMEOUT).and_then(|value| parse(value.to_str().ok()?));
     Instant::now() + asked.map_or(HANDLER, |asked| asked.min(HANDLER))
 }
 
-/// Runs a handler under a deadline that it can ask for.
-pub(crate) async fn scope<F: Future>(until: Instant, handler: F) -> F::Output {
-    UNTIL.scope(until, handler).await
-}
-
-/// At most eight digits and a unit; what cannot be read counts for nothing.
-fn parse(text: &str) -> Option<Duration> {
+/// What a value of `grpc-timeout` says: at most eight digits and a unit (gRPC over HTTP/2, section Requests). `None` when it cannot be read;
+/// it then counts for nothing.
+#[must_use]
+pub fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let readable = (1..=8).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit());
     let number: u64 = digits.parse().ok().filter(|_| readable)?;

@@ -12,6 +12,7 @@ use std::{
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use chassis::{
+    deadline,
     status::{Fault, Reason},
     trace,
 };
@@ -134,7 +135,7 @@ async fn forward(
     headers::check_length(request.headers())?;
     let writes = !called.streams && !called.reads;
     let member = called.pool.pick(&Tried::default()).await.map_err(|status| fault(&status, writes))?;
-    let time = request.headers().get(GRPC_TIMEOUT).and_then(time);
+    let time = request.headers().get(GRPC_TIMEOUT).and_then(|time| deadline::parse(time.to_str().ok()?));
     let waiting = if called.streams { member.begin_stream() } else { member.begin() };
     let sent = member.channel.clone().call(request);
     let outcome = match time {
@@ -180,21 +181,6 @@ fn outgoing(request: http::Request<GrpcBody>, usual: Option<Duration>) -> http::
         );
     }
     outgoing
-}
-
-/// What `grpc-timeout` says; one that cannot be read counts for nothing.
-fn time(value: &HeaderValue) -> Option<Duration> {
-    let (digits, unit) = value.to_str().ok()?.split_at_checked(value.len().checked_sub(1)?)?;
-    let number: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
-    Some(match unit {
-        "H" => Duration::from_secs(number * 3_600),
-        "M" => Duration::from_secs(number * 60),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    })
 }
 
 fn deadline_exceeded() -> Fault {

@@ -51,7 +51,7 @@ where
         let until = deadline::of(request.headers());
         let handler = self.0.call(request);
         Box::pin(async move {
-            let handler = AssertUnwindSafe(deadline::scope(until, handler)).catch_unwind();
+            let handler = AssertUnwindSafe(handler).catch_unwind();
             Ok(match timeout_at(until, handler).await {
                 Ok(Ok(Ok(response))) => reasoned(response),
                 Ok(Err(panic)) => panicked(panic.as_ref()),
