@@ -1,4 +1,5 @@
-//! Descriptors from the service itself: server reflection, in its version v1 or, where that is not served, v1alpha.
+//! Descriptors from the service itself: server reflection, in its version v1 or, where that is not served, v1alpha. What a service lists
+//! and cannot describe is done without.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +9,6 @@ use std::{
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use prost::Message as _;
-use prost_reflect::prost_types::FileDescriptorProto;
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -24,7 +24,9 @@ use tonic_reflection::pb::v1::{
 
 use crate::{
     channel::Channel,
-    pool::{Pool, Tried},
+    descriptors,
+    edge::Edge,
+    pool::{Pool, Tried, Trouble},
     resolve,
     settings::Config,
 };
@@ -46,38 +48,54 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const MAX_FILES: usize = 10_000;
 const MAX_BYTES: usize = 64 << 20;
 
-/// What a service tells of itself, as an encoded `FileDescriptorSet` with all options. Asks until it is told: the service may
-/// start later than the edge, and each failure is logged.
+/// An edge for what a service describes. Asks until it can be served: the service may start later than the edge, and each failure is
+/// logged. Must be called inside of a tokio runtime.
 ///
 /// # Errors
 /// What is wrong with the URL.
-pub async fn descriptor_set(url: &str, config: &Config) -> Result<Bytes, String> {
+pub async fn edge(url: &str, config: &Config) -> Result<Edge, String> {
     let pool = resolve::pool(url, config).map_err(|mistakes| mistakes.join("; "))?;
     let mut pause = FIRST_PAUSE;
     loop {
-        let told = timeout(PATIENCE, reflected(&pool)).await;
-        match told.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time"))) {
-            Ok(files) => {
-                let files: Vec<Vec<u8>> = files.into_values().collect();
-                tracing::info!(url, files = files.len(), "the service has told its descriptors");
-                // The set of files has the same form: bytes, repeated, with the number 1.
-                return Ok(FileDescriptorResponse { file_descriptor_proto: files }.encode_to_vec().into());
+        let found = timeout(PATIENCE, reflected(&pool)).await;
+        let error = match found.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time"))) {
+            Ok(Reflected { files, left_out }) => {
+                tracing::info!(url, files = files.len(), "the service has described itself");
+                let descriptor_set = set(files);
+                match Edge::from_config(Config { descriptor_set, foreign: Some(left_out), ..config.clone() })
+                {
+                    Ok(edge) => return Ok(edge),
+                    Err(mistakes) => mistakes.to_string(),
+                }
             }
-            Err(status) => {
-                let (code, error) = (status.code(), status.message());
-                let retry_s = pause.as_secs_f64();
-                tracing::warn!(url, ?code, error, retry_s, "the service does not tell its descriptors yet");
-            }
-        }
+            Err(status) => format!("{}: {}", status.code(), status.message()),
+        };
+        let retry_s = pause.as_secs_f64();
+        tracing::warn!(url, error, retry_s, "the service has not described anything that can be served yet");
         sleep(pause).await;
         pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 
 /// The encoded files of a service, by their names.
-type Files = BTreeMap<String, Vec<u8>>;
+type Files = BTreeMap<String, Bytes>;
 
-async fn reflected(pool: &Pool) -> Result<Files, Status> {
+/// What a service says of itself.
+#[derive(Debug, Default)]
+struct Reflected {
+    files: Files,
+    /// What it lists or imports and does not describe, with the reasons.
+    left_out: Vec<String>,
+}
+
+/// Files as an encoded `google.protobuf.FileDescriptorSet`.
+fn set(files: Files) -> Bytes {
+    // The answer of reflection has the same form: bytes, repeated, with the number 1.
+    let file_descriptor_proto = files.into_values().map(Into::into).collect();
+    FileDescriptorResponse { file_descriptor_proto }.encode_to_vec().into()
+}
+
+async fn reflected(pool: &Pool) -> Result<Reflected, Status> {
     let member = pool.pick(&Tried::default()).await?;
     let waiting = member.begin_stream();
     let outcome = match files(&member.channel, V1).await {
@@ -88,46 +106,62 @@ async fn reflected(pool: &Pool) -> Result<Files, Status> {
     outcome
 }
 
-async fn files(channel: &Channel, path: &'static str) -> Result<Files, Status> {
+async fn files(channel: &Channel, path: &'static str) -> Result<Reflected, Status> {
     let mut dialogue = Dialogue::open(channel, path).await?;
-    let mut files = Files::new();
+    let mut reflected = Reflected::default();
     let mut missing = BTreeSet::new();
     for service in dialogue.services().await? {
-        let found = dialogue.files(MessageRequest::FileContainingSymbol(service)).await?;
-        keep(found, &mut files, &mut missing)?;
-    }
-    while let Some(name) = missing.pop_first() {
-        let found = dialogue.files(MessageRequest::FileByFilename(name.clone())).await?;
-        keep(found, &mut files, &mut missing)?;
-        if !files.contains_key(&name) {
-            return Err(Status::not_found(format!("the file {name} is imported and not told")));
+        let question = MessageRequest::FileContainingSymbol(service.clone());
+        match dialogue.described(channel, path, question).await? {
+            Ok(found) => reflected.keep(found, &mut missing)?,
+            Err(error) => reflected.left_out.push(format!("{service}: {error}")),
         }
     }
-    Ok(files)
+    let mut refused = BTreeSet::new();
+    while let Some(name) = missing.pop_first() {
+        match dialogue.described(channel, path, MessageRequest::FileByFilename(name.clone())).await? {
+            Ok(found) => reflected.keep(found, &mut missing)?,
+            // What is missed by that, if anything is, will be named.
+            Err(error) => tracing::debug!(file = name, error, "an imported file is not described"),
+        }
+        if !reflected.files.contains_key(&name) {
+            refused.insert(name);
+        }
+        missing.retain(|name| !refused.contains(name));
+    }
+    Ok(reflected)
 }
 
-/// Keeps files, and notes which of their imports are not there.
-fn keep(found: Vec<Vec<u8>>, files: &mut Files, missing: &mut BTreeSet<String>) -> Result<(), Status> {
-    for bytes in found {
-        let file = FileDescriptorProto::decode(bytes.as_slice())
-            .map_err(|error| Status::internal(format!("a file cannot be decoded: {error}")))?;
-        let name = file.name().to_owned();
-        missing.remove(&name);
-        missing.extend(
-            file.dependency.into_iter().filter(|import| !files.contains_key(import) && *import != name),
-        );
-        files.insert(name, bytes);
+impl Reflected {
+    /// Keeps files, and notes which of their imports are not there.
+    fn keep(&mut self, found: Vec<Vec<u8>>, missing: &mut BTreeSet<String>) -> Result<(), Status> {
+        for bytes in found.into_iter().map(Bytes::from) {
+            match descriptors::name_of(&bytes).and_then(|name| Ok((name, descriptors::imports(&bytes)?))) {
+                Ok((name, imports)) => {
+                    missing.remove(&name);
+                    missing.extend(
+                        imports
+                            .into_iter()
+                            .filter(|import| !self.files.contains_key(import) && *import != name),
+                    );
+                    self.files.insert(name, bytes);
+                }
+                Err(error) => self.left_out.push(format!("a file that cannot be decoded: {error}")),
+            }
+        }
+        if self.files.len() > MAX_FILES || self.files.values().map(Bytes::len).sum::<usize>() > MAX_BYTES {
+            return Err(Status::resource_exhausted("the service describes more than is read"));
+        }
+        Ok(())
     }
-    if files.len() > MAX_FILES || files.values().map(Vec::len).sum::<usize>() > MAX_BYTES {
-        return Err(Status::resource_exhausted("the service tells too much"));
-    }
-    Ok(())
 }
 
 /// A stream of questions and answers.
 struct Dialogue {
     questions: mpsc::Sender<ServerReflectionRequest>,
     answers: Streaming<ServerReflectionResponse>,
+    /// Whether the service has ended the stream.
+    is_over: bool,
 }
 
 impl Dialogue {
@@ -141,7 +175,7 @@ impl Dialogue {
         questions.try_send(first).map_err(|_| closed())?;
         let request = Request::new(ReceiverStream::new(asked));
         let answers = grpc.streaming(request, PathAndQuery::from_static(path), codec).await?;
-        Ok(Self { questions, answers: answers.into_inner() })
+        Ok(Self { questions, answers: answers.into_inner(), is_over: false })
     }
 
     /// The names of all services, as the answer to the first question.
@@ -155,9 +189,35 @@ impl Dialogue {
         }
     }
 
+    /// Files, or why there are none. Some services end the stream with their refusal: then another one is begun.
+    async fn described(
+        &mut self,
+        channel: &Channel,
+        path: &'static str,
+        question: MessageRequest,
+    ) -> Result<Result<Vec<Vec<u8>>, String>, Status> {
+        match self.files(question).await {
+            Ok(files) => Ok(Ok(files)),
+            Err(status) if Trouble::of(&status).is_some() || status.code() == Code::Unavailable => {
+                Err(status)
+            }
+            Err(status) => {
+                let refusal = format!("{}: {}", status.code(), status.message());
+                if self.is_over {
+                    *self = Self::open(channel, path).await?;
+                    self.services().await?;
+                }
+                Ok(Err(refusal))
+            }
+        }
+    }
+
     async fn files(&mut self, question: MessageRequest) -> Result<Vec<Vec<u8>>, Status> {
         let question = ServerReflectionRequest { host: String::new(), message_request: Some(question) };
-        self.questions.send(question).await.map_err(|_| closed())?;
+        if self.questions.send(question).await.is_err() {
+            self.is_over = true;
+            return Err(closed());
+        }
         match self.answer().await? {
             MessageResponse::FileDescriptorResponse(files) => Ok(files.file_descriptor_proto),
             _ => Err(Status::internal("the answer holds no files")),
@@ -165,8 +225,9 @@ impl Dialogue {
     }
 
     async fn answer(&mut self) -> Result<MessageResponse, Status> {
-        let answer = self.answers.message().await?.and_then(|answer| answer.message_response);
-        match answer.ok_or_else(closed)? {
+        let answer = self.answers.message().await;
+        self.is_over = !matches!(answer, Ok(Some(_)));
+        match answer?.and_then(|answer| answer.message_response).ok_or_else(closed)? {
             MessageResponse::ErrorResponse(error) => {
                 Err(Status::new(Code::from_i32(error.error_code), error.error_message))
             }
@@ -176,5 +237,5 @@ impl Dialogue {
 }
 
 fn closed() -> Status {
-    Status::unavailable("the stream of answers has ended")
+    Status::internal("the stream of answers has ended")
 }

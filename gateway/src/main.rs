@@ -94,7 +94,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 enum Source {
     /// All that there is to know.
     Known(Edge),
-    /// Values whose descriptors are the service's to tell, and its URL.
+    /// Values whose descriptors the service has, and its URL.
     Undiscovered(Box<Config>, String),
 }
 
@@ -117,9 +117,7 @@ impl Source {
         match self {
             Self::Known(edge) => Ok(edge),
             Self::Undiscovered(config, url) => {
-                let descriptor_set =
-                    discovery::descriptor_set(&url, &config).await.map_err(anyhow::Error::msg)?;
-                Ok(Edge::from_config(Config { descriptor_set, ..*config })?)
+                discovery::edge(&url, &config).await.map_err(anyhow::Error::msg)
             }
         }
     }
@@ -139,7 +137,7 @@ fn known(routes: Arc<AtomicBool>) -> Part {
         if routes.load(Ordering::Relaxed) {
             return State::Ok;
         }
-        State::Failed("the service has not told its descriptors".to_owned())
+        State::Failed("the service has not described anything that can be served".to_owned())
     })
 }
 

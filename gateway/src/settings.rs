@@ -94,6 +94,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The encoded `google.protobuf.FileDescriptorSet` of what is served, with its options.
     pub descriptor_set: Bytes,
+    /// Whether somebody else wrote these descriptors, and what could not be had of them. Then a part that cannot be served is left out and
+    /// named in a warning, with those; otherwise it is a mistake.
+    pub foreign: Option<Vec<String>>,
     /// Where the services are.
     pub upstreams: Upstreams,
     /// The certificates (PEM) of the authorities that `https` URLs trust; `None` for those that browsers trust.
@@ -161,6 +164,7 @@ impl Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             descriptor_set: Bytes::from_static(ordermesh::DESCRIPTOR_SET),
+            foreign: None,
             upstreams: Upstreams::Each(urls.into()),
             upstream_ca: None,
             lenient: false,
@@ -244,6 +248,7 @@ impl Settings {
         }
         if let Some(upstream) = self.upstream {
             config.upstreams = Upstreams::One(upstream);
+            config.foreign = Some(Vec::new());
         }
         if let Some(file) = self.descriptor_set {
             config.descriptor_set =

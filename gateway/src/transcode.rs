@@ -8,6 +8,7 @@ mod plan;
 mod direct;
 mod read;
 mod put;
+mod closed;
 mod render;
 mod raw;
 mod print;

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::{
     bind::{self, Input},
-    direct,
+    closed, direct,
     payload::{self, Payload},
     plan::{Message, Plans},
     read::Reader,
@@ -85,7 +85,9 @@ impl Type {
         if let Some(json) = rendered(&self.plans, message, wire)? {
             return Ok(json);
         }
-        Ok(serde_json::to_vec(&DynamicMessage::decode(message.descriptor.clone(), wire)?)?)
+        let mut message = DynamicMessage::decode(message.descriptor.clone(), wire)?;
+        closed::forget_unknown(&mut message);
+        Ok(serde_json::to_vec(&message)?)
     }
 }
 
@@ -153,7 +155,8 @@ fn rendered(plans: &Plans, message: &Message, wire: &[u8]) -> Result<Option<Vec<
 }
 
 fn response_by_oracle(route: &Route, wire: Bytes) -> Result<Decoded, ResponseError> {
-    let message = DynamicMessage::decode(route.rpc.output.clone(), wire)?;
+    let mut message = DynamicMessage::decode(route.rpc.output.clone(), wire)?;
+    closed::forget_unknown(&mut message);
     let version = route.rpc.version.as_ref().filter(|_| route.rpc.streaming);
     let version = version.and_then(|path| version_of(&message, path));
     let json = match &route.response_body {

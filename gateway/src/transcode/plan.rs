@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind as Described, MessageDescriptor, Syntax};
 
-use super::scalar;
+use super::{closed::is_closed, scalar};
 
 /// A message of more fields is left to the oracle: what was seen of a message is kept in so many bits.
 pub(super) const MAX_FIELDS: usize = 256;
@@ -104,6 +104,20 @@ impl Seen {
 impl Plans {
     /// The place of a message, compiled with all that it can hold when it is new.
     pub(super) fn add(&mut self, descriptor: &MessageDescriptor) -> usize {
+        let first = self.messages.len();
+        let place = self.reserve(descriptor);
+        // One after the other: messages may hold each other without end, and further down than the stack goes.
+        for place in first.. {
+            if place == self.messages.len() {
+                break;
+            }
+            self.fill(place);
+        }
+        place
+    }
+
+    /// The place of a message whose fields are compiled later, when it is new.
+    fn reserve(&mut self, descriptor: &MessageDescriptor) -> usize {
         if let Some(&place) = self.by_name.get(descriptor.full_name()) {
             return place;
         }
@@ -111,8 +125,13 @@ impl Plans {
         self.by_name.insert(descriptor.full_name().to_owned(), place);
         let (form, names) = (form(descriptor), HashMap::new());
         self.messages.push(Message { descriptor: descriptor.clone(), form, fields: Vec::new(), names });
-        if form == Form::Object {
-            // Its place is taken already, so a message that holds itself ends here.
+        place
+    }
+
+    fn fill(&mut self, place: usize) {
+        let Message { descriptor, form, .. } = &self.messages[place];
+        if *form == Form::Object {
+            let descriptor = descriptor.clone();
             let mut fields: Vec<Field> = descriptor.fields().map(|field| self.field(field)).collect();
             fields.sort_by_key(|field| field.number);
             let spellings = |(place, field): (usize, &Field)| {
@@ -124,7 +143,6 @@ impl Plans {
             let message = &mut self.messages[place];
             (message.fields, message.names) = (fields, names.into_iter().collect());
         }
-        place
     }
 
     /// The place of a message that was added.
@@ -177,7 +195,7 @@ impl Plans {
                 Kind::Null
             }
             Described::Enum(descriptor) => Kind::Enum(descriptor.clone(), printed(descriptor)),
-            Described::Message(message) => Kind::Message(self.add(message)),
+            Described::Message(message) => Kind::Message(self.reserve(message)),
         }
     }
 }
@@ -220,7 +238,7 @@ fn printed(descriptor: &EnumDescriptor) -> std::sync::Arc<[(i32, Box<[u8]>)]> {
 
 fn form(descriptor: &MessageDescriptor) -> Form {
     let open = |field: FieldDescriptor| match field.kind() {
-        Described::Enum(descriptor) => descriptor.parent_file().syntax() == Syntax::Proto3,
+        Described::Enum(descriptor) => !is_closed(&descriptor),
         _ => !field.is_group(),
     };
     match descriptor.full_name() {

@@ -32,6 +32,8 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{first} and {second} both answer {method} {path}")]
 pub struct Ambiguity {
+    /// The place of the second one among the entries.
+    pub index: usize,
     first: String,
     second: String,
     method: String,
@@ -73,6 +75,13 @@ impl Trie {
     /// # Errors
     /// Every pair of entries that no path and method can tell apart.
     pub fn build(entries: &[Entry]) -> Result<Self, Vec<Ambiguity>> {
+        let (trie, clashes) = Self::of_first(entries);
+        if clashes.is_empty() { Ok(trie) } else { Err(clashes) }
+    }
+
+    /// Builds the trie; of entries that no path and method can tell apart, only the first is found.
+    #[must_use]
+    pub fn of_first(entries: &[Entry]) -> (Self, Vec<Ambiguity>) {
         let mut trie = Self::default();
         let mut clashes = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
@@ -81,15 +90,17 @@ impl Trie {
             let methods = ends.entry(entry.template.verb.clone()).or_default();
             if let Some(&other) = methods.get(&entry.method) {
                 clashes.push(Ambiguity {
+                    index,
                     first: entries[other].rpc.clone(),
                     second: entry.rpc.clone(),
                     method: entry.method.clone(),
                     path: entry.template.example(),
                 });
+            } else {
+                methods.insert(entry.method.clone(), index);
             }
-            methods.insert(entry.method.clone(), index);
         }
-        if clashes.is_empty() { Ok(trie) } else { Err(clashes) }
+        (trie, clashes)
     }
 
     /// Finds the route of a request. `path` is as it was sent, without the query; HEAD is answered by GET's route.
@@ -111,7 +122,8 @@ impl Trie {
     }
 
     fn find_with(&self, method: &str, path: &str, verb: Option<String>) -> Lookup {
-        let raw: Vec<&str> = path.split('/').collect();
+        // The path `/` has no segment at all.
+        let raw: Vec<&str> = if path.is_empty() { Vec::new() } else { path.split('/').collect() };
         let decoded: Vec<Option<Cow<'_, str>>> = raw.iter().map(|segment| literal(segment)).collect();
         let mut allowed = BTreeSet::new();
         let found = self.root.walk(&decoded, &mut |ends| {

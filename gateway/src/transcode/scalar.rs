@@ -5,10 +5,10 @@ use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use prost_reflect::{
-    DeserializeOptions, DynamicMessage, EnumDescriptor, Kind, MessageDescriptor, Syntax, Value,
-};
+use prost_reflect::{DeserializeOptions, DynamicMessage, EnumDescriptor, Kind, MessageDescriptor, Value};
 use serde_json::Value as Json;
+
+use super::closed::is_closed;
 
 /// JSON numbers with a fraction or an exponent are read as doubles, which are exact integers only up to here.
 const EXACT_DOUBLE: f64 = 9_007_199_254_740_992.0;
@@ -231,8 +231,11 @@ fn enum_name(descriptor: &EnumDescriptor, name: &str) -> Result<i32, String> {
 
 /// proto3 enums are open: a number without a name is kept, as a newer client may know it.
 fn enum_number(descriptor: &EnumDescriptor, number: i32) -> Result<i32, String> {
-    let open = descriptor.parent_file().syntax() == Syntax::Proto3;
-    if open || descriptor.get_value(number).is_some() { Ok(number) } else { Err(expected_name(descriptor)) }
+    if !is_closed(descriptor) || descriptor.get_value(number).is_some() {
+        Ok(number)
+    } else {
+        Err(expected_name(descriptor))
+    }
 }
 
 fn expected_name(descriptor: &EnumDescriptor) -> String {

@@ -73,6 +73,14 @@ pub struct Route {
     pub raw_response: bool,
 }
 
+impl Route {
+    /// Every type that its service may know.
+    #[must_use]
+    pub fn types(&self) -> &DescriptorPool {
+        self.rpc.method.parent_pool()
+    }
+}
+
 /// What the HTTP body of a request holds.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Body {
@@ -110,8 +118,15 @@ impl fmt::Debug for Route {
 /// # Errors
 /// Every binding that cannot be served, all at once.
 pub fn compile(pool: &DescriptorPool) -> Result<Vec<Route>, Vec<RouteError>> {
+    let (routes, errors) = compile_what_can_be(pool);
+    if errors.is_empty() { Ok(routes) } else { Err(errors) }
+}
+
+/// Compiles the bindings that can be served of every service in the pool, and says why the others cannot.
+#[must_use]
+pub fn compile_what_can_be(pool: &DescriptorPool) -> (Vec<Route>, Vec<RouteError>) {
     let (mut routes, mut errors) = (Vec::new(), Vec::new());
-    let Some(http) = pool.get_extension_by_name("google.api.http") else { return Ok(routes) };
+    let Some(http) = pool.get_extension_by_name("google.api.http") else { return (routes, errors) };
     let methods = || {
         let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
         methods.filter(|method| method.options().has_extension(&http))
@@ -133,7 +148,7 @@ pub fn compile(pool: &DescriptorPool) -> Result<Vec<Route>, Vec<RouteError>> {
             }
         }
     }
-    if errors.is_empty() { Ok(routes) } else { Err(errors) }
+    (routes, errors)
 }
 
 type Bindings = Vec<Result<Route, String>>;

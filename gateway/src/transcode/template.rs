@@ -3,13 +3,15 @@
 //! The grammar is that of `google/api/http.proto`, section "Path template syntax":
 //!
 //! ```text
-//! Template  = "/" Segments [ Verb ] ;
+//! Template  = "/" [ Segments ] [ Verb ] ;
 //! Segments  = Segment { "/" Segment } ;
 //! Segment   = "*" | "**" | LITERAL | Variable ;
 //! Variable  = "{" FieldPath [ "=" Segments ] "}" ;
 //! FieldPath = IDENT { "." IDENT } ;
 //! Verb      = ":" LITERAL ;
 //! ```
+//!
+//! There the segments are no option; services have routes for `/` all the same, as other transcoders take them.
 
 use std::{fmt, ops::Range};
 
@@ -18,6 +20,8 @@ use super::percent;
 /// A parsed path template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
+    /// As the contract spells it.
+    pub text: String,
     /// What each segment of a path must be. `**` is always the last.
     pub segments: Vec<Segment>,
     /// Which segments name fields of the request, in the order of the path.
@@ -75,6 +79,9 @@ impl Template {
     #[must_use]
     pub fn example(&self) -> String {
         let mut path = String::new();
+        if self.segments.is_empty() {
+            path.push('/');
+        }
         for segment in &self.segments {
             path.push('/');
             match segment {
@@ -113,13 +120,20 @@ impl Parser<'_> {
         if !self.eat("/") {
             return Err("a template starts with `/`");
         }
-        self.path(true)?;
+        if self.at < self.text.len() && !self.text[self.at..].starts_with(':') {
+            self.path(true)?;
+        }
         let verb = if self.eat(":") { Some(self.literal(true)?) } else { None };
         if self.at < self.text.len() {
             return Err("unexpected character");
         }
         let segments = std::mem::take(&mut self.segments);
-        Ok(Template { segments, variables: std::mem::take(&mut self.variables), verb })
+        Ok(Template {
+            text: self.text.to_owned(),
+            segments,
+            variables: std::mem::take(&mut self.variables),
+            verb,
+        })
     }
 
     /// `Segments`; inside of a variable there are no further variables.
@@ -242,6 +256,8 @@ mod tests {
             ("/*/**", "*/** [] "),
             ("/a:b/c:d", "a:b/c [] d"),
             ("/caf%C3%A9", "café [] "),
+            ("/", " [] "),
+            ("/:undo", " [] undo"),
         ] {
             assert_eq!(shape(text), expected, "{text}");
         }
@@ -251,7 +267,6 @@ mod tests {
     fn mistakes_are_named_with_their_place() {
         for (text, expected) in [
             ("gateway", "a template starts with `/` at byte 0"),
-            ("/", "expected text, `*`, `**` or `{` at byte 1"),
             ("/a//b", "expected text, `*`, `**` or `{` at byte 3"),
             ("/a/", "expected text, `*`, `**` or `{` at byte 3"),
             ("/a:", "expected text, `*`, `**` or `{` at byte 3"),

@@ -73,7 +73,7 @@ async fn an_edge_waits_for_a_service_that_starts_later() {
     let operator = api(&mut process, "admin").await;
     eventually("the first failure", PATIENCE, async || {
         let output = process.output();
-        let told = output.contains("the service does not tell its descriptors yet");
+        let told = output.contains("the service has not described anything that can be served yet");
         if told { Ok(()) } else { Err(output) }
     })
     .await

@@ -27,3 +27,6 @@ mod coding;
 mod tls;
 mod hostile;
 mod discovery;
+mod foreign;
+mod editions;
+mod documents;
