@@ -1,6 +1,9 @@
 //! The documents and their pages: OpenAPI at `/openapi.json` and `/openapi/{service}.json`, Swagger UI at `/swagger/index.html`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -49,34 +52,54 @@ pub(crate) fn router(edge: &Edge) -> Router<Edge> {
 impl Documents {
     fn of(edge: &Edge) -> Self {
         let listed = edge.listed();
+        let ids = openapi::Ids::of(&listed);
+        let names = names(listed.iter().map(|(route, _)| package(&route.rpc.service)));
         let mut services: BTreeMap<String, Vec<openapi::Listed<'_>>> = BTreeMap::new();
         for (route, authority) in &listed {
-            services.entry(short_name(&route.rpc.service)).or_default().push((route, authority));
+            let name = names.get(package(&route.rpc.service)).cloned().unwrap_or_default();
+            services.entry(name).or_default().push((route, authority));
         }
         let each: BTreeMap<String, Bytes> =
-            services.iter().map(|(name, routes)| (name.clone(), text(name, routes))).collect();
+            services.iter().map(|(name, routes)| (name.clone(), text(name, routes, &ids))).collect();
         let urls = each.keys().map(|name| {
             // Kept as long as the process: the configuration wants names that are.
             let url: &'static str = format!("/openapi/{name}.json").leak();
             Url::new(name.clone().leak(), url)
         });
         let pages = Arc::new(Config::new(urls).try_it_out_enabled(true).display_request_duration(true));
-        Self { merged: text("all services", &listed), each, pages }
+        Self { merged: text("all services", &listed, &ids), each, pages }
     }
 }
 
-/// `orders` for `ordermesh.orders.v1.OrdersService`: the package without its version, or else the service's own name.
-fn short_name(service: &str) -> String {
-    let mut parts = service.rsplit('.');
-    let name = parts.next().unwrap_or(service);
-    let versioned =
-        |part: &&str| part.starts_with('v') && part[1..].starts_with(|c: char| c.is_ascii_digit());
-    let package = parts.find(|part| !versioned(part));
-    package.unwrap_or(name).to_ascii_lowercase()
+/// The package of a service; where there is none, the service.
+fn package(service: &str) -> &str {
+    service.rsplit_once('.').map_or(service, |(package, _)| package)
 }
 
-fn text(title: &str, listed: &[openapi::Listed<'_>]) -> Bytes {
-    openapi::document(title, listed).to_string().into()
+/// What the document of each package is called: its short name, or the whole where several have the same.
+fn names<'p>(packages: impl Iterator<Item = &'p str>) -> BTreeMap<&'p str, String> {
+    let mut by_short: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for package in packages {
+        by_short.entry(short_name(package)).or_default().insert(package);
+    }
+    let name = |(short, packages): (String, BTreeSet<&'p str>)| {
+        let is_alone = packages.len() == 1;
+        packages
+            .into_iter()
+            .map(move |package| (package, if is_alone { short.clone() } else { package.to_owned() }))
+    };
+    by_short.into_iter().flat_map(name).collect()
+}
+
+/// `orders` for `ordermesh.orders.v1`: the last part that is no version.
+fn short_name(package: &str) -> String {
+    let versioned =
+        |part: &&str| part.starts_with('v') && part[1..].starts_with(|c: char| c.is_ascii_digit());
+    package.rsplit('.').find(|part| !versioned(part)).unwrap_or(package).to_ascii_lowercase()
+}
+
+fn text(title: &str, listed: &[openapi::Listed<'_>], ids: &openapi::Ids) -> Bytes {
+    openapi::document(title, listed, ids).to_string().into()
 }
 
 async fn merged(State(documents): State<Arc<Documents>>) -> Response {

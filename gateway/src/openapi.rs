@@ -2,11 +2,14 @@
 
 mod comments;
 mod schema;
+mod path;
 mod operation;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
-use self::{comments::Comments, operation::Operation, schema::Schemas};
+use self::{comments::Comments, operation::Operation, path::Path, schema::Schemas};
 use crate::transcode::table::Route;
 
 /// The methods that a path item can hold (OpenAPI 3.1, section 4.8.9).
@@ -15,9 +18,46 @@ const METHODS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "
 /// A route and the authority of its service, for command lines.
 pub(crate) type Listed<'r> = (&'r Route, &'r str);
 
+/// The ids of operations, by the RPC and the number of its binding: the same in every document, and none twice in one about all routes.
+#[derive(Debug, Default)]
+pub(crate) struct Ids(HashMap<(String, usize), String>);
+
+impl Ids {
+    /// The ids of all these routes: the names of service and RPC, with the package where several have the same; further bindings are
+    /// numbered.
+    pub(crate) fn of(listed: &[Listed<'_>]) -> Self {
+        let mut services: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+        let of = |route: &Route| route.rpc.method.parent_service().clone();
+        let all: Vec<_> = listed.iter().map(|(route, _)| of(route)).collect();
+        for service in &all {
+            services.entry(service.name()).or_default().insert(service.full_name());
+        }
+        let (mut ids, mut used) = (HashMap::new(), HashSet::new());
+        for ((route, _), service) in listed.iter().zip(&all) {
+            let is_alone = services.get(service.name()).is_none_or(|named| named.len() == 1);
+            let service =
+                if is_alone { service.name().to_owned() } else { service.full_name().replace('.', "_") };
+            let mut id = format!("{service}_{}", route.rpc.method.name());
+            if route.binding > 0 {
+                id = format!("{id}_{}", route.binding);
+            }
+            // An RPC may be named as another one's binding is numbered.
+            while !used.insert(id.clone()) {
+                id.push('_');
+            }
+            ids.insert((route.rpc.name.clone(), route.binding), id);
+        }
+        Self(ids)
+    }
+
+    fn get(&self, route: &Route) -> &str {
+        self.0.get(&(route.rpc.name.clone(), route.binding)).map_or("", String::as_str)
+    }
+}
+
 /// A document about these routes. Routes with methods that OpenAPI cannot tell (custom ones, `*`) are left out.
 #[must_use]
-pub(crate) fn document(title: &str, listed: &[Listed<'_>]) -> Value {
+pub(crate) fn document(title: &str, listed: &[Listed<'_>], ids: &Ids) -> Value {
     let mut comments = Comments::default();
     let mut schemas = Schemas::default();
     let (mut paths, mut tags) = (Map::new(), Map::new());
@@ -31,8 +71,10 @@ pub(crate) fn document(title: &str, listed: &[Listed<'_>]) -> Value {
             let comment = comments.of(&service.parent_file(), service.path());
             json!({ "name": service.full_name(), "description": comment })
         });
-        let operation = Operation { route, authority }.document(&mut schemas, &mut comments);
-        let path = paths.entry(operation::path(route)).or_insert_with(|| json!({}));
+        let path = Path::of(&route.template);
+        let operation = Operation { route, path: &path, id: ids.get(route), authority };
+        let operation = operation.document(&mut schemas, &mut comments);
+        let path = paths.entry(path.text).or_insert_with(|| json!({}));
         // The first of two templates that look alike here; the trie knows both.
         if let Some(item) = path.as_object_mut() {
             item.entry(method.to_ascii_lowercase()).or_insert(operation);

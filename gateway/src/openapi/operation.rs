@@ -5,12 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::{
     comments::Comments,
+    path::Path,
     schema::{Schemas, describe, example, example_of, is_required},
 };
 use crate::transcode::{
     is_well_known,
     table::{Body, FieldPath, Route},
-    template::Segment,
 };
 
 /// Messages in messages whose fields are listed as query parameters; deeper ones can be given and are not listed.
@@ -25,31 +25,10 @@ const TIMEOUT: &str = r"^([1-9][0-9]{0,3}(\.[0-9]{1,3})?s?|[1-9][0-9]{2,5}ms)$";
 /// A route, and where its service is.
 pub(super) struct Operation<'a> {
     pub(super) route: &'a Route,
+    pub(super) path: &'a Path,
+    /// Unlike that of any other operation.
+    pub(super) id: &'a str,
     pub(super) authority: &'a str,
-}
-
-/// A route's template as OpenAPI writes it: a variable of several segments is one parameter.
-pub(super) fn path(route: &Route) -> String {
-    let template = &route.template;
-    let mut path = String::new();
-    let mut at = 0;
-    while at < template.segments.len() {
-        path.push('/');
-        if let Some(variable) = template.variables.iter().find(|variable| variable.span.start == at) {
-            path.push_str(&format!("{{{}}}", variable.field.join(".")));
-            at = variable.span.end.max(at + 1);
-            continue;
-        }
-        match &template.segments[at] {
-            Segment::Literal(text) => path.push_str(text),
-            segment => path.push_str(&segment.to_string()),
-        }
-        at += 1;
-    }
-    if let Some(verb) = &template.verb {
-        path.push_str(&format!(":{verb}"));
-    }
-    path
 }
 
 impl Operation<'_> {
@@ -59,7 +38,7 @@ impl Operation<'_> {
         let comment = comments.of(&rpc.method.parent_file(), rpc.method.path());
         let call = self.grpcurl(comments);
         let mut operation = json!({
-            "operationId": self.id(),
+            "operationId": self.id,
             "tags": [rpc.service],
             "summary": first_sentence(&comment),
             "description": format!("{comment}\n\nThe same call over gRPC:\n\n```sh\n{call}\n```").trim_start(),
@@ -73,13 +52,6 @@ impl Operation<'_> {
             operation["requestBody"] = body;
         }
         operation
-    }
-
-    /// The names of service and RPC; further bindings are numbered.
-    fn id(&self) -> String {
-        let method = &self.route.rpc.method;
-        let name = format!("{}_{}", method.parent_service().name(), method.name());
-        if self.route.binding == 0 { name } else { format!("{name}_{}", self.route.binding) }
     }
 
     fn grpcurl(&self, comments: &mut Comments) -> String {
@@ -101,9 +73,19 @@ impl Operation<'_> {
     fn parameters(&self, schemas: &mut Schemas, comments: &mut Comments) -> Vec<Value> {
         let rpc = &self.route.rpc;
         let mut parameters = Vec::new();
-        for path in &self.route.variables {
-            let mut parameter = parameter(path, "path", schemas, comments);
-            parameter["name"] = path.iter().map(FieldDescriptor::name).collect::<Vec<_>>().join(".").into();
+        for one in &self.path.parameters {
+            let field = one.variable.map(|variable| &self.route.variables[variable]);
+            let mut parameter = match field {
+                Some(path) => parameter(path, "path", schemas, comments),
+                None => json!({ "in": "path", "schema": { "type": "string" } }),
+            };
+            if !one.is_whole {
+                parameter["schema"] = json!({ "type": "string", "pattern": "^[^/]+$" });
+            }
+            if one.is_open {
+                parameter["schema"] = json!({ "type": "string" });
+            }
+            parameter["name"] = one.name.as_str().into();
             parameter["required"] = true.into();
             parameters.push(parameter);
         }
