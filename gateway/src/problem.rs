@@ -6,8 +6,9 @@ mod detail;
 use std::{collections::HashMap, error::Error as _, time::Duration};
 
 use axum::{body::Body, response::Response};
-use chassis::status::{Chain, DOMAIN, Fault, Reason, Violation, clip};
+use chassis::status::{Chain, DOMAIN, Fault, Reason, Violation, clip, code_name};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use prost_reflect::DescriptorPool;
 use serde_json::{Value, json};
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
@@ -116,21 +117,22 @@ impl Problem {
         Fault::internal(error).into()
     }
 
-    /// What a service answered, or why it did not.
+    /// What a service answered, or why it did not. `types` are those that the service may use in details.
     #[must_use]
-    pub(crate) fn from_status(status: &Status) -> Self {
+    pub(crate) fn from_status(status: &Status, types: &DescriptorPool) -> Self {
         match Fault::from_status(status) {
             // A service's own words about its inside stay on this side too.
             Some(fault) if fault.reason == Reason::Internal => internal(status),
-            Some(fault) => Self::from(fault).with_others(status),
-            None => foreign(status),
+            Some(fault) => Self::from(fault).with_others(status, types),
+            None => foreign(status, types),
         }
     }
 
     /// Adds the details that a fault has no fields for.
-    fn with_others(mut self, status: &Status) -> Self {
+    fn with_others(mut self, status: &Status, types: &DescriptorPool) -> Self {
         let known = |detail: &Value| KNOWN.iter().any(|kind| detail["@type"] == *kind);
-        let others: Vec<Value> = detail::all(status).into_iter().filter(|detail| !known(detail)).collect();
+        let others: Vec<Value> =
+            detail::all(status, types).into_iter().filter(|detail| !known(detail)).collect();
         if !others.is_empty() {
             self.told = [self.details(), others].concat();
         }
@@ -175,7 +177,7 @@ impl Problem {
     fn aip_193(&self) -> Value {
         let details = if self.told.is_empty() { self.details() } else { self.told.clone() };
         let error = json!({
-            "code": self.http.as_u16(), "status": code::name(self.code), "message": self.message, "details": details,
+            "code": self.http.as_u16(), "status": code_name(self.code), "message": self.message, "details": details,
         });
         json!({ "error": error })
     }
@@ -193,7 +195,13 @@ impl Problem {
             details.push(json!({ "@type": bad_request, "fieldViolations": self.violations.iter().map(each).collect::<Vec<_>>() }));
         }
         if let Some(time) = self.retry_after {
-            let delay = format!("{}.{:03}s", time.as_secs(), time.subsec_millis());
+            // As many digits as are needed of 0, 3, 6 and 9 (ProtoJSON).
+            let delay = match (time.as_secs(), time.subsec_nanos()) {
+                (seconds, 0) => format!("{seconds}s"),
+                (seconds, nanos) if nanos % 1_000_000 == 0 => format!("{seconds}.{:03}s", nanos / 1_000_000),
+                (seconds, nanos) if nanos % 1_000 == 0 => format!("{seconds}.{:06}s", nanos / 1_000),
+                (seconds, nanos) => format!("{seconds}.{nanos:09}s"),
+            };
             details.push(json!({ "@type": retry_info, "retryDelay": delay }));
         }
         details
@@ -209,7 +217,7 @@ impl Problem {
             "status": self.http.as_u16(),
             "detail": self.message,
             "instance": path,
-            "reason": self.info.as_ref().map_or(code::name(self.code), |info| &info.reason),
+            "reason": self.info.as_ref().map_or(code_name(self.code), |info| &info.reason),
             "errors": self.violations.iter().map(errors).collect::<Vec<_>>(),
         })
     }
@@ -234,7 +242,7 @@ impl From<Fault> for Problem {
 }
 
 /// A status without a reason of ours: made by the transport, or by somebody else's service.
-fn foreign(status: &Status) -> Problem {
+fn foreign(status: &Status, types: &DescriptorPool) -> Problem {
     let details = status.get_error_details();
     match status.code() {
         // Known for a while already, and logged where it was found.
@@ -265,7 +273,7 @@ fn foreign(status: &Status) -> Problem {
         // A program decides by the reason, and the service gave none.
         let fault = Fault::new(Reason::UpstreamUnavailable, message);
         let fault = Fault { retry_after: retry_after.or(fault.retry_after), ..fault };
-        return Problem::from(fault).with_others(status);
+        return Problem::from(fault).with_others(status, types);
     }
     let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
     Problem {
@@ -278,7 +286,7 @@ fn foreign(status: &Status) -> Problem {
             .map(|at| Violation { field: at.field.clone(), description: at.description.clone() })
             .collect(),
         retry_after,
-        told: detail::all(status),
+        told: detail::all(status, types),
         hint: None,
     }
 }
@@ -289,7 +297,7 @@ fn unreachable_upstream(status: &Status) -> Problem {
 }
 
 fn internal(status: &Status) -> Problem {
-    let (name, error) = (code::name(status.code()), cause(status));
+    let (name, error) = (code_name(status.code()), cause(status));
     tracing::error!(grpc.code = name, error, "the service behind the edge failed");
     Fault::new(Reason::Internal, "internal error").into()
 }

@@ -1,4 +1,5 @@
-//! The details of a status as ProtoJSON (AIP-193): those of google.rpc by the names of their fields, any other as its type and its bytes.
+//! The details of a status as ProtoJSON (AIP-193): those whose types google.rpc or the services describe by the names of their fields, any
+//! other as its type and its bytes.
 
 use std::sync::LazyLock;
 
@@ -10,6 +11,8 @@ use serde_json::{Map, Value};
 use tonic::Status;
 use tonic_types::pb;
 
+use crate::transcode::is_well_known;
+
 /// What a text in a detail keeps, in bytes: services quote what clients sent.
 const TEXT_BYTES: usize = 512;
 
@@ -19,15 +22,17 @@ static TYPES: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(pb::FILE_DESCRIPTOR_SET).unwrap_or_default()
 });
 
-/// Every detail of a status, in its order.
-pub(super) fn all(status: &Status) -> Vec<Value> {
+/// Every detail of a status, in its order; `types` are those of the service.
+pub(super) fn all(status: &Status, types: &DescriptorPool) -> Vec<Value> {
     let details = pb::Status::decode(status.details()).map(|status| status.details).unwrap_or_default();
-    details.into_iter().map(|detail| one(&detail.type_url, &detail.value)).collect()
+    details.into_iter().map(|detail| one(&detail.type_url, &detail.value, types)).collect()
 }
 
-fn one(url: &str, bytes: &[u8]) -> Value {
-    let mut fields = match decoded(url, bytes) {
-        Some(Value::Object(fields)) => fields,
+fn one(url: &str, bytes: &[u8], types: &DescriptorPool) -> Value {
+    let name = url.rsplit_once('/').map_or("", |(_, name)| name);
+    let mut fields = match decoded(name, bytes, types) {
+        // What has a JSON form of its own is a value, also where that is an object.
+        Some(Value::Object(fields)) if !is_well_known(name) => fields,
         Some(value) => Map::from_iter([("value".to_owned(), value)]),
         None => Map::from_iter([("value".to_owned(), BASE64_STANDARD.encode(bytes).into())]),
     };
@@ -36,9 +41,9 @@ fn one(url: &str, bytes: &[u8]) -> Value {
 }
 
 /// The JSON of a message whose type is known.
-fn decoded(url: &str, bytes: &[u8]) -> Option<Value> {
-    let (_, name) = url.rsplit_once('/')?;
-    let message = DynamicMessage::decode(TYPES.get_message_by_name(name)?, bytes).ok()?;
+fn decoded(name: &str, bytes: &[u8], types: &DescriptorPool) -> Option<Value> {
+    let known = TYPES.get_message_by_name(name).or_else(|| types.get_message_by_name(name))?;
+    let message = DynamicMessage::decode(known, bytes).ok()?;
     let mut json = serde_json::to_value(message).ok()?;
     shorten(&mut json);
     Some(json)

@@ -182,8 +182,15 @@ async fn every_detail_of_a_service_is_told() {
         details.set_localized_message("de", "Kein Platz").add_precondition_failure_violation("a", "b", "c");
         let status = Status::with_error_details(Code::Unavailable, "no space until tonight", details);
         let mut all = tonic_types::pb::Status::decode(status.details()).expect("details");
-        let value = b"\x08\x01".to_vec();
-        all.details.push(prost_types::Any { type_url: "type.googleapis.com/shop.v1.Unknown".into(), value });
+        for (name, value) in [
+            ("shop.v1.Unknown", &b"\x08\x01"[..]),
+            ("shapes.v1.Nested", b"\x0a\x01x"),
+            ("google.protobuf.Timestamp", b"\x08\x01"),
+            ("google.protobuf.Struct", b"\x0a\x09\x0a\x01k\x12\x04\x1a\x02ok"),
+        ] {
+            let (type_url, value) = (format!("type.googleapis.com/{name}"), value.to_vec());
+            all.details.push(prost_types::Any { type_url, value });
+        }
         Status::with_details(status.code(), status.message(), all.encode_to_vec().into())
     };
     let response = failing(status).await.send("POST", "/v1/shapes/a", "{}").await;
@@ -194,11 +201,15 @@ async fn every_detail_of_a_service_is_told() {
         ("UPSTREAM_UNAVAILABLE", &json!("no space until tonight"))
     );
     for detail in [
-        json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "7.000s"}),
+        json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "7s"}),
         json!({"@type": "type.googleapis.com/google.rpc.Help", "links": [{"description": "a page", "url": "https://example.test/help"}]}),
         json!({"@type": "type.googleapis.com/google.rpc.LocalizedMessage", "locale": "de", "message": "Kein Platz"}),
         json!({"@type": "type.googleapis.com/google.rpc.PreconditionFailure", "violations": [{"type": "a", "subject": "b", "description": "c"}]}),
         json!({"@type": "type.googleapis.com/shop.v1.Unknown", "value": "CAE="}),
+        // A type that the service describes, and types with a JSON form of their own.
+        json!({"@type": "type.googleapis.com/shapes.v1.Nested", "text": "x"}),
+        json!({"@type": "type.googleapis.com/google.protobuf.Timestamp", "value": "1970-01-01T00:00:01Z"}),
+        json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": {"k": "ok"}}),
     ] {
         assert!(
             error["error"]["details"].as_array().expect("a list").contains(&detail),
