@@ -39,7 +39,7 @@ pub async fn serve(
     let app = Router::new()
         .route("/livez", get(async || "alive"))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(move || std::future::ready((text, metrics_shown.render()))))
+        .route("/metrics", get(move || std::future::ready((text, metrics::text(&metrics_shown)))))
         .with_state(Arc::new(readiness));
     let upkeep = async {
         loop {

@@ -2,6 +2,8 @@
 
 mod answers;
 mod connections;
+mod counted;
+mod ended;
 mod health;
 mod reflection;
 
@@ -17,12 +19,14 @@ use tower_http::{
     trace::TraceLayer,
 };
 
-use self::{answers::Answers, health::Health};
+use self::{answers::Answers, counted::Counted, ended::Ended, health::Health};
 use crate::{readiness::Readiness, trace};
 
 /// What a gRPC listener serves.
 #[derive(Debug, Clone)]
 pub struct Contract {
+    /// What the service is called in metrics.
+    pub name: &'static str,
     /// Its services.
     pub routes: Routes,
     /// An encoded `FileDescriptorSet` that declares them, for reflection.
@@ -46,11 +50,16 @@ pub async fn serve(
         contract.routes.clone().add_service(Health::server(&contract.services, readiness, stop.clone()));
     let routes = reflection::add(routes, &contract, &stop)?;
     let layers = ServiceBuilder::new()
+        .layer(Counted::of(&contract)?)
         .layer(
-            TraceLayer::new(SharedClassifier::new(ours_to_mend())).make_span_with(call_span).on_request(()),
+            TraceLayer::new(SharedClassifier::new(ours_to_mend()))
+                .make_span_with(call_span)
+                .on_request(())
+                .on_response(Ended)
+                .on_eos(Ended),
         )
         .layer(Answers);
-    connections::serve(listener, layers.service(routes.prepare()), stop).await;
+    connections::serve(listener, contract.name, layers.service(routes.prepare()), stop).await;
     Ok(())
 }
 
@@ -71,8 +80,14 @@ fn ours_to_mend() -> GrpcErrorsAsFailures {
 
 fn call_span<B>(request: &Request<B>) -> tracing::Span {
     let parent = trace::incoming(request.headers());
+    let path = request.uri().path();
     let span =
-        tracing::info_span!("call", otel.kind = "server", rpc = request.uri().path(), trace.parent = parent);
-    trace::join(&span, parent);
+        tracing::info_span!("call", otel.kind = "server", rpc = path, trace.parent = parent.as_deref());
+    trace::join(&span, parent.as_deref(), request.headers());
+    if trace::is_exported() {
+        let method = path.trim_start_matches('/');
+        trace::name(&span, method.to_owned());
+        trace::ended(&span, &[("rpc.system.name", "grpc"), ("rpc.method", method)], None);
+    }
     span
 }

@@ -19,6 +19,6 @@ pub mod accept;
 pub mod grpc;
 pub mod bearer;
 pub mod admin;
+pub mod metrics;
 
 mod otlp;
-mod metrics;

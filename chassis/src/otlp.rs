@@ -1,5 +1,6 @@
 //! Spans for a collector of OpenTelemetry, over OTLP: gathered in the background, sent in batches by a thread of their own, dropped when
-//! nobody takes them. No request waits for it. Variables such as `OTEL_TRACES_SAMPLER` and `OTEL_BSP_SCHEDULE_DELAY` are heeded.
+//! nobody takes them. No request waits for it. The SDK's own variables, such as `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES` and
+//! `OTEL_BSP_SCHEDULE_DELAY`, are read as well.
 
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::Sd
 use tokio::runtime::{Builder, Runtime};
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
+
+use crate::trace;
 
 /// How long the last spans may take to be sent: nobody waits for a collector, and the stop of a process has an end.
 const LAST: Duration = Duration::from_secs(1);
@@ -24,16 +27,17 @@ pub(crate) struct Exporter {
 
 impl Exporter {
     /// Begins to send to the collector at `url`, under the name `process`. Nothing is connected yet.
-    pub(crate) fn start(url: &str, process: &'static str) -> anyhow::Result<Self> {
+    pub(crate) fn start(url: &str, process: &str) -> anyhow::Result<Self> {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("spans").enable_all().build()?;
         let exporter = {
             let _entered = runtime.enter();
             SpanExporter::builder().with_tonic().with_endpoint(url).build()?
         };
-        let resource = Resource::builder().with_service_name(process).build();
+        let resource = Resource::builder().with_service_name(process.to_owned()).build();
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource);
         global::set_text_map_propagator(TraceContextPropagator::new());
+        trace::export();
         Ok(Self { provider: provider.build(), runtime: Some(runtime) })
     }
 

@@ -243,6 +243,10 @@ impl Readiness {
     }
 
     fn measure(&self) {
+        metrics::describe_gauge!(
+            "ordermesh_part_state",
+            "0 when a part does its work, 1 when it does not do all of it, 2 when it does not work"
+        );
         for (part, state) in self.now().parts {
             metrics::gauge!("ordermesh_part_state", "part" => part).set(match state {
                 State::Ok => 0.0,

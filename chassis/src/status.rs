@@ -4,6 +4,7 @@
 //! a client decides by the reason and never by the text.
 
 mod clip;
+mod code;
 
 use std::{fmt, time::Duration};
 
@@ -11,7 +12,10 @@ use http::StatusCode;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-pub use self::clip::clip;
+pub use self::{
+    clip::clip,
+    code::{code_name, is_fault_of_server},
+};
 
 /// The `domain` of every ErrorInfo.
 pub const DOMAIN: &str = "ordermesh";

@@ -43,6 +43,27 @@ pub struct LogSettings {
     /// Where spans are sent to, a collector of OpenTelemetry (OTLP over gRPC) such as `http://127.0.0.1:4317`; absent: nowhere
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", global = true)]
     pub otlp_endpoint: Option<Checked<Collector>>,
+    /// The same for spans alone, instead of that one
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value_name = "URL", global = true)]
+    pub otlp_traces_endpoint: Option<Checked<Collector>>,
+    /// What the process is called in spans, instead of the name of its binary
+    #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME", global = true)]
+    pub otel_service_name: Option<String>,
+    /// `true`: no spans are sent, wherever to; trace contexts are handed on all the same
+    #[arg(long, env = "OTEL_SDK_DISABLED", value_name = "BOOL", global = true)]
+    pub otel_sdk_disabled: Option<String>,
+}
+
+impl LogSettings {
+    /// Where spans go, with the flag that says so. A variable that is empty is as one that is not set (OpenTelemetry, environment variables).
+    fn collector(&mut self) -> Option<(&'static str, Checked<Collector>)> {
+        let own = self.otlp_traces_endpoint.take().map(|url| ("--otlp-traces-endpoint", url));
+        let url = own.or_else(|| self.otlp_endpoint.take().map(|url| ("--otlp-endpoint", url)));
+        // Only this word means so, whatever its case.
+        let is_disabled =
+            self.otel_sdk_disabled.as_deref().is_some_and(|word| word.eq_ignore_ascii_case("true"));
+        url.filter(|_| !is_disabled)
+    }
 }
 
 /// The URL of a collector.
@@ -124,14 +145,17 @@ impl EnvFilterText {
 ///
 /// # Errors
 /// Every mistake in the settings, that something else in the process records its metrics, or that there is no thread.
-pub fn init(settings: LogSettings, process: &'static str) -> anyhow::Result<Telemetry> {
+pub fn init(mut settings: LogSettings, process: &'static str) -> anyhow::Result<Telemetry> {
     metrics::recorder()?;
     let mut mistakes = Mistakes::default();
+    let collector = settings.collector();
     let format = settings.log_format.take("--log-format", &mut mistakes);
     let filter = settings.log_filter.take("--log-filter", &mut mistakes);
-    let collector = settings.otlp_endpoint.and_then(|url| url.take("--otlp-endpoint", &mut mistakes));
-    let exporter = collector.and_then(|Collector(url)| {
-        Exporter::start(&url, process).map_err(|error| mistakes.note("--otlp-endpoint", error)).ok()
+    let name = settings.otel_service_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(process);
+    metrics::name(name);
+    let exporter = collector.and_then(|(flag, url)| {
+        let Collector(url) = url.take(flag, &mut mistakes)?;
+        Exporter::start(&url, name).map_err(|error| mistakes.note(flag, error)).ok()
     });
     let (format, filter) = mistakes.or(format.zip(filter))?;
     let (sink, flusher) = Sink::start(stderr()).context("cannot log")?;
@@ -158,6 +182,9 @@ mod tests {
             log_format: "human".parse().expect("it is judged later"),
             log_filter: "info".parse().expect("it is judged later"),
             otlp_endpoint: None,
+            otlp_traces_endpoint: None,
+            otel_service_name: None,
+            otel_sdk_disabled: None,
         };
         let _telemetry = init(settings, "test").expect("no mistakes");
         ::metrics::counter!("first_total").increment(1);

@@ -6,7 +6,10 @@ mod streams;
 
 use std::{
     net::{IpAddr, Ipv6Addr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,12 +23,38 @@ pub(crate) use self::{
 /// A place among the connections, until its last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
-    _permit: Arc<OwnedSemaphorePermit>,
+    held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    _permit: OwnedSemaphorePermit,
+    /// Connections that are open, of all.
+    open: Arc<AtomicUsize>,
+    /// Whether this is one of them.
+    is_open: AtomicBool,
 }
 
 impl Slot {
-    pub(crate) fn of(permit: OwnedSemaphorePermit) -> Self {
-        Self { _permit: Arc::new(permit) }
+    pub(crate) fn of(permit: OwnedSemaphorePermit, open: &Arc<AtomicUsize>) -> Self {
+        let (open, is_open) = (Arc::clone(open), AtomicBool::new(false));
+        Self { held: Arc::new(Held { _permit: permit, open, is_open }) }
+    }
+
+    /// The place is that of a connection now.
+    pub(crate) fn opened(self) -> Self {
+        if !self.held.is_open.swap(true, Relaxed) {
+            self.held.open.fetch_add(1, Relaxed);
+        }
+        self
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if *self.is_open.get_mut() {
+            self.open.fetch_sub(1, Relaxed);
+        }
     }
 }
 

@@ -16,7 +16,9 @@ use crate::{
     admit::{Answers, Client},
     body,
     edge::{Edge, Found, Served},
-    etag, grpc, headers, outcome,
+    etag, grpc, headers,
+    metrics::Seen,
+    outcome,
     pool::Tried,
     problem::{Problem, Style},
     stream::{self, Feed, Framing},
@@ -32,44 +34,46 @@ use crate::{
 
 type Captures = Vec<Result<String, PercentError>>;
 
-/// Answers any request.
-pub(crate) async fn answer(edge: &Edge, request: Request, client: Option<Client>) -> Response {
+/// Answers any request, and says what was `seen` of it.
+pub(crate) async fn answer(
+    edge: &Edge,
+    request: Request,
+    client: Option<Client>,
+    seen: &mut Seen,
+) -> Response {
     if grpc::is_call(request.method(), request.headers()) {
-        return grpc::answer(edge, request, client).await;
+        return grpc::answer(edge, request, client, seen).await;
     }
     let (parts, body) = request.into_parts();
     let style = Style::of(&parts.headers, parts.uri.path());
     let head = parts.method == Method::HEAD;
-    let response = match route(edge, parts, body, client, &style).await {
+    let response = match route(edge, Asked { parts, body, client }, &style, seen).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(&style),
     };
     if head { without_body(response) } else { response }
 }
 
-async fn route(
-    edge: &Edge,
-    parts: Parts,
-    body: Body,
-    client: Option<Client>,
-    style: &Style,
-) -> Result<Response, Problem> {
-    match edge.find(parts.method.as_str(), parts.uri.path()) {
+async fn route(edge: &Edge, asked: Asked, style: &Style, seen: &mut Seen) -> Result<Response, Problem> {
+    let parts = &asked.parts;
+    let found = edge.find(parts.method.as_str(), parts.uri.path());
+    if let Found::Route(served, _) = &found {
+        *seen = Seen::Route(Arc::clone(&served.meter));
+    }
+    match found {
         // A stream never ends for somebody who waits for its length.
         Found::Route(served, _) if parts.method == Method::HEAD && served.route.rpc.streaming => {
             Err(Problem::method_not_allowed(allow([served.route.method.clone()].into(), true)))
         }
-        Found::Route(served, captures) => {
-            call(edge, &served, captures, Asked { parts, body, client }, style).await
-        }
+        Found::Route(served, captures) => call(edge, &served, captures, asked, style).await,
         Found::OtherMethods(methods) if parts.method == Method::OPTIONS => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
-            response.headers_mut().insert(header::ALLOW, allow(methods, streams(edge, &parts)));
+            response.headers_mut().insert(header::ALLOW, allow(methods, streams(edge, parts)));
             Ok(response)
         }
         Found::OtherMethods(methods) => {
-            Err(Problem::method_not_allowed(allow(methods, streams(edge, &parts))))
+            Err(Problem::method_not_allowed(allow(methods, streams(edge, parts))))
         }
         // Of the edge itself (RFC 9110, section 9.3.7).
         Found::Nothing if parts.method == Method::OPTIONS && parts.uri.path() == "*" => {
@@ -137,8 +141,10 @@ async fn call(
         deadline: (!served.route.rpc.streaming || asked.is_some()).then_some(deadline),
     };
     let keyed = served.route.rpc.request_id.is_some() && headers::has_key(&parts.headers);
-    let failed =
-        |status| if read { Problem::from_status(&status) } else { outcome::of_write(&status, keyed) };
+    let types = served.route.types();
+    let failed = |status| {
+        if read { Problem::from_status(&status, types) } else { outcome::of_write(&status, types, keyed) }
+    };
     let (mut response, replayed) = if served.route.rpc.streaming {
         let upstream = within(deadline, edge.retries().run(read, || call.streaming())).await?;
         let Answer { body, replayed } = upstream.map_err(failed)?;

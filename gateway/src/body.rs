@@ -21,7 +21,12 @@ use tower::{ServiceExt as _, service_fn};
 use tower_http::decompression::{DecompressionBody, RequestDecompression};
 
 pub(crate) use self::rest::Rest;
-use crate::{edge::overloaded, headers::declares_json, problem::Problem};
+use crate::{
+    edge::overloaded,
+    headers::declares_json,
+    metrics::{limit, refused},
+    problem::Problem,
+};
 
 type Unpacked = DecompressionBody<Body>;
 
@@ -88,7 +93,7 @@ async fn collect(mut body: Body, room: Room<'_>) -> Result<Received<'_>, Problem
         if whole.len() + data.len() > room.each {
             return Err(too_large(room.each));
         }
-        take(&mut received.room, data.len(), room.all).ok_or_else(overloaded)?;
+        take(&mut received.room, data.len(), room.all).ok_or_else(|| overloaded(limit::BUFFERED_BYTES))?;
         whole.extend_from_slice(&data);
     }
     received.bytes = whole.freeze();
@@ -153,8 +158,9 @@ fn taken(request: http::Request<Unpacked>) -> Ready<Result<http::Response<Unpack
     ready(Ok(http::Response::new(request.into_body())))
 }
 
-fn too_large(limit: usize) -> Problem {
-    Fault::new(Reason::BodyTooLarge, format!("the body is larger than {limit} bytes")).into()
+fn too_large(most: usize) -> Problem {
+    refused(limit::BODY_BYTES);
+    Fault::new(Reason::BodyTooLarge, format!("the body is larger than {most} bytes")).into()
 }
 
 fn unsupported() -> Problem {

@@ -1,27 +1,27 @@
 //! The edge, built from its settings: every mistake is found before anything listens.
 
+mod shared;
+
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
-use chassis::{
-    clock::Clock,
-    settings::Mistakes,
-    status::{Fault, Reason},
-};
+use chassis::{clock::Clock, settings::Mistakes, status::Fault};
 use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::CorsLayer;
 
+pub(crate) use self::shared::{Shared, overloaded};
 use crate::{
     admit::{Answers, Limits, Slot, Streams},
     body::Room,
     cors,
     grpc::Methods,
+    metrics::{self, Meter, limit},
     open_files,
     pool::Pool,
     pools::{self, pool_of},
@@ -29,10 +29,7 @@ use crate::{
     retry::Retries,
     routes,
     settings::{Config, Settings, Upstreams, url_flag},
-    transcode::{
-        route::{Lookup, Trie},
-        table::Route,
-    },
+    transcode::{route::Lookup, table::Route},
 };
 
 /// An edge that is ready to serve. Cloning it is cheap.
@@ -48,31 +45,12 @@ struct Inner {
     sockets: TaskTracker,
 }
 
-/// What all threads that serve one edge have together.
-#[derive(Debug)]
-struct Shared {
-    config: Config,
-    trie: Trie,
-    retries: Retries,
-    /// One for each connection.
-    connections: OnceLock<Arc<Semaphore>>,
-    /// One for each request that may be open.
-    slots: Arc<Semaphore>,
-    streams: Arc<Streams>,
-    answers: Arc<Answers>,
-    cors: Option<CorsLayer>,
-    limits: Option<Arc<Limits>>,
-    /// One for each byte that bodies may take together.
-    room: Semaphore,
-    /// Cancelled when open streams must end, so that connections can.
-    stopping: CancellationToken,
-}
-
 /// A route and where its service is.
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) route: Arc<Route>,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) meter: Arc<Meter>,
 }
 
 /// What a request's path and method lead to.
@@ -123,9 +101,13 @@ impl Edge {
         // The URLs were read before: nothing is wrong with them.
         let pools = pools::of(&shared.config, &mut Mistakes::default());
         let again = |served: &Arc<Served>| match pool_of(&pools, &served.route) {
-            Some(Some(pool)) => Arc::new(Served { route: Arc::clone(&served.route), pool }),
+            Some(Some(pool)) => {
+                let (route, meter) = (Arc::clone(&served.route), Arc::clone(&served.meter));
+                Arc::new(Served { route, pool, meter })
+            }
             _ => Arc::clone(served),
         };
+        shared.note(&pools);
         let routes: Vec<Arc<Served>> = self.0.routes.iter().map(again).collect();
         Self::of(shared, routes)
     }
@@ -159,7 +141,7 @@ impl Edge {
         let slots = || Arc::new(Semaphore::new(open_files::connections(config.max_connections)));
         // Nobody closes the semaphore.
         let permit = Arc::clone(connections.get_or_init(slots)).acquire_owned().await.ok()?;
-        Some(Slot::of(permit))
+        Some(Slot::of(permit, &self.0.shared.open))
     }
 
     pub(crate) fn header_timeout(&self) -> Duration {
@@ -211,7 +193,7 @@ impl Edge {
     /// # Errors
     /// RATE_LIMITED when all are taken.
     pub(crate) fn slot(&self) -> Result<SemaphorePermit<'_>, Fault> {
-        self.0.shared.slots.try_acquire().map_err(|_| overloaded())
+        self.0.shared.slots.try_acquire().map_err(|_| overloaded(limit::REQUESTS))
     }
 
     /// The same, for an answer that outlives its request.
@@ -219,7 +201,7 @@ impl Edge {
     /// # Errors
     /// RATE_LIMITED when all are taken.
     pub(crate) fn owned_slot(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        Arc::clone(&self.0.shared.slots).try_acquire_owned().map_err(|_| overloaded())
+        Arc::clone(&self.0.shared.slots).try_acquire_owned().map_err(|_| overloaded(limit::REQUESTS))
     }
 
     pub(crate) fn streams(&self) -> &Arc<Streams> {
@@ -259,14 +241,14 @@ impl Edge {
 
     fn assemble(config: Config, mistakes: &mut Mistakes) -> Option<Self> {
         let pools = pools::of(&config, mistakes);
-        let routes = routes::compile(&config, mistakes)?;
-        let trie = routes::trie(&routes, mistakes);
+        let (routes, trie) = routes::of(&config, mistakes)?;
         let mut unknown = BTreeSet::new();
         let mut served = Vec::new();
         for route in routes {
             match pool_of(&pools, &route) {
                 Some(pool) => {
-                    served.extend(pool.map(|pool| Arc::new(Served { route: Arc::new(route), pool })));
+                    let meter = Meter::new(&route.method, route.template.text.clone());
+                    served.extend(pool.map(|pool| Arc::new(Served { route: Arc::new(route), pool, meter })));
                 }
                 None => drop(unknown.insert(route.rpc.service.clone())),
             }
@@ -276,6 +258,7 @@ impl Edge {
         }
         let shared = Shared {
             connections: OnceLock::new(),
+            open: Arc::default(),
             slots: Arc::new(Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS))),
             answers: Answers::new(config.max_buffered_bytes),
             streams: Streams::new(config.max_streams, config.max_streams_per_client),
@@ -283,15 +266,15 @@ impl Edge {
             limits: config.rate_limit.map(Limits::new),
             room: Semaphore::new(config.max_buffered_bytes.min(Semaphore::MAX_PERMITS)),
             config,
-            trie: trie?,
+            trie,
             retries: Retries::default(),
             stopping: CancellationToken::new(),
+            pools: Mutex::default(),
         };
-        Some(Self::of(Arc::new(shared), served))
+        shared.note(&pools);
+        let shared = Arc::new(shared);
+        metrics::begin();
+        metrics::watch(&shared);
+        Some(Self::of(shared, served))
     }
-}
-
-/// The edge has more to do than it can.
-pub(crate) fn overloaded() -> Fault {
-    Fault::new(Reason::RateLimited, "the edge has more requests than it can work on")
 }

@@ -35,6 +35,7 @@ use crate::{
     docs,
     edge::Edge,
     headers::{self, X_REQUEST_ID},
+    metrics::Seen,
     problem::{Problem, Style},
     stream::NDJSON,
 };
@@ -77,28 +78,37 @@ impl Front {
         if let Entry::Occupied(mut secrets) = request.headers_mut().entry(header::AUTHORIZATION) {
             secrets.iter_mut().for_each(|secret| secret.set_sensitive(true));
         }
-        let span = span(&request, &id);
-        let begun = Instant::now();
+        let parent = trace::settle(request.headers_mut());
+        let span = span(&request, &id, parent.as_deref());
+        let (begun, method) = (Instant::now(), request.method().clone());
         let answered = async {
-            let mut response = self.route(request, client).await;
+            let mut seen = Seen::default();
+            let mut response = self.route(request, client, &mut seen).await;
             response.headers_mut().insert(X_REQUEST_ID, id);
-            let latency_us = begun.elapsed().as_micros();
-            tracing::info!(latency_us, status = response.status().as_u16(), "answered");
+            let (latency, status) = (begun.elapsed(), response.status());
+            seen.record(&method, status, latency);
+            tracing::info!(latency_us = latency.as_micros(), status = status.as_u16(), "answered");
+            if trace::is_exported() {
+                seen.note(&Span::current(), &method, status);
+            }
             response
         };
         answered.instrument(span).await
     }
 
-    async fn route(&self, mut request: Request, client: Client) -> Response {
+    /// Answers a request, and says what was seen of it.
+    async fn route(&self, mut request: Request, client: Client, seen: &mut Seen) -> Response {
         let Inner { edge, router, layered } = &*self.0;
         // Most requests need none of the layers: each would cost them a copy of itself and several allocations.
         if *layered || docs::may_have(request.uri().path()) {
             request.extensions_mut().insert(client);
             headers::admit_identity(request.headers_mut());
-            let Ok(response) = router.clone().oneshot(request).await;
+            let Ok(mut response) = router.clone().oneshot(request).await;
+            *seen = response.extensions_mut().remove().unwrap_or_default();
             return response;
         }
-        AssertUnwindSafe(answer(edge, request, Some(client))).catch_unwind().await.unwrap_or_else(panicked)
+        let answered = AssertUnwindSafe(answer(edge, request, Some(client), seen)).catch_unwind().await;
+        answered.unwrap_or_else(panicked)
     }
 
     /// Gives a request its id. A client's goes into logs and metadata: one that is too long or not printable gives way to a new one.
@@ -120,7 +130,10 @@ impl Front {
 
 async fn handler(State(edge): State<Edge>, request: Request) -> Response {
     let client = request.extensions().get::<Client>().copied();
-    answer(&edge, request, client).await
+    let mut seen = Seen::default();
+    let mut response = answer(&edge, request, client, &mut seen).await;
+    response.extensions_mut().insert(seen);
+    response
 }
 
 /// What is shorter gains nothing, and a stream would be held back until there is enough of it.
@@ -133,8 +146,7 @@ fn compression() -> CompressionLayer<impl Predicate> {
 }
 
 /// The query stays out of the log: it may hold what nobody but the service should read.
-fn span(request: &Request, id: &HeaderValue) -> Span {
-    let parent = trace::incoming(request.headers());
+fn span(request: &Request, id: &HeaderValue, parent: Option<&str>) -> Span {
     let span = tracing::info_span!(
         "request",
         otel.kind = "server",
@@ -143,7 +155,11 @@ fn span(request: &Request, id: &HeaderValue) -> Span {
         request.id = id.to_str().unwrap_or_default(),
         trace.parent = parent,
     );
-    trace::join(&span, parent);
+    trace::join(&span, parent, request.headers());
+    // The span has begun a trace.
+    if let (None, Some(own)) = (parent, trace::of_span(&span)) {
+        span.record("trace.parent", own);
+    }
     span
 }
 

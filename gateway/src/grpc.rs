@@ -1,36 +1,36 @@
 //! gRPC and gRPC-Web on the same port: calls of the services that have routes travel on as they are.
 
+mod passing;
+
 use std::{
     collections::{HashMap, HashSet},
     convert::{self, Infallible},
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use axum::{body::Body, extract::Request, response::Response};
-use bytes::Bytes;
 use chassis::{
     deadline,
+    metrics::{Call as Counted, Method as Counts},
     status::{Fault, Reason},
     trace,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use prost_reflect::MethodDescriptor;
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio::time::timeout;
 use tonic::{Status, body::Body as GrpcBody};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 use tracing::Span;
 
+use self::passing::{Held, Passing, end, note};
 use crate::{
-    admit::{Client, Open},
+    admit::Client,
     edge::{Edge, Served},
     headers::{self, GRPC_TIMEOUT},
+    metrics::{self, Seen},
     outcome,
     pool::{Pool, Tried, Trouble},
     problem::{Problem, Style},
@@ -50,12 +50,17 @@ const GRPC_WEB: [&str; 4] = [
 const LEFT_OUT: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::EXPECT];
 
 /// The methods that can be called, by their path.
-#[derive(Debug, Default)]
-pub(crate) struct Methods(HashMap<String, Called>);
+#[derive(Debug)]
+pub(crate) struct Methods {
+    by_path: HashMap<String, Called>,
+    /// What calls of unknown methods are counted as.
+    other: Arc<Counts>,
+}
 
 #[derive(Debug)]
 struct Called {
     pool: Arc<Pool>,
+    counted: Arc<Counts>,
     /// Whether either side streams: then only its beginning has a time that the edge knows.
     streams: bool,
     /// Whether it only reads, because one of its routes is a GET.
@@ -68,17 +73,19 @@ impl Methods {
         let gets = served.iter().filter(|served| served.route.method == Method::GET.as_str());
         let reads: HashSet<_> = gets.map(|served| served.route.rpc.method.full_name().to_owned()).collect();
         let called = |method: &MethodDescriptor, pool: &Arc<Pool>| {
-            let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+            let name = format!("{}/{}", method.parent_service().full_name(), method.name());
+            let counted = metrics::call(&name);
             let streams = method.is_client_streaming() || method.is_server_streaming();
             let reads = reads.contains(method.full_name());
-            (path, Called { pool: Arc::clone(pool), streams, reads })
+            (format!("/{name}"), Called { pool: Arc::clone(pool), counted, streams, reads })
         };
         let methods = |served: &Arc<Served>| {
             let service = served.route.rpc.method.parent_service().clone();
             let pool = Arc::clone(&served.pool);
             service.methods().map(|method| called(&method, &pool)).collect::<Vec<_>>()
         };
-        Self(served.iter().flat_map(methods).collect())
+        let by_path = served.iter().flat_map(methods).collect();
+        Self { by_path, other: metrics::call("_OTHER") }
     }
 }
 
@@ -89,7 +96,12 @@ pub(crate) fn is_call(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// Answers a gRPC or gRPC-Web call.
-pub(crate) async fn answer(edge: &Edge, request: Request, client: Option<Client>) -> Response {
+pub(crate) async fn answer(
+    edge: &Edge,
+    request: Request,
+    client: Option<Client>,
+    seen: &mut Seen,
+) -> Response {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let content_type = content_type.unwrap_or_default();
     let native = content_type == GRPC || content_type.starts_with("application/grpc+");
@@ -98,7 +110,16 @@ pub(crate) async fn answer(edge: &Edge, request: Request, client: Option<Client>
         let style = Style::of(request.headers(), request.uri().path());
         return Problem::from(Fault::new(Reason::UnsupportedMediaType, problem)).into_response(&style);
     }
-    let call = service_fn(|call| async { Ok::<_, Infallible>(answered(edge, call, client).await) });
+    let called = edge.methods().by_path.get(request.uri().path());
+    let counted = called.map_or(&edge.methods().other, |called| &called.counted);
+    *seen = Seen::Call(Arc::clone(counted));
+    let counted = Counted::begin(counted);
+    let counted = Mutex::new(Some(counted));
+    let call = service_fn(|call| async {
+        // There is one call.
+        let counted = counted.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok::<_, Infallible>(answered(edge, call, client, called, counted).await)
+    });
     let Ok(response) = GrpcWebLayer::new().layer(call).oneshot(request).await;
     response.map(Body::new)
 }
@@ -117,16 +138,26 @@ async fn answered(
     edge: &Edge,
     request: http::Request<GrpcBody>,
     client: Option<Client>,
+    called: Option<&Called>,
+    mut counted: Option<Counted>,
 ) -> http::Response<GrpcBody> {
-    forward(edge, request, client).await.unwrap_or_else(|fault| Status::from(fault).into_http())
+    match forward(edge, request, client, called, &mut counted).await {
+        Ok(response) => response,
+        Err(fault) => {
+            let status = Status::from(fault);
+            end(&mut counted, status.code(), &Span::current());
+            status.into_http()
+        }
+    }
 }
 
 async fn forward(
     edge: &Edge,
     request: http::Request<GrpcBody>,
     client: Option<Client>,
+    called: Option<&Called>,
+    counted: &mut Option<Counted>,
 ) -> Result<http::Response<GrpcBody>, Fault> {
-    let called = edge.methods().0.get(request.uri().path());
     let called =
         called.ok_or_else(|| Fault::new(Reason::Unimplemented, "no service of the edge has this method"))?;
     let slot = edge.owned_slot()?;
@@ -144,15 +175,17 @@ async fn forward(
     };
     called.pool.note(waiting, &outcome);
     let response = outcome.map_err(|status| fault(&status, writes))?;
+    let mut counted = counted.take();
+    note(&mut counted, response.headers(), &Span::current());
     // A stream counts among the streams from now on, any other call is open until its client has taken the answer.
     let place = match open {
-        Some(open) => Counted::Stream(open),
-        None => Counted::Request(slot),
+        Some(open) => Held::Stream(open),
+        None => Held::Request(slot),
     };
     let stopping = called.streams.then(|| Box::pin(edge.stopping().clone().cancelled_owned()));
     Ok(response.map(|body| {
         let body = Some(GrpcBody::new(body));
-        GrpcBody::new(Passing { body, stopping, writes, span: Span::current(), _counted: place })
+        GrpcBody::new(Passing { body, stopping, writes, span: Span::current(), counted, _held: place })
     }))
 }
 
@@ -206,70 +239,5 @@ fn fault(status: &Status, writes: bool) -> Fault {
             "whether the call took effect is not known: repeat it with the same request_id, or look before you send it again",
         ),
         _ => Fault::new(Reason::UpstreamUnavailable, "the service behind the edge cannot be reached"),
-    }
-}
-
-/// What an open call counts as, until it is dropped.
-#[expect(dead_code, reason = "held, and never looked at")]
-enum Counted {
-    Stream(Open),
-    Request(OwnedSemaphorePermit),
-}
-
-/// The answer on its way: it ends with a status, also when the connection to the service breaks or the edge stops.
-struct Passing {
-    /// `None` after the end.
-    body: Option<GrpcBody>,
-    stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    writes: bool,
-    _counted: Counted,
-    /// That of the call: what goes wrong is logged with its id.
-    span: Span,
-}
-
-impl Passing {
-    fn end(&mut self, fault: Fault) -> Frame<Bytes> {
-        self.body = None;
-        let mut trailers = HeaderMap::new();
-        if Status::from(fault).add_header(&mut trailers).is_err() {
-            tracing::error!("a status of the edge is no header");
-        }
-        Frame::trailers(trailers)
-    }
-}
-
-impl HttpBody for Passing {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let span = self.span.clone();
-        let _entered = span.enter();
-        // Before the messages: a stream that never rests ends too.
-        if self.body.is_some()
-            && let Some(Poll::Ready(())) = self.stopping.as_mut().map(|stop| stop.as_mut().poll(context))
-        {
-            let fault = Fault::new(Reason::UpstreamUnavailable, "the edge is stopping: call again");
-            return Poll::Ready(Some(Ok(self.end(fault))));
-        }
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        match pin!(body).poll_frame(context) {
-            Poll::Ready(Some(Err(status))) => {
-                let fault = fault(&status, self.writes);
-                Poll::Ready(Some(Ok(self.end(fault))))
-            }
-            frame => frame,
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::new()
     }
 }

@@ -8,11 +8,13 @@
 
 pub mod settings;
 pub mod edge;
+mod descriptors;
 mod routes;
 pub mod serve;
 pub mod threads;
 pub mod discovery;
 mod activity;
+mod metrics;
 mod open_files;
 mod front;
 mod cors;

@@ -8,6 +8,7 @@ mod member;
 
 use std::{
     error::Error as _,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -46,6 +47,12 @@ impl Pool {
         search: Option<AbortOnDropHandle<()>>,
     ) -> Self {
         Self { members, turn: AtomicUsize::default(), look, _search: search }
+    }
+
+    /// The endpoints that are known now, and whether each is called.
+    pub(crate) fn endpoints(&self) -> Vec<(SocketAddr, bool)> {
+        let members = self.members.borrow();
+        members.iter().flat_map(|members| members.iter()).map(|member| member.seen()).collect()
     }
 
     /// The endpoint for one call.

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use tonic::{Code, Status};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-use crate::{outcome, pool::Trouble};
+use crate::{metrics, outcome, pool::Trouble};
 
 /// Calls for one request, the first included.
 const ATTEMPTS: u32 = 3;
@@ -50,6 +50,7 @@ impl Retries {
         for _ in 1..ATTEMPTS {
             match call().await {
                 Err(status) if is_worth_another(&status, safe) && self.0.withdraw() => {
+                    metrics::retried();
                     tracing::debug!(error = status.message(), "a call is made again");
                 }
                 outcome => return outcome,

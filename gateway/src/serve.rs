@@ -137,7 +137,7 @@ async fn next(
         let slot = edge.connection().await?;
         loop {
             match listener.accept().await {
-                Ok((stream, client)) => return Some((stream, client, slot)),
+                Ok((stream, client)) => return Some((stream, client, slot.opened())),
                 Err(error) => rest_after(&error).await,
             }
         }

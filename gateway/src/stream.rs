@@ -9,6 +9,7 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderValue, header};
+use prost_reflect::DescriptorPool;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
@@ -195,7 +196,7 @@ impl Feed {
                 None => Step::Silence,
             },
             // `message` keeps what it has read in the stream: another branch loses nothing.
-            message = self.messages.message() => received(message),
+            message = self.messages.message() => received(message, self.served.route.types()),
         }
     }
 }
@@ -203,13 +204,13 @@ impl Feed {
 /// How tonic says that a message is longer than it may be: it has no error of its own for that.
 const TOO_LONG: &str = "Error, decoded message length too large";
 
-fn received(message: Result<Option<Bytes>, Status>) -> Step {
+fn received(message: Result<Option<Bytes>, Status>, types: &DescriptorPool) -> Step {
     match message {
         Ok(Some(wire)) => Step::Message(wire),
         Ok(None) => Step::End,
         Err(status) if status.code() == Code::OutOfRange && status.message().starts_with(TOO_LONG) => {
             Step::Failed(too_large().into())
         }
-        Err(status) => Step::Failed(Problem::from_status(&status)),
+        Err(status) => Step::Failed(Problem::from_status(&status, types)),
     }
 }

@@ -50,6 +50,8 @@ struct States {
 
 #[derive(Debug)]
 struct State {
+    /// The relay or consumer that it is a part of.
+    of: String,
     condition: Condition,
     /// When it was logged last; `None` before the first time.
     logged: Option<Instant>,
@@ -66,6 +68,8 @@ impl Health {
     #[must_use]
     pub fn parts(&self) -> Vec<(String, Condition)> {
         let states = self.states();
+        // Who asks does so all the time: a gauge that is not set any more is not shown.
+        states.parts.iter().for_each(|(name, state)| observe::part_state(name, &state.of, &state.condition));
         states.parts.iter().map(|(name, state)| (name.clone(), state.condition.clone())).collect()
     }
 
@@ -88,7 +92,7 @@ impl Health {
         let part = Part { health: self.clone(), name: name.into(), of: of.to_owned() };
         let condition = Condition::Degraded { reason: "not connected yet".to_owned(), since: retry::now() };
         observe::part_state(&part.name, of, &condition);
-        self.states().parts.insert(part.name.clone(), State { condition, logged: None });
+        self.states().parts.insert(part.name.clone(), State { of: of.to_owned(), condition, logged: None });
         part
     }
 

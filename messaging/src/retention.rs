@@ -33,6 +33,8 @@ const RELAXED: Duration = Duration::from_secs(120);
 const HURRIED: Duration = Duration::from_secs(600);
 /// How often it is looked how much is overdue: cheap, one row of an index, and far more often than that changes.
 const LOOK: Duration = Duration::from_secs(1);
+/// The same between two rounds, for those who read the gauge.
+const TELL: Duration = Duration::from_secs(5);
 /// A process that died in the middle of a round delays the next one by this at most.
 const TERM: Duration = Duration::from_secs(120);
 
@@ -63,8 +65,20 @@ impl Retention {
                 observe::storage_failed("retention", &failure);
             }
             tokio::select! {
-                () = tokio::time::sleep(ROUND) => {}
+                () = self.rest() => {}
                 () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Looks now and then how far behind it is, until the next round.
+    async fn rest(&self) {
+        let (until, mut from) = (Instant::now() + ROUND, None);
+        while Instant::now() < until {
+            tokio::time::sleep(TELL).await;
+            match self.look(from).await {
+                Ok(backlog) => from = backlog.oldest,
+                Err(failure) => observe::storage_failed("retention", &failure),
             }
         }
     }

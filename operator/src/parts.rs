@@ -1,15 +1,20 @@
 //! What readiness shows of a service on a database and a broker: the same for every service.
 
-use chassis::readiness::{Part, State};
+use chassis::{
+    metrics::at_scrape,
+    readiness::{Part, State},
+};
 use messaging::{
     health::{Condition, Health},
     outbox,
 };
-use storage::Database;
+use metrics::{describe_gauge, gauge};
+use storage::{Database, Usage};
 
 /// The parts of `service`. Its callers are served by its database: what is behind the outbox is shown, and makes nothing unready.
 #[must_use]
 pub fn parts(service: &'static str, database: &Database, health: &Health) -> Vec<Part> {
+    connections(service, database);
     let (asked, waiting, health) = (database.clone(), database.clone(), health.clone());
     vec![
         Part::new(format!("{service}.database"), move || {
@@ -23,6 +28,35 @@ pub fn parts(service: &'static str, database: &Database, health: &Health) -> Vec
         .behind(),
         Part::group(service, move || health.parts().into_iter().map(state).collect()).behind(),
     ]
+}
+
+/// Shows how the connections to the database are used, each time that somebody looks.
+fn connections(service: &'static str, database: &Database) {
+    const OPEN: &str = "db_client_connections";
+    const MOST: &str = "db_client_connection_max";
+    describe_gauge!(
+        OPEN,
+        "open connections to the database, by what they are for and whether they are in use"
+    );
+    describe_gauge!(MOST, "connections to the database at most, by what they are for");
+    let usage = database.usage();
+    at_scrape(move || {
+        let usage = usage();
+        for (kind, Usage { used, idle, most }) in &usage {
+            for (state, count) in [("used", used), ("idle", idle)] {
+                gauge!(
+                    OPEN,
+                    "service_name" => service,
+                    "db_client_connection_pool_name" => *kind,
+                    "db_client_connection_state" => state,
+                )
+                .set(*count as f64);
+            }
+            gauge!(MOST, "service_name" => service, "db_client_connection_pool_name" => *kind)
+                .set(*most as f64);
+        }
+        !usage.is_empty()
+    });
 }
 
 fn state((name, condition): (String, Condition)) -> (String, State) {

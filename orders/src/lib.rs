@@ -187,5 +187,5 @@ fn contract(grpc: grpc::Grpc, health: Health, admin_token: Option<SecretString>)
         services.push(messaging_admin_service_server::SERVICE_NAME);
     }
     let services = services.into_iter().map(str::to_owned).collect();
-    Contract { routes, descriptor_set: ordermesh::DESCRIPTOR_SET, services }
+    Contract { name: "orders", routes, descriptor_set: ordermesh::DESCRIPTOR_SET, services }
 }

@@ -182,5 +182,5 @@ fn contract(grpc: grpc::Grpc, health: Health, admin_token: Option<SecretString>)
         services.push(payments_admin_service_server::SERVICE_NAME);
     }
     let services = services.into_iter().map(str::to_owned).collect();
-    Contract { routes, descriptor_set: ordermesh::DESCRIPTOR_SET, services }
+    Contract { name: "payments", routes, descriptor_set: ordermesh::DESCRIPTOR_SET, services }
 }

@@ -25,6 +25,7 @@ use tokio::{
 use crate::{
     connection::{Connection, Server, within},
     failure::{ends_the_session, primary},
+    observe,
 };
 
 /// How long a statement waits for a lock or a connection before it fails.
@@ -68,6 +69,17 @@ pub(crate) struct Checkout {
     _permit: OwnedSemaphorePermit,
 }
 
+/// How the connections of one kind are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Connections in use, or about to be.
+    pub used: usize,
+    /// Connections that are open and not in use.
+    pub idle: usize,
+    /// Connections at most.
+    pub most: usize,
+}
+
 impl Connections {
     /// At most `most` connections at a time; each may be used for `timeout` before it is given back.
     pub(crate) fn new(server: Server, most: u32, timeout: Duration) -> Self {
@@ -86,7 +98,10 @@ impl Connections {
         let begun = Instant::now();
         let patience = begun + shared.timeout.min(PATIENCE);
         let permit = timeout_at(patience, Arc::clone(&shared.permits).acquire_owned()).await;
-        let permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
+        let permit = permit.map_err(|_| {
+            observe::no_connection(shared.server.backend());
+            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)
+        })?;
         let _permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
         let idle = shared.idle().pop();
         if let Some(Idle { mut connection, opened, used }) = idle
@@ -101,8 +116,22 @@ impl Connections {
         shared.idle().retain(|idle| idle.opened.elapsed() < LIFETIME);
         let patience = Instant::now() + shared.timeout.min(PATIENCE);
         let connection = shared.server.connect(patience).await;
-        let connection = connection.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
+        let connection = connection.map_err(|error| {
+            observe::failed(shared.server.backend(), &error);
+            DbErr::Conn(RuntimeErr::SqlxError(error.into()))
+        })?;
         Ok(Checkout::new(connection, Instant::now(), shared, _permit))
+    }
+
+    /// Who says how many are in use, as long as there are any.
+    pub(crate) fn usage(&self) -> impl Fn() -> Option<Usage> + Send + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            let shared = shared.upgrade()?;
+            let used = (shared.most as usize).saturating_sub(shared.permits.available_permits());
+            let idle = shared.idle().len();
+            Some(Usage { used, idle, most: shared.most as usize })
+        }
     }
 
     /// Closes every connection once it is not in use.
@@ -142,22 +171,30 @@ impl Checkout {
     }
 
     pub(crate) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, sqlx::Error> {
-        within(self.until, self.connection.execute(statement)).await
+        let done = within(self.until, self.connection.execute(statement)).await;
+        self.counted(done)
     }
 
     pub(crate) async fn execute_unprepared(&mut self, sql: &str) -> Result<ExecResult, sqlx::Error> {
-        within(self.until, self.connection.execute_unprepared(sql)).await
+        let done = within(self.until, self.connection.execute_unprepared(sql)).await;
+        self.counted(done)
     }
 
     pub(crate) async fn query_one(
         &mut self,
         statement: Statement,
     ) -> Result<Option<QueryResult>, sqlx::Error> {
-        within(self.until, self.connection.query_one(statement)).await
+        let row = within(self.until, self.connection.query_one(statement)).await;
+        self.counted(row)
     }
 
     pub(crate) async fn query_all(&mut self, statement: Statement) -> Result<Vec<QueryResult>, sqlx::Error> {
-        within(self.until, self.connection.query_all(statement)).await
+        let rows = within(self.until, self.connection.query_all(statement)).await;
+        self.counted(rows)
+    }
+
+    fn counted<T>(&self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        outcome.inspect_err(|error| observe::failed(self.backend(), error))
     }
 
     /// Gives it back: only outside of a transaction, and with nothing under way.

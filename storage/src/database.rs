@@ -188,15 +188,19 @@ impl Database {
         }
     }
 
+    /// The connections of each kind, and what they are for; those that write come last.
+    pub(crate) fn kinds(&self) -> Vec<(&'static str, &Connections)> {
+        let singles = self.singles.iter().flat_map(|Singles { durable, unflushed, groups }| {
+            [("single", durable), ("unflushed", unflushed), ("group", groups)]
+        });
+        singles.chain([("read", &self.read), ("write", &self.write)]).collect()
+    }
+
     /// Closes every connection once it is not in use.
     pub async fn close(self) {
-        if let Some(Singles { durable, unflushed, groups }) = &self.singles {
-            durable.close().await;
-            unflushed.close().await;
-            groups.close().await;
+        for (_, connections) in self.kinds() {
+            connections.close().await;
         }
-        self.read.close().await;
-        self.write.close().await;
     }
 }
 

@@ -121,6 +121,17 @@ fn judge(cause: &SqlxError) -> fn(Arc<DbErr>) -> Failure {
     }
 }
 
+/// What an error is counted as.
+pub(crate) fn kind(error: &SqlxError) -> &'static str {
+    match judge(error)(Arc::new(DbErr::Custom(String::new()))) {
+        Failure::Unavailable(_) => "unavailable",
+        Failure::Full(_) => "full",
+        Failure::Unknown(_) => "unknown",
+        Failure::Contention(_) => "contention",
+        Failure::Refused(_) | Failure::Panicked => "refused",
+    }
+}
+
 /// PostgreSQL has five characters (its appendix A), SQLite a number whose low byte is the primary result code.
 fn by_code(code: &str) -> fn(Arc<DbErr>) -> Failure {
     if code.len() == 5 {

@@ -3,6 +3,7 @@
 
 pub mod url;
 pub mod opened;
+mod observe;
 mod connection;
 pub mod connections;
 pub mod transaction;
@@ -18,7 +19,7 @@ pub mod page;
 pub mod lease;
 pub mod notify;
 
-pub use connections::Connections;
+pub use connections::{Connections, Usage};
 pub use database::{Database, Limits};
 pub use executor::Executor;
 pub use failure::Failure;

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::{
         trace_service_server::{TraceService, TraceServiceServer},
     },
     common::v1::{KeyValue, any_value},
-    trace::v1::Span,
+    trace::v1::{Span, status::StatusCode},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::{
@@ -33,6 +33,10 @@ pub(crate) struct Told {
     /// Empty when there is none.
     pub(crate) parent: String,
     pub(crate) attributes: Attributes,
+    /// What tracing systems have added to the trace context.
+    pub(crate) state: String,
+    /// Whether its status is ERROR.
+    pub(crate) is_error: bool,
 }
 
 /// Attributes that are texts; one that is absent is empty.
@@ -67,6 +71,11 @@ impl Collector {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Whether nobody has sent a span.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.0.lock().is_ok_and(|kept| kept.is_empty())
     }
 
     /// Waits for a span.
@@ -116,6 +125,8 @@ fn told(service: &str, span: &Span) -> Told {
         id: hex(&span.span_id),
         parent: hex(&span.parent_span_id),
         attributes: texts(&span.attributes),
+        state: span.trace_state.clone(),
+        is_error: span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error),
     }
 }
 

@@ -14,6 +14,11 @@ impl Scrape {
         Ok(Self(answer.text))
     }
 
+    /// All of it.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// The number of the series with these labels, and maybe others.
     pub(crate) fn number(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
         let mut found = self.0.lines().filter_map(|line| series(line, name, labels));
@@ -46,7 +51,11 @@ impl Scrape {
 }
 
 fn series<'l>(line: &'l str, name: &str, labels: &[(&str, &str)]) -> Option<&'l str> {
-    let (held, value) = line.strip_prefix(name)?.strip_prefix('{')?.split_once("} ")?;
+    let rest = line.strip_prefix(name)?;
+    let (held, value) = match rest.strip_prefix('{') {
+        Some(labelled) => labelled.rsplit_once("} ")?,
+        None => ("", rest.strip_prefix(' ')?),
+    };
     let has =
         |(label, value): &(&str, &str)| held.split(',').any(|pair| pair == format!("{label}=\"{value}\""));
     labels.iter().all(has).then_some(value)

@@ -13,6 +13,10 @@ use crate::{
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CLIENT: &str = "00f067aa0ba902b7";
 
+/// The names of spans.
+const PLACE: &str = "POST /gateway/orders";
+const CREATE: &str = "ordermesh.orders.v1.OrdersService/CreateOrder";
+
 /// On a broker behind TLS: the settings of the services lead there.
 const TLS: Arrangement = Arrangement { tls: true, ..APART };
 
@@ -71,9 +75,9 @@ async fn a_collector_is_told_of_one_trace_through_all_processes() -> Result<()> 
     mesh.account("alice", 10).await?;
     place(&mesh).await?;
 
-    let edge = collector.span("gateway", "request", |span| span.trace == TRACE).await?;
+    let edge = collector.span("gateway", PLACE, |span| span.trace == TRACE).await?;
     ensure!(edge.parent == CLIENT, "{edge:?}");
-    let call = collector.span("orders", "call", |span| span.trace == TRACE).await?;
+    let call = collector.span("orders", CREATE, |span| span.trace == TRACE).await?;
     ensure!(call.parent == edge.id && call.attributes.get("rpc").ends_with("/CreateOrder"), "{call:?}");
     the_messages_are_told(&collector, &call).await?;
 
@@ -81,11 +85,8 @@ async fn a_collector_is_told_of_one_trace_through_all_processes() -> Result<()> 
     let id = mesh.order("alice", 2).await?;
     mesh.ended(&id).await?;
     let new = |span: &Told| span.trace != TRACE && span.parent.is_empty();
-    let posted = |span: &Told| {
-        span.attributes.get("http.method") == "POST" && span.attributes.get("http.path") == "/gateway/orders"
-    };
-    let edge = collector.span("gateway", "request", |span| new(span) && posted(span)).await?;
-    let call = collector.span("orders", "call", |span| span.parent == edge.id).await?;
+    let edge = collector.span("gateway", PLACE, new).await?;
+    let call = collector.span("orders", CREATE, |span| span.parent == edge.id).await?;
     the_messages_are_told(&collector, &call).await?;
 
     // Nobody waits for a collector that is gone.
@@ -113,8 +114,8 @@ async fn the_last_spans_are_sent_before_the_end() -> Result<()> {
         let output = process.output();
         ensure!(ended.success() && !output.contains("the last spans were not sent"), "{ended}\n{output}");
     }
-    let edge = collector.span("gateway", "request", |span| span.trace == TRACE).await?;
-    let call = collector.span("orders", "call", |span| span.trace == TRACE).await?;
+    let edge = collector.span("gateway", PLACE, |span| span.trace == TRACE).await?;
+    let call = collector.span("orders", CREATE, |span| span.trace == TRACE).await?;
     ensure!(call.parent == edge.id, "{call:?} is not of {edge:?}");
     collector.span("payments", "apply", |span| span.trace == TRACE).await.map(drop)
 }

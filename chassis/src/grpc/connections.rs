@@ -1,6 +1,6 @@
 //! The connections of a gRPC listener: accepted, renewed now and then, and ended by a stop, whatever their clients do.
 
-use std::{convert::Infallible, error::Error, pin::pin, time::Duration};
+use std::{convert::Infallible, error::Error, pin::pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{
@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::{accept::rest_after, lifecycle::Stage};
+use crate::{accept::rest_after, lifecycle::Stage, metrics::at_scrape};
 
 /// Calls under way on one connection; HTTP/2 asks the client to wait for more.
 const STREAMS_PER_CONNECTION: u32 = 1_024;
@@ -35,14 +35,19 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Stage::Services.budget().saturating_sub(Duration::from_millis(500));
 
 /// Serves `routes` on every connection until `stop`; then accepts no more, lets calls under way finish, and cuts what is left.
-pub(super) async fn serve<S, B>(listener: TcpListener, routes: S, stop: CancellationToken)
-where
+pub(super) async fn serve<S, B>(
+    listener: TcpListener,
+    service: &'static str,
+    routes: S,
+    stop: CancellationToken,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
+    let open = open_connections(service);
     // Dropped with this future: a stop that is cut cuts the connections.
     let mut connections = JoinSet::new();
     loop {
@@ -52,7 +57,11 @@ where
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, routes.clone(), stop.clone()));
+                    let (open, served) = (Arc::clone(&open), connection(stream, routes.clone(), stop.clone()));
+                    connections.spawn(async move {
+                        served.await;
+                        drop(open);
+                    });
                 }
                 Err(error) => rest_after(&error).await,
             },
@@ -64,6 +73,23 @@ where
         tracing::warn!(connections = connections.len(), "connections whose calls did not end are cut");
         connections.shutdown().await;
     }
+}
+
+/// Something that each connection holds, so that they can be counted.
+fn open_connections(service: &'static str) -> Arc<()> {
+    const OPEN: &str = "rpc_server_connections";
+    metrics::describe_gauge!(OPEN, "open connections of clients of gRPC");
+    let open = Arc::new(());
+    let counted = Arc::downgrade(&open);
+    at_scrape(move || {
+        // One is the listener's own.
+        let count = counted.strong_count();
+        if count > 0 {
+            metrics::gauge!(OPEN, "service_name" => service).set(count as f64 - 1.0);
+        }
+        count > 0
+    });
+    open
 }
 
 async fn connection<S, B>(stream: TcpStream, routes: S, stop: CancellationToken)

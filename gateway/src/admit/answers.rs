@@ -10,6 +10,7 @@ use bytes::Bytes;
 use chassis::status::{Fault, Reason};
 
 use super::Client;
+use crate::metrics::{limit, refused};
 
 /// Shorter answers do not count: they are bounded by the requests of a connection.
 const LARGE: usize = 16 << 10;
@@ -102,6 +103,7 @@ impl<T: AsRef<[u8]>> Drop for Held<T> {
 }
 
 fn full(whose: &str, most: usize) -> Fault {
+    refused(limit::BUFFERED_BYTES);
     let message = format!(
         "{whose} has answers of {most} bytes that are not taken, as much as may be (--max-buffered-bytes)"
     );

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use super::Client;
 use crate::{
     grpc,
+    metrics::{limit as metrics_limit, refused},
     problem::{Problem, Style},
 };
 
@@ -69,6 +70,7 @@ pub(crate) async fn limit(State(limits): State<Arc<Limits>>, request: Request, n
 }
 
 fn refusal(request: &Request, wait: Duration) -> Response {
+    refused(metrics_limit::RATE);
     let fault = Fault::new(Reason::RateLimited, "there are too many requests from this address");
     let fault = Fault { retry_after: Some(wait), ..fault };
     if grpc::is_call(request.method(), request.headers()) {

@@ -9,6 +9,7 @@ use std::{
 use chassis::status::{Fault, Reason};
 
 use super::Client;
+use crate::metrics::{limit, refused};
 
 /// The streams that are open, on all threads of an edge.
 #[derive(Debug)]
@@ -39,6 +40,11 @@ impl Streams {
         Arc::new(Self { most, most_of_client, open: Mutex::default() })
     }
 
+    /// How many are open.
+    pub(crate) fn count(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).all
+    }
+
     /// Counts a stream that is about to begin.
     ///
     /// # Errors
@@ -47,12 +53,12 @@ impl Streams {
         let client = client.map(Client::network);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.all >= self.most {
-            return Err(full("the edge", self.most, "--max-streams"));
+            return Err(full("the edge", self.most, limit::STREAMS));
         }
         if let Some(client) = client {
             let streams = open.clients.entry(client).or_default();
             if *streams >= self.most_of_client {
-                return Err(full("this address", self.most_of_client, "--max-streams-per-client"));
+                return Err(full("this address", self.most_of_client, limit::STREAMS_PER_CLIENT));
             }
             *streams += 1;
         }
@@ -75,6 +81,7 @@ impl Drop for Open {
     }
 }
 
-fn full(whose: &str, most: usize, flag: &str) -> Fault {
+fn full(whose: &str, most: usize, flag: &'static str) -> Fault {
+    refused(flag);
     Fault::new(Reason::RateLimited, format!("{whose} has {most} open streams, as many as may be ({flag})"))
 }

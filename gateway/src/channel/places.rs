@@ -13,6 +13,7 @@ use super::{
     dial::{Tls, Windows},
     line::Line,
 };
+use crate::metrics::{limit, refused};
 
 /// Connections of this kind to one endpoint at most, each for as many calls as the service takes (often 100, at ours 1,024).
 const MOST_CONNECTIONS: usize = 128;
@@ -83,6 +84,7 @@ impl Drop for Place {
 }
 
 fn full() -> Fault {
+    refused(limit::UPSTREAM_STREAMS);
     let message = format!("the service takes no more streams: {MOST_CONNECTIONS} connections to it are full");
     Fault::new(Reason::RateLimited, message)
 }

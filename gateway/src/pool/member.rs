@@ -120,6 +120,11 @@ impl Member {
         waiting == 0 || self.silences.load(Relaxed) == 0
     }
 
+    /// Its address, and whether it is called.
+    pub(super) fn seen(&self) -> (SocketAddr, bool) {
+        (self.address, self.is_in())
+    }
+
     pub(super) fn is_worth_a_try(&self) -> bool {
         self.failures.load(Relaxed) < GIVEN_UP
     }

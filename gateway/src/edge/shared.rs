@@ -1,0 +1,102 @@
+//! What all threads that serve one edge have together.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use chassis::status::{Fault, Reason};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::cors::CorsLayer;
+
+use crate::{
+    admit::{Answers, Limits, Streams},
+    metrics,
+    pool::Pool,
+    pools::Pools,
+    retry::Retries,
+    settings::Config,
+    transcode::route::Trie,
+};
+
+/// What all threads that serve one edge have together.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(super) config: Config,
+    pub(super) trie: Trie,
+    pub(super) retries: Retries,
+    /// One for each connection.
+    pub(super) connections: OnceLock<Arc<Semaphore>>,
+    /// Connections that are open.
+    pub(super) open: Arc<AtomicUsize>,
+    /// One for each request that may be open.
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) streams: Arc<Streams>,
+    pub(super) answers: Arc<Answers>,
+    pub(super) cors: Option<CorsLayer>,
+    pub(super) limits: Option<Arc<Limits>>,
+    /// One for each byte that bodies may take together.
+    pub(super) room: Semaphore,
+    /// Cancelled when open streams must end, so that connections can.
+    pub(super) stopping: CancellationToken,
+    /// The endpoints of each service, as each thread knows them.
+    pub(super) pools: Mutex<BTreeMap<String, Vec<Weak<Pool>>>>,
+}
+
+impl Shared {
+    /// Notes the endpoints of a thread.
+    pub(super) fn note(&self, pools: &Pools) {
+        let mut noted = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        for (service, pool) in pools {
+            let noted = noted.entry(service.clone()).or_default();
+            noted.retain(|pool| pool.strong_count() > 0);
+            noted.extend(pool.as_ref().map(Arc::downgrade));
+        }
+    }
+
+    /// The endpoints of each service, and whether any thread calls them.
+    pub(crate) fn endpoints(&self) -> BTreeMap<String, BTreeMap<SocketAddr, bool>> {
+        let noted = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut services = BTreeMap::new();
+        for (service, pools) in noted.iter() {
+            let name = if service.is_empty() { "upstream".to_owned() } else { service.clone() };
+            let endpoints: &mut BTreeMap<SocketAddr, bool> = services.entry(name).or_default();
+            for (address, is_in) in pools.iter().filter_map(Weak::upgrade).flat_map(|pool| pool.endpoints()) {
+                *endpoints.entry(address).or_default() |= is_in;
+            }
+        }
+        services
+    }
+
+    /// Connections of clients.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// Requests that are being worked on.
+    pub(crate) fn open_requests(&self) -> usize {
+        let most = self.config.max_requests.min(Semaphore::MAX_PERMITS);
+        most.saturating_sub(self.slots.available_permits())
+    }
+
+    pub(crate) fn open_streams(&self) -> usize {
+        self.streams.count()
+    }
+
+    /// What bodies take.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        let most = self.config.max_buffered_bytes.min(Semaphore::MAX_PERMITS);
+        most.saturating_sub(self.room.available_permits())
+    }
+}
+
+/// The edge has more to do than it can, by this limit.
+pub(crate) fn overloaded(limit: &'static str) -> Fault {
+    metrics::refused(limit);
+    Fault::new(Reason::RateLimited, "the edge has more requests than it can work on")
+}

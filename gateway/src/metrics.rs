@@ -1,0 +1,193 @@
+//! What the edge counts. Names follow the semantic conventions of OpenTelemetry where they have one, as Prometheus writes them.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use chassis::{
+    metrics::{Method as Calls, at_scrape},
+    trace,
+};
+use http::{Method, StatusCode};
+use metrics::{Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use tracing::Span;
+
+use crate::edge::Shared;
+
+/// What the edge is called beside the services of the same process.
+const SERVICE: &str = "gateway";
+
+const DURATION: &str = "http_server_request_duration_seconds";
+const CONNECTIONS: &str = "http_server_connections";
+const REQUESTS: &str = "http_server_open_requests";
+const STREAMS: &str = "http_server_open_streams";
+const BUFFERED: &str = "http_server_buffered_bytes";
+const REFUSED: &str = "http_server_refused_requests_total";
+const ENDPOINTS: &str = "gateway_upstream_endpoints";
+const RETRIES: &str = "gateway_upstream_retries_total";
+
+/// Limits that requests are refused by, as their flags are spelled; they are counted from the start.
+pub(crate) mod limit {
+    pub(crate) const REQUESTS: &str = "--max-requests";
+    pub(crate) const STREAMS: &str = "--max-streams";
+    pub(crate) const STREAMS_PER_CLIENT: &str = "--max-streams-per-client";
+    pub(crate) const BUFFERED_BYTES: &str = "--max-buffered-bytes";
+    pub(crate) const BODY_BYTES: &str = "--max-body-bytes";
+    pub(crate) const RATE: &str = "--rate-limit";
+    /// The service's own: how many streams it takes.
+    pub(crate) const UPSTREAM_STREAMS: &str = "upstream streams";
+}
+
+/// Says what the metrics mean, and begins those that a rare event counts: an alarm cannot tell an absent number from one that never rises.
+pub(crate) fn begin() {
+    describe_histogram!(DURATION, "requests of HTTP, until their answer or their stream begins");
+    describe_gauge!(CONNECTIONS, "open connections of clients");
+    describe_gauge!(REQUESTS, "requests that are being worked on; a stream until it has begun");
+    describe_gauge!(STREAMS, "open streams");
+    describe_gauge!(BUFFERED, "what the bodies of all requests take");
+    describe_counter!(REFUSED, "requests that a limit refused");
+    describe_gauge!(ENDPOINTS, "endpoints of each service, by whether they are called or left out");
+    describe_counter!(RETRIES, "calls that were made again");
+    use limit::{BODY_BYTES, BUFFERED_BYTES, RATE, STREAMS, STREAMS_PER_CLIENT, UPSTREAM_STREAMS};
+    let limits =
+        [limit::REQUESTS, STREAMS, STREAMS_PER_CLIENT, BUFFERED_BYTES, BODY_BYTES, RATE, UPSTREAM_STREAMS];
+    for limit in limits {
+        counter!(REFUSED, "limit" => limit).increment(0);
+    }
+    counter!(RETRIES).increment(0);
+}
+
+/// A request was refused by this limit.
+pub(crate) fn refused(limit: &'static str) {
+    counter!(REFUSED, "limit" => limit).increment(1);
+}
+
+/// A call was made again.
+pub(crate) fn retried() {
+    counter!(RETRIES).increment(1);
+}
+
+/// What a request led to, as far as is known when it is answered.
+#[derive(Debug, Default, Clone)]
+pub(crate) enum Seen {
+    /// No route.
+    #[default]
+    Nothing,
+    /// This route.
+    Route(Arc<Meter>),
+    /// A call of gRPC, which is counted as such.
+    Call(Arc<Calls>),
+}
+
+/// One route: what most of its answers are counted by is found once, not with each request.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    method: String,
+    /// As its contract spells it, such as `/gateway/orders/{order_id}`.
+    pub(crate) route: String,
+    /// Of answers that went well.
+    ok: Histogram,
+}
+
+impl Meter {
+    pub(crate) fn new(method: &str, route: String) -> Arc<Self> {
+        let ok = duration(method, Some(&route), StatusCode::OK);
+        Arc::new(Self { method: method.to_owned(), route, ok })
+    }
+}
+
+impl Seen {
+    /// Counts a request with this answer.
+    pub(crate) fn record(&self, method: &Method, status: StatusCode, took: Duration) {
+        let seconds = took.as_secs_f64();
+        match self {
+            Self::Route(meter) if status == StatusCode::OK && meter.method == method.as_str() => {
+                meter.ok.record(seconds);
+            }
+            Self::Route(meter) => duration(known(method), Some(&meter.route), status).record(seconds),
+            Self::Nothing => duration(known(method), None, status).record(seconds),
+            // When it has its status.
+            Self::Call(_) => {}
+        }
+    }
+}
+
+impl Seen {
+    /// Says of a span what the request was and how it was answered. Only what is wrong on this side makes it an error (OpenTelemetry,
+    /// semantic conventions of HTTP).
+    pub(crate) fn note(&self, span: &Span, method: &Method, status: StatusCode) {
+        let (known, status_code) = (known(method), status.as_str());
+        let error = status.is_server_error().then_some(status_code);
+        let route = match self {
+            Self::Route(meter) => meter.route.as_str(),
+            // Its status comes later than its head.
+            Self::Call(called) => {
+                trace::name(span, called.name().to_owned());
+                return trace::ended(
+                    span,
+                    &[("rpc.system.name", "grpc"), ("rpc.method", called.name())],
+                    None,
+                );
+            }
+            Self::Nothing => {
+                trace::name(span, known.to_owned());
+                let attributes = [("http.request.method", known), ("http.response.status_code", status_code)];
+                return trace::ended(span, &attributes, error);
+            }
+        };
+        trace::name(span, format!("{known} {route}"));
+        let attributes = [
+            ("http.request.method", known),
+            ("http.route", route),
+            ("http.response.status_code", status_code),
+        ];
+        trace::ended(span, &attributes, error);
+    }
+}
+
+/// A method of a call of gRPC or gRPC-Web that passes through.
+pub(crate) fn call(name: &str) -> Arc<Calls> {
+    Arc::new(Calls::new(SERVICE, name))
+}
+
+/// A client may make up as many methods as it likes: those that nobody has heard of are counted together.
+fn known(method: &Method) -> &str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+}
+
+/// A route without a path, where there is none, is no label: the conventions have none then.
+fn duration(method: &str, route: Option<&str>, status: StatusCode) -> Histogram {
+    let (method, status) = (method.to_owned(), status.as_str().to_owned());
+    match route {
+        Some(route) => histogram!(
+            DURATION,
+            "http_request_method" => method,
+            "http_route" => route.to_owned(),
+            "http_response_status_code" => status,
+        ),
+        None => histogram!(DURATION, "http_request_method" => method, "http_response_status_code" => status),
+    }
+}
+
+/// Shows what is open at an edge each time that somebody looks, as long as there is one.
+pub(crate) fn watch(shared: &Arc<Shared>) {
+    let shared = Arc::downgrade(shared);
+    at_scrape(move || {
+        let Some(shared) = shared.upgrade() else { return false };
+        gauge!(CONNECTIONS).set(shared.open_connections() as f64);
+        gauge!(REQUESTS).set(shared.open_requests() as f64);
+        gauge!(STREAMS).set(shared.open_streams() as f64);
+        gauge!(BUFFERED).set(shared.buffered_bytes() as f64);
+        for (service, endpoints) in shared.endpoints() {
+            endpoints_of(service, &endpoints);
+        }
+        true
+    });
+}
+
+/// The endpoints of a service, and whether each is called.
+fn endpoints_of(service: String, endpoints: &BTreeMap<SocketAddr, bool>) {
+    for (state, wanted) in [("called", true), ("left_out", false)] {
+        let count = endpoints.values().filter(|is_in| **is_in == wanted).count();
+        gauge!(ENDPOINTS, "service" => service.clone(), "state" => state).set(count as f64);
+    }
+}
