@@ -21,7 +21,10 @@ use crate::{
     outcome,
     pool::Tried,
     problem::{Problem, Style},
-    stream::{self, Feed, Framing},
+    stream::{
+        self, Feed, Framing,
+        talk::{self, Feeding},
+    },
     transcode::{
         PercentError,
         bind::Input,
@@ -32,7 +35,7 @@ use crate::{
     upstream::{Answer, Call},
 };
 
-type Captures = Vec<Result<String, PercentError>>;
+pub(crate) type Captures = Vec<Result<String, PercentError>>;
 
 /// Answers any request, and says what was `seen` of it.
 pub(crate) async fn answer(
@@ -62,7 +65,10 @@ async fn route(edge: &Edge, asked: Asked, style: &Style, seen: &mut Seen) -> Res
     }
     match found {
         // A stream never ends for somebody who waits for its length.
-        Found::Route(served, _) if parts.method == Method::HEAD && served.route.rpc.streaming => {
+        Found::Route(served, _)
+            if parts.method == Method::HEAD
+                && (served.route.rpc.streaming || served.route.rpc.client_streaming) =>
+        {
             Err(Problem::method_not_allowed(allow([served.route.method.clone()].into(), true)))
         }
         Found::Route(served, captures) => call(edge, &served, captures, asked, style).await,
@@ -117,6 +123,11 @@ async fn call(
     style: &Style,
 ) -> Result<Response, Problem> {
     let Asked { mut parts, body, client } = asked;
+    if served.route.rpc.client_streaming {
+        let _slot = edge.slot()?;
+        let asked = talk::Asked { parts, body, captures, open: edge.streams().open(client)? };
+        return talk::answer(edge, served, asked, style).await;
+    }
     let socket = if served.route.rpc.streaming { stream::asked(edge, &mut parts).await? } else { None };
     let asked = headers::request_timeout(&parts.headers)?;
     let deadline = Instant::now() + asked.unwrap_or(edge.request_timeout());
@@ -151,6 +162,7 @@ async fn call(
         let feed = Feed {
             served: Arc::clone(served),
             messages: body,
+            feeding: Feeding::default(),
             framing: Framing::of(&parts.headers, &served.route),
             style: style.clone(),
             until: asked.map(|_| deadline),
@@ -253,7 +265,7 @@ pub(crate) fn payload_response(payload: Payload) -> Response {
     response
 }
 
-fn json_response(json: Bytes) -> Response {
+pub(crate) fn json_response(json: Bytes) -> Response {
     let mut response = Response::new(Body::from(json));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -2,6 +2,8 @@
 
 mod raw;
 mod socket;
+mod lines;
+pub(crate) mod talk;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -119,6 +121,8 @@ fn error_line(problem: &Problem, style: &Style) -> String {
 pub(crate) struct Feed {
     pub(crate) served: Arc<Served>,
     pub(crate) messages: Streaming<Bytes>,
+    /// What the client sends meanwhile.
+    pub(crate) feeding: talk::Feeding,
     pub(crate) framing: Framing,
     pub(crate) style: Style,
     /// When the client stops waiting, if it said so.
@@ -187,16 +191,22 @@ impl Feed {
     async fn step(&mut self) -> Step {
         let heartbeat = Instant::now() + HEARTBEAT;
         let over = self.until.filter(|until| *until <= heartbeat);
-        tokio::select! {
-            biased;
-            () = self.stopping.cancelled() => Step::Failed(Problem::stopping()),
-            // Before the messages: a stream that never rests ends in time too.
-            () = sleep_until(over.unwrap_or(heartbeat)) => match over {
-                Some(_) => Step::Failed(Problem::deadline_exceeded()),
-                None => Step::Silence,
-            },
-            // `message` keeps what it has read in the stream: another branch loses nothing.
-            message = self.messages.message() => received(message, self.served.route.types()),
+        loop {
+            return tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => Step::Failed(Problem::stopping()),
+                // Before the messages: a stream that never rests ends in time too.
+                () = sleep_until(over.unwrap_or(heartbeat)) => match over {
+                    Some(_) => Step::Failed(Problem::deadline_exceeded()),
+                    None => Step::Silence,
+                },
+                sent = self.feeding.end() => match sent {
+                    Ok(()) => continue,
+                    Err(problem) => Step::Failed(problem),
+                },
+                // `message` keeps what it has read in the stream: another branch loses nothing.
+                message = self.messages.message() => received(message, self.served.route.types()),
+            };
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
+use futures_util::Stream;
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use tonic::{
@@ -74,6 +75,24 @@ impl Call<'_> {
         Ok(Answer { body, replayed: headers::replayed(metadata.as_ref()) })
     }
 
+    /// Makes a call with a stream of requests, and one of responses or a single one.
+    ///
+    /// # Errors
+    /// What the service or the transport says before the answer begins.
+    pub(crate) async fn both(
+        &self,
+        messages: impl Stream<Item = Bytes> + Send + 'static,
+    ) -> Result<Answer<Streaming<Bytes>>, Status> {
+        let made = self.made(async |channel, metadata| {
+            let metadata = MetadataMap::from_headers(metadata);
+            let request = Request::from_parts(metadata, http::Extensions::new(), messages);
+            let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
+            grpc.streaming(request, self.rpc.path.clone(), Raw).await
+        });
+        let (metadata, body, _) = made.await?.into_parts();
+        Ok(Answer { body, replayed: headers::replayed(metadata.as_ref()) })
+    }
+
     /// Makes a call at the endpoint whose turn it is, and lets the pool know how it went.
     async fn made<T>(
         &self,
@@ -87,7 +106,11 @@ impl Call<'_> {
             let left = deadline.saturating_duration_since(Instant::now());
             metadata.insert(GRPC_TIMEOUT, timeout(left));
         }
-        let waiting = if self.rpc.streaming { member.begin_stream() } else { member.begin() };
+        let waiting = if self.rpc.streaming || self.rpc.client_streaming {
+            member.begin_stream()
+        } else {
+            member.begin()
+        };
         let outcome = call(&member.channel, metadata).await;
         self.pool.note(waiting, &outcome);
         outcome

@@ -142,7 +142,8 @@ impl Operation<'_> {
         if self.route.raw_body {
             return Some(json!({ "content": { "*/*": {} } }));
         }
-        Some(json!({ "content": { "application/json": { "schema": schema, "example": example } } }))
+        let kind = if self.route.rpc.client_streaming { "application/x-ndjson" } else { "application/json" };
+        Some(json!({ "content": { kind: { "schema": schema, "example": example } } }))
     }
 
     fn answer(&self, schemas: &mut Schemas) -> Value {

@@ -1,5 +1,7 @@
 //! A stream as a WebSocket (RFC 6455), for pages: a text frame a message, and a code at the end.
 
+mod talk;
+
 use std::time::Duration;
 
 use axum::{
@@ -13,12 +15,14 @@ use bytes::Bytes;
 use chassis::status::{Fault, Reason, Violation};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::talk::Talk;
 use super::{Feed, Step};
 use crate::{
     admit::Slot,
     edge::Edge,
-    problem::Problem,
+    problem::{Problem, Style},
     transcode::{codec, table::Route},
 };
 
@@ -105,9 +109,13 @@ struct End {
 }
 
 async fn run(mut feed: Feed, mut socket: WebSocket) {
-    let Some(End { last, close }) = until_end(&mut feed, &mut socket).await else { return };
+    let Some(ended) = until_end(&mut feed, &mut socket).await else { return };
     // The service need not wait for a client to say goodbye.
     drop(feed);
+    goodbye(socket, ended).await;
+}
+
+async fn goodbye(mut socket: WebSocket, End { last, close }: End) {
     let goodbye = async {
         for message in last.into_iter().chain([Message::Close(Some(close))]) {
             socket.send(message).await?;
@@ -136,11 +144,13 @@ async fn until_end(feed: &mut Feed, socket: &mut WebSocket) -> Option<End> {
         let message = match step {
             Step::Message(wire) => match message(&feed.served.route, wire) {
                 Ok(message) => message,
-                Err(error) => return Some(failed(feed, &Problem::internal(error.as_ref()))),
+                Err(error) => {
+                    return Some(failed(&feed.stopping, &feed.style, &Problem::internal(error.as_ref())));
+                }
             },
             Step::Silence => Message::Ping(Bytes::new()),
             Step::End => return Some(end(None, close_code::NORMAL, "")),
-            Step::Failed(problem) => return Some(failed(feed, &problem)),
+            Step::Failed(problem) => return Some(failed(&feed.stopping, &feed.style, &problem)),
         };
         tokio::select! {
             sent = socket.send(message) => sent.ok()?,
@@ -158,9 +168,9 @@ fn message(route: &Route, wire: Bytes) -> anyhow::Result<Message> {
     Ok(Message::Text(Utf8Bytes::try_from(json)?))
 }
 
-fn failed(feed: &Feed, problem: &Problem) -> End {
-    let code = if feed.stopping.is_cancelled() { close_code::AWAY } else { close_code::ERROR };
-    let last = Message::text(super::error_line(problem, &feed.style));
+fn failed(stopping: &CancellationToken, style: &Style, problem: &Problem) -> End {
+    let code = if stopping.is_cancelled() { close_code::AWAY } else { close_code::ERROR };
+    let last = Message::text(super::error_line(problem, style));
     end(Some(last), code, problem.reason())
 }
 

@@ -36,6 +36,8 @@ pub struct Rpc {
     pub output: MessageDescriptor,
     /// Whether the response is a stream.
     pub streaming: bool,
+    /// Whether the request is a stream.
+    pub client_streaming: bool,
     /// The request's idempotency key: a string field named `request_id` (AIP-155).
     pub request_id: Option<FieldDescriptor>,
     /// Where a stream resumes: an int64 field of the request named `after_version`.
@@ -138,10 +140,7 @@ pub fn compile_what_can_be(pool: &DescriptorPool) -> (Vec<Route>, Vec<RouteError
     }
     let plans = Arc::new(plans);
     for method in methods() {
-        for binding in bindings(&method, &http, &plans)
-            .and_then(|rules| check_streams(&method, rules))
-            .unwrap_or_else(|p| vec![Err(p)])
-        {
+        for binding in bindings(&method, &http, &plans).unwrap_or_else(|p| vec![Err(p)]) {
             match binding {
                 Ok(route) => routes.push(route),
                 Err(problem) => errors.push(RouteError { rpc: method.full_name().to_owned(), problem }),
@@ -152,13 +151,6 @@ pub fn compile_what_can_be(pool: &DescriptorPool) -> (Vec<Route>, Vec<RouteError
 }
 
 type Bindings = Vec<Result<Route, String>>;
-
-fn check_streams(method: &MethodDescriptor, routes: Bindings) -> Result<Bindings, String> {
-    if method.is_client_streaming() && !routes.is_empty() {
-        return Err("a stream of requests cannot come over HTTP/JSON".to_owned());
-    }
-    Ok(routes)
-}
 
 fn bindings(
     method: &MethodDescriptor,
@@ -191,6 +183,7 @@ fn rpc(method: &MethodDescriptor, plans: &Arc<Plans>) -> Result<Rpc, String> {
         version: version(&method.output()),
         output: method.output(),
         streaming: method.is_server_streaming(),
+        client_streaming: method.is_client_streaming(),
         plans: Arc::clone(plans),
         input_place: plans.place(&input).ok_or("its request is not in the tables")?,
         output_place: plans.place(&method.output()).ok_or("its response is not in the tables")?,
@@ -215,8 +208,9 @@ fn route(rpc: &Arc<Rpc>, binding: usize, rule: &DynamicMessage) -> Result<Route,
     let template = Template::parse(&path).map_err(|error| error.to_string())?;
     let variables = template.variables.iter().map(|variable| bound_field(&rpc.input, &variable.field));
     let body = match text(rule, "body").as_str() {
-        "" => Body::Nothing,
-        "*" => Body::Whole,
+        // Each message of a stream is a message as a whole.
+        "" if !rpc.client_streaming => Body::Nothing,
+        "" | "*" => Body::Whole,
         name => Body::Field(field_of(&rpc.input, name)?),
     };
     let response_body = match text(rule, "response_body").as_str() {

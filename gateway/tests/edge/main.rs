@@ -30,3 +30,4 @@ mod discovery;
 mod foreign;
 mod editions;
 mod documents;
+mod talks;

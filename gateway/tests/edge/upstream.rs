@@ -160,8 +160,9 @@ impl ServerStreamingService<Bytes> for Scripting {
     }
 }
 
+/// Bytes as they are.
 #[derive(Debug, Clone, Copy, Default)]
-struct Raw;
+pub(crate) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;

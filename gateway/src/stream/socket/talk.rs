@@ -1,0 +1,182 @@
+//! A WebSocket both ways: a text frame of the client is a message, and an empty one says that no more will come.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::ws::{Message, WebSocket, close_code},
+    response::Response,
+};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use prost_reflect::DescriptorPool;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::{Asked, End, Feed, Step, end, failed, goodbye, message};
+use crate::{
+    admit::Open,
+    edge::{Edge, Served},
+    problem::{Problem, Style},
+    stream::{Framing, lines::Encoder, talk::Feeding},
+    upstream::Answer,
+};
+
+type Call = BoxFuture<'static, Result<Answer<Streaming<Bytes>>, Status>>;
+
+/// A call that is about to be made, with what its client sends.
+pub(crate) struct Talk {
+    pub(crate) served: Arc<Served>,
+    pub(crate) call: Call,
+    /// `None` once the client has sent all.
+    pub(crate) messages: Option<mpsc::Sender<Bytes>>,
+    pub(crate) encoder: Encoder,
+    pub(crate) style: Style,
+    pub(crate) until: Option<Instant>,
+    /// Its place among the streams.
+    pub(crate) _open: Open,
+}
+
+/// The answer of the service.
+enum Answered {
+    NotYet(Call),
+    Begun(Box<Feed>),
+}
+
+/// What the service or the client does.
+enum Event {
+    Begins(Streaming<Bytes>),
+    Goes(Step),
+    Comes(Message),
+}
+
+impl Talk {
+    /// The answer that turns the connection into a WebSocket. The call is made then: a service may wait for the first message before it
+    /// answers.
+    pub(crate) fn into_response(self, edge: &Edge, asked: Asked) -> Response {
+        let (token, stopping, most) = (edge.sockets().token(), edge.stopping().clone(), edge.room().each);
+        let Asked { upgrade, slot } = asked;
+        upgrade.max_message_size(most).max_frame_size(most).on_upgrade(async move |socket| {
+            let _held = (slot, token);
+            self.run(socket, stopping).await;
+        })
+    }
+
+    async fn run(mut self, mut socket: WebSocket, stopping: CancellationToken) {
+        let call = std::mem::replace(&mut self.call, Box::pin(std::future::pending()));
+        let mut answered = Answered::NotYet(call);
+        let ended = self.until_end(&mut socket, &stopping, &mut answered).await;
+        // The service need not wait for a client to say goodbye.
+        drop((self, answered));
+        if let Some(ended) = ended {
+            goodbye(socket, ended).await;
+        }
+    }
+
+    /// Sends and takes until there is no more; `None` when the client has gone.
+    async fn until_end(
+        &mut self,
+        socket: &mut WebSocket,
+        stopping: &CancellationToken,
+        answered: &mut Answered,
+    ) -> Option<End> {
+        let mut pending: Option<Bytes> = None;
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = stopping.cancelled() => Event::Goes(Step::Failed(Problem::stopping())),
+                event = next(answered, self.served.route.types()) => event,
+                permit = permit(&self.messages), if pending.is_some() => {
+                    let message = pending.take();
+                    // A service that takes no more has answered, or will.
+                    if let (Some(permit), Some(message)) = (permit, message) {
+                        permit.send(message);
+                    }
+                    continue;
+                }
+                frame = socket.recv(), if pending.is_none() => Event::Comes(frame?.ok()?),
+            };
+            let step = match event {
+                Event::Begins(messages) => {
+                    *answered = Answered::Begun(Box::new(self.feed(messages, stopping)));
+                    continue;
+                }
+                Event::Comes(frame) => match self.heard(frame)? {
+                    Ok(message) => {
+                        pending = message;
+                        continue;
+                    }
+                    Err(ended) => return Some(*ended),
+                },
+                Event::Goes(step) => step,
+            };
+            let message = match step {
+                Step::Message(wire) => match message(&self.served.route, wire) {
+                    Ok(message) => message,
+                    Err(error) => {
+                        return Some(failed(stopping, &self.style, &Problem::internal(error.as_ref())));
+                    }
+                },
+                Step::Silence => Message::Ping(Bytes::new()),
+                Step::End => return Some(end(None, close_code::NORMAL, "")),
+                Step::Failed(problem) => return Some(failed(stopping, &self.style, &problem)),
+            };
+            tokio::select! {
+                sent = socket.send(message) => sent.ok()?,
+                // A client that does not read is not waited for.
+                () = stopping.cancelled() => return None,
+            }
+        }
+    }
+
+    /// What a frame of the client means: a message to be sent, nothing, or the end. `None`: it has gone.
+    fn heard(&mut self, frame: Message) -> Option<Result<Option<Bytes>, Box<End>>> {
+        let text = match frame {
+            Message::Ping(_) | Message::Pong(_) => return Some(Ok(None)),
+            Message::Close(_) => return None,
+            Message::Text(text) => Bytes::from(text),
+            Message::Binary(bytes) => bytes,
+        };
+        if self.messages.is_none() {
+            let ended = end(None, close_code::POLICY, "a message after the last one");
+            return Some(Err(Box::new(ended)));
+        }
+        if text.is_empty() {
+            self.messages = None;
+            return Some(Ok(None));
+        }
+        Some(match self.encoder.message(&text) {
+            Ok(message) => Ok(Some(message)),
+            Err(fault) => {
+                Err(Box::new(failed(&CancellationToken::new(), &self.style, &Problem::from(fault))))
+            }
+        })
+    }
+
+    fn feed(&self, messages: Streaming<Bytes>, stopping: &CancellationToken) -> Feed {
+        Feed {
+            served: Arc::clone(&self.served),
+            messages,
+            feeding: Feeding::default(),
+            framing: Framing::Ndjson,
+            style: self.style.clone(),
+            until: self.until,
+            stopping: stopping.clone(),
+            _open: None,
+        }
+    }
+}
+
+async fn next(answered: &mut Answered, types: &DescriptorPool) -> Event {
+    match answered {
+        Answered::NotYet(call) => match call.await {
+            Ok(Answer { body, .. }) => Event::Begins(body),
+            Err(status) => Event::Goes(Step::Failed(Problem::from_status(&status, types))),
+        },
+        Answered::Begun(feed) => Event::Goes(feed.step().await),
+    }
+}
+
+async fn permit(messages: &Option<mpsc::Sender<Bytes>>) -> Option<mpsc::Permit<'_, Bytes>> {
+    messages.as_ref()?.reserve().await.ok()
+}

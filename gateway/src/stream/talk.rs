@@ -1,0 +1,165 @@
+//! Calls whose client sends a stream: as lines of a body, whose answer is one message or a stream, or as frames of a WebSocket.
+
+use std::{fmt, future, pin::pin, sync::Arc};
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, future::BoxFuture};
+use http::{HeaderMap, request::Parts};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::{
+    Feed, Framing,
+    lines::{self, Encoder, Lines},
+    socket,
+};
+use crate::{
+    admit::Open,
+    answer::Captures,
+    edge::{Edge, Served},
+    headers, outcome,
+    pool::Tried,
+    problem::{Problem, Style},
+    transcode::codec,
+    upstream::{Answer, Call},
+};
+
+/// Messages of a client that wait for the service.
+const WAITING: usize = 1;
+
+/// What the client still sends while it is answered, if it sends anything.
+#[derive(Default)]
+pub(crate) struct Feeding(Option<BoxFuture<'static, Result<(), Problem>>>);
+
+impl fmt::Debug for Feeding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Feeding").field(&self.0.is_some()).finish()
+    }
+}
+
+impl Feeding {
+    /// Waits until the client has sent everything, and then for ever.
+    ///
+    /// # Errors
+    /// What ends that early.
+    pub(super) async fn end(&mut self) -> Result<(), Problem> {
+        let Some(sending) = &mut self.0 else { return future::pending().await };
+        let outcome = sending.await;
+        self.0 = None;
+        outcome
+    }
+}
+
+/// A request whose client streams.
+pub(crate) struct Asked {
+    pub(crate) parts: Parts,
+    pub(crate) body: Body,
+    pub(crate) captures: Captures,
+    pub(crate) open: Open,
+}
+
+/// Makes the call, and answers.
+///
+/// # Errors
+/// What ends it before its answer begins.
+pub(crate) async fn answer(
+    edge: &Edge,
+    served: &Arc<Served>,
+    asked: Asked,
+    style: &Style,
+) -> Result<Response, Problem> {
+    let Asked { mut parts, body, captures, open } = asked;
+    headers::check_conditions(&parts.headers)?;
+    let socket = socket::asked(edge, &mut parts).await?;
+    let time = headers::request_timeout(&parts.headers)?;
+    let deadline = Instant::now() + time.unwrap_or(edge.request_timeout());
+    let encoder = Encoder::new(served, captures, &parts, edge.lenient());
+    let (messages, taken) = mpsc::channel(WAITING);
+    // Of a stream the edge knows no end, unless the client does.
+    let until = (!served.route.rpc.streaming || time.is_some()).then_some(deadline);
+    let until = until.filter(|_| socket.is_none() || time.is_some());
+    let call = call(Arc::clone(served), parts.headers.clone(), until, taken);
+    if let Some(socket) = socket {
+        let talk = socket::Talk {
+            served: Arc::clone(served),
+            call: call.boxed(),
+            messages: Some(messages),
+            encoder,
+            style: style.clone(),
+            until,
+            _open: open,
+        };
+        return Ok(talk.into_response(edge, socket));
+    }
+    let raw = served.route.raw_body;
+    if !raw {
+        lines::check(&parts.headers).map_err(|problem| *problem)?;
+    }
+    let lines = Lines::of(body, edge.room().each, raw);
+    let mut feeding = Feeding(Some(lines::feed(lines, encoder, messages).boxed()));
+    let begun = timeout_at(deadline, beside(call, &mut feeding)).await;
+    let answered = begun.map_err(|_| Problem::deadline_exceeded())??;
+    let failed = |status: Status| outcome::of_write(&status, served.route.types(), false);
+    let Answer { mut body, .. } = answered.map_err(failed)?;
+    if served.route.rpc.streaming {
+        let feed = Feed {
+            served: Arc::clone(served),
+            messages: body,
+            feeding,
+            framing: Framing::of(&parts.headers, &served.route),
+            style: style.clone(),
+            until,
+            stopping: edge.stopping().clone(),
+            _open: Some(open),
+        };
+        return feed.into_response().await;
+    }
+    let message = timeout_at(deadline, beside(body.message(), &mut feeding)).await;
+    match message.map_err(|_| Problem::deadline_exceeded())?? {
+        Ok(Some(wire)) => one(served, wire).map_err(|problem| *problem),
+        Ok(None) => Err(Problem::internal(&Status::internal("the response has no message"))),
+        Err(status) => Err(failed(status)),
+    }
+}
+
+/// The one message of an answer.
+fn one(served: &Served, wire: Bytes) -> Result<Response, Box<Problem>> {
+    let internal = |error: codec::ResponseError| Box::new(Problem::internal(&error));
+    if served.route.raw_response {
+        let payload = codec::response_payload(&served.route, &wire).map_err(internal)?;
+        return Ok(crate::answer::payload_response(payload));
+    }
+    let json = codec::response_to_json(&served.route, wire).map_err(internal)?.json;
+    Ok(crate::answer::json_response(json.into()))
+}
+
+/// The call, with the messages that are `taken`.
+async fn call(
+    served: Arc<Served>,
+    headers: HeaderMap,
+    deadline: Option<Instant>,
+    taken: mpsc::Receiver<Bytes>,
+) -> Result<Answer<Streaming<Bytes>>, Status> {
+    let tried = Tried::default();
+    let (pool, rpc, headers) = (&served.pool, &served.route.rpc, &headers);
+    Call { pool, tried: &tried, rpc, wire: Bytes::new(), headers, deadline }
+        .both(ReceiverStream::new(taken))
+        .await
+}
+
+/// What comes of `work` while the client sends; a mistake of the client's ends it.
+async fn beside<T>(work: impl Future<Output = T>, feeding: &mut Feeding) -> Result<T, Problem> {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            sent = feeding.end() => sent?,
+            done = work.as_mut() => return Ok(done),
+        }
+    }
+}

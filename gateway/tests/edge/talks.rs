@@ -1,0 +1,166 @@
+//! Methods whose clients stream: lines of a body, and frames of a WebSocket both ways.
+
+use axum::extract::Request;
+use bytes::Bytes;
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _, future::BoxFuture, stream};
+use gateway::{Config, Upstreams};
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
+use tokio_tungstenite::{
+    connect_async,
+    tungstenite::{Message, protocol::frame::coding::CloseCode},
+};
+use tonic::{
+    Response, Status, Streaming,
+    server::{Grpc, StreamingService},
+    service::Routes,
+    transport::Server,
+};
+
+use crate::{
+    foreign::{compiled, contract, encoded},
+    upstream::{Messages, Raw, Reply},
+    world::{World, json as body, reason},
+};
+
+/// A service that answers each message with itself as it comes or, to `Collect`, all of them with the last one.
+#[derive(Debug, Clone, Copy)]
+struct Echo {
+    collects: bool,
+}
+
+impl StreamingService<Bytes> for Echo {
+    type Response = Bytes;
+    type ResponseStream = Messages;
+    type Future = BoxFuture<'static, Reply>;
+
+    fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
+        let collects = self.collects;
+        async move {
+            let messages = request.into_inner();
+            if !collects {
+                return Ok(Response::new(messages.boxed()));
+            }
+            let all: Vec<Result<Bytes, Status>> = messages.collect().await;
+            let last =
+                all.into_iter().last().unwrap_or_else(|| Err(Status::invalid_argument("nothing came")))?;
+            Ok(Response::new(stream::iter([Ok(last)]).boxed()))
+        }
+        .boxed()
+    }
+}
+
+async fn world() -> World {
+    let methods = "service Talks {
+        rpc Talk(stream M) returns (stream M) { option (google.api.http) = {
+            get: \"/talk/{a}\" additional_bindings { post: \"/talk/{a}\" body: \"*\" } }; }
+        rpc Collect(stream M) returns (M) { option (google.api.http) = { post: \"/collect\" body: \"*\" }; } }";
+    let files = compiled(&[("talks.proto", contract("talks.v1", "", methods))]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound listener");
+    let router = Routes::default().into_axum_router().fallback(async |request: Request| {
+        let echo = Echo { collects: request.uri().path().ends_with("/Collect") };
+        Grpc::new(Raw).streaming(echo, request).await
+    });
+    let server = Server::builder().add_routes(Routes::from(router));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    World::with(Config {
+        descriptor_set: encoded(files.into_values()),
+        upstreams: Upstreams::One(format!("http://{address}")),
+        ..Config::builtin("http://unused", "http://unused")
+    })
+    .await
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn post(world: &World, path: &str, text: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+    let kind = "application/x-ndjson";
+    world.request("POST", path).header("content-type", kind).header("accept", kind).body(text)
+}
+
+#[tokio::test]
+async fn lines_become_messages_and_messages_lines() {
+    let world = world().await;
+    let sent = "{\"many\":[\"1\"]}\r\n\n{\"a\":\"y\"}\n{\"a\":\"last\"}";
+    let answer = post(&world, "/talk/x", sent).send().await.expect("an answer");
+    assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+    let text = answer.text().await.expect("a body");
+    // What the path binds is in the first message.
+    assert_eq!(lines(&text), [json!({"a": "x", "many": ["1"]}), json!({"a": "y"}), json!({"a": "last"})]);
+    let answer = post(&world, "/collect", sent).send().await.expect("an answer");
+    assert_eq!(body(answer, StatusCode::OK).await, json!({"a": "last"}));
+    let none = post(&world, "/collect", "").send().await.expect("an answer");
+    assert_eq!(body(none, StatusCode::BAD_REQUEST).await["error"]["message"], "nothing came");
+}
+
+#[tokio::test]
+async fn an_answer_comes_before_the_request_has_ended() {
+    let world = world().await;
+    let (lines, sent) = mpsc::unbounded_channel::<Result<Bytes, std::io::Error>>();
+    lines.send(Ok("{}\n{\"a\":".into())).expect("it is read");
+    let request = post(&world, "/talk/x", reqwest::Body::wrap_stream(UnboundedReceiverStream::new(sent)));
+    let mut answer = request.send().await.expect("an answer");
+    assert_eq!(answer.chunk().await.expect("a line").as_deref(), Some(&b"{\"a\":\"x\"}\n"[..]));
+    lines.send(Ok("\"2\"}\n".into())).expect("it is read");
+    assert_eq!(answer.chunk().await.expect("a line").as_deref(), Some(&b"{\"a\":\"2\"}\n"[..]));
+    drop(lines);
+    assert_eq!(answer.chunk().await.expect("the end"), None);
+}
+
+#[tokio::test]
+async fn a_wrong_line_ends_the_call_and_is_named() {
+    let world = world().await;
+    let answer = post(&world, "/collect", "{}\n{\"nope\":1}\n").send().await.expect("an answer");
+    let error = body(answer, StatusCode::BAD_REQUEST).await;
+    assert_eq!((reason(&error), error.to_string().contains("nope")), ("MALFORMED_REQUEST", true));
+    let answer = world.send("POST", "/collect", "{}").await;
+    assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(2 << 20));
+    let answer = post(&world, "/collect", long).send().await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    // Of a stream that has begun the last line says so.
+    let (lines, sent) = mpsc::unbounded_channel::<Result<Bytes, std::io::Error>>();
+    lines.send(Ok("{}\n".into())).expect("it is read");
+    let request = post(&world, "/talk/x", reqwest::Body::wrap_stream(UnboundedReceiverStream::new(sent)));
+    let mut answer = request.send().await.expect("an answer");
+    assert_eq!(answer.chunk().await.expect("a line").as_deref(), Some(&b"{\"a\":\"x\"}\n"[..]));
+    lines.send(Ok("[]\n".into())).expect("it is read");
+    let last = answer.chunk().await.expect("a line").expect("a last line");
+    let error: Value = serde_json::from_slice(&last).expect("JSON");
+    assert_eq!(reason(&error), "MALFORMED_REQUEST");
+}
+
+#[tokio::test]
+async fn frames_go_both_ways() {
+    let world = world().await;
+    let url = format!("{}/talk/room", world.url.replace("http", "ws"));
+    let (mut socket, _) = connect_async(url.as_str()).await.expect("a WebSocket");
+    for (sent, answer) in
+        [("{\"many\":[\"1\"]}", json!({"a": "room", "many": ["1"]})), ("{\"a\":\"2\"}", json!({"a": "2"}))]
+    {
+        socket.send(Message::text(sent)).await.expect("it is sent");
+        let heard = socket.next().await.expect("an answer").expect("a frame");
+        let heard: Value = serde_json::from_str(heard.to_text().expect("text")).expect("JSON");
+        assert_eq!(heard, answer);
+    }
+    // The last one is empty.
+    socket.send(Message::text("")).await.expect("it is sent");
+    match socket.next().await.expect("an end").expect("a frame") {
+        Message::Close(Some(close)) => assert_eq!(close.code, CloseCode::Normal),
+        other => panic!("{other:?}"),
+    }
+    let (mut socket, _) = connect_async(url.as_str()).await.expect("a WebSocket");
+    socket.send(Message::text("{\"nope\":1}")).await.expect("it is sent");
+    let heard = socket.next().await.expect("an error").expect("a frame");
+    let heard: Value = serde_json::from_str(heard.to_text().expect("text")).expect("JSON");
+    assert_eq!(reason(&heard), "MALFORMED_REQUEST");
+    match socket.next().await.expect("an end").expect("a frame") {
+        Message::Close(Some(close)) => assert_eq!(close.code, CloseCode::Error),
+        other => panic!("{other:?}"),
+    }
+}
