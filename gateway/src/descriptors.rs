@@ -95,7 +95,13 @@ impl Set {
         let mut waiting: VecDeque<Bytes> = set.each(FILES).cloned().collect();
         let mut renamed = HashMap::new();
         while let Some(file) = waiting.pop_front() {
-            let name = name_of(&file)?;
+            let name = match name_of(&file) {
+                Ok(name) => name,
+                Err(error) => {
+                    read.left_out.push(format!("a file that cannot be read: {error}"));
+                    continue;
+                }
+            };
             if !names.insert(name.clone()) {
                 continue;
             }
@@ -112,9 +118,14 @@ impl Set {
                 waiting.extend(missing.iter().filter_map(|name| OURS.get(name).cloned()));
             }
         }
-        for file in &mut read.files {
-            closed::rename(&mut file.tree, &renamed).map_err(|error| error.to_string())?;
-        }
+        let Self { files, left_out } = &mut read;
+        files.retain_mut(|file| match closed::rename(&mut file.tree, &renamed) {
+            Ok(()) => true,
+            Err(error) => {
+                left_out.push(format!("{}: {error}", file.name));
+                false
+            }
+        });
         Ok(read)
     }
 

@@ -1,6 +1,6 @@
 //! The edge, built from its settings: every mistake is found before anything listens.
 
-mod shared;
+mod together;
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::CorsLayer;
 
-pub(crate) use self::shared::{Shared, overloaded};
+pub(crate) use self::together::{Shared, overloaded};
 use crate::{
     admit::{Answers, Limits, Slot, Streams},
     body::Room,

@@ -46,9 +46,15 @@ pub(crate) fn begin() {
     describe_counter!(REFUSED, "requests that a limit refused");
     describe_gauge!(ENDPOINTS, "endpoints of each service, by whether they are called or left out");
     describe_counter!(RETRIES, "calls that were made again");
-    use limit::{BODY_BYTES, BUFFERED_BYTES, RATE, STREAMS, STREAMS_PER_CLIENT, UPSTREAM_STREAMS};
-    let limits =
-        [limit::REQUESTS, STREAMS, STREAMS_PER_CLIENT, BUFFERED_BYTES, BODY_BYTES, RATE, UPSTREAM_STREAMS];
+    let limits = [
+        limit::REQUESTS,
+        limit::STREAMS,
+        limit::STREAMS_PER_CLIENT,
+        limit::BUFFERED_BYTES,
+        limit::BODY_BYTES,
+        limit::RATE,
+        limit::UPSTREAM_STREAMS,
+    ];
     for limit in limits {
         counter!(REFUSED, "limit" => limit).increment(0);
     }

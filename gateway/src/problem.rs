@@ -195,20 +195,12 @@ impl Problem {
             details.push(json!({ "@type": bad_request, "fieldViolations": self.violations.iter().map(each).collect::<Vec<_>>() }));
         }
         if let Some(time) = self.retry_after {
-            // As many digits as are needed of 0, 3, 6 and 9 (ProtoJSON).
-            let delay = match (time.as_secs(), time.subsec_nanos()) {
-                (seconds, 0) => format!("{seconds}s"),
-                (seconds, nanos) if nanos % 1_000_000 == 0 => format!("{seconds}.{:03}s", nanos / 1_000_000),
-                (seconds, nanos) if nanos % 1_000 == 0 => format!("{seconds}.{:06}s", nanos / 1_000),
-                (seconds, nanos) => format!("{seconds}.{nanos:09}s"),
-            };
-            details.push(json!({ "@type": retry_info, "retryDelay": delay }));
+            details.push(json!({ "@type": retry_info, "retryDelay": detail::duration(time) }));
         }
         details
     }
 
-    /// RFC 9457, section 3. `about:blank` with the title of the HTTP status, as section 4.2.1 defines it: `reason` tells
-    /// problems apart, no page has to exist for it.
+    /// RFC 9457, section 3. `about:blank` as section 4.2.1 defines it: `reason` tells problems apart, no page has to exist.
     fn problem_details(&self, path: &str) -> Value {
         let errors = |at: &Violation| json!({ "field": at.field, "detail": at.description });
         json!({

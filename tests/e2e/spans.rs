@@ -101,7 +101,7 @@ async fn a_process_with_a_disabled_sdk_hands_on_what_it_is_given() -> Result<()>
     };
     let answered = "finished processing request";
     eventually("the lines of both requests", PATIENCE, async || {
-        let output = mesh.output("ordermesh")?;
+        let output = mesh.processes[0].output();
         let of = |path: &'static str| move |span: &Value| span["http.path"] == path;
         let given = line(&output, "answered", &of(ACCOUNT)).context("no line of the first")?;
         ensure!(given == format!("00-{TRACE}-{CLIENT}-01"), "{given}");

@@ -1,7 +1,7 @@
 //! The details of a status as ProtoJSON (AIP-193): those whose types google.rpc or the services describe by the names of their fields, any
 //! other as its type and its bytes.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chassis::status::clip;
@@ -55,5 +55,15 @@ fn shorten(json: &mut Value) {
         Value::Array(values) => values.iter_mut().for_each(shorten),
         Value::Object(fields) => fields.values_mut().for_each(shorten),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// A time as a `google.protobuf.Duration` in ProtoJSON, with as many digits as are needed of 0, 3, 6 and 9.
+pub(super) fn duration(time: Duration) -> String {
+    match (time.as_secs(), time.subsec_nanos()) {
+        (seconds, 0) => format!("{seconds}s"),
+        (seconds, nanos) if nanos % 1_000_000 == 0 => format!("{seconds}.{:03}s", nanos / 1_000_000),
+        (seconds, nanos) if nanos % 1_000 == 0 => format!("{seconds}.{:06}s", nanos / 1_000),
+        (seconds, nanos) => format!("{seconds}.{nanos:09}s"),
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use prost_reflect::DynamicMessage;
 
 use super::{
-    civil,
+    civil, closed,
     plan::{Field, Form, Kind, Label, Message, Plans, Seen},
     print,
     raw::{Raw, raw},
@@ -72,8 +72,9 @@ impl<'p> Writer<'p> {
                 if message.form == Form::WellKnown && message.descriptor.name() == "Duration" {
                     civil::check_duration(Wire(wire))?;
                 }
-                let message =
+                let mut message =
                     DynamicMessage::decode(message.descriptor.clone(), wire).map_err(|_| Stop::Unsure)?;
+                closed::forget_unknown(&mut message);
                 serde_json::to_writer(out, &message).map_err(|_| Stop::Unsure)
             }
         }

@@ -116,7 +116,7 @@ async fn responses_become_what_protoc_means() {
         // Defaults that are there.
         { "wire": "0a00" }, { "wire": "1200" }, { "wire": "1800" }, { "wire": "900100" }, { "wire": "7a021000" },
         // Groups, and messages that are not.
-        { "wire": "330a016134" }, { "wire": "3a030a0161" }, { "wire": "8b010a01618c01" }, { "wire": "7a061b0a01781c1b1c" },
+        { "wire": "330a016134" }, { "wire": "3a030a0161" }, { "wire": "8b010a01618c01" }, { "wire": "7a071b0a01781c2001" },
     ]);
     let (set, answers) = oracle(&cases);
     let next = Arc::new(Mutex::new(Bytes::new()));

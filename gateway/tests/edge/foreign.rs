@@ -165,7 +165,9 @@ async fn files_that_do_not_fit_together_close_no_others() {
     edge.answers("/good?a=x", r#"{"a":"x"}"#).await;
     edge.answers("/own?a=x", r#"{"a":"x"}"#).await;
     let warning = edge.warning().await;
-    for part in ["fields.proto: ", "methods.v1.T.Lost: elsewhere.v1.M", "f.proto: "] {
+    for part in
+        ["fields.proto: ", "methods.v1.T.Lost: elsewhere.v1.M", "f.proto: ", "a file that cannot be read: "]
+    {
         assert!(warning.contains(part), "{part} in {warning}");
     }
 }
