@@ -48,6 +48,34 @@ async fn on_postgres() -> Result<()> {
     postgres.stop().await
 }
 
+/// A race for an account that is lost is a matter of course: whoever reads the log of the server is not told of an error.
+#[tokio::test]
+async fn a_lost_race_is_no_error_of_the_database() -> Result<()> {
+    let mut postgres = Postgres::start().await?;
+    let world = World::on(&postgres.fresh_database().await?.parse()?).await?;
+    open(&world.database, "bob").await?;
+    for user in [USER, "bob"] {
+        world.top_up_of(user, 100).await?;
+    }
+    for users in [&[USER][..], &[USER, "bob"], &["bob", USER]] {
+        let orders: Vec<(Uuid, Envelope)> = users.iter().map(|user| order_of(user, 1)).collect();
+        let messages: Vec<&Envelope> = orders.iter().map(|(_, message)| message).collect();
+        let effects = world.prepare(&messages).await?;
+        world.top_up(1).await?;
+        world.is_refused(effects).await?;
+        // Nobody comes between the second time.
+        world.apply(world.prepare(&messages).await?).await?;
+        for (order_id, _) in orders {
+            world.decision(order_id).await?;
+        }
+    }
+    ensure!(world.books().await?.balance == 100 + 3 - 3, "{:?}", world.books().await?);
+    let log = postgres.log()?;
+    ensure!(!log.contains("ERROR"), "{log}");
+    world.database.close().await;
+    postgres.stop().await
+}
+
 /// Those who lock accounts and those who only change them take them in the same order, also where the database sorts texts otherwise.
 #[tokio::test]
 async fn accounts_are_held_in_the_order_of_bytes() -> Result<()> {
@@ -156,14 +184,18 @@ async fn a_decision_that_touches_no_account_is_made_once(world: &World) -> Resul
 
 /// An order, and the message that it was placed.
 fn order(amount: i64) -> (Uuid, Envelope) {
+    order_of(USER, amount)
+}
+
+fn order_of(user_id: &str, amount: i64) -> (Uuid, Envelope) {
     let order_id = SystemClock.new_id();
     let placed = OrderPlaced {
         order_id: order_id.to_string(),
-        user_id: USER.to_owned(),
+        user_id: user_id.to_owned(),
         amount,
         currency_code: CURRENCY.to_owned(),
     };
-    (order_id, message(&placed))
+    (order_id, Envelope::new(SystemClock.new_id(), user_id, &placed, SystemClock.now()))
 }
 
 fn message<M: prost::Message + prost::Name>(payload: &M) -> Envelope {
@@ -220,8 +252,12 @@ impl World {
     }
 
     async fn top_up(&self, amount: i64) -> Result<()> {
+        self.top_up_of(USER, amount).await
+    }
+
+    async fn top_up_of(&self, user_id: &str, amount: i64) -> Result<()> {
         let deposit = Deposit {
-            user_id: USER.to_owned(),
+            user_id: user_id.to_owned(),
             amount,
             currency_code: CURRENCY.to_owned(),
             request_id: None,

@@ -142,6 +142,14 @@ impl Postgres {
         Ok(())
     }
 
+    /// What it has logged so far, with its settings as they are by default.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.scratch.path().join("postgres.log"))?)
+    }
+
     pub(crate) async fn admin(&self) -> Result<DatabaseConnection> {
         Ok(connect(&self.url("postgres")).await?)
     }

@@ -124,12 +124,18 @@ pub fn updates(backend: DbBackend, accounts: &[(Model, i64)]) -> Result<Vec<Writ
         };
         let types = ["text", "bigint", "bigint", "bigint", "bigint"];
         let loaded = rows::lookup(backend, "loaded", &types, run.iter().map(row))?;
+        let same = "accounts.user_id = loaded.column1 AND accounts.version = loaded.column2";
         let sql = format!(
             "UPDATE accounts SET balance = loaded.column3, version = loaded.column4, update_time = loaded.column5 \
-             FROM {} WHERE accounts.user_id = loaded.column1 AND accounts.version = loaded.column2",
+             FROM {} WHERE {same}",
             loaded.sql
         );
-        Ok(Write::new(sql, loaded.values, run.len()))
+        // Top-ups and payments meet on an account every day.
+        let lock = format!(
+            "SELECT 1 FROM accounts, {} WHERE {same} ORDER BY accounts.user_id COLLATE \"C\" FOR UPDATE OF accounts",
+            loaded.sql
+        );
+        Ok(Write::new(sql, loaded.values, run.len()).guarded(lock))
     };
     rows::statements(accounts, |(account, _)| account.user_id.len() + 80).into_iter().map(update).collect()
 }

@@ -36,11 +36,15 @@ pub fn inserts_of_new<A: ActiveModelTrait>(backend: DbBackend, rows: &[A]) -> Re
     writes(backend, rows, " ON CONFLICT DO NOTHING")
 }
 
-fn writes<A: ActiveModelTrait>(backend: DbBackend, models: &[A], end: &str) -> Result<Vec<Write>, DbErr> {
+fn writes<A: ActiveModelTrait>(
+    backend: DbBackend,
+    models: &[A],
+    end: &'static str,
+) -> Result<Vec<Write>, DbErr> {
     let Given { columns, rows } = Given::by(models);
     let write = |run: &[Row]| {
         let (sql, values) = insertion::<A>(backend, &columns, None, run)?;
-        Ok(Write::new(sql + end, values, run.len()))
+        Ok(Write::new(sql, values, run.len()).ending(end))
     };
     statements(&rows, Row::bytes).into_iter().map(write).collect()
 }
