@@ -37,6 +37,12 @@ const GROUP_WAIT: Setting = ("lock_timeout", "100ms");
 /// and the size of the tables: they are planned once, and not by what the server last knew of a table that fills and empties.
 const PLANNED_ONCE: [Setting; 3] =
     [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("enable_mergejoin", "off")];
+/// Connections that read whole tables.
+const REPORTS: u32 = 2;
+/// How long a statement may take that reads whole tables: a ledger of a hundred million entries is summed in some minutes.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(600);
+/// A backend finds out within a second that nobody waits for its answer any more, and does not go on reading.
+const ABANDONED: Setting = ("client_connection_check_interval", "1s");
 /// Prepared statements kept per connection. On SQLite batches of every size are statements of their own.
 const PREPARED: usize = 512;
 
@@ -81,6 +87,7 @@ pub struct Database {
     write: Connections,
     singles: Option<Singles>,
     read: Connections,
+    reports: Connections,
     /// Without the settings that are only for what reads or writes.
     server: Server,
     limits: Limits,
@@ -112,6 +119,12 @@ impl Database {
     #[must_use]
     pub fn read(&self) -> &Connections {
         &self.read
+    }
+
+    /// For statements that read whole tables or clean them up, which may take ten minutes each. SQLite: these connections cannot write.
+    #[must_use]
+    pub fn reports(&self) -> &Connections {
+        &self.reports
     }
 
     /// For transactions; see [`crate::transact`]. SQLite: the only connection that writes.
@@ -207,18 +220,19 @@ impl Database {
 async fn postgres(url: &PostgresUrl, limits: Limits) -> Result<Database, Cause> {
     let server: PgConnectOptions = url.expose().parse()?;
     let server = server.disable_statement_logging();
-    // Somewhat earlier than this side gives up: the server's word is better than none.
-    let timeout = format!("{}ms", limits.statement_timeout.as_millis() * 9 / 10);
-    let connections = |settings: &[Setting], most| {
-        let server = with(server.clone(), settings).options([("statement_timeout", &timeout)]);
-        Connections::new(Server::Postgres(Box::new(server)), most, limits.statement_timeout)
+    let within = |timeout: Duration, settings: &[Setting], most| {
+        // Somewhat earlier than this side gives up: the server's word is better than none.
+        let server_timeout = format!("{}ms", timeout.as_millis() * 9 / 10);
+        let server = with(server.clone(), settings).options([("statement_timeout", &server_timeout)]);
+        Connections::new(Server::Postgres(Box::new(server)), most, timeout)
     };
+    let connections = |settings: &[Setting], most| within(limits.statement_timeout, settings, most);
     // An acknowledged write survives the server's crash, whatever its configuration says.
     let durable = [&PLANNED_ONCE[..], &[("synchronous_commit", "on")]].concat();
     // Rows that hold back others are rare, which no statistics say: they are looked for one by one.
     let not_flushed =
         [&PLANNED_ONCE[..], &[("synchronous_commit", "off"), ("enable_hashjoin", "off")]].concat();
-    opened::server(&server, [&durable, &not_flushed, &[]]).await?;
+    opened::server(&server, [&durable, &not_flushed, &[ABANDONED]]).await?;
     Ok(Database {
         write: connections(&durable, limits.connections),
         singles: Some(Singles {
@@ -226,7 +240,8 @@ async fn postgres(url: &PostgresUrl, limits: Limits) -> Result<Database, Cause> 
             unflushed: connections(&not_flushed, SINGLES),
             groups: connections(&[&durable[..], &[GROUP_WAIT]].concat(), GROUPS),
         }),
-        read: connections(&[], limits.connections),
+        read: connections(&[ABANDONED], limits.connections),
+        reports: within(REPORT_TIMEOUT, &[ABANDONED], REPORTS),
         server: Server::Postgres(Box::new(with(server.clone(), &[]))),
         limits,
         asked: Arc::default(),
@@ -283,7 +298,8 @@ async fn sqlite(file: &SqliteFile, limits: Limits) -> Result<Database, Cause> {
     let database = Database {
         write: Connections::new(writer.clone(), 1, limits.statement_timeout),
         singles: None,
-        read: Connections::new(reader, limits.connections, limits.statement_timeout),
+        read: Connections::new(reader.clone(), limits.connections, limits.statement_timeout),
+        reports: Connections::new(reader, REPORTS, REPORT_TIMEOUT),
         server: writer,
         limits,
         asked: Arc::default(),

@@ -26,7 +26,7 @@ impl Relay {
             }
             if self.dead.load(Relaxed) >= DEAD {
                 self.dead.store(0, Relaxed);
-                if let Err(error) = outbox::clean(self.database.read()).await {
+                if let Err(error) = outbox::clean(self.database.reports()).await {
                     observe::storage_failed("outbox", &error.into());
                 }
             }

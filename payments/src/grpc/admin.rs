@@ -62,7 +62,7 @@ impl PaymentsAdminService for PaymentsAdmin {
         &self,
         _request: Request<GetReconciliationReportRequest>,
     ) -> Result<Response<ReconciliationReport>, Status> {
-        let sums = reconciliation::sums(self.database.read()).await;
+        let sums = reconciliation::sums(self.database.reports()).await;
         let sums = sums.map_err(Failure::from).map_err(store::fault)?;
         Ok(Response::new(ReconciliationReport { currencies: sums.into_iter().map(wire::sums).collect() }))
     }
