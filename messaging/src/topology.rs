@@ -74,6 +74,12 @@ impl Topology {
     /// Where the broker puts what it gives up, whoever it was meant for; a relay sorts it.
     #[must_use]
     pub fn dead_letter_queue(&self) -> String {
+        format!("{}.{DEAD}.letters", self.exchange)
+    }
+
+    /// The one that versions before used, from which the broker may remove what comes back too often. A relay empties it.
+    #[must_use]
+    pub fn former_dead_letter_queue(&self) -> String {
         format!("{}.{DEAD}", self.exchange)
     }
 
@@ -121,7 +127,8 @@ mod tests {
         let topology = Topology::new("a.mesh", 1, []);
         assert_eq!(topology.consumer_of(&topology.queue("pay.ments", 12)), Some("pay.ments"));
         assert_eq!(topology.consumer_of(&topology.dead_letter_queue_of("orders")), Some("orders"));
-        for strange in [topology.dead_letter_queue(), "b.mesh.orders.0".into(), "a.mesh.orders.x".into()] {
+        let shared = [topology.dead_letter_queue(), topology.former_dead_letter_queue()];
+        for strange in shared.into_iter().chain(["b.mesh.orders.0".into(), "a.mesh.orders.x".into()]) {
             assert_eq!(topology.consumer_of(&strange), None);
         }
     }

@@ -8,10 +8,11 @@ mod support {
     pub(crate) mod rabbit;
     pub(crate) mod faults;
     pub(crate) mod topology;
+    pub(crate) mod letters;
     pub(crate) mod tls;
 }
 
-use support::{contract, faults, ground::Ground, memory, rabbit, tls, topology};
+use support::{contract, faults, ground::Ground, letters, memory, rabbit, tls, topology};
 
 /// One test per promise and broker.
 macro_rules! promises {
@@ -79,8 +80,15 @@ specials! {
     what_is_published_before_its_consumer_ever_came_waits_for_it,
     whatever_is_deleted_is_found_and_declared_again,
     a_strangers_queue_keeps_nobody_from_the_others,
+    an_exclusive_queue_of_a_stranger_keeps_nobody_from_the_others,
     fewer_partitions_are_refused_until_the_queues_beyond_are_empty,
     a_message_for_which_the_broker_closes_the_channel_is_refused_alone,
+}
+
+specials! {
+    letters:
+    a_letter_that_cannot_be_moved_is_kept_and_holds_up_no_other,
+    what_versions_before_left_is_moved,
 }
 
 specials! {

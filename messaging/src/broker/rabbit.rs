@@ -10,6 +10,7 @@ mod dead_letter;
 mod progress;
 mod publisher;
 mod inflow;
+mod letters;
 mod upkeep;
 
 use std::{fmt, time::Duration};

@@ -11,10 +11,10 @@ use messaging::{
     envelope::Envelope,
     topology::Topology,
 };
-use world::RabbitMq;
+use world::{PATIENCE, RabbitMq, eventually};
 
 use super::{
-    given::{KIND, confirmed, consumer, message, messages, take},
+    given::{KIND, confirmed, consumer, envelopes, message, messages, receive, take},
     ground::Ground,
 };
 
@@ -137,6 +137,30 @@ pub(crate) async fn a_strangers_queue_keeps_nobody_from_the_others() -> Result<(
     Ok(())
 }
 
+/// Not even to look at it is allowed.
+pub(crate) async fn an_exclusive_queue_of_a_stranger_keeps_nobody_from_the_others() -> Result<()> {
+    let server = server().await?;
+    let topology = Topology::new("locked", 1, [consumer("another"), consumer("reader")]);
+    let (connection, channel) = raw(&server).await?;
+    let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(topology.queue("another", 0).into(), exclusive, FieldTable::default()).await?;
+    let mut upkeep = broker(&server, &topology)?.upkeep().await?;
+    for _ in 0..2 {
+        let found = upkeep.look().await?;
+        let refused = found.refused.context("it is a stranger's")?;
+        ensure!(refused.contains("RESOURCE_LOCKED"), "{refused}");
+        let missing = format!("queue {}", topology.queue("reader", 0));
+        ensure!(found.restored.contains(&missing), "{:?}", found.restored);
+        channel.queue_delete(topology.queue("reader", 0).into(), QueueDeleteOptions::default()).await?;
+    }
+    // With its connection it is gone.
+    connection.close(200, "gone".into()).await?;
+    upkeep.look().await?;
+    let found = upkeep.look().await?;
+    ensure!(found.refused.is_none(), "{found:?}");
+    Ok(())
+}
+
 fn key_of(topology: &Topology, partition: u16) -> Result<String> {
     let mut keys = (0..100).map(|number| format!("user-{number}"));
     keys.find(|key| topology.partition(key) == partition).context("a key of each partition")
@@ -156,10 +180,21 @@ pub(crate) async fn fewer_partitions_are_refused_until_the_queues_beyond_are_emp
         let reason = reason.to_string();
         ensure!(reason.contains("fewer.reader.2") && reason.contains("at least 3 partitions"), "{reason}");
     }
-    ensure!(take(&mut *earlier.subscribe(&consumer("reader"), 2, 1).await?, 1).await? == sent);
-    later.publisher().await?;
-    later.subscribe(&consumer("reader"), 0, 1).await?;
-    Ok(())
+    // Nor while it is at somebody who has not acknowledged it, whichever queues were deleted.
+    let (_connection, channel) = raw(&server).await?;
+    channel.queue_delete("fewer.reader.1".into(), QueueDeleteOptions::default()).await?;
+    let mut inflow = earlier.subscribe(&consumer("reader"), 2, 1).await?;
+    let received = receive(&mut *inflow, 1).await?;
+    let Some(BrokerError::Refused(reason)) = later.publisher().await.err() else { bail!("not refused") };
+    ensure!(reason.to_string().contains("fewer.reader.2, which has 1 consumers"), "{reason}");
+    inflow.ack_through(received[0].tag).await?;
+    ensure!(envelopes(received)? == sent);
+    drop(inflow);
+    eventually("that the queue is given up", PATIENCE, async || {
+        later.publisher().await?;
+        later.subscribe(&consumer("reader"), 0, 1).await.map(drop)
+    })
+    .await
 }
 
 /// Also that the publisher goes on: it needs no other connection for that.

@@ -16,7 +16,7 @@ use lapin::{
 };
 use tokio::{runtime::Handle, time::timeout};
 
-use super::refusal::refused_or_lost;
+use super::refusal::{refused_or_lost, refused_or_not_connected};
 use crate::broker::BrokerError;
 
 /// Seconds between heartbeats, unless the URL has others: a silent peer is noticed after twice that.
@@ -71,7 +71,7 @@ impl Link {
             },
             properties,
         );
-        let connection = connect.await.map_err(refused_or_lost)?;
+        let connection = connect.await.map_err(refused_or_not_connected)?;
         Ok(Self { open: Some((connection, plug)) })
     }
 

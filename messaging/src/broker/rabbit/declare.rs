@@ -11,7 +11,11 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::{connection::Link, refusal::refused_or_lost, upkeep::messages};
+use super::{
+    connection::Link,
+    refusal::refused_or_lost,
+    upkeep::{Depth, depth},
+};
 use crate::{
     broker::BrokerError,
     topology::{Subscription, Topology},
@@ -20,6 +24,12 @@ use crate::{
 /// Deliveries of one message without an acknowledgement, after which it is a dead letter. Far above what a consumer that
 /// counts its failures needs: it ends a message that kills its consumer before anything can be counted.
 const DELIVERY_LIMIT: i32 = 20;
+
+/// Returns of one message without an acknowledgement where it must never be given up, whatever the broker's own limit is (20 from RabbitMQ
+/// 4 on): more than there ever are. Versions before 4 know no other word for it.
+const NO_DELIVERY_LIMIT: i32 = i32::MAX;
+/// So many queues in a row may have been deleted before it is not looked whether there are others beyond.
+const GAP: u16 = 2;
 
 /// All that a message needs on its way to those who must have it.
 pub(super) async fn everything(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
@@ -45,25 +55,28 @@ pub(super) async fn consumer(
 }
 
 /// Refuses to work with fewer partitions than before while messages wait in the queues beyond: nobody would consume them, and later
-/// messages of their keys would overtake them in other queues.
+/// messages of their keys would overtake them in other queues. A queue with a consumer may hold what that has not acknowledged.
 pub(super) async fn refuse_fewer_partitions(
     link: &Link,
     topology: &Topology,
     consumer: &str,
 ) -> Result<(), BrokerError> {
-    // Ends with the first queue that is not there, which closes the channel.
-    let channel = link.channel().await?;
+    let mut channel = link.channel().await?;
+    let mut missing = 0;
     for at in topology.partitions..u16::MAX {
         let queue = topology.queue(consumer, at);
-        match messages(&channel, &queue).await? {
-            None => break,
-            Some(0) => {}
-            Some(messages) => {
-                return Err(BrokerError::Refused(Box::new(FewerPartitions {
-                    queue,
-                    messages,
-                    least: at + 1,
-                })));
+        match depth(&channel, &queue).await? {
+            None if missing == GAP => break,
+            None => {
+                missing += 1;
+                // That one is closed.
+                channel = link.channel().await?;
+            }
+            Some(Depth { messages: 0, consumers: 0 }) => missing = 0,
+            Some(Depth { messages, consumers }) => {
+                let least = at + 1;
+                let fewer = FewerPartitions { queue, messages, consumers, least };
+                return Err(BrokerError::Refused(Box::new(fewer)));
             }
         }
     }
@@ -73,12 +86,13 @@ pub(super) async fn refuse_fewer_partitions(
 /// There were more partitions, and their queues are not empty.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{messages} messages wait in the queue {queue}, which belongs to a partition that is no more: \
-     start all processes with at least {least} partitions again until it is empty"
+    "{messages} messages wait in the queue {queue}, which has {consumers} consumers and belongs to a partition that is no more: \
+     start all processes with at least {least} partitions again until it is empty, and then stop them before one starts with fewer"
 )]
 struct FewerPartitions {
     queue: String,
     messages: u64,
+    consumers: u32,
     least: u16,
 }
 
@@ -90,9 +104,21 @@ pub(super) async fn exchange(channel: &Channel, topology: &Topology) -> Result<(
 /// Where undeliverable messages go, and the queue in which they wait to be sorted.
 pub(super) async fn dead_letters(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
     let (exchange, queue) = (topology.dead_letter_exchange(), topology.dead_letter_queue());
+    let mut arguments = quorum();
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(NO_DELIVERY_LIMIT));
     durable_exchange(channel, &exchange, ExchangeKind::Fanout).await?;
-    durable_queue(channel, &queue, quorum()).await?;
+    durable_queue(channel, &queue, arguments).await?;
     bind(channel, &queue, &exchange, "").await
+}
+
+/// Lets nothing more come into the queue of versions before, whose argument for the delivery limit nobody can add.
+pub(super) async fn without_former_dead_letters(
+    channel: &Channel,
+    topology: &Topology,
+) -> Result<(), BrokerError> {
+    let (exchange, queue) = (topology.dead_letter_exchange(), topology.former_dead_letter_queue());
+    let unbound = channel.queue_unbind(short(&queue)?, short(&exchange)?, "".into(), FieldTable::default());
+    unbound.await.map_err(refused_or_lost)
 }
 
 /// The queue in which the dead letters of a consumer wait to be parked. A policy with `message-ttl` removes them from there too: they
@@ -103,8 +129,8 @@ pub(super) async fn dead_letters_of(
     consumer: &str,
 ) -> Result<(), BrokerError> {
     let mut arguments = kept_when_dead(topology);
-    // RabbitMQ 4 has a limit by default. Here it would send them in a circle.
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(i32::MAX));
+    // A limit would send them in a circle.
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(NO_DELIVERY_LIMIT));
     let (exchange, queue) = (topology.dead_letter_sorting(), topology.dead_letter_queue_of(consumer));
     durable_exchange(channel, &exchange, ExchangeKind::Direct).await?;
     durable_queue(channel, &queue, arguments).await?;

@@ -19,7 +19,20 @@ struct Refusal {
 
 /// An error of the client as one of ours. What is not there (404) is declared with the next connection.
 pub(super) fn refused_or_lost(error: lapin::Error) -> BrokerError {
-    match advice(&error) {
+    let advice = advice(&error);
+    of(error, advice)
+}
+
+/// The same before there is a connection. The login is all that is refused of access then.
+pub(super) fn refused_or_not_connected(error: lapin::Error) -> BrokerError {
+    let denied = matches!(error.kind(), ErrorKind::ProtocolError(protocol)
+        if matches!(protocol.kind(), AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)));
+    let advice = if denied { Some("check user and password in the broker's URL") } else { advice(&error) };
+    of(error, advice)
+}
+
+fn of(error: lapin::Error, advice: Option<&'static str>) -> BrokerError {
+    match advice {
         Some(advice) => BrokerError::Refused(Box::new(Refusal { error, advice })),
         None => BrokerError::Connection(Box::new(error)),
     }
@@ -36,10 +49,6 @@ fn advice(error: &lapin::Error) -> Option<&'static str> {
         _ => return None,
     };
     match protocol.kind() {
-        // The login is the only refusal before there is a channel.
-        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) if error.to_string().contains("Login") => {
-            Some("check user and password in the broker's URL")
-        }
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Some(
             "grant the user configure, write and read permission on the exchange, and on all names that begin with its name and a dot",
         ),

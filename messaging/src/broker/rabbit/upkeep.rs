@@ -3,14 +3,9 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::{
-    Channel, Confirmation, Consumer, ErrorKind, ExchangeKind,
-    message::Delivery,
-    options::{
-        BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ExchangeDeclareOptions,
-        QueueDeclareOptions,
-    },
+    Channel, ErrorKind, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueDeclareOptions},
     protocol::{AMQPErrorKind, AMQPSoftError},
     types::FieldTable,
 };
@@ -18,34 +13,33 @@ use tokio::time::timeout;
 
 use super::{
     connection::Link,
-    dead_letter::{self, Death},
     declare::{self, short},
+    letters::{Letters, Sorted},
     refusal::refused_or_lost,
 };
 use crate::{
-    broker::{BrokerError, DeadLetter, Found, Upkeep},
+    broker::{BrokerError, Found, Upkeep},
     observe,
     topology::Topology,
 };
 
 /// How long a look may take: a queue without a leader answers nothing.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
-/// Dead letters that one look moves at most: the next one comes soon.
-const MOVED: u16 = 500;
 
-/// Looks from one binding of everything to the next: who only unbinds, deletes nothing.
+/// Looks from one binding of everything to the next: who only unbinds, deletes nothing. As often what could not be done is tried again.
 const BOUND_AGAIN: u32 = 10;
 
 pub(super) struct RabbitUpkeep {
     // Dropped before the link, which waits for the close.
     channel: Channel,
-    /// The shared dead-letter queue. What was delivered out of it no policy removes any more.
-    letters: Option<Consumer>,
+    letters: Option<Letters>,
     link: Link,
     topology: Topology,
     looks: u32,
     /// What could not be declared the last time.
     refused: Option<String>,
+    /// The queue of versions before is still there.
+    former: bool,
 }
 
 /// What has to be on the broker.
@@ -58,119 +52,112 @@ enum Declared {
 
 impl RabbitUpkeep {
     pub(super) async fn open(link: Link, topology: Topology) -> Result<Self, BrokerError> {
-        let channel = link.confirming_channel().await?;
-        Ok(Self { channel, letters: None, link, topology, looks: 0, refused: None })
+        let mut channel = link.confirming_channel().await?;
+        let former = depth(&channel, &topology.former_dead_letter_queue()).await?.is_some();
+        if !former {
+            // The broker closes a channel on which something was missing.
+            channel = link.confirming_channel().await?;
+        }
+        Ok(Self { channel, letters: None, link, topology, looks: 0, refused: None, former })
     }
 
     async fn look_once(&mut self) -> Result<Found, BrokerError> {
-        let mut found = Found::default();
-        for declared in declared(&self.topology) {
-            match declared.messages(&self.channel).await? {
-                Some(messages) => {
+        let (mut found, mut refused) = (Found::default(), None);
+        for declared in declared(&self.topology, self.former) {
+            match declared.messages(&self.channel).await {
+                Ok(Some(messages)) => {
                     if let Declared::DeadLetters(queue) = declared {
                         found.dead_letters.insert(queue, messages);
                     }
+                    continue;
                 }
-                None => {
-                    found.restored.push(declared.to_string());
-                    // The broker closes a channel on which something was missing.
-                    self.channel = self.link.confirming_channel().await?;
-                    self.letters = None;
-                }
+                Ok(None) if declared.is(&self.topology.former_dead_letter_queue()) => self.former = false,
+                Ok(None) => found.restored.push(declared.to_string()),
+                Err(error @ BrokerError::Connection(_)) => return Err(error),
+                // A stranger uses it in another way, which keeps nobody from the others.
+                Err(error) => drop(refused.get_or_insert_with(|| observe::chain(&error))),
             }
+            self.channel = self.link.confirming_channel().await?;
         }
         // Bindings cannot be looked at. To bind again changes nothing, but there may be hundreds.
-        if !found.restored.is_empty() || self.looks.is_multiple_of(BOUND_AGAIN) {
+        let again = self.looks.is_multiple_of(BOUND_AGAIN);
+        if !found.restored.is_empty() || again {
             self.declare().await?;
         }
         self.looks = self.looks.wrapping_add(1);
-        self.sort(&mut found).await?;
-        found.refused.clone_from(&self.refused);
+        let unmoved = self.sort(&mut found, again).await?;
+        found.refused = refused.or_else(|| self.refused.clone()).or(unmoved);
         Ok(found)
     }
 
-    /// Declares everything. A queue that a stranger has declared keeps nobody from the others.
+    /// Declares everything. What a stranger has declared in another way keeps nobody from the others.
     async fn declare(&mut self) -> Result<(), BrokerError> {
-        declare::exchange(&self.channel, &self.topology).await?;
-        declare::dead_letters(&self.channel, &self.topology).await?;
+        let topology = self.topology.clone();
         self.refused = None;
-        for subscription in &self.topology.consumers {
-            let declared = declare::consumer(&self.channel, &self.topology, subscription).await;
-            let Err(error) = declared else { continue };
-            if matches!(error, BrokerError::Connection(_)) {
-                return Err(error);
+        let declared = declare::exchange(&self.channel, &topology).await;
+        self.unless_refused(declared).await?;
+        let declared = declare::dead_letters(&self.channel, &topology).await;
+        self.unless_refused(declared).await?;
+        if self.former {
+            let unbound = declare::without_former_dead_letters(&self.channel, &topology).await;
+            self.unless_refused(unbound).await?;
+        }
+        for subscription in &topology.consumers {
+            let declared = declare::dead_letters_of(&self.channel, &topology, &subscription.consumer).await;
+            self.unless_refused(declared).await?;
+            for at in 0..topology.partitions {
+                let declared = declare::partition(&self.channel, &topology, subscription, at).await;
+                self.unless_refused(declared).await?;
             }
-            self.refused.get_or_insert(observe::chain(&error));
-            self.channel = self.link.confirming_channel().await?;
-            self.letters = None;
         }
         Ok(())
     }
 
-    /// Moves what is in the shared dead-letter queue into the queues of the consumers that it was meant for. A crash between the two
-    /// leaves it in both: it is parked once.
-    async fn sort(&mut self, found: &mut Found) -> Result<(), BrokerError> {
+    async fn unless_refused(&mut self, declared: Result<(), BrokerError>) -> Result<(), BrokerError> {
+        let Err(error) = declared else { return Ok(()) };
+        if matches!(error, BrokerError::Connection(_)) {
+            return Err(error);
+        }
+        self.refused.get_or_insert(observe::chain(&error));
+        self.channel = self.link.confirming_channel().await?;
+        Ok(())
+    }
+
+    /// Moves what is in the shared dead-letter queue into the queues of the consumers that it was meant for; returns why not all of it.
+    async fn sort(&mut self, found: &mut Found, again: bool) -> Result<Option<String>, BrokerError> {
         let mut letters = match self.letters.take() {
             Some(letters) => letters,
-            None => self.receive().await?,
+            None => {
+                let former = self.former.then(|| self.topology.former_dead_letter_queue());
+                let queues: Vec<String> =
+                    [self.topology.dead_letter_queue()].into_iter().chain(former).collect();
+                match Letters::receive(&self.link, &queues).await {
+                    Ok(letters) => letters,
+                    Err(error) => {
+                        // Unless the connection is lost as well.
+                        self.link.channel().await?;
+                        return Ok(Some(format!(
+                            "dead letters cannot be received: {}",
+                            observe::chain(&error)
+                        )));
+                    }
+                }
+            }
         };
-        for _ in 0..MOVED {
-            match letters.next().now_or_never() {
-                Some(Some(letter)) => self.move_on(letter.map_err(refused_or_lost)?, found).await?,
-                // The queue was deleted: the next look finds that.
-                Some(None) => return Ok(()),
-                None => break,
-            }
-        }
-        self.letters = Some(letters);
-        Ok(())
-    }
-
-    async fn receive(&self) -> Result<Consumer, BrokerError> {
-        let queue = short(&self.topology.dead_letter_queue())?;
-        self.channel.basic_qos(MOVED, BasicQosOptions::default()).await.map_err(refused_or_lost)?;
-        let options = BasicConsumeOptions::default();
-        let letters = self.channel.basic_consume(queue, "".into(), options, FieldTable::default());
-        letters.await.map_err(refused_or_lost)
-    }
-
-    async fn move_on(&self, letter: Delivery, found: &mut Found) -> Result<(), BrokerError> {
-        // One that nobody can be given stays delivered, and returns to the queue with the end of the connection.
-        if let Some(moved) = self.forward(&letter).await? {
-            letter.acker.ack(BasicAckOptions::default()).await.map_err(refused_or_lost)?;
+        let mut sorted = Sorted::default();
+        let of_use = letters.sort(&self.link, &mut self.channel, &self.topology, again, &mut sorted).await?;
+        for queue in sorted.arrived {
             // Its queue was counted before.
-            *found.dead_letters.entry(self.topology.dead_letter_queue_of(&moved.consumer)).or_default() += 1;
-            if dead_letter::told(&letter.properties).is_none() {
-                found.moved.push(moved);
-            }
+            *found.dead_letters.entry(queue).or_default() += 1;
         }
-        Ok(())
-    }
-
-    async fn forward(&self, letter: &Delivery) -> Result<Option<DeadLetter>, BrokerError> {
-        let death = Death::of(&letter.properties);
-        let meant_for = death.as_ref().and_then(|death| self.topology.consumer_of(&death.queue));
-        // What a stranger has put there goes to the first: somebody has to show it.
-        let any = || self.topology.consumers.first().map(|any| any.consumer.as_str());
-        let Some(consumer) = meant_for.or_else(any) else { return Ok(None) };
-        if !self.topology.consumers.iter().any(|known| known.consumer == consumer) {
-            declare::dead_letters_of(&self.channel, &self.topology, consumer).await?;
+        for (queue, stuck) in letters.stuck() {
+            *found.dead_letters.entry(queue.to_owned()).or_default() += stuck;
         }
-        let story = dead_letter::story(&letter.properties, death.as_ref());
-        let queue = self.topology.dead_letter_queue_of(consumer);
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let properties = dead_letter::with_story(&letter.properties, &story);
-        let exchange = short(&self.topology.dead_letter_sorting())?;
-        let sent = self.channel.basic_publish(exchange, short(&queue)?, options, &letter.data, properties);
-        match sent.await.map_err(refused_or_lost)?.await.map_err(refused_or_lost)? {
-            Confirmation::Ack(None) => {
-                let policy = death.as_ref().and_then(Death::policy);
-                Ok(Some(DeadLetter { consumer: consumer.to_owned(), story, policy }))
-            }
-            other => {
-                Err(BrokerError::Connection(format!("{queue} did not take a dead letter: {other:?}").into()))
-            }
+        found.moved = sorted.moved;
+        if of_use {
+            self.letters = Some(letters);
         }
+        Ok(sorted.refused)
     }
 }
 
@@ -182,13 +169,14 @@ impl Upkeep for RabbitUpkeep {
     }
 }
 
-fn declared(topology: &Topology) -> Vec<Declared> {
+fn declared(topology: &Topology, former: bool) -> Vec<Declared> {
     let mut declared = vec![
         Declared::Exchange(topology.exchange.clone()),
         Declared::Exchange(topology.dead_letter_exchange()),
         Declared::Exchange(topology.dead_letter_sorting()),
         Declared::DeadLetters(topology.dead_letter_queue()),
     ];
+    declared.extend(former.then(|| Declared::DeadLetters(topology.former_dead_letter_queue())));
     for subscription in &topology.consumers {
         declared.push(Declared::DeadLetters(topology.dead_letter_queue_of(&subscription.consumer)));
         let queues = (0..topology.partitions).map(|at| topology.queue(&subscription.consumer, at));
@@ -209,8 +197,14 @@ impl Declared {
                     channel.exchange_declare(short(name)?, kind, options, FieldTable::default()).await;
                 unless_missing(there).map(|there| there.map(|()| 0))
             }
-            Self::Queue(name) | Self::DeadLetters(name) => messages(channel, name).await,
+            Self::Queue(name) | Self::DeadLetters(name) => {
+                Ok(depth(channel, name).await?.map(|depth| depth.messages))
+            }
         }
+    }
+
+    fn is(&self, queue: &str) -> bool {
+        matches!(self, Self::Queue(name) | Self::DeadLetters(name) if name == queue)
     }
 }
 
@@ -223,11 +217,22 @@ impl fmt::Display for Declared {
     }
 }
 
-/// How many messages wait in a queue; `None` when there is no such queue, and then the channel is closed.
-pub(super) async fn messages(channel: &Channel, queue: &str) -> Result<Option<u64>, BrokerError> {
+/// What a queue tells of itself.
+pub(super) struct Depth {
+    /// Those that are ready: not what a consumer has and has not acknowledged.
+    pub(super) messages: u64,
+    pub(super) consumers: u32,
+}
+
+/// What a queue tells of itself; `None` when there is no such queue, and then the channel is closed.
+pub(super) async fn depth(channel: &Channel, queue: &str) -> Result<Option<Depth>, BrokerError> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let there = channel.queue_declare(short(queue)?, options, FieldTable::default()).await;
-    unless_missing(there).map(|there| there.map(|queue| u64::from(queue.message_count())))
+    let depth = |queue: lapin::Queue| Depth {
+        messages: u64::from(queue.message_count()),
+        consumers: queue.consumer_count(),
+    };
+    unless_missing(there).map(|there| there.map(depth))
 }
 
 fn unless_missing<T>(answer: lapin::Result<T>) -> Result<Option<T>, BrokerError> {
