@@ -10,7 +10,7 @@ use messaging::{
     envelope::Envelope,
     outbox::Outbox,
     relay::Relay,
-    schema::MessagingTables,
+    schema::{CountedRedrives, MessagingTables},
     topology::{Subscription, Topology},
 };
 use prost::{Message, Name};
@@ -37,7 +37,7 @@ struct Migrations;
 
 impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(MessagingTables), Box::new(Shop)]
+        vec![Box::new(MessagingTables), Box::new(CountedRedrives), Box::new(Shop)]
     }
 }
 

@@ -27,7 +27,8 @@
 //! }
 //! ```
 //!
-//! Nothing here knows a service or its contract: any sea-orm service can take [`schema::MessagingTables`] into its migrations.
+//! Nothing here knows a service or its contract: any sea-orm service can take [`schema::MessagingTables`] and
+//! [`schema::CountedRedrives`] into its migrations.
 
 pub mod envelope;
 pub mod schema;

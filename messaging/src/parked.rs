@@ -4,9 +4,12 @@ mod operate;
 mod redrive;
 mod storable;
 
+use std::collections::HashSet;
+
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _,
+    Statement,
     entity::prelude::*,
 };
 use storage::{Transaction, rows};
@@ -15,7 +18,7 @@ use crate::{broker::Undecodable, envelope::Envelope};
 
 pub use self::operate::{Action, Filter, Mode, actions, list, note, operate};
 pub(crate) use self::{
-    redrive::{give_back, leaving, lock, remove},
+    redrive::{Begun, begin, give_back, leaving, lock, remove},
     storable::Form,
 };
 
@@ -67,6 +70,10 @@ pub struct Model {
     pub attempts: i32,
     /// In microseconds since the Unix epoch.
     pub park_time: i64,
+    /// Attempts that have begun since it was sent back, and of which nobody knows how they ended.
+    pub redrives: i32,
+    /// When the last one of these began, in microseconds since the Unix epoch.
+    pub redrive_time: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
@@ -90,7 +97,7 @@ pub(crate) struct Told {
     pub(crate) error: String,
 }
 
-/// Parks messages in the caller's transaction, and returns what is to be told of each after the commit.
+/// Parks messages in the caller's transaction, and returns what is to be told after the commit of each that was not parked before.
 pub(crate) async fn park(
     transaction: &Transaction,
     consumer: &str,
@@ -98,10 +105,42 @@ pub(crate) async fn park(
     form: Form,
     now: i64,
 ) -> Result<Vec<Told>, DbErr> {
-    let (models, told): (Vec<ActiveModel>, Vec<Told>) =
+    let (models, mut told): (Vec<ActiveModel>, Vec<Told>) =
         parkings.iter().map(|parking| row(consumer, parking, form, now)).unzip();
-    rows::insert_new(transaction, &models).await?;
+    let parked = rows::insert_new(transaction, &models).await?;
+    if parked.len() < told.len() {
+        let ids = message_ids(transaction, &parked).await?;
+        told.retain(|told| told.message_id.is_none_or(|id| ids.contains(&id)));
+    }
     Ok(told)
+}
+
+/// The ids of the messages with these numbers.
+async fn message_ids(transaction: &Transaction, seqs: &[i64]) -> Result<HashSet<Uuid>, DbErr> {
+    let numbers = rows::one_of(transaction.get_database_backend(), seqs);
+    let sql =
+        format!("SELECT message_id FROM parked WHERE message_id IS NOT NULL AND seq {}", numbers.condition);
+    let find = Statement::from_sql_and_values(transaction.get_database_backend(), sql, [numbers.value]);
+    transaction.query_all_raw(find).await?.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+/// Whether a message is parked that asks for the same as this one: of the same kind and key, with the same payload.
+pub(crate) async fn is_repeated(
+    transaction: &Transaction,
+    consumer: &str,
+    message: &Envelope,
+    form: Form,
+) -> Result<bool, DbErr> {
+    let attributes = form.attributes(message);
+    let same = Entity::find()
+        .select_only()
+        .column(Column::Seq)
+        .filter(Column::Consumer.eq(consumer))
+        .filter(Column::PartitionKey.eq(attributes.key))
+        .filter(Column::Kind.eq(attributes.kind))
+        .filter(Column::MessageId.ne(message.id))
+        .filter(Column::Payload.eq(message.payload.to_vec()));
+    Ok(same.into_tuple::<i64>().one(transaction).await?.is_some())
 }
 
 /// Every text is one that the database stores, whoever wrote it: what cannot be parked would hold up everybody behind it.
@@ -134,6 +173,8 @@ fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (ActiveMo
         error: Set(error),
         attempts: Set(parking.attempts),
         park_time: Set(now),
+        redrives: NotSet,
+        redrive_time: NotSet,
     };
     (model, told)
 }

@@ -66,6 +66,30 @@ const VACUUM_OUTBOX: &str = "ALTER TABLE outbox SET (
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000)";
 
+/// What counts attempts at a parked message that comes back, before each; and what finds others of the same key.
+const COUNTED_REDRIVES: &[&str] = &[
+    "ALTER TABLE parked ADD COLUMN redrives INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE parked ADD COLUMN redrive_time {int}",
+    "CREATE INDEX parked_by_key ON parked (consumer, partition_key)",
+];
+
+/// Adds to the table `parked` what [`MessagingTables`] has left out. To come behind it.
+#[derive(Debug, Clone, Copy)]
+pub struct CountedRedrives;
+
+impl MigrationName for CountedRedrives {
+    fn name(&self) -> &'static str {
+        "m0002_messaging_counted_redrives"
+    }
+}
+
+#[async_trait]
+impl MigrationTrait for CountedRedrives {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        storage::schema::run(manager, COUNTED_REDRIVES).await
+    }
+}
+
 /// Makes the tables `outbox`, `inbox`, `parked`, `operator_actions` and `leases`.
 #[derive(Debug, Clone, Copy)]
 pub struct MessagingTables;

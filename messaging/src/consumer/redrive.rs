@@ -1,6 +1,10 @@
 //! What was parked comes back: sent by an operator, or held until this version that knows its kind.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sea_orm::DbErr;
 use storage::{Failure, Transaction};
@@ -10,7 +14,7 @@ use super::{AfterCommit, Batch, Consumer, Deduplication, Effects, Shared, Verdic
 use crate::{
     envelope::Envelope,
     inbox, observe,
-    parked::{self, State},
+    parked::{self, Begun, State},
     retry,
 };
 
@@ -18,17 +22,20 @@ use crate::{
 const POLL: Duration = Duration::from_secs(5);
 /// Looked up at a time.
 const PAGE: u64 = 100;
-/// Rounds of [`POLL`] in which others get in the way of a message until it waits for an operator again: a minute is longer than anybody
-/// holds rows as a rule.
-const CONTENDED_ROUNDS: u32 = 12;
+/// For so long others may get in the way of a message until it waits for an operator again: a minute is longer than anybody holds rows as a
+/// rule.
+const CONTENDED: Duration = Duration::from_secs(60);
+
+/// The messages whose last attempt came back with a failure, and since when others get in the way of each, if they do.
+type Returned = HashMap<i64, Option<Instant>>;
 
 impl Consumer {
     /// Handles what comes back until `stop`, each message in a transaction of its own: it has failed before.
     pub(super) async fn redrive(&self, stop: &CancellationToken) {
-        let mut contended = HashMap::new();
+        let mut returned = Returned::new();
         while !stop.is_cancelled() {
             self.shared.tell_parked().await;
-            let came_back = self.shared.redrive_page(&mut contended, stop).await;
+            let came_back = self.shared.redrive_page(&mut returned, stop).await;
             let rest = match came_back {
                 Ok(true) => continue,
                 Ok(false) => POLL,
@@ -57,27 +64,26 @@ impl Shared {
     /// Returns whether there may be more.
     async fn redrive_page(
         self: &Arc<Self>,
-        contended: &mut HashMap<i64, u32>,
+        returned: &mut Returned,
         stop: &CancellationToken,
     ) -> Result<bool, Failure> {
         let seqs = parked::leaving(self.database.read(), &self.subscription, PAGE).await?;
-        contended.retain(|seq, _| seqs.contains(seq));
+        returned.retain(|seq, _| seqs.contains(seq));
         let mut done = 0;
         for seq in &seqs {
             if stop.is_cancelled() {
                 return Ok(false);
             }
-            let failure = match self.redrive_one(*seq).await {
-                Ok(()) => {
-                    done += 1;
+            let failure = match self.redrive_one(*seq, returned.contains_key(seq)).await {
+                Ok(left) => {
+                    done += usize::from(left);
                     continue;
                 }
                 Err(failure) => failure,
             };
+            let contended = returned.entry(*seq).or_default();
             if matches!(failure, Failure::Contention(_)) {
-                let rounds = contended.entry(*seq).or_default();
-                *rounds += 1;
-                if *rounds < CONTENDED_ROUNDS {
+                if contended.get_or_insert_with(Instant::now).elapsed() < CONTENDED {
                     // Those behind it need not wait for that.
                     observe::storage_failed(&self.subscription.consumer, &failure);
                     continue;
@@ -86,12 +92,25 @@ impl Shared {
                 return Err(failure);
             }
             self.give_back(*seq, observe::chain(&failure)).await?;
+            returned.remove(seq);
             done += 1;
         }
         Ok(done > 0 && seqs.len() as u64 == PAGE)
     }
 
-    async fn redrive_one(self: &Arc<Self>, seq: i64) -> Result<(), Failure> {
+    /// `came_back` when the last attempt of this process did. Returns whether the message has left, or waits for an operator again.
+    async fn redrive_one(self: &Arc<Self>, seq: i64, came_back: bool) -> Result<bool, Failure> {
+        let begun = self.database.transact(move |transaction| {
+            Box::pin(async move { parked::begin(transaction, seq, came_back, retry::now()).await })
+        });
+        match begun.await? {
+            Begun::Yes => {}
+            Begun::No => return Ok(false),
+            Begun::Never(reason) => {
+                observe::redrive_failed(&self.subscription.consumer, seq, &reason);
+                return Ok(true);
+            }
+        }
         let shared = Arc::clone(self);
         let handled = self.database.transact(move |transaction| {
             let shared = Arc::clone(&shared);
@@ -104,7 +123,7 @@ impl Shared {
                 Some(problem) => observe::redrive_failed(&self.subscription.consumer, seq, &problem),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// What is to be done after the commit, unless another process was faster; and why the message waits for an operator again, if it does.
@@ -150,7 +169,7 @@ impl Shared {
     ) -> Result<Verdict, DbErr> {
         // A parked message is in the inbox since it was parked. A held one is not, and may have come a second time.
         let seen = state == State::Held
-            && self.deduplication == Deduplication::Inbox
+            && self.deduplication != Deduplication::Handler
             && inbox::new_among(transaction, &self.subscription.consumer, [message], now).await?.is_empty();
         if seen {
             return Ok(Verdict::Done);

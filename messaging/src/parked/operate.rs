@@ -33,7 +33,7 @@ pub enum Action {
     /// Send back to the consumer, which handles each in a transaction of its own within 5 s, or parks it again. What could
     /// not be decoded is left alone.
     Redrive,
-    /// Remove for good.
+    /// Remove for good, also what was sent back and did not leave yet.
     Discard,
 }
 
@@ -88,7 +88,7 @@ impl Action {
             Self::Redrive => {
                 Condition::all().add(Column::State.eq(State::Parked)).add(Column::MessageId.is_not_null())
             }
-            Self::Discard => Condition::all().add(Column::State.ne(State::Redriven)),
+            Self::Discard => Condition::all(),
         }
     }
 

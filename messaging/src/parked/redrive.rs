@@ -37,6 +37,51 @@ pub(crate) async fn lock(transaction: &Transaction, seq: i64) -> Result<Option<M
     Entity::find_by_id(seq).filter(leaving).lock_exclusive().one(transaction).await
 }
 
+/// Attempts that did not come back, after which a message waits for an operator again: it ends the process that handles it.
+const MOST_REDRIVES: i32 = 3;
+/// For so long after the beginning of an attempt another process may still be at it.
+const AT_IT: i64 = 5_000_000;
+
+/// Whether an attempt at a message may begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// It is counted.
+    Yes,
+    /// Not now: another process may be at it, or was faster.
+    No,
+    /// None of the attempts before came back: it waits for an operator again, for this reason.
+    Never(String),
+}
+
+/// Counts an attempt that is about to begin, in a transaction of its own: one that ends its process leaves nothing else behind. `came_back`
+/// when the process knows how its last one ended.
+pub(crate) async fn begin(
+    transaction: &Transaction,
+    seq: i64,
+    came_back: bool,
+    now: i64,
+) -> Result<Begun, DbErr> {
+    let Some(row) = lock(transaction, seq).await? else { return Ok(Begun::No) };
+    if !came_back && row.redrive_time.is_some_and(|begun| now - begun < AT_IT) {
+        return Ok(Begun::No);
+    }
+    let redrives = if came_back { 0 } else { row.redrives };
+    if redrives >= MOST_REDRIVES {
+        let error = format!(
+            "the process ended in each of {redrives} attempts at it since it was sent back: {}",
+            row.error
+        );
+        give_back(transaction, seq, &error, now).await?;
+        return Ok(Begun::Never(error));
+    }
+    let counted = Entity::update_many()
+        .col_expr(Column::Redrives, Expr::value(redrives + 1))
+        .col_expr(Column::RedriveTime, Expr::value(now))
+        .filter(Column::Seq.eq(seq));
+    counted.exec(transaction).await?;
+    Ok(Begun::Yes)
+}
+
 /// It was handled.
 pub(crate) async fn remove(transaction: &Transaction, seq: i64) -> Result<(), DbErr> {
     Entity::delete_by_id(seq).exec(transaction).await.map(drop)
@@ -54,6 +99,8 @@ pub(crate) async fn give_back(
         .col_expr(Column::Error, Expr::value(Form::Ascii.error(error)))
         .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
         .col_expr(Column::ParkTime, Expr::value(now))
+        .col_expr(Column::Redrives, Expr::value(0))
+        .col_expr(Column::RedriveTime, Expr::value(None::<i64>))
         .filter(Column::Seq.eq(seq))
         .exec(transaction)
         .await

@@ -15,6 +15,7 @@ mod health;
 mod dead_letters;
 mod leases;
 mod operator;
+mod redrives;
 mod retention;
 mod sizes;
 mod workers;

@@ -8,7 +8,7 @@ use messaging::{
     envelope::Envelope,
     outbox::{self, Outbox},
     parked,
-    schema::MessagingTables,
+    schema::{CountedRedrives, MessagingTables},
     topology::Topology,
 };
 use sea_orm::{ConnectionTrait as _, DbErr, EntityTrait as _, QueryOrder as _, Statement, TryGetable};
@@ -211,7 +211,7 @@ struct Migrations;
 
 impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(MessagingTables), Box::new(Effects)]
+        vec![Box::new(MessagingTables), Box::new(CountedRedrives), Box::new(Effects)]
     }
 }
 

@@ -1,6 +1,6 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
-use messaging::schema::MessagingTables;
+use messaging::schema::{CountedRedrives, MessagingTables};
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use sea_orm_migration::{
     MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
@@ -15,7 +15,13 @@ pub struct Migrations;
 
 impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(Owner::new("orders")), Box::new(MessagingTables), Box::new(Orders), Box::new(Asking)]
+        vec![
+            Box::new(Owner::new("orders")),
+            Box::new(MessagingTables),
+            Box::new(Orders),
+            Box::new(Asking),
+            Box::new(CountedRedrives),
+        ]
     }
 }
 

@@ -1,6 +1,6 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
-use messaging::schema::MessagingTables;
+use messaging::schema::{CountedRedrives, MessagingTables};
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use sea_orm_migration::{
     MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
@@ -19,6 +19,7 @@ impl MigratorTrait for Migrations {
             Box::new(MessagingTables),
             Box::new(Ledger),
             Box::new(AccountsByBytes),
+            Box::new(CountedRedrives),
         ]
     }
 }
