@@ -122,6 +122,12 @@ pub trait Inflow: Send {
     /// # Errors
     /// When the connection is lost.
     async fn ack_through(&mut self, tag: u64) -> Result<(), BrokerError>;
+
+    /// Acknowledges these messages and no others, each of them once. None of them may be the last one of [`Inflow::ack_through`].
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    async fn ack(&mut self, tags: &[u64]) -> Result<(), BrokerError>;
 }
 
 /// A message received.
@@ -135,6 +141,17 @@ pub struct Delivery {
     pub dead: Option<String>,
     /// The message, or what came instead.
     pub message: Result<Envelope, Undecodable>,
+}
+
+impl Delivery {
+    /// The bytes of its payload.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.message {
+            Ok(message) => message.payload.len(),
+            Err(undecodable) => undecodable.payload.len(),
+        }
+    }
 }
 
 /// Something in the queue that is no message of ours. It is kept for the operator, never dropped.

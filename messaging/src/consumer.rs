@@ -1,9 +1,12 @@
 //! The consumer: takes what is there, lets the handler apply it in one transaction with its memory, and acknowledges after the
-//! commit. A batch that fails is split until the message at fault stands alone; that one is parked, and blocks nobody. A handler may
-//! be able to do without a transaction as long as nobody gets in its way: that is tried first.
+//! commit. A batch that fails is split until the message at fault stands alone; that one is parked, and blocks nobody. What others are in
+//! the way of waits apart, key by key. A handler may be able to do without a transaction as long as nobody gets in its way: that is tried
+//! first.
 
 mod source;
+mod partition;
 mod part;
+mod apart;
 mod progress;
 mod effect;
 mod redrive;
@@ -18,11 +21,14 @@ use storage::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{part::Suspects, progress::Progress, source::Source};
+use self::{
+    partition::{Partition, Turns},
+    source::Source,
+};
 use crate::{
-    broker::{Broker, BrokerError, Delivery, Inflow},
+    broker::{Broker, BrokerError, Inflow},
     envelope::Envelope,
-    health::{self, Health},
+    health::Health,
     observe,
     retry::Backoff,
     topology::Subscription,
@@ -54,6 +60,12 @@ pub trait Handler: Send + Sync + 'static {
         effects: &mut Effects,
     ) -> Result<bool, DbErr> {
         let _in_general_it_cannot = (executor, messages, effects);
+        Ok(false)
+    }
+
+    /// Whether the effect of a message is there already: looked at without an inbox before a message is parked that was not handled.
+    async fn was_applied(&self, executor: Executor<'_>, message: &Envelope) -> Result<bool, DbErr> {
+        let _in_general_nobody_knows = (executor, message);
         Ok(false)
     }
 }
@@ -144,6 +156,9 @@ pub enum Verdict {
 pub enum Deduplication {
     /// By a row in the inbox, in the transaction of the effect.
     Inbox,
+    /// In the same way. And its messages are requests, which their sender repeats with another id until they are answered: one of the same
+    /// kind and key and with the same payload as another has no effect of its own, so that it is not parked beside that.
+    Requests,
     /// The handler's effect is idempotent by itself.
     Handler,
 }
@@ -161,6 +176,7 @@ struct Shared {
     subscription: Subscription,
     deduplication: Deduplication,
     handler: Box<dyn Handler>,
+    turns: Turns,
 }
 
 impl Consumer {
@@ -173,8 +189,10 @@ impl Consumer {
         deduplication: Deduplication,
         handler: impl Handler,
     ) -> Self {
-        let shared = Shared { database, subscription, deduplication, handler: Box::new(handler) };
-        Self { shared: Arc::new(shared), broker, partitions, health: Health::new() }
+        // Whoever holds a row for long keeps only the messages of its key waiting.
+        let (database, handler, turns) = (database.with_brief_waits(), Box::new(handler), Turns::new());
+        let shared = Arc::new(Shared { database, subscription, deduplication, handler, turns });
+        Self { shared, broker, partitions, health: Health::new() }
     }
 
     /// Sets where its state is reported: for each partition as the part `consumer.0` and so on, for what the broker has given up as
@@ -194,7 +212,7 @@ impl Consumer {
 
     async fn consume(&self, source: Source, stop: &CancellationToken) {
         let part = self.health.part(source.to_string(), &self.shared.subscription.consumer);
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut doubted) = (Backoff::new(), false);
         while !stop.is_cancelled() {
             let subscribed = tokio::select! {
                 subscribed = self.subscribe(source) => subscribed,
@@ -203,9 +221,17 @@ impl Consumer {
             let lost = match subscribed {
                 Ok(inflow) => {
                     observe::connected(source.kind(), &self.shared.subscription.consumer);
-                    part.ok();
-                    backoff.reset();
-                    self.consume_until_lost(inflow, &part, stop).await
+                    if !doubted {
+                        part.ok();
+                    }
+                    let partition = Partition::new(&self.shared, source.to_string(), &part, doubted, stop);
+                    let (useful, lost) = partition.consume(inflow).await;
+                    // A subscription that is lost at once is no cure, however quickly it is there.
+                    if useful {
+                        backoff.reset();
+                    }
+                    doubted = !useful;
+                    lost
                 }
                 Err(error) => Err(error),
             };
@@ -225,68 +251,6 @@ impl Consumer {
             Source::Partition(partition) => self.broker.subscribe(subscription, partition, PREFETCH).await,
             Source::DeadLetters => self.broker.dead_letters(&subscription.consumer).await,
         }
-    }
-
-    async fn consume_until_lost(
-        &self,
-        mut inflow: Box<dyn Inflow>,
-        health: &health::Part,
-        stop: &CancellationToken,
-    ) -> Result<(), BrokerError> {
-        let (mut progress, mut suspects) = (Progress::new(health), Suspects::default());
-        let most = self.shared.database.batch(BATCH);
-        loop {
-            let batch = tokio::select! {
-                batch = inflow.receive(most) => batch?,
-                () = stop.cancelled() => return Ok(()),
-            };
-            observe::batch_received(&self.shared.subscription.consumer, &batch);
-            let Some(last) = batch.last().map(|delivery| delivery.tag) else { continue };
-            if !self.settle(batch, &mut progress, &mut suspects, stop).await {
-                return Ok(());
-            }
-            inflow.ack_through(last).await?;
-        }
-    }
-
-    /// Commits every message of the batch, applied or parked; `false` when `stop` came before.
-    async fn settle(
-        &self,
-        batch: Vec<Delivery>,
-        progress: &mut Progress<'_>,
-        suspects: &mut Suspects,
-        stop: &CancellationToken,
-    ) -> bool {
-        let mut backoff = Backoff::new();
-        // A stack of parts that are still to be committed, the first on top.
-        let mut parts = part::cut(batch);
-        while let Some(part) = parts.pop() {
-            let failure = match progress.watch(self.shared.apply(&part)).await {
-                Ok(()) => {
-                    backoff.reset();
-                    progress.made();
-                    if part.fault.is_none() {
-                        suspects.clear(&part.deliveries);
-                    }
-                    continue;
-                }
-                Err(failure) => failure,
-            };
-            observe::batch_failed(&self.shared.subscription.consumer, part.deliveries.len(), &failure);
-            let next = part.after(&failure, suspects);
-            parts.extend(next.parts);
-            match next.refused {
-                true => progress.refused(&failure),
-                false => progress.failed(&failure),
-            }
-            if next.pause {
-                tokio::select! {
-                    () = tokio::time::sleep(backoff.delay()) => {}
-                    () = stop.cancelled() => return false,
-                }
-            }
-        }
-        true
     }
 }
 

@@ -31,6 +31,7 @@ const BATCHES: &str = "messaging_batch_messages";
 const REDELIVERIES: &str = "messaging_redeliveries_total";
 const PARKED: &str = "messaging_parked_total";
 const HELD: &str = "messaging_held_total";
+const WAITING: &str = "messaging_waiting_messages";
 const PARKED_NOW: &str = "messaging_parked_messages";
 const INBOX_OVERDUE: &str = "messaging_inbox_overdue_age_seconds";
 const CONNECTIONS: &str = "messaging_connections_total";
@@ -48,13 +49,20 @@ fn describe() {
     describe_counter!(REDELIVERIES, "messages that the broker may have delivered before");
     describe_counter!(PARKED, "messages that a consumer could not handle");
     describe_counter!(HELD, "messages of a kind that the consumer does not know yet");
+    describe_gauge!(
+        WAITING,
+        "messages of keys that others hold, received and tried again apart while the rest of their partition goes on"
+    );
     describe_gauge!(PARKED_NOW, "messages that wait in the table of parked ones, by state");
     describe_gauge!(
         INBOX_OVERDUE,
         "by how much the oldest row of the inbox should have been forgotten; 0 when none should"
     );
     describe_counter!(CONNECTIONS, "connections to the broker; all but the first are reconnects");
-    describe_gauge!(DEAD_LETTERS, "messages in a dead-letter queue of the broker that are not parked yet");
+    describe_gauge!(
+        DEAD_LETTERS,
+        "messages in a dead-letter queue of the broker that are not parked yet, but for up to 20 that a consumer is parking"
+    );
     describe_gauge!(
         STATE,
         "0 when a part does its work, 1 when it tries again by itself, 2 when somebody has to act"
@@ -198,6 +206,18 @@ pub(crate) fn parked(consumer: &str, told: &Told) {
     );
 }
 
+/// A request that cannot be handled repeats one that is parked.
+pub(crate) fn parked_before(consumer: &str, message: &Envelope, error: &str) {
+    tracing::debug!(
+        messaging.part = consumer,
+        message.id = %message.id,
+        message.kind = message.kind,
+        trace.parent = message.traceparent.as_deref(),
+        error,
+        "the same request is parked already"
+    );
+}
+
 /// The span of a handler's work: its log lines tell which request the batch began with.
 pub(crate) fn handling(consumer: &str, batch: &[&Envelope]) -> tracing::Span {
     let parent = batch.first().and_then(|message| message.traceparent.as_deref());
@@ -235,8 +255,19 @@ fn as_f64(count: i64) -> f64 {
     count as f64
 }
 
-pub(crate) fn batch_failed(consumer: &str, size: usize, failure: &Failure) {
-    tracing::warn!(messaging.part = consumer, batch.size = size, error = chain(failure), "a batch failed");
+/// `first` unless its messages have failed before and are tried again.
+pub(crate) fn batch_failed(consumer: &str, size: usize, failure: &Failure, first: bool) {
+    let error = chain(failure);
+    if first {
+        tracing::warn!(messaging.part = consumer, batch.size = size, error, "a batch failed");
+    } else {
+        tracing::debug!(messaging.part = consumer, batch.size = size, error, "a batch failed again");
+    }
+}
+
+/// How many messages of a source wait apart from the others.
+pub(crate) fn waiting(consumer: &str, part: &str, messages: usize) {
+    gauge!(WAITING, "consumer" => consumer.to_owned(), "part" => part.to_owned()).set(messages as f64);
 }
 
 pub(crate) fn redriven(consumer: &str, seq: i64) {

@@ -8,6 +8,7 @@ use rand::Rng as _;
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     next: Duration,
+    longest: Duration,
 }
 
 const FIRST: Duration = Duration::from_millis(100);
@@ -15,14 +16,19 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 impl Backoff {
     pub(crate) const fn new() -> Self {
-        Self { next: FIRST }
+        Self::up_to(LONGEST)
     }
 
-    /// The next delay: it doubles up to 5 s, of which a random half is taken, so that many who failed together do not come
+    /// With another bound than 5 s.
+    pub(crate) const fn up_to(longest: Duration) -> Self {
+        Self { next: FIRST, longest }
+    }
+
+    /// The next delay: it doubles up to the bound, of which a random half is taken, so that many who failed together do not come
     /// back together.
     pub(crate) fn delay(&mut self) -> Duration {
         let longest = self.next;
-        self.next = (longest * 2).min(LONGEST);
+        self.next = (longest * 2).min(self.longest);
         rand::rng().random_range(longest / 2..=longest)
     }
 

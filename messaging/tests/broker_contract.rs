@@ -40,6 +40,7 @@ promises! {
     a_message_is_in_the_queue_of_its_partition_only,
     the_unacknowledged_are_delivered_again_in_order,
     an_acknowledgement_covers_everything_before,
+    what_is_acknowledged_alone_leaves_the_others,
     no_more_than_the_prefetch_is_unanswered,
     one_of_two_subscribers_is_active_until_it_goes,
     a_dropped_receive_loses_nothing,

@@ -113,7 +113,7 @@ impl Service {
             Arc::clone(&broker),
             partitions,
             decide_payments::subscription(),
-            Deduplication::Inbox,
+            Deduplication::Requests,
             DecidePayments { outbox: outbox.clone(), clock },
         )
         .with_health(&health);

@@ -29,7 +29,7 @@ const SINGLES: u32 = 4;
 /// Members of failed groups that are tried alone at a time, at first and again.
 pub(crate) const ALONE: usize = 4;
 pub(crate) const AGAIN: usize = 2;
-/// Connections of groups, hardly more than one of which is in use unless groups fail.
+/// Connections of groups and of consumers, hardly more than two of which are in use unless somebody holds rows.
 const GROUPS: u32 = 8;
 /// How long a group waits for a lock: all of its members wait with it. Longer than transactions of ours hold one, on a slow disk too.
 const GROUP_WAIT: Setting = ("lock_timeout", "100ms");
@@ -147,6 +147,15 @@ impl Database {
     #[must_use]
     pub fn unflushed(&self) -> Executor<'_> {
         Executor::Connections(self.singles.as_ref().map_or(&self.read, |singles| &singles.unflushed))
+    }
+
+    /// The same with the connections of groups, which wait for a lock 0.1 s and not 5.
+    #[must_use]
+    pub fn with_brief_waits(&self) -> Self {
+        let Some(singles) = &self.singles else { return self.clone() };
+        let brief = singles.groups.clone();
+        let singles = Some(Singles { durable: brief.clone(), ..singles.clone() });
+        Self { write: brief, singles, ..self.clone() }
     }
 
     /// The kind of database.

@@ -35,7 +35,8 @@ impl Failure {
     }
 
     /// Whether somebody held a lock for longer than it is waited for. Only PostgreSQL tells that apart.
-    pub(crate) fn is_held(&self) -> bool {
+    #[must_use]
+    pub fn is_held(&self) -> bool {
         let Self::Contention(cause) = self else { return false };
         let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) =
             &**cause

@@ -25,13 +25,11 @@ use crate::{
     executor::Executor,
     failure::Failure,
     transact::{Body, execute_on, transact_on},
+    transaction::FIRST_WAIT,
 };
 
 /// Requests of one group at most: what is applied together is also rolled back and retried together.
 const GROUP: usize = 256;
-/// How long a member that is tried alone waits for a lock at first. Its group has waited for longer, and 256 members of which each waits
-/// for a row that is held are through within a second.
-const FIRST_WAIT: &str = "SET LOCAL lock_timeout = '10ms'";
 /// Between two attempts at a member whose row is held.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Requests that wait for their group before callers wait to be let in.

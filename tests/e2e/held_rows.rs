@@ -10,10 +10,14 @@ use ordermesh::{
 };
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, TransactionTrait as _};
 use serde_json::json;
-use tokio::{join, time::Instant};
+use tokio::{join, time::Instant, try_join};
 use tonic::{Code, Request, Status, transport::Channel};
+use world::{PATIENCE, eventually};
 
-use crate::mesh::{APART, Arrangement, Mesh};
+use crate::{
+    mesh::{APART, Arrangement, Mesh},
+    scrape::Scrape,
+};
 
 const ON_POSTGRES: Arrangement = Arrangement { rabbitmq: false, apart: false, ..APART };
 const USERS: usize = 200;
@@ -98,6 +102,67 @@ async fn one_held_key_delays_no_other_order() -> Result<()> {
     let stored = mesh.count("orders", "SELECT COUNT(*) FROM orders").await?;
     ensure!(stored == i64::try_from(USERS)? + 2, "{stored}");
     Ok(())
+}
+
+/// How long the account is held while orders are paid, which is longer than anything that bounds a wait.
+const HELD_FOR: Duration = Duration::from_secs(20);
+
+/// All accounts share one partition, as they do by default.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_held_account_delays_no_other_order() -> Result<()> {
+    let mesh = Mesh::start(APART).await?;
+    let users: Vec<String> = (80..120).map(|user| format!("user-{user}")).collect();
+    try_join_all(users.iter().map(|user| mesh.account(user, 1_000))).await?;
+    let (first, ..) = try_join!(mesh.order(HELD, 1), mesh.order("user-80", 1))?;
+    mesh.ended(&first).await?;
+
+    let operator = Database::connect(mesh.database_url("payments")).await?;
+    let holder = operator.begin().await?;
+    holder.execute_unprepared(&format!("SELECT 1 FROM accounts WHERE user_id = '{HELD}' FOR UPDATE")).await?;
+    let began = Instant::now();
+    let (mut held, mut slowest) = (Vec::new(), Duration::ZERO);
+    while began.elapsed() < HELD_FOR {
+        held.push(mesh.order(HELD, 1).await?);
+        let others = users.iter().filter(|user| *user != HELD);
+        let took = try_join_all(others.map(async |user| {
+            let placed = Instant::now();
+            let order = mesh.ended(&mesh.order(user, 1).await?).await?;
+            ensure!(order["status"] == "FINISHED", "{order}");
+            Ok(placed.elapsed())
+        }));
+        slowest = took.await?.into_iter().max().context("there are others")?.max(slowest);
+        ensure!(slowest < SOON, "an order of another account took {slowest:?}");
+    }
+    let waiting = Scrape::of(mesh.admin("payments")?).await?;
+    let waiting =
+        waiting.number("messaging_waiting_messages", &[("consumer", "payments"), ("part", "consumer.0")])?;
+    ensure!(waiting == held.len() as f64, "{waiting} messages wait, not {}", held.len());
+    let ready = mesh.admin("payments")?.get("/readyz").await?;
+    let why = ready.body["parts"]["payments.consumer.0"].as_str().unwrap_or_default();
+    ensure!(ready.status == 200 && why.contains("lock timeout"), "{}", ready.text);
+    for order in &held {
+        let order = mesh.api.get(&format!("/gateway/orders/{order}")).await?;
+        ensure!(order.body["status"] == "NEW", "{}", order.text);
+    }
+
+    holder.rollback().await?;
+    let released = Instant::now();
+    let mut entries = Vec::new();
+    for order in &held {
+        let order = mesh.ended(order).await?;
+        ensure!(order["status"] == "FINISHED", "{order}");
+        entries.push(order["ledgerEntryId"].as_str().context("an entry")?.to_owned());
+    }
+    ensure!(released.elapsed() < SOON, "the held orders took {:?}", released.elapsed());
+    // UUIDv7: they were decided about in the order in which they were placed.
+    ensure!(entries.is_sorted(), "{entries:?}");
+    eventually("a consumer that is well", PATIENCE, async || {
+        let ready = mesh.admin("payments")?.get("/readyz").await?;
+        ensure!(ready.body["states"]["payments.consumer.0"] == "ok", "{}", ready.text);
+        Ok(())
+    })
+    .await?;
+    mesh.at_rest().await
 }
 
 /// What a call ended with, and how long it took.

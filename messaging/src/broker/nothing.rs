@@ -15,6 +15,10 @@ impl Inflow for NoDeadLetters {
     async fn ack_through(&mut self, _tag: u64) -> Result<(), BrokerError> {
         Ok(())
     }
+
+    async fn ack(&mut self, _tags: &[u64]) -> Result<(), BrokerError> {
+        Ok(())
+    }
 }
 
 pub(super) struct NothingToKeep;

@@ -23,9 +23,11 @@ impl Shared {
     ///
     /// The first attempt does not look which messages were had before, unless the broker says that it has delivered some: hardly any was,
     /// and their memory refuses what was. Only then another attempt looks, in a transaction.
-    pub(super) async fn apply(self: &Arc<Self>, part: &Part) -> Result<(), Failure> {
+    ///
+    /// `briefly`: it hardly waits for what somebody holds, because others wait for it.
+    pub(super) async fn apply(self: &Arc<Self>, part: &Part, briefly: bool) -> Result<(), Failure> {
         let spans = observe::effects(&self.subscription.consumer, &part.deliveries);
-        let after = match self.attempts(part).await {
+        let after = match self.attempts(part, briefly).await {
             Ok(after) => after,
             Err(failure) => {
                 spans.failed(&observe::chain(&failure));
@@ -40,14 +42,20 @@ impl Shared {
         Ok(())
     }
 
-    async fn attempts(self: &Arc<Self>, part: &Part) -> Result<AfterCommit, Failure> {
-        if part.deliveries.iter().any(|delivery| delivery.redelivered) {
-            return self.transact(part).await;
+    async fn attempts(self: &Arc<Self>, part: &Part, briefly: bool) -> Result<AfterCommit, Failure> {
+        if part.fault.is_some()
+            && self.deduplication == Deduplication::Handler
+            && self.was_applied(&part.deliveries).await
+        {
+            return Ok(AfterCommit::default());
+        }
+        if briefly || part.deliveries.iter().any(|delivery| delivery.redelivered) {
+            return self.transact(part, briefly).await;
         }
         match self.at_once(part).await {
             Ok(Some(after)) => Ok(after),
             // Who has not looked has not shown that the messages are at fault.
-            Ok(None) | Err(Failure::Refused(_)) => self.transact(part).await,
+            Ok(None) | Err(Failure::Refused(_)) => self.transact(part, false).await,
             Err(failure) => Err(failure),
         }
     }
@@ -80,7 +88,7 @@ impl Shared {
         let decoded = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
         let messages = once_each(decoded);
         let mut effects = Effects::default();
-        if self.deduplication == Deduplication::Inbox {
+        if self.deduplication != Deduplication::Handler {
             // First, as in a transaction, so that nobody waits in a circle.
             let backend = executor.get_database_backend();
             effects.write(inbox::writes(backend, consumer, &messages, retry::now())?);
@@ -90,12 +98,28 @@ impl Shared {
         Ok(handled.then_some(effects))
     }
 
-    async fn transact(self: &Arc<Self>, part: &Part) -> Result<AfterCommit, Failure> {
+    /// Whether the effect of the only message is there already: what cannot be looked at is taken for what has none.
+    async fn was_applied(self: &Arc<Self>, deliveries: &Arc<[Delivery]>) -> bool {
+        let (shared, deliveries) = (Arc::clone(self), Arc::clone(deliveries));
+        let looked = self.database.execute(move |executor| {
+            let (shared, deliveries) = (Arc::clone(&shared), Arc::clone(&deliveries));
+            Box::pin(async move {
+                let [Delivery { message: Ok(message), .. }] = &*deliveries else { return Ok(false) };
+                shared.handler.was_applied(executor, message).await
+            })
+        });
+        looked.await.unwrap_or(false)
+    }
+
+    async fn transact(self: &Arc<Self>, part: &Part, briefly: bool) -> Result<AfterCommit, Failure> {
         let (shared, deliveries) = (Arc::clone(self), Arc::clone(&part.deliveries));
         let (attempts, fault) = (part.attempts, part.fault.clone());
         let applied = self.database.transact(move |transaction| {
             let (shared, deliveries, fault) = (Arc::clone(&shared), Arc::clone(&deliveries), fault.clone());
             Box::pin(async move {
+                if briefly {
+                    transaction.wait_briefly().await?;
+                }
                 let attempt = Attempt { shared: &shared, transaction, attempts };
                 attempt.apply(&deliveries, fault).await
             })
@@ -122,7 +146,9 @@ impl Attempt<'_> {
             decoded.partition(|message| self.shared.subscription.kinds.contains(&message.kind));
         let mut effects = Effects::default();
         let messages = match self.shared.deduplication {
-            Deduplication::Inbox => inbox::new_among(self.transaction, consumer, known, now).await?,
+            Deduplication::Inbox | Deduplication::Requests => {
+                inbox::new_among(self.transaction, consumer, known, now).await?
+            }
             Deduplication::Handler => known,
         };
         let form = fault.as_ref().map_or(Form::Readable, |fault| fault.form);
@@ -140,17 +166,40 @@ impl Attempt<'_> {
         }
         let mut after = effects.apply(self.transaction).await?;
         let undecodable = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
-        let parkings: Vec<Parking<'_>> = self
+        let mut parkings: Vec<Parking<'_>> = self
             .refused(messages.into_iter().zip(verdicts))
             .chain(undecodable.map(|junk| self.parking(Err(junk), junk.reason.clone(), State::Parked)))
             .chain(strange.into_iter().map(|message| self.strange(message)))
             .collect();
+        if self.shared.deduplication == Deduplication::Requests {
+            parkings = self.without_repeated(parkings, form).await?;
+        }
         if !parkings.is_empty() {
             let told = parked::park(self.transaction, consumer, &parkings, form, now).await?;
             let consumer = consumer.clone();
             after.0.push(Box::new(move || told.iter().for_each(|told| observe::parked(&consumer, told))));
         }
         Ok(after)
+    }
+
+    /// Without requests that repeat one that is parked.
+    async fn without_repeated<'m>(
+        &self,
+        parkings: Vec<Parking<'m>>,
+        form: Form,
+    ) -> Result<Vec<Parking<'m>>, DbErr> {
+        let consumer = &self.shared.subscription.consumer;
+        let mut rest = Vec::with_capacity(parkings.len());
+        for parking in parkings {
+            if let Ok(message) = parking.message
+                && parked::is_repeated(self.transaction, consumer, message, form).await?
+            {
+                observe::parked_before(consumer, message, &parking.error);
+                continue;
+            }
+            rest.push(parking);
+        }
+        Ok(rest)
     }
 
     /// A message of a kind that the consumer does not know: the next version may, unless nothing can be called so.

@@ -10,18 +10,20 @@ use lapin::{
 };
 use messaging::{
     broker::{Broker, rabbit::RabbitBroker},
+    consumer::{Consumer, Deduplication},
     health::{Condition, Health},
     outbox,
     parked::{self, Action, Filter, Mode},
     relay::Relay,
     topology::Topology,
 };
+use prost::Message as _;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use world::{PATIENCE, RabbitMq, eventually};
 
 use crate::{
-    fact::{Effects, reader},
+    fact::{Effects, Fact, Idempotent, reader},
     place::{Place, topology},
     running::Running,
 };
@@ -163,6 +165,29 @@ async fn a_dead_letter_that_had_its_effect_is_not_parked() -> Result<()> {
     site.shows(0).await?;
     ensure!(site.place.effects().await?.len() == 2 && site.place.parked().await?.is_empty());
     consumer.stop().await
+}
+
+/// Its sender may have repeated it meanwhile.
+#[tokio::test]
+async fn a_dead_letter_that_was_applied_without_an_inbox_is_not_parked() -> Result<()> {
+    let site = Site::start().await?;
+    site.place.write(0..5).await?;
+    site.place.is_drained().await?;
+    site.die_with(5).await?;
+    site.shows(5).await?;
+    let (database, broker) = (site.place.database.clone(), Arc::clone(&site.place.broker));
+    let consumer = Consumer::new(database, broker, 1, reader(), Deduplication::Handler, Idempotent);
+    let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    tasks.spawn(consumer.run(stop.clone()));
+    site.shows(0).await?;
+    stop.cancel();
+    while tasks.join_next().await.is_some() {}
+    let mut numbers = Vec::new();
+    for row in site.place.has_parked(2).await? {
+        numbers.push(Fact::decode(row.payload.as_slice())?.number);
+    }
+    ensure!(numbers == [1, 3], "{numbers:?}");
+    Ok(())
 }
 
 #[tokio::test]

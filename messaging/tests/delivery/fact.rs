@@ -141,3 +141,18 @@ impl Handler for Effects {
         Ok(verdicts.iter().all(|verdict| *verdict == Verdict::Done))
     }
 }
+
+/// A handler without an inbox, of which the effects of even facts are there already, however that came.
+pub(crate) struct Idempotent;
+
+#[async_trait]
+impl Handler for Idempotent {
+    async fn handle(&self, batch: &Batch<'_>, _left: &mut consumer::Effects) -> Result<Vec<Verdict>, DbErr> {
+        Ok(vec![Verdict::Done; batch.messages.len()])
+    }
+
+    async fn was_applied(&self, _executor: Executor<'_>, message: &Envelope) -> Result<bool, DbErr> {
+        let fact = Fact::decode(message.payload.clone()).map_err(|error| DbErr::Custom(error.to_string()))?;
+        Ok(fact.number % 2 == 0)
+    }
+}

@@ -1,17 +1,22 @@
-//! What an operator has sent back and cannot be handled either: it ends no process for ever, and can be discarded.
+//! What an operator has sent back and cannot be handled either: it ends no process for ever, can be discarded, and is parked once.
 
 use std::{env, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use messaging::{
     broker::memory::MemoryBroker,
+    consumer::{Consumer, Deduplication},
+    envelope::Envelope,
     parked::{Action, Filter, Mode, State, operate},
     topology::Topology,
 };
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 use world::{PATIENCE, Program, eventually};
 
 use crate::{
-    fact::{Deed, Effects, reader},
+    fact::{Deed, Effects, fact, reader},
     place::{Place, topology},
     running::Running,
 };
@@ -91,4 +96,32 @@ async fn one_that_was_sent_back_can_be_discarded() -> Result<()> {
         operate(&place.database, Action::Discard, &Filter::default(), "olga", Mode::Apply).await?;
     ensure!(discarded == 3 && place.parked().await?.is_empty(), "{discarded}");
     Ok(())
+}
+
+/// A sender that gets no answer asks again, with another id each time.
+#[tokio::test]
+async fn a_request_that_is_repeated_is_parked_once() -> Result<()> {
+    let place = Place::embedded().await?;
+    let again = |number, id| Envelope { id: Uuid::from_u128(id), ..fact(number) };
+    let consumer = Consumer::new(
+        place.database.clone(),
+        Arc::clone(&place.broker),
+        1,
+        reader(),
+        Deduplication::Requests,
+        Effects::unless(|number| if number < 3 { Deed::Refuse } else { Deed::Apply }),
+    );
+    let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    tasks.spawn(consumer.run(stop.clone()));
+    let relay = Running::default().relay(&place);
+    for id in 1..4 {
+        place.write_messages(vec![again(1, id), again(2, 10 + id), fact(5)]).await?;
+        place.has_effects(usize::try_from(id)?).await?;
+    }
+    let parked = place.has_parked(2).await?;
+    let ids: Vec<Option<Uuid>> = parked.iter().map(|row| row.message_id).collect();
+    ensure!(ids == [1, 11].map(|id| Some(Uuid::from_u128(id))), "{ids:?}");
+    stop.cancel();
+    while tasks.join_next().await.is_some() {}
+    relay.stop().await
 }

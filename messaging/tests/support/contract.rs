@@ -177,6 +177,33 @@ pub(crate) async fn an_acknowledgement_covers_everything_before(ground: &Ground)
     confirmed(&outcomes)
 }
 
+pub(crate) async fn what_is_acknowledged_alone_leaves_the_others(ground: &Ground) -> Result<()> {
+    let broker = ground.broker(&mesh("alone", 1))?;
+    let mut publisher = broker.publisher().await?;
+    let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
+    let receiving = async {
+        let first = receive(&mut *inflow, 10).await?;
+        let others: Vec<u64> =
+            first.iter().map(|delivery| delivery.tag).filter(|tag| *tag != first[2].tag).collect();
+        inflow.ack(&others).await?;
+        // They make room for others, which may be acknowledged with all before them.
+        let next = receive(&mut *inflow, 2).await?;
+        inflow.ack(&[next[0].tag]).await?;
+        drop(inflow);
+        let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
+        let mut again = receive(&mut *inflow, 2).await?;
+        let last = again[1].tag;
+        again.sort_by_key(|delivery| delivery.message.as_ref().map(|message| message.id).ok());
+        assert_eq!(numbers(&envelopes(again)?), [2, 11]);
+        inflow.ack_through(last).await?;
+        quiet(&mut *inflow).await
+    };
+    let sent = messages(12);
+    let (outcomes, received) = join!(publisher.publish(&sent), receiving);
+    received?;
+    confirmed(&outcomes)
+}
+
 pub(crate) async fn no_more_than_the_prefetch_is_unanswered(ground: &Ground) -> Result<()> {
     let broker = ground.broker(&mesh("prefetch", 1))?;
     let mut publisher = broker.publisher().await?;

@@ -98,6 +98,12 @@ impl Handler for SettleOrders {
         effects.after_commit(move || feed.tell(|| ended));
         Ok(true)
     }
+
+    async fn was_applied(&self, executor: Executor<'_>, message: &Envelope) -> Result<bool, DbErr> {
+        let Ok(decision) = read(message) else { return Ok(false) };
+        let order = orders::find(&executor, decision.order_id).await?;
+        Ok(rule(order.as_ref(), &decision) == Ruling::Already)
+    }
 }
 
 /// A verdict on each decision, and those by which an order ends.

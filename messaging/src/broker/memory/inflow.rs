@@ -57,6 +57,17 @@ impl Inflow for MemoryInflow {
         }
         Ok(())
     }
+
+    async fn ack(&mut self, tags: &[u64]) -> Result<(), BrokerError> {
+        self.unacked.retain(|(tag, queued)| {
+            let acknowledged = tags.contains(tag);
+            if acknowledged {
+                queued.message.acknowledge();
+            }
+            !acknowledged
+        });
+        Ok(())
+    }
 }
 
 impl Drop for MemoryInflow {

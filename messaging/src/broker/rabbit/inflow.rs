@@ -108,4 +108,12 @@ impl Inflow for RabbitInflow {
         self.acked_through = tag;
         Ok(())
     }
+
+    async fn ack(&mut self, tags: &[u64]) -> Result<(), BrokerError> {
+        for tag in tags {
+            let acked = self.channel.basic_ack(*tag, BasicAckOptions::default());
+            acked.await.map_err(refused_or_lost)?;
+        }
+        Ok(())
+    }
 }
