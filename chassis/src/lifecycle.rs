@@ -95,6 +95,7 @@ pub struct Lifecycle {
     /// By [`Stage`].
     stages: [Tasks; Stage::ALL.len()],
     stopping: CancellationToken,
+    hurrying: CancellationToken,
 }
 
 impl Lifecycle {
@@ -120,6 +121,12 @@ impl Lifecycle {
     #[must_use]
     pub fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
+    }
+
+    /// Cancelled with the second signal: from then on nobody is waited for.
+    #[must_use]
+    pub fn hurrying(&self) -> CancellationToken {
+        self.hurrying.clone()
     }
 
     /// Runs until SIGTERM or SIGINT, then stops; a second signal cuts what is still running.
@@ -154,7 +161,8 @@ impl Lifecycle {
             error = self.died() => Some(error),
         };
         self.stopping.cancel();
-        let finished = self.finish(Hurry { asked: false, signal: pin!(hurry) }).await;
+        let hurrying = self.hurrying.clone();
+        let finished = self.finish(Hurry { asked: false, signal: pin!(hurry), hurrying }).await;
         match died {
             Some(error) => Err(error),
             None => finished,
@@ -223,6 +231,7 @@ impl Tasks {
 struct Hurry<'h, H> {
     asked: bool,
     signal: Pin<&'h mut H>,
+    hurrying: CancellationToken,
 }
 
 impl<H: Future<Output = ()>> Hurry<'_, H> {
@@ -236,6 +245,7 @@ impl<H: Future<Output = ()>> Hurry<'_, H> {
                 () = self.signal.as_mut() => self.asked = true,
                 () = sleep(budget) => return None,
             }
+            self.hurrying.cancel();
         }
         timeout(budget.min(HURRIED), task).await.ok()
     }

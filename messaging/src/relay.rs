@@ -57,6 +57,8 @@ pub struct Relay {
     holder: String,
     lease_term: Duration,
     part: Part,
+    /// Nobody is waited for any more.
+    hurry: CancellationToken,
     /// Rung by the slow poll.
     waiting: Notify,
     /// Rows that died since the last cleaning.
@@ -75,8 +77,8 @@ impl Relay {
         let holder = holder(&database);
         let (source, lease_term) = (source.into(), LEASE_TERM);
         let (waiting, dead) = (Notify::new(), AtomicU64::new(0));
-        let part = Health::new().part(PART, &source);
-        Self { database, outbox, broker, source, holder, lease_term, part, waiting, dead }
+        let (part, hurry) = (Health::new().part(PART, &source), CancellationToken::new());
+        Self { database, outbox, broker, source, holder, lease_term, part, hurry, waiting, dead }
     }
 
     /// Sets where its state is reported, as the part `relay`.
@@ -89,6 +91,12 @@ impl Relay {
     #[must_use]
     pub fn with_lease_term(self, lease_term: Duration) -> Self {
         Self { lease_term, ..self }
+    }
+
+    /// Sets what ends the wait for a window under way after the stop, before its time of 2 s is over.
+    #[must_use]
+    pub fn with_hurry(self, hurry: CancellationToken) -> Self {
+        Self { hurry, ..self }
     }
 
     /// Publishes, or stands by, until `stop`; a window under way is settled first. Neither a broker nor a database that is
@@ -151,8 +159,14 @@ impl Relay {
             () = lease.keep(self.margin()) => observe::lease_lost(&self.source, lease.token()),
             () = self.listen() => {}
             () = self.publish(lease, stop) => {}
-            () = async { stop.cancelled().await; tokio::time::sleep(SETTLE).await } => observe::given_up(&self.source),
+            () = self.settled_by(stop) => observe::given_up(&self.source),
         }
+    }
+
+    /// Waits until the stop waits for no window any more.
+    async fn settled_by(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
+        pause(SETTLE, &self.hurry).await;
     }
 
     /// What must be left of the lease while anything is published.

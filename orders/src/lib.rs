@@ -152,6 +152,7 @@ impl Service {
             expiry.run(stop).await;
             Ok(())
         });
+        let relay = relay.with_hurry(life.hurrying());
         life.spawn(Stage::Relays, "orders relay", |stop| async move {
             relay.run(stop).await;
             Ok(())

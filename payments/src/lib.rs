@@ -141,6 +141,7 @@ impl Service {
             Retention::new(database).run(stop).await;
             Ok(())
         });
+        let relay = relay.with_hurry(life.hurrying());
         life.spawn(Stage::Relays, "payments relay", |stop| async move {
             relay.run(stop).await;
             Ok(())

@@ -74,6 +74,31 @@ async fn a_second_signal_waits_for_nobody() -> Result<()> {
     leases_are_free(&mesh).await
 }
 
+/// A broker that takes nothing would have 2 s to confirm a window that is under way.
+#[tokio::test]
+async fn a_second_signal_waits_for_no_broker() -> Result<()> {
+    let mut mesh = Mesh::start(APART).await?;
+    for id in place_orders(&mesh).await? {
+        mesh.ended(&id).await?;
+    }
+    let rabbitmq = mesh.rabbitmq.as_ref().context("a mesh on RabbitMQ")?;
+    rabbitmq.control(&["set_vm_memory_high_watermark", "absolute", "1"]).await?;
+    mesh.order("alice", 1).await?;
+    let _client = Stubborn::of_service(mesh.orders, GET_ORDER).await?;
+    mesh.processes[0].terminate()?;
+    mesh.processes[0].line_with("SIGTERM received").await?;
+    mesh.processes[0].terminate()?;
+    let ended = mesh.processes[0].wait(PATIENCE).await?;
+    ensure!(ended.code() == Some(1), "{ended}: {}", mesh.processes[0].output());
+    let held = "SELECT COUNT(*) FROM leases WHERE name = 'outbox' AND expire_time > 0";
+    ensure!(
+        mesh.count("orders", held).await? == 0,
+        "the lease was not given back: {}",
+        mesh.processes[0].output()
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn streams_of_the_service_itself_end_with_it() -> Result<()> {
     let mut mesh = Mesh::start(EMBEDDED).await?;

@@ -27,7 +27,7 @@ const CARRYING: Duration = Duration::from_millis(20);
 
 impl Relay {
     pub(super) async fn publish(&self, lease: &Lease, stop: &CancellationToken) {
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut doubted) = (Backoff::new(), false);
         while !stop.is_cancelled() {
             let connected = tokio::select! {
                 connected = self.broker.publisher() => connected,
@@ -36,9 +36,12 @@ impl Relay {
             match connected {
                 Ok(publisher) => {
                     observe::connected("relay", &self.source);
-                    self.part.ok();
+                    if !doubted {
+                        self.part.ok();
+                    }
                     // A connection that takes nothing is no cure, however quickly it is there.
-                    if self.publish_until_lost(publisher, lease, stop).await {
+                    doubted = !self.publish_until_lost(publisher, lease, stop).await;
+                    if !doubted {
                         backoff.reset();
                     }
                 }
@@ -60,7 +63,7 @@ impl Relay {
         while !stop.is_cancelled() {
             let retry = match self.step(publisher.as_mut(), lease, &mut confirmed).await {
                 Ok(Step::More) => {
-                    useful = true;
+                    self.took(&mut useful);
                     continue;
                 }
                 Ok(Step::Published) => CARRYING,
@@ -76,7 +79,7 @@ impl Relay {
                     continue;
                 }
             };
-            useful = true;
+            self.took(&mut useful);
             backoff.reset();
             tokio::select! {
                 () = self.outbox.woken() => {}
@@ -89,6 +92,13 @@ impl Relay {
             observe::storage_failed("relay", &failure);
         }
         useful
+    }
+
+    /// The connection is of use.
+    fn took(&self, useful: &mut bool) {
+        if !std::mem::replace(useful, true) {
+            self.part.ok();
+        }
     }
 
     /// Takes what is due, publishes it window by window and settles each while the next is under way. What was `confirmed` last is left

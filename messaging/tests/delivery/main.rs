@@ -16,6 +16,7 @@ mod dead_letters;
 mod leases;
 mod operator;
 mod redrives;
+mod stops;
 mod retention;
 mod sizes;
 mod workers;
