@@ -81,18 +81,19 @@ pub async fn of_move(
 }
 
 /// Takes their numbers from orders that have those of another server, as far as this one comes to these numbers soon; at most 1,000 at
-/// once. Returns how many had one. For PostgreSQL.
+/// once. Returns how many had one; those that somebody holds are left for another time. For PostgreSQL.
 ///
 /// # Errors
 /// As the database says.
 pub async fn clear_foreign(connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
-    // An order that is changed meanwhile has another number then, and keeps that.
+    // Not in the order in which others lock orders, so it waits for none of them: who changes an order gives it another number anyhow.
     let sql = format!(
         "UPDATE orders SET change_number = 0 FROM (
-            SELECT id AS foreign_id, change_number AS foreign_number
+            SELECT id AS foreign_id
             FROM orders, (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next) AS own
             WHERE change_number >= next AND change_number < next + {SOON} ORDER BY change_number LIMIT {READ}
-        ) AS foreign_orders WHERE id = foreign_id AND change_number = foreign_number"
+            FOR UPDATE OF orders SKIP LOCKED
+        ) AS foreign_orders WHERE id = foreign_id"
     );
     Ok(connection.execute_unprepared(&sql).await?.rows_affected())
 }
