@@ -10,13 +10,8 @@ use chassis::{
     clock::{Clock, Micros},
     status::Chain,
 };
-use messaging::{
-    envelope::Envelope,
-    outbox::{self, Outbox},
-};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QuerySelect as _,
-};
+use messaging::{envelope::Envelope, outbox::Outbox};
+use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use storage::{Database, Failure, Transaction, rows};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -111,9 +106,18 @@ fn request(order: &Order, id: Uuid, now: Micros) -> Envelope {
     }
 }
 
-/// Which of these messages still wait in the outbox. At most [`BATCH`] are asked about, each found by the key of its id.
+/// Which of these messages still wait in the outbox: at most [`BATCH`], each found by the key of its id. For every number of them it is the
+/// same prepared statement on PostgreSQL.
 async fn unsent(transaction: &Transaction, ids: &[Uuid]) -> Result<HashSet<Uuid>, DbErr> {
-    let find = outbox::Entity::find().select_only().column(outbox::Column::MessageId);
-    let find = find.filter(outbox::Column::MessageId.is_in(ids.iter().copied()));
-    Ok(find.into_tuple().all(transaction).await?.into_iter().collect())
+    let backend = transaction.get_database_backend();
+    let mut found = HashSet::with_capacity(ids.len());
+    for run in rows::statements(ids, |_| 37) {
+        let requests = rows::table(backend, "requests", &["uuid"], run.iter().map(|id| [(*id).into()]))?;
+        let find = format!("SELECT message_id FROM outbox WHERE {}", requests.has("message_id"));
+        let find = Statement::from_sql_and_values(backend, find, requests.values);
+        for row in transaction.query_all_raw(find).await? {
+            found.insert(row.try_get_by_index(0)?);
+        }
+    }
+    Ok(found)
 }

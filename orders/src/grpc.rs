@@ -188,6 +188,7 @@ impl Grpc {
             expire_time: now.saturating_add(ttl),
             cancel_request_time: None,
             cancel_request_id: None,
+            void_due_time: now.saturating_add(ttl),
             ask_due_time: now,
             asked_message_id: None,
             version: 1,

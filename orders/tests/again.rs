@@ -80,6 +80,7 @@ fn order(id: u128, key: Option<&str>, amount: i64) -> Order {
         expire_time: 2,
         cancel_request_time: None,
         cancel_request_id: None,
+        void_due_time: 2,
         ask_due_time: 2,
         asked_message_id: None,
         version: 1,

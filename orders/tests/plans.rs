@@ -104,10 +104,13 @@ async fn postgresql_reads_lists_by_an_index() -> Result<()> {
     for (selection, plan) in plans(&database).await? {
         ensure!(plan.contains("Index") && !plan.contains("Seq Scan"), "{selection:?}: {plan}");
     }
-    let expired =
-        "SELECT id FROM orders WHERE status = 1 AND void_due_time <= 5 ORDER BY void_due_time LIMIT 9";
-    let plan = plan(&database, Statement::from_string(DbBackend::Postgres, expired)).await?;
-    ensure!(plan.contains("orders_to_expire"), "{plan}");
+    // The second one is that of the version before, which may still run.
+    for (column, index) in [("ask_due_time", "orders_to_ask"), ("void_due_time", "orders_to_expire")] {
+        let due =
+            format!("SELECT id FROM orders WHERE status = 1 AND {column} <= 5 ORDER BY {column} LIMIT 9");
+        let plan = plan(&database, Statement::from_string(DbBackend::Postgres, due)).await?;
+        ensure!(plan.contains(index), "{plan}");
+    }
     database.close().await;
     Ok(())
 }
@@ -185,11 +188,11 @@ fn id(number: i64) -> Uuid {
 async fn fill(database: &Database, new: u32) -> Result<()> {
     let fill = format!(
         "INSERT INTO orders (id, user_id, amount, currency_code, description, status, cancel_reason,
-            create_time, update_time, expire_time, void_due_time, version, ledger_entry_id, request_id, fingerprint)
+            create_time, update_time, expire_time, void_due_time, ask_due_time, version, ledger_entry_id, request_id, fingerprint)
         SELECT (lpad(to_hex(1700000000000 + n), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
             'user-' || n % 500, 1 + n, 'RUB', repeat('x', 100), CASE WHEN n % {new} = 0 THEN 1 ELSE 3 END,
             CASE WHEN n % {new} = 0 THEN NULL WHEN n % 100 = 1 THEN 5 ELSE 1 END,
-            0, 0, 0, 0, CASE WHEN n % {new} = 0 THEN 1 ELSE 2 END, NULL, 'key-' || n, '\\x00'
+            0, 0, 0, 0, 0, CASE WHEN n % {new} = 0 THEN 1 ELSE 2 END, NULL, 'key-' || n, '\\x00'
         FROM generate_series(1, 20000) AS n"
     );
     database.read().execute_unprepared(&fill).await.context("cannot fill the table")?;

@@ -69,6 +69,7 @@ fn placing(id: u128, key: &str) -> Placing {
         expire_time: 2,
         cancel_request_time: None,
         cancel_request_id: None,
+        void_due_time: 2,
         ask_due_time: 2,
         asked_message_id: None,
         version: 1,

@@ -3,7 +3,10 @@
 use anyhow::{Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lapin::{Connection, ConnectionProperties, options::QueuePurgeOptions};
-use ordermesh::payments::v1::{Account, CreateAccountRequest, TopUpAccountRequest};
+use ordermesh::{
+    orders::v1::{CancelOrderRequest, ListOrdersRequest},
+    payments::v1::{Account, CreateAccountRequest, TopUpAccountRequest},
+};
 use world::{PATIENCE, Postgres, Process, RabbitMq, Scratch, eventually};
 
 use crate::alone::{self, NO_BROKER, Orders, number, place};
@@ -51,11 +54,38 @@ async fn one_message_each(url: &str) -> Result<()> {
     for times in [1, 3] {
         // Each time that an order is due it is put off for longer than the time before.
         let put_off =
-            format!("SELECT COUNT(*) FROM orders WHERE void_due_time - expire_time >= {times} * 1000000");
+            format!("SELECT COUNT(*) FROM orders WHERE ask_due_time - expire_time >= {times} * 1000000");
         is("every order to be due after its expiry", url, &put_off, expected).await?;
         let waiting = number(url, "SELECT COUNT(*) FROM outbox").await?;
         ensure!(waiting == expected, "{waiting} messages wait for {OVERDUE} orders");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_older_process_beside_voids_nothing_early_on_sqlite() -> Result<()> {
+    let scratch = Scratch::new("beside")?;
+    voids_nothing_early(&format!("sqlite:{}", scratch.path().join("orders.db").display())).await
+}
+
+#[tokio::test]
+async fn an_older_process_beside_voids_nothing_early_on_postgresql() -> Result<()> {
+    let postgres = Postgres::start().await?;
+    voids_nothing_early(&postgres.fresh_database().await?).await
+}
+
+/// The version before takes `void_due_time` as the time from which on an order is to be voided, and may still run.
+async fn voids_nothing_early(url: &str) -> Result<()> {
+    let mut process = alone::program("orders", url, NO_BROKER)?.env("ORDER_TTL", "1m").start()?;
+    let client = alone::orders(&mut process).await?;
+    place_many(&client, 2).await?;
+    let order_id =
+        client.clone().list_orders(ListOrdersRequest::default()).await?.into_inner().orders.remove(0).id;
+    client.clone().cancel_order(CancelOrderRequest { order_id, ..CancelOrderRequest::default() }).await?;
+    let asked_again = "SELECT COUNT(*) FROM orders WHERE ask_due_time - create_time > 5000000";
+    is("both orders to be asked about again", url, asked_again, 2).await?;
+    let as_before = "SELECT COUNT(*) FROM orders WHERE status = 1 AND void_due_time = expire_time";
+    ensure!(number(url, as_before).await? == 2, "the version before would void an order before it expires");
     Ok(())
 }
 

@@ -179,10 +179,10 @@ async fn orders(url: &str) -> Result<()> {
         let print = if url.starts_with("postgres") && !key.is_empty() { "'\\x00'".into() } else { print };
         let insert = format!(
             "INSERT INTO orders (id, user_id, amount, currency_code, description, status, cancel_reason, create_time,
-                update_time, expire_time, cancel_request_time, void_due_time, version, change_number, ledger_entry_id,
+                update_time, expire_time, cancel_request_time, void_due_time, ask_due_time, version, change_number, ledger_entry_id,
                 request_id, fingerprint)
              VALUES ({own}, 'user-{number}', {amount}, 'RUB', '', {status}, {code}, {at}, {at}, {at}, {cancel},
-                9000000000000000, {version}, 0, {entry}, {key_text}, {print})"
+                9000000000000000, 9000000000000000, {version}, 0, {entry}, {key_text}, {print})"
         );
         run(url, &insert).await?;
         let texts = vec![

@@ -71,8 +71,11 @@ pub struct Model {
     pub cancel_request_time: Option<i64>,
     /// The idempotency key of that call. Later calls may have had others: see [`crate::store::cancellations`].
     pub cancel_request_id: Option<String>,
-    /// When payments is to be asked again, as long as the order is NEW, in microseconds since the Unix epoch.
-    #[sea_orm(column_name = "void_due_time")]
+    /// When a process of the version before, which may still run beside this one, requests the void of the payment: `expire_time`, and
+    /// nothing here reads or changes it.
+    pub void_due_time: i64,
+    /// When payments is to be asked again, as long as the order is NEW, in microseconds since the Unix epoch; 0, which is due at once, for
+    /// an order that a version before this column has placed.
     pub ask_due_time: i64,
     /// The message that payments was asked with last. `None`: that of the placement, whose id is the order's own.
     pub asked_message_id: Option<Uuid>,

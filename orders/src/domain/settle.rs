@@ -90,6 +90,7 @@ mod tests {
             expire_time: 0,
             cancel_request_time: None,
             cancel_request_id: None,
+            void_due_time: 0,
             ask_due_time: 0,
             asked_message_id: None,
             version: 1,

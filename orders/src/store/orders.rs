@@ -99,6 +99,7 @@ fn active(order: &Model) -> ActiveModel {
         expire_time: Set(order.expire_time),
         cancel_request_time: Set(order.cancel_request_time),
         cancel_request_id: Set(order.cancel_request_id),
+        void_due_time: Set(order.void_due_time),
         ask_due_time: Set(order.ask_due_time),
         // Not before payments is asked again.
         asked_message_id: NotSet,
@@ -148,7 +149,7 @@ pub async fn find_ids(connection: &impl ConnectionTrait, ids: &[Uuid]) -> Result
 pub fn cancellation(backend: DbBackend, order: &Model) -> Write {
     let sql = format!(
         "UPDATE orders SET cancel_request_time = $1, cancel_request_id = $2, update_time = $3, version = $4, \
-         void_due_time = $5, asked_message_id = $6, change_number = {} WHERE id = $7",
+         ask_due_time = $5, asked_message_id = $6, change_number = {} WHERE id = $7",
         changes::number(backend)
     );
     let values = vec![
@@ -191,7 +192,7 @@ pub fn asked(backend: DbBackend, orders: &[Model]) -> Result<Vec<Write>, DbErr> 
         let row = |order: &Model| [order.id.into(), order.ask_due_time.into(), order.asked_message_id.into()];
         let asked = rows::lookup(backend, "asked", &["uuid", "bigint", "uuid"], run.iter().map(row))?;
         let sql = format!(
-            "UPDATE orders SET void_due_time = asked.column2, asked_message_id = asked.column3 \
+            "UPDATE orders SET ask_due_time = asked.column2, asked_message_id = asked.column3 \
              FROM {} WHERE orders.id = asked.column1",
             asked.sql
         );

@@ -20,6 +20,7 @@ impl MigratorTrait for Migrations {
             Box::new(MessagingTables),
             Box::new(Orders),
             Box::new(Asking),
+            Box::new(AskDueTime),
             Box::new(CountedRedrives),
         ]
     }
@@ -113,5 +114,29 @@ const ASKING: &[&str] = &[
 impl MigrationTrait for Asking {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         storage::schema::run(manager, ASKING).await
+    }
+}
+
+struct AskDueTime;
+
+impl MigrationName for AskDueTime {
+    fn name(&self) -> &'static str {
+        "m0004_ask_due_time"
+    }
+}
+
+const ASK_DUE_TIME: &[&str] = &[
+    // A version that does not know the column places orders meanwhile: they are due at once.
+    "ALTER TABLE orders ADD COLUMN ask_due_time {int} NOT NULL DEFAULT 0",
+    // Only what is not decided, as orders_to_expire, which versions before this one read.
+    "CREATE INDEX orders_to_ask ON orders (ask_due_time) WHERE status = 1",
+    // An unreleased version kept the time for asking in here, which the one before would take for that of the void.
+    "UPDATE orders SET void_due_time = expire_time WHERE status = 1 AND void_due_time < expire_time",
+];
+
+#[async_trait]
+impl MigrationTrait for AskDueTime {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        storage::schema::run(manager, ASK_DUE_TIME).await
     }
 }

@@ -225,6 +225,7 @@ impl Parts {
             expire_time: now + TTL,
             cancel_request_time: None,
             cancel_request_id: None,
+            void_due_time: now + TTL,
             ask_due_time: now + TTL,
             asked_message_id: None,
             version: 1,
