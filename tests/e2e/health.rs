@@ -2,11 +2,16 @@
 
 use std::{
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use ordermesh::orders::v1::{CreateOrderRequest, Order, orders_service_client::OrdersServiceClient};
+use tokio::net::{TcpListener, TcpStream};
 use tonic::{Code, Streaming, transport::Endpoint};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
@@ -134,6 +139,49 @@ async fn what_the_broker_refuses_is_shown_in_its_words_and_makes_nothing_unready
     orders.shows(200, "orders.consumer.0", "failed", "ACCESS_REFUSED").await?;
     let said = orders.process.output();
     ensure!(!said.contains("wrong@"), "the password is in the log: {said}");
+    Ok(())
+}
+
+/// Attempts in all until the log is looked at: several of each part.
+const ATTEMPTS: usize = 32;
+
+/// What never cures itself is an ERROR once, and then every five minutes, however often it is tried.
+#[tokio::test]
+async fn a_lasting_mistake_is_one_error_of_each_part() -> Result<()> {
+    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::start().await?);
+    let server = rabbitmq.amqp_url();
+    let address = server.split(['@', '/']).nth(3).context("an address")?.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let counted = server.replace(&address, &listener.local_addr()?.to_string());
+    let wrong = counted.replace("guest:guest@", "guest:wrong@");
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&attempts);
+    let passing = tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            seen.fetch_add(1, Ordering::Relaxed);
+            let address = address.clone();
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(address).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    let orders = Orders::start(&postgres.fresh_database().await?, &wrong).await?;
+    eventually("many attempts", 3 * PATIENCE, async || {
+        let made = attempts.load(Ordering::Relaxed);
+        ensure!(made >= ATTEMPTS, "{made}");
+        Ok(())
+    })
+    .await?;
+    passing.abort();
+    let output = orders.process.output();
+    for part in ["relay", "topology", "consumer.0", "dead-letters"] {
+        let named = format!("messaging.part=\"{part}\"");
+        let errors = output.lines().filter(|line| line.contains("ERROR") && line.contains(&named)).count();
+        ensure!(errors == 1, "{errors} errors of {part}: {output}");
+    }
+    let errors = output.lines().filter(|line| line.contains("ERROR")).count();
+    ensure!(errors == 4, "{errors} errors: {output}");
     Ok(())
 }
 
