@@ -8,7 +8,7 @@ use chassis::{
     telemetry::LogSettings,
 };
 use orders::settings::SHORTEST_TTL;
-use storage::{DatabaseUrl, Limits, database::SHORTEST_STATEMENT_TIMEOUT};
+use storage::{DatabaseUrl, Limits, limits::SHORTEST_STATEMENT_TIMEOUT};
 
 /// Orders and payments that can be trusted with money. Without a command: `up`.
 #[derive(Debug, Clone, clap::Parser)]

@@ -7,7 +7,7 @@ use chassis::{
     settings::{Checked, Mistakes, content},
     telemetry::LogSettings,
 };
-use storage::{DatabaseUrl, Limits, database::SHORTEST_STATEMENT_TIMEOUT};
+use storage::{DatabaseUrl, Limits, limits::SHORTEST_STATEMENT_TIMEOUT};
 
 /// The broker of a machine on which RabbitMQ was installed and nothing changed.
 const AMQP_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
