@@ -12,7 +12,8 @@ pub const HANDLER: Duration = Duration::from_secs(30);
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 
 /// The deadline of a call that begins now.
-pub(crate) fn of(headers: &HeaderMap) -> Instant {
+#[must_use]
+pub fn of(headers: &HeaderMap) -> Instant {
     let asked = headers.get(GRPC_TIMEOUT).and_then(|value| parse(value.to_str().ok()?));
     Instant::now() + asked.map_or(HANDLER, |asked| asked.min(HANDLER))
 }

@@ -107,7 +107,7 @@ pub(crate) fn make_folder(databases: &Databases) -> anyhow::Result<()> {
 }
 
 fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
-    let topology = operator::topology(config.partitions);
+    let topology = service::admin::topology(config.partitions);
     Ok(match &config.amqp_url {
         Some(url) => {
             let broker = RabbitBroker::new(url.expose(), topology).context("--amqp-url")?;

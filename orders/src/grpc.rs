@@ -8,7 +8,6 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{
     clock::{self, Clock},
-    request::{Checks, answer, fingerprint},
     status::{Fault, Reason},
     trace,
 };
@@ -20,7 +19,11 @@ use ordermesh::{
     },
     rules,
 };
-use storage::{Database, Failure, group::GroupCommit, page::PageTokens};
+use service::{
+    page::PageTokens,
+    request::{Checks, answer, fingerprint},
+};
+use storage::{Database, Failure, group::GroupCommit};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 

@@ -16,9 +16,7 @@ pub mod store;
 use std::{fmt, sync::Arc, time::Duration};
 
 use chassis::{
-    bearer::Bearer,
     clock::Clock,
-    grpc::Contract,
     lifecycle::{Lifecycle, Stage},
     readiness::Readiness,
     secret::SecretString,
@@ -31,12 +29,12 @@ use messaging::{
     outbox::Outbox,
     relay::Relay,
 };
-use operator::MessagingAdmin;
 use ordermesh::{
     messaging::v1::messaging_admin_service_server::{self, MessagingAdminServiceServer},
     orders::v1::orders_service_server::{OrdersServiceServer, SERVICE_NAME},
 };
-use storage::{CannotMigrate, Database, group::GroupCommit, page::PageTokens};
+use service::{admin::MessagingAdmin, bearer::Bearer, grpc::Contract, page::PageTokens};
+use storage::{CannotMigrate, Database, group::GroupCommit};
 use tokio::net::TcpListener;
 use tonic::{
     codec::CompressionEncoding,
@@ -136,11 +134,12 @@ impl Service {
 
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) -> Readiness {
-        let readiness = Readiness::start(operator::parts("orders", &self.database, &self.health), life);
+        let readiness =
+            Readiness::start(service::readiness::parts("orders", &self.database, &self.health), life);
         let Self { contract, writer, relay, consumer, expiry, feed, .. } = self;
         let follows = readiness.clone();
         life.spawn(Stage::Services, "orders grpc", |stop| {
-            chassis::grpc::serve(listener, contract, follows, stop)
+            service::grpc::serve(listener, contract, follows, stop)
         });
         // It ends when no call can reach it any more.
         life.spawn(Stage::Writers, "orders writer", |_stop| async move {

@@ -7,7 +7,6 @@ use chassis::{
     admin,
     clock::SystemClock,
     lifecycle::{Lifecycle, Stage},
-    runtime,
     signals::Signals,
     start, telemetry,
 };
@@ -26,7 +25,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let settings = start::parse::<Settings>();
-    let runtime = runtime::runtime().context("there are no threads");
+    let runtime = service::runtime::runtime().context("there are no threads");
     let ended = runtime.and_then(|runtime| start::block_on(runtime, serve(settings)));
     start::exit(ended.map(|()| ExitCode::SUCCESS))
 }
@@ -59,7 +58,7 @@ async fn migrate(config: Config) -> anyhow::Result<()> {
 async fn begin(config: Config) -> anyhow::Result<Lifecycle> {
     let listener = TcpListener::bind(config.listen).await.context("cannot listen for gRPC")?;
     let admin_listener = TcpListener::bind(config.admin).await.context("cannot listen for the operator")?;
-    let topology = operator::topology(config.partitions);
+    let topology = service::admin::topology(config.partitions);
     let mut broker = RabbitBroker::new(config.amqp_url.expose(), topology).context("--amqp-url")?;
     if let Some(ca) = config.amqp_ca {
         broker = broker.with_ca(ca).context("--amqp-ca")?;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use chassis::filter::Operator;
 use orders::{
     domain::{
         order::{CancelReason, Status},
@@ -15,6 +14,7 @@ use orders::{
     },
 };
 use sea_orm::{ConnectionTrait as _, DbBackend, QueryTrait as _, Statement};
+use service::filter::Operator;
 use storage::{Database, DatabaseUrl, Limits, rows::Write};
 use uuid::Uuid;
 use world::{Postgres, Scratch, eventually};

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use chassis::{
     clock::Clock,
-    request::{Checks, answer, fingerprint},
     status::{Fault, Reason},
 };
 use ordermesh::{
@@ -19,11 +18,11 @@ use ordermesh::{
     },
     rules,
 };
-use storage::{
-    Database, Failure,
-    group::GroupCommit,
+use service::{
     page::{self, PageTokens},
+    request::{Checks, answer, fingerprint},
 };
+use storage::{Database, Failure, group::GroupCommit};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 

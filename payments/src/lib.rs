@@ -13,9 +13,7 @@ pub mod store;
 use std::{fmt, sync::Arc};
 
 use chassis::{
-    bearer::Bearer,
     clock::Clock,
-    grpc::Contract,
     lifecycle::{Lifecycle, Stage},
     readiness::Readiness,
     secret::SecretString,
@@ -29,7 +27,6 @@ use messaging::{
     relay::Relay,
     retention::Retention,
 };
-use operator::MessagingAdmin;
 use ordermesh::{
     messaging::v1::messaging_admin_service_server::{self, MessagingAdminServiceServer},
     payments::v1::{
@@ -37,7 +34,8 @@ use ordermesh::{
         payments_service_server::{PaymentsServiceServer, SERVICE_NAME},
     },
 };
-use storage::{CannotMigrate, Database, group::GroupCommit, page::PageTokens};
+use service::{admin::MessagingAdmin, bearer::Bearer, grpc::Contract, page::PageTokens};
+use storage::{CannotMigrate, Database, group::GroupCommit};
 use tokio::net::TcpListener;
 use tonic::{
     codec::CompressionEncoding,
@@ -124,11 +122,12 @@ impl Service {
 
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) -> Readiness {
-        let readiness = Readiness::start(operator::parts("payments", &self.database, &self.health), life);
+        let readiness =
+            Readiness::start(service::readiness::parts("payments", &self.database, &self.health), life);
         let Self { contract, writers: [accounts, top_ups], relay, consumer, database, .. } = self;
         let follows = readiness.clone();
         life.spawn(Stage::Services, "payments grpc", |stop| {
-            chassis::grpc::serve(listener, contract, follows, stop)
+            service::grpc::serve(listener, contract, follows, stop)
         });
         // They end when no call can reach them any more.
         for (name, writer) in [("accounts writer", accounts), ("top-ups writer", top_ups)] {

@@ -1,5 +1,5 @@
 //! What every database is: connections to SQLite or PostgreSQL, transactions that nobody cancels, group commit, rows in
-//! statements of bounded size, keyset pages, leases and a bell between processes. It knows no table of any service.
+//! statements of bounded size, leases and a bell between processes. It knows no table of any service.
 
 pub mod url;
 pub mod opened;
@@ -16,7 +16,6 @@ pub mod transact;
 pub mod group;
 pub mod rows;
 pub mod schema;
-pub mod page;
 pub mod lease;
 pub mod notify;
 

@@ -62,10 +62,11 @@ fn direct(package: &Package) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_edge_and_the_chassis_know_no_storage_and_no_broker() {
+fn the_edge_and_the_chassis_know_no_storage_no_broker_and_no_service() {
     let layout = Layout::read();
+    let absent = ["messaging", "storage", "service", "sea-orm", "sea-orm-migration", "lapin"];
     for package in ["gateway", "chassis"] {
-        layout.assert_absent(package, &["messaging", "storage", "sea-orm", "sea-orm-migration", "lapin"]);
+        layout.assert_absent(package, &absent);
     }
 }
 
@@ -84,8 +85,14 @@ fn the_services_do_not_know_each_other() {
 fn the_infrastructure_knows_no_service_and_no_contract() {
     let layout = Layout::read();
     for package in ["messaging", "storage"] {
-        layout.assert_absent(package, &["orders", "payments", "gateway", "mesh", "ordermesh"]);
+        layout.assert_absent(package, &["service", "orders", "payments", "gateway", "mesh", "ordermesh"]);
     }
+}
+
+/// A third one would have to be told apart from the first two in there.
+#[test]
+fn what_services_share_knows_no_single_service() {
+    Layout::read().assert_absent("service", &["orders", "payments", "gateway", "mesh"]);
 }
 
 #[test]

@@ -86,6 +86,6 @@ pub(super) fn decode_decided() -> Call {
 pub(super) fn fingerprint() -> Call {
     let order = order();
     Box::new(move || {
-        black_box(chassis::request::fingerprint(black_box(&order)));
+        black_box(service::request::fingerprint(black_box(&order)));
     })
 }

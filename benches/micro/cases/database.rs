@@ -3,10 +3,8 @@
 use std::hint::black_box;
 
 use sea_orm::Value;
-use storage::{
-    page::{Key, PageTokens},
-    rows::{self, value_bytes},
-};
+use service::page::{Key, PageTokens};
+use storage::rows::{self, value_bytes};
 
 use super::{Call, contracts::ORDER_ID};
 

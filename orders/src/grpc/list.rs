@@ -1,15 +1,15 @@
 //! Lists: what is asked for, read from a request into a selection, an order and a place to go on.
 
-use chassis::{
-    filter::{self, Comparison},
-    request::Checks,
-    status::{Fault, Reason},
-};
+use chassis::status::{Fault, Reason};
 use ordermesh::{
     orders::v1::{ListOrdersRequest, order},
     rules,
 };
-use storage::page;
+use service::{
+    filter::{self, Comparison},
+    page,
+    request::Checks,
+};
 use uuid::Uuid;
 
 use super::wire;

@@ -75,7 +75,7 @@ const TABLES: &[&str] = &[
     // Only what is not decided: it stays small however many orders there are.
     "CREATE INDEX orders_to_expire ON orders (void_due_time) WHERE status = 1",
     "CREATE INDEX orders_by_change ON orders (change_number)",
-    storage::page::KEY_TABLE,
+    service::page::KEY_TABLE,
 ];
 
 #[async_trait]

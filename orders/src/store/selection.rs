@@ -1,10 +1,12 @@
 //! What a list of orders holds, as a query that an index serves.
 
-use chassis::{clock::Micros, filter::Operator};
+use chassis::clock::Micros;
 use sea_orm::{
     EntityTrait as _, ExprTrait as _, IntoSimpleExpr as _, Order as Direction, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, Select, Value, entity::prelude::*, sea_query::SimpleExpr,
 };
+
+use service::filter::Operator;
 
 use crate::domain::order::{CancelReason, Column, Entity, Status};
 

@@ -1,17 +1,15 @@
 //! What an operator asks of payments: every account, and the sums.
 
-use chassis::{
-    request::Checks,
-    status::{Fault, Reason},
-};
+use chassis::status::{Fault, Reason};
 use ordermesh::payments::v1::{
     GetReconciliationReportRequest, ListAccountsRequest, ListAccountsResponse, ReconciliationReport,
     payments_admin_service_server::PaymentsAdminService,
 };
-use storage::{
-    Database, Failure,
+use service::{
     page::{self, PageTokens},
+    request::Checks,
 };
+use storage::{Database, Failure};
 use tonic::{Request, Response, Status};
 
 use super::wire;

@@ -1,10 +1,8 @@
 //! Lists: the filter of a ledger, read into conditions.
 
-use chassis::{
-    filter::{self, Comparison},
-    status::Fault,
-};
+use chassis::status::Fault;
 use ordermesh::payments::v1::ledger_entry::Type;
+use service::filter::{self, Comparison};
 
 use crate::{domain::ledger::EntryType, store::ledger::Condition};
 

@@ -1,10 +1,11 @@
 //! Queries over ledger entries.
 
-use chassis::{clock::Micros, filter::Operator};
+use chassis::clock::Micros;
 use sea_orm::{
     ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, Value, entity::prelude::*, sea_query::SimpleExpr,
 };
+use service::filter::Operator;
 use storage::rows::{self, Write};
 
 use crate::domain::ledger::{ActiveModel, Column, Entity, EntryType, Model};

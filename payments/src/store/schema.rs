@@ -84,7 +84,7 @@ const TABLES: &[&str] = &[
         CHECK (outcome <> 1 OR balance_observed >= amount),
         CHECK (reason <> 1 OR balance_observed < amount)
     ) {strict}",
-    storage::page::KEY_TABLE,
+    service::page::KEY_TABLE,
 ];
 
 #[async_trait]

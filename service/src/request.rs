@@ -4,7 +4,7 @@ use prost::Message;
 use sha2::{Digest as _, Sha256};
 use tonic::{Response, metadata::MetadataValue};
 
-use crate::status::{Fault, Reason, Violation};
+use chassis::status::{Fault, Reason, Violation};
 
 /// The metadata of an answer that is given again.
 pub const REPLAYED: &str = "idempotency-replayed";

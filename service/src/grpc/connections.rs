@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::{accept::rest_after, lifecycle::Stage, metrics::at_scrape};
+use chassis::{accept::rest_after, lifecycle::Stage, metrics::at_scrape};
 
 /// Calls under way on one connection; HTTP/2 asks the client to wait for more.
 const STREAMS_PER_CONNECTION: u32 = 1_024;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use chassis::secret::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Status, service::Interceptor};
 
-use crate::status::{Fault, Reason};
+use chassis::status::{Fault, Reason};
 
 /// Lets those in who have the token.
 #[derive(Clone)]

@@ -11,7 +11,7 @@ use tonic_health::pb::{
     health_server::{self, HealthServer},
 };
 
-use crate::{
+use chassis::{
     readiness::Readiness,
     status::{Fault, Reason},
 };

@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::Contract;
-use crate::metrics::{Call, Calls};
+use chassis::metrics::{Call, Calls};
 
 /// What every listener serves beside its contract.
 const HEALTH: [&str; 2] = ["grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch"];

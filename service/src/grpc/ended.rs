@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use tower_http::trace::{DefaultOnEos, DefaultOnResponse, OnEos, OnResponse};
 use tracing::Span;
 
-use crate::{
+use chassis::{
     status::{code_name, is_fault_of_server},
     trace,
 };

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use secrecy::{ExposeSecret as _, SecretBox};
 use sha2::Sha256;
 
-use crate::{database::Database, failure::Failure};
+use storage::{Database, Failure};
 
 /// Bytes of the authentication code that a token carries: a guess succeeds once in 2^128.
 const TAG: usize = 16;

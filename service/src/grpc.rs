@@ -20,7 +20,7 @@ use tower_http::{
 };
 
 use self::{answers::Answers, counted::Counted, ended::Ended, health::Health};
-use crate::{readiness::Readiness, trace};
+use chassis::{readiness::Readiness, trace};
 
 /// What a gRPC listener serves.
 #[derive(Debug, Clone)]

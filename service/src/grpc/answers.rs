@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
-use crate::{
+use chassis::{
     deadline,
     status::{Fault, Reason},
 };

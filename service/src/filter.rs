@@ -6,7 +6,7 @@
 
 use std::{fmt, iter::Peekable, str::CharIndices};
 
-use crate::{
+use chassis::{
     clock::Micros,
     status::{Fault, Reason},
 };

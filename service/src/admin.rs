@@ -1,12 +1,7 @@
 //! What an operator asks about a service's messages, answered from the tables of messaging: the same for every service.
 
-mod parts;
-
-pub use self::parts::parts;
-
 use chassis::{
     clock::timestamp,
-    request::Checks,
     status::{Fault, Reason},
 };
 use messaging::{
@@ -21,11 +16,13 @@ use ordermesh::messaging::v1::{
     messaging_admin_service_server::MessagingAdminService,
 };
 use ordermesh::topology::CONSUMERS;
-use storage::{
-    Database, Failure,
-    page::{self, PageTokens},
-};
+use storage::{Database, Failure};
 use tonic::{Request, Response, Status};
+
+use crate::{
+    page::{self, PageTokens},
+    request::Checks,
+};
 
 /// The topology of the mesh, with so many queues per consumer: the same in every process.
 #[must_use]
