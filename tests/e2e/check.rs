@@ -20,7 +20,7 @@ async fn mesh_at_rest() -> Result<Mesh> {
 }
 
 /// Runs the checker; returns whether it succeeded, and which invariants it says are broken.
-async fn check(mesh: &Mesh) -> Result<(bool, Vec<String>)> {
+pub(crate) async fn check(mesh: &Mesh) -> Result<(bool, Vec<String>)> {
     let mut checker = Program::named("ordermesh")?
         .args(["check".to_owned(), "--json".to_owned()])
         .args(["--orders-url".to_owned(), format!("http://{}", mesh.orders)])

@@ -42,6 +42,7 @@ mod outage;
 mod held_rows;
 mod database_away;
 mod full_disk;
+mod disk_errors;
 mod topology;
 mod dead_letters;
 mod metrics;

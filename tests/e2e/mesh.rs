@@ -89,10 +89,16 @@ impl Mesh {
 
     /// Starts a mesh of one process on nothing else, with its databases in this folder.
     pub(crate) async fn start_in(folder: &Path) -> Result<Self> {
-        let url = |service| format!("sqlite:{}/{service}.db", folder.display());
-        let databases = ["orders", "payments"].map(|service| (service, url(service)));
-        let mut mesh = Self::of(databases.into())?;
+        let mut mesh = Self::of(files(folder))?;
         mesh.start_together(None, &[]).await?;
+        Ok(mesh)
+    }
+
+    /// The same, as a process whose files can be limited ([`Process::limit_files`]).
+    pub(crate) async fn start_limitable(folder: &Path) -> Result<Self> {
+        let mut mesh = Self::of(files(folder))?;
+        mesh.programs = vec![mesh.together(None, &[])?.ignoring_sigxfsz()];
+        mesh.start_again().await?;
         Ok(mesh)
     }
 
@@ -114,6 +120,11 @@ impl Mesh {
     }
 
     async fn start_together(&mut self, amqp_url: Option<String>, env: &Env) -> Result<()> {
+        self.programs = vec![self.together(amqp_url, env)?];
+        self.start_again().await
+    }
+
+    fn together(&self, amqp_url: Option<String>, env: &Env) -> Result<Program> {
         let mut program = with(Program::named("ordermesh")?, env)
             .args(["up", "--http", "127.0.0.1:0", "--orders-grpc", "127.0.0.1:0"])
             .args(["--payments-grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
@@ -123,8 +134,7 @@ impl Mesh {
         if let Some(amqp_url) = amqp_url {
             program = program.env("AMQP_URL", amqp_url);
         }
-        self.programs = vec![program];
-        self.start_again().await
+        Ok(program)
     }
 
     /// Starts a mesh of one process again, after its end.
@@ -256,6 +266,12 @@ impl Mesh {
         }
         Ok(())
     }
+}
+
+/// The databases of both services in a folder.
+fn files(folder: &Path) -> BTreeMap<&'static str, String> {
+    let url = |service| format!("sqlite:{}/{service}.db", folder.display());
+    ["orders", "payments"].map(|service| (service, url(service))).into()
 }
 
 fn with(program: Program, env: &Env) -> Program {

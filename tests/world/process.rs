@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::ExitStatus,
+    process::{Command, ExitStatus},
     time::Duration,
 };
 
@@ -66,6 +66,16 @@ impl Program {
         self
     }
 
+    /// Ignores SIGXFSZ, so that a write beyond the limit of [`Process::limit_files`] fails instead of ending the process.
+    #[must_use]
+    pub fn ignoring_sigxfsz(mut self) -> Self {
+        let script = "trap '' XFSZ; exec \"$0\" \"$@\"";
+        let own = [script.to_owned(), self.binary.display().to_string()];
+        self.args.splice(0..0, ["-c".to_owned()].into_iter().chain(own));
+        self.binary = "/bin/sh".into();
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -93,6 +103,19 @@ impl Process {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.pid()
+    }
+
+    /// Lets every write to a file at or beyond so many bytes fail (EFBIG); `None` allows all of them again.
+    ///
+    /// # Errors
+    /// When there is no program `prlimit`, or it may not.
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
+        let soft = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let mut prlimit = Command::new("prlimit");
+        prlimit.args(["--pid", &self.pid().to_string(), &format!("--fsize={soft}:unlimited")]);
+        let limited = prlimit.output().context("there is no program `prlimit`")?;
+        ensure!(limited.status.success(), "{}", String::from_utf8_lossy(&limited.stderr));
+        Ok(())
     }
 
     /// Everything it has written to its standard output and error so far.
