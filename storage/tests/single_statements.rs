@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::join_all;
-use sea_orm::{ConnectionTrait as _, DbErr, Statement};
-use storage::{Database, Failure, Limits};
-use world::{Postgres, eventually};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
+use storage::{Database, DatabaseUrl, Failure, Limits};
+use world::{Postgres, Scratch, eventually};
 
 #[tokio::test]
 async fn a_statement_that_fails_harms_no_other() -> Result<()> {
@@ -70,4 +70,21 @@ async fn sum(database: &Database) -> Result<i64> {
         })
     });
     Ok(summed.await?)
+}
+
+/// Otherwise SQLite would prepare a statement again each time its LIMIT is bound.
+#[tokio::test]
+async fn plans_of_sqlite_do_not_depend_on_what_is_bound() -> Result<()> {
+    let scratch = Scratch::new("plans")?;
+    let database =
+        Database::connect(&DatabaseUrl::file(&scratch.path().join("a.db")), Limits::default()).await?;
+    let options = Statement::from_string(DbBackend::Sqlite, "PRAGMA compile_options");
+    let options = database.read().query_all_raw(options).await?;
+    let options: Vec<String> = options.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+    ensure!(
+        options.iter().any(|option| option == "ENABLE_QPSG"),
+        "built without .cargo/config.toml: {options:?}"
+    );
+    database.close().await;
+    Ok(())
 }
