@@ -18,8 +18,9 @@ const EXPIRES: Micros = PLACED + 600_000_000;
 const SECOND: Micros = 1_000_000;
 
 /// The schema of the version before.
-const BEFORE: [&str; 3] = [
+const BEFORE: [&str; 4] = [
     "DROP INDEX orders_to_ask",
+    "CREATE INDEX orders_to_expire ON orders (void_due_time) WHERE status = 1",
     "ALTER TABLE orders DROP COLUMN ask_due_time",
     "DELETE FROM seaql_migrations WHERE version = 'm0004_ask_due_time'",
 ];
