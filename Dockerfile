@@ -7,8 +7,8 @@ COPY . .
 # The caches stay outside the image, so what is built has to be copied out in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --workspace --bins \
-    && install -D -t /out target/release/ordermesh target/release/orders target/release/payments target/release/gateway
+    cargo build --profile dist --locked --workspace --bins \
+    && install -D -t /out target/dist/ordermesh target/dist/orders target/dist/payments target/dist/gateway
 
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/ordermesh --create-home ordermesh

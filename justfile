@@ -47,18 +47,18 @@ corpus:
 
 # measure what docs/DELIVERY.md quotes
 delivery-figures:
-    cargo test --release --locked --workspace --test delivery -- --ignored --nocapture --test-threads=1
+    cargo test --profile dist --locked --workspace --test delivery -- --ignored --nocapture --test-threads=1
 
 # what docs/PERFORMANCE.md quotes, in interleaved rounds: `just bench --rounds 1 --seconds 3 --footprint-orders 20000` for a quick look
 bench *arguments:
-    cargo build --release --locked --workspace --bins
-    target/release/bench-orders {{arguments}}
+    cargo build --profile dist --locked --workspace --bins
+    target/dist/bench-orders {{arguments}}
 
 # the same, beside systems made of other libraries (benches/peers)
 bench-peers *arguments:
     scripts/setup-peers
-    cargo build --release --locked --workspace --bins
-    target/release/bench-orders --peers node,python --footprint-orders 0 {{arguments}}
+    cargo build --profile dist --locked --workspace --bins
+    target/dist/bench-orders --peers node,python --footprint-orders 0 {{arguments}}
 
 # the pure functions of an order's way, timed by criterion; a part of a name chooses: `just bench-micro book`
 bench-micro *arguments:
