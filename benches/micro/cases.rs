@@ -22,7 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "gateway/request_from_json/order", prepare: edge::request },
     Case { name: "gateway/response_to_json/order", prepare: edge::response },
     Case { name: "gateway/response_to_json/50_orders", prepare: edge::page },
-    Case { name: "chassis/fingerprint/order", prepare: contracts::fingerprint },
+    Case { name: "service/fingerprint/order", prepare: contracts::fingerprint },
     Case { name: "contracts/encode/OrderPlaced", prepare: contracts::encode_placed },
     Case { name: "contracts/decode/OrderPlaced", prepare: contracts::decode_placed },
     Case { name: "contracts/encode/PaymentDecided", prepare: contracts::encode_decided },
@@ -30,6 +30,6 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "payments/book/200_charges_1_account", prepare: ledger::hot },
     Case { name: "payments/book/200_charges_200_accounts", prepare: ledger::spread },
     Case { name: "storage/statements/200_rows", prepare: database::statements },
-    Case { name: "storage/page_token/seal", prepare: database::seal },
-    Case { name: "storage/page_token/open", prepare: database::open },
+    Case { name: "service/page_token/seal", prepare: database::seal },
+    Case { name: "service/page_token/open", prepare: database::open },
 ];

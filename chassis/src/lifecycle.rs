@@ -3,6 +3,7 @@
 //! No task may die alone: one that ends before the stop, by an error or by a panic, ends the process, loudly.
 
 use std::{
+    borrow::Cow,
     future::{Future, pending},
     pin::{Pin, pin},
     time::Duration,
@@ -80,13 +81,14 @@ const _: () = {
     assert!(sum < GRACE.as_millis(), "the stages need more than the grace period");
 };
 
-type Ended = (&'static str, anyhow::Result<()>);
+type Name = Cow<'static, str>;
+type Ended = (Name, anyhow::Result<()>);
 
 #[derive(Debug, Default)]
 struct Tasks {
     stop: CancellationToken,
     running: JoinSet<Ended>,
-    names: Vec<(&'static str, AbortHandle)>,
+    names: Vec<(Name, AbortHandle)>,
 }
 
 /// The tasks of a process.
@@ -107,13 +109,14 @@ impl Lifecycle {
 
     /// Starts a task that must live until its stage is asked to stop: the token that it is given is cancelled then, and it
     /// finishes what it has begun. What it does not finish within [`Stage::budget`] is dropped.
-    pub fn spawn<F>(&mut self, stage: Stage, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
+    pub fn spawn<F>(&mut self, stage: Stage, name: impl Into<Name>, task: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let tasks = &mut self.stages[stage as usize];
-        let running = task(tasks.stop.clone());
-        let handle = tasks.running.spawn(async move { (name, running.await) });
+        let (name, running) = (name.into(), task(tasks.stop.clone()));
+        let ending = name.clone();
+        let handle = tasks.running.spawn(async move { (ending, running.await) });
         tasks.names.push((name, handle));
     }
 
@@ -221,7 +224,7 @@ impl Tasks {
     /// Ends those that still run.
     fn cut(&mut self, stage: Stage) {
         for (task, handle) in self.names.iter().filter(|(_, handle)| !handle.is_finished()) {
-            tracing::warn!(task, ?stage, "a task did not finish in time: it is cut");
+            tracing::warn!(task = &**task, ?stage, "a task did not finish in time: it is cut");
             handle.abort();
         }
     }

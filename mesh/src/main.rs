@@ -16,6 +16,9 @@ use chassis::{
     telemetry::{self, LogSettings},
 };
 use mimalloc::MiMalloc;
+use orders::Orders;
+use payments::Payments;
+use service::Service;
 use storage::Database;
 use tokio::runtime::Runtime;
 
@@ -58,9 +61,9 @@ async fn migrate(databases: DatabaseSettings, logs: LogSettings) -> anyhow::Resu
     let done = signals.unless_stopped(async {
         up::make_folder(&databases)?;
         let orders = Database::connect(&databases.orders, databases.limits).await?;
-        orders::migrate(&orders).await.context("orders")?;
+        orders.migrate::<<Orders as Service>::Migrations>().await.context("orders")?;
         let payments = Database::connect(&databases.payments, databases.limits).await?;
-        payments::migrate(&payments).await.context("payments")
+        payments.migrate::<<Payments as Service>::Migrations>().await.context("payments")
     });
     done.await?.context("stopped before the schemas were up to date")?;
     tracing::info!("the schemas are up to date");

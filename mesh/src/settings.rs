@@ -1,14 +1,24 @@
 //! The settings of `ordermesh up`: all of it in one process, on embedded defaults.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
 use chassis::{
-    secret::{self, ExposeSecret as _, SecretString, SecretUrl},
-    settings::{Checked, Mistakes, content},
+    secret::SecretString,
+    settings::{Checked, Mistakes},
     telemetry::LogSettings,
 };
-use orders::settings::SHORTEST_TTL;
-use storage::{DatabaseUrl, Limits, limits::SHORTEST_STATEMENT_TIMEOUT};
+use orders::{Orders, settings::OrderSettings};
+use service::{
+    Service as _,
+    settings::{BrokerSettings, CallSettings, LimitSettings, MeshConfig, database_url},
+};
+use storage::{DatabaseUrl, Limits};
+
+/// In the help of this binary, what a broker and connections are is said otherwise than in that of a single service.
+const AMQP_URL: &str =
+    "RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST` or amqps; absent: the in-process broker";
+const CONNECTIONS: &str = "Connections to each database that read, and as many for transactions; a PostgreSQL server \
+                           sees up to twice this number and 18 of each service";
 
 /// Orders and payments that can be trusted with money. Without a command: `up`.
 #[derive(Debug, Clone, clap::Parser)]
@@ -47,6 +57,7 @@ pub(crate) enum Command {
 
 /// Flags of `up`, with an environment variable each.
 #[derive(Debug, Clone, clap::Args)]
+#[command(mut_arg("amqp_url", |flag| flag.help(AMQP_URL)))]
 pub(crate) struct Settings {
     #[command(flatten)]
     pub(crate) databases: DatabaseSettings,
@@ -62,30 +73,15 @@ pub(crate) struct Settings {
     /// Where /livez and /readyz are served
     #[arg(long, env = "ADMIN_LISTEN", default_value = "127.0.0.1:9090")]
     pub(crate) admin: Checked<SocketAddr>,
-    /// RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST` or amqps; absent: the in-process broker
-    #[arg(long, env = "AMQP_URL", value_name = "URL")]
-    pub(crate) amqp_url: Option<SecretString>,
-    /// A file with the URL of the broker, instead of --amqp-url
-    #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE")]
-    pub(crate) amqp_url_file: Option<PathBuf>,
-    /// A file with the certificate of the authority behind an `amqps://` broker, in PEM, when it is a private one
-    #[arg(long, env = "AMQP_CA", value_name = "FILE")]
-    pub(crate) amqp_ca: Option<PathBuf>,
-    /// Queues per consumer; the same in every process of the mesh. Fewer are refused while messages wait in the queues beyond
-    #[arg(long, env = "PARTITIONS", default_value = "1")]
-    pub(crate) partitions: Checked<u16>,
-    /// ISO 4217: what an empty `currency_code` means
-    #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
-    pub(crate) default_currency: String,
-    /// The bearer token of the admin services; absent: they are not served
-    #[arg(long, env = "ADMIN_TOKEN", value_name = "TOKEN")]
-    pub(crate) admin_token: Option<SecretString>,
-    /// A file with the bearer token of the admin services, instead of --admin-token
-    #[arg(long, env = "ADMIN_TOKEN_FILE", value_name = "FILE")]
-    pub(crate) admin_token_file: Option<PathBuf>,
-    /// When an undecided payment is given up after the order was placed, such as `90s` or `10m`
-    #[arg(long, env = "ORDER_TTL", default_value = "10m")]
-    pub(crate) order_ttl: Checked<humantime::Duration>,
+    /// The broker
+    #[command(flatten)]
+    pub(crate) broker: BrokerSettings,
+    /// What calls may leave out, and the admin services
+    #[command(flatten)]
+    pub(crate) calls: CallSettings,
+    /// Those of orders
+    #[command(flatten)]
+    pub(crate) orders: OrderSettings,
     /// Logging
     #[command(flatten)]
     pub(crate) logs: LogSettings,
@@ -93,6 +89,7 @@ pub(crate) struct Settings {
 
 /// Where the databases are.
 #[derive(Debug, Clone, clap::Args)]
+#[command(mut_arg("database_connections", |flag| flag.help(CONNECTIONS)))]
 pub(crate) struct DatabaseSettings {
     /// Where the embedded databases live; made when it is missing
     #[arg(long, env = "DATA_DIR", default_value = "./data")]
@@ -109,16 +106,9 @@ pub(crate) struct DatabaseSettings {
     /// A file with the URL of the database of payments, instead of --payments-database-url
     #[arg(long, env = "PAYMENTS_DATABASE_URL_FILE", value_name = "FILE")]
     pub(crate) payments_database_url_file: Option<PathBuf>,
-    /// Connections to each database that read, and as many for transactions; a PostgreSQL server sees up to twice this number and 18 of
-    /// each service
-    #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "8")]
-    pub(crate) database_connections: Checked<u32>,
-    /// How long migrations wait for locks that others hold, such as `90s`, before the start is given up
-    #[arg(long, env = "MIGRATION_WAIT", default_value = "60s")]
-    pub(crate) migration_wait: Checked<humantime::Duration>,
-    /// How long an attempt at a statement or a transaction may take before its connection is closed, such as `10s`
-    #[arg(long, env = "STATEMENT_TIMEOUT", default_value = "10s")]
-    pub(crate) statement_timeout: Checked<humantime::Duration>,
+    /// How much of each the process may use
+    #[command(flatten)]
+    pub(crate) limits: LimitSettings,
 }
 
 /// The databases of the mesh.
@@ -138,33 +128,11 @@ impl DatabaseSettings {
     /// The databases, or `None` after errors were noted.
     pub(crate) fn check(self, mistakes: &mut Mistakes) -> Option<Databases> {
         let before = mistakes.count();
-        let mut database = |value, file, flag| {
-            let url = secret::take(value, file, flag, mistakes)?;
-            url.expose_secret().parse().map_err(|error| mistakes.note(flag, error)).ok()
-        };
-        let orders =
-            database(self.orders_database_url, self.orders_database_url_file, "--orders-database-url");
-        let payments =
-            database(self.payments_database_url, self.payments_database_url_file, "--payments-database-url");
-        let connections = self.database_connections.take("--database-connections", mistakes);
-        mistakes.require(
-            connections.is_none_or(|connections| connections >= Limits::FEWEST_CONNECTIONS),
-            "--database-connections",
-            format!("must be at least {}", Limits::FEWEST_CONNECTIONS),
-        );
-        let migration_wait = self.migration_wait.take("--migration-wait", mistakes)?;
-        let statement_timeout = self.statement_timeout.take("--statement-timeout", mistakes);
-        mistakes.require(
-            statement_timeout.is_none_or(|timeout| *timeout >= SHORTEST_STATEMENT_TIMEOUT),
-            "--statement-timeout",
-            "must be at least 1s",
-        );
-        let limits = Limits {
-            connections: connections?,
-            migration_wait: migration_wait.into(),
-            statement_timeout: statement_timeout?.into(),
-            ..Limits::default()
-        };
+        let (value, file) = (self.orders_database_url, self.orders_database_url_file);
+        let orders = database_url(value, file, "--orders-database-url", mistakes);
+        let (value, file) = (self.payments_database_url, self.payments_database_url_file);
+        let payments = database_url(value, file, "--payments-database-url", mistakes);
+        let limits = self.limits.check(mistakes)?;
         let embedded = orders.is_none() || payments.is_none();
         mistakes.require(
             !embedded || !self.data_dir.as_os_str().is_empty(),
@@ -194,18 +162,10 @@ pub(crate) struct Config {
     pub(crate) payments_grpc: SocketAddr,
     /// Where the operator asks.
     pub(crate) admin: SocketAddr,
-    /// RabbitMQ; `None` for the in-process broker.
-    pub(crate) amqp_url: Option<SecretUrl>,
-    /// The authority behind its certificate, in PEM; `None` for the ones that everybody knows.
-    pub(crate) amqp_ca: Option<String>,
-    /// Queues per consumer, at least 1.
-    pub(crate) partitions: u16,
-    /// What an empty `currency_code` means.
-    pub(crate) default_currency: String,
-    /// The bearer token of the admin services; `None`: they are not served.
-    pub(crate) admin_token: Option<SecretString>,
-    /// When an undecided payment is given up, after the order was placed.
-    pub(crate) order_ttl: Duration,
+    /// What both services have alike.
+    pub(crate) mesh: MeshConfig,
+    /// The orders service.
+    pub(crate) orders: Orders,
 }
 
 impl Settings {
@@ -220,24 +180,8 @@ impl Settings {
         let payments_grpc = self.payments_grpc.take("--payments-grpc", &mut mistakes);
         let admin = self.admin.take("--admin", &mut mistakes);
         let databases = self.databases.check(&mut mistakes);
-        let amqp_url = secret::take(self.amqp_url, self.amqp_url_file, "--amqp-url", &mut mistakes);
-        let amqp_url = amqp_url.and_then(|url| {
-            let parsed = SecretUrl::parse(url, &["amqp", "amqps"]);
-            parsed.map_err(|error| mistakes.note("--amqp-url", error)).ok()
-        });
-        let admin_token = secret::admin_token(self.admin_token, self.admin_token_file, &mut mistakes);
-        let amqp_ca = content(self.amqp_ca.as_deref(), "--amqp-ca", &mut mistakes);
-        let partitions = self.partitions.take("--partitions", &mut mistakes);
-        mistakes.require(partitions != Some(0), "--partitions", "must be at least 1");
-        let order_ttl = self.order_ttl.take("--order-ttl", &mut mistakes);
-        mistakes.require(
-            order_ttl.is_none_or(|ttl| *ttl >= SHORTEST_TTL),
-            "--order-ttl",
-            "must be at least 1s",
-        );
-        if let Err(problem) = ordermesh::rules::currency_code(&self.default_currency) {
-            mistakes.note("--default-currency", problem);
-        }
+        let mesh = MeshConfig::check(self.broker, self.calls, &mut mistakes);
+        let orders = Orders::check(self.orders, &mut mistakes);
         let all = (|| {
             Some(Config {
                 databases: databases?,
@@ -245,12 +189,8 @@ impl Settings {
                 orders_grpc: orders_grpc?,
                 payments_grpc: payments_grpc?,
                 admin: admin?,
-                amqp_url,
-                amqp_ca,
-                partitions: partitions?,
-                default_currency: self.default_currency,
-                admin_token,
-                order_ttl: order_ttl?.into(),
+                mesh: mesh?,
+                orders: orders?,
             })
         })();
         mistakes.or(all)

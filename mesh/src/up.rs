@@ -8,7 +8,8 @@ use chassis::{
     clock::SystemClock,
     lifecycle::{Lifecycle, Stage},
 };
-use messaging::broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker};
+use payments::Payments;
+use service::{Foundation, Wired, wiring};
 use storage::Database;
 use tokio::net::TcpListener;
 
@@ -17,8 +18,8 @@ use crate::settings::{Config, Databases};
 /// The mesh, every mistake found and every port taken; nothing runs yet.
 #[derive(Debug)]
 pub(crate) struct Mesh {
-    orders: (orders::Service, TcpListener),
-    payments: (payments::Service, TcpListener),
+    orders: (Wired, TcpListener),
+    payments: (Wired, TcpListener),
     edge: (gateway::Edge, TcpListener),
     admin: TcpListener,
 }
@@ -33,29 +34,19 @@ impl Mesh {
         let payments_listener = listen(config.payments_grpc, "payments").await?;
         let edge_listener = listen(config.http, "HTTP").await?;
         let admin = listen(config.admin, "the operator").await?;
-        let broker = broker(&config)?;
+        let broker = config.mesh.broker()?;
         let databases = config.databases;
         make_folder(&databases)?;
         tracing::info!(orders.database = %databases.orders, payments.database = %databases.payments, "starting");
         let clock = SystemClock::shared();
-        let orders = orders::Service::build(orders::Foundation {
-            database: Database::connect(&databases.orders, databases.limits).await?,
-            broker: Arc::clone(&broker),
-            partitions: config.partitions,
-            clock: Arc::clone(&clock),
-            default_currency: config.default_currency.clone(),
-            admin_token: config.admin_token.clone(),
-            order_ttl: config.order_ttl,
-        });
+        let foundation = async |url| {
+            let database = Database::connect(url, databases.limits).await?;
+            let (broker, clock, mesh) = (Arc::clone(&broker), Arc::clone(&clock), config.mesh.clone());
+            Ok::<_, anyhow::Error>(Foundation { database, broker, clock, mesh })
+        };
+        let orders = wiring::build(config.orders, foundation(&databases.orders).await?);
         let orders = orders.await.context("the orders service cannot start")?;
-        let payments = payments::Service::build(payments::Foundation {
-            database: Database::connect(&databases.payments, databases.limits).await?,
-            broker,
-            partitions: config.partitions,
-            clock,
-            default_currency: config.default_currency,
-            admin_token: config.admin_token,
-        });
+        let payments = wiring::build(Payments, foundation(&databases.payments).await?);
         let payments = payments.await.context("the payments service cannot start")?;
         // The edge calls the services as any other process would: through the addresses that were taken.
         let url =
@@ -104,18 +95,4 @@ async fn listen(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> 
 pub(crate) fn make_folder(databases: &Databases) -> anyhow::Result<()> {
     let Some(folder) = &databases.data_dir else { return Ok(()) };
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
-}
-
-fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
-    let topology = service::admin::topology(config.partitions);
-    Ok(match &config.amqp_url {
-        Some(url) => {
-            let broker = RabbitBroker::new(url.expose(), topology).context("--amqp-url")?;
-            Arc::new(match &config.amqp_ca {
-                Some(ca) => broker.with_ca(ca.as_str()).context("--amqp-ca")?,
-                None => broker,
-            })
-        }
-        None => Arc::new(MemoryBroker::new(topology)),
-    })
 }

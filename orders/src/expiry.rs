@@ -36,7 +36,10 @@ pub struct Expiry {
 
 impl Expiry {
     /// Looks for orders that are due until `stop`. A database that is away does not end it.
-    pub async fn run(self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// None.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
             let full = match self.step().await {
                 Ok(found) => found as u64 == BATCH,
@@ -52,6 +55,7 @@ impl Expiry {
                 }
             }
         }
+        Ok(())
     }
 
     /// Asks again about one batch, and returns how many orders were due.

@@ -20,10 +20,11 @@ use ordermesh::{
     rules,
 };
 use service::{
+    fault,
     page::PageTokens,
-    request::{Checks, answer, fingerprint},
+    request::{Checks, answer, fingerprint, non_empty},
 };
-use storage::{Database, Failure, group::GroupCommit};
+use storage::{Database, group::GroupCommit};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -34,10 +35,7 @@ use crate::{
     },
     domain::order,
     feed::Feed,
-    store::{
-        self, orders,
-        selection::{Cursor, Sorting},
-    },
+    store::orders,
 };
 
 /// Serves `ordermesh.orders.v1.OrdersService`.
@@ -62,7 +60,7 @@ impl OrdersService for Grpc {
         let CreateOrderRequest { order, request_id } = request.into_inner();
         let order = self.new_order(order.unwrap_or_default(), request_id)?;
         let placed = self.create_order.submit(Placing { order, traceparent }).await;
-        let (order, replayed) = placed.map_err(store::fault)??;
+        let (order, replayed) = placed.map_err(fault)??;
         Ok(answer(wire::order(&order), replayed))
     }
 
@@ -78,10 +76,10 @@ impl OrdersService for Grpc {
             .field("order_id", rules::text(&order_id))
             .field("request_id", rules::request_id(&request_id))
             .finish()?;
-        let request_id = (!request_id.is_empty()).then_some(request_id);
         let order_id = order_id.parse().map_err(|_| absent(&order_id))?;
-        let cancelled = self.cancel_order.cancel(Cancelling { order_id, request_id, traceparent }).await;
-        let (order, replayed) = cancelled.map_err(store::fault)??;
+        let cancelling = Cancelling { order_id, request_id: non_empty(request_id), traceparent };
+        let cancelled = self.cancel_order.cancel(cancelling).await;
+        let (order, replayed) = cancelled.map_err(fault)??;
         Ok(answer(wire::order(&order), replayed))
     }
 
@@ -114,8 +112,7 @@ impl OrdersService for Grpc {
         let user = if user_id.is_empty() { Ok(()) } else { rules::user_id(&user_id) };
         let status = wire::status(status);
         Checks::default().field("user_id", user).field("status", status.map(drop)).finish()?;
-        let user_id = (!user_id.is_empty()).then_some(user_id);
-        let board = watch::Board { user_id, status: status.unwrap_or_default() };
+        let board = watch::Board { user_id: non_empty(user_id), status: status.unwrap_or_default() };
         Ok(Response::new(watch::many(self.database.clone(), &self.feed, board)))
     }
 
@@ -128,20 +125,13 @@ impl OrdersService for Grpc {
         // The token goes on with this selection, whatever the size of the pages.
         let query =
             fingerprint(&ListOrdersRequest { page_size: 0, page_token: String::new(), ..asked.clone() });
-        let cursor = self.open(&query, &asked.page_token, selection.sorting)?;
+        let sorting = selection.sorting;
+        let cursor = self.pages.resume(&query, &asked.page_token, |cursor| list::place(sorting, cursor))?;
         let page = orders::page(self.database.read(), &selection, cursor, size + 1).await;
-        let mut page = page.map_err(Failure::from).map_err(store::fault)?;
-        // One more than asked for was read, to know whether there is a next page.
-        let more = page.len() as u64 > size;
-        page.truncate(usize::try_from(size).unwrap_or(usize::MAX));
-        let last = page.last().filter(|_| more);
-        let next_page_token = last
-            .map(|last| self.pages.seal(&query, &list::cursor(selection.sorting, last)))
-            .unwrap_or_default();
-        Ok(Response::new(ListOrdersResponse {
-            orders: page.iter().map(wire::order).collect(),
-            next_page_token,
-        }))
+        let mut page = page.map_err(fault)?;
+        let next_page_token = self.pages.cut(&query, size, &mut page, |last| list::cursor(sorting, last));
+        let orders = page.iter().map(wire::order).collect();
+        Ok(Response::new(ListOrdersResponse { orders, next_page_token }))
     }
 }
 
@@ -149,8 +139,7 @@ impl Grpc {
     async fn order(&self, order_id: &str) -> Result<order::Model, Fault> {
         Checks::default().field("order_id", rules::text(order_id)).finish()?;
         let id: Uuid = order_id.parse().map_err(|_| absent(order_id))?;
-        let found =
-            orders::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?;
+        let found = orders::find(self.database.read(), id).await.map_err(fault)?;
         found.ok_or_else(|| absent(order_id))
     }
 
@@ -198,22 +187,11 @@ impl Grpc {
             // Given by the database when the row is written.
             change_number: 0,
             ledger_entry_id: None,
-            request_id: (!request_id.is_empty()).then_some(request_id),
+            request_id: non_empty(request_id),
             fingerprint,
         };
         order.ask_due_time = order.next_ask(now);
         Ok(order)
-    }
-
-    /// Where a page token goes on; `None` for the first page.
-    fn open(&self, query: &[u8], token: &str, sorting: Sorting) -> Result<Option<Cursor>, Fault> {
-        if token.is_empty() {
-            return Ok(None);
-        }
-        let cursor = self.pages.open(query, token).ok().and_then(|cursor| list::place(sorting, &cursor));
-        let invalid =
-            || Fault::of_field(Reason::InvalidPageToken, "page_token", "was not made for this query");
-        cursor.map(Some).ok_or_else(invalid)
     }
 }
 

@@ -19,17 +19,18 @@ use ordermesh::{
     rules,
 };
 use service::{
+    fault, filter,
     page::{self, PageTokens},
-    request::{Checks, answer, fingerprint},
+    request::{Checks, answer, fingerprint, non_empty},
 };
-use storage::{Database, Failure, group::GroupCommit};
+use storage::{Database, group::GroupCommit};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
     domain::{account, book::Deposit},
-    store::{self, accounts, ledger, payments},
+    store::{accounts, ledger, payments},
 };
 
 /// Serves `ordermesh.payments.v1.PaymentsService`.
@@ -72,9 +73,9 @@ impl PaymentsService for Grpc {
             create_time: now,
             update_time: now,
             fingerprint: (!request_id.is_empty()).then(|| fingerprint.to_vec()),
-            request_id: (!request_id.is_empty()).then_some(request_id),
+            request_id: non_empty(request_id),
         });
-        let (account, replayed) = opened.await.map_err(store::fault)??;
+        let (account, replayed) = opened.await.map_err(fault)??;
         Ok(answer(wire::account(&account), replayed))
     }
 
@@ -96,10 +97,10 @@ impl PaymentsService for Grpc {
             user_id: asked.user_id,
             amount: asked.amount,
             currency_code,
-            request_id: (!request_id.is_empty()).then_some(request_id),
+            request_id: non_empty(request_id),
             fingerprint,
         });
-        let booked = booked.await.map_err(store::fault)??;
+        let booked = booked.await.map_err(fault)??;
         let message = TopUpAccountResponse {
             account: Some(wire::account(&booked.account)),
             entry: Some(wire::entry(&booked.entry)),
@@ -118,30 +119,25 @@ impl PaymentsService for Grpc {
         request: Request<ListLedgerEntriesRequest>,
     ) -> Result<Response<ListLedgerEntriesResponse>, Status> {
         let asked = request.into_inner();
-        let size = page::size(asked.page_size);
-        Checks::default()
-            .field("user_id", rules::user_id(&asked.user_id))
-            .field("page_size", size.map(drop).ok_or("must not be negative"))
-            .finish()?;
-        let conditions = list::conditions(&asked.filter)?;
+        let mut checks = Checks::default();
+        checks.field("user_id", rules::user_id(&asked.user_id));
+        let size = page::size(asked.page_size, &mut checks);
+        checks.finish()?;
+        let conditions = filter::conditions(&asked.filter, list::condition)?;
         // The token goes on with this ledger, whatever the size of the pages.
         let query = fingerprint(&ListLedgerEntriesRequest {
             page_size: 0,
             page_token: String::new(),
             ..asked.clone()
         });
-        let before = self.open(&query, &asked.page_token)?;
+        let sequence = |cursor: &[u8]| Some(i64::from_be_bytes(cursor.try_into().ok()?));
+        let before = self.pages.resume(&query, &asked.page_token, sequence)?;
         self.account(&asked.user_id).await?;
-        let size = size.unwrap_or(page::DEFAULT_SIZE);
         let page = ledger::page(self.database.read(), &asked.user_id, &conditions, before, size + 1).await;
-        let mut page = page.map_err(Failure::from).map_err(store::fault)?;
-        // One more than asked for was read, to know whether there is a next page.
-        let more = page.len() as u64 > size;
-        page.truncate(usize::try_from(size).unwrap_or(usize::MAX));
-        let last = page.last().filter(|_| more);
-        let next = last.map(|last| self.pages.seal(&query, &last.sequence.to_be_bytes())).unwrap_or_default();
+        let mut page = page.map_err(fault)?;
+        let next_page_token = self.pages.cut(&query, size, &mut page, |last| last.sequence.to_be_bytes());
         let entries = page.iter().map(wire::entry).collect();
-        Ok(Response::new(ListLedgerEntriesResponse { entries, next_page_token: next }))
+        Ok(Response::new(ListLedgerEntriesResponse { entries, next_page_token }))
     }
 
     async fn get_payment(&self, request: Request<GetPaymentRequest>) -> Result<Response<Payment>, Status> {
@@ -149,9 +145,7 @@ impl PaymentsService for Grpc {
         Checks::default().field("order_id", rules::text(&order_id)).finish()?;
         // An id that is no UUID is the id of no order.
         let found = match order_id.parse::<Uuid>() {
-            Ok(id) => {
-                payments::find(self.database.read(), id).await.map_err(Failure::from).map_err(store::fault)?
-            }
+            Ok(id) => payments::find(self.database.read(), id).await.map_err(fault)?,
             Err(_) => None,
         };
         let absent = || {
@@ -163,22 +157,8 @@ impl PaymentsService for Grpc {
 
 impl Grpc {
     async fn account(&self, user_id: &str) -> Result<account::Model, Fault> {
-        let found = accounts::find(self.database.read(), user_id)
-            .await
-            .map_err(Failure::from)
-            .map_err(store::fault)?;
+        let found = accounts::find(self.database.read(), user_id).await.map_err(fault)?;
         found.ok_or_else(|| Fault::new(Reason::AccountNotFound, format!("user {user_id} has no account")))
-    }
-
-    /// The sequence before which a page token goes on; `None` for the first page.
-    fn open(&self, query: &[u8], token: &str) -> Result<Option<i64>, Fault> {
-        if token.is_empty() {
-            return Ok(None);
-        }
-        let cursor = self.pages.open(query, token).ok().and_then(|cursor| cursor.try_into().ok());
-        let invalid =
-            || Fault::of_field(Reason::InvalidPageToken, "page_token", "was not made for this query");
-        cursor.map(|cursor| Some(i64::from_be_bytes(cursor))).ok_or_else(invalid)
     }
 
     fn currency(&self, asked: &str) -> String {

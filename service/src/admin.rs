@@ -1,35 +1,24 @@
 //! What an operator asks about a service's messages, answered from the tables of messaging: the same for every service.
 
-use chassis::{
-    clock::timestamp,
-    status::{Fault, Reason},
-};
+use chassis::clock::timestamp;
 use messaging::{
     health::Health,
     outbox,
     parked::{self, Action, Filter, Mode, Model, State},
-    topology::{Subscription, Topology},
 };
 use ordermesh::messaging::v1::{
     self as pb, GetMessagingStatusRequest, ListParkedMessagesRequest, ListParkedMessagesResponse,
     MessagingStatus, RedriveParkedMessagesRequest, RedriveParkedMessagesResponse,
     messaging_admin_service_server::MessagingAdminService,
 };
-use ordermesh::topology::CONSUMERS;
-use storage::{Database, Failure};
+use storage::Database;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    fault,
     page::{self, PageTokens},
-    request::Checks,
+    request::{Checks, non_empty},
 };
-
-/// The topology of the mesh, with so many queues per consumer: the same in every process.
-#[must_use]
-pub fn topology(partitions: u16) -> Topology {
-    let consumers = CONSUMERS.iter().map(|consumer| Subscription::new(consumer.name, consumer.kinds));
-    Topology::new(ordermesh::EVENTS_EXCHANGE, partitions, consumers)
-}
 
 /// The longest name of an operator, in characters.
 const OPERATOR_MAX: usize = 64;
@@ -45,8 +34,6 @@ pub struct MessagingAdmin {
     pub pages: PageTokens,
     /// What the service's relay knows of the broker.
     pub health: Health,
-    /// What a caller hears of a failed transaction or query.
-    pub fault: fn(Failure) -> Fault,
 }
 
 #[tonic::async_trait]
@@ -56,7 +43,6 @@ impl MessagingAdminService for MessagingAdmin {
         _request: Request<GetMessagingStatusRequest>,
     ) -> Result<Response<MessagingStatus>, Status> {
         let read = self.database.read();
-        let fault = |error| (self.fault)(Failure::from(error));
         let backlog = outbox::backlog(read).await.map_err(fault)?;
         let count = async |state| parked::count(read, state).await.map_err(fault);
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
@@ -77,28 +63,20 @@ impl MessagingAdminService for MessagingAdmin {
         request: Request<ListParkedMessagesRequest>,
     ) -> Result<Response<ListParkedMessagesResponse>, Status> {
         let ListParkedMessagesRequest { page_size, page_token, kind, error } = request.into_inner();
-        let size = page::size(page_size);
-        Checks::default()
-            .field("page_size", size.map(drop).ok_or("must not be negative"))
-            .field("kind", storable(&kind))
-            .field("error", storable(&error))
-            .finish()?;
-        let size = size.unwrap_or(page::DEFAULT_SIZE);
+        let mut checks = Checks::default();
+        let size = page::size(page_size, &mut checks);
+        checks.field("kind", storable(&kind)).field("error", storable(&error)).finish()?;
         // The lengths keep text from moving between the two.
         let query = format!("ListParkedMessages {} {kind} {error}", kind.len());
-        let after = self.open(query.as_bytes(), &page_token)?;
+        let query = query.as_bytes();
+        let after =
+            self.pages.resume(query, &page_token, |seq| Some(i64::from_be_bytes(seq.try_into().ok()?)))?;
         let filter = filter(Vec::new(), kind, error);
-        let listed = parked::list(self.database.read(), &filter, after, size + 1).await;
-        let mut listed = listed.map_err(|error| (self.fault)(Failure::from(error)))?;
-        // One more than asked for was read, to know whether there is a next page.
-        let more = listed.len() as u64 > size;
-        listed.truncate(usize::try_from(size).unwrap_or(usize::MAX));
-        let last = listed.last().filter(|_| more);
-        let next = last.map(|last| self.pages.seal(query.as_bytes(), &last.seq.to_be_bytes()));
-        Ok(Response::new(ListParkedMessagesResponse {
-            messages: listed.into_iter().map(message).collect(),
-            next_page_token: next.unwrap_or_default(),
-        }))
+        let listed = parked::list(self.database.read(), &filter, after.unwrap_or(0), size + 1).await;
+        let mut listed = listed.map_err(fault)?;
+        let next_page_token = self.pages.cut(query, size, &mut listed, |last| last.seq.to_be_bytes());
+        let messages = listed.into_iter().map(message).collect();
+        Ok(Response::new(ListParkedMessagesResponse { messages, next_page_token }))
     }
 
     async fn redrive_parked_messages(
@@ -118,20 +96,8 @@ impl MessagingAdminService for MessagingAdmin {
         let mode = if dry_run { Mode::DryRun } else { Mode::Apply };
         let filter = filter(sequences, kind, error);
         let redriven = parked::operate(&self.database, Action::Redrive, &filter, &operator, mode).await;
-        let redriven = i64::try_from(redriven.map_err(self.fault)?).unwrap_or(i64::MAX);
+        let redriven = i64::try_from(redriven.map_err(fault)?).unwrap_or(i64::MAX);
         Ok(Response::new(RedriveParkedMessagesResponse { redriven }))
-    }
-}
-
-impl MessagingAdmin {
-    /// The number behind which a page token goes on; 0 for the first page.
-    fn open(&self, query: &[u8], token: &str) -> Result<i64, Fault> {
-        if token.is_empty() {
-            return Ok(0);
-        }
-        let cursor = self.pages.open(query, token).ok().and_then(|cursor| cursor.try_into().ok());
-        let invalid = || Fault::new(Reason::InvalidPageToken, "page_token was not made for this query");
-        cursor.map(i64::from_be_bytes).ok_or_else(invalid)
     }
 }
 
@@ -141,8 +107,7 @@ fn storable(text: &str) -> Result<(), &'static str> {
 }
 
 fn filter(seqs: Vec<i64>, kind: String, error: String) -> Filter {
-    let given = |text: String| (!text.is_empty()).then_some(text);
-    Filter { seqs, kind: given(kind), error: given(error), ..Filter::default() }
+    Filter { seqs, kind: non_empty(kind), error: non_empty(error), ..Filter::default() }
 }
 
 fn message(parked: Model) -> pb::ParkedMessage {

@@ -4,7 +4,7 @@
 //! quotes, where a backslash keeps the next character: `""` is what a field without a value has. What the fields are is for each list to
 //! say.
 
-use std::{fmt, iter::Peekable, str::CharIndices};
+use std::{iter::Peekable, str::CharIndices};
 
 use chassis::{
     clock::Micros,
@@ -82,16 +82,23 @@ impl Comparison {
     }
 }
 
-/// A filter that cannot be served, with the field named.
-pub fn invalid(problem: impl fmt::Display) -> Fault {
-    Fault::of_field(Reason::InvalidFilter, "filter", problem)
+/// What a list must meet: the comparisons of an expression, each as `condition` reads it.
+///
+/// # Errors
+/// INVALID_FILTER.
+pub fn conditions<C>(
+    text: &str,
+    condition: impl Fn(&Comparison) -> Result<C, String>,
+) -> Result<Vec<C>, Fault> {
+    let conditions = parse(text).and_then(|comparisons| comparisons.iter().map(condition).collect());
+    conditions.map_err(|problem| Fault::of_field(Reason::InvalidFilter, "filter", problem))
 }
 
 /// Reads an expression; the empty one has no comparison.
 ///
 /// # Errors
 /// What is wrong with it, for a person.
-pub fn parse(text: &str) -> Result<Vec<Comparison>, String> {
+fn parse(text: &str) -> Result<Vec<Comparison>, String> {
     if text.len() > LENGTH {
         return Err(format!("a filter has at most {LENGTH} bytes"));
     }

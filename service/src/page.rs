@@ -3,6 +3,7 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chassis::status::{Fault, Reason};
 use hmac::{Hmac, Mac as _};
 use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use secrecy::{ExposeSecret as _, SecretBox};
@@ -10,20 +11,21 @@ use sha2::Sha256;
 
 use storage::{Database, Failure};
 
+use crate::request::Checks;
+
 /// Bytes of the authentication code that a token carries: a guess succeeds once in 2^128.
 const TAG: usize = 16;
 
 /// The default and the largest size of a page (AIP-158: a larger request is cut, not refused).
-pub const DEFAULT_SIZE: u64 = 50;
-/// See [`DEFAULT_SIZE`].
-pub const LARGEST_SIZE: u64 = 1_000;
+const DEFAULT_SIZE: u64 = 50;
+const LARGEST_SIZE: u64 = 1_000;
 
-/// The size of a page that a request asks for; `None` when it is negative.
-#[must_use]
-pub fn size(requested: i32) -> Option<u64> {
-    match u64::try_from(requested).ok()? {
-        0 => Some(DEFAULT_SIZE),
-        size => Some(size.min(LARGEST_SIZE)),
+/// The size of the page that a request asks for, of which the checks are told.
+pub fn size(requested: i32, checks: &mut Checks) -> u64 {
+    checks.field("page_size", if requested < 0 { Err("must not be negative") } else { Ok(()) });
+    match u64::try_from(requested) {
+        Ok(size) if size > 0 => size.min(LARGEST_SIZE),
+        _ => DEFAULT_SIZE,
     }
 }
 
@@ -81,6 +83,40 @@ impl PageTokens {
             })
             .await?;
         Ok(Self::new(&key(secret)?))
+    }
+
+    /// Where the list of `query` goes on by a token, as `cursor` reads it; `None` for the first page.
+    ///
+    /// # Errors
+    /// INVALID_PAGE_TOKEN.
+    pub fn resume<C>(
+        &self,
+        query: &[u8],
+        token: &str,
+        cursor: impl FnOnce(&[u8]) -> Option<C>,
+    ) -> Result<Option<C>, Fault> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let cursor = self.open(query, token).ok().and_then(|bytes| cursor(&bytes));
+        let invalid =
+            || Fault::of_field(Reason::InvalidPageToken, "page_token", "was not made for this query");
+        cursor.map(Some).ok_or_else(invalid)
+    }
+
+    /// Cuts the rows to a page, and returns the token of the next one: empty when there is none. One row more than `size` was read, to
+    /// know that. `cursor` writes the place behind a row.
+    pub fn cut<R, B: AsRef<[u8]>>(
+        &self,
+        query: &[u8],
+        size: u64,
+        rows: &mut Vec<R>,
+        cursor: impl FnOnce(&R) -> B,
+    ) -> String {
+        let more = rows.len() as u64 > size;
+        rows.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        let last = rows.last().filter(|_| more);
+        last.map(|last| self.seal(query, cursor(last).as_ref())).unwrap_or_default()
     }
 
     /// The token that continues `query` after `cursor`.
@@ -156,6 +192,11 @@ mod tests {
 
     #[test]
     fn sizes_are_bounded() {
+        let size = |requested| {
+            let mut checks = Checks::default();
+            let size = size(requested, &mut checks);
+            checks.finish().ok().map(|()| size)
+        };
         assert_eq!([size(-1), size(0), size(7), size(5_000)], [None, Some(50), Some(7), Some(1_000)]);
     }
 }

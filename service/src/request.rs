@@ -41,6 +41,18 @@ pub fn fingerprint(request: &impl Message) -> [u8; 32] {
     Sha256::digest(request.encode_to_vec()).into()
 }
 
+/// A text that may be left out; `None` for the empty one.
+#[must_use]
+pub fn non_empty(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// The refusal of a key that came again with another payload.
+#[must_use]
+pub fn key_reused() -> Fault {
+    Fault::new(Reason::IdempotencyKeyReused, "the idempotency key was used for a different request")
+}
+
 /// An answer, marked when it was given before.
 #[must_use]
 pub fn answer<T>(message: T, replayed: bool) -> Response<T> {

@@ -1,4 +1,4 @@
-//! Storage: rows cut into statements, and page tokens.
+//! Rows cut into statements, and page tokens.
 
 use std::hint::black_box;
 

@@ -9,6 +9,7 @@ use chassis::{
 };
 use messaging::{envelope::Envelope, outbox::Outbox};
 use sea_orm::{ConnectionTrait as _, DbErr};
+use service::request::key_reused;
 use storage::{Database, Failure, Transaction, rows};
 use uuid::Uuid;
 
@@ -77,10 +78,7 @@ impl CancelOrder {
         let backend = transaction.get_database_backend();
         if let Some(key) = &asked.request_id {
             match cancellations::find(transaction, &order.user_id, key).await? {
-                Some(earlier) if earlier != order.id => {
-                    let text = "the idempotency key was used for a different request";
-                    return Ok(Applied::refused(Reason::IdempotencyKeyReused, text));
-                }
+                Some(earlier) if earlier != order.id => return Ok(Applied::Refused(key_reused())),
                 Some(_) => return Ok(Applied::Before(order.as_cancel_requested().unwrap_or(order), true)),
                 None => {}
             }

@@ -6,16 +6,14 @@ use chassis::status::{Fault, Reason};
 use futures_util::future::BoxFuture;
 use messaging::{envelope::Envelope, outbox::Outbox};
 use sea_orm::{DbBackend, DbErr};
+use service::{fault, request::key_reused};
 use storage::{Executor, group::Batch};
 use uuid::Uuid;
 
 use crate::{
     domain::order::Model as Order,
     messages,
-    store::{
-        self,
-        orders::{self, NewOrders},
-    },
+    store::orders::{self, NewOrders},
 };
 
 /// Places orders, a group in a transaction.
@@ -65,7 +63,7 @@ impl Batch for CreateOrder {
                 orders_of(placings).filter(|order| !placed.contains(&order.id)).collect();
             let earlier = match (Earlier::find(&executor, &repeated).await, executor) {
                 // The others are stored, each together with its message, and their callers have to hear so.
-                (Err(error), Executor::Connections(_)) => Err(store::fault(error.into())),
+                (Err(error), Executor::Connections(_)) => Err(fault(error)),
                 (found, _) => Ok(found?),
             };
             Ok(orders_of(placings)
@@ -130,10 +128,7 @@ fn replay(asked: &Order, earlier: Option<&Order>) -> Placed {
             // The same order again is that of an earlier attempt at this very call.
             Ok((earlier.as_placed(), earlier.id != asked.id))
         }
-        Some(_) => {
-            let text = "the idempotency key was used for a different request";
-            Err(Fault::new(Reason::IdempotencyKeyReused, text))
-        }
+        Some(_) => Err(key_reused()),
         // Nothing but a key can keep an order out: its id is new.
         None => Err(Fault::new(Reason::ConcurrentUpdate, "others changed the same data: try again")),
     }

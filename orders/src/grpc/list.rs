@@ -8,7 +8,7 @@ use ordermesh::{
 use service::{
     filter::{self, Comparison},
     page,
-    request::Checks,
+    request::{Checks, non_empty},
 };
 use uuid::Uuid;
 
@@ -23,23 +23,18 @@ use crate::{
 /// # Errors
 /// INVALID_FIELD, INVALID_FILTER or INVALID_ORDER_BY.
 pub(super) fn selection(asked: &ListOrdersRequest) -> Result<(Selection, u64), Fault> {
-    let size = page::size(asked.page_size);
+    let mut checks = Checks::default();
+    let size = page::size(asked.page_size, &mut checks);
     let user = if asked.user_id.is_empty() { Ok(()) } else { rules::user_id(&asked.user_id) };
     let status = wire::status(asked.status);
-    Checks::default()
-        .field("page_size", size.map(drop).ok_or("must not be negative"))
-        .field("user_id", user)
-        .field("status", status.map(drop))
-        .finish()?;
-    let comparisons = filter::parse(&asked.filter).map_err(filter::invalid)?;
-    let conditions: Result<Vec<Condition>, String> = comparisons.iter().map(condition).collect();
+    checks.field("user_id", user).field("status", status.map(drop)).finish()?;
     let selection = Selection {
-        user_id: (!asked.user_id.is_empty()).then(|| asked.user_id.clone()),
+        user_id: non_empty(asked.user_id.clone()),
         status: status.unwrap_or_default(),
-        conditions: conditions.map_err(filter::invalid)?,
+        conditions: filter::conditions(&asked.filter, condition)?,
         sorting: sorting(&asked.order_by)?,
     };
-    Ok((selection, size.unwrap_or(page::DEFAULT_SIZE)))
+    Ok((selection, size))
 }
 
 fn sorting(order_by: &str) -> Result<Sorting, Fault> {

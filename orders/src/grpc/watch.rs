@@ -5,7 +5,8 @@ use std::{collections::HashMap, panic::AssertUnwindSafe};
 use chassis::status::{Fault, Reason};
 use futures_util::FutureExt as _;
 use ordermesh::orders::v1::OrderEvent;
-use storage::{Database, Failure};
+use service::fault;
+use storage::Database;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, codegen::BoxStream};
@@ -15,7 +16,7 @@ use super::wire;
 use crate::{
     domain::order::{Model as Order, Status as OrderStatus},
     feed::{Changes, Feed, Heard, Watch},
-    store::{self, changes, orders},
+    store::{changes, orders},
 };
 
 /// Events that wait for a slow reader at most: it then holds back its own watch, and nobody else's.
@@ -92,8 +93,7 @@ async fn changed(database: &Database, watch: &mut Watch, id: Uuid) -> Result<Ord
                 }
             }
             Heard::Missed => {
-                let found =
-                    orders::find(database.read(), id).await.map_err(Failure::from).map_err(store::fault)?;
+                let found = orders::find(database.read(), id).await.map_err(fault)?;
                 return found.ok_or_else(|| Fault::new(Reason::OrderNotFound, "the order is gone"));
             }
             Heard::Closing => return Err(closing()),
@@ -187,7 +187,7 @@ async fn catch_up(
 ) -> Result<(), End> {
     while *from < to {
         let read = changes::since(database.read(), *from, to).await;
-        let (orders, to) = read.map_err(Failure::from).map_err(store::fault)?;
+        let (orders, to) = read.map_err(fault)?;
         let orders = orders.into_iter().map(|order| (order.id, order)).collect();
         show(board, sender, &Changes { from: *from, to, orders }, early).await?;
         *from = to;

@@ -6,7 +6,10 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _, Select, Value, entity::prelude::*, sea_query::SimpleExpr,
 };
 
-use service::filter::Operator;
+use service::{
+    filter::Operator,
+    list::{compare, equal},
+};
 
 use crate::domain::order::{CancelReason, Column, Entity, Status};
 
@@ -109,27 +112,6 @@ impl Condition {
             Self::CancelReason(operator, reason) => equal(Column::CancelReason, *operator, *reason),
             Self::CreateTime(operator, at) => placed(*operator, *at),
         }
-    }
-}
-
-fn compare(column: Column, operator: Operator, value: impl Into<Value>) -> SimpleExpr {
-    match operator {
-        Operator::Equal => column.eq(value),
-        Operator::NotEqual => column.ne(value),
-        Operator::Less => column.lt(value),
-        Operator::AtMost => column.lte(value),
-        Operator::Greater => column.gt(value),
-        Operator::AtLeast => column.gte(value),
-    }
-}
-
-/// By `=` or `!=`, of what may be absent: to be without a value is to have another one.
-fn equal(column: Column, operator: Operator, value: Option<impl Into<Value>>) -> SimpleExpr {
-    match (operator, value) {
-        (Operator::NotEqual, Some(value)) => column.ne(value).or(column.is_null()),
-        (Operator::NotEqual, None) => column.is_not_null(),
-        (_, Some(value)) => column.eq(value),
-        (_, None) => column.is_null(),
     }
 }
 

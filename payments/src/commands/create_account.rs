@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use chassis::status::{Fault, Reason};
 use futures_util::future::BoxFuture;
 use sea_orm::{DbBackend, DbErr};
+use service::request::key_reused;
 use storage::{Executor, group::Batch};
 
 use crate::{domain::account::Model as Account, store::accounts};
@@ -68,9 +69,4 @@ fn judge(asked: &Account, there: Option<&Account>) -> Opened {
             Err(Fault::new(Reason::AccountAlreadyExists, text))
         }
     }
-}
-
-/// A key came again with another payload.
-pub(crate) fn key_reused() -> Fault {
-    Fault::new(Reason::IdempotencyKeyReused, "the idempotency key was used for a different request")
 }

@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use chassis::{clock::Clock, status::Fault};
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
+use service::request::key_reused;
 use storage::{Executor, group::Batch, rows};
 
-use super::create_account::key_reused;
 use crate::{
     domain::{
         account::Model as Account,

@@ -1,19 +1,19 @@
 //! What an operator asks of payments: every account, and the sums.
 
-use chassis::status::{Fault, Reason};
 use ordermesh::payments::v1::{
     GetReconciliationReportRequest, ListAccountsRequest, ListAccountsResponse, ReconciliationReport,
     payments_admin_service_server::PaymentsAdminService,
 };
 use service::{
+    fault,
     page::{self, PageTokens},
     request::Checks,
 };
-use storage::{Database, Failure};
+use storage::Database;
 use tonic::{Request, Response, Status};
 
 use super::wire;
-use crate::store::{self, accounts, reconciliation};
+use crate::store::{accounts, reconciliation};
 
 /// What a page token of ListAccounts is bound to: the list has no choices.
 const QUERY: &[u8] = b"ListAccounts";
@@ -34,26 +34,16 @@ impl PaymentsAdminService for PaymentsAdmin {
         request: Request<ListAccountsRequest>,
     ) -> Result<Response<ListAccountsResponse>, Status> {
         let ListAccountsRequest { page_size, page_token } = request.into_inner();
-        let size = page::size(page_size);
-        Checks::default().field("page_size", size.map(drop).ok_or("must not be negative")).finish()?;
-        let size = size.unwrap_or(page::DEFAULT_SIZE);
-        let after = if page_token.is_empty() {
-            String::new()
-        } else {
-            let cursor = self.pages.open(QUERY, &page_token).ok();
-            let invalid =
-                || Fault::of_field(Reason::InvalidPageToken, "page_token", "was not made for this query");
-            cursor.and_then(|cursor| String::from_utf8(cursor).ok()).ok_or_else(invalid)?
-        };
+        let mut checks = Checks::default();
+        let size = page::size(page_size, &mut checks);
+        checks.finish()?;
+        let user_id = |cursor: &[u8]| String::from_utf8(cursor.to_vec()).ok();
+        let after = self.pages.resume(QUERY, &page_token, user_id)?.unwrap_or_default();
         let page = accounts::page(self.database.read(), &after, size + 1).await;
-        let mut page = page.map_err(Failure::from).map_err(store::fault)?;
-        // One more than asked for was read, to know whether there is a next page.
-        let more = page.len() as u64 > size;
-        page.truncate(usize::try_from(size).unwrap_or(usize::MAX));
-        let last = page.last().filter(|_| more);
-        let next = last.map(|last| self.pages.seal(QUERY, last.user_id.as_bytes())).unwrap_or_default();
+        let mut page = page.map_err(fault)?;
+        let next_page_token = self.pages.cut(QUERY, size, &mut page, |last| last.user_id.clone());
         let accounts = page.iter().map(wire::account).collect();
-        Ok(Response::new(ListAccountsResponse { accounts, next_page_token: next }))
+        Ok(Response::new(ListAccountsResponse { accounts, next_page_token }))
     }
 
     async fn get_reconciliation_report(
@@ -61,7 +51,7 @@ impl PaymentsAdminService for PaymentsAdmin {
         _request: Request<GetReconciliationReportRequest>,
     ) -> Result<Response<ReconciliationReport>, Status> {
         let sums = reconciliation::sums(self.database.reports()).await;
-        let sums = sums.map_err(Failure::from).map_err(store::fault)?;
+        let sums = sums.map_err(fault)?;
         Ok(Response::new(ReconciliationReport { currencies: sums.into_iter().map(wire::sums).collect() }))
     }
 }

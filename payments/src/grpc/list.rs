@@ -1,22 +1,12 @@
 //! Lists: the filter of a ledger, read into conditions.
 
-use chassis::status::Fault;
 use ordermesh::payments::v1::ledger_entry::Type;
-use service::filter::{self, Comparison};
+use service::filter::Comparison;
 
 use crate::{domain::ledger::EntryType, store::ledger::Condition};
 
-/// What the entries of a list must meet.
-///
-/// # Errors
-/// INVALID_FILTER.
-pub(super) fn conditions(filter: &str) -> Result<Vec<Condition>, Fault> {
-    let conditions =
-        filter::parse(filter).and_then(|comparisons| comparisons.iter().map(condition).collect());
-    conditions.map_err(|problem: String| filter::invalid(problem))
-}
-
-fn condition(comparison: &Comparison) -> Result<Condition, String> {
+/// What a comparison says, or what is wrong with it.
+pub(super) fn condition(comparison: &Comparison) -> Result<Condition, String> {
     let Comparison { field, operator, value } = comparison;
     match field.as_str() {
         "type" => {

@@ -2,10 +2,13 @@
 
 use chassis::clock::Micros;
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Value, entity::prelude::*, sea_query::SimpleExpr,
+    ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, entity::prelude::*, sea_query::SimpleExpr,
 };
-use service::filter::Operator;
+use service::{
+    filter::Operator,
+    list::{compare, equal},
+};
 use storage::rows::{self, Write};
 
 use crate::domain::ledger::{ActiveModel, Column, Entity, EntryType, Model};
@@ -61,27 +64,6 @@ impl Condition {
             Self::OrderId(operator, id) => equal(Column::OrderId, *operator, *id),
             Self::RequestId(operator, key) => equal(Column::RequestId, *operator, key.as_deref()),
         }
-    }
-}
-
-fn compare(column: Column, operator: Operator, value: impl Into<Value>) -> SimpleExpr {
-    match operator {
-        Operator::Equal => column.eq(value),
-        Operator::NotEqual => column.ne(value),
-        Operator::Less => column.lt(value),
-        Operator::AtMost => column.lte(value),
-        Operator::Greater => column.gt(value),
-        Operator::AtLeast => column.gte(value),
-    }
-}
-
-/// By `=` or `!=`, of what may be absent: to be without a value is to have another one.
-fn equal(column: Column, operator: Operator, value: Option<impl Into<Value>>) -> SimpleExpr {
-    match (operator, value) {
-        (Operator::NotEqual, Some(value)) => column.ne(value).or(column.is_null()),
-        (Operator::NotEqual, None) => column.is_not_null(),
-        (_, Some(value)) => column.eq(value),
-        (_, None) => column.is_null(),
     }
 }
 

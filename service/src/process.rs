@@ -1,0 +1,75 @@
+//! The process of a single service: what its binary does from the first flag to the last task.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use chassis::{
+    admin,
+    clock::SystemClock,
+    lifecycle::{Lifecycle, Stage},
+    signals::Signals,
+    start, telemetry,
+};
+use storage::Database;
+use tokio::net::TcpListener;
+
+use crate::{
+    Foundation, Service,
+    runtime::runtime,
+    settings::{Command, ServiceConfig, ServiceSettings},
+    wiring,
+};
+
+/// Runs the process of a service, or the command that its flags name.
+#[must_use]
+pub fn main<S: Service>() -> ExitCode {
+    let settings = start::parse::<ServiceSettings<S>>();
+    let runtime = runtime().context("there are no threads");
+    let ended = runtime.and_then(|runtime| start::block_on(runtime, run(settings)));
+    start::exit(ended.map(|()| ExitCode::SUCCESS))
+}
+
+async fn run<S: Service>(settings: ServiceSettings<S>) -> anyhow::Result<()> {
+    let mut signals = Signals::install()?;
+    let command = settings.command;
+    let _telemetry = telemetry::init(settings.logs.clone(), S::NAME)?;
+    let config = settings.check()?;
+    match command {
+        Some(Command::Healthcheck) => admin::healthcheck(config.admin),
+        Some(Command::Migrate) => {
+            let done = signals.unless_stopped(migrate(config)).await?;
+            done.context("stopped before the schema was up to date")
+        }
+        None => match signals.unless_stopped(begin(config)).await? {
+            Some(life) => life.run(signals).await,
+            None => Ok(()),
+        },
+    }
+}
+
+async fn migrate<S: Service>(config: ServiceConfig<S>) -> anyhow::Result<()> {
+    tracing::info!(database = %config.database_url, "migrating");
+    let database = Database::connect(&config.database_url, config.limits).await?;
+    database.migrate::<S::Migrations>().await?;
+    tracing::info!("the schema is up to date");
+    Ok(())
+}
+
+/// Takes the ports, opens the database, brings its schema up to date and starts every task.
+async fn begin<S: Service>(config: ServiceConfig<S>) -> anyhow::Result<Lifecycle> {
+    let ServiceConfig { listen, admin, database_url, limits, mesh, service } = config;
+    let listener = TcpListener::bind(listen).await.context("cannot listen for gRPC")?;
+    let admin_listener = TcpListener::bind(admin).await.context("cannot listen for the operator")?;
+    let broker = mesh.broker()?;
+    let amqp_url = mesh.amqp_url.as_ref().map(tracing::field::display);
+    tracing::info!(database = %database_url, broker = amqp_url, "starting");
+    let database = Database::connect(&database_url, limits).await?;
+    let clock = SystemClock::shared();
+    let service = wiring::build(service, Foundation { database, broker, clock, mesh }).await?;
+    let grpc = format!("{}-grpc", S::NAME);
+    admin::announce(&[(&grpc, listener.local_addr()?), ("admin", admin_listener.local_addr()?)]);
+    let mut life = Lifecycle::new();
+    let readiness = service.spawn(listener, &mut life);
+    life.spawn(Stage::Operator, "admin", |stop| admin::serve(admin_listener, vec![readiness], stop));
+    Ok(life)
+}

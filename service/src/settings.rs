@@ -1,0 +1,264 @@
+//! The settings of a service: the same flags for every service, each with an environment variable, and those of its own.
+//!
+//! The groups of flags stand alone, for a process that runs several services.
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use chassis::{
+    secret::{self, ExposeSecret as _, SecretString, SecretUrl},
+    settings::{Checked, Mistakes, content},
+    telemetry::LogSettings,
+};
+use messaging::{
+    broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker},
+    topology::{Subscription, Topology},
+};
+use ordermesh::topology::CONSUMERS;
+use storage::{DatabaseUrl, Limits, limits::SHORTEST_STATEMENT_TIMEOUT};
+
+use crate::Service;
+
+/// The broker of a machine on which RabbitMQ was installed and nothing changed.
+const AMQP_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
+
+/// The flags of the process of a service. Those of the database are there for `migrate`, too.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = S::NAME, version, about = S::ABOUT)]
+#[command(mut_arg("database_connections", |flag| flag.global(true)))]
+#[command(mut_arg("migration_wait", |flag| flag.global(true)))]
+pub struct ServiceSettings<S: Service> {
+    /// What to do other than serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Where gRPC is served; port 0 takes a free one
+    #[arg(long, env = format!("{}_LISTEN", S::NAME.to_uppercase()), default_value = S::LISTEN)]
+    pub listen: Checked<SocketAddr>,
+    /// Where /livez and /readyz are served
+    #[arg(long, env = "ADMIN_LISTEN", default_value = S::ADMIN, global = true)]
+    pub admin: Checked<SocketAddr>,
+    /// The database; absent: SQLite in the working directory
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        value_name = "URL",
+        global = true,
+        help = format!(
+            "`postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `sqlite:PATH` [default: sqlite:{}.db]", S::NAME
+        )
+    )]
+    pub database_url: Option<SecretString>,
+    /// A file with the URL of the database, instead of --database-url
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", global = true)]
+    pub database_url_file: Option<PathBuf>,
+    /// The broker
+    #[command(flatten)]
+    pub broker: BrokerSettings,
+    /// Writes or messages taken together at most; 1 shows what batching is worth [default: as many as wait, within reason]
+    #[arg(long, env = "MAX_BATCH")]
+    pub max_batch: Option<Checked<NonZeroUsize>>,
+    /// How much of the database the process may use
+    #[command(flatten)]
+    pub limits: LimitSettings,
+    /// What calls may leave out, and the admin services
+    #[command(flatten)]
+    pub calls: CallSettings,
+    /// The service's own
+    #[command(flatten)]
+    pub own: S::Settings,
+    /// Logging
+    #[command(flatten)]
+    pub logs: LogSettings,
+}
+
+/// What the binary does other than serving.
+#[derive(Debug, Clone, Copy, clap::Subcommand)]
+pub enum Command {
+    /// Brings the schema of the database up to date and ends: exit status 0 when it is. For a role that may create tables, when the
+    /// service's own may not. Harmless when nothing is to be done, and beside others that do the same
+    Migrate,
+    /// Asks the running process whether it is ready: exit status 0 or 1
+    Healthcheck,
+}
+
+/// The broker, and how many queues it has for a consumer.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BrokerSettings {
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or amqps [default: guest on 127.0.0.1]
+    #[arg(long, env = "AMQP_URL", value_name = "URL")]
+    pub amqp_url: Option<SecretString>,
+    /// A file with the URL of the broker, instead of --amqp-url
+    #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE")]
+    pub amqp_url_file: Option<PathBuf>,
+    /// A file with the certificate of the authority behind an `amqps://` broker, in PEM, when it is a private one
+    #[arg(long, env = "AMQP_CA", value_name = "FILE")]
+    pub amqp_ca: Option<PathBuf>,
+    /// Queues per consumer; the same in every process of the mesh. Fewer are refused while messages wait in the queues beyond
+    #[arg(long, env = "PARTITIONS", default_value = "1")]
+    pub partitions: Checked<u16>,
+}
+
+/// How much of a database the process may use.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LimitSettings {
+    /// Connections that read, and as many for transactions; a PostgreSQL server sees up to twice this number and 18
+    #[arg(long, env = "DATABASE_CONNECTIONS", default_value = "8")]
+    pub database_connections: Checked<u32>,
+    /// How long migrations wait for locks that others hold, such as `90s`, before the start is given up
+    #[arg(long, env = "MIGRATION_WAIT", default_value = "60s")]
+    pub migration_wait: Checked<humantime::Duration>,
+    /// How long an attempt at a statement or a transaction may take before its connection is closed, such as `10s`
+    #[arg(long, env = "STATEMENT_TIMEOUT", default_value = "10s")]
+    pub statement_timeout: Checked<humantime::Duration>,
+}
+
+/// What calls may leave out, and the admin services.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CallSettings {
+    /// ISO 4217: what an empty `currency_code` means
+    #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
+    pub default_currency: String,
+    /// The bearer token of the admin services; absent: they are not served
+    #[arg(long, env = "ADMIN_TOKEN", value_name = "TOKEN")]
+    pub admin_token: Option<SecretString>,
+    /// A file with the bearer token of the admin services, instead of --admin-token
+    #[arg(long, env = "ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+}
+
+/// The settings of a service's process without mistakes.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig<S> {
+    /// Where gRPC is served.
+    pub listen: SocketAddr,
+    /// Where the operator asks.
+    pub admin: SocketAddr,
+    /// The database.
+    pub database_url: DatabaseUrl,
+    /// How much of it the process may use.
+    pub limits: Limits,
+    /// What all services of a mesh have alike.
+    pub mesh: MeshConfig,
+    /// The service.
+    pub service: S,
+}
+
+/// What all services of a mesh have alike.
+#[derive(Debug, Clone)]
+pub struct MeshConfig {
+    /// RabbitMQ; `None` for the in-process broker.
+    pub amqp_url: Option<SecretUrl>,
+    /// The authority behind its certificate, in PEM; `None` for the ones that everybody knows.
+    pub amqp_ca: Option<String>,
+    /// Queues per consumer, at least 1.
+    pub partitions: u16,
+    /// ISO 4217: what an empty `currency_code` means.
+    pub default_currency: String,
+    /// Who has it may call the admin services; they are not served when there is none.
+    pub admin_token: Option<SecretString>,
+}
+
+impl<S: Service> ServiceSettings<S> {
+    /// The settings, when nothing is wrong with them.
+    ///
+    /// # Errors
+    /// Every mistake.
+    pub fn check(mut self) -> Result<ServiceConfig<S>, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let max_batch = self.max_batch.map(|most| most.take("--max-batch", &mut mistakes));
+        let limits = self.limits.check(&mut mistakes);
+        let listen = self.listen.take("--listen", &mut mistakes);
+        let admin = self.admin.take("--admin", &mut mistakes);
+        let flag = "--database-url";
+        let database_url = database_url(self.database_url, self.database_url_file, flag, &mut mistakes);
+        let file = || DatabaseUrl::file(format!("{}.db", S::NAME).as_ref());
+        if self.broker.amqp_url_file.is_none() {
+            self.broker.amqp_url.get_or_insert_with(|| AMQP_URL.into());
+        }
+        let mesh = MeshConfig::check(self.broker, self.calls, &mut mistakes);
+        let service = S::check(self.own, &mut mistakes);
+        let all = (|| {
+            let max_batch = max_batch.map_or(Some(usize::MAX), |most| most.map(NonZeroUsize::get))?;
+            Some(ServiceConfig {
+                listen: listen?,
+                admin: admin?,
+                database_url: database_url.unwrap_or_else(file),
+                limits: Limits { max_batch, ..limits? },
+                mesh: mesh?,
+                service: service?,
+            })
+        })();
+        mistakes.or(all)
+    }
+}
+
+impl LimitSettings {
+    /// The limits, with the default of `max_batch`, or `None` after mistakes were noted.
+    pub fn check(self, mistakes: &mut Mistakes) -> Option<Limits> {
+        let connections = self.database_connections.take("--database-connections", mistakes);
+        let migration_wait = self.migration_wait.take("--migration-wait", mistakes);
+        let statement_timeout = self.statement_timeout.take("--statement-timeout", mistakes);
+        mistakes.require(
+            connections.is_none_or(|connections| connections >= Limits::FEWEST_CONNECTIONS),
+            "--database-connections",
+            format!("must be at least {}", Limits::FEWEST_CONNECTIONS),
+        );
+        mistakes.require(
+            statement_timeout.is_none_or(|timeout| *timeout >= SHORTEST_STATEMENT_TIMEOUT),
+            "--statement-timeout",
+            "must be at least 1s",
+        );
+        Some(Limits {
+            connections: connections?,
+            migration_wait: migration_wait?.into(),
+            statement_timeout: statement_timeout?.into(),
+            ..Limits::default()
+        })
+    }
+}
+
+impl MeshConfig {
+    /// The settings of both groups, or `None` after mistakes were noted.
+    pub fn check(broker: BrokerSettings, calls: CallSettings, mistakes: &mut Mistakes) -> Option<Self> {
+        let amqp_url = secret::take(broker.amqp_url, broker.amqp_url_file, "--amqp-url", mistakes);
+        let amqp_url = amqp_url.and_then(|url| {
+            let parsed = SecretUrl::parse(url, &["amqp", "amqps"]);
+            parsed.map_err(|error| mistakes.note("--amqp-url", error)).ok()
+        });
+        let admin_token = secret::admin_token(calls.admin_token, calls.admin_token_file, mistakes);
+        let amqp_ca = content(broker.amqp_ca.as_deref(), "--amqp-ca", mistakes);
+        let partitions = broker.partitions.take("--partitions", mistakes);
+        mistakes.require(partitions != Some(0), "--partitions", "must be at least 1");
+        let default_currency = calls.default_currency;
+        if let Err(problem) = ordermesh::rules::currency_code(&default_currency) {
+            mistakes.note("--default-currency", problem);
+        }
+        Some(Self { amqp_url, amqp_ca, partitions: partitions?, default_currency, admin_token })
+    }
+
+    /// The broker between the services; it is connected to when it is used.
+    ///
+    /// # Errors
+    /// When the URL or the certificate cannot be used.
+    pub fn broker(&self) -> anyhow::Result<Arc<dyn Broker>> {
+        let consumers = CONSUMERS.iter().map(|consumer| Subscription::new(consumer.name, consumer.kinds));
+        let topology = Topology::new(ordermesh::EVENTS_EXCHANGE, self.partitions, consumers);
+        let Some(url) = &self.amqp_url else { return Ok(Arc::new(MemoryBroker::new(topology))) };
+        let broker = RabbitBroker::new(url.expose(), topology).context("--amqp-url")?;
+        Ok(Arc::new(match &self.amqp_ca {
+            Some(ca) => broker.with_ca(ca.as_str()).context("--amqp-ca")?,
+            None => broker,
+        }))
+    }
+}
+
+/// The database of a flag; `None` when none is given, and after a mistake was noted.
+pub fn database_url(
+    value: Option<SecretString>,
+    file: Option<PathBuf>,
+    flag: &str,
+    mistakes: &mut Mistakes,
+) -> Option<DatabaseUrl> {
+    let url = secret::take(value, file, flag, mistakes)?;
+    url.expose_secret().parse().map_err(|error| mistakes.note(flag, error)).ok()
+}

@@ -1,0 +1,239 @@
+//! The parts of a service, connected: its contract to the listener, its groups to their writers, its outbox to a relay, and its reactions to
+//! consumers. Nothing runs before [`Wired::spawn`].
+
+use std::{borrow::Cow, collections::BTreeSet, convert::Infallible, fmt, sync::Arc};
+
+use chassis::{
+    clock::Clock,
+    lifecycle::{Lifecycle, Stage},
+    readiness::Readiness,
+};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use http::{Request, Response};
+use messaging::{
+    broker::Broker,
+    consumer::{Consumer, Deduplication, Handler},
+    health::Health,
+    outbox::Outbox,
+    relay::Relay,
+    retention::Retention,
+    topology::Subscription,
+};
+use ordermesh::messaging::v1::messaging_admin_service_server::MessagingAdminServiceServer;
+use storage::{
+    Database,
+    group::{Batch, GroupCommit},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    body::Body,
+    codec::CompressionEncoding,
+    server::NamedService,
+    service::{Routes, interceptor::InterceptedService},
+};
+use tower::Service as Server;
+
+use crate::{
+    Service,
+    admin::MessagingAdmin,
+    bearer::Bearer,
+    grpc::{self, Contract},
+    page::PageTokens,
+    readiness::parts,
+    settings::MeshConfig,
+};
+
+/// What a service stands on.
+#[derive(Debug, Clone)]
+pub struct Foundation {
+    /// Its own database.
+    pub database: Database,
+    /// The broker that it shares with the others.
+    pub broker: Arc<dyn Broker>,
+    /// Where it takes its time and its ids from.
+    pub clock: Arc<dyn Clock>,
+    /// What it has like the others.
+    pub mesh: MeshConfig,
+}
+
+/// Brings the schema up to date and connects every part; nothing is served or consumed yet.
+///
+/// # Errors
+/// When the database cannot be migrated, or a part not be built.
+pub async fn build<S: Service>(service: S, foundation: Foundation) -> anyhow::Result<Wired> {
+    foundation.database.migrate::<S::Migrations>().await?;
+    let pages = PageTokens::of(&foundation.database).await?;
+    let mut wiring = Wiring {
+        database: foundation.database,
+        clock: foundation.clock,
+        default_currency: foundation.mesh.default_currency,
+        outbox: Outbox::new(),
+        pages,
+        name: S::NAME,
+        broker: foundation.broker,
+        partitions: foundation.mesh.partitions,
+        bearer: foundation.mesh.admin_token.as_ref().map(Bearer::new),
+        health: Health::new(),
+        routes: Routes::default(),
+        services: BTreeSet::new(),
+        tasks: Vec::new(),
+    };
+    service.wire(&mut wiring).await?;
+    Ok(wiring.finish(S::DESCRIPTOR_SET))
+}
+
+type Run = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
+
+/// A task, by the stage of the stop that ends it and its name.
+struct Task {
+    stage: Stage,
+    name: Cow<'static, str>,
+    run: Run,
+}
+
+/// What the parts of a service are built with, and where they are added.
+pub struct Wiring {
+    /// Its own database.
+    pub database: Database,
+    /// Where it takes its time and its ids from.
+    pub clock: Arc<dyn Clock>,
+    /// ISO 4217: what an empty `currency_code` means.
+    pub default_currency: String,
+    /// Its way into its outbox.
+    pub outbox: Outbox,
+    /// The tokens of its lists.
+    pub pages: PageTokens,
+    name: &'static str,
+    broker: Arc<dyn Broker>,
+    partitions: u16,
+    bearer: Option<Bearer>,
+    health: Health,
+    routes: Routes,
+    services: BTreeSet<String>,
+    tasks: Vec<Task>,
+}
+
+impl Wiring {
+    /// Serves a gRPC service.
+    pub fn serve<S>(&mut self, server: S)
+    where
+        S: Server<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.services.insert(S::NAME.to_owned());
+        self.routes = std::mem::take(&mut self.routes).add_service(server);
+    }
+
+    /// Serves a gRPC service to who has the admin token, if there is one.
+    pub fn serve_admin<S>(&mut self, server: S)
+    where
+        S: Server<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        let Some(bearer) = self.bearer.clone() else { return };
+        self.services.insert(S::NAME.to_owned());
+        let server = InterceptedService::new(server, bearer);
+        self.routes = std::mem::take(&mut self.routes).add_service(server);
+    }
+
+    /// The way to the writer of one kind of write, which is the task `name`. It ends when no call can reach it any more.
+    pub fn group<B: Batch>(&mut self, name: &'static str, batch: B) -> GroupCommit<B> {
+        let (group, writer) = GroupCommit::new(self.database.clone(), batch);
+        self.run(Stage::Writers, name, |_stop| writer.map(Ok));
+        group
+    }
+
+    /// Consumes the messages of a subscription. What an inbox remembers is forgotten after a time.
+    pub fn consume(
+        &mut self,
+        subscription: Subscription,
+        deduplication: Deduplication,
+        reaction: impl Handler,
+    ) {
+        let database = self.database.clone();
+        if deduplication != Deduplication::Handler {
+            let retention = Retention::new(database.clone());
+            self.run(Stage::Last, format!("{} retention", self.name), |stop| retention.run(stop).map(Ok));
+        }
+        let broker = Arc::clone(&self.broker);
+        let consumer =
+            Consumer::new(database, broker, self.partitions, subscription, deduplication, reaction);
+        let consumer = consumer.with_health(&self.health);
+        self.run(Stage::Last, format!("{} consumer", self.name), |stop| consumer.run(stop).map(Ok));
+    }
+
+    /// Runs a task until its stage is asked to stop.
+    pub fn run<F>(
+        &mut self,
+        stage: Stage,
+        name: impl Into<Cow<'static, str>>,
+        task: impl FnOnce(CancellationToken) -> F + Send + 'static,
+    ) where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.tasks.push(Task { stage, name: name.into(), run: Box::new(|stop| task(stop).boxed()) });
+    }
+
+    /// Adds what every service has: the admin service of its messages, and a relay.
+    fn finish(mut self, descriptor_set: &'static [u8]) -> Wired {
+        let (database, health) = (self.database.clone(), self.health.clone());
+        let admin =
+            MessagingAdmin { database: database.clone(), pages: self.pages.clone(), health: health.clone() };
+        self.serve_admin(
+            MessagingAdminServiceServer::new(admin).accept_compressed(CompressionEncoding::Gzip),
+        );
+        let source = format!("/ordermesh/{}", self.name);
+        let relay = Relay::new(database.clone(), self.outbox, self.broker, source).with_health(&health);
+        let Self { name, routes, services, tasks, .. } = self;
+        let contract = Contract { name, routes, descriptor_set, services };
+        Wired { contract, tasks, relay, database, health }
+    }
+}
+
+/// A service, ready to run.
+pub struct Wired {
+    contract: Contract,
+    tasks: Vec<Task>,
+    relay: Relay,
+    database: Database,
+    health: Health,
+}
+
+impl Wired {
+    /// Starts serving, relaying and consuming, until the lifecycle's stop.
+    pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) -> Readiness {
+        let name = self.contract.name;
+        let readiness = Readiness::start(parts(name, &self.database, &self.health), life);
+        let follows = readiness.clone();
+        life.spawn(Stage::Services, format!("{name} grpc"), |stop| {
+            grpc::serve(listener, self.contract, follows, stop)
+        });
+        for Task { stage, name, run } in self.tasks {
+            life.spawn(stage, name, run);
+        }
+        let relay = self.relay.with_hurry(life.hurrying());
+        life.spawn(Stage::Relays, format!("{name} relay"), |stop| relay.run(stop).map(Ok));
+        readiness
+    }
+}
+
+impl fmt::Debug for Wiring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wiring").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Wired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wired").field("name", &self.contract.name).finish_non_exhaustive()
+    }
+}
