@@ -34,7 +34,7 @@ conformance:
 
 # a million inputs for each reader of the edge
 fuzz inputs="1000000":
-    FUZZ_INPUTS={{inputs}} cargo test --release --locked -p gateway --lib -- fuzz_tests --nocapture
+    FUZZ_INPUTS={{inputs}} cargo test --release --locked -p transcode --lib -- fuzz_tests --nocapture
 
 # install what the tests need
 setup:

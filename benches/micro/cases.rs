@@ -18,10 +18,10 @@ pub(crate) type Call = Box<dyn FnMut()>;
 
 /// In the order in which an order meets them.
 pub(crate) const CASES: &[Case] = &[
-    Case { name: "gateway/route/order", prepare: edge::route },
-    Case { name: "gateway/request_from_json/order", prepare: edge::request },
-    Case { name: "gateway/response_to_json/order", prepare: edge::response },
-    Case { name: "gateway/response_to_json/50_orders", prepare: edge::page },
+    Case { name: "transcode/route/order", prepare: edge::route },
+    Case { name: "transcode/request_from_json/order", prepare: edge::request },
+    Case { name: "transcode/response_to_json/order", prepare: edge::response },
+    Case { name: "transcode/response_to_json/50_orders", prepare: edge::page },
     Case { name: "service/fingerprint/order", prepare: contracts::fingerprint },
     Case { name: "contracts/encode/OrderPlaced", prepare: contracts::encode_placed },
     Case { name: "contracts/decode/OrderPlaced", prepare: contracts::decode_placed },

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use chassis::status::Fault;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use tokio::time::{Instant, timeout_at};
+use transcode::{Body as BodyOf, Encoded, Input, Payload, PercentError, ResponseError, Route};
 
 use crate::{
     admit::{Answers, Client},
@@ -20,17 +21,10 @@ use crate::{
     metrics::Seen,
     outcome,
     pool::Tried,
-    problem::{Problem, Style},
+    problem::{Problem, Style, refused},
     stream::{
         self, Feed, Framing,
         talk::{self, Feeding},
-    },
-    transcode::{
-        PercentError,
-        bind::Input,
-        codec::{self, Encoded},
-        payload::Payload,
-        table::{Body as BodyOf, Route},
     },
     upstream::{Answer, Call},
 };
@@ -211,7 +205,7 @@ fn encode(
         idempotency_key: key.as_deref(),
         last_event_id: headers::last_event_id(&parts.headers)?,
     };
-    codec::request_from_json(&served.route, &input, edge.lenient())
+    transcode::request_from_json(&served.route, &input, edge.lenient()).map_err(refused)
 }
 
 async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, Problem> {
@@ -246,12 +240,12 @@ fn answer_of(
         response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
         return Ok(response);
     }
-    let internal = |error: codec::ResponseError| Box::new(Problem::internal(&error));
+    let internal = |error: ResponseError| Box::new(Problem::internal(&error));
     let mut response = if route.raw_response {
-        let payload = codec::response_payload(route, &wire).map_err(internal)?;
+        let payload = transcode::response_payload(route, &wire).map_err(internal)?;
         payload_response(Payload { data: keep.hold(payload.data)?, ..payload })
     } else {
-        let json = codec::response_to_json(route, wire).map_err(internal)?.json;
+        let json = transcode::response_to_json(route, wire).map_err(internal)?.json;
         json_response(keep.hold(json)?)
     };
     response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));

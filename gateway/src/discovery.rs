@@ -21,10 +21,10 @@ use tonic_reflection::pb::v1::{
     FileDescriptorResponse, ServerReflectionRequest, ServerReflectionResponse,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
+use transcode::descriptors;
 
 use crate::{
     channel::Channel,
-    descriptors,
     edge::Edge,
     pool::{Pool, Tried, Trouble},
     resolve,

@@ -14,11 +14,11 @@ use axum::{
 use bytes::Bytes;
 use chassis::status::{Fault, Reason};
 use http::{HeaderMap, HeaderValue, Uri, header};
+use transcode::openapi;
 use utoipa_swagger_ui::{Config, Url};
 
 use crate::{
     edge::Edge,
-    openapi,
     problem::{Problem, Style},
 };
 

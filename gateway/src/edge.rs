@@ -14,6 +14,7 @@ use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::CorsLayer;
+use transcode::{Lookup, PercentError, Route};
 
 pub(crate) use self::together::{Shared, overloaded};
 use crate::{
@@ -29,7 +30,6 @@ use crate::{
     retry::Retries,
     routes,
     settings::{Config, Settings, Upstreams, url_flag},
-    transcode::{route::Lookup, table::Route},
 };
 
 /// An edge that is ready to serve. Cloning it is cheap.
@@ -55,7 +55,7 @@ pub(crate) struct Served {
 
 /// What a request's path and method lead to.
 pub(crate) enum Found {
-    Route(Arc<Served>, Vec<Result<String, crate::transcode::PercentError>>),
+    Route(Arc<Served>, Vec<Result<String, PercentError>>),
     OtherMethods(BTreeSet<String>),
     Nothing,
 }
@@ -232,7 +232,7 @@ impl Edge {
     }
 
     pub(crate) fn find(&self, method: &str, path: &str) -> Found {
-        match self.0.shared.trie.find(method, path) {
+        match self.0.shared.routes.find(method, path) {
             Lookup::Found(index, captures) => Found::Route(Arc::clone(&self.0.routes[index]), captures),
             Lookup::OtherMethods(methods) => Found::OtherMethods(methods),
             Lookup::Nothing => Found::Nothing,
@@ -241,14 +241,15 @@ impl Edge {
 
     fn assemble(config: Config, mistakes: &mut Mistakes) -> Option<Self> {
         let pools = pools::of(&config, mistakes);
-        let (routes, trie) = routes::of(&config, mistakes)?;
+        let routes = routes::of(&config, mistakes)?;
         let mut unknown = BTreeSet::new();
         let mut served = Vec::new();
-        for route in routes {
-            match pool_of(&pools, &route) {
+        for route in routes.list() {
+            match pool_of(&pools, route) {
                 Some(pool) => {
                     let meter = Meter::new(&route.method, route.template.text.clone());
-                    served.extend(pool.map(|pool| Arc::new(Served { route: Arc::new(route), pool, meter })));
+                    served
+                        .extend(pool.map(|pool| Arc::new(Served { route: Arc::clone(route), pool, meter })));
                 }
                 None => drop(unknown.insert(route.rpc.service.clone())),
             }
@@ -266,7 +267,7 @@ impl Edge {
             limits: config.rate_limit.map(Limits::new),
             room: Semaphore::new(config.max_buffered_bytes.min(Semaphore::MAX_PERMITS)),
             config,
-            trie,
+            routes,
             retries: Retries::default(),
             stopping: CancellationToken::new(),
             pools: Mutex::default(),

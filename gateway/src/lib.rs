@@ -1,14 +1,13 @@
 //! The edge: HTTP/JSON in, gRPC out. One code path for every service, and everything it knows comes from descriptors.
 //!
 //! ```text
-//! serve ── front ── answer ── transcode::route ── transcode::codec ── upstream ── the service
+//! serve ── front ── answer ── transcode::Routes ── transcode ── upstream ── the service
 //!                                    │                    │
 //!                          (trie of templates)   (path, query, body ⇄ wire bytes)
 //! ```
 
 pub mod settings;
 pub mod edge;
-mod descriptors;
 mod routes;
 pub mod serve;
 pub mod threads;
@@ -20,12 +19,10 @@ mod front;
 mod cors;
 mod admit;
 mod docs;
-mod openapi;
 mod answer;
 mod headers;
 mod timeout;
 mod body;
-pub mod transcode;
 mod upstream;
 mod pool;
 mod pools;

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chassis::settings::Mistakes;
+use transcode::Route;
 
 use crate::{
     pool::Pool,
     resolve,
     settings::{Config, Upstreams, url_flag},
-    transcode::table::Route,
 };
 
 /// The key of the endpoints for services that have none of their own.

@@ -2,20 +2,22 @@
 
 mod code;
 mod detail;
+mod request;
+mod style;
 
 use std::{collections::HashMap, error::Error as _, time::Duration};
 
 use axum::{body::Body, response::Response};
 use chassis::status::{Chain, DOMAIN, Fault, Reason, Violation, clip, code_name};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use prost_reflect::DescriptorPool;
 use serde_json::{Value, json};
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
 
-use crate::{headers, pool::Trouble, unary::too_large};
-
-const PROBLEM_JSON: &str = "application/problem+json";
+use self::style::PROBLEM_JSON;
+pub(crate) use self::{request::refused, style::Style};
+use crate::{pool::Trouble, unary::too_large};
 
 /// Details that a problem has fields for.
 const KNOWN: [&str; 3] = [
@@ -54,27 +56,6 @@ struct Info {
     reason: String,
     domain: String,
     metadata: HashMap<String, String>,
-}
-
-/// How a request wants its errors.
-#[derive(Debug, Clone)]
-pub(crate) struct Style {
-    problem_details: bool,
-    path: String,
-}
-
-impl Style {
-    /// Whether errors are problem details.
-    #[must_use]
-    pub(crate) fn is_problem_details(&self) -> bool {
-        self.problem_details
-    }
-
-    /// The style that `Accept` asks for, for the request of this path.
-    #[must_use]
-    pub(crate) fn of(headers: &HeaderMap, path: &str) -> Self {
-        Self { problem_details: headers::accepts(headers, PROBLEM_JSON), path: path.to_owned() }
-    }
 }
 
 impl Problem {
@@ -148,7 +129,7 @@ impl Problem {
     /// The error object, as the body or as a part of a stream.
     #[must_use]
     pub(crate) fn json(&self, style: &Style) -> Value {
-        if style.problem_details { self.problem_details(&style.path) } else { self.aip_193() }
+        if style.is_problem_details() { self.problem_details(style.path()) } else { self.aip_193() }
     }
 
     /// The answer.
@@ -156,7 +137,7 @@ impl Problem {
     pub(crate) fn into_response(self, style: &Style) -> Response {
         let mut response = Response::new(Body::from(self.json(style).to_string()));
         *response.status_mut() = self.http;
-        let content_type = if style.problem_details { PROBLEM_JSON } else { "application/json" };
+        let content_type = if style.is_problem_details() { PROBLEM_JSON } else { "application/json" };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         if let Some(time) = self.retry_after {

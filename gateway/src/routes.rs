@@ -1,81 +1,35 @@
-//! From descriptors to routes: of our own with every mistake in them, of somebody else's as far as they can be served.
+//! The routes of an edge, from the descriptors in its settings.
 
-use std::{
-    collections::BTreeSet,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
-
+use bytes::Bytes;
 use chassis::settings::Mistakes;
-use prost_reflect::DescriptorPool;
+use transcode::{Routes, RoutesError};
 
-use crate::{
-    descriptors::{self, Described},
-    settings::Config,
-    transcode::{
-        route::{Entry, Trie},
-        table::{self, Route},
-    },
-};
+use crate::settings::Config;
 
 const FLAG: &str = "--descriptor-set";
 
 /// What was left out is named in one line, up to so many parts.
 const MOST_NAMED: usize = 100;
 
-/// Every route, and where paths lead to; `None` after mistakes were noted.
-pub(crate) fn of(config: &Config, mistakes: &mut Mistakes) -> Option<(Vec<Route>, Trie)> {
-    let found = match &config.foreign {
-        None => ours(config, mistakes)?,
-        Some(missing) => {
-            // Nobody knows what a library makes of descriptors that no compiler has made.
-            let found = catch_unwind(AssertUnwindSafe(|| foreign(config, missing.clone())));
-            let found = found.unwrap_or_else(|_| Err("the descriptors made their reader panic".to_owned()));
-            found.map_err(|error| mistakes.note(FLAG, format!("not a set of descriptors: {error}"))).ok()?
-        }
+/// Every route; `None` after mistakes were noted.
+pub(crate) fn of(config: &Config, mistakes: &mut Mistakes) -> Option<Routes> {
+    let routes = match &config.foreign {
+        None => Routes::compile(&config.descriptor_set),
+        Some(missing) => foreign(config, missing.clone()).map_err(|error| vec![error]),
     };
-    mistakes.require(!found.0.is_empty(), FLAG, "no method has google.api.http");
-    Some(found)
+    let routes = routes.map_err(|errors| errors.iter().for_each(|error| mistakes.note(FLAG, error))).ok()?;
+    mistakes.require(!routes.list().is_empty(), FLAG, "no method has google.api.http");
+    Some(routes)
 }
 
-fn ours(config: &Config, mistakes: &mut Mistakes) -> Option<(Vec<Route>, Trie)> {
-    let pool = DescriptorPool::decode(config.descriptor_set.clone());
-    let pool = pool
-        .map_err(|error| mistakes.note(FLAG, format!("not a complete set of descriptors: {error}")))
-        .ok()?;
-    let (routes, errors) = table::compile_what_can_be(&pool);
-    errors.iter().for_each(|error| mistakes.note(FLAG, error));
-    let (trie, clashes) = Trie::of_first(&entries(&routes));
-    clashes.iter().for_each(|clash| mistakes.note(FLAG, clash));
-    (errors.is_empty() && clashes.is_empty()).then_some((routes, trie))
-}
-
-fn foreign(config: &Config, mut left_out: Vec<String>) -> Result<(Vec<Route>, Trie), String> {
-    let Described { pool, left_out: parts } = descriptors::read(&config.descriptor_set)?;
-    let (routes, errors) = table::compile_what_can_be(&pool);
-    let (_, clashes) = Trie::of_first(&entries(&routes));
+fn foreign(config: &Config, mut left_out: Vec<String>) -> Result<Routes, RoutesError> {
+    let google = Bytes::from_static(ordermesh::DESCRIPTOR_SET);
+    let (routes, parts) = Routes::of_foreign(&config.descriptor_set, &google)?;
     left_out.extend(parts);
-    left_out.extend(errors.iter().map(ToString::to_string));
-    left_out.extend(clashes.iter().map(|clash| format!("{}: {clash}", routes[clash.index].rpc.name)));
-    let second: BTreeSet<usize> = clashes.iter().map(|clash| clash.index).collect();
-    let routes: Vec<Route> = routes
-        .into_iter()
-        .enumerate()
-        .filter_map(|(at, route)| (!second.contains(&at)).then_some(route))
-        .collect();
-    let (trie, _) = Trie::of_first(&entries(&routes));
     if !left_out.is_empty() {
         let (parts, named) = (left_out.len(), &left_out[..left_out.len().min(MOST_NAMED)]);
         let left_out = named.join("; ");
         tracing::warn!(parts, left_out, "parts of the descriptors cannot be served and are left out");
     }
-    Ok((routes, trie))
-}
-
-fn entries(routes: &[Route]) -> Vec<Entry> {
-    let entry = |route: &Route| Entry {
-        method: route.method.clone(),
-        template: route.template.clone(),
-        rpc: route.rpc.name.clone(),
-    };
-    routes.iter().map(entry).collect()
+    Ok(routes)
 }

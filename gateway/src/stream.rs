@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 use tracing::{Instrument as _, Span};
+use transcode::{Decoded, Route};
 
 pub(crate) use self::socket::{Asked, asked};
 use crate::{
@@ -23,10 +24,6 @@ use crate::{
     edge::{Edge, Served},
     headers,
     problem::{Problem, Style},
-    transcode::{
-        codec::{self, Decoded},
-        table::Route,
-    },
     unary::too_large,
 };
 
@@ -178,7 +175,7 @@ impl Feed {
     /// The next frame, and whether others follow.
     async fn frame(&mut self) -> (Bytes, bool) {
         match self.step().await {
-            Step::Message(wire) => match codec::response_to_json(&self.served.route, wire) {
+            Step::Message(wire) => match transcode::response_to_json(&self.served.route, wire) {
                 Ok(decoded) => (self.framing.message(decoded), true),
                 Err(error) => (self.framing.error(&Problem::internal(&error), &self.style), false),
             },

@@ -12,12 +12,12 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
 };
+use transcode::Rpc;
 
 use crate::{
     channel::Channel,
     headers::{self, GRPC_TIMEOUT},
     pool::{Pool, Tried},
-    transcode::table::Rpc,
     unary::{self, MAX_RESPONSE_BYTES},
 };
 

@@ -2,6 +2,7 @@
 
 mod tidy;
 mod tidy_sources;
+mod tidy_circles;
 mod endpoint_coverage;
 mod test_world;
 

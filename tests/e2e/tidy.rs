@@ -64,10 +64,20 @@ fn direct(package: &Package) -> BTreeSet<String> {
 #[test]
 fn the_edge_and_the_chassis_know_no_storage_no_broker_and_no_service() {
     let layout = Layout::read();
-    let absent = ["messaging", "storage", "service", "sea-orm", "sea-orm-migration", "lapin"];
-    for package in ["gateway", "chassis"] {
+    let absent =
+        ["messaging", "storage", "service", "orders", "payments", "sea-orm", "sea-orm-migration", "lapin"];
+    for package in ["gateway", "transcode", "chassis"] {
         layout.assert_absent(package, &absent);
     }
+}
+
+#[test]
+fn the_translator_does_no_io() {
+    let layout = Layout::read();
+    layout.assert_absent(
+        "transcode",
+        &["tokio", "tonic", "hyper", "axum", "h2", "chassis", "gateway", "ordermesh"],
+    );
 }
 
 #[test]
@@ -85,7 +95,10 @@ fn the_services_do_not_know_each_other() {
 fn the_infrastructure_knows_no_service_and_no_contract() {
     let layout = Layout::read();
     for package in ["messaging", "storage"] {
-        layout.assert_absent(package, &["service", "orders", "payments", "gateway", "mesh", "ordermesh"]);
+        layout.assert_absent(
+            package,
+            &["service", "orders", "payments", "gateway", "transcode", "mesh", "ordermesh"],
+        );
     }
 }
 

@@ -13,6 +13,7 @@ use chassis::status::{Fault, Reason};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
+use transcode::Routes;
 
 use crate::{
     admit::{Answers, Limits, Streams},
@@ -21,14 +22,13 @@ use crate::{
     pools::Pools,
     retry::Retries,
     settings::Config,
-    transcode::route::Trie,
 };
 
 /// What all threads that serve one edge have together.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(super) config: Config,
-    pub(super) trie: Trie,
+    pub(super) routes: Routes,
     pub(super) retries: Retries,
     /// One for each connection.
     pub(super) connections: OnceLock<Arc<Semaphore>>,

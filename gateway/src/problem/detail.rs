@@ -10,8 +10,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::{Map, Value};
 use tonic::Status;
 use tonic_types::pb;
-
-use crate::transcode::is_well_known;
+use transcode::is_well_known;
 
 /// What a text in a detail keeps, in bytes: services quote what clients sent.
 const TEXT_BYTES: usize = 512;

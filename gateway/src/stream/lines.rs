@@ -8,6 +8,7 @@ use chassis::status::{Fault, Reason};
 use http::{HeaderMap, HeaderValue, header, request::Parts};
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
+use transcode::{Input, RequestError};
 
 use super::NDJSON;
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
     headers,
     metrics::{limit, refused},
     problem::Problem,
-    transcode::{bind::Input, codec},
 };
 
 /// A body as lines.
@@ -110,11 +110,11 @@ impl Encoder {
 
     /// # Errors
     /// Whatever is wrong with the message.
-    pub(super) fn message(&mut self, json: &[u8]) -> Result<Bytes, Fault> {
+    pub(super) fn message(&mut self, json: &[u8]) -> Result<Bytes, RequestError> {
         let (captures, query) = self.first.take().unwrap_or_default();
         let content_type = self.content_type.as_str();
         let input = Input { captures, query: &query, body: json, content_type, ..Input::default() };
-        Ok(codec::request_from_json(&self.served.route, &input, self.lenient)?.wire)
+        Ok(transcode::request_from_json(&self.served.route, &input, self.lenient)?.wire)
     }
 }
 

@@ -7,13 +7,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::header;
 use tracing::{Instrument as _, Span};
+use transcode::Payload;
 
 use super::{Feed, Step};
-use crate::{
-    headers,
-    problem::Problem,
-    transcode::{codec, payload::Payload},
-};
+use crate::{headers, problem::Problem};
 
 /// The answer, once the first message has said of what type it is.
 ///
@@ -52,7 +49,7 @@ async fn next(feed: &mut Feed) -> Result<Option<Payload>, Problem> {
     loop {
         return match feed.step().await {
             Step::Message(wire) => {
-                let payload = codec::response_payload(&feed.served.route, &wire);
+                let payload = transcode::response_payload(&feed.served.route, &wire);
                 payload.map(Some).map_err(|error| Problem::internal(&error))
             }
             Step::Silence => continue,

@@ -16,6 +16,7 @@ use chassis::status::{Fault, Reason, Violation};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use transcode::Route;
 
 pub(crate) use self::talk::Talk;
 use super::{Feed, Step};
@@ -23,7 +24,6 @@ use crate::{
     admit::Slot,
     edge::Edge,
     problem::{Problem, Style},
-    transcode::{codec, table::Route},
 };
 
 /// Longest message from a client, in bytes; none means anything.
@@ -162,9 +162,9 @@ async fn until_end(feed: &mut Feed, socket: &mut WebSocket) -> Option<End> {
 
 fn message(route: &Route, wire: Bytes) -> anyhow::Result<Message> {
     if route.raw_response {
-        return Ok(Message::Binary(codec::response_payload(route, &wire)?.data));
+        return Ok(Message::Binary(transcode::response_payload(route, &wire)?.data));
     }
-    let json = codec::response_to_json(route, wire)?.json;
+    let json = transcode::response_to_json(route, wire)?.json;
     Ok(Message::Text(Utf8Bytes::try_from(json)?))
 }
 

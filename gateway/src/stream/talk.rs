@@ -12,6 +12,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
+use transcode::ResponseError;
 
 use super::{
     Feed, Framing,
@@ -25,7 +26,6 @@ use crate::{
     headers, outcome,
     pool::Tried,
     problem::{Problem, Style},
-    transcode::codec,
     upstream::{Answer, Call},
 };
 
@@ -129,12 +129,12 @@ pub(crate) async fn answer(
 
 /// The one message of an answer.
 fn one(served: &Served, wire: Bytes) -> Result<Response, Box<Problem>> {
-    let internal = |error: codec::ResponseError| Box::new(Problem::internal(&error));
+    let internal = |error: ResponseError| Box::new(Problem::internal(&error));
     if served.route.raw_response {
-        let payload = codec::response_payload(&served.route, &wire).map_err(internal)?;
+        let payload = transcode::response_payload(&served.route, &wire).map_err(internal)?;
         return Ok(crate::answer::payload_response(payload));
     }
-    let json = codec::response_to_json(&served.route, wire).map_err(internal)?.json;
+    let json = transcode::response_to_json(&served.route, wire).map_err(internal)?.json;
     Ok(crate::answer::json_response(json.into()))
 }
 

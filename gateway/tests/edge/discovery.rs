@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use prost_reflect::DescriptorPool;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic_reflection::server::Builder;
@@ -53,8 +52,8 @@ async fn a_service_that_tells_of_itself_needs_no_file() {
         assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, expected), "{version:?}");
         // All that the file would have had: the document shows every route.
         let document = api.get("/openapi.json").await.expect("an answer").body;
-        let pool = DescriptorPool::decode(shapes("http://unused").descriptor_set).expect("a complete set");
-        let routes = gateway::transcode::table::compile(&pool).expect("valid routes").len();
+        let routes = transcode::Routes::compile(shapes("http://unused").descriptor_set);
+        let routes = routes.expect("valid routes").list().len();
         let paths = document["paths"].as_object().expect("paths");
         let operations: usize =
             paths.values().map(|path| path.as_object().map_or(0, |path| path.len())).sum();

@@ -31,7 +31,7 @@ fn oracle(cases: &Value) -> (Bytes, Vec<Value>) {
     let mut oracle = Command::new(python)
         .arg(root.join("tests/edge/editions.py"))
         .arg(&out)
-        .args([root.join("tests/proto/editions"), root.join("../proto")])
+        .args([root.join("../transcode/tests/proto/editions"), root.join("../proto")])
         .args(["editions2023.proto", "editions.v1.Everything"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -33,7 +33,7 @@ const MIB: u64 = 1 << 20;
 /// processors, and nothing is optimized here.
 const UNHARMED: Duration = Duration::from_secs(10);
 
-/// An edge for the services of `tests/proto/shapes.proto` as a process, with an upstream that answers what it is asked.
+/// An edge for the services of `transcode/tests/proto/shapes.proto` as a process, with an upstream that answers what it is asked.
 struct Besieged {
     address: SocketAddr,
     process: Process,

@@ -11,7 +11,6 @@ mod sockets;
 mod payloads;
 mod build;
 mod connections;
-mod conformance;
 mod repeats;
 mod raw;
 mod endpoints;

@@ -24,7 +24,7 @@ impl World {
         Self::with(Config::builtin(&upstream.url(), &upstream.url())).await
     }
 
-    /// An edge for the services of `tests/proto/shapes.proto`.
+    /// An edge for the services of `transcode/tests/proto/shapes.proto`.
     pub(crate) async fn of_shapes(upstream: &Upstream) -> Self {
         Self::with(shapes(&upstream.url())).await
     }
@@ -69,10 +69,10 @@ impl World {
     }
 }
 
-/// Settings for the services of `tests/proto/shapes.proto`.
+/// Settings for the services of `transcode/tests/proto/shapes.proto`.
 pub(crate) fn shapes(url: &str) -> Config {
-    let folders =
-        ["tests/proto", "../proto"].map(|folder| format!("{}/{folder}", env!("CARGO_MANIFEST_DIR")));
+    let folders = ["../transcode/tests/proto", "../proto"]
+        .map(|folder| format!("{}/{folder}", env!("CARGO_MANIFEST_DIR")));
     let mut compiler = protox::Compiler::new(folders).expect("the folders are there");
     compiler.include_imports(true).open_file("shapes.proto").expect("a valid contract");
     Config {

@@ -1,0 +1,155 @@
+//! A JSON tree becomes a message: every value that does not fit is reported with the path of its field.
+
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value,
+};
+use serde_json::{Map, Value as Json};
+
+use super::{report::Report, scalar};
+
+/// Walks a JSON tree along a message's descriptor.
+#[derive(Debug)]
+pub(crate) struct Walk<'r> {
+    report: &'r mut Report,
+    /// The field that is being read, by the names of the contract: `order.amount`, `items[2].id`.
+    path: String,
+}
+
+impl<'r> Walk<'r> {
+    /// A walk that begins at the request itself.
+    pub(crate) fn new(report: &'r mut Report) -> Self {
+        Self { report, path: String::new() }
+    }
+
+    /// Reads the members of an object into `message`.
+    pub(crate) fn members(&mut self, message: &mut DynamicMessage, object: &Map<String, Json>) {
+        let descriptor = message.descriptor().clone();
+        let mut seen = Vec::new();
+        for (name, json) in object {
+            let by_name = || descriptor.get_field_by_name(name);
+            let Some(field) = descriptor.get_field_by_json_name(name).or_else(by_name) else {
+                let text = format!("is not a field of {}", descriptor.name());
+                self.at(name, |walk| walk.report.unknown(&walk.path, text));
+                continue;
+            };
+            // The parser refuses a name twice; this is one field by both of its names.
+            if seen.contains(&field.number()) {
+                self.at(field.name(), |walk| walk.report.unreadable(&walk.path, "is given twice"));
+                continue;
+            }
+            seen.push(field.number());
+            self.member(message, &field, json);
+        }
+    }
+
+    /// Reads one field of `message`.
+    pub(crate) fn member(&mut self, message: &mut DynamicMessage, field: &FieldDescriptor, json: &Json) {
+        let sibling = sibling(message, field);
+        self.at(field.name(), |walk| {
+            let Some(value) = walk.value(field, json) else { return };
+            if let Some(sibling) = sibling {
+                walk.report.unreadable(&walk.path, format!("cannot be given together with {sibling}"));
+            } else {
+                message.set_field(field, value);
+            }
+        });
+    }
+
+    /// The value of a field; `None` when it is null, or does not fit, which is in the report then.
+    fn value(&mut self, field: &FieldDescriptor, json: &Json) -> Option<Value> {
+        let kind = field.kind();
+        if json.is_null() && (field.is_list() || field.is_map() || !has_null(&kind)) {
+            return None;
+        }
+        if field.is_list() {
+            let Json::Array(items) = json else { return self.misfit("must be an array") };
+            let mut list = Vec::with_capacity(items.len());
+            for (index, item) in items.iter().enumerate() {
+                list.extend(self.inside(&format!("[{index}]"), |walk| walk.element(&kind, item)));
+            }
+            return Some(Value::List(list));
+        }
+        match &kind {
+            Kind::Message(entry) if field.is_map() => self.map(entry, json),
+            _ => self.element(&kind, json),
+        }
+    }
+
+    fn map(&mut self, entry: &MessageDescriptor, json: &Json) -> Option<Value> {
+        let Json::Object(object) = json else { return self.misfit("must be an object") };
+        let (key_kind, value_kind) =
+            (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
+        let mut map = std::collections::HashMap::with_capacity(object.len());
+        for (name, json) in object {
+            self.inside(&format!("[{name:?}]"), |walk| match map_key(&key_kind, name) {
+                Some(key) => map.extend(walk.element(&value_kind, json).map(|value| (key, value))),
+                None => walk.report.unreadable(&walk.path, "has a key of the wrong type"),
+            });
+        }
+        Some(Value::Map(map))
+    }
+
+    fn element(&mut self, kind: &Kind, json: &Json) -> Option<Value> {
+        if let Kind::Message(descriptor) = kind
+            && !scalar::is_well_known(descriptor.full_name())
+        {
+            let Json::Object(object) = json else { return self.misfit("must be an object") };
+            let mut message = DynamicMessage::new(descriptor.clone());
+            self.members(&mut message, object);
+            return Some(Value::Message(message));
+        }
+        match scalar::from_json(kind, json, self.report.lenient()) {
+            Ok(value) => Some(value),
+            // A newer client's enum value (ProtoJSON: ignored where unknown fields are).
+            Err(problem) if matches!(kind, Kind::Enum(_)) && json.is_string() => {
+                self.report.unknown(&self.path, problem);
+                None
+            }
+            Err(problem) => self.misfit(problem),
+        }
+    }
+
+    fn misfit(&mut self, problem: impl Into<String>) -> Option<Value> {
+        self.report.unreadable(&self.path, problem);
+        None
+    }
+
+    fn at<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        if self.path.is_empty() { self.inside(name, read) } else { self.inside(&format!(".{name}"), read) }
+    }
+
+    fn inside<T>(&mut self, step: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.path.len();
+        self.path.push_str(step);
+        let read = read(self);
+        self.path.truncate(length);
+        read
+    }
+}
+
+/// Another field of the same oneof that already has a value.
+#[must_use]
+pub(crate) fn sibling(message: &DynamicMessage, field: &FieldDescriptor) -> Option<String> {
+    let oneof = field.containing_oneof()?;
+    oneof
+        .fields()
+        .find(|other| other != field && message.has_field(other))
+        .map(|other| other.name().to_owned())
+}
+
+/// Whether JSON's null is a value of this kind; everywhere else it stands for an absent field.
+fn has_null(kind: &Kind) -> bool {
+    match kind {
+        Kind::Message(message) => message.full_name() == "google.protobuf.Value",
+        Kind::Enum(descriptor) => descriptor.full_name() == "google.protobuf.NullValue",
+        _ => false,
+    }
+}
+
+fn map_key(kind: &Kind, name: &str) -> Option<MapKey> {
+    scalar::from_text(kind, name).ok()?.into_map_key()
+}
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

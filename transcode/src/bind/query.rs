@@ -1,0 +1,121 @@
+//! Query parameters become fields: nested paths, both spellings of a name, and repetition for repeated fields.
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
+
+use super::{message::sibling, report::Report, scalar};
+use crate::routes::{
+    percent,
+    route::{Body, FieldPath, Route},
+};
+
+/// Parameters of one request. They are compared with each other, so their number counts twice.
+pub(crate) const MAX_PARAMETERS: usize = 1_000;
+
+/// Fields that a parameter's name leads through; a message that holds itself has no other end. JSON nests no deeper.
+const MAX_STEPS: usize = super::json::MAX_DEPTH;
+
+/// Binds every parameter of `query` (what follows the `?`) into `message`.
+pub(crate) fn bind(route: &Route, query: &str, message: &mut DynamicMessage, report: &mut Report) {
+    let mut given: Vec<FieldPath> = Vec::new();
+    if query.split('&').nth(MAX_PARAMETERS).is_some() {
+        return report.unreadable("query", format!("has more than {MAX_PARAMETERS} parameters"));
+    }
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = match percent::decode_query(name) {
+            Ok(name) => name,
+            Err(problem) => {
+                report.unreadable(name, format!("the name {problem}"));
+                continue;
+            }
+        };
+        let Some(path) = resolve(&route.rpc.input, &name).filter(|_| route.body != Body::Whole) else {
+            report.unknown(&name, "is not a query parameter of this route");
+            continue;
+        };
+        match percent::decode_query(text) {
+            Ok(text) => {
+                if let Err(problem) = parameter(route, &path, &text, message, &given) {
+                    report.unreadable(&dotted(&path), problem);
+                }
+            }
+            Err(problem) => report.unreadable(&dotted(&path), problem.to_string()),
+        }
+        given.push(path);
+    }
+}
+
+fn parameter(
+    route: &Route,
+    path: &FieldPath,
+    text: &str,
+    message: &mut DynamicMessage,
+    given: &[FieldPath],
+) -> Result<(), String> {
+    if route.variables.contains(path) {
+        return Err("is given by the path".to_owned());
+    }
+    if matches!(&route.body, Body::Field(field) if path.first() == Some(field)) {
+        return Err("is given by the body".to_owned());
+    }
+    // `resolve` returns no empty path.
+    let Some((field, parents)) = path.split_last() else { return Ok(()) };
+    if field.is_map() || !scalar::is_textual(&field.kind()) {
+        return Err("is a message: name the field in it".to_owned());
+    }
+    if !field.is_list() && given.contains(path) {
+        return Err("is given more than once".to_owned());
+    }
+    let value = scalar::from_text(&field.kind(), text)?;
+    let parent = descend(message, parents)?;
+    if let Some(sibling) = sibling(parent, field) {
+        return Err(format!("cannot be given together with {sibling}"));
+    }
+    match parent.get_field_mut(field) {
+        Value::List(list) if field.is_list() => list.push(value),
+        slot => *slot = value,
+    }
+    Ok(())
+}
+
+/// The message that holds the last field of a path, made on the way.
+///
+/// # Errors
+/// A oneof on the way that has another value.
+pub(crate) fn descend<'m>(
+    message: &'m mut DynamicMessage,
+    parents: &[FieldDescriptor],
+) -> Result<&'m mut DynamicMessage, String> {
+    let Some((field, rest)) = parents.split_first() else { return Ok(message) };
+    if let Some(sibling) = sibling(message, field) {
+        return Err(format!("cannot be given together with {sibling}"));
+    }
+    match message.get_field_mut(field) {
+        Value::Message(inner) => descend(inner, rest),
+        _ => Err(format!("{} has no fields of its own", field.name())),
+    }
+}
+
+/// The fields that a dotted name leads to, by the names of the contract or of JSON.
+fn resolve(message: &MessageDescriptor, name: &str) -> Option<FieldPath> {
+    let mut message = Some(message.clone());
+    let mut path = FieldPath::new();
+    for step in name.split('.') {
+        if path.len() == MAX_STEPS {
+            return None;
+        }
+        let inside = message?;
+        let field = inside.get_field_by_json_name(step).or_else(|| inside.get_field_by_name(step))?;
+        let is_one = !field.is_list() && !field.is_map();
+        let has_fields = |inner: &&MessageDescriptor| is_one && !scalar::is_well_known(inner.full_name());
+        message = field.kind().as_message().filter(has_fields).cloned();
+        path.push(field);
+    }
+    Some(path)
+}
+
+/// A path as the contract spells it.
+#[must_use]
+pub(crate) fn dotted(path: &[FieldDescriptor]) -> String {
+    path.iter().map(FieldDescriptor::name).collect::<Vec<_>>().join(".")
+}

@@ -1,0 +1,140 @@
+//! Timestamps as RFC 3339 text in UTC, the way ProtoJSON prints them: with 0, 3, 6 or 9 digits of a second.
+
+use super::{
+    fallback::NoJson,
+    wire::{VARINT, Wire},
+};
+
+/// `0001-01-01T00:00:00Z` and `9999-12-31T23:59:59Z`: what a Timestamp can hold.
+const RANGE: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+const DAY: i64 = 86_400;
+
+/// Ten thousand years: what a Duration can hold, to both sides.
+const LONGEST: u64 = 315_576_000_000;
+
+const NANOS: i64 = 1_000_000_000;
+
+/// Appends a `google.protobuf.Timestamp` as a JSON string.
+///
+/// # Errors
+/// Refused when it is out of range.
+pub(crate) fn timestamp(wire: Wire<'_>, out: &mut Vec<u8>) -> Result<(), NoJson> {
+    let (seconds, nanos) = parts(wire).ok_or(NoJson::Fallback)?;
+    let nanos = u32::try_from(nanos).ok().filter(|_| nanos < NANOS && RANGE.contains(&seconds));
+    print(seconds, nanos.ok_or(NoJson::OutOfRange)?, out);
+    Ok(())
+}
+
+/// Looks at a `google.protobuf.Duration`, which the reflective path would take however odd.
+///
+/// # Errors
+/// Refused when it is out of range, or its parts have different signs.
+pub(crate) fn check_duration(wire: Wire<'_>) -> Result<(), NoJson> {
+    let (seconds, nanos) = parts(wire).ok_or(NoJson::Fallback)?;
+    let same_sign = seconds == 0 || nanos == 0 || (seconds < 0) == (nanos < 0);
+    let fits = seconds.unsigned_abs() <= LONGEST && nanos.unsigned_abs() < NANOS.unsigned_abs();
+    if same_sign && fits { Ok(()) } else { Err(NoJson::OutOfRange) }
+}
+
+/// Seconds and nanoseconds, which both types number alike.
+fn parts(mut wire: Wire<'_>) -> Option<(i64, i64)> {
+    let (mut seconds, mut nanos) = (None, None);
+    while !wire.is_empty() {
+        let slot = match wire.tag()? {
+            (1, VARINT) => &mut seconds,
+            (2, VARINT) => &mut nanos,
+            _ => return None,
+        };
+        if slot.replace(wire.varint()?.cast_signed()).is_some() {
+            return None;
+        }
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "an int32 loses what a varint has above")]
+    let nanos = nanos.unwrap_or(0) as i32;
+    Some((seconds.unwrap_or(0), nanos.into()))
+}
+
+#[expect(clippy::cast_sign_loss, reason = "a time within a day, and years from 1 to 9999")]
+fn print(seconds: i64, nanos: u32, out: &mut Vec<u8>) {
+    let (year, month, day) = date(seconds.div_euclid(DAY));
+    let second = seconds.rem_euclid(DAY) as u32;
+    out.push(b'"');
+    digits(year as u32, 4, out);
+    for (mark, value) in
+        [(b'-', month), (b'-', day), (b'T', second / 3_600), (b':', second / 60 % 60), (b':', second % 60)]
+    {
+        out.push(mark);
+        digits(value, 2, out);
+    }
+    if nanos != 0 {
+        out.push(b'.');
+        match (nanos % 1_000_000, nanos % 1_000) {
+            (0, _) => digits(nanos / 1_000_000, 3, out),
+            (_, 0) => digits(nanos / 1_000, 6, out),
+            _ => digits(nanos, 9, out),
+        }
+    }
+    out.extend_from_slice(b"Z\"");
+}
+
+/// Year, month and day of a day since 1970-01-01 in the Gregorian calendar. Years are counted from March, so that the day that
+/// some have comes last; 400 years have 146,097 days.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "months and days are small, and at least 1"
+)]
+fn date(days: i64) -> (i64, u32, u32) {
+    let from_march = days + 719_468;
+    let (era, day_of_era) = (from_march.div_euclid(146_097), from_march.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // Five months from March have 153 days, and so have the next five.
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month as u32, day as u32)
+}
+
+fn digits(value: u32, width: u32, out: &mut Vec<u8>) {
+    for place in (0..width).rev() {
+        // A digit is below 10.
+        out.push(b'0' + (value / 10_u32.pow(place) % 10) as u8);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn another_implementation_prints_the_same(
+            seconds in RANGE,
+            nanos in prop_oneof![0..1_000_000_000, (0..1_000).prop_map(|n| n * 1_000_000), Just(0), Just(5_000)],
+        ) {
+            let stamp = prost_types::Timestamp { seconds, nanos };
+            let mut out = Vec::new();
+            timestamp(Wire(&stamp.encode_to_vec()), &mut out).expect("in range");
+            prop_assert_eq!(String::from_utf8_lossy(&out), format!("\"{stamp}\""));
+        }
+    }
+
+    #[test]
+    fn the_ends_are_exact() {
+        for (seconds, text) in [
+            (*RANGE.start(), "\"0001-01-01T00:00:00Z\""),
+            (*RANGE.end(), "\"9999-12-31T23:59:59Z\""),
+            (951_782_400, "\"2000-02-29T00:00:00Z\""),
+        ] {
+            let stamp = prost_types::Timestamp { seconds, nanos: 0 };
+            let mut out = Vec::new();
+            timestamp(Wire(&stamp.encode_to_vec()), &mut out).expect("in range");
+            assert_eq!(out, text.as_bytes());
+        }
+    }
+}

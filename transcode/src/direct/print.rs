@@ -1,0 +1,74 @@
+//! Single values become JSON text, by the rules of ProtoJSON.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use super::{fallback::NoJson, plan::Kind};
+
+type Done = Result<(), NoJson>;
+
+/// Appends a number, a boolean or an enum's name from its bits.
+///
+/// # Errors
+/// A kind that is none of these.
+#[expect(clippy::cast_possible_truncation, reason = "bits of a kind that is no wider: see `Kind::narrow`")]
+pub(crate) fn number(kind: &Kind, bits: u64, out: &mut Vec<u8>) -> Done {
+    match kind {
+        Kind::Double => print_float(f64::from_bits(bits), f64::from_bits(bits), out)?,
+        Kind::Float => {
+            let value = f32::from_bits(bits as u32);
+            print_float(value, value.into(), out)?;
+        }
+        Kind::Int32 | Kind::Sfixed32 => print(&(bits as i32), out)?,
+        Kind::Uint32 | Kind::Fixed32 => print(&(bits as u32), out)?,
+        Kind::Sint32 => print(&(unzigzag(bits) as i32), out)?,
+        Kind::Int64 | Kind::Sfixed64 => quoted(&bits.cast_signed(), out)?,
+        Kind::Sint64 => quoted(&unzigzag(bits), out)?,
+        Kind::Uint64 | Kind::Fixed64 => quoted(&bits, out)?,
+        Kind::Bool => out.extend_from_slice(if bits == 0 { b"false" } else { b"true" }),
+        Kind::Enum(_, names) => match names.binary_search_by_key(&(bits as i32), |(number, _)| *number) {
+            Ok(place) => out.extend_from_slice(&names[place].1),
+            Err(_) => print(&(bits as i32), out)?,
+        },
+        Kind::Null => out.extend_from_slice(b"null"),
+        Kind::String | Kind::Bytes | Kind::Message(_) => return Err(NoJson::Fallback),
+    }
+    Ok(())
+}
+
+/// Appends what serde_json makes of a value.
+///
+/// # Errors
+/// None for texts and numbers.
+pub(crate) fn print(value: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) -> Done {
+    serde_json::to_writer(out, value).map_err(|_| NoJson::Fallback)
+}
+
+/// JSON has no 64-bit integers: ProtoJSON makes them strings.
+fn quoted(value: &impl serde::Serialize, out: &mut Vec<u8>) -> Done {
+    out.push(b'"');
+    print(value, out)?;
+    out.push(b'"');
+    Ok(())
+}
+
+fn print_float(value: impl serde::Serialize, wide: f64, out: &mut Vec<u8>) -> Done {
+    match wide {
+        f64::INFINITY => print("Infinity", out),
+        f64::NEG_INFINITY => print("-Infinity", out),
+        _ if wide.is_nan() => print("NaN", out),
+        _ => print(&value, out),
+    }
+}
+
+/// Appends bytes.
+pub(crate) fn base64(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut text = String::new();
+    BASE64_STANDARD.encode_string(bytes, &mut text);
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+fn unzigzag(bits: u64) -> i64 {
+    (bits >> 1).cast_signed() ^ -(bits & 1).cast_signed()
+}

@@ -1,0 +1,241 @@
+//! Wire bytes become JSON text in one pass, without a message between them.
+//!
+//! It has the text, or [`NoJson::Fallback`] for bytes that are no message or of a rare shape (a field twice, fields out of
+//! order, a oneof with two values, groups). Whoever gets that asks the reflective path.
+
+use std::collections::HashSet;
+
+use prost_reflect::DynamicMessage;
+
+use super::{
+    civil,
+    fallback::NoJson,
+    plan::{Field, Form, Kind, Label, Message, Plans, Seen},
+    print,
+    raw::{Raw, raw},
+    wire::{DELIMITED, Wire},
+};
+use crate::bind::closed;
+
+/// Messages in messages that are followed; the reflective path, whose limit is 100, decides about more.
+const MAX_DEPTH: usize = 64;
+
+type Done = Result<(), NoJson>;
+
+/// Appends the JSON of a message.
+///
+/// # Errors
+/// Bytes that the reflective path has to look at; what was appended by then is to be thrown away.
+pub(crate) fn message(plans: &Plans, message: &Message, wire: &[u8], out: &mut Vec<u8>) -> Done {
+    Writer { plans, depth: MAX_DEPTH }.message(message, wire, out)
+}
+
+#[derive(Clone, Copy)]
+struct Writer<'p> {
+    plans: &'p Plans,
+    /// How many messages may still be opened.
+    depth: usize,
+}
+
+/// Where the writer is among the fields of a message.
+#[derive(Default)]
+struct Place<'p> {
+    /// The last field, which may go on.
+    last: Option<(usize, &'p Field)>,
+    /// Whether that field has an array or an object open.
+    open: bool,
+    oneofs: Seen,
+    /// Keys of the open map.
+    keys: HashSet<Vec<u8>>,
+}
+
+impl<'p> Writer<'p> {
+    fn message(self, message: &'p Message, wire: &[u8], out: &mut Vec<u8>) -> Done {
+        match message.form {
+            Form::Object => {
+                let depth = self.depth.checked_sub(1).ok_or(NoJson::Fallback)?;
+                Writer { depth, ..self }.object(message, Wire(wire), out)
+            }
+            Form::Timestamp => civil::timestamp(Wire(wire), out),
+            Form::WellKnown if wire.is_empty() && message.descriptor.name() == "Any" => {
+                out.extend_from_slice(b"{}");
+                Ok(())
+            }
+            Form::WellKnown | Form::Foreign => {
+                if message.form == Form::WellKnown && message.descriptor.name() == "Duration" {
+                    civil::check_duration(Wire(wire))?;
+                }
+                let mut message =
+                    DynamicMessage::decode(message.descriptor.clone(), wire).map_err(|_| NoJson::Fallback)?;
+                closed::forget_unknown(&mut message);
+                serde_json::to_writer(out, &message).map_err(|_| NoJson::Fallback)
+            }
+        }
+    }
+
+    fn object(self, message: &'p Message, mut wire: Wire<'_>, out: &mut Vec<u8>) -> Done {
+        let mut at = Place::default();
+        out.push(b'{');
+        while !wire.is_empty() {
+            let (number, wire_type) = wire.tag().ok_or(NoJson::Fallback)?;
+            let from = at.last.map_or(0, |(place, _)| place);
+            let Some((place, field)) = message.numbered(number, from) else {
+                // One that came before: out of order.
+                if message.numbered(number, 0).is_some() {
+                    return Err(NoJson::Fallback);
+                }
+                wire.skip(wire_type).ok_or(NoJson::Fallback)?;
+                continue;
+            };
+            let again = at.last.is_some_and(|(last, _)| last == place);
+            if !again {
+                at.close(out);
+                if field.oneof.is_some_and(|oneof| !at.oneofs.insert(oneof)) {
+                    return Err(NoJson::Fallback);
+                }
+            }
+            at.last = Some((place, field));
+            match &field.label {
+                Label::One { .. } if again => return Err(NoJson::Fallback),
+                Label::One { presence } => self.one(field, *presence, wire_type, &mut wire, out)?,
+                Label::Many { .. } => self.many(field, wire_type, &mut wire, &mut at, out)?,
+                Label::Map { key } => self.entry(field, key, wire_type, &mut wire, &mut at, out)?,
+            }
+        }
+        at.close(out);
+        out.push(b'}');
+        Ok(())
+    }
+
+    fn one(
+        self,
+        field: &Field,
+        presence: bool,
+        wire_type: u32,
+        wire: &mut Wire<'_>,
+        out: &mut Vec<u8>,
+    ) -> Done {
+        let raw = raw(&field.kind, wire_type, wire)?;
+        if !presence && raw.is_default(&field.kind) {
+            return Ok(());
+        }
+        key(field, out);
+        self.value(&field.kind, raw, out)
+    }
+
+    fn many(
+        self,
+        field: &'p Field,
+        wire_type: u32,
+        wire: &mut Wire<'_>,
+        at: &mut Place<'p>,
+        out: &mut Vec<u8>,
+    ) -> Done {
+        let kind = &field.kind;
+        if wire_type != DELIMITED || kind.wire_type() == DELIMITED {
+            let raw = raw(kind, wire_type, wire)?;
+            at.item(field, b'[', out);
+            return self.value(kind, raw, out);
+        }
+        let mut packed = Wire(wire.delimited().ok_or(NoJson::Fallback)?);
+        while !packed.is_empty() {
+            let raw = raw(kind, kind.wire_type(), &mut packed)?;
+            at.item(field, b'[', out);
+            self.value(kind, raw, out)?;
+        }
+        Ok(())
+    }
+
+    fn entry(
+        self,
+        field: &'p Field,
+        key: &'p Kind,
+        wire_type: u32,
+        wire: &mut Wire<'_>,
+        at: &mut Place<'p>,
+        out: &mut Vec<u8>,
+    ) -> Done {
+        if wire_type != DELIMITED {
+            return Err(NoJson::Fallback);
+        }
+        let mut entry = Wire(wire.delimited().ok_or(NoJson::Fallback)?);
+        let (mut name, mut value) = (None, None);
+        while !entry.is_empty() {
+            let (number, wire_type) = entry.tag().ok_or(NoJson::Fallback)?;
+            let (slot, kind) = match number {
+                1 => (&mut name, key),
+                2 => (&mut value, &field.kind),
+                _ => return Err(NoJson::Fallback),
+            };
+            if slot.replace(raw(kind, wire_type, &mut entry)?).is_some() {
+                return Err(NoJson::Fallback);
+            }
+        }
+        at.item(field, b'{', out);
+        let start = out.len();
+        let quoted = matches!(key.wire_type(), DELIMITED) || key.is_wide();
+        if !quoted {
+            out.push(b'"');
+        }
+        self.value(key, name.unwrap_or(key.default()), out)?;
+        if !quoted {
+            out.push(b'"');
+        }
+        if !at.keys.insert(out[start..].to_vec()) {
+            return Err(NoJson::Fallback);
+        }
+        out.push(b':');
+        self.value(&field.kind, value.unwrap_or(field.kind.default()), out)
+    }
+
+    fn value(self, kind: &Kind, raw: Raw<'_>, out: &mut Vec<u8>) -> Done {
+        match (kind, raw) {
+            (Kind::String, Raw::Slice(bytes)) => {
+                let text = std::str::from_utf8(bytes).map_err(|_| NoJson::Fallback)?;
+                print::print(text, out)
+            }
+            (Kind::Bytes, Raw::Slice(bytes)) => {
+                print::base64(bytes, out);
+                Ok(())
+            }
+            (Kind::Message(place), Raw::Slice(bytes)) => self.message(self.plans.message(*place), bytes, out),
+            (_, Raw::Bits(bits)) => print::number(kind, bits, out),
+            _ => Err(NoJson::Fallback),
+        }
+    }
+}
+
+impl<'p> Place<'p> {
+    /// Begins the next item of a field's array or object.
+    fn item(&mut self, field: &Field, bracket: u8, out: &mut Vec<u8>) {
+        if self.open {
+            out.push(b',');
+        } else {
+            self.open = true;
+            key(field, out);
+            out.push(bracket);
+        }
+    }
+
+    /// Ends the array or the object of the last field.
+    fn close(&mut self, out: &mut Vec<u8>) {
+        if let (true, Some((_, field))) = (self.open, self.last) {
+            if let Label::Map { .. } = field.label {
+                out.push(b'}');
+                self.keys.clear();
+            } else {
+                out.push(b']');
+            }
+        }
+        self.open = false;
+    }
+}
+
+/// Begins a member.
+fn key(field: &Field, out: &mut Vec<u8>) {
+    // No value ends in a brace that opens.
+    if out.last() != Some(&b'{') {
+        out.push(b',');
+    }
+    out.extend_from_slice(&field.key);
+}

@@ -1,0 +1,33 @@
+//! The translator between HTTP/JSON and gRPC: driven by descriptors, it knows no service and does no I/O.
+//!
+#![doc = include_str!("../README.md")]
+
+pub mod descriptors;
+mod routes;
+mod bind;
+mod direct;
+mod payload;
+mod codec;
+pub mod openapi;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod fuzz_tests;
+
+pub use self::{
+    bind::{
+        Input,
+        report::{RequestError, RequestErrorKind, Violation},
+        scalar::is_well_known,
+    },
+    codec::{Decoded, Encoded, ResponseError, Type, request_from_json, response_payload, response_to_json},
+    payload::Payload,
+    routes::{
+        Routes, RoutesError,
+        compile::RouteError,
+        percent::PercentError,
+        route::{Body, FieldPath, Route, Rpc},
+        template::Template,
+        trie::{Ambiguity, Lookup},
+    },
+};

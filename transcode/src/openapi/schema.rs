@@ -1,0 +1,182 @@
+//! JSON schemas of messages and fields, as ProtoJSON prints them (<https://protobuf.dev/programming-guides/json>).
+
+use std::collections::BTreeMap;
+
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+use serde_json::{Map, Value, json};
+
+use super::comments::Comments;
+use crate::bind::scalar::is_well_known;
+
+/// Messages in messages that an example goes into.
+const EXAMPLE_DEPTH: usize = 4;
+
+/// The messages that a document refers to.
+#[derive(Debug, Default)]
+pub(crate) struct Schemas {
+    asked: BTreeMap<String, MessageDescriptor>,
+}
+
+impl Schemas {
+    /// The schema of a message: a reference, or what a well-known type is.
+    pub(crate) fn message(&mut self, message: &MessageDescriptor) -> Value {
+        if let Some(schema) = well_known(message) {
+            return schema;
+        }
+        self.asked.insert(message.full_name().to_owned(), message.clone());
+        json!({ "$ref": format!("#/components/schemas/{}", message.full_name()) })
+    }
+
+    /// The schema of a field's value, without its comment.
+    pub(crate) fn field(&mut self, field: &FieldDescriptor) -> Value {
+        match field.kind() {
+            Kind::Message(entry) if field.is_map() => {
+                let value = self.kind(&entry.map_entry_value_field().kind());
+                json!({ "type": "object", "additionalProperties": value })
+            }
+            kind if field.is_list() => json!({ "type": "array", "items": self.kind(&kind) }),
+            kind => self.kind(&kind),
+        }
+    }
+
+    /// The schema of an object with the fields of a message but for those that come from elsewhere.
+    pub(crate) fn object(
+        &mut self,
+        message: &MessageDescriptor,
+        without: &[FieldDescriptor],
+        comments: &mut Comments,
+    ) -> Value {
+        let (mut properties, mut required) = (Map::new(), Vec::new());
+        for field in message.fields().filter(|field| !without.contains(field)) {
+            let comment = comments.of(&field.parent_file(), field.path());
+            let mut schema = self.field(&field);
+            if is_required(&comment) {
+                required.push(field.json_name().to_owned());
+            }
+            if comment.contains("Output only.") {
+                schema["readOnly"] = true.into();
+            }
+            describe(&mut schema, comment);
+            properties.insert(field.json_name().to_owned(), schema);
+        }
+        let mut schema = json!({ "type": "object", "properties": properties });
+        if !required.is_empty() {
+            schema["required"] = required.into();
+        }
+        describe(&mut schema, comments.of(&message.parent_file(), message.path()));
+        schema
+    }
+
+    /// Every message that was referred to, with those that they refer to.
+    pub(crate) fn finish(mut self, comments: &mut Comments) -> Map<String, Value> {
+        let mut schemas = Map::new();
+        while let Some(message) =
+            self.asked.values().find(|one| !schemas.contains_key(one.full_name())).cloned()
+        {
+            let schema = self.object(&message, &[], comments);
+            schemas.insert(message.full_name().to_owned(), schema);
+        }
+        schemas
+    }
+
+    fn kind(&mut self, kind: &Kind) -> Value {
+        match kind {
+            Kind::Double => float("double"),
+            Kind::Float => float("float"),
+            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => json!({ "type": "integer", "format": "int32" }),
+            Kind::Uint32 | Kind::Fixed32 => {
+                json!({ "type": "integer", "format": "uint32", "minimum": 0, "maximum": u32::MAX })
+            }
+            // JSON's numbers are doubles to many readers: ProtoJSON prints 64 bits as a string.
+            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
+                json!({ "type": "string", "format": "int64", "pattern": "^-?[0-9]{1,19}$" })
+            }
+            Kind::Uint64 | Kind::Fixed64 => {
+                json!({ "type": "string", "format": "uint64", "pattern": "^[0-9]{1,20}$" })
+            }
+            Kind::Bool => json!({ "type": "boolean" }),
+            Kind::String => json!({ "type": "string" }),
+            Kind::Bytes => json!({ "type": "string", "contentEncoding": "base64" }),
+            Kind::Enum(descriptor) if descriptor.full_name() == "google.protobuf.NullValue" => {
+                json!({ "type": "null" })
+            }
+            Kind::Enum(descriptor) => {
+                let names: Vec<String> = descriptor.values().map(|value| value.name().to_owned()).collect();
+                json!({ "type": "string", "enum": names })
+            }
+            Kind::Message(message) => self.message(message),
+        }
+    }
+}
+
+/// Whether a field's comment says so (AIP-203).
+pub(crate) fn is_required(comment: &str) -> bool {
+    comment.contains("Required.")
+}
+
+/// Adds a description, unless it is empty.
+pub(crate) fn describe(schema: &mut Value, description: String) {
+    if !description.is_empty() {
+        schema["description"] = description.into();
+    }
+}
+
+/// A request with the fields that it must have.
+pub(crate) fn example(
+    message: &MessageDescriptor,
+    without: &[FieldDescriptor],
+    comments: &mut Comments,
+    depth: usize,
+) -> Value {
+    let mut object = Map::new();
+    for field in message.fields().filter(|field| !without.contains(field)) {
+        let comment = comments.of(&field.parent_file(), field.path());
+        if is_required(&comment) && depth < EXAMPLE_DEPTH {
+            object.insert(field.json_name().to_owned(), example_of(&field, comments, depth));
+        }
+    }
+    object.into()
+}
+
+/// A value that a field could have.
+pub(crate) fn example_of(field: &FieldDescriptor, comments: &mut Comments, depth: usize) -> Value {
+    let one = match field.kind() {
+        _ if field.is_map() => return json!({}),
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => json!("1000"),
+        Kind::String => json!("example"),
+        Kind::Bytes => json!("AQI="),
+        Kind::Bool => json!(true),
+        Kind::Enum(descriptor) => {
+            // The first value is what an absent field has.
+            let name = descriptor.values().nth(1).map(|value| value.name().to_owned());
+            name.map_or(Value::Null, Value::from)
+        }
+        Kind::Message(message) if is_well_known(message.full_name()) => json!(null),
+        Kind::Message(message) => example(&message, &[], comments, depth + 1),
+        _ => json!(1),
+    };
+    if field.is_list() { json!([one]) } else { one }
+}
+
+fn float(format: &str) -> Value {
+    let odd = json!({ "type": "string", "enum": ["NaN", "Infinity", "-Infinity"] });
+    json!({ "oneOf": [{ "type": "number", "format": format }, odd] })
+}
+
+fn well_known(message: &MessageDescriptor) -> Option<Value> {
+    let name = message.full_name().strip_prefix("google.protobuf.")?;
+    if !is_well_known(message.full_name()) {
+        return None;
+    }
+    Some(match name {
+        "Timestamp" => json!({ "type": "string", "format": "date-time" }),
+        "Duration" => json!({ "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$" }),
+        "FieldMask" => json!({ "type": "string" }),
+        "Struct" | "Empty" => json!({ "type": "object" }),
+        "ListValue" => json!({ "type": "array", "items": {} }),
+        "Value" => json!({}),
+        "Any" => json!({ "type": "object", "properties": { "@type": { "type": "string" } } }),
+        // The wrappers: as the value in them.
+        _ => Schemas::default().kind(&message.get_field(1)?.kind()),
+    })
+}
