@@ -1,34 +1,65 @@
-//! The operator's listener: is the process alive, is it ready, what does it measure; and the `healthcheck` command that asks.
+//! The operator's listener: is the process alive, is it ready, what does it measure.
 
-use std::{
-    io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod healthcheck;
 
-use anyhow::{Context as _, anyhow, bail};
+use std::{io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
+
 use axum::{Json, Router, extract::State, routing::get};
 use futures_util::future::join_all;
 use http::{StatusCode, header::CONTENT_TYPE};
+use hyper::server::conn::http1::Builder;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use serde_json::{Map, Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+pub use self::healthcheck::healthcheck;
 use crate::{
+    accept::{Places, accept},
     metrics,
     readiness::{Readiness, Report},
 };
 
-/// A container's health check gives a second, in which a process has to be started too.
-const HEALTHCHECK: Duration = Duration::from_millis(900);
+/// What whoever asks may take: a probe or a scrape is one short request, and its answer is there within seconds.
+const BOUNDS: Bounds = Bounds {
+    connections: 256,
+    head: Duration::from_secs(5),
+    whole: Duration::from_secs(15),
+    head_bytes: 16 << 10,
+};
+
+/// Bounds on whoever asks.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// At once; the next one waits.
+    connections: usize,
+    /// For the head of a request.
+    head: Duration,
+    /// For a connection, which has one request: whatever is not sent or taken by then is cut.
+    whole: Duration,
+    /// The longest head, and so the most of a body that is read: none of the answers needs one.
+    head_bytes: usize,
+}
 
 /// Serves `/livez` (200 as long as the process runs), `/readyz` (200 when it can do its work for its callers, otherwise 503; the state of
-/// each part, and why it is not `ok`) and `/metrics` (the text format of Prometheus) until `stop`.
+/// each part, and why it is not `ok`) and `/metrics` (the text format of Prometheus) until `stop`, over HTTP/1.1 and a connection for each
+/// request.
 ///
 /// # Errors
-/// When the listener fails, or something else in the process records its metrics.
+/// When something else in the process records its metrics.
 pub async fn serve(
+    listener: TcpListener,
+    readiness: Vec<Readiness>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    serve_within(BOUNDS, listener, readiness, stop).await
+}
+
+async fn serve_within(
+    bounds: Bounds,
     listener: TcpListener,
     readiness: Vec<Readiness>,
     stop: CancellationToken,
@@ -47,12 +78,28 @@ pub async fn serve(
             recorder.run_upkeep();
         }
     };
-    tokio::select! {
-        served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()) => {
-            served.context("the admin listener failed")
+    let mut server = Builder::new();
+    server.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(bounds.head);
+    server.max_buf_size(bounds.head_bytes);
+    let places = Places::new(bounds.connections);
+    let connection = |stream, _, place| {
+        let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
+        async move {
+            if !matches!(timeout(bounds.whole, serving).await, Ok(Ok(()))) {
+                tracing::debug!("a connection of the operator's ended early");
+            }
+            drop(place);
         }
-        () = upkeep => Ok(()),
+    };
+    let serving = async {
+        let mut connections = accept(listener, &places, &stop, connection).await;
+        while connections.join_next().await.is_some() {}
+    };
+    tokio::select! {
+        () = serving => {}
+        () = upkeep => {}
     }
+    Ok(())
 }
 
 async fn readyz(State(readiness): State<Arc<Vec<Readiness>>>) -> (StatusCode, Json<Value>) {
@@ -83,139 +130,80 @@ pub fn announce(listeners: &[(&str, SocketAddr)]) {
     let _unheard = out.flush();
 }
 
-/// Asks the admin listener at `address` whether the process is ready: for a container's health check, which has no curl. What it says
-/// of a process that is, is written to standard output.
-///
-/// # Errors
-/// When it is not, with the parts at fault, or does not answer within a second.
-pub fn healthcheck(address: SocketAddr) -> anyhow::Result<()> {
-    let until = Instant::now() + HEALTHCHECK;
-    let address = reachable(address);
-    let answer = ask(address, until).map_err(|error| match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-            anyhow!(
-                "the process at {address} did not answer within a second: it hangs, or has too much to do"
-            )
-        }
-        ErrorKind::ConnectionRefused => anyhow!("nothing listens at {address}: the process does not run"),
-        _ => anyhow::Error::new(error).context(format!("the process at {address} cannot be asked")),
-    })?;
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let report: Value = serde_json::from_str(body).unwrap_or_default();
-    let faults = faults(&report);
-    if answer.split_whitespace().nth(1) != Some("200") {
-        let stopping = if report["stopping"] == true { "it stops; " } else { "" };
-        bail!("not ready: {stopping}{faults}");
-    }
-    // A closed standard output makes nothing unready.
-    let _unheard =
-        writeln!(std::io::stdout(), "ready{}{faults}", if faults.is_empty() { "" } else { ", but " });
-    Ok(())
-}
-
-/// What is wrong with each part of a report, the worst first: `orders.database is failed: …; orders.outbox is degraded: …`.
-fn faults(report: &Value) -> String {
-    let parts = report["parts"].as_object().into_iter().flatten();
-    let faults = parts.filter_map(|(name, reason)| {
-        let state = report["states"][name].as_str().filter(|state| *state != "ok")?;
-        Some((state != "failed", format!("{name} is {state}: {}", reason.as_str().unwrap_or_default())))
-    });
-    let mut faults: Vec<(bool, String)> = faults.collect();
-    faults.sort();
-    faults.into_iter().map(|(_, fault)| fault).collect::<Vec<_>>().join("; ")
-}
-
-fn ask(address: SocketAddr, until: Instant) -> std::io::Result<String> {
-    let left = || {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { std::io::Result::Ok(left) }
-    };
-    let mut stream = TcpStream::connect_timeout(&address, left()?)?;
-    stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let (mut answer, mut chunk) = (Vec::new(), [0; 4_096]);
-    loop {
-        // Anew for each read: one that trickles must not take longer.
-        stream.set_read_timeout(Some(left()?))?;
-        match stream.read(&mut chunk)? {
-            0 => return Ok(String::from_utf8_lossy(&answer).into_owned()),
-            read => answer.extend_from_slice(&chunk[..read]),
-        }
-    }
-}
-
-/// A listener on every address is asked on the loopback one.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            std::net::Ipv4Addr::LOCALHOST.into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    address
-}
-
 #[cfg(test)]
 mod tests {
-    use std::future::ready;
+    use std::{io::Read as _, net::TcpStream, time::Instant};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
-    use crate::{
-        lifecycle::{Lifecycle, Stage},
-        readiness::{Part, State},
-    };
 
-    /// What `healthcheck` says of a process with these parts.
-    async fn asked(parts: Vec<Part>) -> anyhow::Result<()> {
+    /// An admin listener whose bounds are small, and its stop.
+    async fn narrow() -> anyhow::Result<(SocketAddr, CancellationToken)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let mut life = Lifecycle::new();
-        let readiness = Readiness::start(parts, &mut life);
-        life.spawn(Stage::Operator, "admin", |stop| serve(listener, vec![readiness], stop));
-        let (answered, stop) = tokio::sync::oneshot::channel();
-        let asking = tokio::task::spawn_blocking(move || {
-            let (began, answer) = (Instant::now(), healthcheck(address));
-            let _stops = answered.send(());
-            (began.elapsed(), answer)
+        let (address, stop) = (listener.local_addr()?, CancellationToken::new());
+        let (head, whole) = (Duration::from_millis(500), Duration::from_secs(2));
+        let bounds = Bounds { connections: 4, head, whole, head_bytes: 8 << 10 };
+        tokio::spawn(serve_within(bounds, listener, Vec::new(), stop.clone()));
+        Ok((address, stop))
+    }
+
+    /// What comes of these bytes until the connection is closed, and after how long.
+    async fn sent(address: SocketAddr, bytes: &[u8]) -> anyhow::Result<(String, Duration)> {
+        let (began, mut stream) = (Instant::now(), tokio::net::TcpStream::connect(address).await?);
+        stream.write_all(bytes).await?;
+        let mut answer = Vec::new();
+        let _closed_or_reset = stream.read_to_end(&mut answer).await;
+        Ok((String::from_utf8_lossy(&answer).into_owned(), began.elapsed()))
+    }
+
+    const LIVEZ: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    #[tokio::test]
+    async fn who_sends_no_request_keeps_no_place() -> anyhow::Result<()> {
+        let (address, _stop) = narrow().await?;
+        // As many as may be, and as many again, that never end their heads.
+        let slow = (0..8).map(|_| sent(address, b"GET /livez HTTP/1.1\r\nx: "));
+        let (slow, (answer, took)) = tokio::join!(join_all(slow), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            sent(address, LIVEZ).await.expect("it is answered")
         });
-        life.run_until(async { drop(stop.await) }, std::future::pending()).await?;
-        let (elapsed, answer) = asking.await?;
-        assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
-        answer
-    }
-
-    fn part(name: &'static str, state: State) -> Part {
-        Part::new(name, move || ready(state.clone()))
-    }
-
-    #[tokio::test]
-    async fn healthcheck_tells_readiness() {
-        asked(vec![part("database", State::Ok)]).await.expect("every part is ready");
-        let away = || State::Failed("connection refused".into());
-        let error = asked(vec![part("database", away())]).await.expect_err("a part is not ready");
-        assert_eq!(error.to_string(), "not ready: database is failed: connection refused");
-        asked(vec![part("broker", away()).behind(), part("outbox", State::Degraded("late".into()))])
-            .await
-            .expect("callers are served");
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("alive"), "{answer}");
+        assert!(took > Duration::from_millis(300), "it waited for a place: {took:?}");
+        for outcome in slow {
+            let (_, took) = outcome?;
+            assert!(took < Duration::from_secs(10), "cut after {took:?}");
+        }
+        Ok(())
     }
 
     #[tokio::test]
-    async fn a_part_that_hangs_holds_up_no_probe() {
-        let parts = vec![Part::new("database", std::future::pending::<State>), part("other", State::Ok)];
-        let error = asked(parts).await.expect_err("it is not known to be ready");
-        assert_eq!(error.to_string(), "not ready: database is failed: it has not answered yet");
+    async fn heads_and_bodies_are_bounded() -> anyhow::Result<()> {
+        let (address, _stop) = narrow().await?;
+        let long = [b"GET /livez HTTP/1.1\r\nx: ", "y".repeat(20_000).as_bytes(), b"\r\n\r\n"].concat();
+        let (answer, _) = sent(address, &long).await?;
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        // A body is announced, and never comes: nobody waits for it.
+        let body = b"GET /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\n";
+        let (answer, took) = sent(address, body).await?;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && took < Duration::from_secs(10), "{took:?}: {answer}");
+        Ok(())
     }
 
     #[tokio::test]
-    async fn a_process_that_hangs_is_told_in_a_sentence() -> anyhow::Result<()> {
-        // The system takes the connection, and nobody answers.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-        let error = healthcheck(listener.local_addr()?).expect_err("nobody answers");
-        assert!(error.to_string().contains("did not answer within a second"), "{error}");
-        let address = listener.local_addr()?;
-        drop(listener);
-        let error = healthcheck(address).expect_err("nobody listens");
-        assert!(error.to_string().contains("the process does not run"), "{error}");
+    async fn who_takes_no_answer_is_cut() -> anyhow::Result<()> {
+        let (address, _stop) = narrow().await?;
+        let mut silent = Vec::new();
+        for _ in 0..4 {
+            let mut stream = tokio::net::TcpStream::connect(address).await?;
+            // The rest of the body never comes, so that the connection is not closed with the answer.
+            stream
+                .write_all(b"POST /livez HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n")
+                .await?;
+            silent.push(stream);
+        }
+        let (answer, took) = sent(address, LIVEZ).await?;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && took < Duration::from_secs(10), "{took:?}: {answer}");
         Ok(())
     }
 
