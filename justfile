@@ -28,6 +28,10 @@ build:
 bench-edge:
     scripts/bench-edge
 
+# many watchers on one gateway: reads beside them, memory, events
+bench-watchers:
+    cargo bench --locked --workspace --bench edge -- watchers
+
 # the official protobuf conformance suite against the ProtoJSON of the edge
 conformance:
     scripts/conformance

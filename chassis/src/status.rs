@@ -110,7 +110,9 @@ reasons! {
     PreconditionUnsupported = "PRECONDITION_UNSUPPORTED", FailedPrecondition, 412;
     /// HTTP: the body is larger than allowed.
     BodyTooLarge = "BODY_TOO_LARGE", InvalidArgument, 413;
-    /// HTTP: the head of the request is longer than a service takes.
+    /// HTTP: the URI is longer than is read.
+    UriTooLong = "URI_TOO_LONG", InvalidArgument, 414;
+    /// HTTP: the head of the request is longer than is read, or than a service takes.
     HeadersTooLarge = "HEADERS_TOO_LARGE", InvalidArgument, 431;
     /// HTTP: the body is not of a type that is read.
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", InvalidArgument, 415;

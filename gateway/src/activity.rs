@@ -1,33 +1,54 @@
 //! Whether anything happens on a connection: one that only keeps its slot must give it back to those who ask, and so must one that takes no
-//! answers. An answer is under way until its last byte is written, and not only until the library has it.
+//! answers, or takes them too slowly. An answer is under way until its last byte is written, and not only until the library has it, and
+//! counts against the budget of its client as long.
 
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Instant;
 
-/// Longer data is written in pieces of at most so many bytes, so that it is seen how far it is. Shorter data costs nothing more.
+use crate::admit::{Account, Permit};
+
+/// Longer data is written in pieces of at most so many bytes, so that it is seen how far it is.
 const LARGE: usize = 16 << 10;
 const PIECE: usize = 64 << 10;
 
+/// What an answer takes beside its bytes, about: the state of a stream of HTTP/2, and a task.
+pub(crate) const OVERHEAD: usize = 2 << 10;
+
+/// The slowest that a client may take its answers, in bytes a second, after the time that a connection may be idle: 64 kbit/s, which is
+/// less than any network of phones has.
+const SLOWEST: usize = 8 << 10;
+
+/// How long a client may take for so many bytes, on a connection that may be idle for so long.
+pub(crate) fn patience(idle: Duration, bytes: usize) -> Duration {
+    idle + Duration::from_secs_f64(bytes as f64 / SLOWEST as f64)
+}
+
 /// The requests of one connection.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Activity(Arc<Counts>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
+    /// How long it may take nothing.
+    idle: Duration,
+    /// What its client may make the edge keep.
+    account: Arc<Account>,
     /// Requests whose answers have not been sent whole.
     open: AtomicUsize,
-    /// Answers that are there as a whole, and not written; a stream is none.
-    unsent: AtomicUsize,
+    /// When each answer, or each part of a stream, has to be written that is there and not written. Equal ones are the same to everybody.
+    unsent: Mutex<Vec<Instant>>,
     /// Whether a request came since somebody looked.
     asked: AtomicBool,
     /// Whether a part of an answer was written since somebody looked.
@@ -49,16 +70,19 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Busy(Arc<Counts>);
 
-/// An answer that is there and not written, until it is dropped.
+/// Bytes that are there and not written, until it is dropped.
 #[derive(Debug)]
-struct Unsent(Arc<Counts>);
+struct Unsent {
+    counts: Arc<Counts>,
+    until: Instant,
+    permit: Permit,
+}
 
 /// A part of an answer, until it is written.
 #[derive(Debug)]
 struct Piece {
     data: Bytes,
     _unsent: Unsent,
-    _busy: Busy,
 }
 
 /// A body that keeps its connection busy until it is sent.
@@ -67,41 +91,63 @@ pub(crate) struct Sending {
     body: Body,
     /// Of the last data, what is not in pieces yet.
     rest: Bytes,
+    /// What counts of the answer and is in no piece yet.
+    unsent: Option<Unsent>,
+    /// Whether that is the whole answer; of one whose length is not known it is the data that is there.
+    whole: bool,
     busy: Busy,
-    _unsent: Option<Unsent>,
 }
 
 impl Activity {
+    /// That of a connection which may be idle for so long.
+    pub(crate) fn new(idle: Duration, account: Arc<Account>) -> Self {
+        let (open, unsent) = (AtomicUsize::new(0), Mutex::default());
+        let (asked, moved) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Counts { idle, account, open, unsent, asked, moved }))
+    }
+
     /// Notes a request.
     pub(crate) fn begin(&self) -> Busy {
         self.0.asked.store(true, Relaxed);
-        Busy::new(&self.0)
+        self.0.open.fetch_add(1, Relaxed);
+        Busy(Arc::clone(&self.0))
     }
 
     /// What it does, and did since the last time that this was asked.
     pub(crate) fn since_last(&self) -> State {
         let counts = &*self.0;
         let (asked, moved) = (counts.asked.swap(false, Relaxed), counts.moved.swap(false, Relaxed));
-        if counts.unsent.load(Relaxed) > 0 {
+        if !counts.unsent().is_empty() {
             // A request that only just came has an answer that could not move yet.
             return if asked || moved { State::Busy } else { State::Stuck };
         }
         if asked || moved || counts.open.load(Relaxed) > 0 { State::Busy } else { State::Idle }
     }
+
+    /// Whether a request is under way, or anything of an answer is not written.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.open.load(Relaxed) > 0 || !self.0.unsent().is_empty()
+    }
+
+    /// When the first of the answers that are there has to be written.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.0.unsent().iter().min().copied()
+    }
+}
+
+impl Counts {
+    fn unsent(&self) -> std::sync::MutexGuard<'_, Vec<Instant>> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Busy {
-    fn new(counts: &Arc<Counts>) -> Self {
-        counts.open.fetch_add(1, Relaxed);
-        Self(Arc::clone(counts))
-    }
-
     /// The answer, under way until its body is sent.
     pub(crate) fn until_sent(self, response: Response) -> http::Response<Sending> {
         response.map(|body| {
-            let whole = body.size_hint().exact().is_some_and(|bytes| bytes > 0);
-            let unsent = whole.then(|| Unsent::new(&self.0));
-            Sending { body, rest: Bytes::new(), busy: self, _unsent: unsent }
+            let length = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+            let unsent = length.filter(|bytes| *bytes > 0).map(|bytes| Unsent::new(&self.0, bytes));
+            Sending { body, rest: Bytes::new(), unsent, whole: length.is_some(), busy: self }
         })
     }
 }
@@ -113,16 +159,29 @@ impl Drop for Busy {
 }
 
 impl Unsent {
-    fn new(counts: &Arc<Counts>) -> Self {
-        counts.unsent.fetch_add(1, Relaxed);
-        Self(Arc::clone(counts))
+    fn new(counts: &Arc<Counts>, bytes: usize) -> Self {
+        let until = Instant::now() + patience(counts.idle, bytes);
+        Self::of(counts, until, counts.account.count(bytes + OVERHEAD))
+    }
+
+    fn of(counts: &Arc<Counts>, until: Instant, permit: Permit) -> Self {
+        counts.unsent().push(until);
+        Self { counts: Arc::clone(counts), until, permit }
+    }
+
+    fn split(&mut self, bytes: usize) -> Self {
+        Self::of(&self.counts, self.until, self.permit.split(bytes))
     }
 }
 
 impl Drop for Unsent {
     fn drop(&mut self) {
-        self.0.unsent.fetch_sub(1, Relaxed);
-        self.0.moved.store(true, Relaxed);
+        let mut unsent = self.counts.unsent();
+        if let Some(place) = unsent.iter().position(|until| *until == self.until) {
+            unsent.swap_remove(place);
+        }
+        drop(unsent);
+        self.counts.moved.store(true, Relaxed);
     }
 }
 
@@ -133,10 +192,17 @@ impl AsRef<[u8]> for Piece {
 }
 
 impl Sending {
+    /// The next part of the data that is there.
     fn piece(&mut self) -> Bytes {
-        let data = self.rest.split_to(self.rest.len().min(PIECE));
-        let counts = &self.busy.0;
-        Bytes::from_owner(Piece { data, _unsent: Unsent::new(counts), _busy: Busy::new(counts) })
+        let bytes = if self.rest.len() < LARGE { self.rest.len() } else { self.rest.len().min(PIECE) };
+        let data = self.rest.split_to(bytes);
+        let is_last = self.rest.is_empty() && (!self.whole || self.body.is_end_stream());
+        let unsent = match &mut self.unsent {
+            Some(unsent) if !is_last => Some(unsent.split(bytes)),
+            _ => self.unsent.take(),
+        };
+        let unsent = unsent.unwrap_or_else(|| Unsent::new(&self.busy.0, bytes));
+        Bytes::from_owner(Piece { data, _unsent: unsent })
     }
 }
 
@@ -148,14 +214,18 @@ impl HttpBody for Sending {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if self.rest.is_empty() {
+        while self.rest.is_empty() {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => frame,
                 end => return Poll::Ready(end),
             };
             match frame.into_data() {
-                Ok(data) if data.len() < LARGE => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Ok(data) => self.rest = data,
+                Ok(data) => {
+                    if !self.whole && !data.is_empty() {
+                        self.unsent = Some(Unsent::new(&self.busy.0, data.len()));
+                    }
+                    self.rest = data;
+                }
                 Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
             }
         }

@@ -14,8 +14,9 @@ use tokio::time::{Instant, timeout_at};
 use transcode::{Body as BodyOf, Encoded, Input, Payload, PercentError, ResponseError, Route};
 
 use crate::{
-    admit::{Answers, Client},
-    body,
+    activity::OVERHEAD,
+    admit::{Account, Client, refusal},
+    body::{self, Received, Room},
     edge::{Edge, Found, Served},
     etag, grpc, headers,
     metrics::Seen,
@@ -32,12 +33,11 @@ use crate::{
 pub(crate) type Captures = Vec<Result<String, PercentError>>;
 
 /// Answers any request, and says what was `seen` of it.
-pub(crate) async fn answer(
-    edge: &Edge,
-    request: Request,
-    client: Option<Client>,
-    seen: &mut Seen,
-) -> Response {
+pub(crate) async fn answer(edge: &Edge, request: Request, client: Client, seen: &mut Seen) -> Response {
+    // Of answers that nobody takes there are no more, those of writes neither: they would be given whether there is room for them or not.
+    if let Err(fault) = client.answers.check(OVERHEAD) {
+        return refusal(&request, fault);
+    }
     if grpc::is_call(request.method(), request.headers()) {
         return grpc::answer(edge, request, client, seen).await;
     }
@@ -106,7 +106,7 @@ fn allow(mut methods: BTreeSet<String>, stream: bool) -> HeaderValue {
 struct Asked {
     parts: Parts,
     body: Body,
-    client: Option<Client>,
+    client: Client,
 }
 
 async fn call(
@@ -119,7 +119,7 @@ async fn call(
     let Asked { mut parts, body, client } = asked;
     if served.route.rpc.client_streaming {
         let _slot = edge.slot()?;
-        let asked = talk::Asked { parts, body, captures, open: edge.streams().open(client)? };
+        let asked = talk::Asked { parts, body, captures, open: edge.streams().open(&client)?, client };
         return talk::answer(edge, served, asked, style).await;
     }
     let socket = if served.route.rpc.streaming { stream::asked(edge, &mut parts).await? } else { None };
@@ -129,11 +129,10 @@ async fn call(
     if !read {
         headers::check_conditions(&parts.headers)?;
     }
-    let typed = served.route.body != BodyOf::Nothing && !served.route.raw_body;
-    let body = within(deadline, body::read(&parts.headers, body, edge.room(), typed)).await??;
+    let body = within(deadline, received(edge, served, &parts.headers, body, &client)).await??;
     // Not before: clients that send slowly would take the slots of all others.
     let _slot = edge.slot()?;
-    let open = served.route.rpc.streaming.then(|| edge.streams().open(client)).transpose()?;
+    let open = served.route.rpc.streaming.then(|| edge.streams().open(&client)).transpose()?;
     let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body.bytes)?;
     let tried = Tried::default();
     let call = Call {
@@ -161,6 +160,7 @@ async fn call(
             style: style.clone(),
             until: asked.map(|_| deadline),
             stopping: edge.stopping().clone(),
+            account: Arc::clone(&client.answers),
             _open: open,
         };
         let response = match socket {
@@ -172,11 +172,23 @@ async fn call(
         let upstream = within(deadline, edge.retries().run(read || keyed, || call.unary())).await?;
         let Answer { body, replayed } = upstream.map_err(failed)?;
         // What a write has done is told, however much is told already.
-        let keep = Keep { answers: edge.answers(), client, must: !read };
-        (answer_of(&served.route, body, &parts.headers, read, &keep).map_err(|problem| *problem)?, replayed)
+        let answer = answer_of(&served.route, body, &parts.headers, read.then_some(&*client.answers));
+        (answer.map_err(|problem| *problem)?, replayed)
     };
     note(response.headers_mut(), replayed, &ignored);
     Ok(response)
+}
+
+async fn received(
+    edge: &Edge,
+    served: &Served,
+    headers: &HeaderMap,
+    body: Body,
+    client: &Client,
+) -> Result<Received, Problem> {
+    let room = Room { each: edge.max_body_bytes(), account: Arc::clone(&client.bodies) };
+    let typed = served.route.body != BodyOf::Nothing && !served.route.raw_body;
+    body::read(headers, body, &room, typed).await
 }
 
 /// What an answer says of its request.
@@ -212,28 +224,14 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T
     timeout_at(deadline, work).await.map_err(|_| Problem::deadline_exceeded())
 }
 
-/// Where an answer counts until it is written.
-struct Keep<'e> {
-    answers: &'e Arc<Answers>,
-    client: Option<Client>,
-    must: bool,
-}
-
-impl Keep<'_> {
-    fn hold(&self, data: impl AsRef<[u8]> + Into<Bytes> + Send + 'static) -> Result<Bytes, Box<Problem>> {
-        self.answers.hold(data, self.client, self.must).map_err(|fault| Box::new(fault.into()))
-    }
-}
-
-/// The answer to a unary call: the JSON of its message, or 304 for a read whose answer the client has.
+/// The answer to a unary call: the JSON of its message. That of a read has to have room in an `account`, and is 304 when the client has it.
 fn answer_of(
     route: &Route,
     wire: Bytes,
     headers: &HeaderMap,
-    read: bool,
-    keep: &Keep<'_>,
+    account: Option<&Account>,
 ) -> Result<Response, Box<Problem>> {
-    let tag = read.then(|| etag::of(&wire)).flatten();
+    let tag = account.and_then(|_| etag::of(&wire));
     if tag.as_ref().is_some_and(|tag| etag::matches(headers, tag)) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -241,12 +239,18 @@ fn answer_of(
         return Ok(response);
     }
     let internal = |error: ResponseError| Box::new(Problem::internal(&error));
+    let check = |bytes: usize| match account {
+        Some(account) => account.check(bytes).map_err(|fault| Box::new(fault.into())),
+        None => Ok(()),
+    };
     let mut response = if route.raw_response {
         let payload = transcode::response_payload(route, &wire).map_err(internal)?;
-        payload_response(Payload { data: keep.hold(payload.data)?, ..payload })
+        check(payload.data.len())?;
+        payload_response(payload)
     } else {
         let json = transcode::response_to_json(route, wire).map_err(internal)?.json;
-        json_response(keep.hold(json)?)
+        check(json.len())?;
+        json_response(json.into())
     };
     response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
     Ok(response)

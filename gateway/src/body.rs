@@ -5,24 +5,25 @@ mod rest;
 use std::{
     convert::Infallible,
     future::{Ready, ready},
+    io::{self, Write},
+    mem,
+    sync::Arc,
     time::Duration,
 };
 
 use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use chassis::status::{Fault, Reason};
+use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt as _;
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
-};
+use tokio::time::timeout;
 use tower::{ServiceExt as _, service_fn};
 use tower_http::decompression::{DecompressionBody, RequestDecompression};
 
 pub(crate) use self::rest::Rest;
 use crate::{
-    edge::overloaded,
+    admit::{Account, Permit},
     headers::declares_json,
     metrics::{limit, refused},
     problem::Problem,
@@ -33,21 +34,23 @@ type Unpacked = DecompressionBody<Body>;
 /// A client that sends nothing more of its body for so long is given up.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What bodies may take: each alone, and all together.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Room<'r> {
-    /// Of one body, in bytes.
+/// The codings that are read.
+const READ: &str = "gzip, br, zstd";
+
+/// What a body may take.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    /// By itself, in bytes.
     pub(crate) each: usize,
-    /// Of all, a permit a byte.
-    pub(crate) all: &'r Semaphore,
+    /// Together with all others.
+    pub(crate) account: Arc<Account>,
 }
 
-/// A body, with the room that it takes until it is dropped.
+/// A body, which counts until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Received<'r> {
+pub(crate) struct Received {
     pub(crate) bytes: Bytes,
-    /// Given back when it is dropped.
-    room: Option<SemaphorePermit<'r>>,
+    _permit: Permit,
 }
 
 /// Reads a body, which is unpacked where it has a coding; `typed` where it means something, and so must be JSON.
@@ -55,12 +58,12 @@ pub(crate) struct Received<'r> {
 /// # Errors
 /// BODY_TOO_LARGE; UNSUPPORTED_MEDIA_TYPE when it is not declared as JSON, or not declared and not empty, or has a coding that is not
 /// read; MALFORMED_REQUEST when the client does not send what it announced; RATE_LIMITED when the others leave no room.
-pub(crate) async fn read<'r>(
+pub(crate) async fn read(
     headers: &HeaderMap,
     body: Body,
-    room: Room<'r>,
+    room: &Room,
     typed: bool,
-) -> Result<Received<'r>, Problem> {
+) -> Result<Received, Problem> {
     if typed && !declares_json(headers) {
         return Err(unsupported());
     }
@@ -68,13 +71,14 @@ pub(crate) async fn read<'r>(
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     // Who asks before sending gets the answer now.
     if announced.is_some_and(|length| length > room.each) && headers.contains_key(header::EXPECT) {
-        return Err(too_large(room.each));
+        return Err(too_large(room.each).into());
     }
     // Bytes of any type are unpacked as well: their message has no place for a coding.
-    let received = if headers.contains_key(header::CONTENT_ENCODING) && !body.is_end_stream() {
-        collect(decompressed(headers, body).await?, room).await?
-    } else {
-        collect(body, room).await?
+    let received = match coding(headers).filter(|_| !body.is_end_stream()) {
+        None => collect(body, room).await?,
+        Some(Coding::Gzip) => gunzip(body, room).await?,
+        Some(Coding::Other(name)) => collect(decompressed(name, body).await?, room).await?,
+        Some(Coding::Unread) => return Err(Problem::unsupported_coding(READ)),
     };
     if typed && !received.bytes.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
         return Err(unsupported());
@@ -82,33 +86,109 @@ pub(crate) async fn read<'r>(
     Ok(received)
 }
 
-async fn collect(mut body: Body, room: Room<'_>) -> Result<Received<'_>, Problem> {
-    let mut received = Received { bytes: Bytes::new(), room: None };
-    if body.is_end_stream() {
-        return Ok(received);
-    }
-    // Copied together: a part of the connection's buffer would keep the whole of it.
-    let mut whole = BytesMut::new();
-    while let Some(data) = next(&mut body).await? {
-        if whole.len() + data.len() > room.each {
-            return Err(too_large(room.each));
+/// What a body is compressed with.
+enum Coding {
+    Gzip,
+    /// What tower-http reads.
+    Other(&'static str),
+    /// Nothing that is read; several, one over the other, are not either.
+    Unread,
+}
+
+/// The coding of a body, if it has one. `x-gzip` is gzip (RFC 9110, section 8.4.1.3), and `identity` is none.
+fn coding(headers: &HeaderMap) -> Option<Coding> {
+    let lines = headers.get_all(header::CONTENT_ENCODING).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let mut names = names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"));
+    let (first, second) = (names.next()?, names.next());
+    Some(match (first.to_ascii_lowercase().as_slice(), second) {
+        (b"gzip" | b"x-gzip", None) => Coding::Gzip,
+        (b"br", None) => Coding::Other("br"),
+        (b"zstd", None) => Coding::Other("zstd"),
+        _ => Coding::Unread,
+    })
+}
+
+/// Whether a body has a coding: of streams none is read.
+pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
+    coding(headers).is_some()
+}
+
+async fn collect(mut body: Body, room: &Room) -> Result<Received, Problem> {
+    let mut kept = Kept::within(room);
+    if !body.is_end_stream() {
+        while let Some(data) = next(&mut body).await? {
+            kept.push(&data)?;
         }
-        take(&mut received.room, data.len(), room.all).ok_or_else(|| overloaded(limit::BUFFERED_BYTES))?;
-        whole.extend_from_slice(&data);
     }
-    received.bytes = whole.freeze();
-    Ok(received)
+    Ok(kept.into())
+}
+
+/// A body in gzip, of one member or several (RFC 1952, section 2.2). tower-http's reader ends after the first.
+async fn gunzip(mut body: Body, room: &Room) -> Result<Received, Problem> {
+    let mut unpacking = MultiGzDecoder::new(Kept::within(room));
+    while let Some(data) = next(&mut body).await? {
+        if unpacking.write_all(&data).is_err() {
+            return Err(unpacking.get_mut().refusal.take().map_or_else(no_body, Problem::from));
+        }
+    }
+    match unpacking.try_finish() {
+        Ok(()) => Ok(mem::replace(unpacking.get_mut(), Kept::within(room)).into()),
+        Err(_) => Err(unpacking.get_mut().refusal.take().map_or_else(no_body, Problem::from)),
+    }
+}
+
+/// What is there of a body. Copied together: a part of the connection's buffer would keep the whole of it.
+#[derive(Debug)]
+struct Kept {
+    whole: BytesMut,
+    most: usize,
+    permit: Permit,
+    /// Why no more was kept.
+    refusal: Option<Fault>,
+}
+
+impl Kept {
+    fn within(room: &Room) -> Self {
+        Self { whole: BytesMut::new(), most: room.each, permit: room.account.nothing(), refusal: None }
+    }
+
+    fn push(&mut self, data: &[u8]) -> Result<(), Fault> {
+        if self.whole.len() + data.len() > self.most {
+            return Err(too_large(self.most));
+        }
+        self.permit.grow(data.len())?;
+        self.whole.extend_from_slice(data);
+        Ok(())
+    }
+}
+
+/// For what unpacks: it stops at the first part that is too much.
+impl Write for Kept {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.push(data).map_err(|fault| {
+            self.refusal = Some(fault);
+            io::ErrorKind::StorageFull
+        })?;
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl From<Kept> for Received {
+    fn from(kept: Kept) -> Self {
+        Self { bytes: kept.whole.freeze(), _permit: kept.permit }
+    }
 }
 
 /// The next part of a body; `None` after the last one.
 async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
     loop {
         let frame = timeout(PAUSE, body.frame()).await.map_err(|_| broken("the body stopped coming"))?;
-        match frame
-            .transpose()
-            .map_err(|_| broken("the body broke off, or is not what it should be"))?
-            .map(|frame| frame.into_data())
-        {
+        match frame.transpose().map_err(|_| no_body())?.map(|frame| frame.into_data()) {
             None => return Ok(None),
             Some(Ok(data)) => return Ok(Some(data)),
             // Trailers.
@@ -117,39 +197,22 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
     }
 }
 
-/// Takes room for so many bytes more; `None` when there is not so much.
-fn take<'r>(held: &mut Option<SemaphorePermit<'r>>, bytes: usize, all: &'r Semaphore) -> Option<()> {
-    let more = all.try_acquire_many(u32::try_from(bytes).ok()?).ok()?;
-    match held {
-        Some(held) => held.merge(more),
-        None => *held = Some(more),
-    }
-    Some(())
-}
-
 fn broken(problem: &str) -> Problem {
     Fault::new(Reason::MalformedRequest, problem).into()
 }
 
+/// What came instead of a body.
+fn no_body() -> Problem {
+    broken("the body broke off, or is not what it should be")
+}
+
 /// The body without its coding. tower-http's layer, but only around the bodies that need it.
-async fn decompressed(headers: &HeaderMap, body: Body) -> Result<Body, Problem> {
+async fn decompressed(coding: &'static str, body: Body) -> Result<Body, Problem> {
     let mut request = http::Request::new(body);
-    for coding in headers.get_all(header::CONTENT_ENCODING) {
-        let coding = match coding.as_bytes().to_ascii_lowercase().as_slice() {
-            // The same (RFC 9110, section 8.4.1.3).
-            b"x-gzip" => Ok(HeaderValue::from_static("gzip")),
-            other => HeaderValue::from_bytes(other),
-        };
-        // Several codings, one over the other, are none that is read.
-        if let Ok(coding) = coding
-            && request.headers_mut().insert(header::CONTENT_ENCODING, coding).is_some()
-        {
-            return Err(Problem::unsupported_coding());
-        }
-    }
+    request.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
     match RequestDecompression::new(service_fn(taken)).oneshot(request).await {
         Ok(response) if response.status().is_success() => Ok(Body::new(response.into_body())),
-        _ => Err(Problem::unsupported_coding()),
+        _ => Err(Problem::unsupported_coding(READ)),
     }
 }
 
@@ -158,9 +221,9 @@ fn taken(request: http::Request<Unpacked>) -> Ready<Result<http::Response<Unpack
     ready(Ok(http::Response::new(request.into_body())))
 }
 
-fn too_large(most: usize) -> Problem {
+fn too_large(most: usize) -> Fault {
     refused(limit::BODY_BYTES);
-    Fault::new(Reason::BodyTooLarge, format!("the body is larger than {most} bytes")).into()
+    Fault::new(Reason::BodyTooLarge, format!("the body is larger than {most} bytes"))
 }
 
 fn unsupported() -> Problem {

@@ -7,7 +7,8 @@ use std::{
 
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::{Extension, Path, Request, State},
+    middleware::{Next, from_fn},
     response::{IntoResponse as _, Redirect, Response},
     routing::get,
 };
@@ -18,6 +19,8 @@ use transcode::openapi;
 use utoipa_swagger_ui::{Config, Url};
 
 use crate::{
+    activity::OVERHEAD,
+    admit::{Client, refusal},
     edge::Edge,
     problem::{Problem, Style},
 };
@@ -46,7 +49,16 @@ pub(crate) fn router(edge: &Edge) -> Router<Edge> {
         .route("/swagger/", get(async || Redirect::permanent("/swagger/index.html")))
         .route("/swagger/{*file}", get(page))
         .method_not_allowed_fallback(other_method)
+        .route_layer(from_fn(admit))
         .with_state(documents)
+}
+
+/// Documents are answers like others.
+async fn admit(Extension(client): Extension<Client>, request: Request, next: Next) -> Response {
+    match client.answers.check(OVERHEAD) {
+        Ok(()) => next.run(request).await,
+        Err(fault) => refusal(&request, fault),
+    }
 }
 
 impl Documents {

@@ -4,12 +4,12 @@ mod together;
 
 use std::{
     collections::BTreeSet,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
-use chassis::{clock::Clock, settings::Mistakes, status::Fault};
+use chassis::{accept::Places, clock::Clock, settings::Mistakes, status::Fault};
 use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -18,8 +18,7 @@ use transcode::{Lookup, PercentError, Route};
 
 pub(crate) use self::together::{Shared, overloaded};
 use crate::{
-    admit::{Answers, Limits, Slot, Streams},
-    body::Room,
+    admit::{Budget, Client, Limits, Streams},
     cors,
     grpc::Methods,
     metrics::{self, Meter, limit},
@@ -131,17 +130,19 @@ impl Edge {
         self.0.shared.config.compress
     }
 
-    pub(crate) fn room(&self) -> Room<'_> {
-        Room { each: self.0.shared.config.max_body_bytes, all: &self.0.shared.room }
+    pub(crate) fn max_body_bytes(&self) -> usize {
+        self.0.shared.config.max_body_bytes
     }
 
-    /// A slot for one more connection, once there is one.
-    pub(crate) async fn connection(&self) -> Option<Slot> {
-        let Shared { config, connections, .. } = &*self.0.shared;
-        let slots = || Arc::new(Semaphore::new(open_files::connections(config.max_connections)));
-        // Nobody closes the semaphore.
-        let permit = Arc::clone(connections.get_or_init(slots)).acquire_owned().await.ok()?;
-        Some(Slot::of(permit, &self.0.shared.open))
+    /// A client with this address.
+    pub(crate) fn client(&self, address: IpAddr) -> Client {
+        Client::new(address, &self.0.shared.bodies, &self.0.shared.answers)
+    }
+
+    /// Places for connections, as many as the system allows when this is asked first.
+    pub(crate) fn places(&self) -> &Places {
+        let Shared { config, places, .. } = &*self.0.shared;
+        places.get_or_init(|| Places::new(open_files::connections(config.max_connections)))
     }
 
     pub(crate) fn header_timeout(&self) -> Duration {
@@ -208,10 +209,6 @@ impl Edge {
         &self.0.shared.streams
     }
 
-    pub(crate) fn answers(&self) -> &Arc<Answers> {
-        &self.0.shared.answers
-    }
-
     pub(crate) fn stopping(&self) -> &CancellationToken {
         &self.0.shared.stopping
     }
@@ -258,14 +255,13 @@ impl Edge {
             mistakes.note(url_flag(&service), format!("no URL is known for {service}"));
         }
         let shared = Shared {
-            connections: OnceLock::new(),
-            open: Arc::default(),
+            places: OnceLock::new(),
             slots: Arc::new(Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS))),
-            answers: Answers::new(config.max_buffered_bytes),
+            bodies: Budget::new("bodies", config.max_buffered_bytes, config.max_body_bytes),
+            answers: Budget::new("answers", config.max_buffered_bytes, 1),
             streams: Streams::new(config.max_streams, config.max_streams_per_client),
             cors: cors::layer(&config.cors_origins, mistakes),
             limits: config.rate_limit.map(Limits::new),
-            room: Semaphore::new(config.max_buffered_bytes.min(Semaphore::MAX_PERMITS)),
             config,
             routes,
             retries: Retries::default(),

@@ -5,7 +5,7 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{Extension, Request, State},
     middleware::from_fn_with_state,
     response::Response,
 };
@@ -15,7 +15,7 @@ use chassis::{
 };
 use futures_util::FutureExt as _;
 use http::{
-    HeaderValue,
+    HeaderValue, Version,
     header::{self, Entry},
 };
 use tower::{ServiceBuilder, ServiceExt as _};
@@ -30,7 +30,7 @@ use tower_http::{
 use tracing::{Instrument as _, Span};
 
 use crate::{
-    admit::{Client, limit},
+    admit::{Client, limit, refusal},
     answer::answer,
     docs,
     edge::Edge,
@@ -99,6 +99,9 @@ impl Front {
     /// Answers a request, and says what was seen of it.
     async fn route(&self, mut request: Request, client: Client, seen: &mut Seen) -> Response {
         let Inner { edge, router, layered } = &*self.0;
+        if let (Version::HTTP_2, Err(fault)) = (request.version(), headers::check_head(request.headers())) {
+            return refusal(&request, fault);
+        }
         // Most requests need none of the layers: each would cost them a copy of itself and several allocations.
         if *layered || docs::may_have(request.uri().path()) {
             request.extensions_mut().insert(client);
@@ -107,7 +110,7 @@ impl Front {
             *seen = response.extensions_mut().remove().unwrap_or_default();
             return response;
         }
-        let answered = AssertUnwindSafe(answer(edge, request, Some(client), seen)).catch_unwind().await;
+        let answered = AssertUnwindSafe(answer(edge, request, client, seen)).catch_unwind().await;
         answered.unwrap_or_else(panicked)
     }
 
@@ -128,8 +131,11 @@ impl Front {
     }
 }
 
-async fn handler(State(edge): State<Edge>, request: Request) -> Response {
-    let client = request.extensions().get::<Client>().copied();
+async fn handler(
+    State(edge): State<Edge>,
+    Extension(client): Extension<Client>,
+    request: Request,
+) -> Response {
     let mut seen = Seen::default();
     let mut response = answer(&edge, request, client, &mut seen).await;
     response.extensions_mut().insert(seen);

@@ -16,7 +16,7 @@ use chassis::{
     status::{Fault, Reason},
     trace,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt as _;
 use prost_reflect::MethodDescriptor;
 use tokio::time::timeout;
@@ -25,7 +25,7 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 use tracing::Span;
 
-use self::passing::{Held, Passing, end, note};
+use self::passing::{Held, Pace, Passing, end, note};
 use crate::{
     admit::Client,
     edge::{Edge, Served},
@@ -34,7 +34,9 @@ use crate::{
     outcome,
     pool::{Pool, Tried, Trouble},
     problem::{Problem, Style},
-    unary::too_large,
+    timeout::LONGEST,
+    unary::{of_http, too_large},
+    upstream::timeout as timeout_text,
 };
 
 const GRPC: &str = "application/grpc";
@@ -45,6 +47,9 @@ const GRPC_WEB: [&str; 4] = [
     "application/grpc-web-text",
     "application/grpc-web-text+proto",
 ];
+
+/// What a service may have sent of an answer that its client does not take: the window of its call.
+const UNTAKEN: usize = 64 << 10;
 
 /// Headers that the call to the service gets anew; `Expect` was the edge's to answer.
 const LEFT_OUT: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::EXPECT];
@@ -96,12 +101,7 @@ pub(crate) fn is_call(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// Answers a gRPC or gRPC-Web call.
-pub(crate) async fn answer(
-    edge: &Edge,
-    request: Request,
-    client: Option<Client>,
-    seen: &mut Seen,
-) -> Response {
+pub(crate) async fn answer(edge: &Edge, request: Request, client: Client, seen: &mut Seen) -> Response {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let content_type = content_type.unwrap_or_default();
     let native = content_type == GRPC || content_type.starts_with("application/grpc+");
@@ -118,7 +118,7 @@ pub(crate) async fn answer(
     let call = service_fn(|call| async {
         // There is one call.
         let counted = counted.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok::<_, Infallible>(answered(edge, call, client, called, counted).await)
+        Ok::<_, Infallible>(answered(edge, call, &client, called, counted).await)
     });
     let Ok(response) = GrpcWebLayer::new().layer(call).oneshot(request).await;
     response.map(Body::new)
@@ -137,7 +137,7 @@ pub(crate) fn refusal(headers: &HeaderMap, fault: Fault) -> Response {
 async fn answered(
     edge: &Edge,
     request: http::Request<GrpcBody>,
-    client: Option<Client>,
+    client: &Client,
     called: Option<&Called>,
     mut counted: Option<Counted>,
 ) -> http::Response<GrpcBody> {
@@ -154,7 +154,7 @@ async fn answered(
 async fn forward(
     edge: &Edge,
     request: http::Request<GrpcBody>,
-    client: Option<Client>,
+    client: &Client,
     called: Option<&Called>,
     counted: &mut Option<Counted>,
 ) -> Result<http::Response<GrpcBody>, Fault> {
@@ -162,11 +162,15 @@ async fn forward(
         called.ok_or_else(|| Fault::new(Reason::Unimplemented, "no service of the edge has this method"))?;
     let slot = edge.owned_slot()?;
     let open = called.streams.then(|| edge.streams().open(client)).transpose()?;
-    let request = outgoing(request, (!called.streams).then(|| edge.request_timeout()));
+    // Of a stream its client knows how long it lasts.
+    let asked = time(request.headers());
+    let usual = edge.request_timeout();
+    let time = if called.streams { asked } else { Some(asked.unwrap_or(usual).min(LONGEST)) };
+    // What its client says travels as it is spelled, within the bound.
+    let request = outgoing(request, time.filter(|_| !called.streams && asked != time));
     headers::check_length(request.headers())?;
     let writes = !called.streams && !called.reads;
     let member = called.pool.pick(&Tried::default()).await.map_err(|status| fault(&status, writes))?;
-    let time = request.headers().get(GRPC_TIMEOUT).and_then(|time| deadline::parse(time.to_str().ok()?));
     let waiting = if called.streams { member.begin_stream() } else { member.begin() };
     let sent = member.channel.clone().call(request);
     let outcome = match time {
@@ -175,22 +179,33 @@ async fn forward(
     };
     called.pool.note(waiting, &outcome);
     let response = outcome.map_err(|status| fault(&status, writes))?;
+    if response.status() != StatusCode::OK && !response.headers().contains_key(Status::GRPC_STATUS) {
+        return Err(fault(&of_http(response.status()), writes));
+    }
     let mut counted = counted.take();
     note(&mut counted, response.headers(), &Span::current());
     // A stream counts among the streams from now on, any other call is open until its client has taken the answer.
     let place = match open {
         Some(open) => Held::Stream(open),
-        None => Held::Request(slot),
+        None => Held::Request(slot, client.answers.count(UNTAKEN)),
     };
+    let pace = (!called.streams).then(|| Pace::begin(edge.idle_timeout()));
+    let account = Arc::clone(&client.answers);
     let stopping = called.streams.then(|| Box::pin(edge.stopping().clone().cancelled_owned()));
     Ok(response.map(|body| {
         let body = Some(GrpcBody::new(body));
-        GrpcBody::new(Passing { body, stopping, writes, span: Span::current(), counted, _held: place })
+        let span = Span::current();
+        GrpcBody::new(Passing { body, stopping, writes, pace, account, counted, _held: place, span })
     }))
 }
 
-/// The request as the service gets it; a call that does not say how long it may take is told so.
-fn outgoing(request: http::Request<GrpcBody>, usual: Option<Duration>) -> http::Request<GrpcBody> {
+/// How long a client waits, when that can be read.
+fn time(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(GRPC_TIMEOUT).and_then(|time| deadline::parse(time.to_str().ok()?))
+}
+
+/// The request as the service gets it, with the `time` that it has where its client does not say it.
+fn outgoing(request: http::Request<GrpcBody>, time: Option<Duration>) -> http::Request<GrpcBody> {
     let (parts, body) = request.into_parts();
     // Without the length that tonic-web gives to text: it is that before decoding, and the service would refuse the body.
     let mut outgoing = http::Request::new(GrpcBody::new(body.map_frame(convert::identity)));
@@ -207,11 +222,8 @@ fn outgoing(request: http::Request<GrpcBody>, usual: Option<Duration>) -> http::
     if let Some(own) = trace::onward(None).and_then(|own| HeaderValue::from_str(&own).ok()) {
         headers.insert(trace::TRACEPARENT, own);
     }
-    if let (Some(usual), false) = (usual, headers.contains_key(GRPC_TIMEOUT)) {
-        // At most 300 s (the longest that can be set), so never more than the eight digits that are allowed.
-        headers.extend(
-            HeaderValue::from_str(&format!("{}m", usual.as_millis())).ok().map(|time| (GRPC_TIMEOUT, time)),
-        );
+    if let Some(time) = time {
+        headers.insert(GRPC_TIMEOUT, timeout_text(time));
     }
     outgoing
 }

@@ -10,7 +10,9 @@ use chassis::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-pub(crate) use self::hops::{admit_identity, check_length, remove_hops, too_long};
+pub(crate) use self::hops::{
+    MAX_HEAD_BYTES, admit_identity, check_head, check_length, remove_hops, too_long,
+};
 use crate::timeout::Timeout;
 
 /// Names a request in logs on both sides of the edge, and in its answer.

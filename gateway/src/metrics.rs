@@ -42,7 +42,7 @@ pub(crate) fn begin() {
     describe_gauge!(CONNECTIONS, "open connections of clients");
     describe_gauge!(REQUESTS, "requests that are being worked on; a stream until it has begun");
     describe_gauge!(STREAMS, "open streams");
-    describe_gauge!(BUFFERED, "what the bodies of all requests take");
+    describe_gauge!(BUFFERED, "what bodies of requests take, and answers that are not taken");
     describe_counter!(REFUSED, "requests that a limit refused");
     describe_gauge!(ENDPOINTS, "endpoints of each service, by whether they are called or left out");
     describe_counter!(RETRIES, "calls that were made again");
@@ -182,7 +182,9 @@ pub(crate) fn watch(shared: &Arc<Shared>) {
         gauge!(CONNECTIONS).set(shared.open_connections() as f64);
         gauge!(REQUESTS).set(shared.open_requests() as f64);
         gauge!(STREAMS).set(shared.open_streams() as f64);
-        gauge!(BUFFERED).set(shared.buffered_bytes() as f64);
+        for (kind, bytes) in shared.buffered_bytes() {
+            gauge!(BUFFERED, "kind" => kind).set(bytes as f64);
+        }
         for (service, endpoints) in shared.endpoints() {
             endpoints_of(service, &endpoints);
         }

@@ -47,7 +47,7 @@ pub(crate) struct Problem {
 #[derive(Debug, Clone)]
 enum Hint {
     Methods(HeaderValue),
-    Codings,
+    Codings(&'static str),
 }
 
 /// What ErrorInfo says.
@@ -72,11 +72,11 @@ impl Problem {
         Self { hint: Some(Hint::Methods(allow)), ..fault.into() }
     }
 
-    /// The body is compressed in a way that is not read (RFC 9110, section 15.5.16).
+    /// The body is compressed in a way that is not read; these are (RFC 9110, section 15.5.16).
     #[must_use]
-    pub(crate) fn unsupported_coding() -> Self {
+    pub(crate) fn unsupported_coding(read: &'static str) -> Self {
         let fault = Fault::new(Reason::UnsupportedMediaType, "the body has a coding that is not read");
-        Self { hint: Some(Hint::Codings), ..fault.into() }
+        Self { hint: Some(Hint::Codings(read)), ..fault.into() }
     }
 
     /// The time that the request had is over.
@@ -149,7 +149,7 @@ impl Problem {
         }
         headers.extend(self.hint.map(|hint| match hint {
             Hint::Methods(allow) => (header::ALLOW, allow),
-            Hint::Codings => (header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd")),
+            Hint::Codings(read) => (header::ACCEPT_ENCODING, HeaderValue::from_static(read)),
         }));
         response
     }

@@ -1,38 +1,51 @@
 //! Accepts connections and serves the edge on them, with limits that the plain accept loop of axum has not.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
+mod bare;
+mod watch;
+
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use chassis::{accept::rest_after, lifecycle::Stage};
-use http::header;
+use chassis::{
+    accept::{Place, accept},
+    lifecycle::Stage,
+};
+use http::{Version, header};
 use hyper::{
     body::{Body as _, Incoming},
     service::service_fn,
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto::Builder,
-        graceful::{GracefulShutdown, Watcher},
-    },
+    server::conn::auto::Builder,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::JoinSet,
-    time::timeout,
+    time::{sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    bare::Spoken,
+    watch::{Look, Watch},
+};
 use crate::{
-    activity::{Activity, State},
-    admit::{Client, Slot},
+    activity::Activity,
+    admit::Client,
     body::Rest,
     edge::Edge,
     front::Front,
+    headers::MAX_HEAD_BYTES,
+    metrics::{limit, refused},
 };
 
 const MAX_CONCURRENT_STREAMS: u32 = 256;
-const MAX_HEADER_LIST_BYTES: u32 = 32 << 10;
+
+/// What a connection of HTTP/2 reads of a head: more than is taken, so that it is refused here and with an error object.
+const MAX_HEADER_LIST_BYTES: u32 = 2 * MAX_HEAD_BYTES as u32;
+
+/// What a connection of HTTP/2 may keep of bodies that nobody has asked for yet, all of them together.
+const MAX_WINDOW_BYTES: u32 = 256 << 10;
 
 /// What a connection of HTTP/1.1 may keep of what it has read: its longest head.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
@@ -51,33 +64,18 @@ const DRAIN: Duration = Stage::Edge.budget().saturating_sub(Duration::from_milli
 /// # Errors
 /// None at present: what goes wrong on a connection ends that connection.
 pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -> anyhow::Result<()> {
-    let graceful = GracefulShutdown::new();
     let patience = Patience { head: edge.header_timeout(), idle: edge.idle_timeout() };
     let (front, server) = (Front::new(edge.clone()), server(patience));
     tracing::info!(listen = %listener.local_addr()?, "serving HTTP");
+    let accepted = |stream, client: SocketAddr, place| {
+        let peer = Peer { client: edge.client(client.ip()), place };
+        connection(server.clone(), front.clone(), stream, peer, stop.clone(), patience)
+    };
     // Dropped with this future: a stop that is cut cuts the connections.
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = next(&listener, &edge, &stop) => accepted,
-            Some(_) = connections.join_next() => continue,
-        };
-        let Some((stream, client, slot)) = accepted else { break };
-        let peer = Peer { client: Client(client.ip()), slot };
-        connections.spawn(connection(
-            server.clone(),
-            front.clone(),
-            stream,
-            peer,
-            graceful.watcher(),
-            patience,
-        ));
-    }
-    drop(listener);
+    let mut connections = accept(listener, edge.places(), &stop, accepted).await;
     edge.stopping().cancel();
     edge.sockets().close();
     let ended = async {
-        graceful.shutdown().await;
         while connections.join_next().await.is_some() {}
         edge.sockets().wait().await;
     };
@@ -92,15 +90,15 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -
 #[derive(Debug)]
 struct Peer {
     client: Client,
-    slot: Slot,
+    place: Place,
 }
 
 impl Peer {
     /// Notes it for who needs it.
     fn note(&self, request: &mut hyper::Request<Incoming>) {
-        // What the connection may become keeps its slot.
+        // What the connection may become keeps its place.
         if request.headers().contains_key(header::UPGRADE) {
-            request.extensions_mut().insert(self.slot.clone());
+            request.extensions_mut().insert(self.place.clone());
         }
     }
 }
@@ -122,31 +120,11 @@ fn server(patience: Patience) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .initial_stream_window_size(MAX_WINDOW_BYTES)
+        .initial_connection_window_size(MAX_WINDOW_BYTES)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     server
-}
-
-/// The next connection, once there is a slot for it; `None` after the stop.
-async fn next(
-    listener: &TcpListener,
-    edge: &Edge,
-    stop: &CancellationToken,
-) -> Option<(TcpStream, SocketAddr, Slot)> {
-    let accept = async {
-        let slot = edge.connection().await?;
-        loop {
-            match listener.accept().await {
-                Ok((stream, client)) => return Some((stream, client, slot.opened())),
-                Err(error) => rest_after(&error).await,
-            }
-        }
-    };
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => None,
-        accepted = accept => accepted,
-    }
 }
 
 async fn connection(
@@ -154,34 +132,42 @@ async fn connection(
     front: Front,
     stream: TcpStream,
     peer: Peer,
-    watcher: Watcher,
+    stop: CancellationToken,
     patience: Patience,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        return tracing::debug!(%error, "the client left at once");
-    }
-    let activity = Activity::default();
+    let activity = Activity::new(patience.idle, Arc::clone(&peer.client.answers));
     let seen = activity.clone();
-    let service = service_fn(move |mut request| {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         peer.note(&mut request);
-        let (busy, front, client) = (seen.begin(), front.clone(), peer.client);
+        let (busy, front, client) = (seen.begin(), front.clone(), peer.client.clone());
         async move {
+            // A client that takes no answers gets no refusals either, beyond some: each stream would keep one more.
+            if request.version() == Version::HTTP_2 && client.answers.is_beyond() {
+                refused(limit::BUFFERED_BYTES);
+                return Err(h2::Error::from(h2::Reason::ENHANCE_YOUR_CALM));
+            }
             let response = front.answer(boxed(request), client).await;
-            Ok::<_, Infallible>(busy.until_sent(response))
+            Ok(busy.until_sent(response))
         }
     });
-    let serving = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    let mut serving = pin!(watcher.watch(serving));
-    // hyper's header timeout begins once it knows the protocol, and ends with HTTP/2, whose pings an idle client answers: a
-    // client that does not ask is this one's business.
-    let mut time = patience.head.min(patience.idle);
+    let stream = TokioIo::new(Spoken::new(stream, activity.clone()));
+    let serving = server.serve_connection_with_upgrades(stream, service).into_owned();
+    let (mut serving, mut watch) = (pin!(serving), Watch::new(activity, patience.head, patience.idle));
+    let mut stop = pin!(stop.cancelled_owned());
+    let mut is_ending = false;
     let outcome = loop {
-        match timeout(time, serving.as_mut()).await {
-            Ok(outcome) => break outcome,
-            Err(_) => match activity.since_last() {
-                State::Busy => time = patience.idle,
-                State::Idle => return tracing::debug!("the client asked for nothing"),
-                State::Stuck => return tracing::debug!("the client takes nothing of its answers"),
+        let next = watch.next();
+        tokio::select! {
+            biased;
+            outcome = serving.as_mut() => break outcome,
+            () = stop.as_mut(), if !is_ending => {
+                is_ending = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            () = sleep_until(next) => match watch.look() {
+                Look::Fine => {}
+                Look::Late => serving.as_mut().graceful_shutdown(),
+                Look::Over(why) => return tracing::debug!("{why}"),
             },
         }
     };

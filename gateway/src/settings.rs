@@ -51,14 +51,15 @@ pub struct Settings {
     /// How long a request may take when it does not say so itself: seconds, or such as `500ms`
     #[arg(long, env = "GATEWAY_REQUEST_TIMEOUT", default_value = "15s")]
     pub request_timeout: Checked<Timeout>,
-    /// What the bodies of all requests may take together, in bytes, and as much again answers that their clients have not taken, a quarter
-    /// of it those of one client's address; one more is told to come again (429)
+    /// What the bodies of all requests may take together, in bytes, and as much again answers that their clients have not taken. A client's
+    /// address may have a quarter of each; one more is told to come again (429)
     #[arg(long, env = "GATEWAY_MAX_BUFFERED_BYTES", default_value = "268435456")]
     pub max_buffered_bytes: Checked<usize>,
     /// A client that has not sent the head of a request by then is cut off: seconds, or such as `500ms`
     #[arg(long, env = "GATEWAY_HEADER_TIMEOUT", default_value = "10s")]
     pub header_timeout: Checked<Timeout>,
-    /// A connection without a request for so long, or that takes nothing of its answers, is closed: seconds, or such as `500ms`
+    /// A connection without a request for so long, or that takes nothing of its answers, is closed: seconds, or such as `500ms`. An answer
+    /// may take so long, and a second for each 8 KiB of it
     #[arg(long, env = "GATEWAY_IDLE_TIMEOUT", default_value = "60s")]
     pub idle_timeout: Checked<Timeout>,
     /// How many connections are open at most, as far as the limit of open files allows; the next one waits
@@ -107,7 +108,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// How long a request may take when it does not say so itself.
     pub request_timeout: Duration,
-    /// What the bodies of all requests may take together, in bytes, and as much again answers that are not taken.
+    /// What the bodies of all requests may take together, in bytes, and as much again answers that are not taken; those of one
+    /// client a quarter.
     pub max_buffered_bytes: usize,
     /// A client that has not sent the head of a request by then is cut off, on a new connection as on one that is kept.
     pub header_timeout: Duration,

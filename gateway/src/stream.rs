@@ -20,7 +20,7 @@ use transcode::{Decoded, Route};
 
 pub(crate) use self::socket::{Asked, asked};
 use crate::{
-    admit::Open,
+    admit::{Account, Open},
     edge::{Edge, Served},
     headers,
     problem::{Problem, Style},
@@ -125,6 +125,8 @@ pub(crate) struct Feed {
     /// When the client stops waiting, if it said so.
     pub(crate) until: Option<Instant>,
     pub(crate) stopping: CancellationToken,
+    /// What its client may make the edge keep.
+    pub(crate) account: Arc<Account>,
     /// Its place among the streams.
     pub(crate) _open: Option<Open>,
 }
@@ -175,14 +177,21 @@ impl Feed {
     /// The next frame, and whether others follow.
     async fn frame(&mut self) -> (Bytes, bool) {
         match self.step().await {
-            Step::Message(wire) => match transcode::response_to_json(&self.served.route, wire) {
+            Step::Message(wire) => match self.decoded(wire) {
                 Ok(decoded) => (self.framing.message(decoded), true),
-                Err(error) => (self.framing.error(&Problem::internal(&error), &self.style), false),
+                Err(problem) => (self.framing.error(&problem, &self.style), false),
             },
             Step::Silence => (self.framing.heartbeat(), true),
             Step::End => (self.framing.end(), false),
             Step::Failed(problem) => (self.framing.error(&problem, &self.style), false),
         }
+    }
+
+    fn decoded(&self, wire: Bytes) -> Result<Decoded, Box<Problem>> {
+        let decoded = transcode::response_to_json(&self.served.route, wire);
+        let decoded = decoded.map_err(|error| Problem::internal(&error))?;
+        self.account.check(decoded.json.len()).map_err(Problem::from)?;
+        Ok(decoded)
     }
 
     async fn step(&mut self) -> Step {

@@ -155,7 +155,7 @@ pub(crate) fn too_large() -> Fault {
     )
 }
 
-fn cut_off() -> Status {
+pub(crate) fn cut_off() -> Status {
     Status::unknown("the response has no status: it may have been cut off")
 }
 
@@ -167,7 +167,7 @@ pub(crate) fn is_lost(status: &Status) -> bool {
 
 /// What an answer of HTTP means that nobody wrote for gRPC:
 /// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>.
-fn of_http(status: StatusCode) -> Status {
+pub(crate) fn of_http(status: StatusCode) -> Status {
     if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
         return headers::too_long().into();
     }

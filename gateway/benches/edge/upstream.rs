@@ -1,15 +1,19 @@
 //! A service that answers at once, and always the same: what is measured is the edge in front of it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
+use futures_util::{StreamExt as _, stream};
 use ordermesh::orders::v1::{
-    CreateOrderRequest, GetOrderRequest, ListOrdersRequest, ListOrdersResponse, Order,
+    CreateOrderRequest, GetOrderRequest, ListOrdersRequest, ListOrdersResponse, Order, OrderEvent,
+    WatchOrderRequest,
     orders_service_server::{OrdersService, OrdersServiceServer},
 };
 use tokio::net::TcpListener;
+use tokio_stream::wrappers::IntervalStream;
 use tonic::{
     Request, Response, Status, async_trait,
+    codegen::BoxStream,
     transport::{Server, server::TcpIncoming},
 };
 
@@ -27,7 +31,18 @@ pub(crate) async fn start() -> Result<SocketAddr> {
     Ok(address)
 }
 
+/// The order whose watchers are told its first version, and nothing more.
+pub(crate) const IDLE: &str = "01890a5d-ac96-774b-bcce-000000000001";
+
+/// The order that has a version every tenth of a second, up to the last.
+pub(crate) const BUSY: &str = "01890a5d-ac96-774b-bcce-000000000002";
+pub(crate) const EVENTS: usize = 100;
+
 struct Canned;
+
+fn event(version: i64) -> OrderEvent {
+    OrderEvent { order: Some(Order { version, ..order(2) }) }
+}
 
 fn order(number: u32) -> Order {
     let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 123_456_000 });
@@ -65,5 +80,18 @@ impl OrdersService for Canned {
         let size = request.into_inner().page_size.unsigned_abs();
         let orders = (0..size).map(order).collect();
         Ok(Response::new(ListOrdersResponse { orders, next_page_token: "more".to_owned() }))
+    }
+
+    async fn watch_order(
+        &self,
+        request: Request<WatchOrderRequest>,
+    ) -> Result<Response<BoxStream<OrderEvent>>, Status> {
+        if request.get_ref().order_id == IDLE {
+            let first = stream::iter([Ok(event(1))]);
+            return Ok(Response::new(Box::pin(first.chain(stream::pending()))));
+        }
+        let ticks = IntervalStream::new(tokio::time::interval(Duration::from_millis(100)));
+        let versions = ticks.take(EVENTS).enumerate().map(|(past, _)| Ok(event(past as i64 + 1)));
+        Ok(Response::new(Box::pin(versions)))
     }
 }

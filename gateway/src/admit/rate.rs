@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use axum::{extract::Request, extract::State, middleware::Next, response::Response};
+use axum::{
+    extract::{Extension, Request, State},
+    middleware::Next,
+    response::Response,
+};
 use chassis::status::{Fault, Reason};
 use governor::{
     DefaultKeyedRateLimiter, Quota, RateLimiter,
@@ -15,12 +19,8 @@ use governor::{
 };
 use tokio::time::sleep;
 
-use super::Client;
-use crate::{
-    grpc,
-    metrics::{limit as metrics_limit, refused},
-    problem::{Problem, Style},
-};
+use super::{Client, refusal};
+use crate::metrics::{limit as metrics_limit, refused};
 
 /// How often clients that have been quiet are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -45,8 +45,8 @@ impl Limits {
     ///
     /// # Errors
     /// How long the client has to wait.
-    fn count(&self, client: Client) -> Result<(), Duration> {
-        let wait = self.limiter.check_key(&client.network());
+    fn count(&self, network: IpAddr) -> Result<(), Duration> {
+        let wait = self.limiter.check_key(&network);
         wait.map_err(|until| until.wait_time_from(self.clock.now()))
     }
 }
@@ -61,35 +61,33 @@ async fn sweep(limits: Weak<Limits>) {
 }
 
 /// Lets a request on, unless its client has had its share.
-pub(crate) async fn limit(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
-    let client = request.extensions().get::<Client>();
-    match client.map_or(Ok(()), |client| limits.count(*client)) {
+pub(crate) async fn limit(
+    State(limits): State<Arc<Limits>>,
+    Extension(client): Extension<Client>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match limits.count(client.network) {
         Ok(()) => next.run(request).await,
-        Err(wait) => refusal(&request, wait),
+        Err(wait) => {
+            refused(metrics_limit::RATE);
+            let fault = Fault::new(Reason::RateLimited, "there are too many requests from this address");
+            refusal(&request, Fault { retry_after: Some(wait), ..fault })
+        }
     }
-}
-
-fn refusal(request: &Request, wait: Duration) -> Response {
-    refused(metrics_limit::RATE);
-    let fault = Fault::new(Reason::RateLimited, "there are too many requests from this address");
-    let fault = Fault { retry_after: Some(wait), ..fault };
-    if grpc::is_call(request.method(), request.headers()) {
-        return grpc::refusal(request.headers(), fault);
-    }
-    Problem::from(fault).into_response(&Style::of(request.headers(), request.uri().path()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
-    use super::*;
+    use super::{super::network, *};
 
     #[tokio::test(start_paused = true)]
     async fn quiet_clients_are_forgotten() {
         let limits = Limits::new(NonZeroU32::new(1_000).expect("more than none"));
         for client in 0..10_000_u32 {
-            limits.count(Client(client.to_be_bytes().into())).expect("its first request");
+            limits.count(client.to_be_bytes().into()).expect("its first request");
         }
         let begin = Instant::now();
         // The sweep's time passes as soon as nobody else has anything to do, the limiter's by itself.
@@ -102,7 +100,7 @@ mod tests {
     #[tokio::test]
     async fn a_network_of_ipv6_is_one_client() {
         let limits = Limits::new(NonZeroU32::MIN);
-        let count = |address: &str| limits.count(Client(address.parse().expect("an address"))).is_ok();
+        let count = |address: &str| limits.count(network(address.parse().expect("an address"))).is_ok();
         assert!(count("2001:db8::1") && !count("2001:db8::ffff:1") && count("2001:db8:0:1::1"));
         assert!(count("::ffff:192.0.2.1") && !count("192.0.2.1") && count("192.0.2.2"));
     }

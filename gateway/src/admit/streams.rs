@@ -31,7 +31,7 @@ struct Count {
 #[derive(Debug)]
 pub(crate) struct Open {
     streams: Arc<Streams>,
-    client: Option<IpAddr>,
+    network: IpAddr,
 }
 
 impl Streams {
@@ -49,21 +49,18 @@ impl Streams {
     ///
     /// # Errors
     /// RATE_LIMITED, with the limit, when there are as many as may be.
-    pub(crate) fn open(self: &Arc<Self>, client: Option<Client>) -> Result<Open, Fault> {
-        let client = client.map(Client::network);
+    pub(crate) fn open(self: &Arc<Self>, client: &Client) -> Result<Open, Fault> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.all >= self.most {
             return Err(full("the edge", self.most, limit::STREAMS));
         }
-        if let Some(client) = client {
-            let streams = open.clients.entry(client).or_default();
-            if *streams >= self.most_of_client {
-                return Err(full("this address", self.most_of_client, limit::STREAMS_PER_CLIENT));
-            }
-            *streams += 1;
+        let streams = open.clients.entry(client.network).or_default();
+        if *streams >= self.most_of_client {
+            return Err(full("this address", self.most_of_client, limit::STREAMS_PER_CLIENT));
         }
+        *streams += 1;
         open.all += 1;
-        Ok(Open { streams: Arc::clone(self), client })
+        Ok(Open { streams: Arc::clone(self), network: client.network })
     }
 }
 
@@ -71,11 +68,10 @@ impl Drop for Open {
     fn drop(&mut self) {
         let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.all -= 1;
-        let Some(client) = self.client else { return };
-        if let Some(streams) = open.clients.get_mut(&client) {
+        if let Some(streams) = open.clients.get_mut(&self.network) {
             *streams -= 1;
             if *streams == 0 {
-                open.clients.remove(&client);
+                open.clients.remove(&self.network);
             }
         }
     }

@@ -3,20 +3,20 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
-use chassis::status::{Fault, Reason};
+use chassis::{
+    accept::Places,
+    status::{Fault, Reason},
+};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
 use transcode::Routes;
 
 use crate::{
-    admit::{Answers, Limits, Streams},
+    admit::{Budget, Limits, Streams},
     metrics,
     pool::Pool,
     pools::Pools,
@@ -30,18 +30,16 @@ pub(crate) struct Shared {
     pub(super) config: Config,
     pub(super) routes: Routes,
     pub(super) retries: Retries,
-    /// One for each connection.
-    pub(super) connections: OnceLock<Arc<Semaphore>>,
-    /// Connections that are open.
-    pub(super) open: Arc<AtomicUsize>,
+    pub(super) places: OnceLock<Places>,
     /// One for each request that may be open.
     pub(super) slots: Arc<Semaphore>,
     pub(super) streams: Arc<Streams>,
-    pub(super) answers: Arc<Answers>,
+    /// What bodies of requests take.
+    pub(super) bodies: Arc<Budget>,
+    /// What answers take that their clients have not taken.
+    pub(super) answers: Arc<Budget>,
     pub(super) cors: Option<CorsLayer>,
     pub(super) limits: Option<Arc<Limits>>,
-    /// One for each byte that bodies may take together.
-    pub(super) room: Semaphore,
     /// Cancelled when open streams must end, so that connections can.
     pub(super) stopping: CancellationToken,
     /// The endpoints of each service, as each thread knows them.
@@ -75,7 +73,7 @@ impl Shared {
 
     /// Connections of clients.
     pub(crate) fn open_connections(&self) -> usize {
-        self.open.load(Relaxed)
+        self.places.get().map_or(0, Places::open)
     }
 
     /// Requests that are being worked on.
@@ -88,10 +86,9 @@ impl Shared {
         self.streams.count()
     }
 
-    /// What bodies take.
-    pub(crate) fn buffered_bytes(&self) -> usize {
-        let most = self.config.max_buffered_bytes.min(Semaphore::MAX_PERMITS);
-        most.saturating_sub(self.room.available_permits())
+    /// What bodies take, and what answers do.
+    pub(crate) fn buffered_bytes(&self) -> [(&'static str, usize); 2] {
+        [("request", self.bodies.taken()), ("response", self.answers.taken())]
     }
 }
 

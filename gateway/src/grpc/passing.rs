@@ -2,7 +2,9 @@
 
 use std::{
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,19 +15,44 @@ use chassis::{
 };
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status, body::Body as GrpcBody};
 use tracing::Span;
 
-use super::fault;
-use crate::admit::Open;
+use super::{deadline_exceeded, fault};
+use crate::{
+    activity::patience,
+    admit::{Account, Open, Permit},
+    unary::cut_off,
+};
 
 /// What an open call counts as, until it is dropped.
 #[expect(dead_code, reason = "held, and never looked at")]
 pub(super) enum Held {
     Stream(Open),
-    Request(OwnedSemaphorePermit),
+    /// With what its service may have sent and its client not taken.
+    Request(OwnedSemaphorePermit, Permit),
+}
+
+/// How fast the answer to a unary call has to be taken.
+pub(super) struct Pace {
+    begun: Instant,
+    idle: Duration,
+    passed: usize,
+}
+
+impl Pace {
+    /// From now on, on a connection that may be idle for so long.
+    pub(super) fn begin(idle: Duration) -> Self {
+        Self { begun: Instant::now(), idle, passed: 0 }
+    }
+
+    /// Whether so many bytes more come too late.
+    fn is_late(&mut self, bytes: usize) -> bool {
+        self.passed += bytes;
+        self.begun.elapsed() > patience(self.idle, self.passed)
+    }
 }
 
 /// The answer on its way: it ends with a status, also when the connection to the service breaks or the edge stops.
@@ -34,6 +61,10 @@ pub(super) struct Passing {
     pub(super) body: Option<GrpcBody>,
     pub(super) stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     pub(super) writes: bool,
+    /// That of a unary call.
+    pub(super) pace: Option<Pace>,
+    /// What its client may make the edge keep.
+    pub(super) account: Arc<Account>,
     /// `None` after its status.
     pub(super) counted: Option<Counted>,
     pub(super) _held: Held,
@@ -42,6 +73,14 @@ pub(super) struct Passing {
 }
 
 impl Passing {
+    /// Why so many bytes more are not handed on, if they are not. What a write has done is told, however much is told already.
+    fn refusal(&mut self, bytes: usize) -> Option<Fault> {
+        if self.pace.as_mut().is_some_and(|pace| pace.is_late(bytes)) {
+            return Some(deadline_exceeded());
+        }
+        if self.writes { None } else { self.account.check(bytes).err() }
+    }
+
     fn end(&mut self, fault: Fault) -> Frame<Bytes> {
         self.body = None;
         let mut trailers = HeaderMap::new();
@@ -77,19 +116,24 @@ impl HttpBody for Passing {
                 let fault = fault(&status, self.writes);
                 Poll::Ready(Some(Ok(self.end(fault))))
             }
-            frame => {
-                if let Poll::Ready(Some(Ok(frame))) = &frame
-                    && let Some(trailers) = frame.trailers_ref()
-                {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref() {
                     note(&mut self.counted, trailers, &span);
                 }
-                frame
+                let refusal = frame.data_ref().and_then(|data| self.refusal(data.len()));
+                Poll::Ready(Some(Ok(refusal.map_or(frame, |fault| self.end(fault)))))
             }
+            // The library of a client would make up a status, without a reason.
+            Poll::Ready(None) if self.counted.is_some() => {
+                let fault = fault(&cut_off(), self.writes);
+                Poll::Ready(Some(Ok(self.end(fault))))
+            }
+            frame => frame,
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.body.as_ref().is_none_or(|body| self.counted.is_none() && body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -23,13 +23,31 @@ const HOPS: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
+/// The longest head of a request of HTTP/2, in bytes as HTTP/2 counts them.
+pub(crate) const MAX_HEAD_BYTES: usize = 32 << 10;
+
 /// Refuses metadata that no service would take.
 ///
 /// # Errors
 /// HEADERS_TOO_LARGE.
 pub(crate) fn check_length(metadata: &HeaderMap) -> Result<(), Fault> {
-    let fields = metadata.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES);
-    if fields.sum::<usize>() <= METADATA_BYTES { Ok(()) } else { Err(too_long()) }
+    if length(metadata) <= METADATA_BYTES { Ok(()) } else { Err(too_long()) }
+}
+
+/// Refuses a head that is longer than the edge reads.
+///
+/// # Errors
+/// HEADERS_TOO_LARGE.
+pub(crate) fn check_head(headers: &HeaderMap) -> Result<(), Fault> {
+    if length(headers) <= MAX_HEAD_BYTES {
+        return Ok(());
+    }
+    let message = format!("the head of the request is longer than the {MAX_HEAD_BYTES} bytes that are read");
+    Err(Fault::new(Reason::HeadersTooLarge, message))
+}
+
+fn length(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum()
 }
 
 /// What is said about metadata that a service does not take.

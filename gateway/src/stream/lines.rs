@@ -1,18 +1,20 @@
 //! The messages of a client that streams: a line of JSON each (NDJSON), as they come.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use chassis::status::{Fault, Reason};
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, header, request::Parts};
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 use transcode::{Input, RequestError};
 
 use super::NDJSON;
 use crate::{
+    admit::Permit,
     answer::Captures,
+    body::{self, Room},
     edge::Served,
     headers,
     metrics::{limit, refused},
@@ -28,6 +30,9 @@ pub(super) struct Lines {
     /// Bytes before this place of it are no end of a line.
     looked: usize,
     most: usize,
+    /// What `rest` takes, and the line that was given last.
+    permit: Permit,
+    given: usize,
     /// Whether each part of the body is a message by itself.
     is_raw: bool,
     is_over: bool,
@@ -35,31 +40,27 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Lines of at most so many bytes; `raw` for parts of any length as they come.
-    pub(super) fn of(body: Body, most: usize, raw: bool) -> Self {
-        Self { body, rest: BytesMut::new(), looked: 0, most, is_raw: raw, is_over: false }
+    pub(super) fn of(body: Body, room: &Room, raw: bool) -> Self {
+        let (most, permit) = (room.each, room.account.nothing());
+        Self { body, rest: BytesMut::new(), looked: 0, most, permit, given: 0, is_raw: raw, is_over: false }
     }
 
     /// The next line that is not empty; `None` after the last one.
     ///
     /// # Errors
-    /// BODY_TOO_LARGE for a line that is; MALFORMED_REQUEST for a body that breaks off.
+    /// BODY_TOO_LARGE for a line that is; MALFORMED_REQUEST for a body that breaks off; RATE_LIMITED when there is no room for it.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
+            // The service has taken it.
+            self.permit.shrink(mem::take(&mut self.given));
             if self.is_raw && !self.rest.is_empty() {
-                return Ok(Some(self.rest.split().freeze()));
+                return Ok(Some(self.give(self.rest.len())));
             }
             let line = match self.rest[self.looked..].iter().position(|byte| *byte == b'\n') {
-                Some(end) => {
-                    let line = self.rest.split_to(self.looked + end + 1).freeze();
-                    self.looked = 0;
-                    line
-                }
+                Some(end) => self.give(self.looked + end + 1),
                 None if self.is_over && self.rest.is_empty() => return Ok(None),
                 // The last one may do without its end.
-                None if self.is_over => {
-                    self.looked = 0;
-                    self.rest.split().freeze()
-                }
+                None if self.is_over => self.give(self.rest.len()),
                 None => {
                     self.looked = self.rest.len();
                     self.fill().await?;
@@ -72,12 +73,18 @@ impl Lines {
         }
     }
 
+    fn give(&mut self, bytes: usize) -> Bytes {
+        (self.looked, self.given) = (0, bytes);
+        self.rest.split_to(bytes).freeze()
+    }
+
     async fn fill(&mut self) -> Result<(), Problem> {
         let broken = |_| Fault::new(Reason::MalformedRequest, "the body broke off");
         match self.body.frame().await.transpose().map_err(broken)? {
             None => self.is_over = true,
             Some(frame) => {
                 if let Ok(data) = frame.into_data() {
+                    self.permit.grow(data.len())?;
                     self.rest.extend_from_slice(&data);
                 }
             }
@@ -135,20 +142,19 @@ pub(super) async fn feed(
     Ok(())
 }
 
-/// Refuses a body that is not declared as lines of JSON.
+/// Refuses a body that is not declared as lines of JSON; a `raw` one may be of any type, but is not unpacked either.
 ///
 /// # Errors
 /// UNSUPPORTED_MEDIA_TYPE.
-pub(super) fn check(headers: &HeaderMap) -> Result<(), Box<Problem>> {
+pub(super) fn check(headers: &HeaderMap, raw: bool) -> Result<(), Box<Problem>> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case(NDJSON) {
+    if !raw && !kind.eq_ignore_ascii_case(NDJSON) {
         let problem = "the body must be application/x-ndjson, a message in each line";
         return Err(Box::new(Fault::new(Reason::UnsupportedMediaType, problem).into()));
     }
-    let identity = HeaderValue::from_static("identity");
-    if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != identity) {
-        return Err(Box::new(Problem::unsupported_coding()));
+    if body::is_coded(headers) {
+        return Err(Box::new(Problem::unsupported_coding("identity")));
     }
     Ok(())
 }

@@ -50,7 +50,9 @@ async fn next(feed: &mut Feed) -> Result<Option<Payload>, Problem> {
         return match feed.step().await {
             Step::Message(wire) => {
                 let payload = transcode::response_payload(&feed.served.route, &wire);
-                payload.map(Some).map_err(|error| Problem::internal(&error))
+                let payload = payload.map_err(|error| Problem::internal(&error))?;
+                feed.account.check(payload.data.len())?;
+                Ok(Some(payload))
             }
             Step::Silence => continue,
             Step::End => Ok(None),

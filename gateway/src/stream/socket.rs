@@ -2,7 +2,7 @@
 
 mod talk;
 
-use std::time::Duration;
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     extract::{
@@ -12,7 +12,10 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use chassis::status::{Fault, Reason, Violation};
+use chassis::{
+    accept::Place,
+    status::{Fault, Reason, Violation},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +24,8 @@ use transcode::Route;
 pub(crate) use self::talk::Talk;
 use super::{Feed, Step};
 use crate::{
-    admit::Slot,
+    activity::{OVERHEAD, patience},
+    admit::Account,
     edge::Edge,
     problem::{Problem, Style},
 };
@@ -39,7 +43,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Asked {
     upgrade: WebSocketUpgrade,
-    slot: Option<Slot>,
+    place: Option<Place>,
 }
 
 /// The WebSocket that a request asks for, if it does.
@@ -58,10 +62,10 @@ pub(crate) async fn asked(edge: &Edge, parts: &mut Parts) -> Result<Option<Asked
     {
         return Err(Fault::new(Reason::OriginNotAllowed, "pages of this origin may not read this").into());
     }
-    let slot = parts.extensions.remove::<Slot>();
+    let place = parts.extensions.remove::<Place>();
     join_lines(&mut parts.headers, &header::CONNECTION);
     match WebSocketUpgrade::from_request_parts(parts, &()).await {
-        Ok(upgrade) => Ok(Some(Asked { upgrade, slot })),
+        Ok(upgrade) => Ok(Some(Asked { upgrade, place })),
         Err(rejection) => {
             let violation =
                 Violation { field: header::UPGRADE.to_string(), description: rejection.body_text() };
@@ -88,17 +92,17 @@ fn is_same(origin: &HeaderValue, headers: &HeaderMap) -> bool {
     origin.as_ref().and_then(Uri::authority).zip(host).is_some_and(|(origin, host)| origin.as_str() == host)
 }
 
-/// The answer that turns the connection into a WebSocket, on which the stream then goes. It keeps its slot among the connections,
+/// The answer that turns the connection into a WebSocket, on which the stream then goes. It keeps its place among the connections,
 /// and the edge waits for its end.
-pub(super) fn response(feed: Feed, edge: &Edge, Asked { upgrade, slot }: Asked) -> Response {
-    let token = edge.sockets().token();
+pub(super) fn response(feed: Feed, edge: &Edge, Asked { upgrade, place }: Asked) -> Response {
+    let (token, idle) = (edge.sockets().token(), edge.idle_timeout());
     upgrade
         .read_buffer_size(MAX_MESSAGE_BYTES)
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
         .on_upgrade(async move |socket| {
-            let _held = (slot, token);
-            run(feed, socket).await;
+            let _held = (place, token);
+            run(feed, socket, idle).await;
         })
 }
 
@@ -108,8 +112,8 @@ struct End {
     close: CloseFrame,
 }
 
-async fn run(mut feed: Feed, mut socket: WebSocket) {
-    let Some(ended) = until_end(&mut feed, &mut socket).await else { return };
+async fn run(mut feed: Feed, mut socket: WebSocket, idle: Duration) {
+    let Some(ended) = until_end(&mut feed, &mut socket, idle).await else { return };
     // The service need not wait for a client to say goodbye.
     drop(feed);
     goodbye(socket, ended).await;
@@ -128,7 +132,7 @@ async fn goodbye(mut socket: WebSocket, End { last, close }: End) {
 }
 
 /// Sends until there is no more to send; `None` when the client has gone.
-async fn until_end(feed: &mut Feed, socket: &mut WebSocket) -> Option<End> {
+async fn until_end(feed: &mut Feed, socket: &mut WebSocket, idle: Duration) -> Option<End> {
     loop {
         let step = tokio::select! {
             step = feed.step() => step,
@@ -142,30 +146,50 @@ async fn until_end(feed: &mut Feed, socket: &mut WebSocket) -> Option<End> {
             },
         };
         let message = match step {
-            Step::Message(wire) => match message(&feed.served.route, wire) {
+            Step::Message(wire) => match message(&feed.served.route, wire, &feed.account) {
                 Ok(message) => message,
-                Err(error) => {
-                    return Some(failed(&feed.stopping, &feed.style, &Problem::internal(error.as_ref())));
-                }
+                Err(problem) => return Some(failed(&feed.stopping, &feed.style, &problem)),
             },
             Step::Silence => Message::Ping(Bytes::new()),
             Step::End => return Some(end(None, close_code::NORMAL, "")),
             Step::Failed(problem) => return Some(failed(&feed.stopping, &feed.style, &problem)),
         };
         tokio::select! {
-            sent = socket.send(message) => sent.ok()?,
+            sent = send(socket, message, &feed.account, idle) => sent?,
             // A client that does not read is not waited for.
             () = feed.stopping.cancelled() => return None,
         }
     }
 }
 
-fn message(route: &Route, wire: Bytes) -> anyhow::Result<Message> {
+/// A message as a frame, if there is room for it.
+fn message(route: &Route, wire: Bytes, account: &Account) -> Result<Message, Box<Problem>> {
+    let internal = |error: &(dyn Error + 'static)| Box::new(Problem::internal(error));
+    let check = |bytes| account.check(bytes).map_err(|fault| Box::new(Problem::from(fault)));
     if route.raw_response {
-        return Ok(Message::Binary(transcode::response_payload(route, &wire)?.data));
+        let data = transcode::response_payload(route, &wire).map_err(|error| internal(&error))?.data;
+        check(data.len())?;
+        return Ok(Message::Binary(data));
     }
-    let json = transcode::response_to_json(route, wire)?.json;
-    Ok(Message::Text(Utf8Bytes::try_from(json)?))
+    let json = transcode::response_to_json(route, wire).map_err(|error| internal(&error))?.json;
+    check(json.len())?;
+    Ok(Message::Text(Utf8Bytes::try_from(json).map_err(|error| internal(&error))?))
+}
+
+/// Sends a frame, which counts until it is written; `None` when the client has gone, or takes it too slowly.
+async fn send(
+    socket: &mut WebSocket,
+    message: Message,
+    account: &Arc<Account>,
+    idle: Duration,
+) -> Option<()> {
+    let bytes = match &message {
+        Message::Text(text) => text.len(),
+        Message::Binary(data) => data.len(),
+        _ => 0,
+    };
+    let _permit = account.count(bytes + OVERHEAD);
+    timeout(patience(idle, bytes), socket.send(message)).await.ok()?.ok()
 }
 
 fn failed(stopping: &CancellationToken, style: &Style, problem: &Problem) -> End {

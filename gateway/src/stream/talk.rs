@@ -20,8 +20,9 @@ use super::{
     socket,
 };
 use crate::{
-    admit::Open,
+    admit::{Client, Open},
     answer::Captures,
+    body::Room,
     edge::{Edge, Served},
     headers, outcome,
     pool::Tried,
@@ -61,6 +62,7 @@ pub(crate) struct Asked {
     pub(crate) body: Body,
     pub(crate) captures: Captures,
     pub(crate) open: Open,
+    pub(crate) client: Client,
 }
 
 /// Makes the call, and answers.
@@ -73,7 +75,7 @@ pub(crate) async fn answer(
     asked: Asked,
     style: &Style,
 ) -> Result<Response, Problem> {
-    let Asked { mut parts, body, captures, open } = asked;
+    let Asked { mut parts, body, captures, open, client } = asked;
     headers::check_conditions(&parts.headers)?;
     let socket = socket::asked(edge, &mut parts).await?;
     let time = headers::request_timeout(&parts.headers)?;
@@ -92,15 +94,15 @@ pub(crate) async fn answer(
             encoder,
             style: style.clone(),
             until,
+            account: client.answers,
             _open: open,
         };
         return Ok(talk.into_response(edge, socket));
     }
     let raw = served.route.raw_body;
-    if !raw {
-        lines::check(&parts.headers).map_err(|problem| *problem)?;
-    }
-    let lines = Lines::of(body, edge.room().each, raw);
+    lines::check(&parts.headers, raw).map_err(|problem| *problem)?;
+    let room = Room { each: edge.max_body_bytes(), account: client.bodies };
+    let lines = Lines::of(body, &room, raw);
     let mut feeding = Feeding(Some(lines::feed(lines, encoder, messages).boxed()));
     let begun = timeout_at(deadline, beside(call, &mut feeding)).await;
     let answered = begun.map_err(|_| Problem::deadline_exceeded())??;
@@ -115,6 +117,7 @@ pub(crate) async fn answer(
             style: style.clone(),
             until,
             stopping: edge.stopping().clone(),
+            account: client.answers,
             _open: Some(open),
         };
         return feed.into_response().await;

@@ -142,6 +142,46 @@ async fn a_bomb_is_too_large() {
 }
 
 #[tokio::test]
+async fn every_member_of_gzip_is_read() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::of_shapes(&upstream).await;
+    let members = [&gzip(b"{\"i64\":")[..], &gzip(b""), &gzip(b" 7, \"u32\": 8}")].concat();
+    let whole = value!({"text": "a", "i64": "7", "u32": 8});
+    assert_eq!(json(post(&world, "gzip", members.clone()).await, StatusCode::OK).await, whole);
+    // Whatever part of the body comes first.
+    for split in [1, 20, members.len() - 1] {
+        let parts = [members[..split].to_vec(), members[split..].to_vec()].map(Ok::<_, std::io::Error>);
+        let request = world.request("POST", "/v1/shapes/a").header("content-type", "application/json");
+        let body = reqwest::Body::wrap_stream(stream::iter(parts));
+        let request = request.header("content-encoding", "gzip").body(body);
+        let response = request.send().await.expect("the edge answers");
+        assert_eq!(json(response, StatusCode::OK).await, whole);
+    }
+    for broken in [&members[..members.len() - 1], &[&members[..], b"junk"].concat()] {
+        let error = json(post(&world, "gzip", broken.to_vec()).await, StatusCode::BAD_REQUEST).await;
+        assert_eq!(reason(&error), "MALFORMED_REQUEST");
+    }
+    // What they unpack to together is bounded, too.
+    let many = gzip(&vec![b' '; 200 << 10]).repeat(6);
+    let error = json(post(&world, "gzip", many).await, StatusCode::PAYLOAD_TOO_LARGE).await;
+    assert_eq!(reason(&error), "BODY_TOO_LARGE");
+    let upload = world.request("PUT", "/v1/files/a").header("content-type", "text/plain");
+    let upload = upload.header("content-encoding", "x-gzip").body([gzip(b"he"), gzip(b"llo")].concat());
+    let stored = upload.send().await.expect("the edge answers").bytes().await.expect("a body");
+    assert_eq!(&stored[..], b"hello");
+}
+
+#[tokio::test]
+async fn identity_is_no_coding() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::of_shapes(&upstream).await;
+    let echoed = json(post(&world, "identity", b"{\"i32\": 7}".to_vec()).await, StatusCode::OK).await;
+    assert_eq!(echoed, value!({"text": "a", "i32": 7}));
+    let echoed = json(post(&world, "gzip, identity", gzip(b"{\"i32\": 7}")).await, StatusCode::OK).await;
+    assert_eq!(echoed, value!({"text": "a", "i32": 7}));
+}
+
+#[tokio::test]
 async fn x_gzip_is_gzip() {
     let upstream = Upstream::start(async |call| echo(&call)).await;
     let world = World::of_shapes(&upstream).await;

@@ -73,6 +73,22 @@ async fn a_call_passes_with_its_metadata_both_ways() {
 }
 
 #[tokio::test]
+async fn a_unary_call_has_five_minutes_at_most() {
+    let upstream = orders().await;
+    let world = World::of(&upstream).await;
+    let mut told = Vec::new();
+    for asked in ["99999999H", "400S", "299S", "20m", "1 year"] {
+        let mut request = get("7");
+        request.metadata_mut().insert("grpc-timeout", asked.parse().expect("a value"));
+        client(&world).await.get_order(request).await.expect("an order");
+        let call = upstream.calls().pop().expect("a call");
+        told.push(call.metadata.get("grpc-timeout").expect("a time").to_str().expect("text").to_owned());
+    }
+    // What cannot be read counts for nothing.
+    assert_eq!(told, ["300000m", "300000m", "299S", "20m", "15000m"]);
+}
+
+#[tokio::test]
 async fn a_failure_passes_with_its_details() {
     let world = World::of(&orders().await).await;
     let status = client(&world).await.get_order(get("none")).await.expect_err("no order");

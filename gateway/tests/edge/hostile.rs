@@ -4,6 +4,7 @@
 mod slow;
 mod large;
 mod frames;
+mod held;
 
 use std::{
     fs,

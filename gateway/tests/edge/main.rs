@@ -19,6 +19,7 @@ mod heads;
 mod hops;
 mod many;
 mod slowly;
+mod held;
 mod early;
 mod bare;
 mod limits;

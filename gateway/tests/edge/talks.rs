@@ -136,6 +136,19 @@ async fn a_wrong_line_ends_the_call_and_is_named() {
 }
 
 #[tokio::test]
+async fn lines_are_not_read_in_a_coding() {
+    let world = world().await;
+    for coding in ["gzip", "foo"] {
+        let answer = post(&world, "/collect", "{}").header("content-encoding", coding).send().await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.headers()["accept-encoding"], "identity");
+        assert_eq!(reason(&body(answer, StatusCode::UNSUPPORTED_MEDIA_TYPE).await), "UNSUPPORTED_MEDIA_TYPE");
+    }
+    let answer = post(&world, "/collect", "{}").header("content-encoding", "identity").send().await;
+    assert_eq!(answer.expect("an answer").status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn frames_go_both_ways() {
     let world = world().await;
     let url = format!("{}/talk/room", world.url.replace("http", "ws"));

@@ -1,6 +1,6 @@
 //! A WebSocket both ways: a text frame of the client is a message, and an empty one says that no more will come.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::ws::{Message, WebSocket, close_code},
@@ -13,9 +13,9 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::{Asked, End, Feed, Step, end, failed, goodbye, message};
+use super::{Asked, End, Feed, Step, end, failed, goodbye, message, send};
 use crate::{
-    admit::Open,
+    admit::{Account, Open},
     edge::{Edge, Served},
     problem::{Problem, Style},
     stream::{Framing, lines::Encoder, talk::Feeding},
@@ -33,6 +33,8 @@ pub(crate) struct Talk {
     pub(crate) encoder: Encoder,
     pub(crate) style: Style,
     pub(crate) until: Option<Instant>,
+    /// What its client may make the edge keep.
+    pub(crate) account: Arc<Account>,
     /// Its place among the streams.
     pub(crate) _open: Open,
 }
@@ -54,18 +56,20 @@ impl Talk {
     /// The answer that turns the connection into a WebSocket. The call is made then: a service may wait for the first message before it
     /// answers.
     pub(crate) fn into_response(self, edge: &Edge, asked: Asked) -> Response {
-        let (token, stopping, most) = (edge.sockets().token(), edge.stopping().clone(), edge.room().each);
-        let Asked { upgrade, slot } = asked;
+        let (token, stopping, most) =
+            (edge.sockets().token(), edge.stopping().clone(), edge.max_body_bytes());
+        let idle = edge.idle_timeout();
+        let Asked { upgrade, place } = asked;
         upgrade.max_message_size(most).max_frame_size(most).on_upgrade(async move |socket| {
-            let _held = (slot, token);
-            self.run(socket, stopping).await;
+            let _held = (place, token);
+            self.run(socket, stopping, idle).await;
         })
     }
 
-    async fn run(mut self, mut socket: WebSocket, stopping: CancellationToken) {
+    async fn run(mut self, mut socket: WebSocket, stopping: CancellationToken, idle: Duration) {
         let call = std::mem::replace(&mut self.call, Box::pin(std::future::pending()));
         let mut answered = Answered::NotYet(call);
-        let ended = self.until_end(&mut socket, &stopping, &mut answered).await;
+        let ended = self.until_end(&mut socket, idle, &stopping, &mut answered).await;
         // The service need not wait for a client to say goodbye.
         drop((self, answered));
         if let Some(ended) = ended {
@@ -77,6 +81,7 @@ impl Talk {
     async fn until_end(
         &mut self,
         socket: &mut WebSocket,
+        idle: Duration,
         stopping: &CancellationToken,
         answered: &mut Answered,
     ) -> Option<End> {
@@ -111,18 +116,16 @@ impl Talk {
                 Event::Goes(step) => step,
             };
             let message = match step {
-                Step::Message(wire) => match message(&self.served.route, wire) {
+                Step::Message(wire) => match message(&self.served.route, wire, &self.account) {
                     Ok(message) => message,
-                    Err(error) => {
-                        return Some(failed(stopping, &self.style, &Problem::internal(error.as_ref())));
-                    }
+                    Err(problem) => return Some(failed(stopping, &self.style, &problem)),
                 },
                 Step::Silence => Message::Ping(Bytes::new()),
                 Step::End => return Some(end(None, close_code::NORMAL, "")),
                 Step::Failed(problem) => return Some(failed(stopping, &self.style, &problem)),
             };
             tokio::select! {
-                sent = socket.send(message) => sent.ok()?,
+                sent = send(socket, message, &self.account, idle) => sent?,
                 // A client that does not read is not waited for.
                 () = stopping.cancelled() => return None,
             }
@@ -162,6 +165,7 @@ impl Talk {
             style: self.style.clone(),
             until: self.until,
             stopping: stopping.clone(),
+            account: Arc::clone(&self.account),
             _open: None,
         }
     }

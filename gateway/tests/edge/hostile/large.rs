@@ -102,3 +102,25 @@ async fn what_nests_ten_thousand_deep_is_refused() {
     }
     edge.leaves_unharmed(32 * MIB).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_ids_harm_nobody() {
+    let edge = Besieged::with(&[]).await;
+    let mut stream = edge.connect().await;
+    stream.write_all(b"GET /v1/shapes:watch HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it listens");
+    let mut head = [0; 15];
+    stream.read_exact(&mut head).await.expect("a stream");
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    for _ in 0..20 {
+        let attack = join_all([7_000, 18_000, 60_000].into_iter().cycle().take(60).map(|length| {
+            let id = "x".repeat(length);
+            edge.ask(format!("GET /v1/numbers/{id} HTTP/1.1\r\n{JSON}\r\n"))
+        }));
+        for answer in attack.await {
+            assert!(answer.starts_with("HTTP/1.1 400 ") && answer.len() < 8_192, "{} bytes", answer.len());
+        }
+    }
+    let ended = tokio::time::timeout(Duration::from_millis(100), stream.read_exact(&mut [0; 4_096])).await;
+    assert!(ended.is_err(), "the stream of another goes on");
+    edge.leaves_unharmed(32 * MIB).await;
+}

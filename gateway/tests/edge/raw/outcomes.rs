@@ -5,11 +5,17 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use bytes::Bytes;
+use chassis::status::{Fault, Reason as Why};
 use h2::{Reason, server::Builder};
 use http::{Response, StatusCode};
+use tonic::{Code, Status, client::Grpc, transport::Channel};
 
 use super::{After, FRAME, head, send, world};
-use crate::world::{World, json, reason};
+use crate::{
+    upstream::Raw,
+    world::{World, json, reason},
+};
 
 /// How the answer to a write is lost.
 #[derive(Debug, Clone, Copy)]
@@ -110,5 +116,26 @@ async fn grpc_calls_are_answered_by_the_same_rule() {
         // UNKNOWN of a write, because clients repeat UNAVAILABLE by themselves; UNAVAILABLE of a read.
         assert_eq!(code_of_lost(loss, "Whole").await, "2", "{loss:?}");
         assert_eq!(code_of_lost(loss, "Query").await, "14", "{loss:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_of_grpc_without_a_status_gets_one_with_a_reason() {
+    for loss in [Loss::CutOff, Loss::Proxy, Loss::Connection, Loss::Reset] {
+        for (method, code, why) in [
+            ("Whole", Code::Unknown, Why::OutcomeUnknown),
+            ("Query", Code::Unavailable, Why::UpstreamUnavailable),
+        ] {
+            let (world, _) = losing(loss).await;
+            let endpoint = Channel::from_shared(world.url.clone()).expect("a URL");
+            let mut grpc = Grpc::new(endpoint.connect().await.expect("the edge listens"));
+            grpc.ready().await.expect("it is connected");
+            let path = format!("/shapes.v1.Shapes/{method}").parse().expect("a path");
+            let request = tonic::Request::new(Bytes::from_static(&FRAME[5..]));
+            let outcome: Result<tonic::Response<Bytes>, Status> = grpc.unary(request, path, Raw).await;
+            let status = outcome.expect_err("its answer is lost");
+            let reason = Fault::from_status(&status).map(|fault| fault.reason);
+            assert_eq!((status.code(), reason), (code, Some(why)), "{loss:?} of {method}");
+        }
     }
 }

@@ -1,0 +1,146 @@
+//! Many watchers on one gateway: what a read beside them takes, what memory each has, and whether every event arrives.
+
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::future::try_join_all;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use reqwest::Client;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::{
+    process::Process,
+    upstream::{self, BUSY, EVENTS, IDLE},
+};
+
+/// Watchers that are told nothing.
+const SILENT: usize = 10_000;
+
+/// Watchers with ten events a second.
+const LIVELY: usize = 1_000;
+
+/// Rounds of reads; each goes once to the gateway with watchers and once to one without.
+const ROUNDS: usize = 15;
+const CLIENTS: usize = 4;
+const READS: usize = 500;
+
+/// Connections that are opened at once: the others wait in no queue of the kernel.
+const AT_ONCE: usize = 250;
+
+/// Runs, and writes what was measured as lines of a table.
+///
+/// # Errors
+/// A watcher that is refused or misses an event.
+pub(crate) async fn run() -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    ensure!(hard > 30_000, "{hard} open files are allowed: too few");
+    let upstream = upstream::start().await?;
+    let (with, without) = (Process::gateway(upstream).await?, Process::gateway(upstream).await?);
+    // What is compiled, allocated and connected at first is not counted.
+    for process in [&with, &without] {
+        reads(process).await?;
+    }
+    let before = with.resident_bytes()?;
+    let mut watchers = Vec::with_capacity(SILENT);
+    while watchers.len() < SILENT {
+        watchers.extend(try_join_all((0..AT_ONCE).map(|_| watcher(&with, IDLE))).await?);
+    }
+    let each = with.resident_bytes()?.saturating_sub(before) / SILENT as u64;
+    let mut pairs = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        pairs.push((p99(reads(&with).await?), p99(reads(&without).await?)));
+    }
+    let median = |of: &dyn Fn(&(f64, f64)) -> f64| {
+        let mut values: Vec<f64> = pairs.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let (beside, alone, ratio) =
+        (median(&|pair| pair.0), median(&|pair| pair.1), median(&|pair| pair.0 / pair.1));
+    drop(watchers);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "| {SILENT} idle watchers | |\n|---|---|")?;
+    writeln!(out, "| memory of each at the edge, KiB | {:.1} |", each as f64 / 1024.0)?;
+    writeln!(out, "| p99 of a GET beside them, ms | {beside:.2} |")?;
+    writeln!(out, "| p99 of a GET without, ms | {alone:.2} |\n| ratio | {ratio:.2} |")?;
+    drop(out);
+
+    let begin = Instant::now();
+    let counts = try_join_all((0..LIVELY).map(|_| events(&without))).await?;
+    let (events, took) = (counts.iter().sum::<usize>(), begin.elapsed());
+    ensure!(counts.iter().all(|count| *count == EVENTS), "a watcher has missed events");
+    writeln!(
+        std::io::stdout().lock(),
+        "| {LIVELY} watchers at ten events a second | {events} events in {:.1} s, no gap |",
+        took.as_secs_f64()
+    )?;
+    Ok(())
+}
+
+/// A watcher of this order, which has had its first event.
+async fn watcher(process: &Process, order: &str) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(process.address).await?;
+    let request = format!("GET /gateway/orders/{order}:watch HTTP/1.1\r\nhost: bench\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut head = Vec::new();
+    while !contains(&head, b"id: 1\n") {
+        let mut part = [0; 1_024];
+        let read = stream.read(&mut part).await?;
+        ensure!(read > 0, "a watcher is refused: {}", String::from_utf8_lossy(&head));
+        head.extend_from_slice(&part[..read]);
+    }
+    Ok(stream)
+}
+
+/// The number of events that a watcher gets until its stream ends, one after the other.
+async fn events(process: &Process) -> Result<usize> {
+    let client = Client::builder().no_proxy().http1_only().build()?;
+    let url = format!("http://{}/gateway/orders/{BUSY}:watch", process.address);
+    let mut response = client.get(url).send().await?.error_for_status()?;
+    let (mut text, mut last) = (String::new(), 0);
+    while let Some(chunk) = response.chunk().await? {
+        text.push_str(std::str::from_utf8(&chunk).context("text")?);
+        while let Some((line, rest)) = text.split_once('\n') {
+            if let Some(id) = line.strip_prefix("id: ") {
+                let id: usize = id.parse()?;
+                ensure!(id == last + 1, "{id} comes after {last}");
+                last = id;
+            }
+            text = rest.to_owned();
+        }
+    }
+    Ok(last)
+}
+
+/// How long each of many reads takes, in milliseconds.
+async fn reads(process: &Process) -> Result<Vec<f64>> {
+    let url = format!("http://{}/gateway/orders/{IDLE}", process.address);
+    let clients = (0..CLIENTS).map(|_| async {
+        let client = Client::builder().no_proxy().http1_only().build()?;
+        let mut took = Vec::with_capacity(READS);
+        for _ in 0..READS {
+            let begin = Instant::now();
+            client.get(&url).send().await?.error_for_status()?.bytes().await?;
+            took.push(begin.elapsed());
+        }
+        anyhow::Ok(took)
+    });
+    let took: Vec<Duration> = try_join_all(clients).await?.concat();
+    Ok(took.iter().map(|time| time.as_secs_f64() * 1e3).collect())
+}
+
+fn p99(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() * 99 / 100]
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
