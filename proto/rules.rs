@@ -51,6 +51,27 @@ pub fn request_id(text: &str) -> Result<(), Problem> {
     }
 }
 
+/// The versions that an `etag` names; `None` when it is absent (empty) or names any (`*`). A tag may be weak: it names a version, whatever
+/// the representation.
+///
+/// # Errors
+/// When it is none.
+pub fn versions(etag: &str) -> Result<Option<Vec<i64>>, Problem> {
+    if matches!(etag.trim(), "" | "*") {
+        return Ok(None);
+    }
+    let version = |tag: &str| {
+        let tag = tag.trim();
+        let tag = tag.strip_prefix("W/").unwrap_or(tag);
+        let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag);
+        // A tag of the edge has more behind the version.
+        let number = tag.split_once('-').map_or(tag, |(version, _)| version);
+        number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok()).flatten()
+    };
+    let versions: Option<Vec<i64>> = etag.split(',').map(version).collect();
+    versions.map(Some).ok_or("must be versions, or entity tags that name them, or *")
+}
+
 /// At most 1,024 characters, of the control characters only tab and line breaks.
 ///
 /// # Errors

@@ -106,6 +106,8 @@ reasons! {
     RouteNotFound = "ROUTE_NOT_FOUND", NotFound, 404;
     /// HTTP: the path has routes, but not for this method.
     MethodNotAllowed = "METHOD_NOT_ALLOWED", Unimplemented, 405;
+    /// The resource has another version than the call was made for, so nothing was done.
+    PreconditionFailed = "PRECONDITION_FAILED", Aborted, 412;
     /// HTTP: the request has a condition that is not evaluated for its method, so nothing was done.
     PreconditionUnsupported = "PRECONDITION_UNSUPPORTED", FailedPrecondition, 412;
     /// HTTP: the body is larger than allowed.

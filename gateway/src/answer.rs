@@ -126,14 +126,13 @@ async fn call(
     let asked = headers::request_timeout(&parts.headers)?;
     let deadline = Instant::now() + asked.unwrap_or(edge.request_timeout());
     let read = matches!(parts.method, Method::GET | Method::HEAD);
-    if !read {
-        headers::check_conditions(&parts.headers)?;
-    }
+    let condition =
+        if read { Vec::new() } else { headers::condition(&parts.headers, &served.route.rpc.input)? };
     let body = within(deadline, received(edge, served, &parts.headers, body, &client)).await??;
     // Not before: clients that send slowly would take the slots of all others.
     let _slot = edge.slot()?;
     let open = served.route.rpc.streaming.then(|| edge.streams().open(&client)).transpose()?;
-    let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body.bytes)?;
+    let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body.bytes, condition)?;
     let tried = Tried::default();
     let call = Call {
         pool: &served.pool,
@@ -207,6 +206,7 @@ fn encode(
     captures: Captures,
     parts: &Parts,
     body: &Bytes,
+    condition: Vec<u8>,
 ) -> Result<Encoded, Fault> {
     let key = headers::idempotency_key(&parts.headers)?;
     let input = Input {
@@ -217,7 +217,11 @@ fn encode(
         idempotency_key: key.as_deref(),
         last_event_id: headers::last_event_id(&parts.headers)?,
     };
-    transcode::request_from_json(&served.route, &input, edge.lenient()).map_err(refused)
+    let mut encoded = transcode::request_from_json(&served.route, &input, edge.lenient()).map_err(refused)?;
+    if !condition.is_empty() {
+        encoded.wire = [encoded.wire, condition.into()].concat().into();
+    }
+    Ok(encoded)
 }
 
 async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, Problem> {
@@ -231,7 +235,7 @@ fn answer_of(
     headers: &HeaderMap,
     account: Option<&Account>,
 ) -> Result<Response, Box<Problem>> {
-    let tag = account.and_then(|_| etag::of(&wire));
+    let tag = account.and_then(|_| etag::of(&wire, version(route)));
     if tag.as_ref().is_some_and(|tag| etag::matches(headers, tag)) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -254,6 +258,14 @@ fn answer_of(
     };
     response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
     Ok(response)
+}
+
+/// The number of the field that has the version of a resource, where that is what the route answers.
+fn version(route: &Route) -> Option<u32> {
+    match route.rpc.version.as_deref()? {
+        [version] => Some(version.number()),
+        _ => None,
+    }
 }
 
 /// Bytes with the type that the service gave them.

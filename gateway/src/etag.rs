@@ -3,16 +3,37 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use http::{HeaderMap, HeaderValue, header};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// The weak tag of an answer, by its wire bytes: its JSON may be encoded in several ways, and means the same in each.
+/// The weak tag of an answer, by its wire bytes: its JSON may be encoded in several ways, and means the same in each. It begins with the
+/// version where the answer is a resource that has one, in an int64 field of this number, so that a service can compare it (`If-Match`).
 ///
 /// It tells versions apart for caches, and keeps no secret: no cryptographic hash is needed.
 #[must_use]
-pub(crate) fn of(wire: &[u8]) -> Option<HeaderValue> {
+pub(crate) fn of(wire: &[u8], version: Option<u32>) -> Option<HeaderValue> {
     // Keyed alike in every process: all edges in front of a service give one answer the same tag.
     let mut hasher = DefaultHasher::new();
     wire.hash(&mut hasher);
-    HeaderValue::from_str(&format!("W/\"{:016x}-{:x}\"", hasher.finish(), wire.len())).ok()
+    let (hash, length) = (hasher.finish(), wire.len());
+    let tag = match version.and_then(|number| varint(wire, number)) {
+        Some(version) => format!("W/\"{version}-{hash:016x}-{length:x}\""),
+        None => format!("W/\"{hash:016x}-{length:x}\""),
+    };
+    HeaderValue::from_str(&tag).ok()
+}
+
+/// The last varint in the field of this number, which is the one that counts.
+fn varint(mut wire: &[u8], wanted: u32) -> Option<u64> {
+    let mut found = None;
+    while !wire.is_empty() {
+        let (number, kind) = decode_key(&mut wire).ok()?;
+        if number == wanted && kind == WireType::Varint {
+            found = Some(decode_varint(&mut wire).ok()?);
+        } else {
+            skip_field(kind, number, &mut wire, DecodeContext::default()).ok()?;
+        }
+    }
+    found
 }
 
 /// Whether `If-None-Match` names the tag, or any; the comparison is the weak one.
@@ -30,7 +51,7 @@ mod tests {
 
     #[test]
     fn tags_are_compared_weakly_and_in_lists() {
-        let tag = of(b"abc").expect("a header value");
+        let tag = of(b"abc", None).expect("a header value");
         let text = tag.to_str().expect("ASCII").to_owned();
         let headers =
             |value: &str| HeaderMap::from_iter([(header::IF_NONE_MATCH, value.parse().expect("a value"))]);
@@ -41,6 +62,15 @@ mod tests {
         }
         assert!(!matches(&headers("\"x\""), &tag));
         assert!(!matches(&HeaderMap::new(), &tag));
-        assert_ne!(of(b"abc"), of(b"abd"));
+        assert_ne!(of(b"abc", None), of(b"abd", None));
+    }
+
+    #[test]
+    fn a_tag_begins_with_the_version_of_a_resource() {
+        // A text in field 1, and 300 in field 12.
+        let wire = [0x0a, 1, b'a', 0x60, 0xac, 0x02];
+        let tag = |version| of(&wire, version).expect("a header value").to_str().expect("ASCII").to_owned();
+        assert!(tag(Some(12)).starts_with("W/\"300-"), "{}", tag(Some(12)));
+        assert_eq!((tag(Some(1)), tag(Some(11))), (tag(None), tag(None)));
     }
 }

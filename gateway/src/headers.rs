@@ -9,6 +9,7 @@ use chassis::{
     trace,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 pub(crate) use self::hops::{
     MAX_HEAD_BYTES, admit_identity, check_head, check_length, remove_hops, too_long,
@@ -105,14 +106,39 @@ pub(crate) fn replayed(metadata: &HeaderMap) -> bool {
     metadata.get(IDEMPOTENCY_REPLAYED).is_some_and(|value| value == "true")
 }
 
-/// Refuses a condition on a write (RFC 9110, sections 13.1.1 and 13.1.4). The tags of the edge are those of answers, and no contract has a
-/// field for the version that a write expects: who sends one wants nothing done where it does not hold.
+/// The condition on a write, for a method that has it compared where it writes: `If-Match` becomes the string field `etag` of its request
+/// (AIP-154), as bytes to be put behind the others. Any other condition is refused (RFC 9110, sections 13.1.1 and 13.1.4): who sends one wants
+/// nothing done where it does not hold, and only the service can see to that.
+///
+/// # Errors
+/// PRECONDITION_UNSUPPORTED; MALFORMED_REQUEST when `If-Match` is not printable.
+pub(crate) fn condition(headers: &HeaderMap, request: &MessageDescriptor) -> Result<Vec<u8>, Fault> {
+    let mut wire = Vec::new();
+    if !headers.contains_key(header::IF_MATCH) && !headers.contains_key(header::IF_UNMODIFIED_SINCE) {
+        return Ok(wire);
+    }
+    let is_text = |field: &FieldDescriptor| field.kind() == Kind::String && !field.is_list();
+    let Some(etag) = request.get_field_by_name("etag").filter(is_text) else {
+        check_conditions(headers)?;
+        return Ok(wire);
+    };
+    if headers.contains_key(header::IF_UNMODIFIED_SINCE) {
+        check_conditions(headers)?;
+    }
+    let lines: Result<Vec<&str>, _> =
+        headers.get_all(header::IF_MATCH).iter().map(HeaderValue::to_str).collect();
+    let tags = lines.map_err(|_| malformed(&header::IF_MATCH, "must be printable ASCII"))?.join(",");
+    prost::encoding::string::encode(etag.number(), &tags, &mut wire);
+    Ok(wire)
+}
+
+/// Refuses a condition on a write.
 ///
 /// # Errors
 /// PRECONDITION_UNSUPPORTED.
 pub(crate) fn check_conditions(headers: &HeaderMap) -> Result<(), Fault> {
     let found =
-        [header::IF_MATCH, header::IF_UNMODIFIED_SINCE].into_iter().find(|name| headers.contains_key(name));
+        [header::IF_UNMODIFIED_SINCE, header::IF_MATCH].into_iter().find(|name| headers.contains_key(name));
     let Some(name) = found else { return Ok(()) };
     let violation =
         Violation { field: name.to_string(), description: "is not evaluated for writes".to_owned() };

@@ -71,13 +71,16 @@ impl OrdersService for Grpc {
 
     async fn cancel_order(&self, request: Request<CancelOrderRequest>) -> Result<Response<Order>, Status> {
         let traceparent = trace::of_call(request.metadata());
-        let CancelOrderRequest { order_id, request_id } = request.into_inner();
+        let CancelOrderRequest { order_id, request_id, etag } = request.into_inner();
+        let versions = rules::versions(&etag);
         Checks::default()
             .field("order_id", rules::text(&order_id))
             .field("request_id", rules::request_id(&request_id))
+            .field("etag", versions.as_ref().map(drop).map_err(|problem| *problem))
             .finish()?;
         let order_id = order_id.parse().map_err(|_| absent(&order_id))?;
-        let cancelling = Cancelling { order_id, request_id: non_empty(request_id), traceparent };
+        let (request_id, versions) = (non_empty(request_id), versions.unwrap_or_default());
+        let cancelling = Cancelling { order_id, request_id, versions, traceparent };
         let cancelled = self.cancel_order.cancel(cancelling).await;
         let (order, replayed) = cancelled.map_err(fault)??;
         Ok(answer(wire::order(&order), replayed))

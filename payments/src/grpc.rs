@@ -87,8 +87,10 @@ impl PaymentsService for Grpc {
         let request_id = std::mem::take(&mut asked.request_id);
         let fingerprint = fingerprint(&asked);
         let currency_code = self.currency(&asked.currency_code);
+        let versions = rules::versions(&asked.etag);
         Checks::default()
             .field("user_id", rules::user_id(&asked.user_id))
+            .field("etag", versions.as_ref().map(drop).map_err(|problem| *problem))
             .field("amount", rules::amount(asked.amount))
             .field("currency_code", rules::currency_code(&currency_code))
             .field("request_id", rules::request_id(&request_id))
@@ -98,6 +100,7 @@ impl PaymentsService for Grpc {
             amount: asked.amount,
             currency_code,
             request_id: non_empty(request_id),
+            versions: versions.unwrap_or_default(),
             fingerprint,
         });
         let booked = booked.await.map_err(fault)??;

@@ -261,6 +261,7 @@ impl World {
             amount,
             currency_code: CURRENCY.to_owned(),
             request_id: None,
+            versions: None,
             fingerprint: [0; 32],
         };
         let booked = self.top_ups.submit(deposit).await?;

@@ -121,7 +121,11 @@ async fn failures_leave_nothing(client: &Orders, ended: &str) -> Result<()> {
 }
 
 async fn cancel(client: &Orders, id: &str, key: &str) -> Result<(Order, bool), Status> {
-    let request = CancelOrderRequest { order_id: id.to_owned(), request_id: key.to_owned() };
+    let request = CancelOrderRequest {
+        order_id: id.to_owned(),
+        request_id: key.to_owned(),
+        ..CancelOrderRequest::default()
+    };
     let answer = client.clone().cancel_order(request).await?;
     let replayed = answer.metadata().get("idempotency-replayed").is_some_and(|value| value == "true");
     Ok((answer.into_inner(), replayed))

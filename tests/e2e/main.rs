@@ -10,6 +10,7 @@ mod mesh;
 mod scenario;
 mod crash;
 mod cancel;
+mod conditions;
 mod watch;
 mod admin_services;
 mod check;

@@ -138,7 +138,9 @@ async fn a_second_cancellation_is_shown_to_nobody() -> Result<()> {
 }
 
 async fn cancel(client: &mut Orders, id: &str) -> Result<()> {
-    client.cancel_order(CancelOrderRequest { order_id: id.to_owned(), request_id: String::new() }).await?;
+    client
+        .cancel_order(CancelOrderRequest { order_id: id.to_owned(), ..CancelOrderRequest::default() })
+        .await?;
     Ok(())
 }
 

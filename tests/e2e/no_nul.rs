@@ -63,7 +63,7 @@ async fn of_orders(client: &mut Orders) -> Result<()> {
     }
     names("order_id", client.get_order(GetOrderRequest { order_id: nul() }).await)?;
     names("order_id", client.list_order_events(ListOrderEventsRequest { order_id: nul() }).await)?;
-    let cancel = CancelOrderRequest { order_id: nul(), request_id: String::new() };
+    let cancel = CancelOrderRequest { order_id: nul(), ..CancelOrderRequest::default() };
     names("order_id", client.cancel_order(cancel.clone()).await)?;
     names("request_id", client.cancel_order(CancelOrderRequest { request_id: nul(), ..cancel }).await)?;
     let watched = client.watch_order(WatchOrderRequest { order_id: nul(), after_version: 0 }).await;

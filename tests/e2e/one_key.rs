@@ -48,6 +48,7 @@ async fn one_effect(arrangement: Arrangement) -> Result<()> {
         amount: 700,
         currency_code: "EUR".into(),
         request_id: "one".into(),
+        ..TopUpAccountRequest::default()
     };
     let body = json!({ "amount": "700", "currencyCode": "EUR" });
     let call = |client: &PaymentsServiceClient<Channel>| {

@@ -41,7 +41,7 @@ async fn a_watcher_that_reconnects_misses_and_repeats_nothing() -> Result<()> {
         drop(watch(&mut watcher, &id, 1).await?);
     }
     let mut waiting = watch(&mut watcher, &id, 1).await?;
-    doer.cancel_order(CancelOrderRequest { order_id: id.clone(), request_id: String::new() }).await?;
+    doer.cancel_order(CancelOrderRequest { order_id: id.clone(), ..CancelOrderRequest::default() }).await?;
     seen.push(next(&mut waiting).await?);
     for after in [0, 1, 0, 1, 0] {
         // What was before comes again only to who asks for it.

@@ -1,10 +1,12 @@
 //! Requests that never reach the service: what the edge itself refuses.
 
 use http::StatusCode;
+use ordermesh::orders::v1::{CancelOrderRequest, Order};
+use prost::Message as _;
 use serde_json::json;
 
 use crate::{
-    upstream::{Upstream, echo},
+    upstream::{Upstream, echo, one},
     world::{World, json, reason, shapes},
 };
 
@@ -174,4 +176,31 @@ async fn a_condition_on_a_write_is_refused_and_nothing_is_done() {
         );
     }
     assert_eq!(upstream.calls().len(), 1, "the read alone");
+}
+
+#[tokio::test]
+async fn a_condition_goes_to_a_method_that_compares_it() {
+    let upstream = Upstream::start(async |call| match call.path.ends_with("GetOrder") {
+        true => one(&Order { id: "7".into(), version: 300, ..Order::default() }),
+        false => echo(&call),
+    })
+    .await;
+    let world = World::of(&upstream).await;
+    let tag = world.get("/gateway/orders/7").await.headers()["etag"].clone();
+    assert!(tag.to_str().expect("text").starts_with("W/\"300-"), "{tag:?}");
+    let cancel = async |name: &'static str, value: &str| {
+        let request =
+            world.request("POST", "/gateway/orders/7:cancel").header("content-type", "application/json");
+        request.header(name, value).body("{\"etag\":\"1\"}").send().await.expect("the edge answers")
+    };
+    for value in [tag.to_str().expect("text"), "*", "\"300\", \"301\""] {
+        cancel("if-match", value).await;
+        let call = upstream.calls().pop().expect("a call");
+        let request = CancelOrderRequest::decode(call.wire).expect("the contract's message");
+        assert_eq!((request.order_id.as_str(), request.etag.as_str()), ("7", value));
+    }
+    let calls = upstream.calls().len();
+    let since = cancel("if-unmodified-since", "Sat, 28 Nov 2026 23:00:00 GMT").await;
+    let error = json(since, StatusCode::PRECONDITION_FAILED).await;
+    assert_eq!((reason(&error), upstream.calls().len()), ("PRECONDITION_UNSUPPORTED", calls));
 }

@@ -40,6 +40,8 @@ pub struct Cancelling {
     pub order_id: Uuid,
     /// The idempotency key.
     pub request_id: Option<String>,
+    /// The versions that the order may have; `None` for any.
+    pub versions: Option<Vec<i64>>,
     /// The W3C trace context of the request.
     pub traceparent: Option<String>,
 }
@@ -82,6 +84,10 @@ impl CancelOrder {
                 Some(_) => return Ok(Applied::Before(order.as_cancel_requested().unwrap_or(order), true)),
                 None => {}
             }
+        }
+        if asked.versions.as_ref().is_some_and(|versions| !versions.contains(&order.version)) {
+            let text = format!("order {} has version {}", order.id, order.version);
+            return Ok(Applied::refused(Reason::PreconditionFailed, text));
         }
         if order.status != Status::New {
             return Ok(Applied::refused(

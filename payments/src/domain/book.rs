@@ -50,6 +50,8 @@ pub struct Deposit {
     pub currency_code: String,
     /// The idempotency key.
     pub request_id: Option<String>,
+    /// The versions that the account may have; `None` for any.
+    pub versions: Option<Vec<i64>>,
     /// What was asked with that key.
     pub fingerprint: [u8; 32],
 }
@@ -145,6 +147,10 @@ impl<'c> Book<'c> {
         let account = self.accounts.get_mut(&deposit.user_id).ok_or_else(|| {
             Fault::new(FaultReason::AccountNotFound, format!("user {} has no account", deposit.user_id))
         })?;
+        if deposit.versions.as_ref().is_some_and(|versions| !versions.contains(&account.version)) {
+            let found = format!("the account has version {}", account.version);
+            return Err(Fault::new(FaultReason::PreconditionFailed, found));
+        }
         if account.currency_code != deposit.currency_code {
             let held =
                 format!("the account is held in {}, not in {}", account.currency_code, deposit.currency_code);
@@ -281,6 +287,7 @@ mod tests {
             amount,
             currency_code: "RUB".into(),
             request_id: None,
+            versions: None,
             fingerprint: [0; 32],
         };
         let mut book = Book::open([account(BALANCE_MAX - 10)], &SystemClock);

@@ -200,6 +200,7 @@ impl Parts {
             amount,
             currency_code: "RUB".to_owned(),
             request_id: key.map(|key| format!("top-up-{key}")),
+            versions: None,
             fingerprint: [u8::try_from(amount % 251)?; 32],
         };
         if let Ok(booked) = self.top_up.submit(deposit).await?
@@ -254,7 +255,10 @@ impl Parts {
         }
         let order_id = self.placed[order.index(self.placed.len())];
         let request_id = key.map(|key| format!("cancel-{key}"));
-        let reply = self.cancel_order.cancel(Cancelling { order_id, request_id, traceparent: None }).await?;
+        let reply = self
+            .cancel_order
+            .cancel(Cancelling { order_id, request_id, versions: None, traceparent: None })
+            .await?;
         if let Ok((order, _)) = reply {
             ensure!(order.id == order_id && order.version == 2 && order.status == Status::New, "{order:?}");
         }
