@@ -10,13 +10,13 @@ use messaging::{
     envelope::Envelope,
     outbox::Outbox,
     relay::Relay,
-    schema::{CountedRedrives, MessagingTables},
+    schema::{COUNTED_REDRIVES, MESSAGING_TABLES},
     topology::{Subscription, Topology},
 };
 use prost::{Message, Name};
 use sea_orm::{ConnectionTrait as _, DbErr, Statement};
-use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
-use storage::{Database, DatabaseUrl, Limits, Transaction, rows::Write};
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
+use storage::{Database, DatabaseUrl, Limits, Transaction, rows::Write, schema::Statements};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -37,26 +37,16 @@ struct Migrations;
 
 impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(MessagingTables), Box::new(CountedRedrives), Box::new(Shop)]
+        vec![
+            Box::new(MESSAGING_TABLES),
+            Box::new(COUNTED_REDRIVES),
+            Box::new(Statements::new("shop", TABLES)),
+        ]
     }
 }
 
-struct Shop;
-
-impl MigrationName for Shop {
-    fn name(&self) -> &'static str {
-        "shop"
-    }
-}
-
-#[async_trait]
-impl MigrationTrait for Shop {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let tables =
-            ["CREATE TABLE sales (article TEXT NOT NULL)", "CREATE TABLE parcels (article TEXT NOT NULL)"];
-        storage::schema::run(manager, &tables).await
-    }
-}
+const TABLES: &[&str] =
+    &["CREATE TABLE sales (article TEXT NOT NULL)", "CREATE TABLE parcels (article TEXT NOT NULL)"];
 
 /// Sells an article: the sale and the message about it are one transaction, so there is never the one without the other.
 async fn sell(database: &Database, outbox: &Outbox, article: &'static str) -> anyhow::Result<()> {

@@ -27,8 +27,8 @@
 //! }
 //! ```
 //!
-//! Nothing here knows a service or its contract: any sea-orm service can take [`schema::MessagingTables`] and
-//! [`schema::CountedRedrives`] into its migrations.
+//! Nothing here knows a service or its contract: any sea-orm service can take [`schema::MESSAGING_TABLES`] and
+//! [`schema::COUNTED_REDRIVES`] into its migrations.
 
 pub mod envelope;
 pub mod schema;

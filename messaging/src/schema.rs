@@ -1,7 +1,6 @@
 //! The tables of messaging, for a service to put into its own migrations.
 
-use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
-use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager, async_trait::async_trait};
+use storage::schema::Statements;
 
 const TABLES: &[&str] = &[
     "CREATE TABLE outbox (
@@ -67,46 +66,15 @@ const VACUUM_OUTBOX: &str = "ALTER TABLE outbox SET (
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000)";
 
 /// What counts attempts at a parked message that comes back, before each; and what finds others of the same key.
-const COUNTED_REDRIVES: &[&str] = &[
+const REDRIVES: &[&str] = &[
     "ALTER TABLE parked ADD COLUMN redrives INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE parked ADD COLUMN redrive_time {int}",
     "CREATE INDEX parked_by_key ON parked (consumer, partition_key)",
 ];
 
-/// Adds to the table `parked` what [`MessagingTables`] has left out. To come behind it.
-#[derive(Debug, Clone, Copy)]
-pub struct CountedRedrives;
-
-impl MigrationName for CountedRedrives {
-    fn name(&self) -> &'static str {
-        "m0002_messaging_counted_redrives"
-    }
-}
-
-#[async_trait]
-impl MigrationTrait for CountedRedrives {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        storage::schema::run(manager, COUNTED_REDRIVES).await
-    }
-}
-
 /// Makes the tables `outbox`, `inbox`, `parked`, `operator_actions` and `leases`.
-#[derive(Debug, Clone, Copy)]
-pub struct MessagingTables;
+pub const MESSAGING_TABLES: Statements =
+    Statements::new("m0001_messaging", TABLES).on_postgres(&[VACUUM_OUTBOX]);
 
-impl MigrationName for MessagingTables {
-    fn name(&self) -> &'static str {
-        "m0001_messaging"
-    }
-}
-
-#[async_trait]
-impl MigrationTrait for MessagingTables {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        storage::schema::run(manager, TABLES).await?;
-        if manager.get_database_backend() == DbBackend::Postgres {
-            manager.get_connection().execute_unprepared(VACUUM_OUTBOX).await?;
-        }
-        Ok(())
-    }
-}
+/// Adds to the table `parked` what [`MESSAGING_TABLES`] has left out. To come behind it.
+pub const COUNTED_REDRIVES: Statements = Statements::new("m0002_messaging_counted_redrives", REDRIVES);

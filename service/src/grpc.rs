@@ -29,8 +29,8 @@ pub struct Contract {
     pub name: &'static str,
     /// Its services.
     pub routes: Routes,
-    /// An encoded `FileDescriptorSet` that declares them, for reflection.
-    pub descriptor_set: &'static [u8],
+    /// Encoded `FileDescriptorSet`s that declare them, for reflection.
+    pub descriptor_sets: &'static [&'static [u8]],
     /// Their full names, such as `ordermesh.orders.v1.OrdersService`.
     pub services: BTreeSet<String>,
 }
@@ -39,7 +39,7 @@ pub struct Contract {
 /// lets calls under way finish, and cuts what does not.
 ///
 /// # Errors
-/// When the descriptor set cannot be read.
+/// When a descriptor set cannot be read.
 pub async fn serve(
     listener: TcpListener,
     contract: Contract,

@@ -38,8 +38,8 @@ pub trait Service: fmt::Debug + Clone + Send + Sync + 'static {
     const LISTEN: &'static str;
     /// Where its process serves the operator unless `ADMIN_LISTEN` says otherwise.
     const ADMIN: &'static str;
-    /// An encoded `FileDescriptorSet` that declares its services.
-    const DESCRIPTOR_SET: &'static [u8] = ordermesh::DESCRIPTOR_SET;
+    /// Encoded `FileDescriptorSet`s that declare its services, and the admin service of messages.
+    const DESCRIPTOR_SETS: &'static [&'static [u8]] = &[ordermesh::DESCRIPTOR_SET];
 
     /// The flags that it has beside those of every service; `()` for none.
     type Settings: clap::Args + fmt::Debug + Clone + Send + Sync;

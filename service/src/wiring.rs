@@ -80,7 +80,7 @@ pub async fn build<S: Service>(service: S, foundation: Foundation) -> anyhow::Re
         tasks: Vec::new(),
     };
     service.wire(&mut wiring).await?;
-    Ok(wiring.finish(S::DESCRIPTOR_SET))
+    Ok(wiring.finish(S::DESCRIPTOR_SETS))
 }
 
 type Run = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
@@ -184,7 +184,7 @@ impl Wiring {
     }
 
     /// Adds what every service has: the admin service of its messages, and a relay.
-    fn finish(mut self, descriptor_set: &'static [u8]) -> Wired {
+    fn finish(mut self, descriptor_sets: &'static [&'static [u8]]) -> Wired {
         let (database, health) = (self.database.clone(), self.health.clone());
         let admin =
             MessagingAdmin { database: database.clone(), pages: self.pages.clone(), health: health.clone() };
@@ -194,7 +194,7 @@ impl Wiring {
         let source = format!("/ordermesh/{}", self.name);
         let relay = Relay::new(database.clone(), self.outbox, self.broker, source).with_health(&health);
         let Self { name, routes, services, tasks, .. } = self;
-        let contract = Contract { name, routes, descriptor_set, services };
+        let contract = Contract { name, routes, descriptor_sets, services };
         Wired { contract, tasks, relay, database, health }
     }
 }

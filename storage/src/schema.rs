@@ -3,6 +3,7 @@
 //! What is there is looked at first, so that a process whose schema is up to date needs no right to create anything.
 
 mod locks;
+mod statements;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,6 +16,7 @@ use sea_orm_migration::{
 };
 use tokio::time::{Instant, sleep};
 
+pub use self::statements::Statements;
 use crate::{database::Database, failure::Failure};
 
 /// How long an attempt waits for a lock. Everybody who needs the same table meanwhile waits behind it, so it is short.
@@ -218,38 +220,6 @@ async fn up<M: MigratorTrait>(transaction: &DatabaseTransaction) -> Result<(), C
         let record = Statement::from_sql_and_values(backend, record, [migration.name().into()]);
         transaction.execute_raw(record).await?;
         tracing::info!(migration = migration.name(), "migrated");
-    }
-    Ok(())
-}
-
-/// Runs statements written in the words that both databases share, and these for what they call differently: `{uuid}`,
-/// `{int}` (64 bits), `{code}` (a small enumeration), `{bytes}`, `{serial}` (a key that the database counts up), and
-/// `{strict}` at the end of a table, which makes SQLite check the types of what is stored.
-///
-/// # Errors
-/// As the database says.
-pub async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
-    let words = match manager.get_database_backend() {
-        DbBackend::Sqlite => [
-            ("{uuid}", "BLOB"),
-            ("{int}", "INTEGER"),
-            ("{code}", "INTEGER"),
-            ("{bytes}", "BLOB"),
-            ("{serial}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
-            ("{strict}", "STRICT"),
-        ],
-        _ => [
-            ("{uuid}", "UUID"),
-            ("{int}", "BIGINT"),
-            ("{code}", "SMALLINT"),
-            ("{bytes}", "BYTEA"),
-            ("{serial}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
-            ("{strict}", ""),
-        ],
-    };
-    for statement in statements {
-        let sql = words.iter().fold((*statement).to_owned(), |sql, (word, name)| sql.replace(word, name));
-        manager.get_connection().execute_unprepared(&sql).await?;
     }
     Ok(())
 }

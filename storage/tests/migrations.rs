@@ -2,36 +2,21 @@
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
-use sea_orm::{ConnectionTrait as _, DbErr};
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
-};
-use storage::{Database, DatabaseUrl, Limits};
+use sea_orm::ConnectionTrait as _;
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
+use storage::{Database, DatabaseUrl, Limits, schema::Statements};
 use world::{Postgres, Scratch};
 
 struct Migrations;
 
 impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(Things)]
+        vec![Box::new(Statements::new("m0001_things", THINGS))]
     }
 }
 
-struct Things;
-
-impl MigrationName for Things {
-    fn name(&self) -> &'static str {
-        "m0001_things"
-    }
-}
-
-#[async_trait]
-impl MigrationTrait for Things {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let table = "CREATE TABLE things (id {uuid} PRIMARY KEY, size {int} NOT NULL, seen {code}) {strict}";
-        storage::schema::run(manager, &[table]).await
-    }
-}
+const THINGS: &[&str] =
+    &["CREATE TABLE things (id {uuid} PRIMARY KEY, size {int} NOT NULL, seen {code}) {strict}"];
 
 #[tokio::test]
 async fn on_sqlite() -> Result<()> {

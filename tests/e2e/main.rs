@@ -53,3 +53,4 @@ mod contradictions;
 mod traces;
 mod spans;
 mod corpus;
+mod shipping;

@@ -8,14 +8,12 @@ use messaging::{
     envelope::Envelope,
     outbox::{self, Outbox},
     parked,
-    schema::{CountedRedrives, MessagingTables},
+    schema::{COUNTED_REDRIVES, MESSAGING_TABLES},
     topology::Topology,
 };
-use sea_orm::{ConnectionTrait as _, DbErr, EntityTrait as _, QueryOrder as _, Statement, TryGetable};
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
-};
-use storage::{Database, DatabaseUrl, Limits};
+use sea_orm::{ConnectionTrait as _, EntityTrait as _, QueryOrder as _, Statement, TryGetable};
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
+use storage::{Database, DatabaseUrl, Limits, schema::Statements};
 use world::{PATIENCE, Postgres, RabbitMq, Scratch, eventually};
 
 use crate::fact::{self, fact, key, reader};
@@ -211,21 +209,10 @@ struct Migrations;
 
 impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(MessagingTables), Box::new(CountedRedrives), Box::new(Effects)]
-    }
-}
-
-struct Effects;
-
-impl MigrationName for Effects {
-    fn name(&self) -> &'static str {
-        "effects"
-    }
-}
-
-#[async_trait]
-impl MigrationTrait for Effects {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        storage::schema::run(manager, &[fact::TABLE]).await
+        vec![
+            Box::new(MESSAGING_TABLES),
+            Box::new(COUNTED_REDRIVES),
+            Box::new(Statements::new("effects", &[fact::TABLE])),
+        ]
     }
 }

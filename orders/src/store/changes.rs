@@ -22,7 +22,7 @@ const READ: usize = 1_000;
 const SOON: usize = 100_000;
 
 /// The number that PostgreSQL gives to what a transaction writes: the default of the column.
-pub(crate) const TRANSACTION: &str = "pg_current_xact_id()::text::bigint";
+const TRANSACTION: &str = "pg_current_xact_id()::text::bigint";
 const COUNTED: &str = "(SELECT COALESCE(MAX(change_number), 0) + 1 FROM orders)";
 
 /// The number of a change, as an expression inside the statement that makes it.

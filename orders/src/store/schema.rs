@@ -1,13 +1,8 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
-use messaging::schema::{CountedRedrives, MessagingTables};
-use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
-};
-use storage::schema::Owner;
-
-use super::changes;
+use messaging::schema::{COUNTED_REDRIVES, MESSAGING_TABLES};
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
+use storage::schema::{Owner, Statements};
 
 /// Every migration of the orders database, in order.
 #[derive(Debug, Clone, Copy)]
@@ -17,20 +12,12 @@ impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(Owner::new("orders")),
-            Box::new(MessagingTables),
-            Box::new(Orders),
-            Box::new(Asking),
-            Box::new(AskDueTime),
-            Box::new(CountedRedrives),
+            Box::new(MESSAGING_TABLES),
+            Box::new(Statements::new("m0002_orders", TABLES).on_postgres(&[CHANGE_NUMBER])),
+            Box::new(Statements::new("m0003_asking", ASKING)),
+            Box::new(Statements::new("m0004_ask_due_time", ASK_DUE_TIME)),
+            Box::new(COUNTED_REDRIVES),
         ]
-    }
-}
-
-struct Orders;
-
-impl MigrationName for Orders {
-    fn name(&self) -> &'static str {
-        "m0002_orders"
     }
 }
 
@@ -78,26 +65,9 @@ const TABLES: &[&str] = &[
     service::page::KEY_TABLE,
 ];
 
-#[async_trait]
-impl MigrationTrait for Orders {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        storage::schema::run(manager, TABLES).await?;
-        if manager.get_database_backend() == DbBackend::Postgres {
-            let default = changes::TRANSACTION;
-            let sql = format!("ALTER TABLE orders ALTER COLUMN change_number SET DEFAULT {default}");
-            manager.get_connection().execute_unprepared(&sql).await?;
-        }
-        Ok(())
-    }
-}
-
-struct Asking;
-
-impl MigrationName for Asking {
-    fn name(&self) -> &'static str {
-        "m0003_asking"
-    }
-}
+/// The number of a change, when the statement that makes it does not name it.
+const CHANGE_NUMBER: &str =
+    "ALTER TABLE orders ALTER COLUMN change_number SET DEFAULT pg_current_xact_id()::text::bigint";
 
 const ASKING: &[&str] = &[
     // A key is never forgotten, and neither is an order.
@@ -110,21 +80,6 @@ const ASKING: &[&str] = &[
     "ALTER TABLE orders ADD COLUMN asked_message_id {uuid}",
 ];
 
-#[async_trait]
-impl MigrationTrait for Asking {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        storage::schema::run(manager, ASKING).await
-    }
-}
-
-struct AskDueTime;
-
-impl MigrationName for AskDueTime {
-    fn name(&self) -> &'static str {
-        "m0004_ask_due_time"
-    }
-}
-
 const ASK_DUE_TIME: &[&str] = &[
     // A version that does not know the column places orders meanwhile: they are due at once.
     "ALTER TABLE orders ADD COLUMN ask_due_time {int} NOT NULL DEFAULT 0",
@@ -135,10 +90,3 @@ const ASK_DUE_TIME: &[&str] = &[
     // An unreleased version kept the time for asking in here, which the one before would take for that of the void.
     "UPDATE orders SET void_due_time = expire_time WHERE status = 1 AND void_due_time < expire_time",
 ];
-
-#[async_trait]
-impl MigrationTrait for AskDueTime {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        storage::schema::run(manager, ASK_DUE_TIME).await
-    }
-}

@@ -1,12 +1,8 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
-use messaging::schema::{CountedRedrives, MessagingTables};
-use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
-use sea_orm_migration::{
-    MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait::async_trait,
-};
-
-use storage::schema::Owner;
+use messaging::schema::{COUNTED_REDRIVES, MESSAGING_TABLES};
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
+use storage::schema::{Owner, Statements};
 
 /// Every migration of the payments database, in order.
 #[derive(Debug, Clone, Copy)]
@@ -16,19 +12,11 @@ impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(Owner::new("payments")),
-            Box::new(MessagingTables),
-            Box::new(Ledger),
-            Box::new(AccountsByBytes),
-            Box::new(CountedRedrives),
+            Box::new(MESSAGING_TABLES),
+            Box::new(Statements::new("m0002_ledger", TABLES)),
+            Box::new(Statements::new("m0003_accounts_by_bytes", &[]).on_postgres(&[ACCOUNTS_BY_BYTES])),
+            Box::new(COUNTED_REDRIVES),
         ]
-    }
-}
-
-struct Ledger;
-
-impl MigrationName for Ledger {
-    fn name(&self) -> &'static str {
-        "m0002_ledger"
     }
 }
 
@@ -87,31 +75,7 @@ const TABLES: &[&str] = &[
     service::page::KEY_TABLE,
 ];
 
-#[async_trait]
-impl MigrationTrait for Ledger {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        storage::schema::run(manager, TABLES).await
-    }
-}
-
 /// Lists of accounts go by the bytes of the user ids, as they do on SQLite: the order of a language depends on the server, and changes
-/// with its libraries.
-struct AccountsByBytes;
-
-impl MigrationName for AccountsByBytes {
-    fn name(&self) -> &'static str {
-        "m0003_accounts_by_bytes"
-    }
-}
-
-#[async_trait]
-impl MigrationTrait for AccountsByBytes {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        if manager.get_database_backend() == DbBackend::Postgres {
-            // Beside the primary key: a column with another collation would end the statements that a running version has prepared.
-            let index = "CREATE UNIQUE INDEX accounts_by_bytes ON accounts (user_id COLLATE \"C\")";
-            manager.get_connection().execute_unprepared(index).await?;
-        }
-        Ok(())
-    }
-}
+/// with its libraries. Beside the primary key: a column with another collation would end the statements that a running version has
+/// prepared.
+const ACCOUNTS_BY_BYTES: &str = "CREATE UNIQUE INDEX accounts_by_bytes ON accounts (user_id COLLATE \"C\")";

@@ -27,11 +27,11 @@ impl Counted {
     /// For the methods of a contract.
     ///
     /// # Errors
-    /// When its descriptor set cannot be read.
+    /// When its descriptor sets cannot be read.
     pub(super) fn of(contract: &Contract) -> anyhow::Result<Self> {
-        let set = FileDescriptorSet::decode(contract.descriptor_set)?;
         let mut methods: Vec<String> = HEALTH.map(str::to_owned).into();
-        for file in &set.file {
+        let sets = contract.descriptor_sets.iter().map(|set| FileDescriptorSet::decode(*set));
+        for file in sets.collect::<Result<Vec<_>, _>>()?.iter().flat_map(|set| &set.file) {
             for service in &file.service {
                 let name = format!("{}.{}", file.package(), service.name());
                 if contract.services.contains(&name) {

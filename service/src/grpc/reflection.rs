@@ -18,12 +18,11 @@ use super::Contract;
 /// `routes` and the reflection of the contract, until `stop`.
 ///
 /// # Errors
-/// When the descriptor set cannot be read.
+/// When a descriptor set cannot be read.
 pub(super) fn add(routes: Routes, contract: &Contract, stop: &CancellationToken) -> anyhow::Result<Routes> {
     let reflection = || {
-        let builder = Builder::configure()
-            .register_encoded_file_descriptor_set(contract.descriptor_set)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        let sets = contract.descriptor_sets.iter().copied().chain([tonic_health::pb::FILE_DESCRIPTOR_SET]);
+        let builder = sets.fold(Builder::configure(), Builder::register_encoded_file_descriptor_set);
         let names = contract.services.iter().map(String::as_str).chain(["grpc.health.v1.Health"]);
         names.fold(builder, |builder, name| builder.with_service_name(name))
     };

@@ -1,0 +1,3 @@
+//! What happens when a message comes.
+
+pub mod ship_orders;

@@ -1,0 +1,4 @@
+//! The table of shipments, and every query by its intention.
+
+pub mod schema;
+pub mod shipments;

@@ -1,0 +1,25 @@
+//! The schema.
+
+use messaging::schema::{COUNTED_REDRIVES, MESSAGING_TABLES};
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
+use storage::schema::{Owner, Statements};
+
+/// Every migration of the shipping database, in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Migrations;
+
+impl MigratorTrait for Migrations {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(Owner::new("shipping")),
+            Box::new(MESSAGING_TABLES),
+            Box::new(COUNTED_REDRIVES),
+            Box::new(Statements::new("m0002_shipments", TABLES)),
+        ]
+    }
+}
+
+const TABLES: &[&str] = &[
+    "CREATE TABLE shipments (order_id {uuid} PRIMARY KEY, user_id TEXT NOT NULL, create_time {int} NOT NULL) {strict}",
+    service::page::KEY_TABLE,
+];

@@ -1,0 +1,44 @@
+//! Queries over shipments.
+
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, entity::prelude::*};
+use storage::rows;
+
+use crate::domain::shipment::Shipment;
+
+/// A row: see [`Shipment`].
+#[sea_orm::model]
+#[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "shipments")]
+pub struct Model {
+    /// See [`Shipment::order_id`].
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub order_id: Uuid,
+    /// See [`Shipment::user_id`].
+    pub user_id: String,
+    /// See [`Shipment::create_time`].
+    pub create_time: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// The shipment of an order.
+///
+/// # Errors
+/// As the database says.
+pub async fn find(connection: &impl ConnectionTrait, order_id: Uuid) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(order_id).one(connection).await
+}
+
+/// Adds the shipments of orders that have none.
+///
+/// # Errors
+/// As the database says.
+pub async fn add(transaction: &impl ConnectionTrait, shipments: Vec<Shipment>) -> Result<(), DbErr> {
+    let row = |Shipment { order_id, user_id, create_time }| ActiveModel {
+        order_id: Set(order_id),
+        user_id: Set(user_id),
+        create_time: Set(create_time),
+    };
+    let rows: Vec<ActiveModel> = shipments.into_iter().map(row).collect();
+    rows::insert_new(transaction, &rows).await.map(drop)
+}
