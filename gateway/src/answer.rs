@@ -12,6 +12,7 @@ use chassis::status::Fault;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use tokio::time::{Instant, timeout_at};
 use transcode::{Body as BodyOf, Encoded, Input, Payload, PercentError, ResponseError, Route};
+use upstream::{Answer, Call, IDEMPOTENCY_REPLAYED, Tried};
 
 use crate::{
     activity::OVERHEAD,
@@ -21,13 +22,11 @@ use crate::{
     etag, grpc, headers,
     metrics::Seen,
     outcome,
-    pool::Tried,
     problem::{Problem, Style, refused},
     stream::{
         self, Feed, Framing,
         talk::{self, Feeding},
     },
-    upstream::{Answer, Call},
 };
 
 pub(crate) type Captures = Vec<Result<String, PercentError>>;
@@ -135,13 +134,10 @@ async fn call(
     let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body.bytes, condition)?;
     let tried = Tried::default();
     let call = Call {
-        pool: &served.pool,
-        tried: &tried,
-        rpc: &served.route.rpc,
         wire,
-        headers: &parts.headers,
         // A stream lasts as long as it lasts, unless the client says how long; only its beginning has a deadline.
         deadline: (!served.route.rpc.streaming || asked.is_some()).then_some(deadline),
+        ..served.call(&tried, &parts.headers)
     };
     let keyed = served.route.rpc.request_id.is_some() && headers::has_key(&parts.headers);
     let types = served.route.types();
@@ -193,7 +189,7 @@ async fn received(
 /// What an answer says of its request.
 fn note(headers: &mut HeaderMap, replayed: bool, ignored: &[String]) {
     if replayed {
-        headers.insert(headers::IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+        headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
     if let Some(names) = headers::names(ignored) {
         headers.insert(headers::X_IGNORED, names);

@@ -7,7 +7,9 @@ use http::{HeaderName, HeaderValue, header};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Any, CorsLayer, ExposeHeaders};
 use url::{Origin, Url};
 
-use crate::headers::{IDEMPOTENCY_REPLAYED, X_IGNORED, X_REQUEST_ID};
+use upstream::IDEMPOTENCY_REPLAYED;
+
+use crate::headers::{X_IGNORED, X_REQUEST_ID};
 
 /// How long a browser need not ask again.
 const MAX_AGE: Duration = Duration::from_secs(3_600);

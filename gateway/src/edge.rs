@@ -9,26 +9,26 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use chassis::{accept::Places, clock::Clock, settings::Mistakes, status::Fault};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::CorsLayer;
 use transcode::{Lookup, PercentError, Route};
+use upstream::{Call, Retries, Tried, Upstream};
 
 pub(crate) use self::together::{Shared, overloaded};
 use crate::{
     admit::{Budget, Client, Limits, Streams},
     cors,
     grpc::Methods,
+    headers,
     metrics::{self, Meter, limit},
     open_files,
-    pool::Pool,
     pools::{self, pool_of},
-    resolve,
-    retry::Retries,
     routes,
-    settings::{Config, Settings, Upstreams, url_flag},
+    settings::{Config, Settings, url_flag},
 };
 
 /// An edge that is ready to serve. Cloning it is cheap.
@@ -48,8 +48,25 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) route: Arc<Route>,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) upstream: Arc<Upstream>,
     pub(crate) meter: Arc<Meter>,
+}
+
+impl Served {
+    /// A call of its method without a message yet, for a client with these headers.
+    pub(crate) fn call<'a>(&'a self, tried: &'a Tried, headers: &'a HeaderMap) -> Call<'a> {
+        let rpc = &self.route.rpc;
+        Call {
+            upstream: &self.upstream,
+            tried,
+            path: &rpc.path,
+            streams: rpc.streaming || rpc.client_streaming,
+            wire: Bytes::new(),
+            headers,
+            metadata: headers::metadata,
+            deadline: None,
+        }
+    }
 }
 
 /// What a request's path and method lead to.
@@ -100,9 +117,9 @@ impl Edge {
         // The URLs were read before: nothing is wrong with them.
         let pools = pools::of(&shared.config, &mut Mistakes::default());
         let again = |served: &Arc<Served>| match pool_of(&pools, &served.route) {
-            Some(Some(pool)) => {
+            Some(Some(upstream)) => {
                 let (route, meter) = (Arc::clone(&served.route), Arc::clone(&served.meter));
-                Arc::new(Served { route, pool, meter })
+                Arc::new(Served { route, upstream, meter })
             }
             _ => Arc::clone(served),
         };
@@ -215,11 +232,7 @@ impl Edge {
 
     /// Every route, with the host and the port of its service.
     pub(crate) fn listed(&self) -> Vec<(&Route, &str)> {
-        let url = |service: &str| match &self.0.shared.config.upstreams {
-            Upstreams::One(url) => url.as_str(),
-            Upstreams::Each(urls) => urls.get(service).map_or("", String::as_str),
-        };
-        let authority = |route: &Route| resolve::first_authority(url(&route.rpc.service));
+        let authority = |route: &Route| self.0.shared.config.upstreams.authority(&route.rpc.service);
         self.0.routes.iter().map(|served| (&*served.route, authority(&served.route))).collect()
     }
 
@@ -245,8 +258,9 @@ impl Edge {
             match pool_of(&pools, route) {
                 Some(pool) => {
                     let meter = Meter::new(&route.method, route.template.text.clone());
-                    served
-                        .extend(pool.map(|pool| Arc::new(Served { route: Arc::clone(route), pool, meter })));
+                    served.extend(
+                        pool.map(|upstream| Arc::new(Served { route: Arc::clone(route), upstream, meter })),
+                    );
                 }
                 None => drop(unknown.insert(route.rpc.service.clone())),
             }

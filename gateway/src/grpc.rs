@@ -22,21 +22,20 @@ use prost_reflect::MethodDescriptor;
 use tokio::time::timeout;
 use tonic::{Status, body::Body as GrpcBody};
 use tonic_web::GrpcWebLayer;
-use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 use tracing::Span;
+use upstream::{
+    GRPC_TIMEOUT, TransportError, Upstream, check_length, grpc_timeout, is_unknown, of_http, too_large,
+};
 
 use self::passing::{Held, Pace, Passing, end, note};
 use crate::{
     admit::Client,
     edge::{Edge, Served},
-    headers::{self, GRPC_TIMEOUT},
+    headers,
     metrics::{self, Seen},
-    outcome,
-    pool::{Pool, Tried, Trouble},
     problem::{Problem, Style},
     timeout::LONGEST,
-    unary::{of_http, too_large},
-    upstream::timeout as timeout_text,
 };
 
 const GRPC: &str = "application/grpc";
@@ -64,7 +63,7 @@ pub(crate) struct Methods {
 
 #[derive(Debug)]
 struct Called {
-    pool: Arc<Pool>,
+    upstream: Arc<Upstream>,
     counted: Arc<Counts>,
     /// Whether either side streams: then only its beginning has a time that the edge knows.
     streams: bool,
@@ -77,17 +76,17 @@ impl Methods {
     pub(crate) fn of(served: &[Arc<Served>]) -> Self {
         let gets = served.iter().filter(|served| served.route.method == Method::GET.as_str());
         let reads: HashSet<_> = gets.map(|served| served.route.rpc.method.full_name().to_owned()).collect();
-        let called = |method: &MethodDescriptor, pool: &Arc<Pool>| {
+        let called = |method: &MethodDescriptor, upstream: &Arc<Upstream>| {
             let name = format!("{}/{}", method.parent_service().full_name(), method.name());
             let counted = metrics::call(&name);
             let streams = method.is_client_streaming() || method.is_server_streaming();
             let reads = reads.contains(method.full_name());
-            (format!("/{name}"), Called { pool: Arc::clone(pool), counted, streams, reads })
+            (format!("/{name}"), Called { upstream: Arc::clone(upstream), counted, streams, reads })
         };
         let methods = |served: &Arc<Served>| {
             let service = served.route.rpc.method.parent_service().clone();
-            let pool = Arc::clone(&served.pool);
-            service.methods().map(|method| called(&method, &pool)).collect::<Vec<_>>()
+            let upstream = Arc::clone(&served.upstream);
+            service.methods().map(|method| called(&method, &upstream)).collect::<Vec<_>>()
         };
         let by_path = served.iter().flat_map(methods).collect();
         Self { by_path, other: metrics::call("_OTHER") }
@@ -168,16 +167,13 @@ async fn forward(
     let time = if called.streams { asked } else { Some(asked.unwrap_or(usual).min(LONGEST)) };
     // What its client says travels as it is spelled, within the bound.
     let request = outgoing(request, time.filter(|_| !called.streams && asked != time));
-    headers::check_length(request.headers())?;
+    check_length(request.headers())?;
     let writes = !called.streams && !called.reads;
-    let member = called.pool.pick(&Tried::default()).await.map_err(|status| fault(&status, writes))?;
-    let waiting = if called.streams { member.begin_stream() } else { member.begin() };
-    let sent = member.channel.clone().call(request);
+    let sent = called.upstream.pass(request, called.streams);
     let outcome = match time {
         None => sent.await,
         Some(time) => timeout(time, sent).await.map_err(|_| deadline_exceeded())?,
     };
-    called.pool.note(waiting, &outcome);
     let response = outcome.map_err(|status| fault(&status, writes))?;
     if response.status() != StatusCode::OK && !response.headers().contains_key(Status::GRPC_STATUS) {
         return Err(fault(&of_http(response.status()), writes));
@@ -193,7 +189,7 @@ async fn forward(
     let account = Arc::clone(&client.answers);
     let stopping = called.streams.then(|| Box::pin(edge.stopping().clone().cancelled_owned()));
     Ok(response.map(|body| {
-        let body = Some(GrpcBody::new(body));
+        let body = Some(body);
         let span = Span::current();
         GrpcBody::new(Passing { body, stopping, writes, pace, account, counted, _held: place, span })
     }))
@@ -223,7 +219,7 @@ fn outgoing(request: http::Request<GrpcBody>, time: Option<Duration>) -> http::R
         headers.insert(trace::TRACEPARENT, own);
     }
     if let Some(time) = time {
-        headers.insert(GRPC_TIMEOUT, timeout_text(time));
+        headers.insert(GRPC_TIMEOUT, grpc_timeout(time));
     }
     outgoing
 }
@@ -241,12 +237,12 @@ fn fault(status: &Status, writes: bool) -> Fault {
     if let Some(fault) = Fault::from_status(status) {
         return fault;
     }
-    match Trouble::of(status) {
-        Some(Trouble::Out) => Fault::new(Reason::UpstreamUnavailable, status.message()),
-        Some(Trouble::Body) => Fault::new(Reason::MalformedRequest, status.message()),
-        Some(Trouble::Request) => Fault::internal(status),
-        Some(Trouble::TooLarge) => too_large(),
-        _ if writes && outcome::is_unknown(status) => Fault::new(
+    match TransportError::of(status) {
+        Some(TransportError::NoEndpoint) => Fault::new(Reason::UpstreamUnavailable, status.message()),
+        Some(TransportError::Body) => Fault::new(Reason::MalformedRequest, status.message()),
+        Some(TransportError::Request) => Fault::internal(status),
+        Some(TransportError::TooLarge) => too_large(),
+        _ if writes && is_unknown(status) => Fault::new(
             Reason::OutcomeUnknown,
             "whether the call took effect is not known: repeat it with the same request_id, or look before you send it again",
         ),

@@ -11,19 +11,13 @@ use chassis::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
-pub(crate) use self::hops::{
-    MAX_HEAD_BYTES, admit_identity, check_head, check_length, remove_hops, too_long,
-};
+pub(crate) use self::hops::{MAX_HEAD_BYTES, admit_identity, check_head, remove_hops};
 use crate::timeout::Timeout;
 
 /// Names a request in logs on both sides of the edge, and in its answer.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What a lenient edge passed over.
 pub(crate) const X_IGNORED: HeaderName = HeaderName::from_static("x-ordermesh-ignored");
-/// Tells that an answer is that of an earlier request with the same key; metadata of the call and header of the answer.
-pub(crate) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// What a service is told about the time it has.
-pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -98,12 +92,6 @@ pub(crate) fn metadata(headers: &HeaderMap) -> HeaderMap {
         metadata.insert(trace::TRACEPARENT, own);
     }
     metadata
-}
-
-/// Whether a service says that its answer is that of an earlier request.
-#[must_use]
-pub(crate) fn replayed(metadata: &HeaderMap) -> bool {
-    metadata.get(IDEMPOTENCY_REPLAYED).is_some_and(|value| value == "true")
 }
 
 /// The condition on a write, for a method that has it compared where it writes: `If-Match` becomes the string field `etag` of its request

@@ -1,6 +1,6 @@
 //! What the edge counts. Names follow the semantic conventions of OpenTelemetry where they have one, as Prometheus writes them.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chassis::{
     metrics::{Method as Calls, at_scrape},
@@ -9,6 +9,7 @@ use chassis::{
 use http::{Method, StatusCode};
 use metrics::{Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use tracing::Span;
+use upstream::Endpoint;
 
 use crate::edge::Shared;
 
@@ -22,7 +23,6 @@ const STREAMS: &str = "http_server_open_streams";
 const BUFFERED: &str = "http_server_buffered_bytes";
 const REFUSED: &str = "http_server_refused_requests_total";
 const ENDPOINTS: &str = "gateway_upstream_endpoints";
-const RETRIES: &str = "gateway_upstream_retries_total";
 
 /// Limits that requests are refused by, as their flags are spelled; they are counted from the start.
 pub(crate) mod limit {
@@ -32,8 +32,6 @@ pub(crate) mod limit {
     pub(crate) const BUFFERED_BYTES: &str = "--max-buffered-bytes";
     pub(crate) const BODY_BYTES: &str = "--max-body-bytes";
     pub(crate) const RATE: &str = "--rate-limit";
-    /// The service's own: how many streams it takes.
-    pub(crate) const UPSTREAM_STREAMS: &str = "upstream streams";
 }
 
 /// Says what the metrics mean, and begins those that a rare event counts: an alarm cannot tell an absent number from one that never rises.
@@ -45,7 +43,6 @@ pub(crate) fn begin() {
     describe_gauge!(BUFFERED, "what bodies of requests take, and answers that are not taken");
     describe_counter!(REFUSED, "requests that a limit refused");
     describe_gauge!(ENDPOINTS, "endpoints of each service, by whether they are called or left out");
-    describe_counter!(RETRIES, "calls that were made again");
     let limits = [
         limit::REQUESTS,
         limit::STREAMS,
@@ -53,22 +50,16 @@ pub(crate) fn begin() {
         limit::BUFFERED_BYTES,
         limit::BODY_BYTES,
         limit::RATE,
-        limit::UPSTREAM_STREAMS,
     ];
     for limit in limits {
         counter!(REFUSED, "limit" => limit).increment(0);
     }
-    counter!(RETRIES).increment(0);
+    upstream::begin();
 }
 
 /// A request was refused by this limit.
 pub(crate) fn refused(limit: &'static str) {
     counter!(REFUSED, "limit" => limit).increment(1);
-}
-
-/// A call was made again.
-pub(crate) fn retried() {
-    counter!(RETRIES).increment(1);
 }
 
 /// What a request led to, as far as is known when it is answered.
@@ -193,7 +184,7 @@ pub(crate) fn watch(shared: &Arc<Shared>) {
 }
 
 /// The endpoints of a service, and whether each is called.
-fn endpoints_of(service: String, endpoints: &BTreeMap<SocketAddr, bool>) {
+fn endpoints_of(service: String, endpoints: &BTreeMap<Endpoint, bool>) {
     for (state, wanted) in [("called", true), ("left_out", false)] {
         let count = endpoints.values().filter(|is_in| **is_in == wanted).count();
         gauge!(ENDPOINTS, "service" => service.clone(), "state" => state).set(count as f64);

@@ -4,13 +4,9 @@ use std::time::Duration;
 
 use chassis::status::{Fault, Reason};
 use prost_reflect::DescriptorPool;
-use tonic::{Code, Status};
+use tonic::Status;
 
-use crate::{
-    pool::Trouble,
-    problem::{Problem, cause},
-    unary,
-};
+use crate::problem::{Problem, cause};
 
 /// When a request with a key may be repeated whose answer was lost: a service that restarts is back by then.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
@@ -18,7 +14,7 @@ const REPEAT_AFTER: Duration = Duration::from_secs(1);
 /// Why a write has no answer. What may have taken effect all the same is not said to be away: without a key nobody can safely try it again.
 #[must_use]
 pub(crate) fn of_write(status: &Status, types: &DescriptorPool, keyed: bool) -> Problem {
-    if !is_unknown(status) {
+    if !upstream::is_unknown(status) {
         return Problem::from_status(status, types);
     }
     tracing::warn!(error = cause(status), "the answer to a write was lost");
@@ -28,22 +24,4 @@ pub(crate) fn of_write(status: &Status, types: &DescriptorPool, keyed: bool) -> 
         "whether the request took effect is not known: look before you send it again; with an Idempotency-Key it could be repeated"
     };
     Fault { retry_after: keyed.then_some(REPEAT_AFTER), ..Fault::new(Reason::OutcomeUnknown, text) }.into()
-}
-
-/// Whether a service may have begun a call that has no answer.
-pub(crate) fn is_unknown(status: &Status) -> bool {
-    match Trouble::of(status) {
-        Some(Trouble::Lost) => true,
-        // The one reset that says that nothing was begun (RFC 9113, section 8.7) is UNAVAILABLE.
-        Some(Trouble::Refused) => status.code() != Code::Unavailable,
-        Some(_) => false,
-        None => unary::is_lost(status) || is_told_unknown(status),
-    }
-}
-
-/// Whether a service says itself that it does not know whether a write took effect.
-pub(crate) fn is_told_unknown(status: &Status) -> bool {
-    // The code first: it costs nothing to look at.
-    status.code() == Reason::OutcomeUnknown.code()
-        && Fault::from_status(status).is_some_and(|fault| fault.reason == Reason::OutcomeUnknown)
 }

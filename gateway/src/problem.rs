@@ -14,10 +14,10 @@ use prost_reflect::DescriptorPool;
 use serde_json::{Value, json};
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
+use upstream::{TransportError, too_large};
 
 use self::style::PROBLEM_JSON;
 pub(crate) use self::{request::refused, style::Style};
-use crate::{pool::Trouble, unary::too_large};
 
 /// Details that a problem has fields for.
 const KNOWN: [&str; 3] = [
@@ -219,11 +219,11 @@ fn foreign(status: &Status, types: &DescriptorPool) -> Problem {
     let details = status.get_error_details();
     match status.code() {
         // Known for a while already, and logged where it was found.
-        Code::Unavailable if Trouble::of(status) == Some(Trouble::Out) => {
+        Code::Unavailable if TransportError::of(status) == Some(TransportError::NoEndpoint) => {
             return Fault::new(Reason::UpstreamUnavailable, status.message()).into();
         }
-        _ if Trouble::of(status) == Some(Trouble::TooLarge) => return too_large().into(),
-        _ if Trouble::of(status) == Some(Trouble::Request) => return internal(status),
+        _ if TransportError::of(status) == Some(TransportError::TooLarge) => return too_large().into(),
+        _ if TransportError::of(status) == Some(TransportError::Request) => return internal(status),
         Code::DeadlineExceeded => return Problem::deadline_exceeded(),
         // What tonic makes of a grpc-timeout, on both sides.
         Code::Cancelled if status.message() == TimeoutExpired(()).to_string() => {

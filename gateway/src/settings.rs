@@ -16,10 +16,9 @@ use chassis::{
     settings::{Checked, Mistakes},
 };
 
-use crate::{
-    resolve::{Resolver, SystemResolver},
-    timeout::Timeout,
-};
+use upstream::{Location, Resolver, SystemResolver, Trust};
+
+use crate::timeout::Timeout;
 
 /// The flags of an edge.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,10 +27,10 @@ pub struct Settings {
     #[arg(long, env = "GATEWAY_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: Checked<SocketAddr>,
     /// The orders service: a URL, or several with commas between them; names are looked up again while the edge runs
-    #[arg(long, env = "ORDERS_URL", default_value = "http://127.0.0.1:5001")]
+    #[arg(long, env = "ORDERS_URL", default_value = ORDERS_URL)]
     pub orders_url: String,
     /// The payments service, as --orders-url
-    #[arg(long, env = "PAYMENTS_URL", default_value = "http://127.0.0.1:5002")]
+    #[arg(long, env = "PAYMENTS_URL", default_value = PAYMENTS_URL)]
     pub payments_url: String,
     /// Serve the services of this file, an encoded `google.protobuf.FileDescriptorSet`, instead of the built-in ones
     #[arg(long, env = "DESCRIPTOR_SET", value_name = "FILE", requires = "upstream")]
@@ -136,15 +135,27 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Where services are: `http://` or `https://` URLs, with commas between those of one service. All addresses of all of them are called in turn.
+/// Where services are.
 #[derive(Debug, Clone)]
 pub enum Upstreams {
     /// Every service in the same place.
-    One(String),
+    One(Location),
     /// Each service, by its full name, in its own.
-    Each(BTreeMap<String, String>),
+    Each(BTreeMap<String, Location>),
 }
 
+impl Upstreams {
+    /// The host and the port of a service; empty where nobody knows.
+    pub(crate) fn authority(&self, service: &str) -> &str {
+        match self {
+            Self::One(location) => location.authority(),
+            Self::Each(locations) => locations.get(service).map_or("", Location::authority),
+        }
+    }
+}
+
+const ORDERS_URL: &str = "http://127.0.0.1:5001";
+const PAYMENTS_URL: &str = "http://127.0.0.1:5002";
 const ORDERS: &str = "ordermesh.orders.v1.OrdersService";
 const PAYMENTS: &str = "ordermesh.payments.v1.PaymentsService";
 
@@ -157,17 +168,29 @@ pub(crate) fn url_flag(service: &str) -> &'static str {
     }
 }
 
+impl Default for Config {
+    /// The built-in services where they are unless somebody says otherwise.
+    fn default() -> Self {
+        Self::builtin(ORDERS_URL, PAYMENTS_URL)
+    }
+}
+
 impl Config {
-    /// The built-in services at these URLs, and defaults for everything else.
+    /// Whom connections to services trust.
+    pub(crate) fn trust(&self) -> Trust<'_> {
+        Trust { authorities: self.upstream_ca.as_deref(), resolver: &self.resolver }
+    }
+
+    /// The built-in services, and defaults for everything else.
     #[must_use]
-    pub fn builtin(orders_url: &str, payments_url: &str) -> Self {
-        let urls = [(ORDERS, orders_url), (PAYMENTS, payments_url)];
-        let urls = urls.map(|(service, url)| (service.to_owned(), url.to_owned()));
+    pub fn builtin(orders: impl Into<Location>, payments: impl Into<Location>) -> Self {
+        let services = [(ORDERS, orders.into()), (PAYMENTS, payments.into())];
+        let services = services.map(|(service, location)| (service.to_owned(), location));
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             descriptor_set: Bytes::from_static(ordermesh::DESCRIPTOR_SET),
             foreign: None,
-            upstreams: Upstreams::Each(urls.into()),
+            upstreams: Upstreams::Each(services.into()),
             upstream_ca: None,
             lenient: false,
             max_body_bytes: 1 << 20,
@@ -203,7 +226,7 @@ impl Settings {
             rate_limit: self.rate_limit.and_then(|requests| requests.take("--rate-limit", mistakes)),
             compress: self.compress,
             cors_origins: self.cors_origin,
-            ..Config::builtin(&self.orders_url, &self.payments_url)
+            ..Config::builtin(self.orders_url, self.payments_url)
         };
         if let Some(listen) = self.listen.take("--listen", mistakes) {
             config.listen = listen;
@@ -249,7 +272,7 @@ impl Settings {
             mistakes.require(holds, "--upstream-ca", "the file has no certificate in PEM");
         }
         if let Some(upstream) = self.upstream {
-            config.upstreams = Upstreams::One(upstream);
+            config.upstreams = Upstreams::One(upstream.into());
             config.foreign = Some(Vec::new());
         }
         if let Some(file) = self.descriptor_set {

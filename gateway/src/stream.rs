@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 use tracing::{Instrument as _, Span};
 use transcode::{Decoded, Route};
+use upstream::too_large;
 
 pub(crate) use self::socket::{Asked, asked};
 use crate::{
@@ -24,7 +25,6 @@ use crate::{
     edge::{Edge, Served},
     headers,
     problem::{Problem, Style},
-    unary::too_large,
 };
 
 /// Proxies cut connections on which nothing moves, often after 30 s or 60 s.

@@ -48,12 +48,14 @@ impl Mesh {
         let orders = orders.await.context("the orders service cannot start")?;
         let payments = wiring::build(Payments, foundation(&databases.payments).await?);
         let payments = payments.await.context("the payments service cannot start")?;
-        // The edge calls the services as any other process would: through the addresses that were taken.
-        let url =
-            |listener: &TcpListener| Ok::<_, anyhow::Error>(format!("http://{}", listener.local_addr()?));
+        // The edge calls the services in this process; the addresses that were taken are for others.
+        let local = |service: &Wired, listener: &TcpListener| {
+            let found_at = listener.local_addr()?.to_string();
+            Ok::<_, anyhow::Error>(gateway::Local::new(service.calls()?).found_at(found_at))
+        };
         let edge = gateway::Edge::from_config(gateway::Config::builtin(
-            &url(&orders_listener)?,
-            &url(&payments_listener)?,
+            local(&orders, &orders_listener)?,
+            local(&payments, &payments_listener)?,
         ))?;
         Ok(Self {
             orders: (orders, orders_listener),

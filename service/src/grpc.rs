@@ -7,13 +7,15 @@ mod ended;
 mod health;
 mod reflection;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, convert::Infallible, error::Error};
 
-use http::Request;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Body;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tower::ServiceBuilder;
+use tower::{Service, ServiceBuilder};
 use tower_http::{
     classify::{GrpcCode, GrpcErrorsAsFailures, SharedClassifier},
     trace::TraceLayer,
@@ -21,6 +23,8 @@ use tower_http::{
 
 use self::{answers::Answers, counted::Counted, ended::Ended, health::Health};
 use chassis::{readiness::Readiness, trace};
+
+type BoxError = Box<dyn Error + Send + Sync>;
 
 /// What a gRPC listener serves.
 #[derive(Debug, Clone)]
@@ -49,8 +53,33 @@ pub async fn serve(
     let routes =
         contract.routes.clone().add_service(Health::server(&contract.services, readiness, stop.clone()));
     let routes = reflection::add(routes, &contract, &stop)?;
+    connections::serve(listener, contract.name, answering(&contract, routes)?, stop).await;
+    Ok(())
+}
+
+/// Some of the services of a contract as they answer a call, whichever way it came: counted, in a span, and in time.
+///
+/// # Errors
+/// When the descriptor set cannot be read.
+pub fn answering<B>(
+    contract: &Contract,
+    routes: Routes,
+) -> anyhow::Result<
+    impl Service<
+        Request<B>,
+        Response = Response<impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + Sync
+    + 'static,
+>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     let layers = ServiceBuilder::new()
-        .layer(Counted::of(&contract)?)
+        .layer(Counted::of(contract)?)
         .layer(
             TraceLayer::new(SharedClassifier::new(ours_to_mend()))
                 .make_span_with(call_span)
@@ -59,8 +88,7 @@ pub async fn serve(
                 .on_eos(Ended),
         )
         .layer(Answers);
-    connections::serve(listener, contract.name, layers.service(routes.prepare()), stop).await;
-    Ok(())
+    Ok(layers.service(routes.prepare()))
 }
 
 /// Only what is wrong with the service is logged as an error: what is wrong with a request concerns its caller.
@@ -81,8 +109,8 @@ fn ours_to_mend() -> GrpcErrorsAsFailures {
 fn call_span<B>(request: &Request<B>) -> tracing::Span {
     let parent = trace::incoming(request.headers());
     let path = request.uri().path();
-    let span =
-        tracing::info_span!("call", otel.kind = "server", rpc = path, trace.parent = parent.as_deref());
+    // Of its own also where the caller is in the same process: the trace context says what it belongs to.
+    let span = tracing::info_span!(parent: None, "call", otel.kind = "server", rpc = path, trace.parent = parent.as_deref());
     trace::join(&span, parent.as_deref(), request.headers());
     if trace::is_exported() {
         let method = path.trim_start_matches('/');

@@ -1,8 +1,9 @@
 //! The parts of a service, connected: its contract to the listener, its groups to their writers, its outbox to a relay, and its reactions to
 //! consumers. Nothing runs before [`Wired::spawn`].
 
-use std::{borrow::Cow, collections::BTreeSet, convert::Infallible, fmt, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, convert::Infallible, error::Error, fmt, sync::Arc};
 
+use bytes::Bytes;
 use chassis::{
     clock::Clock,
     lifecycle::{Lifecycle, Stage},
@@ -10,6 +11,7 @@ use chassis::{
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
+use hyper::body::Body as HttpBody;
 use messaging::{
     broker::Broker,
     consumer::{Consumer, Deduplication, Handler},
@@ -209,6 +211,28 @@ pub struct Wired {
 }
 
 impl Wired {
+    /// Its services for callers in the same process: they answer as behind the listener. The writers end when this is dropped, not before.
+    ///
+    /// # Errors
+    /// When the descriptor set cannot be read.
+    pub fn calls(
+        &self,
+    ) -> anyhow::Result<
+        impl Server<
+            Request<Body>,
+            Response = Response<
+                impl HttpBody<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+            >,
+            Error = Infallible,
+            Future: Send,
+        > + Clone
+        + Send
+        + Sync
+        + 'static,
+    > {
+        grpc::answering(&self.contract, self.contract.routes.clone())
+    }
+
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) -> Readiness {
         let name = self.contract.name;

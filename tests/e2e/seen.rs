@@ -98,6 +98,41 @@ async fn what_is_open_is_shown(mesh: &Mesh) -> Result<()> {
     .await
 }
 
+/// In one process the edge calls the services without a socket, and the same is seen of it.
+#[tokio::test]
+async fn calls_within_one_process_are_counted_and_need_no_connection() -> Result<()> {
+    let mesh = Mesh::start(EMBEDDED).await?;
+    ensure!(mesh.api.get(&format!("/gateway/orders/{UNKNOWN_ORDER}")).await?.status == 404);
+    let watched = mesh.api.request(Method::GET, "/gateway/orders:watch").send().await?;
+    ensure!(watched.status() == 200, "{}", watched.status());
+    eventually("the call to be counted", PATIENCE, async || {
+        let scrape = Scrape::of(mesh.admin("ordermesh")?).await?;
+        let call = [
+            ("service_name", "orders"),
+            ("rpc_method", "ordermesh.orders.v1.OrdersService/GetOrder"),
+            ("rpc_response_status_code", "NOT_FOUND"),
+        ];
+        ensure!(scrape.histogram(CALLS, &call)?.0 == 1.0);
+        for service in ["orders", "payments"] {
+            ensure!(
+                scrape.number("rpc_server_connections", &[("service_name", service)])? == 0.0,
+                "{service}"
+            );
+        }
+        for service in ["ordermesh.orders.v1.OrdersService", "ordermesh.payments.v1.PaymentsService"] {
+            let labels = [("service", service), ("state", "called")];
+            ensure!(scrape.number("gateway_upstream_endpoints", &labels)? == 1.0, "{service}");
+        }
+        anyhow::Ok(())
+    })
+    .await?;
+    drop(watched);
+    let mut client = OrdersServiceClient::connect(format!("http://{}", mesh.orders)).await?;
+    let request = GetOrderRequest { order_id: UNKNOWN_ORDER.to_owned() };
+    client.get_order(request).await.err().context("others still find the listener")?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn prometheus_takes_what_every_process_shows() -> Result<()> {
     let mesh = Mesh::start(APART).await?;

@@ -66,7 +66,7 @@ fn the_edge_and_the_chassis_know_no_storage_no_broker_and_no_service() {
     let layout = Layout::read();
     let absent =
         ["messaging", "storage", "service", "orders", "payments", "sea-orm", "sea-orm-migration", "lapin"];
-    for package in ["gateway", "transcode", "chassis"] {
+    for package in ["gateway", "transcode", "upstream", "chassis"] {
         layout.assert_absent(package, &absent);
     }
 }
@@ -78,6 +78,16 @@ fn the_translator_does_no_io() {
         "transcode",
         &["tokio", "tonic", "hyper", "axum", "h2", "chassis", "gateway", "ordermesh"],
     );
+}
+
+#[test]
+fn the_way_to_services_knows_no_server_of_http_and_no_contract() {
+    let layout = Layout::read();
+    layout.assert_absent("upstream", &["gateway", "ordermesh"]);
+    // The chassis has both, for the operator's listener.
+    let direct = &layout.0["upstream"];
+    let servers = ["axum", "hyper"].into_iter().filter(|server| direct.contains(*server));
+    assert_eq!(servers.collect::<Vec<_>>(), Vec::<&str>::new(), "upstream names a server of HTTP");
 }
 
 #[test]
@@ -97,7 +107,7 @@ fn the_infrastructure_knows_no_service_and_no_contract() {
     for package in ["messaging", "storage"] {
         layout.assert_absent(
             package,
-            &["service", "orders", "payments", "gateway", "transcode", "mesh", "ordermesh"],
+            &["service", "orders", "payments", "gateway", "transcode", "upstream", "mesh", "ordermesh"],
         );
     }
 }

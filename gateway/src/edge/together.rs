@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
@@ -14,13 +13,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
 use transcode::Routes;
+use upstream::{Endpoint, Retries, Upstream};
 
 use crate::{
     admit::{Budget, Limits, Streams},
     metrics,
-    pool::Pool,
     pools::Pools,
-    retry::Retries,
     settings::Config,
 };
 
@@ -43,7 +41,7 @@ pub(crate) struct Shared {
     /// Cancelled when open streams must end, so that connections can.
     pub(super) stopping: CancellationToken,
     /// The endpoints of each service, as each thread knows them.
-    pub(super) pools: Mutex<BTreeMap<String, Vec<Weak<Pool>>>>,
+    pub(super) pools: Mutex<BTreeMap<String, Vec<Weak<Upstream>>>>,
 }
 
 impl Shared {
@@ -58,12 +56,12 @@ impl Shared {
     }
 
     /// The endpoints of each service, and whether any thread calls them.
-    pub(crate) fn endpoints(&self) -> BTreeMap<String, BTreeMap<SocketAddr, bool>> {
+    pub(crate) fn endpoints(&self) -> BTreeMap<String, BTreeMap<Endpoint, bool>> {
         let noted = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let mut services = BTreeMap::new();
         for (service, pools) in noted.iter() {
             let name = if service.is_empty() { "upstream".to_owned() } else { service.clone() };
-            let endpoints: &mut BTreeMap<SocketAddr, bool> = services.entry(name).or_default();
+            let endpoints: &mut BTreeMap<Endpoint, bool> = services.entry(name).or_default();
             for (address, is_in) in pools.iter().filter_map(Weak::upgrade).flat_map(|pool| pool.endpoints()) {
                 *endpoints.entry(address).or_default() |= is_in;
             }

@@ -19,12 +19,12 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status, body::Body as GrpcBody};
 use tracing::Span;
+use upstream::cut_off;
 
 use super::{deadline_exceeded, fault};
 use crate::{
     activity::patience,
     admit::{Account, Open, Permit},
-    unary::cut_off,
 };
 
 /// What an open call counts as, until it is dropped.

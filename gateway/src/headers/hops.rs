@@ -2,13 +2,7 @@
 
 use chassis::status::{Fault, Reason};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-
-/// Longest metadata that travels, as RFC 9113, section 6.5.2, counts it. Services take 16 KiB together with what HTTP/2 adds (that is the
-/// usual limit of gRPC in Rust), and may end the connection over longer ones, with the calls of others on it.
-const METADATA_BYTES: usize = 12 << 10;
-
-/// What that section counts for each field beside its name and value.
-const FIELD_BYTES: usize = 32;
+use upstream::length;
 
 /// Headers of one connection.
 const HOPS: [HeaderName; 9] = [
@@ -26,14 +20,6 @@ const HOPS: [HeaderName; 9] = [
 /// The longest head of a request of HTTP/2, in bytes as HTTP/2 counts them.
 pub(crate) const MAX_HEAD_BYTES: usize = 32 << 10;
 
-/// Refuses metadata that no service would take.
-///
-/// # Errors
-/// HEADERS_TOO_LARGE.
-pub(crate) fn check_length(metadata: &HeaderMap) -> Result<(), Fault> {
-    if length(metadata) <= METADATA_BYTES { Ok(()) } else { Err(too_long()) }
-}
-
 /// Refuses a head that is longer than the edge reads.
 ///
 /// # Errors
@@ -44,15 +30,6 @@ pub(crate) fn check_head(headers: &HeaderMap) -> Result<(), Fault> {
     }
     let message = format!("the head of the request is longer than the {MAX_HEAD_BYTES} bytes that are read");
     Err(Fault::new(Reason::HeadersTooLarge, message))
-}
-
-fn length(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum()
-}
-
-/// What is said about metadata that a service does not take.
-pub(crate) fn too_long() -> Fault {
-    Fault::new(Reason::HeadersTooLarge, "the headers that travel on to the service are longer than it takes")
 }
 
 /// Removes what concerns only the connection that a request came on: what `Connection` names, and the fields of RFC 9110, section 7.6.1,

@@ -13,6 +13,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use transcode::ResponseError;
+use upstream::{Answer, Call, Tried};
 
 use super::{
     Feed, Framing,
@@ -25,9 +26,7 @@ use crate::{
     body::Room,
     edge::{Edge, Served},
     headers, outcome,
-    pool::Tried,
     problem::{Problem, Style},
-    upstream::{Answer, Call},
 };
 
 /// Messages of a client that wait for the service.
@@ -149,10 +148,8 @@ async fn call(
     taken: mpsc::Receiver<Bytes>,
 ) -> Result<Answer<Streaming<Bytes>>, Status> {
     let tried = Tried::default();
-    let (pool, rpc, headers) = (&served.pool, &served.route.rpc, &headers);
-    Call { pool, tried: &tried, rpc, wire: Bytes::new(), headers, deadline }
-        .both(ReceiverStream::new(taken))
-        .await
+    let call = Call { deadline, ..served.call(&tried, &headers) };
+    call.both(ReceiverStream::new(taken)).await
 }
 
 /// What comes of `work` while the client sends; a mistake of the client's ends it.

@@ -100,7 +100,7 @@ async fn streams_are_not_held_back() {
         async move { Ok(tonic::Response::new(messages.boxed())) }
     })
     .await;
-    let config = Config::builtin(&upstream.url(), &upstream.url());
+    let config = Config::builtin(upstream.url(), upstream.url());
     let world = World::with(Config { compress: true, ..config }).await;
     for framing in ["text/event-stream", "application/x-ndjson"] {
         let request = world.request("GET", "/gateway/orders/7:watch").header("accept", framing);

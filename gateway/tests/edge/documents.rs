@@ -35,7 +35,7 @@ async fn world() -> World {
     World::with(Config {
         descriptor_set: encoded(files.into_values()),
         foreign: Some(Vec::new()),
-        upstreams: Upstreams::One(upstream.url()),
+        upstreams: Upstreams::One(upstream.url().into()),
         ..Config::builtin("http://unused", "http://unused")
     })
     .await

@@ -50,7 +50,7 @@ fn config(descriptor_set: Bytes, upstream: &Upstream) -> Config {
     Config {
         descriptor_set,
         foreign: Some(Vec::new()),
-        upstreams: Upstreams::One(upstream.url()),
+        upstreams: Upstreams::One(upstream.url().into()),
         ..Config::builtin("http://unused", "http://unused")
     }
 }

@@ -45,7 +45,7 @@ async fn world(max_buffered_bytes: usize, idle: Duration) -> World {
         max_buffered_bytes,
         idle_timeout: idle,
         max_body_bytes: max_buffered_bytes / 16,
-        ..Config::builtin(&upstream.url(), &upstream.url())
+        ..Config::builtin(upstream.url(), upstream.url())
     };
     let world = World::with(config).await;
     // It lives as long as the test.

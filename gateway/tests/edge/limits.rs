@@ -48,7 +48,7 @@ async fn a_client_that_asks_too_much_is_told_when_to_come_again() {
 #[tokio::test]
 async fn a_client_of_grpc_is_told_so_in_grpc() {
     let upstream = Upstream::start(async |call| echo(&call)).await;
-    let world = limited(Config::builtin(&upstream.url(), &upstream.url())).await;
+    let world = limited(Config::builtin(upstream.url(), upstream.url())).await;
     let mut client = OrdersServiceClient::connect(world.url.clone()).await.expect("the edge listens");
     let status = loop {
         if let Err(status) = client.get_order(GetOrderRequest::default()).await {

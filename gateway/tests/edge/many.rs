@@ -80,7 +80,7 @@ async fn open_streams_are_bounded_in_all_and_for_each_client() {
     let config = Config {
         max_streams: 5,
         max_streams_per_client: 3,
-        ..Config::builtin(&upstream.url(), &upstream.url())
+        ..Config::builtin(upstream.url(), upstream.url())
     };
     let world = World::with(config).await;
     let (one, other) = (client_at([127, 0, 0, 1]), client_at([127, 0, 0, 2]));

@@ -191,7 +191,7 @@ async fn pages_of_other_origins_are_refused() {
     for origins in ["https://shop.example", "*"] {
         let config = Config {
             cors_origins: vec![origins.to_owned()],
-            ..Config::builtin(&upstream.url(), &upstream.url())
+            ..Config::builtin(upstream.url(), upstream.url())
         };
         let friendly = World::with(config).await;
         connect_async(from_page(&friendly, "https://shop.example")).await.expect("an allowed origin");
@@ -213,7 +213,7 @@ async fn a_handshake_is_whole_or_refused() {
 #[tokio::test]
 async fn a_socket_keeps_its_slot_among_the_connections() {
     let (upstream, _dropped) = endless().await;
-    let config = Config { max_connections: 1, ..Config::builtin(&upstream.url(), &upstream.url()) };
+    let config = Config { max_connections: 1, ..Config::builtin(upstream.url(), upstream.url()) };
     let world = World::with(config).await;
     let mut socket = open(&world, WATCH).await;
     socket.next().await.expect("a message").expect("a message");

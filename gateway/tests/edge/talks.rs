@@ -68,7 +68,7 @@ async fn world() -> World {
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     World::with(Config {
         descriptor_set: encoded(files.into_values()),
-        upstreams: Upstreams::One(format!("http://{address}")),
+        upstreams: Upstreams::One(format!("http://{address}").into()),
         ..Config::builtin("http://unused", "http://unused")
     })
     .await

@@ -21,7 +21,7 @@ pub(crate) struct World {
 impl World {
     /// An edge for the built-in services, both at this upstream.
     pub(crate) async fn of(upstream: &Upstream) -> Self {
-        Self::with(Config::builtin(&upstream.url(), &upstream.url())).await
+        Self::with(Config::builtin(upstream.url(), upstream.url())).await
     }
 
     /// An edge for the services of `transcode/tests/proto/shapes.proto`.
@@ -77,7 +77,7 @@ pub(crate) fn shapes(url: &str) -> Config {
     compiler.include_imports(true).open_file("shapes.proto").expect("a valid contract");
     Config {
         descriptor_set: Bytes::from(compiler.encode_file_descriptor_set()),
-        upstreams: Upstreams::One(url.to_owned()),
+        upstreams: Upstreams::One(url.into()),
         ..Config::builtin("http://unused", "http://unused")
     }
 }

@@ -12,6 +12,7 @@ use prost_reflect::DescriptorPool;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use upstream::Answer;
 
 use super::{Asked, End, Feed, Step, end, failed, goodbye, message, send};
 use crate::{
@@ -19,7 +20,6 @@ use crate::{
     edge::{Edge, Served},
     problem::{Problem, Style},
     stream::{Framing, lines::Encoder, talk::Feeding},
-    upstream::Answer,
 };
 
 type Call = BoxFuture<'static, Result<Answer<Streaming<Bytes>>, Status>>;

@@ -1,4 +1,4 @@
-//! The connections of HTTP/2 to one endpoint: one for calls whose answers the edge takes at once, and others for those whose answers go at
+//! The connections of HTTP/2 to one endpoint: one for calls whose answers are taken at once, and others for those whose answers go at
 //! the pace of a client. Nothing that a client does not take holds up the calls of others.
 //!
 //! tonic's channel hands each call to a task, which hands it to another one. Here whoever calls writes into the connection's own
@@ -14,25 +14,23 @@ use std::{net::SocketAddr, sync::Arc};
 use bytes::Bytes;
 use h2::{SendStream, client::ResponseFuture};
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Uri, header,
+    HeaderMap, Method, Request, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use tonic::{ConnectError, Status};
-
-pub(crate) use self::{
-    dial::{CONNECT_TIMEOUT, Tls},
-    exchange::is_end,
-};
-
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
-const USER_AGENT: HeaderValue =
-    HeaderValue::from_static(concat!("grpc-rust-ordermesh/", env!("CARGO_PKG_VERSION")));
 
 use self::{
     dial::Windows,
     line::Line,
     places::{Place, Places},
+};
+pub(crate) use self::{
+    dial::{CONNECT_TIMEOUT, Tls},
+    exchange::{Received, is_end},
+};
+use crate::{
+    error::{Own, not_sent, own},
+    metadata,
 };
 
 /// The connections to an endpoint, whoever uses them.
@@ -47,7 +45,7 @@ struct Inner {
     /// For calls whose answers are taken at once: those that wait for a place in it soon get one.
     calls: Line,
     /// For all others.
-    places: Places,
+    places: Arc<Places>,
 }
 
 impl Channel {
@@ -76,7 +74,7 @@ impl Channel {
     /// # Errors
     /// RATE_LIMITED when there are as many as the service takes.
     fn place(&self) -> Result<Place, Status> {
-        Places::take(self)
+        self.0.places.take()
     }
 
     /// Begins a request of gRPC. Dropping both halves before its end tells the service that nobody waits any more.
@@ -90,9 +88,7 @@ impl Channel {
         mut headers: HeaderMap,
         is_whole: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), Status> {
-        headers.insert(header::TE, TRAILERS);
-        headers.entry(header::CONTENT_TYPE).or_insert(GRPC);
-        headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
+        metadata::complete(&mut headers);
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri(path)?;
@@ -102,7 +98,7 @@ impl Channel {
         // would not take it either.
         connection.send_request(request, is_whole).map_err(|error| {
             let gone = error.is_io() || error.is_go_away() || error.is_reset();
-            if gone { unsent(&Arc::new(ConnectError(error.into()))) } else { own(Own::Request(error)) }
+            if gone { not_sent(&Arc::new(ConnectError(error.into()))) } else { own(Own::Request(error)) }
         })
     }
 
@@ -113,29 +109,4 @@ impl Channel {
             (Some(scheme), Some(self.0.authority.clone()), Some(path));
         Uri::from_parts(parts).map_err(|error| Status::internal(error.to_string()))
     }
-}
-
-/// Why a call failed that says nothing of the endpoint.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Own {
-    /// The edge made no request of HTTP/2 of it.
-    #[error("the request cannot be sent: {0}")]
-    Request(h2::Error),
-    /// The client's body cannot be read.
-    #[error("the body of the call cannot be read: {0}")]
-    Body(String),
-}
-
-/// What such a call fails with.
-fn own(error: Own) -> Status {
-    let mut status = Status::internal(error.to_string());
-    status.set_source(Arc::new(error));
-    status
-}
-
-/// What a call fails with that never left the edge.
-fn unsent(error: &Arc<ConnectError>) -> Status {
-    let mut status = Status::unavailable(error.to_string());
-    status.set_source(Arc::clone(error) as Arc<_>);
-    status
 }

@@ -9,11 +9,10 @@ use chassis::status::{Fault, Reason};
 use tonic::Status;
 
 use super::{
-    Channel,
     dial::{Tls, Windows},
     line::Line,
 };
-use crate::metrics::{limit, refused};
+use crate::metrics::refused_stream;
 
 /// Connections of this kind to one endpoint at most, each for as many calls as the service takes (often 100, at ours 1,024).
 const MOST_CONNECTIONS: usize = 128;
@@ -39,41 +38,40 @@ struct Used {
 /// A place, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    channel: Channel,
+    places: Arc<Places>,
     pub(super) line: Arc<Line>,
 }
 
 impl Places {
-    pub(super) fn new(address: SocketAddr, tls: Option<Tls>) -> Self {
-        Self { address, tls, lines: Mutex::default() }
+    pub(super) fn new(address: SocketAddr, tls: Option<Tls>) -> Arc<Self> {
+        Arc::new(Self { address, tls, lines: Mutex::default() })
     }
 
     /// A place on a connection to the endpoint.
     ///
     /// # Errors
     /// RATE_LIMITED when all are taken.
-    pub(super) fn take(channel: &Channel) -> Result<Place, Status> {
-        let places = &channel.0.places;
-        let mut lines = places.lines.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn take(self: &Arc<Self>) -> Result<Place, Status> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let free = |used: &&mut Used| used.calls < used.line.most().min(MOST_CALLS);
         let line = if let Some(used) = lines.iter_mut().find(free) {
             used.calls += 1;
             Arc::clone(&used.line)
         } else if lines.len() < MOST_CONNECTIONS {
-            let line = Arc::new(Line::new(places.address, places.tls.clone(), Windows::STREAMS));
+            let line = Arc::new(Line::new(self.address, self.tls.clone(), Windows::STREAMS));
             lines.push(Used { line: Arc::clone(&line), calls: 1 });
             line
         } else {
             return Err(full().into());
         };
         drop(lines);
-        Ok(Place { channel: channel.clone(), line })
+        Ok(Place { places: Arc::clone(self), line })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut lines = self.channel.0.places.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.places.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(at) = lines.iter().position(|used| Arc::ptr_eq(&used.line, &self.line)) else { return };
         lines[at].calls -= 1;
         // One is kept for the next call.
@@ -84,7 +82,7 @@ impl Drop for Place {
 }
 
 fn full() -> Fault {
-    refused(limit::UPSTREAM_STREAMS);
+    refused_stream();
     let message = format!("the service takes no more streams: {MOST_CONNECTIONS} connections to it are full");
     Fault::new(Reason::RateLimited, message)
 }

@@ -7,7 +7,6 @@
 mod member;
 
 use std::{
-    error::Error as _,
     net::SocketAddr,
     sync::{
         Arc,
@@ -17,10 +16,10 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
-use tonic::{ConnectError, Status};
+use tonic::Status;
 
 pub(crate) use self::member::{Member, Waiting};
-use crate::channel::Own;
+use crate::error::{TransportError, no_endpoint};
 
 pub(crate) type Members = Arc<[Arc<Member>]>;
 
@@ -37,7 +36,7 @@ pub(crate) struct Pool {
 
 /// The endpoint that a request was sent to last, so that a repetition goes to another one.
 #[derive(Debug, Default)]
-pub(crate) struct Tried(AtomicU64);
+pub struct Tried(AtomicU64);
 
 impl Pool {
     /// A pool of what is there now, and of what the search finds from then on.
@@ -72,7 +71,7 @@ impl Pool {
         };
         let Some(member) = chosen else {
             self.look.notify_one();
-            return Err(out());
+            return Err(no_endpoint());
         };
         tried.0.store(member.id, Relaxed);
         Ok(member)
@@ -80,12 +79,12 @@ impl Pool {
 
     /// Takes note of how a call went. Only what the connection or the endpoint did counts, never what is wrong with a request.
     pub(crate) fn note<T>(&self, waiting: Waiting<'_>, outcome: &Result<T, Status>) {
-        match outcome.as_ref().err().and_then(Trouble::of) {
-            Some(trouble @ (Trouble::Unsent | Trouble::Lost)) => {
+        match outcome.as_ref().err().and_then(TransportError::of) {
+            Some(error @ (TransportError::NotSent | TransportError::OutcomeUnknown)) => {
                 self.look.notify_one();
-                waiting.failed(trouble == Trouble::Unsent);
+                waiting.failed(error == TransportError::NotSent);
             }
-            Some(Trouble::Request | Trouble::Body) => waiting.ended(),
+            Some(TransportError::Request | TransportError::Body) => waiting.ended(),
             _ => waiting.answered(),
         }
     }
@@ -114,66 +113,4 @@ fn nth(members: &[Arc<Member>], turn: usize, fits: impl Fn(&Arc<Member>) -> bool
     let fitting = || members.iter().filter(|member| fits(member));
     let count = fitting().count();
     if count == 0 { None } else { fitting().nth(turn % count) }
-}
-
-/// There is nobody to call.
-#[derive(Debug, thiserror::Error)]
-#[error("no endpoint of the service takes calls")]
-struct Out;
-
-/// What a call fails with when there is nobody to call.
-pub(crate) fn out() -> Status {
-    let mut status = Status::unavailable(Out.to_string());
-    status.set_source(Arc::new(Out));
-    status
-}
-
-/// How the transport failed, if it was the transport.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    /// There is nobody to call.
-    Out,
-    /// The call never left the edge: the endpoint takes no connections.
-    Unsent,
-    /// The service had begun the call, or not: it did not want this one.
-    Refused,
-    /// The connection broke, and whether the call took effect is not known.
-    Lost,
-    /// The edge could not make a request of it.
-    Request,
-    /// The client's body could not be read to its end.
-    Body,
-    /// The head or the trailers of the answer are longer than the edge takes.
-    TooLarge,
-}
-
-impl Trouble {
-    /// What a status made by the transport says; `None` for those of a service.
-    #[must_use]
-    pub(crate) fn of(status: &Status) -> Option<Self> {
-        let mut cause = status.source()?;
-        loop {
-            if cause.is::<Out>() {
-                return Some(Self::Out);
-            }
-            if cause.is::<ConnectError>() {
-                return Some(Self::Unsent);
-            }
-            if cause.is::<Status>() {
-                return None;
-            }
-            if let Some(own) = cause.downcast_ref::<Own>() {
-                return Some(if matches!(own, Own::Body(_)) { Self::Body } else { Self::Request });
-            }
-            if let Some(error) = cause.downcast_ref::<h2::Error>().filter(|error| error.is_reset()) {
-                // What h2 does with a head above its limit.
-                let ours = error.is_library() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-                return Some(if ours { Self::TooLarge } else { Self::Refused });
-            }
-            match cause.source() {
-                Some(next) => cause = next,
-                None => return Some(Self::Lost),
-            }
-        }
-    }
 }

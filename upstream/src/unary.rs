@@ -3,12 +3,12 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use chassis::status::{Fault, Reason};
 use h2::RecvStream;
-use http::{HeaderMap, HeaderValue, StatusCode, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, StatusCode, response::Parts, uri::PathAndQuery};
 use tonic::{Code, Status};
 
 use crate::{
     channel::{Channel, is_end},
-    headers,
+    metadata,
 };
 
 /// Largest response message. A page of 1,000 orders with descriptions of 1,024 four-byte characters passes the usual 4 MiB.
@@ -38,7 +38,24 @@ pub(crate) async fn call(
     let (response, mut stream) = channel.call_at_once(path, headers).await?;
     stream.send_data(framed(message), true)?;
     drop(stream);
-    let (head, mut body) = response.await?.into_parts();
+    let (head, body) = response.await?.into_parts();
+    received(head, body).await
+}
+
+/// Where the answer to a call comes from.
+pub(crate) trait Incoming {
+    /// The next part of its message, until the trailers.
+    async fn data(&mut self) -> Result<Option<Bytes>, Status>;
+
+    /// What comes after the message.
+    async fn trailers(&mut self) -> Result<HeaderMap, Status>;
+}
+
+/// Reads an answer to its end.
+///
+/// # Errors
+/// As [`call`].
+pub(crate) async fn received(head: Parts, mut body: impl Incoming) -> Result<Response, Status> {
     check_coding(&head.headers)?;
     // A response without a message may have its status where others have headers.
     let early = check_status(&head.headers)?;
@@ -46,12 +63,12 @@ pub(crate) async fn call(
         return Err(of_http(head.status));
     }
     let data = collect(&mut body).await?;
-    let trailers = trailers(&mut body).await?;
+    let trailers = body.trailers().await?;
     early.or(check_status(&trailers)?).ok_or_else(cut_off)?;
     Ok(Response { message: unframed(&data)?, headers: head.headers, trailers })
 }
 
-fn framed(message: &[u8]) -> Bytes {
+pub(crate) fn framed(message: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(PREFIX + message.len());
     frame.put_u8(0);
     // A request is no longer than --max-body-bytes and a request line, and the service refuses what it does not want.
@@ -61,37 +78,39 @@ fn framed(message: &[u8]) -> Bytes {
 }
 
 /// All that comes before the trailers, which can be one message at most.
-async fn collect(body: &mut RecvStream) -> Result<Bytes, Status> {
-    let first = next(body).await?.unwrap_or_default();
+async fn collect(body: &mut impl Incoming) -> Result<Bytes, Status> {
+    let first = body.data().await?.unwrap_or_default();
     check(&first)?;
     // Most responses are one frame of HTTP/2, whose bytes are shared and not copied.
-    let Some(second) = next(body).await? else { return Ok(first) };
+    let Some(second) = body.data().await? else { return Ok(first) };
     let mut whole = BytesMut::from(first);
     whole.extend_from_slice(&second);
     loop {
         check(&whole)?;
-        let Some(part) = next(body).await? else { return Ok(whole.freeze()) };
+        let Some(part) = body.data().await? else { return Ok(whole.freeze()) };
         whole.extend_from_slice(&part);
     }
 }
 
-async fn next(body: &mut RecvStream) -> Result<Option<Bytes>, Status> {
-    match body.data().await {
-        Some(Ok(data)) => {
-            // Of a stream that has ended nobody counts what was read.
-            let _counted = body.flow_control().release_capacity(data.len());
-            Ok(Some(data))
+impl Incoming for RecvStream {
+    async fn data(&mut self) -> Result<Option<Bytes>, Status> {
+        match RecvStream::data(self).await {
+            Some(Ok(data)) => {
+                // Of a stream that has ended nobody counts what was read.
+                let _counted = self.flow_control().release_capacity(data.len());
+                Ok(Some(data))
+            }
+            Some(Err(error)) if !is_end(&error) => Err(error.into()),
+            Some(Err(_)) | None => Ok(None),
         }
-        Some(Err(error)) if !is_end(&error) => Err(error.into()),
-        Some(Err(_)) | None => Ok(None),
     }
-}
 
-async fn trailers(body: &mut RecvStream) -> Result<HeaderMap, Status> {
-    match body.trailers().await {
-        Ok(trailers) => Ok(trailers.unwrap_or_default()),
-        Err(error) if is_end(&error) => Ok(HeaderMap::new()),
-        Err(error) => Err(error.into()),
+    async fn trailers(&mut self) -> Result<HeaderMap, Status> {
+        match RecvStream::trailers(self).await {
+            Ok(trailers) => Ok(trailers.unwrap_or_default()),
+            Err(error) if is_end(&error) => Ok(HeaderMap::new()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -147,7 +166,8 @@ fn check_status(headers: &HeaderMap) -> Result<Option<()>, Status> {
 }
 
 /// What is said about a response that the edge does not take.
-pub(crate) fn too_large() -> Fault {
+#[must_use]
+pub fn too_large() -> Fault {
     let most = MAX_RESPONSE_BYTES >> 20;
     Fault::new(
         Reason::UpstreamResponseTooLarge,
@@ -155,7 +175,9 @@ pub(crate) fn too_large() -> Fault {
     )
 }
 
-pub(crate) fn cut_off() -> Status {
+/// What a response is taken for that ends without a status.
+#[must_use]
+pub fn cut_off() -> Status {
     Status::unknown("the response has no status: it may have been cut off")
 }
 
@@ -167,9 +189,10 @@ pub(crate) fn is_lost(status: &Status) -> bool {
 
 /// What an answer of HTTP means that nobody wrote for gRPC:
 /// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>.
-pub(crate) fn of_http(status: StatusCode) -> Status {
+#[must_use]
+pub fn of_http(status: StatusCode) -> Status {
     if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
-        return headers::too_long().into();
+        return metadata::too_long().into();
     }
     let code = match status.as_u16() {
         400 => Code::Internal,

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use tonic::{Code, Status};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-use crate::{metrics, outcome, pool::Trouble};
+use crate::{error::TransportError, metrics, outcome};
 
 /// Calls for one request, the first included.
 const ATTEMPTS: u32 = 3;
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// The budget counts the calls of so long a time.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Retries that are always allowed, so that a quiet edge retries too, in a second.
+/// Retries that are always allowed, so that a quiet process retries too, in a second.
 const FEW: u32 = 10;
 
 /// Retries in proportion to calls: a service that fails is not asked twice as much.
@@ -26,7 +26,7 @@ const SHARE: f32 = 0.2;
 
 /// What all requests share.
 #[derive(Debug)]
-pub(crate) struct Retries(TpsBudget);
+pub struct Retries(TpsBudget);
 
 impl Default for Retries {
     fn default() -> Self {
@@ -36,11 +36,11 @@ impl Default for Retries {
 
 impl Retries {
     /// Makes a call, and makes it again while it fails because the service is away, if it is `safe` to make it twice: a read, or a
-    /// request with an idempotency key (RFC 9110, section 9.2.2). A call that never left the edge is always safe.
+    /// request with an idempotency key (RFC 9110, section 9.2.2). A call that was not sent is always safe.
     ///
     /// # Errors
     /// That of the last call.
-    pub(crate) async fn run<T, F: Future<Output = Result<T, Status>>>(
+    pub async fn run<T, F: Future<Output = Result<T, Status>>>(
         &self,
         safe: bool,
         mut call: impl FnMut() -> F,
@@ -63,11 +63,12 @@ impl Retries {
 }
 
 fn is_worth_another(status: &Status, safe: bool) -> bool {
-    match Trouble::of(status) {
-        Some(Trouble::Out | Trouble::Request | Trouble::Body | Trouble::TooLarge) => false,
-        Some(Trouble::Unsent) => true,
-        Some(Trouble::Lost) => safe,
-        Some(Trouble::Refused) => safe && status.code() == Code::Unavailable,
+    use TransportError::{Body, NoEndpoint, NotSent, OutcomeUnknown, Request, StreamReset, TooLarge};
+    match TransportError::of(status) {
+        Some(NoEndpoint | Request | Body | TooLarge) => false,
+        Some(NotSent) => true,
+        Some(OutcomeUnknown) => safe,
+        Some(StreamReset) => safe && status.code() == Code::Unavailable,
         // What a service does not know of a request with a key, the second call finds out.
         None => safe && (status.code() == Code::Unavailable || outcome::is_told_unknown(status)),
     }
@@ -117,7 +118,7 @@ mod tests {
         let count = AtomicU32::new(0);
         let call = || {
             count.fetch_add(1, Relaxed);
-            std::future::ready(Err::<(), _>(crate::pool::out()))
+            std::future::ready(Err::<(), _>(crate::error::no_endpoint()))
         };
         retries.run(true, call).await.expect_err("it fails");
         assert_eq!(count.into_inner(), 1);

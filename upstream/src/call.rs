@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use futures_util::Stream;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, uri::PathAndQuery};
 use tokio::time::Instant;
 use tonic::{
     Request, Status, Streaming,
@@ -12,38 +12,43 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
 };
-use transcode::Rpc;
 
 use crate::{
-    channel::Channel,
-    headers::{self, GRPC_TIMEOUT},
-    pool::{Pool, Tried},
-    unary::{self, MAX_RESPONSE_BYTES},
+    connection::Connection,
+    metadata::{self, GRPC_TIMEOUT},
+    pool::Tried,
+    service::Upstream,
+    unary::MAX_RESPONSE_BYTES,
 };
 
 /// One call that is about to be made.
 #[derive(Debug, Clone)]
-pub(crate) struct Call<'a> {
-    /// Where.
-    pub pool: &'a Pool,
+pub struct Call<'a> {
+    /// The service.
+    pub upstream: &'a Upstream,
     /// Where it failed before.
     pub tried: &'a Tried,
-    /// What.
-    pub rpc: &'a Rpc,
+    /// The path of the method, such as `/ordermesh.orders.v1.OrdersService/GetOrder`.
+    pub path: &'a PathAndQuery,
+    /// Whether one of the sides streams: then its answer may come when there is something to say.
+    pub streams: bool,
     /// The request.
     pub wire: Bytes,
-    /// The headers of the client, some of which travel with it.
+    /// The headers of the client,
     pub headers: &'a HeaderMap,
+    /// and what of them becomes metadata of the call.
+    pub metadata: fn(&HeaderMap) -> HeaderMap,
     /// When the client stops waiting, if the service is to know: it is told as `grpc-timeout`.
     pub deadline: Option<Instant>,
 }
 
 /// What a service answers.
 #[derive(Debug)]
-pub(crate) struct Answer<T> {
-    pub(crate) body: T,
+pub struct Answer<T> {
+    /// The message, or the stream of them.
+    pub body: T,
     /// Whether it is the answer to an earlier request with the same key.
-    pub(crate) replayed: bool,
+    pub replayed: bool,
 }
 
 impl Call<'_> {
@@ -51,12 +56,12 @@ impl Call<'_> {
     ///
     /// # Errors
     /// What the service or the transport says.
-    pub(crate) async fn unary(&self) -> Result<Answer<Bytes>, Status> {
-        let made = self.made(async |channel, metadata| {
-            unary::call(channel, self.rpc.path.clone(), metadata, &self.wire).await
+    pub async fn unary(&self) -> Result<Answer<Bytes>, Status> {
+        let made = self.made(async |connection, metadata| {
+            connection.unary(self.path.clone(), metadata, &self.wire).await
         });
         let response = made.await?;
-        let replayed = headers::replayed(&response.headers) || headers::replayed(&response.trailers);
+        let replayed = metadata::replayed(&response.headers) || metadata::replayed(&response.trailers);
         Ok(Answer { body: response.message, replayed })
     }
 
@@ -64,61 +69,58 @@ impl Call<'_> {
     ///
     /// # Errors
     /// What the service or the transport says before the stream begins.
-    pub(crate) async fn streaming(&self) -> Result<Answer<Streaming<Bytes>>, Status> {
-        let made = self.made(async |channel, metadata| {
+    pub async fn streaming(&self) -> Result<Answer<Streaming<Bytes>>, Status> {
+        let made = self.made(async |connection, metadata| {
             let metadata = MetadataMap::from_headers(metadata);
             let request = Request::from_parts(metadata, http::Extensions::new(), self.wire.clone());
-            let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
-            grpc.server_streaming(request, self.rpc.path.clone(), Raw).await
+            let mut grpc = Grpc::new(connection.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
+            grpc.server_streaming(request, self.path.clone(), Raw).await
         });
         let (metadata, body, _) = made.await?.into_parts();
-        Ok(Answer { body, replayed: headers::replayed(metadata.as_ref()) })
+        Ok(Answer { body, replayed: metadata::replayed(metadata.as_ref()) })
     }
 
     /// Makes a call with a stream of requests, and one of responses or a single one.
     ///
     /// # Errors
     /// What the service or the transport says before the answer begins.
-    pub(crate) async fn both(
+    pub async fn both(
         &self,
         messages: impl Stream<Item = Bytes> + Send + 'static,
     ) -> Result<Answer<Streaming<Bytes>>, Status> {
-        let made = self.made(async |channel, metadata| {
+        let made = self.made(async |connection, metadata| {
             let metadata = MetadataMap::from_headers(metadata);
             let request = Request::from_parts(metadata, http::Extensions::new(), messages);
-            let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
-            grpc.streaming(request, self.rpc.path.clone(), Raw).await
+            let mut grpc = Grpc::new(connection.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
+            grpc.streaming(request, self.path.clone(), Raw).await
         });
         let (metadata, body, _) = made.await?.into_parts();
-        Ok(Answer { body, replayed: headers::replayed(metadata.as_ref()) })
+        Ok(Answer { body, replayed: metadata::replayed(metadata.as_ref()) })
     }
 
     /// Makes a call at the endpoint whose turn it is, and lets the pool know how it went.
     async fn made<T>(
         &self,
-        call: impl AsyncFnOnce(&Channel, HeaderMap) -> Result<T, Status>,
+        call: impl AsyncFnOnce(&Connection, HeaderMap) -> Result<T, Status>,
     ) -> Result<T, Status> {
-        let mut metadata = headers::metadata(self.headers);
-        headers::check_length(&metadata)?;
-        let member = self.pool.pick(self.tried).await?;
-        if let Some(deadline) = self.deadline {
-            // Of the time that a request has, a second call gets what is left.
-            let left = deadline.saturating_duration_since(Instant::now());
-            metadata.insert(GRPC_TIMEOUT, timeout(left));
-        }
-        let waiting = if self.rpc.streaming || self.rpc.client_streaming {
-            member.begin_stream()
-        } else {
-            member.begin()
-        };
-        let outcome = call(&member.channel, metadata).await;
-        self.pool.note(waiting, &outcome);
-        outcome
+        let mut metadata = (self.metadata)(self.headers);
+        metadata::check_length(&metadata)?;
+        self.upstream
+            .call(self.tried, self.streams, async |connection| {
+                if let Some(deadline) = self.deadline {
+                    // Of the time that a request has, a second call gets what is left.
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    metadata.insert(GRPC_TIMEOUT, grpc_timeout(left));
+                }
+                call(connection, metadata).await
+            })
+            .await
     }
 }
 
 /// A time as `grpc-timeout`: at most eight digits, and a unit. The same in most calls, so that HTTP/2 sends its place in a table.
-pub(crate) fn timeout(time: Duration) -> HeaderValue {
+#[must_use]
+pub fn grpc_timeout(time: Duration) -> HeaderValue {
     let text = match time.as_millis() {
         millis @ 1_000.. => format!("{}m", millis.min(99_999_999)),
         _ => format!("{}u", time.as_micros()),

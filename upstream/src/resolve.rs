@@ -16,7 +16,6 @@ use url::{Host, Position, Url};
 use crate::{
     channel::{Channel, Tls},
     pool::{Member, Members, Pool},
-    settings::Config,
 };
 
 /// How often names are looked up.
@@ -50,15 +49,19 @@ impl Resolver for SystemResolver {
 ///
 /// # Errors
 /// What is wrong with each mistaken URL.
-pub(crate) fn pool(urls: &str, config: &Config) -> Result<Pool, Vec<String>> {
+pub(crate) fn pool(
+    urls: &str,
+    authorities: Option<&[u8]>,
+    resolver: Arc<dyn Resolver>,
+) -> Result<Pool, Vec<String>> {
     let (mut targets, mut mistakes) = (Vec::new(), Vec::new());
     for url in urls.split(',').map(str::trim) {
-        match Target::parse(url, config.upstream_ca.as_deref()) {
+        match Target::parse(url, authorities) {
             Ok(target) => targets.push(target),
             Err(mistake) => mistakes.push(mistake),
         }
     }
-    if mistakes.is_empty() { Ok(found(targets, Arc::clone(&config.resolver))) } else { Err(mistakes) }
+    if mistakes.is_empty() { Ok(found(targets, resolver)) } else { Err(mistakes) }
 }
 
 /// The host and the port of the first of several URLs.

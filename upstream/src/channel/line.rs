@@ -16,10 +16,8 @@ use futures_util::{
 use h2::client::SendRequest;
 use tonic::{ConnectError, Status};
 
-use super::{
-    dial::{self, FIRST_MAX_STREAMS, Tls, Windows},
-    unsent,
-};
+use super::dial::{self, FIRST_MAX_STREAMS, Tls, Windows};
+use crate::error::not_sent;
 
 /// A connection to an address.
 #[derive(Debug)]
@@ -65,7 +63,7 @@ impl Line {
     async fn opened(&self, opening: &Opening) -> Result<SendRequest<Bytes>, Status> {
         opening.clone().await.map_err(|error| {
             self.forget(opening);
-            unsent(&error)
+            not_sent(&error)
         })
     }
 

@@ -16,7 +16,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::channel::{CONNECT_TIMEOUT, Channel};
+use crate::{
+    channel::{CONNECT_TIMEOUT, Channel},
+    connection::Connection,
+};
 
 /// After so many failures in a row an endpoint is not even called when there is no other.
 const GIVEN_UP: u32 = 5;
@@ -47,7 +50,7 @@ pub(crate) struct Member {
     pub(super) id: u64,
     address: SocketAddr,
     tls: bool,
-    pub(crate) channel: Channel,
+    pub(crate) connection: Connection,
     usable: AtomicBool,
     /// Calls that failed since the last one that was answered. A connection that breaks counts once, however many calls it had.
     failures: AtomicU32,
@@ -76,7 +79,7 @@ impl Member {
             id: NEXT.fetch_add(1, Relaxed),
             address,
             tls,
-            channel,
+            connection: Connection::Remote(channel),
             usable: AtomicBool::new(at_once),
             failures: AtomicU32::new(0),
             waiting: AtomicU32::new(0),

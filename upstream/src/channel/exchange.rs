@@ -8,15 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, future::BoxFuture};
 use h2::{Reason, RecvStream, SendStream};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body as GrpcBody};
-use tower::Service;
 
-use super::{Channel, Own, own, places::Place};
+use super::{Channel, places::Place};
+use crate::error::{Own, own};
 
 /// Why the body of a request could not be read, once that is known.
 type Unreadable = Arc<OnceLock<String>>;
@@ -42,23 +41,16 @@ enum Part {
     Nothing,
 }
 
-impl Service<http::Request<GrpcBody>> for Channel {
-    type Response = http::Response<Received>;
-    type Error = Status;
-    type Future = BoxFuture<'static, Result<Self::Response, Status>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<GrpcBody>) -> Self::Future {
-        let channel = self.clone();
-        async move { channel.exchange(request).await }.boxed()
-    }
-}
-
 impl Channel {
-    async fn exchange(self, request: http::Request<GrpcBody>) -> Result<http::Response<Received>, Status> {
+    /// Begins a call whose answer is taken at the pace of a client. Dropping the response, or the call before there is one, tells the
+    /// service that nobody waits any more.
+    ///
+    /// # Errors
+    /// What the transport says before there is a head.
+    pub(crate) async fn exchange(
+        self,
+        request: http::Request<GrpcBody>,
+    ) -> Result<http::Response<Received>, Status> {
         let (head, body) = request.into_parts();
         let path = head.uri.into_parts().path_and_query;
         let path = path.ok_or_else(|| Status::internal("a request has no path"))?;
@@ -79,7 +71,7 @@ impl Channel {
     }
 }
 
-/// Why a call failed: the edge itself ends those whose body it cannot read.
+/// Why a call failed: those whose body cannot be read are ended here.
 fn status(unreadable: &OnceLock<String>, error: h2::Error) -> Status {
     unreadable.get().map_or_else(|| error.into(), |why| own(Own::Body(why.clone())))
 }

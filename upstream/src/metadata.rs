@@ -1,0 +1,49 @@
+//! The metadata of calls: the names that every call may have, and how long it may be.
+
+use chassis::status::{Fault, Reason};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// What a service is told about the time it has.
+pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Tells that an answer is that of an earlier request with the same key.
+pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Longest metadata that travels, as RFC 9113, section 6.5.2, counts it. Services take 16 KiB together with what HTTP/2 adds (that is the
+/// usual limit of gRPC in Rust), and may end the connection over longer ones, with the calls of others on it.
+const METADATA_BYTES: usize = 12 << 10;
+
+/// What that section counts for each field beside its name and value.
+const FIELD_BYTES: usize = 32;
+
+/// Refuses metadata that no service would take.
+///
+/// # Errors
+/// HEADERS_TOO_LARGE.
+pub fn check_length(metadata: &HeaderMap) -> Result<(), Fault> {
+    if length(metadata) <= METADATA_BYTES { Ok(()) } else { Err(too_long()) }
+}
+
+/// The length of a head, in bytes as HTTP/2 counts them.
+#[must_use]
+pub fn length(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum()
+}
+
+/// What is said about metadata that a service does not take.
+pub(crate) fn too_long() -> Fault {
+    Fault::new(Reason::HeadersTooLarge, "the headers that travel on to the service are longer than it takes")
+}
+
+/// Whether a service says that its answer is that of an earlier request.
+pub(crate) fn replayed(metadata: &HeaderMap) -> bool {
+    metadata.get(IDEMPOTENCY_REPLAYED).is_some_and(|value| value == "true")
+}
+
+/// Adds what every request of gRPC has.
+pub(crate) fn complete(headers: &mut HeaderMap) {
+    const USER_AGENT: &str = concat!("grpc-rust-ordermesh/", env!("CARGO_PKG_VERSION"));
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/grpc"));
+    headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
+}

@@ -1,0 +1,139 @@
+//! A service behind the process: where it is, and the call at the endpoint whose turn it is.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use http::{Request, Response};
+use tonic::{Status, body::Body as GrpcBody};
+use tower::Service as _;
+
+use crate::{
+    connection::Connection,
+    local::Local,
+    pool::{Pool, Tried},
+    resolve::{self, Resolver},
+};
+
+/// Where a service is.
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// `http://` or `https://` URLs, with commas between them. All addresses of all of them are called in turn.
+    Url(String),
+    /// In the same process.
+    Local(Local),
+}
+
+impl From<&str> for Location {
+    fn from(url: &str) -> Self {
+        Self::Url(url.to_owned())
+    }
+}
+
+impl From<String> for Location {
+    fn from(url: String) -> Self {
+        Self::Url(url)
+    }
+}
+
+impl From<Local> for Location {
+    fn from(local: Local) -> Self {
+        Self::Local(local)
+    }
+}
+
+impl Location {
+    /// The host and the port where other processes find it; of several the first.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        match self {
+            Self::Url(urls) => resolve::first_authority(urls),
+            Self::Local(local) => local.authority(),
+        }
+    }
+}
+
+/// Whom connections to services trust.
+#[derive(Debug, Clone, Copy)]
+pub struct Trust<'a> {
+    /// The certificates (PEM) of the authorities that `https` URLs trust; `None` for those that browsers trust.
+    pub authorities: Option<&'a [u8]>,
+    /// Who knows the addresses of names.
+    pub resolver: &'a Arc<dyn Resolver>,
+}
+
+/// An endpoint of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Endpoint {
+    /// An address.
+    Remote(SocketAddr),
+    /// The service in the same process.
+    Local,
+}
+
+/// A service that can be called.
+#[derive(Debug)]
+pub struct Upstream(Way);
+
+#[derive(Debug)]
+enum Way {
+    Remote(Pool),
+    /// It is there as long as the process is: there is nothing to choose, to look up or to leave out.
+    Local(Connection),
+}
+
+impl Upstream {
+    /// The service at this location. Must be called inside of a tokio runtime: names are looked up from then on.
+    ///
+    /// # Errors
+    /// What is wrong with each mistaken URL.
+    pub fn of(location: &Location, trust: Trust<'_>) -> Result<Self, Vec<String>> {
+        Ok(Self(match location {
+            Location::Url(urls) => {
+                Way::Remote(resolve::pool(urls, trust.authorities, Arc::clone(trust.resolver))?)
+            }
+            Location::Local(local) => Way::Local(Connection::Local(local.clone())),
+        }))
+    }
+
+    /// The endpoints that are known now, and whether each is called.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<(Endpoint, bool)> {
+        match &self.0 {
+            Way::Remote(pool) => {
+                pool.endpoints().into_iter().map(|(at, is_in)| (Endpoint::Remote(at), is_in)).collect()
+            }
+            Way::Local(_) => vec![(Endpoint::Local, true)],
+        }
+    }
+
+    /// Passes a request of gRPC on as it is. Dropping the response, or the call before there is one, ends the call.
+    ///
+    /// # Errors
+    /// What the transport says before there is a head.
+    pub async fn pass(
+        &self,
+        request: Request<GrpcBody>,
+        streams: bool,
+    ) -> Result<Response<GrpcBody>, Status> {
+        let passed = async |connection: &Connection| connection.clone().call(request).await;
+        Ok(self.call(&Tried::default(), streams, passed).await?.map(GrpcBody::new))
+    }
+
+    /// Makes a call at the endpoint whose turn it is, and takes note of how it went.
+    pub(crate) async fn call<T>(
+        &self,
+        tried: &Tried,
+        streams: bool,
+        call: impl AsyncFnOnce(&Connection) -> Result<T, Status>,
+    ) -> Result<T, Status> {
+        match &self.0 {
+            Way::Remote(pool) => {
+                let member = pool.pick(tried).await?;
+                let waiting = if streams { member.begin_stream() } else { member.begin() };
+                let outcome = call(&member.connection).await;
+                pool.note(waiting, &outcome);
+                outcome
+            }
+            Way::Local(connection) => call(connection).await,
+        }
+    }
+}
