@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use messaging::{
     broker::{Broker, memory::MemoryBroker},
-    consumer::{Batch, Consumer, Deduplication, Effects, Handler, Verdict},
+    consumer::{Consumer, Deduplication, Effects, Handler, Verdict},
     envelope::Envelope,
     outbox::Outbox,
     relay::Relay,
@@ -16,7 +16,7 @@ use messaging::{
 use prost::{Message, Name};
 use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
-use storage::{Database, DatabaseUrl, Limits, Transaction, rows::Write, schema::Statements};
+use storage::{Database, DatabaseUrl, Limits, Reading, Transaction, rows::Write, schema::Statements};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -69,9 +69,14 @@ struct Pack;
 
 #[async_trait]
 impl Handler for Pack {
-    async fn handle(&self, batch: &Batch<'_>, effects: &mut Effects) -> Result<Vec<Verdict>, DbErr> {
+    async fn handle(
+        &self,
+        _reading: Reading<'_>,
+        messages: &[&Envelope],
+        effects: &mut Effects,
+    ) -> Result<Vec<Verdict>, DbErr> {
         let mut verdicts = Vec::new();
-        for message in batch.messages {
+        for message in messages {
             verdicts.push(match Sold::decode(message.payload.clone()) {
                 Ok(sold) => {
                     let sql = "INSERT INTO parcels (article) VALUES ($1)".to_owned();

@@ -1,7 +1,6 @@
 //! The consumer: takes what is there, lets the handler apply it in one transaction with its memory, and acknowledges after the
 //! commit. A batch that fails is split until the message at fault stands alone; that one is parked, and blocks nobody. What others are in
-//! the way of waits apart, key by key. A handler may be able to do without a transaction as long as nobody gets in its way: that is tried
-//! first.
+//! the way of waits apart, key by key. A handler may be able to do without locks as long as nobody gets in its way: that is tried first.
 
 mod source;
 mod partition;
@@ -16,7 +15,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use sea_orm::DbErr;
 use storage::{
-    Database, Executor, Failure, Transaction,
+    Database, Executor, Failure, Reading, Transaction,
     rows::{self, Write},
 };
 use tokio_util::sync::CancellationToken;
@@ -42,25 +41,26 @@ const PREFETCH: u16 = 400;
 /// What a consumer does with its messages.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// Applies a batch inside the transaction, and returns a verdict for each message in their order. Without an inbox a
-    /// message may come again, with one within the same batch too; with or without, in any order. An error rolls the batch back;
-    /// it is then tried in halves.
-    async fn handle(&self, batch: &Batch<'_>, effects: &mut Effects) -> Result<Vec<Verdict>, DbErr>;
-
-    /// Handles a batch without a transaction, which costs fewer round trips: reads what it needs and holds nothing, and leaves in
-    /// `effects` what is to be written. That is written together with the memory of the batch, all of it or nothing. So each write has to
-    /// be one that changes fewer rows than it should when what it rests on is no longer so, or is there already; then, and after
-    /// `false`, [`Handler::handle`] has the batch. `false` also stands for a message that must not be applied.
+    /// Applies a batch: reads what it rests on as `reading` says, leaves in `effects` what is to be written, and returns a verdict for each
+    /// message in their order. Without an inbox a message may come again, with one within the same batch too; with or without, in any
+    /// order.
+    ///
+    /// Under locks an error rolls the batch back; it is then tried in halves. Optimistically the batch is handled again, under locks, after
+    /// any other verdict than [`Verdict::Done`], after [`DbErr::RecordNotUpdated`], and when a write changes fewer rows than it has to.
     ///
     /// A handler without an inbox, to whom it cannot matter that a part of a batch was applied before, may write by itself.
-    async fn handle_at_once(
+    async fn handle(
         &self,
-        executor: Executor<'_>,
+        reading: Reading<'_>,
         messages: &[&Envelope],
         effects: &mut Effects,
-    ) -> Result<bool, DbErr> {
-        let _in_general_it_cannot = (executor, messages, effects);
-        Ok(false)
+    ) -> Result<Vec<Verdict>, DbErr>;
+
+    /// Whether batches may be handled optimistically at first, which costs fewer round trips: each write is one that changes fewer rows
+    /// than it has to when what it rests on is no longer so, or when its effect is there already. Effects are written together with
+    /// the deduplication records of the batch, all of it or nothing.
+    fn is_optimistic(&self) -> bool {
+        false
     }
 
     /// Whether the effect of a message is there already: looked at without an inbox before a message is parked that was not handled.
@@ -77,7 +77,7 @@ pub struct Effects {
     after: AfterCommit,
 }
 
-/// What is to be done once a transaction has committed.
+/// Hooks that run once a transaction has committed.
 #[derive(Default)]
 pub struct AfterCommit(Vec<Box<dyn FnOnce() + Send>>);
 
@@ -87,13 +87,13 @@ impl Effects {
         self.writes.extend(writes);
     }
 
-    /// To be done right after the commit, if there is one. A crash in between loses it: it must be something that somebody does later
-    /// anyhow.
-    pub fn after_commit(&mut self, deed: impl FnOnce() + Send + 'static) {
-        self.after.0.push(Box::new(deed));
+    /// A hook that runs right after the commit, if there is one. A crash in between loses it: it must be something that somebody does
+    /// later anyhow.
+    pub fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
+        self.after.0.push(Box::new(hook));
     }
 
-    /// Makes the writes.
+    /// Makes the writes within a transaction.
     ///
     /// # Errors
     /// As [`storage::rows::write`].
@@ -102,11 +102,11 @@ impl Effects {
         Ok(self.after)
     }
 
-    /// Makes the writes, all or none of them, without a transaction of the caller's.
+    /// Makes the writes, all or none of them, as a transaction of their own.
     ///
     /// # Errors
     /// As [`Database::write_all`].
-    pub async fn apply_at_once(self, database: &Database) -> Result<AfterCommit, Failure> {
+    pub async fn commit(self, database: &Database) -> Result<AfterCommit, Failure> {
         if !self.writes.is_empty() {
             database.write_all(self.writes).await?;
         }
@@ -115,9 +115,9 @@ impl Effects {
 }
 
 impl AfterCommit {
-    /// Does it.
+    /// Runs the hooks.
     pub fn run(self) {
-        self.0.into_iter().for_each(|deed| deed());
+        self.0.into_iter().for_each(|hook| hook());
     }
 }
 
@@ -133,19 +133,10 @@ impl fmt::Debug for AfterCommit {
     }
 }
 
-/// Messages that are handled together.
-#[derive(Debug)]
-pub struct Batch<'t> {
-    /// Everything happens in here.
-    pub transaction: &'t Transaction,
-    /// The messages.
-    pub messages: &'t [&'t Envelope],
-}
-
 /// What the handler says of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its effect is part of the transaction.
+    /// Its effect is among those of the batch, or was there.
     Done,
     /// It must not be applied, for this reason: an operator shall see it.
     Park(String),

@@ -13,6 +13,32 @@ pub enum Executor<'c> {
     Connections(&'c Connections),
 }
 
+/// How rows are read that something rests on which is written next.
+#[derive(Debug, Clone, Copy)]
+pub enum Reading<'c> {
+    /// Nothing is locked: what is written has to make sure that they still are as they were read.
+    Optimistic(Executor<'c>),
+    /// They are locked until the end of this transaction.
+    Locked(&'c Transaction),
+}
+
+impl<'c> Reading<'c> {
+    /// Where the statements go.
+    #[must_use]
+    pub const fn executor(self) -> Executor<'c> {
+        match self {
+            Self::Optimistic(executor) => executor,
+            Self::Locked(transaction) => Executor::Transaction(transaction),
+        }
+    }
+
+    /// Whether rows are to be locked.
+    #[must_use]
+    pub const fn locks(self) -> bool {
+        matches!(self, Self::Locked(_))
+    }
+}
+
 #[async_trait::async_trait]
 impl ConnectionTrait for Executor<'_> {
     fn get_database_backend(&self) -> DbBackend {

@@ -21,7 +21,7 @@ pub mod notify;
 
 pub use connections::{Connections, Usage};
 pub use database::Database;
-pub use executor::Executor;
+pub use executor::{Executor, Reading};
 pub use failure::Failure;
 pub use limits::Limits;
 pub use opened::CannotOpen;

@@ -3,11 +3,11 @@
 use std::{collections::HashSet, sync::Arc};
 
 use sea_orm::{ConnectionTrait as _, DbErr};
-use storage::{Executor, Failure, Transaction};
+use storage::{Executor, Failure, Reading, Transaction};
 use tracing::Instrument as _;
 
 use super::{
-    AfterCommit, Batch, Deduplication, Effects, Shared, Verdict,
+    AfterCommit, Deduplication, Effects, Shared, Verdict,
     part::{Fault, Part},
 };
 use crate::{
@@ -50,22 +50,23 @@ impl Shared {
             return Ok(AfterCommit::default());
         }
         if briefly || part.deliveries.iter().any(|delivery| delivery.redelivered) {
-            return self.transact(part, briefly).await;
+            return self.locked(part, briefly).await;
         }
-        match self.at_once(part).await {
+        match self.optimistic(part).await {
             Ok(Some(after)) => Ok(after),
             // Who has not looked has not shown that the messages are at fault.
-            Ok(None) | Err(Failure::Refused(_)) => self.transact(part, false).await,
+            Ok(None) | Err(Failure::Refused(_)) => self.locked(part, false).await,
             Err(failure) => Err(failure),
         }
     }
 
-    /// See [`super::Handler::handle_at_once`].
-    async fn at_once(self: &Arc<Self>, part: &Part) -> Result<Option<AfterCommit>, Failure> {
+    /// See [`Reading::Optimistic`]. `None` when the part has to be handled under locks.
+    async fn optimistic(self: &Arc<Self>, part: &Part) -> Result<Option<AfterCommit>, Failure> {
         let known = |delivery: &Delivery| {
             delivery.message.as_ref().is_ok_and(|message| self.subscription.kinds.contains(&message.kind))
         };
-        if part.fault.is_some() || !part.deliveries.iter().all(known) {
+        let plain = part.fault.is_none() && part.deliveries.iter().all(known);
+        if !plain || !self.handler.is_optimistic() {
             return Ok(None);
         }
         let (shared, deliveries) = (Arc::clone(self), Arc::clone(&part.deliveries));
@@ -74,7 +75,7 @@ impl Shared {
             Box::pin(async move { shared.effects_of(executor, &deliveries).await })
         });
         match handled.await? {
-            Some(effects) => effects.apply_at_once(&self.database).await.map(Some),
+            Some(effects) => effects.commit(&self.database).await.map(Some),
             None => Ok(None),
         }
     }
@@ -93,9 +94,27 @@ impl Shared {
             let backend = executor.get_database_backend();
             effects.write(inbox::writes(backend, consumer, &messages, retry::now())?);
         }
-        let handling = self.handler.handle_at_once(executor, &messages, &mut effects);
-        let handled = handling.instrument(observe::handling(consumer, &messages)).await?;
-        Ok(handled.then_some(effects))
+        match self.verdicts(Reading::Optimistic(executor), &messages, &mut effects).await {
+            Ok(verdicts) => Ok(verdicts.iter().all(|verdict| *verdict == Verdict::Done).then_some(effects)),
+            Err(DbErr::RecordNotUpdated) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the handler says of each message.
+    pub(super) async fn verdicts(
+        &self,
+        reading: Reading<'_>,
+        messages: &[&Envelope],
+        effects: &mut Effects,
+    ) -> Result<Vec<Verdict>, DbErr> {
+        let handling = self.handler.handle(reading, messages, effects);
+        let handling = handling.instrument(observe::handling(&self.subscription.consumer, messages));
+        let verdicts = handling.await?;
+        if verdicts.len() != messages.len() {
+            return Err(DbErr::Custom("the handler has not returned a verdict for each message".to_owned()));
+        }
+        Ok(verdicts)
     }
 
     /// Whether the effect of the only message is there already: what cannot be looked at is taken for what has none.
@@ -111,7 +130,8 @@ impl Shared {
         looked.await.unwrap_or(false)
     }
 
-    async fn transact(self: &Arc<Self>, part: &Part, briefly: bool) -> Result<AfterCommit, Failure> {
+    /// See [`Reading::Locked`].
+    async fn locked(self: &Arc<Self>, part: &Part, briefly: bool) -> Result<AfterCommit, Failure> {
         let (shared, deliveries) = (Arc::clone(self), Arc::clone(&part.deliveries));
         let (attempts, fault) = (part.attempts, part.fault.clone());
         let applied = self.database.transact(move |transaction| {
@@ -155,15 +175,8 @@ impl Attempt<'_> {
         let verdicts = match fault {
             Some(Fault { reason, .. }) => vec![Verdict::Park(reason); messages.len()],
             None if messages.is_empty() => Vec::new(),
-            None => {
-                let batch = Batch { transaction: self.transaction, messages: &messages };
-                let handling = self.shared.handler.handle(&batch, &mut effects);
-                handling.instrument(observe::handling(consumer, &messages)).await?
-            }
+            None => self.shared.verdicts(Reading::Locked(self.transaction), &messages, &mut effects).await?,
         };
-        if verdicts.len() != messages.len() {
-            return Err(DbErr::Custom("the handler did not judge each of its messages".to_owned()));
-        }
         let mut after = effects.apply(self.transaction).await?;
         let undecodable = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
         let mut parkings: Vec<Parking<'_>> = self

@@ -7,10 +7,10 @@ use std::{
 };
 
 use sea_orm::DbErr;
-use storage::{Failure, Transaction};
+use storage::{Failure, Reading, Transaction};
 use tokio_util::sync::CancellationToken;
 
-use super::{AfterCommit, Batch, Consumer, Deduplication, Effects, Shared, Verdict};
+use super::{AfterCommit, Consumer, Deduplication, Effects, Shared, Verdict};
 use crate::{
     envelope::Envelope,
     inbox, observe,
@@ -174,9 +174,8 @@ impl Shared {
         if seen {
             return Ok(Verdict::Done);
         }
-        let batch = Batch { transaction, messages: &[message] };
-        let verdict = self.handler.handle(&batch, effects).await?.pop();
-        verdict.ok_or_else(|| DbErr::Custom("the handler did not judge its message".to_owned()))
+        let verdict = self.verdicts(Reading::Locked(transaction), &[message], effects).await?.pop();
+        verdict.ok_or_else(|| DbErr::Custom("there is no verdict".to_owned()))
     }
 
     async fn give_back(&self, seq: i64, error: String) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use messaging::{
-    consumer::{self, Batch, Handler, Verdict},
+    consumer::{self, Handler, Verdict},
     envelope::Envelope,
     topology::Subscription,
 };
@@ -14,7 +14,7 @@ use sea_orm::{
     ConnectionTrait as _, DbErr,
     entity::prelude::*,
 };
-use storage::{Executor, rows};
+use storage::{Executor, Reading, rows};
 
 /// How many keys the facts are spread over.
 pub(crate) const KEYS: i64 = 10;
@@ -123,22 +123,20 @@ impl Effects {
 
 #[async_trait]
 impl Handler for Effects {
-    async fn handle(&self, batch: &Batch<'_>, left: &mut consumer::Effects) -> Result<Vec<Verdict>, DbErr> {
-        let (verdicts, rows) = self.judge(batch.messages)?;
-        left.write(rows::inserts(batch.transaction.get_database_backend(), &rows)?);
+    async fn handle(
+        &self,
+        reading: Reading<'_>,
+        messages: &[&Envelope],
+        left: &mut consumer::Effects,
+    ) -> Result<Vec<Verdict>, DbErr> {
+        let (verdicts, rows) = self.judge(messages)?;
+        left.write(rows::inserts(reading.executor().get_database_backend(), &rows)?);
         Ok(verdicts)
     }
 
     /// Nothing of these effects is in the way of a second one: only the inbox is.
-    async fn handle_at_once(
-        &self,
-        executor: Executor<'_>,
-        messages: &[&Envelope],
-        left: &mut consumer::Effects,
-    ) -> Result<bool, DbErr> {
-        let (verdicts, rows) = self.judge(messages)?;
-        left.write(rows::inserts(executor.get_database_backend(), &rows)?);
-        Ok(verdicts.iter().all(|verdict| *verdict == Verdict::Done))
+    fn is_optimistic(&self) -> bool {
+        true
     }
 }
 
@@ -147,8 +145,13 @@ pub(crate) struct Idempotent;
 
 #[async_trait]
 impl Handler for Idempotent {
-    async fn handle(&self, batch: &Batch<'_>, _left: &mut consumer::Effects) -> Result<Vec<Verdict>, DbErr> {
-        Ok(vec![Verdict::Done; batch.messages.len()])
+    async fn handle(
+        &self,
+        _reading: Reading<'_>,
+        messages: &[&Envelope],
+        _left: &mut consumer::Effects,
+    ) -> Result<Vec<Verdict>, DbErr> {
+        Ok(vec![Verdict::Done; messages.len()])
     }
 
     async fn was_applied(&self, _executor: Executor<'_>, message: &Envelope) -> Result<bool, DbErr> {

@@ -2,8 +2,6 @@
 
 use sea_orm::entity::prelude::*;
 
-use super::settle::End;
-
 /// Payments is asked again after this part of the time that an order has: 30 s of the usual ten minutes.
 const ASKS_OF_TTL: i64 = 20;
 /// Sooner would ask again for what is merely under way, in microseconds.
@@ -117,15 +115,6 @@ impl Model {
         let placed = self.as_placed();
         let version = placed.version + 1;
         Some(Self { cancel_request_time: Some(at), cancel_request_id, update_time: at, version, ..placed })
-    }
-
-    /// The order with its end, decided `now`.
-    #[must_use]
-    pub fn ended(self, end: End, now: i64) -> Self {
-        let (status, cancel_reason, ledger_entry_id) = end.columns();
-        // Another process, whose clock is ahead, may have changed it before.
-        let (update_time, version) = (self.update_time.max(now), self.version + 1);
-        Self { status, cancel_reason, ledger_entry_id, update_time, version, ..self }
     }
 
     /// The id of the message that payments was asked with last.

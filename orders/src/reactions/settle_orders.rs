@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use chassis::clock::Clock;
 use messaging::{
-    consumer::{Batch, Effects, Handler, Verdict},
+    consumer::{Effects, Handler, Verdict},
     envelope::Envelope,
     topology::Subscription,
 };
@@ -22,7 +22,7 @@ use ordermesh::{
 };
 use prost::{Message as _, Name as _};
 use sea_orm::{ConnectionTrait as _, DbErr};
-use storage::{Executor, rows};
+use storage::{Executor, Reading, rows};
 use uuid::Uuid;
 
 use crate::{
@@ -51,58 +51,58 @@ pub fn subscription() -> Subscription {
 
 #[async_trait]
 impl Handler for SettleOrders {
-    async fn handle(&self, batch: &Batch<'_>, effects: &mut Effects) -> Result<Vec<Verdict>, DbErr> {
-        let decisions: Vec<Result<Decision, String>> =
-            batch.messages.iter().map(|message| read(message)).collect();
-        let (now, backend) = (self.clock.now(), batch.transaction.get_database_backend());
-        let ids: Vec<Uuid> = decisions.iter().flatten().map(|decision| decision.order_id).collect();
-        let found = orders::lock(batch.transaction, &ids).await?;
-        let mut found: HashMap<Uuid, Order> = found.into_iter().map(|order| (order.id, order)).collect();
-        let (verdicts, ends) = judge(&decisions, |decision| rule(found.get(&decision.order_id), decision));
-        effects.write(orders::ends(backend, &ends, now)?);
-        let ended = ends
-            .iter()
-            .filter_map(|decision| Some(found.remove(&decision.order_id)?.ended(decision.end, now)));
-        let (ended, feed): (Vec<Order>, Feed) = (ended.collect(), self.feed.clone());
-        effects.after_commit(move || feed.tell(|| ended));
+    /// Nothing is read optimistically: the statement that ends the orders holds the decisions against them, and leaves out an order that
+    /// one does not fit. What it has ended stays so.
+    async fn handle(
+        &self,
+        reading: Reading<'_>,
+        messages: &[&Envelope],
+        effects: &mut Effects,
+    ) -> Result<Vec<Verdict>, DbErr> {
+        let decisions: Vec<Result<Decision, String>> = messages.iter().map(|message| read(message)).collect();
+        let (verdicts, ends) = match reading {
+            Reading::Optimistic(_) => judge(&decisions, |_| Ruling::Apply),
+            Reading::Locked(transaction) => {
+                let ids: Vec<Uuid> = decisions.iter().flatten().map(|decision| decision.order_id).collect();
+                let found = orders::lock(transaction, &ids).await?;
+                let found: HashMap<Uuid, Order> = found.into_iter().map(|order| (order.id, order)).collect();
+                judge(&decisions, |decision| rule(found.get(&decision.order_id), decision))
+            }
+        };
+        self.end(reading.executor(), &ends, effects).await?;
         Ok(verdicts)
     }
 
-    /// The statement that ends the orders holds the decisions against them, and leaves out an order that one does not fit. What it has
-    /// ended stays so. Who watches is shown the whole order, so it is returned then.
-    async fn handle_at_once(
-        &self,
-        executor: Executor<'_>,
-        messages: &[&Envelope],
-        effects: &mut Effects,
-    ) -> Result<bool, DbErr> {
-        let decisions: Vec<Result<Decision, String>> = messages.iter().map(|message| read(message)).collect();
-        let (verdicts, ends) = judge(&decisions, |_| Ruling::Apply);
-        if verdicts.iter().any(|verdict| *verdict != Verdict::Done) {
-            return Ok(false);
-        }
-        let now = self.clock.now();
-        if !self.feed.is_watched() {
-            let written = orders::ends(executor.get_database_backend(), &ends, now)?;
-            return match rows::write(&executor, &written).await {
-                Ok(()) => Ok(true),
-                Err(DbErr::RecordNotUpdated) => Ok(false),
-                Err(error) => Err(error),
-            };
-        }
-        let ended = orders::end(&executor, &ends, now).await?;
-        if ended.len() < ends.len() {
-            return Ok(false);
-        }
-        let feed = self.feed.clone();
-        effects.after_commit(move || feed.tell(|| ended));
-        Ok(true)
+    fn is_optimistic(&self) -> bool {
+        true
     }
 
     async fn was_applied(&self, executor: Executor<'_>, message: &Envelope) -> Result<bool, DbErr> {
         let Ok(decision) = read(message) else { return Ok(false) };
         let order = orders::find(&executor, decision.order_id).await?;
         Ok(rule(order.as_ref(), &decision) == Ruling::Already)
+    }
+}
+
+impl SettleOrders {
+    /// Ends orders. Who watches is shown the whole order, so it is returned then.
+    async fn end(
+        &self,
+        executor: Executor<'_>,
+        ends: &[&Decision],
+        effects: &mut Effects,
+    ) -> Result<(), DbErr> {
+        let now = self.clock.now();
+        if !self.feed.is_watched() {
+            return rows::write(&executor, &orders::ends(executor.get_database_backend(), ends, now)?).await;
+        }
+        let ended = orders::end(&executor, ends, now).await?;
+        if ended.len() < ends.len() {
+            return Err(DbErr::RecordNotUpdated);
+        }
+        let feed = self.feed.clone();
+        effects.after_commit(move || feed.tell(|| ended));
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use chassis::clock::Clock;
 use messaging::{
-    consumer::{Batch, Effects, Handler, Verdict},
+    consumer::{Effects, Handler, Verdict},
     envelope::Envelope,
     outbox::Outbox,
     topology::Subscription,
@@ -22,7 +22,7 @@ use ordermesh::{
 };
 use prost::{Message as _, Name as _};
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
-use storage::Executor;
+use storage::Reading;
 use uuid::Uuid;
 
 use crate::{
@@ -35,7 +35,7 @@ use crate::{
     store::{accounts, ledger, payments},
 };
 
-/// Decides payments, a batch in a transaction.
+/// Decides payments, a batch together.
 #[derive(Debug)]
 pub struct DecidePayments {
     /// Where decisions go.
@@ -52,40 +52,31 @@ pub fn subscription() -> Subscription {
 
 #[async_trait]
 impl Handler for DecidePayments {
-    async fn handle(&self, batch: &Batch<'_>, effects: &mut Effects) -> Result<Vec<Verdict>, DbErr> {
-        let Batch { transaction, messages } = *batch;
-        let charges = charges(messages);
-        // The accounts first: who holds them sees every decision about their orders that was made before.
-        let accounts = accounts::lock(transaction, users(&charges)).await?;
-        let stored = payments::find_all(transaction, &order_ids(&charges)).await?;
-        self.decide(
-            messages,
-            charges,
-            Known { accounts, stored },
-            transaction.get_database_backend(),
-            effects,
-        )
-    }
-
-    /// What rests on an account that has changed meanwhile does not find its version, and what was decided before is in the way of another
-    /// decision. Who changes accounts holds them first, and so do these writes.
-    async fn handle_at_once(
+    async fn handle(
         &self,
-        executor: Executor<'_>,
+        reading: Reading<'_>,
         messages: &[&Envelope],
         effects: &mut Effects,
-    ) -> Result<bool, DbErr> {
-        let charges = charges(messages);
-        let accounts = accounts::find_all(&executor, users(&charges)).await?;
-        // An order is asked about a second time by what voids it. What comes again does so too, but hardly ever.
-        let stored = if charges.iter().flatten().any(|charge| charge.void.is_some()) {
+    ) -> Result<Vec<Verdict>, DbErr> {
+        let (charges, executor) = (charges(messages), reading.executor());
+        // The accounts first: whoever has locked them sees every decision about their orders that was made before.
+        let accounts = match reading {
+            Reading::Locked(transaction) => accounts::lock(transaction, users(&charges)).await?,
+            Reading::Optimistic(executor) => accounts::find_all(&executor, users(&charges)).await?,
+        };
+        // Hardly any order was decided before, unless this is about voiding it.
+        let stored = if reading.locks() || charges.iter().flatten().any(|charge| charge.void.is_some()) {
             payments::find_all(&executor, &order_ids(&charges)).await?
         } else {
             Vec::new()
         };
-        let known = Known { accounts, stored };
-        let verdicts = self.decide(messages, charges, known, executor.get_database_backend(), effects)?;
-        Ok(verdicts.iter().all(|verdict| *verdict == Verdict::Done))
+        self.decide(messages, charges, Known { accounts, stored }, executor.get_database_backend(), effects)
+    }
+
+    /// What rests on an account that has changed meanwhile does not find its version, and a decision that was made before is in the way of
+    /// another one. Whoever changes accounts locks them first, and so do these writes.
+    fn is_optimistic(&self) -> bool {
+        true
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use chassis::clock::{Clock, Micros};
 use messaging::{
-    consumer::{Batch, Effects, Handler, Verdict},
+    consumer::{Effects, Handler, Verdict},
     envelope::Envelope,
     outbox::{self, Outbox},
 };
@@ -32,8 +32,8 @@ use payments::{
     reactions::decide_payments::DecidePayments,
 };
 use prost::Name as _;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, Iterable as _, QueryFilter as _, QueryOrder as _};
-use storage::{Database, DatabaseUrl, Failure, Limits, group::GroupCommit};
+use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _, QueryOrder as _};
+use storage::{Database, DatabaseUrl, Failure, Limits, Reading, group::GroupCommit};
 use uuid::Uuid;
 use world::Scratch;
 
@@ -352,8 +352,8 @@ async fn handle(database: &Database, handler: Arc<dyn Handler>, batch: Vec<Envel
         return Ok(());
     }
     let batch = Arc::new(batch);
-    // As a consumer does: in a transaction only once the first attempt has failed.
-    if handle_at_once(database, Arc::clone(&handler), Arc::clone(&batch)).await? {
+    // As a consumer does: under locks only once the first attempt has failed.
+    if handle_optimistically(database, Arc::clone(&handler), Arc::clone(&batch)).await? {
         return Ok(());
     }
     let verdicts = database.transact(move |transaction| {
@@ -361,7 +361,7 @@ async fn handle(database: &Database, handler: Arc<dyn Handler>, batch: Vec<Envel
         Box::pin(async move {
             let messages: Vec<&Envelope> = batch.iter().collect();
             let mut effects = Effects::default();
-            let verdicts = handler.handle(&Batch { transaction, messages: &messages }, &mut effects).await?;
+            let verdicts = handler.handle(Reading::Locked(transaction), &messages, &mut effects).await?;
             effects.apply(transaction).await?;
             Ok(verdicts)
         })
@@ -371,7 +371,7 @@ async fn handle(database: &Database, handler: Arc<dyn Handler>, batch: Vec<Envel
     Ok(())
 }
 
-async fn handle_at_once(
+async fn handle_optimistically(
     database: &Database,
     handler: Arc<dyn Handler>,
     batch: Arc<Vec<Envelope>>,
@@ -381,12 +381,17 @@ async fn handle_at_once(
         Box::pin(async move {
             let messages: Vec<&Envelope> = batch.iter().collect();
             let mut effects = Effects::default();
-            let handled = handler.handle_at_once(executor, &messages, &mut effects).await?;
-            Ok(handled.then_some(effects))
+            match handler.handle(Reading::Optimistic(executor), &messages, &mut effects).await {
+                Ok(verdicts) => {
+                    Ok(verdicts.iter().all(|verdict| *verdict == Verdict::Done).then_some(effects))
+                }
+                Err(DbErr::RecordNotUpdated) => Ok(None),
+                Err(error) => Err(error),
+            }
         })
     });
     let Some(effects) = handled.await.context("a batch failed")? else { return Ok(false) };
-    match effects.apply_at_once(database).await {
+    match effects.commit(database).await {
         Ok(_) => Ok(true),
         Err(Failure::Refused(_)) => Ok(false),
         Err(failure) => Err(failure).context("a batch failed"),

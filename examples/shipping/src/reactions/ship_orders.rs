@@ -6,12 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chassis::clock::Clock;
 use messaging::{
-    consumer::{Batch, Effects, Handler, Verdict},
+    consumer::{Effects, Handler, Verdict},
+    envelope::Envelope,
     topology::Subscription,
 };
 use ordermesh::payments::v1::PaymentDecided;
 use prost::{Message as _, Name as _};
 use sea_orm::DbErr;
+use storage::Reading;
 
 use crate::{domain::shipment::Shipment, store::shipments};
 
@@ -30,9 +32,14 @@ pub fn subscription() -> Subscription {
 
 #[async_trait]
 impl Handler for ShipOrders {
-    async fn handle(&self, batch: &Batch<'_>, _: &mut Effects) -> Result<Vec<Verdict>, DbErr> {
+    async fn handle(
+        &self,
+        reading: Reading<'_>,
+        messages: &[&Envelope],
+        _: &mut Effects,
+    ) -> Result<Vec<Verdict>, DbErr> {
         let (mut shipments, mut verdicts) = (Vec::new(), Vec::new());
-        for message in batch.messages {
+        for message in messages {
             let decided = PaymentDecided::decode(message.payload.clone()).map_err(|error| error.to_string());
             let shipment = decided.and_then(|decided| Shipment::of(decided, self.clock.now()));
             verdicts.push(match shipment {
@@ -43,7 +50,7 @@ impl Handler for ShipOrders {
                 Err(problem) => Verdict::Park(problem),
             });
         }
-        shipments::add(batch.transaction, shipments).await?;
+        shipments::add(&reading.executor(), shipments).await?;
         Ok(verdicts)
     }
 }

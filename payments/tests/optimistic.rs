@@ -1,12 +1,12 @@
-//! What payments does without a transaction, and what gets in its way: nothing of a batch is written then, and the attempt in a
-//! transaction decides by what is there.
+//! What payments handles optimistically, and what gets in its way: nothing of a batch is written then, and the attempt under locks
+//! decides by what is there.
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use chassis::clock::{Clock as _, SystemClock};
 use messaging::{
-    consumer::{Batch, Effects, Handler as _, Verdict},
+    consumer::{Effects, Handler as _, Verdict},
     envelope::Envelope,
     outbox::{self, Outbox},
 };
@@ -28,7 +28,7 @@ use payments::{
 use sea_orm::{
     ConnectionTrait as _, DbBackend, EntityTrait as _, PaginatorTrait as _, Statement, TransactionTrait as _,
 };
-use storage::{Database, DatabaseUrl, Failure, Limits, group::GroupCommit};
+use storage::{Database, DatabaseUrl, Failure, Limits, Reading, group::GroupCommit};
 use uuid::Uuid;
 use world::{Postgres, Scratch, eventually};
 
@@ -37,7 +37,7 @@ const CURRENCY: &str = "RUB";
 
 #[tokio::test]
 async fn on_sqlite() -> Result<()> {
-    let scratch = Scratch::new("at-once")?;
+    let scratch = Scratch::new("optimistic")?;
     check(&DatabaseUrl::file(&scratch.path().join("payments.db"))).await
 }
 
@@ -277,21 +277,21 @@ impl World {
             Box::pin(async move {
                 let messages: Vec<&Envelope> = messages.iter().collect();
                 let mut effects = Effects::default();
-                let handled = handler.handle_at_once(executor, &messages, &mut effects).await?;
-                Ok(handled.then_some(effects))
+                let verdicts = handler.handle(Reading::Optimistic(executor), &messages, &mut effects).await?;
+                Ok(verdicts.iter().all(|verdict| *verdict == Verdict::Done).then_some(effects))
             })
         });
         prepared.await?.context("the batch was not handled")
     }
 
     async fn apply(&self, effects: Effects) -> Result<()> {
-        Ok(effects.apply_at_once(&self.database).await.map(drop)?)
+        Ok(effects.commit(&self.database).await.map(drop)?)
     }
 
     /// It cannot be written, and none of it is.
     async fn is_refused(&self, effects: Effects) -> Result<()> {
         let before = self.books().await?;
-        let outcome = effects.apply_at_once(&self.database).await;
+        let outcome = effects.commit(&self.database).await;
         ensure!(matches!(outcome, Err(Failure::Refused(_))), "{outcome:?}");
         let after = self.books().await?;
         ensure!(before == after, "{before:?} became {after:?}");
@@ -306,8 +306,7 @@ impl World {
             Box::pin(async move {
                 let messages: Vec<&Envelope> = messages.iter().collect();
                 let mut effects = Effects::default();
-                let batch = Batch { transaction, messages: &messages };
-                let verdicts = handler.handle(&batch, &mut effects).await?;
+                let verdicts = handler.handle(Reading::Locked(transaction), &messages, &mut effects).await?;
                 effects.apply(transaction).await?;
                 Ok(verdicts)
             })
