@@ -21,7 +21,7 @@ use storage::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    partition::{Partition, Turns},
+    partition::{Partition, Permits},
     source::Source,
 };
 use crate::{
@@ -142,7 +142,7 @@ pub enum Verdict {
     Park(String),
 }
 
-/// How a consumer tells a message that it has had.
+/// How a consumer recognizes a message that it has had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deduplication {
     /// By a row in the inbox, in the transaction of the effect.
@@ -167,7 +167,7 @@ struct Shared {
     subscription: Subscription,
     deduplication: Deduplication,
     handler: Box<dyn Handler>,
-    turns: Turns,
+    permits: Permits,
 }
 
 impl Consumer {
@@ -181,8 +181,8 @@ impl Consumer {
         handler: impl Handler,
     ) -> Self {
         // Whoever holds a row for long keeps only the messages of its key waiting.
-        let (database, handler, turns) = (database.with_brief_waits(), Box::new(handler), Turns::new());
-        let shared = Arc::new(Shared { database, subscription, deduplication, handler, turns });
+        let (database, handler, permits) = (database.with_brief_waits(), Box::new(handler), Permits::new());
+        let shared = Arc::new(Shared { database, subscription, deduplication, handler, permits });
         Self { shared, broker, partitions, health: Health::new() }
     }
 

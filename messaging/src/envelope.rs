@@ -7,7 +7,7 @@ use uuid::Uuid;
 /// One message. It is made once, when its row is written, and never changes afterwards: a second delivery is the same envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// Tells a redelivery from a new message. UUIDv7.
+    /// Distinguishes a redelivery from a new message. UUIDv7.
     pub id: Uuid,
     /// The full name of the payload's protobuf message, version included: `ordermesh.orders.v1.OrderPlaced`.
     pub kind: String,

@@ -68,7 +68,7 @@ impl Health {
     #[must_use]
     pub fn parts(&self) -> Vec<(String, Condition)> {
         let states = self.states();
-        // Who asks does so all the time: a gauge that is not set any more is not shown.
+        // Readiness is requested all the time: a gauge that is not set any more is not shown.
         states.parts.iter().for_each(|(name, state)| observe::part_state(name, &state.of, &state.condition));
         states.parts.iter().map(|(name, state)| (name.clone(), state.condition.clone())).collect()
     }

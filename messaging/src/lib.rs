@@ -21,7 +21,7 @@
 //!         })
 //!     });
 //!     sold.await?;
-//!     // After the commit: it tells the relay, which would find the message by itself within seconds.
+//!     // After the commit: it wakes the relay, which would find the message by itself within seconds.
 //!     outbox.wake();
 //!     Ok(())
 //! }

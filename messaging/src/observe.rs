@@ -1,4 +1,4 @@
-//! What messaging tells of itself: every log line with one vocabulary of fields, and every metric.
+//! What messaging reports: every log line with one vocabulary of fields, and every metric.
 //!
 //! Metrics go to whichever recorder of the crate `metrics` the process has installed, and nowhere without one.
 
@@ -18,7 +18,7 @@ use crate::{
     broker::Delivery,
     envelope::Envelope,
     outbox::Backlog,
-    parked::{State, Told},
+    parked::{Report, State},
     retry,
 };
 
@@ -38,7 +38,7 @@ const CONNECTIONS: &str = "messaging_connections_total";
 const STATE: &str = "messaging_part_state";
 const DEAD_LETTERS: &str = "messaging_dead_letters";
 
-/// Tells the recorder what the metrics mean.
+/// Describes the metrics to the recorder.
 fn describe() {
     describe_gauge!(OUTBOX, "messages that wait in the outbox, by state");
     describe_gauge!(OLDEST, "how long the oldest message in the outbox waits, by state; 0 when none does");
@@ -69,7 +69,7 @@ fn describe() {
     );
 }
 
-/// A relay begins. What it counts is there from the start: an alarm cannot tell an absent number from one that never rises.
+/// A relay begins. What it counts is there from the start: an alarm cannot distinguish an absent number from one that never rises.
 pub(crate) fn relay_begins(source: &str) {
     describe();
     counter!(CONNECTIONS, "part" => "relay", "of" => source.to_owned()).increment(0);
@@ -192,16 +192,16 @@ pub(crate) fn batch_applied(consumer: &str, deliveries: &[Delivery]) {
 }
 
 /// Said after the commit.
-pub(crate) fn parked(consumer: &str, told: &Told) {
-    let name = if told.state == State::Held { HELD } else { PARKED };
+pub(crate) fn parked(consumer: &str, report: &Report) {
+    let name = if report.state == State::Held { HELD } else { PARKED };
     counter!(name, "consumer" => consumer.to_owned()).increment(1);
     tracing::error!(
         messaging.part = consumer,
-        message.id = told.message_id.map(tracing::field::display),
-        message.kind = told.message_id.map(|_| told.kind.as_str()),
-        trace.parent = told.traceparent.as_deref(),
-        parked.state = ?told.state,
-        error = told.error,
+        message.id = report.message_id.map(tracing::field::display),
+        message.kind = report.message_id.map(|_| report.kind.as_str()),
+        trace.parent = report.traceparent.as_deref(),
+        parked.state = ?report.state,
+        error = report.error,
         "a message is parked: an operator must look"
     );
 }
@@ -218,7 +218,7 @@ pub(crate) fn parked_before(consumer: &str, message: &Envelope, error: &str) {
     );
 }
 
-/// The span of a handler's work: its log lines tell which request the batch began with.
+/// The span of a handler's work: its log lines name the request the batch began with.
 pub(crate) fn handling(consumer: &str, batch: &[&Envelope]) -> tracing::Span {
     let parent = batch.first().and_then(|message| message.traceparent.as_deref());
     let size = batch.len();
@@ -228,7 +228,7 @@ pub(crate) fn handling(consumer: &str, batch: &[&Envelope]) -> tracing::Span {
     span
 }
 
-/// The way of each message by its trace: one line a message, so only for who asks for it.
+/// The way of each message by its trace: one line a message, so only where it is switched on.
 fn each_message<'m>(what: &'static str, messages: impl Iterator<Item = &'m Envelope>) {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;

@@ -25,7 +25,7 @@ pub(crate) use self::{
     settle::{Refusal, clean, refuse, remove, unroutable},
 };
 
-/// Bytes of a payload at most: a message tells a fact, it is no file. With the limits in count this bounds what a window, a
+/// Bytes of a payload at most: a message states a fact, it is no file. With the limits in count this bounds what a window, a
 /// batch and everything received and not yet acknowledged take in memory, the last 100 MiB per partition.
 pub const MAX_PAYLOAD: usize = 256 * 1024;
 
@@ -71,17 +71,17 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// A service's way into its outbox. Cloning shares the bell that wakes the relay.
+/// A service's way into its outbox. Cloning shares the wake-up of the relay.
 #[derive(Clone)]
 pub struct Outbox {
-    bell: Arc<Notify>,
+    wake_up: Arc<Notify>,
 }
 
 impl Outbox {
-    /// A way into the outbox whose relay hears [`Outbox::wake`].
+    /// A way into the outbox whose relay is woken by [`Outbox::wake`].
     #[must_use]
     pub fn new() -> Self {
-        Self { bell: Arc::new(Notify::new()) }
+        Self { wake_up: Arc::new(Notify::new()) }
     }
 
     /// Writes messages into the caller's transaction: they exist if and only if it commits. Call [`Outbox::wake`] then.
@@ -100,14 +100,14 @@ impl Outbox {
         rows::inserts(backend, &models(messages)?)
     }
 
-    /// Tells the relay that there is something: to be called right after the commit. A call too many costs nothing, and one
+    /// Wakes the relay: to be called right after the commit. A call too many costs nothing, and one
     /// that is missed costs the relay's slow poll.
     pub fn wake(&self) {
-        self.bell.notify_one();
+        self.wake_up.notify_one();
     }
 
     pub(crate) async fn woken(&self) {
-        self.bell.notified().await;
+        self.wake_up.notified().await;
     }
 }
 

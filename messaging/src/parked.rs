@@ -87,9 +87,9 @@ pub(crate) struct Parking<'m> {
     pub(crate) state: State,
 }
 
-/// What is told of a parked message.
+/// What the log and the metrics say of a parked message.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct Report {
     pub(crate) message_id: Option<Uuid>,
     pub(crate) kind: String,
     pub(crate) traceparent: Option<String>,
@@ -97,22 +97,22 @@ pub(crate) struct Told {
     pub(crate) error: String,
 }
 
-/// Parks messages in the caller's transaction, and returns what is to be told after the commit of each that was not parked before.
+/// Parks messages in the caller's transaction, and returns what is to be reported after the commit: each that was not parked before.
 pub(crate) async fn park(
     transaction: &Transaction,
     consumer: &str,
     parkings: &[Parking<'_>],
     form: Form,
     now: i64,
-) -> Result<Vec<Told>, DbErr> {
-    let (models, mut told): (Vec<ActiveModel>, Vec<Told>) =
+) -> Result<Vec<Report>, DbErr> {
+    let (models, mut reports): (Vec<ActiveModel>, Vec<Report>) =
         parkings.iter().map(|parking| row(consumer, parking, form, now)).unzip();
     let parked = rows::insert_new(transaction, &models).await?;
-    if parked.len() < told.len() {
+    if parked.len() < reports.len() {
         let ids = message_ids(transaction, &parked).await?;
-        told.retain(|told| told.message_id.is_none_or(|id| ids.contains(&id)));
+        reports.retain(|report| report.message_id.is_none_or(|id| ids.contains(&id)));
     }
-    Ok(told)
+    Ok(reports)
 }
 
 /// The ids of the messages with these numbers.
@@ -144,20 +144,20 @@ pub(crate) async fn is_repeated(
 }
 
 /// Every text is one that the database stores, whoever wrote it: what cannot be parked would hold up everybody behind it.
-fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (ActiveModel, Told) {
+fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (ActiveModel, Report) {
     let (known, unknown) = (parking.message.ok(), parking.message.err());
-    let payload = parking.message.map_or_else(|junk| &junk.payload, |message| &message.payload);
+    let payload = parking.message.map_or_else(|undecodable| &undecodable.payload, |message| &message.payload);
     let message_id = known.map(|message| message.id);
     let attributes = known.map(|message| form.attributes(message)).unwrap_or_default();
     let error = form.error(&parking.error);
-    let told = Told {
+    let report = Report {
         message_id,
         kind: attributes.kind.clone(),
         traceparent: attributes.traceparent.clone(),
         state: parking.state,
         error: error.clone(),
     };
-    let headers = unknown.map(|junk| form.whole(&junk.headers)).or(attributes.originals);
+    let headers = unknown.map(|undecodable| form.whole(&undecodable.headers)).or(attributes.originals);
     let model = ActiveModel {
         seq: NotSet,
         consumer: Set(consumer.to_owned()),
@@ -176,7 +176,7 @@ fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (ActiveMo
         redrives: NotSet,
         redrive_time: NotSet,
     };
-    (model, told)
+    (model, report)
 }
 
 /// How many messages there are in a state.

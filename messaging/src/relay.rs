@@ -1,7 +1,7 @@
 //! The relay: takes rows out of the outbox to the broker, and settles each by what became of it.
 //!
 //! Every process runs one. On a database that several processes share, the one with the lease publishes; the others stand
-//! by, and ring for it when their own process has written something.
+//! by, and notify it when their own process has written something.
 
 pub(crate) mod window;
 mod publish;
@@ -39,7 +39,7 @@ const PART: &str = "relay";
 /// How long a window under way may take after the stop. With it, the return of the lease has to fit into what a process gives its relays.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// The lease's name, and the bell's that its holder listens to.
+/// The lease's name, and that of the channel on which its holder is notified.
 const OUTBOX: &str = "outbox";
 
 /// How long the outbox stands still after its relay was killed, at most. A window has to be over in half of it: the
@@ -133,7 +133,7 @@ impl Relay {
         }
     }
 
-    /// Waits, and passes on what this process has to tell the holder of the lease.
+    /// Waits, and notifies the holder of the lease of what this process has written.
     async fn stand_by(&self, rest: Duration, stop: &CancellationToken) {
         let pass_on = async {
             loop {
@@ -174,11 +174,11 @@ impl Relay {
         self.lease_term / 2
     }
 
-    /// Rings this relay's bell for the other processes.
+    /// Is notified by the other processes.
     async fn listen(&self) {
         let mut backoff = Backoff::new();
         loop {
-            match self.hear().await {
+            match self.notified().await {
                 Ok(()) => backoff.reset(),
                 Err(failure) => observe::storage_failed("relay", &failure),
             }
@@ -186,12 +186,12 @@ impl Relay {
         }
     }
 
-    async fn hear(&self) -> Result<(), Failure> {
+    async fn notified(&self) -> Result<(), Failure> {
         let mut listener = self.database.listen(OUTBOX).await?;
-        // What was said before nobody heard.
+        // Nobody listened before.
         self.outbox.wake();
         loop {
-            listener.heard().await?;
+            listener.notified().await?;
             self.outbox.wake();
         }
     }

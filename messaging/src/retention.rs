@@ -22,7 +22,7 @@ const ROUND: Duration = Duration::from_secs(60);
 /// Rows of one statement, which takes about a millisecond.
 const BATCH: i64 = 200;
 /// Pause between batches, as a multiple of the time that the last one took: so few writers meet one that their slowest hundredth
-/// does not tell.
+/// does not say.
 const PAUSE: f64 = 99.0;
 /// The same when the oldest row is overdue by [`HURRIED`]: in four fifths of the time a database forgets far more than it can be given to
 /// remember. In between the pauses shrink evenly, so that they come to rest where as much is forgotten as comes in.
@@ -34,7 +34,7 @@ const HURRIED: Duration = Duration::from_secs(600);
 /// How often it is looked how much is overdue: cheap, one row of an index, and far more often than that changes.
 const LOOK: Duration = Duration::from_secs(1);
 /// The same between two rounds, for those who read the gauge.
-const TELL: Duration = Duration::from_secs(5);
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// A process that died in the middle of a round delays the next one by this at most.
 const TERM: Duration = Duration::from_secs(120);
 
@@ -75,7 +75,7 @@ impl Retention {
     async fn rest(&self) {
         let (until, mut from) = (Instant::now() + ROUND, None);
         while Instant::now() < until {
-            tokio::time::sleep(TELL).await;
+            tokio::time::sleep(REPORT_EVERY).await;
             match self.look(from).await {
                 Ok(backlog) => from = backlog.oldest,
                 Err(failure) => observe::storage_failed("retention", &failure),
@@ -92,7 +92,7 @@ impl Retention {
     }
 
     async fn round_until(&self, stop: &CancellationToken) -> Result<u64, Failure> {
-        // Who is not at it tells as well how far behind it is.
+        // Who does not remove them reports as well how many there are.
         let backlog = self.look(None).await?;
         let holder = format!("process {} ({:016x})", std::process::id(), rand::random::<u64>());
         let Attempt::Won(lease) = Lease::attempt(&self.database, "inbox retention", &holder, TERM).await?

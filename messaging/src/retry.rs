@@ -1,4 +1,4 @@
-//! When to try again: exponential backoff with jitter, and the clock by which it is told.
+//! When to try again: exponential backoff with jitter, and the clock for that.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

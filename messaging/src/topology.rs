@@ -1,15 +1,15 @@
-//! The topology: which consumer hears which kinds of messages, through which queues. One table in code, declared idempotently.
+//! The topology: which consumer subscribes to which kinds of messages, through which queues. One table in code, declared idempotently.
 
 /// The last word of the names that have to do with dead letters.
 const DEAD: &str = "dead";
 
-/// A consumer and the kinds of messages it hears. Every subscription gets its own copy of a message.
+/// A consumer and the kinds of messages it subscribes to. Every subscription gets its own copy of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
     /// The consumer's name, such as `payments`: part of its queues' names and of its inbox rows.
     pub consumer: String,
-    /// Full names of the message types it hears. One that is taken out stays bound on the broker, and its messages are held:
-    /// another process, of the version before, may still hear it.
+    /// Full names of the message types it subscribes to. One that is taken out stays bound on the broker, and its messages are held:
+    /// another process, of the version before, may still subscribe to it.
     pub kinds: Vec<String>,
 }
 

@@ -17,7 +17,7 @@ use crate::failure::primary;
 
 /// Between two attempts to open a SQLite file that is locked.
 const PAUSE: Duration = Duration::from_millis(5);
-/// A connection that was asked whether it is well, and has not answered for so long, is given up: a new one is faster.
+/// A connection that was probed and has not answered for so long is given up: a new one is faster.
 const WELL: Duration = Duration::from_secs(1);
 
 /// Where connections lead, with their settings.
@@ -41,7 +41,7 @@ impl Server {
     }
 
     /// Opens a connection. While another process turns a new SQLite file to WAL, or closes it as the last one, SQLite refuses at once
-    /// and does not wait as `busy_timeout` says (two that wait for each other would wait in vain): it is asked again.
+    /// and does not wait as `busy_timeout` says (two that wait for each other would wait in vain): it is tried again.
     pub(crate) async fn connect(&self, until: Instant) -> Result<Connection, sqlx::Error> {
         match self {
             Self::Postgres(server) => {
@@ -90,7 +90,7 @@ impl Connection {
                 Ok(connection.fetch_optional(query(statement)).await?.map(QueryResult::from))
             }
             // sqlx ends a statement of SQLite at its first row and does not look whether that has worked: one that writes and returns
-            // would be told as done when its commit has failed.
+            // would seem done when its commit has failed.
             Self::Sqlite(_) => Ok(self.query_all(statement).await?.into_iter().next()),
         }
     }
@@ -119,7 +119,7 @@ pub(crate) async fn within<T>(
     until: Instant,
     work: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    // A first poll would send it, a COMMIT as well, for nobody to hear the answer.
+    // A first poll would send it, a COMMIT as well, for nobody to take the answer.
     if Instant::now() >= until {
         return Err(sqlx::Error::PoolTimedOut);
     }

@@ -6,7 +6,7 @@
 //! sqlx's pool does otherwise: it asks each connection that is given back whether it is well, which is a round trip more for every
 //! statement; waits without end for one that is silent, which holds its permit; counts the depth of transactions itself, wrongly after a
 //! COMMIT that has failed; and connects again and again to a server that refuses. Here the connection that was used last is used next
-//! (the server's process is a warm one), and is asked only after a rest.
+//! (the server's process is a warm one), and is probed only after a rest.
 
 use std::{
     fmt,
@@ -30,7 +30,7 @@ use crate::{
 
 /// How long a statement waits for a lock or a connection before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// A connection that was idle for longer is asked first whether it is still there. Asking each time would be a round trip more for
+/// A connection that was idle for longer is probed first. Probing each time would be a round trip more for
 /// every transaction and every read.
 const FRESH: Duration = Duration::from_secs(1);
 /// A connection ends with what the server has gathered for it.

@@ -19,7 +19,7 @@ use crate::{
     connection::Server,
     connections::{Connections, PATIENCE},
     executor::Executor,
-    health::Asked,
+    health::Probe,
     limits::Limits,
     opened::{self, CannotOpen, Cause},
     url::{DatabaseUrl, PostgresUrl, SqliteFile},
@@ -44,7 +44,7 @@ const REPORTS: u32 = 2;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(600);
 /// A backend finds out within a second that nobody waits for its answer any more, and does not go on reading.
 const ABANDONED: Setting = ("client_connection_check_interval", "1s");
-/// Prepared statements kept per connection. On SQLite batches of every size are statements of their own.
+/// Prepared statements cached per connection. On SQLite batches of every size are statements of their own.
 const PREPARED: usize = 512;
 
 /// One database: connections for transactions, for single statements, and for what only reads. Cloning shares them.
@@ -57,7 +57,7 @@ pub struct Database {
     /// Without the settings that are only for what reads or writes.
     server: Server,
     limits: Limits,
-    pub(crate) asked: Arc<Mutex<Option<Asked>>>,
+    pub(crate) probe: Arc<Mutex<Option<Probe>>>,
 }
 
 /// PostgreSQL: connections for single statements, and for groups of writes.
@@ -219,7 +219,7 @@ async fn postgres(url: &PostgresUrl, limits: Limits) -> Result<Database, Cause> 
         reports: within(REPORT_TIMEOUT, &[ABANDONED], REPORTS),
         server: Server::Postgres(Box::new(with(server.clone(), &[]))),
         limits,
-        asked: Arc::default(),
+        probe: Arc::default(),
     })
 }
 
@@ -277,7 +277,7 @@ async fn sqlite(file: &SqliteFile, limits: Limits) -> Result<Database, Cause> {
         reports: Connections::new(reader, REPORTS, REPORT_TIMEOUT),
         server: writer,
         limits,
-        asked: Arc::default(),
+        probe: Arc::default(),
     };
     // The writer comes first: it makes the file, and the readers of a WAL database need it.
     database.write.open().await?;

@@ -34,7 +34,7 @@ impl Failure {
         matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::Unknown(_) | Self::Contention(_))
     }
 
-    /// Whether somebody held a lock for longer than it is waited for. Only PostgreSQL tells that apart.
+    /// Whether somebody held a lock for longer than it is waited for. Only PostgreSQL distinguishes that.
     #[must_use]
     pub fn is_held(&self) -> bool {
         let Self::Contention(cause) = self else { return false };

@@ -30,16 +30,16 @@ use crate::{
 
 /// Requests of one group at most: what is applied together is also rolled back and retried together.
 const GROUP: usize = 256;
-/// Between two attempts at a member whose row is held.
+/// Between two attempts at a member whose row is locked.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Requests that wait for their group before callers wait to be let in.
 const QUEUE: usize = 1_024;
 
 /// One kind of write, applied to many requests in a transaction.
 pub trait Batch: Send + Sync + 'static {
-    /// What a caller asks.
+    /// A request.
     type Request: Send + Sync + 'static;
-    /// What the caller hears once the transaction is committed: a refusal of the domain is a reply, not an error.
+    /// The reply once the transaction is committed: a refusal of the domain is a reply, not an error.
     type Reply: Send + 'static;
 
     /// What is made of requests before they are applied, once, however often that is tried.
@@ -65,7 +65,7 @@ pub trait Batch: Send + Sync + 'static {
         prepared: &'t Self::Prepared,
     ) -> BoxFuture<'t, Result<Vec<Self::Reply>, DbErr>>;
 
-    /// Called after each commit, before the callers hear of it.
+    /// Called after each commit, before the callers get their replies.
     fn committed(&self) {}
 }
 
@@ -161,7 +161,7 @@ struct Writer<B> {
     batch: Arc<B>,
     /// For the first attempts at members alone.
     first: Semaphore,
-    /// For the others, of rows that are held: they do not delay the first ones.
+    /// For the others, of rows that are locked: they do not delay the first ones.
     again: Semaphore,
 }
 
@@ -183,13 +183,13 @@ impl<B: Batch> Writer<B> {
     async fn settle(self: Arc<Self>, requests: Arc<[B::Request]>, at: usize, reply: Reply<B>) {
         let reply = Arc::new(reply);
         let until = Instant::now() + PATIENCE;
-        let mut held: Option<Failure> = None;
+        let mut locked: Option<Failure> = None;
         let outcome = loop {
-            let wait = held.is_none().then_some(FIRST_WAIT);
-            let turn = match held {
+            let wait = locked.is_none().then_some(FIRST_WAIT);
+            let permit = match locked {
                 None => self.first.acquire().await,
                 Some(failure) => match timeout_at(until, self.again.acquire()).await {
-                    Ok(turn) => turn,
+                    Ok(permit) => permit,
                     Err(_) => break Err(failure),
                 },
             };
@@ -198,10 +198,10 @@ impl<B: Batch> Writer<B> {
             }
             let alone = Alone { reply: Arc::clone(&reply), wait };
             match self.apply(&requests, at..at + 1, Some(alone)).await {
-                Err(failure) if failure.is_held() && Instant::now() < until => held = Some(failure),
+                Err(failure) if failure.is_held() && Instant::now() < until => locked = Some(failure),
                 outcome => break outcome.and_then(|mut replies| replies.pop().ok_or(Failure::Panicked)),
             }
-            drop(turn);
+            drop(permit);
             sleep(PAUSE).await;
         };
         // The transaction is over, and has dropped its own.
@@ -216,7 +216,7 @@ impl<B: Batch> Writer<B> {
         range: Range<usize>,
         alone: Option<Alone<B>>,
     ) -> Result<Vec<B::Reply>, Failure> {
-        let (database, batch, asked) = (&self.database, &self.batch, range.len());
+        let (database, batch, requests) = (&self.database, &self.batch, range.len());
         let prepare = || batch.prepare(database.backend(), &requests[range.clone()]);
         let prepared = catch_unwind(AssertUnwindSafe(prepare)).map_err(|_| Failure::Panicked)??;
         // What is a transaction by itself cannot be taken back when its caller has gone.
@@ -234,7 +234,7 @@ impl<B: Batch> Writer<B> {
         } else {
             transact_on(groups, move |transaction| body.run(Executor::Transaction(transaction))).await?
         };
-        debug_assert_eq!(replies.len(), asked, "a batch must reply to each of its requests");
+        debug_assert_eq!(replies.len(), requests, "a batch must reply to each of its requests");
         batch.committed();
         // What was woken by that goes on, and waits for the database or the broker while the callers are answered.
         tokio::task::yield_now().await;

@@ -13,9 +13,9 @@ use tokio::{
 
 use crate::{database::Database, failure::Failure};
 
-/// However often it is asked, hardly more than once a second is something written for it.
+/// However often it is probed, hardly more than once a second is something written for it.
 const ONCE: Duration = Duration::from_secs(1);
-/// A disk that stands still for a moment makes nobody unready. Who probes does not wait for it: readiness asks in the background.
+/// A disk that stands still for a moment makes nobody unready. Who probes does not wait for it: readiness probes in the background.
 const ANSWER: Duration = Duration::from_millis(1_800);
 
 /// A row of the leases, which every service has, that nobody holds.
@@ -25,23 +25,23 @@ const COUNTED: &str = "SELECT token FROM leases WHERE name = 'writer'";
 
 /// A check of the writer.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct Probe {
     at: Instant,
     /// `None` while it is under way.
     outcome: watch::Receiver<Option<Result<(), Failure>>>,
 }
 
 impl Database {
-    /// Whether the writer commits, and a reader sees what it has committed: what readiness asks. Answers within 1.8 s; the schema has to have
+    /// Whether the writer commits, and a reader sees what it has committed: what readiness means. Answers within 1.8 s; the schema has to have
     /// [`crate::lease::TABLE`].
     ///
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), Failure> {
-        let mut outcome = self.ask();
+        let mut outcome = self.probe();
         let answer = async {
-            let told = outcome.wait_for(Option::is_some).await;
-            told.map_or(Err(Failure::Panicked), |told| told.clone().unwrap_or(Err(Failure::Panicked)))
+            let result = outcome.wait_for(Option::is_some).await;
+            result.map_or(Err(Failure::Panicked), |result| result.clone().unwrap_or(Err(Failure::Panicked)))
         };
         let late =
             || Failure::Unavailable(Arc::new(DbErr::Custom("the writer makes no progress".to_owned())));
@@ -49,18 +49,18 @@ impl Database {
     }
 
     /// The check that is under way or was begun just now; otherwise another one.
-    fn ask(&self) -> watch::Receiver<Option<Result<(), Failure>>> {
+    fn probe(&self) -> watch::Receiver<Option<Result<(), Failure>>> {
         // Nothing panics in between.
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Asked { at, outcome }) = &*asked
+        let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Probe { at, outcome }) = &*probe
             && (at.elapsed() < ONCE || outcome.borrow().is_none() && outcome.has_changed().is_ok())
         {
             return outcome.clone();
         }
-        let (tell, outcome) = watch::channel(None);
+        let (sender, outcome) = watch::channel(None);
         let database = self.clone();
-        tokio::spawn(async move { tell.send_replace(Some(database.check().await)) });
-        *asked = Some(Asked { at: Instant::now(), outcome: outcome.clone() });
+        tokio::spawn(async move { sender.send_replace(Some(database.check().await)) });
+        *probe = Some(Probe { at: Instant::now(), outcome: outcome.clone() });
         outcome
     }
 

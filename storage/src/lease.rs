@@ -40,7 +40,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Tries to win the lease `name` for `term`. A holder that asks again under the same name wins it from itself at once.
+    /// Tries to win the lease `name` for `term`. A holder that tries again under the same name wins it from itself at once.
     ///
     /// # Errors
     /// As the database says.
@@ -54,7 +54,7 @@ impl Lease {
         if let Some(left) = left_to_another(database, name, holder).await? {
             return Ok(Attempt::Taken(left));
         }
-        let asked = Instant::now();
+        let begun = Instant::now();
         let backend = database.backend();
         let now = now(backend);
         let sql = format!(
@@ -80,7 +80,7 @@ impl Lease {
                 name: name.to_owned(),
                 token,
                 term,
-                until: Mutex::new(asked + term),
+                until: Mutex::new(begun + term),
             }),
             // Somebody was faster.
             None => Attempt::Taken(term),
@@ -118,11 +118,11 @@ impl Lease {
     }
 
     async fn renew(&self) -> Result<bool, Failure> {
-        let asked = Instant::now();
+        let begun = Instant::now();
         let renewed =
             self.set_expiry(&format!("{} + $3", now(self.database.backend())), micros(self.term)).await?;
         if renewed {
-            *self.until.lock().unwrap_or_else(PoisonError::into_inner) = asked + self.term;
+            *self.until.lock().unwrap_or_else(PoisonError::into_inner) = begun + self.term;
         }
         Ok(renewed)
     }

@@ -1,5 +1,5 @@
 //! What every database is: connections to SQLite or PostgreSQL, transactions that nobody cancels, group commit, rows in
-//! statements of bounded size, leases and a bell between processes. It knows no table of any service.
+//! statements of bounded size, leases, and wake-ups between processes. It knows no table of any service.
 
 pub mod url;
 pub mod opened;

@@ -1,6 +1,6 @@
-//! A bell between the processes on one PostgreSQL database (LISTEN and NOTIFY). A SQLite file has one process: nothing rings.
+//! Wake-ups between the processes on one PostgreSQL database (LISTEN and NOTIFY). A SQLite file has one process: there are none.
 //!
-//! A call can be missed while a connection is away: whoever listens needs a slow poll as well.
+//! A wake-up can be missed while a connection is away: whoever listens needs a slow poll as well.
 
 use std::{fmt, sync::Arc};
 
@@ -15,28 +15,27 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::{connection::within, connections::PATIENCE, database::Database, failure::Failure};
 
-/// A connection that has brought nothing for so long is asked whether it is well, and has as long to answer.
+/// A connection that has brought nothing for so long is probed, and has as long to answer.
 const SILENT: Duration = Duration::from_secs(5);
 
 impl Database {
-    /// Rings the bell `channel` for whoever listens now, in a statement of its own: inside the transaction that it tells of,
-    /// it would take a lock that lets one transaction of the whole server commit at a time.
+    /// Wakes whoever listens on `channel` now, in a statement of its own: inside the transaction that it is about, it would take a lock that lets one transaction of the whole server commit at a time.
     ///
     /// # Errors
     /// As the database says.
     pub async fn notify(&self, channel: &str) -> Result<(), Failure> {
         if self.backend() == DbBackend::Postgres {
-            let ring = Statement::from_sql_and_values(
+            let notify = Statement::from_sql_and_values(
                 DbBackend::Postgres,
                 "SELECT pg_notify($1, '')",
                 [channel.into()],
             );
-            self.read().execute_raw(ring).await?;
+            self.read().execute_raw(notify).await?;
         }
         Ok(())
     }
 
-    /// Listens for the bell `channel`, with a connection of its own.
+    /// Listens on `channel`, with a connection of its own.
     ///
     /// # Errors
     /// When the database is not available.
@@ -51,7 +50,7 @@ impl Database {
             Ok(listener)
         };
         let listener = within(Instant::now() + self.timeout(), listening).await.map_err(away)?;
-        Ok(Listener(Some(Box::new(Listening { listener, asked: Instant::now() }))))
+        Ok(Listener(Some(Box::new(Listening { listener, well: Instant::now() }))))
     }
 }
 
@@ -61,26 +60,26 @@ pub struct Listener(Option<Box<Listening>>);
 struct Listening {
     listener: PgListener,
     /// When the connection was last known to be well.
-    asked: Instant,
+    well: Instant,
 }
 
 impl Listener {
-    /// Waits for the next call. SQLite: for ever.
+    /// Waits for the next wake-up. SQLite: for ever.
     ///
     /// # Errors
-    /// When the connection is lost, and calls with it; or when it is silent.
-    pub async fn heard(&mut self) -> Result<(), Failure> {
-        let Some(Listening { listener, asked }) = self.0.as_deref_mut() else {
+    /// When the connection is lost, and wake-ups with it; or when it is silent.
+    pub async fn notified(&mut self) -> Result<(), Failure> {
+        let Some(Listening { listener, well }) = self.0.as_deref_mut() else {
             return std::future::pending().await;
         };
         loop {
-            let next = *asked + SILENT;
-            // Nothing without an error is a connection that was lost: calls may have been missed, which counts as one.
-            if let Ok(told) = timeout_at(next, listener.try_recv()).await {
-                return told.map(drop).map_err(away);
+            let next = *well + SILENT;
+            // Nothing without an error is a connection that was lost: wake-ups may have been missed, which counts as one.
+            if let Ok(received) = timeout_at(next, listener.try_recv()).await {
+                return received.map(drop).map_err(away);
             }
             within(next + SILENT, listener.execute("SELECT 1")).await.map_err(away)?;
-            *asked = Instant::now();
+            *well = Instant::now();
         }
     }
 }

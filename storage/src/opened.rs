@@ -12,7 +12,7 @@ use crate::{
     url::SqliteFile,
 };
 
-/// How long a server may take to let a session in. A pool would ask one that refuses for as long, and then say only that time is up.
+/// How long a server may take to let a session in. A pool would try one that refuses for as long, and then say only that time is up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A database cannot be opened.
@@ -57,25 +57,25 @@ pub(crate) fn file(file: &SqliteFile) -> Result<(), Cause> {
 pub(crate) async fn server(server: &PgConnectOptions, kinds: [&[Setting]; 3]) -> Result<(), Cause> {
     for settings in kinds {
         let session = with(server.clone(), settings);
-        let asked: Vec<Setting> = crate::database::COMMON.iter().chain(settings).copied().collect();
-        timeout(PATIENCE, kept(&session, &asked))
+        let wanted: Vec<Setting> = crate::database::COMMON.iter().chain(settings).copied().collect();
+        timeout(PATIENCE, has(&session, &wanted))
             .await
             .map_err(|_| format!("the server did not answer within {} s", PATIENCE.as_secs()))??;
     }
     Ok(())
 }
 
-async fn kept(session: &PgConnectOptions, asked: &[Setting]) -> Result<(), Cause> {
+async fn has(session: &PgConnectOptions, wanted: &[Setting]) -> Result<(), Cause> {
     let mut connection: PgConnection = session.connect().await?;
-    let shown: Vec<String> = asked.iter().map(|(name, _)| format!("current_setting('{name}')")).collect();
+    let shown: Vec<String> = wanted.iter().map(|(name, _)| format!("current_setting('{name}')")).collect();
     // Not prepared: behind a pooler, another session may have the name of the statement.
     let query = format!("SELECT {}", shown.join(", "));
     let row = raw_sql(sqlx::AssertSqlSafe(query)).fetch_one(&mut connection).await?;
-    for (at, (name, wanted)) in asked.iter().enumerate() {
+    for (at, (name, value)) in wanted.iter().enumerate() {
         let found: String = row.try_get(at)?;
-        if found != *wanted {
+        if found != *value {
             return Err(format!(
-                "a session that is started with {name} = {wanted} has {name} = {found}: a pooler in between (PgBouncer with \
+                "a session that is started with {name} = {value} has {name} = {found}: a pooler in between (PgBouncer with \
                  ignore_startup_parameters) drops the settings of a session, on which durability rests; connect to the server itself"
             )
             .into());

@@ -1,7 +1,7 @@
 //! Transactions that nobody cancels.
 //!
 //! A handler's future is dropped when its client goes away, and whether a statement that is given up half-way took effect nobody
-//! knows; its connection has to be closed. So a transaction runs in a task of its own, and who asked for it only waits.
+//! knows; its connection has to be closed. So a transaction runs in a task of its own, and its caller only waits.
 
 use std::{future::Future, pin::Pin, time::Duration};
 

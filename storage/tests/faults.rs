@@ -25,9 +25,9 @@ const WRITERS: i64 = 16;
 const BODY: usize = 600;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the writers were told.
+/// What the writers were answered.
 #[derive(Debug, Default)]
-struct Told {
+struct Answers {
     acknowledged: BTreeSet<i64>,
     refused: BTreeSet<i64>,
     kinds: BTreeMap<&'static str, usize>,
@@ -41,11 +41,11 @@ async fn a_disk_that_was_full_while_nobody_wrote_loses_nothing_later() -> Result
     create(&database).await?;
     disk.fill()?;
     for _ in 0..20 {
-        let told = store(&database, -1, 200_000).await.expect_err("there is no space");
-        ensure!(matches!(told, Failure::Full(_)), "{told:?}");
+        let failure = store(&database, -1, 200_000).await.expect_err("there is no space");
+        ensure!(matches!(failure, Failure::Full(_)), "{failure:?}");
     }
-    let told = database.ping().await.expect_err("the writer cannot write");
-    ensure!(matches!(told, Failure::Full(_)), "{told:?}");
+    let failure = database.ping().await.expect_err("the writer cannot write");
+    ensure!(matches!(failure, Failure::Full(_)), "{failure:?}");
     disk.free()?;
     eventually("the writer to be well", PATIENCE, async || database.ping().await).await?;
     for id in 0..100 {
@@ -74,7 +74,7 @@ async fn sqlite_keeps_what_it_acknowledged_under_random_faults() -> Result<()> {
                 sleep(Duration::from_millis(round % 7 * 3)).await;
                 disk.free()?;
             }
-            // Not one page more, until this connection is closed for another reason or is told otherwise.
+            // Not one page more, until this connection is closed for another reason or is given another limit.
             2 => {
                 for most in ["1", "1000000"] {
                     let limit = format!("PRAGMA max_page_count = {most}");
@@ -95,10 +95,10 @@ async fn sqlite_keeps_what_it_acknowledged_under_random_faults() -> Result<()> {
         }
         Ok(())
     };
-    let told = write_under(&database, faults).await?;
-    ensure!(told.kinds.contains_key("full"), "the disk was never full: {:?}", told.kinds);
+    let answers = write_under(&database, faults).await?;
+    ensure!(answers.kinds.contains_key("full"), "the disk was never full: {:?}", answers.kinds);
     database.close().await;
-    judge(&told, &ids(&sea_orm::Database::connect(format!("{url}?mode=ro")).await?).await?)
+    judge(&answers, &ids(&sea_orm::Database::connect(format!("{url}?mode=ro")).await?).await?)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,21 +129,21 @@ async fn postgres_keeps_what_it_acknowledged_under_random_faults() -> Result<()>
         sleep(Duration::from_millis(round % 7 * 10)).await;
         Ok(())
     };
-    let told = write_under(&database, faults).await?;
+    let answers = write_under(&database, faults).await?;
     for kind in ["refused", "unknown"] {
-        ensure!(told.kinds.contains_key(kind), "nobody met that fault: {:?}", told.kinds);
+        ensure!(answers.kinds.contains_key(kind), "nobody met that fault: {:?}", answers.kinds);
     }
     database.close().await;
     postgres.kill().await?;
     postgres.start_again().await?;
-    judge(&told, &ids(&sea_orm::Database::connect(&url).await?).await?)?;
+    judge(&answers, &ids(&sea_orm::Database::connect(&url).await?).await?)?;
     postgres.stop().await
 }
 
 /// Writes, while `faults` come one after the other.
-async fn write_under(database: &Database, faults: impl AsyncFn(u64) -> Result<()>) -> Result<Told> {
-    let (told, next, done) =
-        (Arc::new(Mutex::new(Told::default())), AtomicI64::new(0), AtomicBool::new(false));
+async fn write_under(database: &Database, faults: impl AsyncFn(u64) -> Result<()>) -> Result<Answers> {
+    let (answers, next, done) =
+        (Arc::new(Mutex::new(Answers::default())), AtomicI64::new(0), AtomicBool::new(false));
     let write = async || {
         loop {
             let id = next.fetch_add(1, Ordering::Relaxed);
@@ -152,13 +152,13 @@ async fn write_under(database: &Database, faults: impl AsyncFn(u64) -> Result<()
             }
             let outcome = store(database, id, BODY).await;
             let kind = kind(&outcome);
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            *told.kinds.entry(kind).or_default() += 1;
+            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+            *answers.kinds.entry(kind).or_default() += 1;
             match kind {
-                "acknowledged" => told.acknowledged.insert(id),
+                "acknowledged" => answers.acknowledged.insert(id),
                 // It may be there or not.
                 "unknown" => true,
-                _ => told.refused.insert(id),
+                _ => answers.refused.insert(id),
             };
         }
     };
@@ -187,7 +187,7 @@ async fn write_under(database: &Database, faults: impl AsyncFn(u64) -> Result<()
         .await
     }))
     .await?;
-    Ok(Arc::try_unwrap(told).ok().context("nobody writes any more")?.into_inner()?)
+    Ok(Arc::try_unwrap(answers).ok().context("nobody writes any more")?.into_inner()?)
 }
 
 fn kind(outcome: &Result<(), Failure>) -> &'static str {
@@ -202,12 +202,16 @@ fn kind(outcome: &Result<(), Failure>) -> &'static str {
     }
 }
 
-fn judge(told: &Told, there: &BTreeSet<i64>) -> Result<()> {
-    let lost: Vec<_> = told.acknowledged.difference(there).collect();
-    let appeared: Vec<_> = told.refused.intersection(there).collect();
-    ensure!(lost.is_empty(), "{} acknowledged writes are lost ({:?}): {lost:?}", lost.len(), told.kinds);
-    ensure!(appeared.is_empty(), "refused and applied ({:?}): {appeared:?}", told.kinds);
-    ensure!(told.acknowledged.len() > usize::try_from(WRITES)? / 10, "hardly any write: {:?}", told.kinds);
+fn judge(answers: &Answers, there: &BTreeSet<i64>) -> Result<()> {
+    let lost: Vec<_> = answers.acknowledged.difference(there).collect();
+    let appeared: Vec<_> = answers.refused.intersection(there).collect();
+    ensure!(lost.is_empty(), "{} acknowledged writes are lost ({:?}): {lost:?}", lost.len(), answers.kinds);
+    ensure!(appeared.is_empty(), "refused and applied ({:?}): {appeared:?}", answers.kinds);
+    ensure!(
+        answers.acknowledged.len() > usize::try_from(WRITES)? / 10,
+        "hardly any write: {:?}",
+        answers.kinds
+    );
     Ok(())
 }
 

@@ -84,7 +84,7 @@ async fn check(database: Database) -> Result<()> {
 
     let replies = join_all((0..500).map(|number| group.submit(number))).await;
     let replies: Vec<i64> = replies.into_iter().collect::<Result<_, Failure>>()?;
-    assert_eq!(replies, (0..500).collect::<Vec<_>>(), "everyone hears of his own request");
+    assert_eq!(replies, (0..500).collect::<Vec<_>>(), "everyone gets the reply to his own request");
     let shared = commits.load(Ordering::SeqCst);
     assert!(shared <= 50, "500 requests took {shared} transactions");
 

@@ -1,4 +1,4 @@
-//! A transaction whose time is over before its commit is not committed any more, and its caller is told that nothing took effect.
+//! A transaction whose time is over before its commit is not committed any more, and its caller learns that nothing took effect.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ async fn nothing_is_committed_late(url: &DatabaseUrl) -> Result<()> {
             Ok(())
         })
     });
-    let told = late.await.err().context("it was too late")?;
-    ensure!(matches!(told, Failure::Unavailable(_)), "{told:?}");
+    let failure = late.await.err().context("it was too late")?;
+    ensure!(matches!(failure, Failure::Unavailable(_)), "{failure:?}");
     let count = Statement::from_string(database.backend(), "SELECT COUNT(*) FROM numbers");
     let count = database.read().query_one_raw(count).await?.context("a count has a row")?;
     ensure!(count.try_get_by_index::<i64>(0)? == 0, "it was committed");

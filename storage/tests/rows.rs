@@ -174,14 +174,14 @@ async fn a_follower_comes_with_its_row_only(database: &Database) -> Result<()> {
     ensure!(inserted == [1_000, 1_002].map(|number: u128| Uuid::from_u128(number)), "{inserted:?}");
     let computed = thing::Entity::find().filter(thing::Column::Note.eq("computed"));
     ensure!(computed.count(database.read()).await? == 2);
-    let told: Vec<String> = echo::Entity::find()
+    let values: Vec<String> = echo::Entity::find()
         .order_by_asc(echo::Column::Name)
         .all(database.read())
         .await?
         .into_iter()
         .map(|echo| echo.name)
         .collect();
-    ensure!(told == ["fresh", "fresher"], "{told:?}");
+    ensure!(values == ["fresh", "fresher"], "{values:?}");
     Ok(())
 }
 
@@ -199,10 +199,10 @@ async fn writes_are_made_together_or_not_at_all(database: &Database) -> Result<(
         });
         written.await
     };
-    let told = both(2).await.expect_err("one row has this code");
+    let failure = both(2).await.expect_err("one row has this code");
     ensure!(
-        matches!(&told, Failure::Contention(cause) if matches!(**cause, DbErr::RecordNotUpdated)),
-        "{told:?}"
+        matches!(&failure, Failure::Contention(cause) if matches!(**cause, DbErr::RecordNotUpdated)),
+        "{failure:?}"
     );
     ensure!(echo::Entity::find_by_id("together").one(database.read()).await?.is_none());
     both(1).await?;
@@ -210,9 +210,9 @@ async fn writes_are_made_together_or_not_at_all(database: &Database) -> Result<(
     let changed =
         thing::Entity::find().filter(thing::Column::Note.eq("changed")).count(database.read()).await?;
     ensure!(changed == 1, "{changed} were changed");
-    // What is there already is told by the count, not by an error of the database.
-    let told = both(1).await.expect_err("it is there already");
-    ensure!(matches!(told, Failure::Refused(_) | Failure::Contention(_)), "{told:?}");
+    // What is there already shows in the count, not by an error of the database.
+    let failure = both(1).await.expect_err("it is there already");
+    ensure!(matches!(failure, Failure::Refused(_) | Failure::Contention(_)), "{failure:?}");
     Ok(())
 }
 
@@ -234,13 +234,13 @@ async fn writes_without_a_transaction_are_made_all_or_none(database: &Database) 
             Ok::<_, DbErr>((echoes.count(database.read()).await?, changed.count(database.read()).await?))
         };
         // One row has the code.
-        let told = both(2).await?.expect_err("fewer rows are changed than should be");
-        ensure!(matches!(told, Failure::Refused(_)), "{told:?}");
+        let failure = both(2).await?.expect_err("fewer rows are changed than should be");
+        ensure!(matches!(failure, Failure::Refused(_)), "{failure:?}");
         ensure!(there().await? == (0, 0), "{:?} are there", there().await?);
         both(1).await??;
         ensure!(there().await? == (count.into(), 1), "{:?} are there", there().await?);
-        let told = both(1).await?.expect_err("they are there already");
-        ensure!(matches!(told, Failure::Refused(_)), "{told:?}");
+        let failure = both(1).await?.expect_err("they are there already");
+        ensure!(matches!(failure, Failure::Refused(_)), "{failure:?}");
     }
     Ok(())
 }

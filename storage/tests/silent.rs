@@ -17,7 +17,7 @@ use world::{PATIENCE, Postgres, eventually};
 const DEADLINE: Duration = Duration::from_secs(2);
 /// For a new connection and the statement, on a busy machine.
 const SOON: Duration = Duration::from_secs(2);
-/// A listener that hears nothing asks after 5 s, and waits for the answer for as long.
+/// A listener to which nothing comes probes its connection after 5 s, and waits for the answer for as long.
 const LISTENER: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,7 +84,7 @@ async fn connect(url: &str) -> Result<Database> {
 /// Uses connections of every kind, before and after `silence`.
 async fn goes_on(database: &Database, silence: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
     database.read().execute_unprepared("CREATE TABLE notes (id BIGINT PRIMARY KEY)").await?;
-    let mut listener = database.listen("bell").await?;
+    let mut listener = database.listen("wake-ups").await?;
     for id in [1, 2] {
         write(database, id).await?;
         write_at_once(database, id + 10).await?;
@@ -92,11 +92,11 @@ async fn goes_on(database: &Database, silence: impl AsyncFnOnce() -> Result<()>)
     }
     silence().await?;
 
-    // Each is told within its deadline, or served.
+    // Each is answered within its deadline.
     let began = Instant::now();
-    let told =
+    let results =
         tokio::join!(timed(write(database, 3)), timed(write_at_once(database, 13)), timed(read(database)));
-    for (outcome, took) in [told.0, told.1, told.2] {
+    for (outcome, took) in [results.0, results.1, results.2] {
         ensure!(took < DEADLINE + SOON, "{outcome:?} after {took:?}");
         let passes = outcome.as_ref().map_or_else(Failure::passes, |()| true);
         ensure!(passes, "{outcome:?}");
@@ -113,12 +113,12 @@ async fn goes_on(database: &Database, silence: impl AsyncFnOnce() -> Result<()>)
         }
     }
     ensure!(began.elapsed() < LISTENER + PATIENCE);
-    let heard = timeout(LISTENER + SOON, listener.heard()).await.context("a silent listener waits")?;
-    ensure!(matches!(heard, Err(Failure::Unavailable(_))), "{heard:?}");
-    let mut listener = database.listen("bell").await?;
-    eventually("the bell", PATIENCE, async || {
-        database.notify("bell").await?;
-        timeout(SOON, listener.heard()).await.context("not heard")??;
+    let lost = timeout(LISTENER + SOON, listener.notified()).await.context("a silent listener waits")?;
+    ensure!(matches!(lost, Err(Failure::Unavailable(_))), "{lost:?}");
+    let mut listener = database.listen("wake-ups").await?;
+    eventually("the wake-up", PATIENCE, async || {
+        database.notify("wake-ups").await?;
+        timeout(SOON, listener.notified()).await.context("not notified")??;
         anyhow::Ok(())
     })
     .await

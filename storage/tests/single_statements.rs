@@ -28,8 +28,8 @@ async fn a_server_that_was_away_is_found_again() -> Result<()> {
     let database = connect(&postgres).await?;
     insert(&database, 1).await?;
     postgres.kill().await?;
-    let told = insert(&database, 2).await.expect_err("nobody is there");
-    ensure!(matches!(told, Failure::Unavailable(_) | Failure::Unknown(_)), "{told:?}");
+    let failure = insert(&database, 2).await.expect_err("nobody is there");
+    ensure!(matches!(failure, Failure::Unavailable(_) | Failure::Unknown(_)), "{failure:?}");
     postgres.start_again().await?;
     // At once: no connection of before is in the way.
     insert(&database, 3).await?;

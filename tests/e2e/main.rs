@@ -3,6 +3,7 @@
 mod tidy;
 mod tidy_sources;
 mod tidy_circles;
+mod tidy_words;
 mod endpoint_coverage;
 mod test_world;
 

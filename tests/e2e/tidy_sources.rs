@@ -13,9 +13,9 @@ const LINES: usize = 300;
 /// Tests repeat themselves for the sake of the reader.
 const LINES_OF_TESTS: usize = 400;
 
-struct Source {
-    path: PathBuf,
-    text: String,
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
 }
 
 impl Source {
@@ -48,7 +48,7 @@ fn sources() -> Vec<Source> {
 
 /// Fails with all offenders at once.
 #[track_caller]
-fn assert_none(rule: &str, breaks: impl Fn(&Source) -> Option<String>) {
+pub(crate) fn assert_none(rule: &str, breaks: impl Fn(&Source) -> Option<String>) {
     let broken = |source: &Source| Some(format!("{}: {}", source.path.display(), breaks(source)?));
     let offenders: Vec<_> = sources().iter().filter_map(broken).collect();
     assert!(offenders.is_empty(), "{rule}\n{}", offenders.join("\n"));

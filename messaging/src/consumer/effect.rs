@@ -181,16 +181,20 @@ impl Attempt<'_> {
         let undecodable = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
         let mut parkings: Vec<Parking<'_>> = self
             .refused(messages.into_iter().zip(verdicts))
-            .chain(undecodable.map(|junk| self.parking(Err(junk), junk.reason.clone(), State::Parked)))
+            .chain(
+                undecodable.map(|message| self.parking(Err(message), message.reason.clone(), State::Parked)),
+            )
             .chain(strange.into_iter().map(|message| self.strange(message)))
             .collect();
         if self.shared.deduplication == Deduplication::Requests {
             parkings = self.without_repeated(parkings, form).await?;
         }
         if !parkings.is_empty() {
-            let told = parked::park(self.transaction, consumer, &parkings, form, now).await?;
+            let reports = parked::park(self.transaction, consumer, &parkings, form, now).await?;
             let consumer = consumer.clone();
-            after.0.push(Box::new(move || told.iter().for_each(|told| observe::parked(&consumer, told))));
+            after
+                .0
+                .push(Box::new(move || reports.iter().for_each(|report| observe::parked(&consumer, report))));
         }
         Ok(after)
     }

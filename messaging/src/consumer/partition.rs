@@ -27,12 +27,12 @@ const AT_FIRST: usize = 3;
 const AGAIN: usize = 2;
 
 /// How many attempts there may be at what waits apart.
-pub(super) struct Turns {
+pub(super) struct Permits {
     first: Semaphore,
     again: Semaphore,
 }
 
-impl Turns {
+impl Permits {
     pub(super) fn new() -> Self {
         Self { first: Semaphore::new(AT_FIRST), again: Semaphore::new(AGAIN) }
     }
@@ -156,14 +156,14 @@ impl<'c> Partition<'c> {
         let (mut line, mut backoff) = (self.progress.line(), Backoff::up_to(APART_AGAIN));
         let (mut parts, mut first) = (vec![part], true);
         while let Some(part) = parts.pop() {
-            let turns = if first { &self.shared.turns.first } else { &self.shared.turns.again };
-            let turn = tokio::select! {
+            let permits = if first { &self.shared.permits.first } else { &self.shared.permits.again };
+            let permit = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return false,
-                turn = turns.acquire() => turn,
+                permit = permits.acquire() => permit,
             };
             let attempted = self.attempt(&part, first, &mut line).await;
-            drop(turn);
+            drop(permit);
             first = false;
             let Attempted::Failed(next) = attempted else {
                 backoff.reset();
@@ -207,7 +207,7 @@ impl<'c> Partition<'c> {
         }
     }
 
-    /// The same, while what waits apart goes on: others of the consumer wait for its turns.
+    /// The same, while what waits apart goes on: others of the consumer wait for its permits.
     async fn rest_beside(
         &self,
         backoff: &mut Backoff,

@@ -34,7 +34,7 @@ impl Consumer {
     pub(super) async fn redrive(&self, stop: &CancellationToken) {
         let mut returned = Returned::new();
         while !stop.is_cancelled() {
-            self.shared.tell_parked().await;
+            self.shared.report_parked().await;
             let came_back = self.shared.redrive_page(&mut returned, stop).await;
             let rest = match came_back {
                 Ok(true) => continue,
@@ -53,7 +53,7 @@ impl Consumer {
 }
 
 impl Shared {
-    async fn tell_parked(&self) {
+    async fn report_parked(&self) {
         let consumer = &self.subscription.consumer;
         match parked::by_state(self.database.read(), consumer).await {
             Ok(counts) => observe::parked_now(consumer, counts),

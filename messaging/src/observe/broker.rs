@@ -1,4 +1,4 @@
-//! What is told of the broker: the states of the parts that need it, and what it refuses, loses or gives up.
+//! What is reported of the broker: the states of the parts that need it, and what it refuses, loses or gives up.
 
 use metrics::gauge;
 

@@ -1,4 +1,4 @@
-//! What an operator does about parked messages: looks at them, sends them back, discards them. Every deed leaves a row.
+//! What an operator does about parked messages: looks at them, sends them back, discards them. Every action leaves a row.
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},

@@ -61,7 +61,7 @@ impl Form {
         self.escaped(text).into_owned()
     }
 
-    /// The beginning of a text that may be too long; dots tell that there was more.
+    /// The beginning of a text that may be too long; dots mark that there was more.
     fn limited(self, text: &str, most: usize) -> Cow<'_, str> {
         if text.len() <= most && self.stores(text) {
             return Cow::Borrowed(text);

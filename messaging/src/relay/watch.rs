@@ -1,11 +1,11 @@
-//! The slow look at the outbox: for those who read the gauges, for what nobody rang the bell for, and to clean it.
+//! The slow look at the outbox: for those who read the gauges, for what no wake-up came for, and to clean it.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use super::Relay;
 use crate::{observe, outbox, retry};
 
-/// The safety net under the bell: rows of a process that died between its commit and its call wait this long at most.
+/// The safety net under the wake-ups: rows of a process that died between its commit and its call wait this long at most.
 const POLL: Duration = Duration::from_secs(2);
 /// Rows that die before the relay cleans up after itself. Each look at the outbox passes by all of them, a hundred in a few
 /// microseconds, before it comes to those that live; and the server looks once a minute only, when half a million may have died.

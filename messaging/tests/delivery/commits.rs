@@ -24,13 +24,13 @@ async fn a_late_commit_is_delivered() -> Result<()> {
     let limits = Limits { statement_timeout: 3 * PATIENCE, ..Limits::default() };
     let elsewhere = Database::connect(&place.connection_url().parse()?, limits).await?;
     let (outbox, written, enough) = (place.outbox.clone(), Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (tell, wait) = (Arc::clone(&written), Arc::clone(&enough));
+    let (signal, wait) = (Arc::clone(&written), Arc::clone(&enough));
     let late = tokio::spawn(async move {
         let late = elsewhere.transact(move |transaction| {
-            let (outbox, tell, wait) = (outbox.clone(), Arc::clone(&tell), Arc::clone(&wait));
+            let (outbox, signal, wait) = (outbox.clone(), Arc::clone(&signal), Arc::clone(&wait));
             Box::pin(async move {
                 outbox.write(transaction, &[fact(0)]).await?;
-                tell.notify_one();
+                signal.notify_one();
                 wait.notified().await;
                 Ok(())
             })
@@ -44,7 +44,7 @@ async fn a_late_commit_is_delivered() -> Result<()> {
 
     enough.notify_one();
     late.await??;
-    // Nobody rings the bell for it: the safety net finds it.
+    // Nobody is woken for it: the safety net finds it.
     eventually("the effect of the late commit", PATIENCE, async || place.each_once(0..501).await).await?;
     running.stop().await
 }

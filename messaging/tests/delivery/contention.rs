@@ -1,4 +1,4 @@
-//! What others hold is waited for: that is told, and no fault of a message.
+//! What others hold is waited for: that is reported, and no fault of a message.
 
 use std::sync::Arc;
 
@@ -50,6 +50,6 @@ async fn a_lock_from_outside(place: &Place, lock: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_lock_from_outside_is_told_and_parks_nothing() -> Result<()> {
+async fn a_lock_from_outside_is_reported_and_parks_nothing() -> Result<()> {
     a_lock_from_outside(&Place::postgres().await?, "LOCK TABLE effects IN ACCESS EXCLUSIVE MODE").await
 }

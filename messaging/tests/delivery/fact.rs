@@ -38,7 +38,10 @@ pub(crate) fn fact(number: i64) -> Envelope {
     padded(number, 0)
 }
 
-#[expect(clippy::disallowed_methods, reason = "real ids and times: latency and retention are told by them")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "real ids and times: latency and retention are measured by them"
+)]
 /// The same with a payload of about `bytes` bytes.
 pub(crate) fn padded(number: i64, bytes: usize) -> Envelope {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -57,7 +60,7 @@ pub(crate) fn reader() -> Subscription {
 
 /// What the handler does with a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub(crate) enum Action {
     Apply,
     Refuse,
     Fail,
@@ -67,16 +70,16 @@ pub(crate) enum Deed {
 /// Writes one row for each fact.
 #[derive(Clone)]
 pub(crate) struct Effects {
-    deed: Arc<dyn Fn(i64) -> Deed + Send + Sync>,
+    action: Arc<dyn Fn(i64) -> Action + Send + Sync>,
 }
 
 impl Effects {
     pub(crate) fn always() -> Self {
-        Self::unless(|_| Deed::Apply)
+        Self::unless(|_| Action::Apply)
     }
 
-    pub(crate) fn unless(deed: impl Fn(i64) -> Deed + Send + Sync + 'static) -> Self {
-        Self { deed: Arc::new(deed) }
+    pub(crate) fn unless(action: impl Fn(i64) -> Action + Send + Sync + 'static) -> Self {
+        Self { action: Arc::new(action) }
     }
 }
 
@@ -107,14 +110,14 @@ impl Effects {
         for message in messages {
             let fact =
                 Fact::decode(message.payload.clone()).map_err(|error| DbErr::Custom(error.to_string()))?;
-            verdicts.push(match (self.deed)(fact.number) {
-                Deed::Apply => {
+            verdicts.push(match (self.action)(fact.number) {
+                Action::Apply => {
                     rows.push(ActiveModel { seq: NotSet, number: Set(fact.number) });
                     Verdict::Done
                 }
-                Deed::Refuse => Verdict::Park(format!("fact {} is refused", fact.number)),
-                Deed::Fail => return Err(DbErr::Custom(format!("fact {} fails", fact.number))),
-                Deed::Panic => panic!("fact {} panics", fact.number),
+                Action::Refuse => Verdict::Park(format!("fact {} is refused", fact.number)),
+                Action::Fail => return Err(DbErr::Custom(format!("fact {} fails", fact.number))),
+                Action::Panic => panic!("fact {} panics", fact.number),
             });
         }
         Ok((verdicts, rows))

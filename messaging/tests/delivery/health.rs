@@ -1,4 +1,4 @@
-//! What never cures itself is told apart from an outage, in the broker's own words, and passes when somebody has acted.
+//! What never cures itself is distinguished from an outage, in the broker's own words, and passes when somebody has acted.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Several relays on one PostgreSQL outbox: one publishes, the others ring for it and take over from it.
+//! Several relays on one PostgreSQL outbox: one publishes, the others notify it and take over from it.
 
 use std::{
     sync::{Arc, Mutex},
@@ -117,9 +117,9 @@ async fn a_relay_that_stops_gives_the_lease_back() -> Result<()> {
     running.stop().await
 }
 
-/// Written by one who stands by: the holder of the lease hears of it at once, not by its slow poll of two seconds.
+/// Written by one who stands by: the holder of the lease is notified at once, not by its slow poll of two seconds.
 #[tokio::test]
-async fn the_holder_of_the_lease_hears_of_other_processes() -> Result<()> {
+async fn the_holder_of_the_lease_is_notified_by_other_processes() -> Result<()> {
     let place = Place::postgres().await?;
     let holder = Running::all(&place);
     place.write(0..1).await?;
@@ -171,7 +171,7 @@ async fn an_idle_relay_hardly_asks() -> Result<()> {
     place.write(0..10).await?;
     place.has_effects(10).await?;
     place.is_drained().await?;
-    // A connection tells the server's statistics of its last statements after ten idle seconds at the latest.
+    // A connection reports its last statements to the server's statistics after ten idle seconds at the latest.
     tokio::time::sleep(Duration::from_secs(11)).await;
     let before = scans(&place).await?;
     // The length of the observation: there is no state to wait for.

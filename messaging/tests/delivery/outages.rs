@@ -27,7 +27,7 @@ async fn write_until(place: &Place, from: i64, enough: &AtomicBool) -> Result<i6
     Ok(next)
 }
 
-/// The age of the oldest pending message, as the metrics tell it.
+/// The age of the oldest pending message, as the metrics have it.
 fn oldest_age(recorder: &PrometheusHandle) -> Result<f64> {
     let text = recorder.render();
     let line = text.lines().find(|line| {
@@ -37,7 +37,7 @@ fn oldest_age(recorder: &PrometheusHandle) -> Result<f64> {
 }
 
 /// Everything that an operator's graphs are made of is there.
-fn tells_all(recorder: &PrometheusHandle) -> Result<()> {
+fn has_all(recorder: &PrometheusHandle) -> Result<()> {
     let text = recorder.render();
     for metric in [
         "messaging_outbox_messages{",
@@ -52,7 +52,7 @@ fn tells_all(recorder: &PrometheusHandle) -> Result<()> {
     Ok(())
 }
 
-/// Longer than the age from which on readiness tells of it. `tests/e2e/outage.rs` has a longer one, with the real processes.
+/// Longer than the age from which on readiness shows it. `tests/e2e/outage.rs` has a longer one, with the real processes.
 const OUTAGE: Duration = Duration::from_secs(12);
 
 #[tokio::test]
@@ -67,15 +67,15 @@ async fn a_broker_stopped_under_load_loses_nothing() -> Result<()> {
     let break_off = async {
         rabbitmq.stop().await?;
         let stopped = tokio::time::Instant::now();
-        eventually("readiness to tell of the outage", PATIENCE, async || {
+        eventually("readiness to show the outage", PATIENCE, async || {
             let ready = outbox::readiness(&place.database).await;
             ensure!(ready.is_err(), "still ready");
             Ok(())
         })
         .await?;
         tokio::time::sleep(OUTAGE.saturating_sub(stopped.elapsed())).await;
-        let (away, told) = (stopped.elapsed().as_secs_f64(), oldest_age(recorder)?);
-        ensure!((away - told).abs() < 3.0, "the gauge tells {told} s after {away} s");
+        let (away, shown) = (stopped.elapsed().as_secs_f64(), oldest_age(recorder)?);
+        ensure!((away - shown).abs() < 3.0, "the gauge shows {shown} s after {away} s");
         rabbitmq.start_again().await?;
         enough.store(true, Ordering::Relaxed);
         anyhow::Ok(())
@@ -89,7 +89,7 @@ async fn a_broker_stopped_under_load_loses_nothing() -> Result<()> {
     place.each_once(0..written).await?;
     place.in_order().await?;
     ensure!(place.parked().await?.is_empty(), "nothing is parked by an outage");
-    tells_all(recorder)?;
+    has_all(recorder)?;
     running.stop().await
 }
 

@@ -56,7 +56,7 @@ impl Place {
         Self::new(url, broker, Some(postgres), None, Scratch::new("place")?).await
     }
 
-    /// What another process on the same servers has: connections and a bell of its own.
+    /// What another process on the same servers has: connections and wake-ups of its own.
     pub(crate) async fn neighbour(&self) -> Result<Self> {
         Self::join(&self.url, Arc::clone(&self.broker)).await
     }

@@ -1,4 +1,4 @@
-//! What the database refuses to park is not said to be parked, and somebody is told to act.
+//! What the database refuses to park is not said to be parked, and the log says what to do.
 
 use anyhow::{Context as _, Result, ensure};
 use messaging::health::Condition;
@@ -7,7 +7,7 @@ use sea_orm::ConnectionTrait as _;
 use world::{PATIENCE, eventually};
 
 use crate::{
-    fact::{Deed, Effects},
+    fact::{Action, Effects},
     place::Place,
     running::Running,
 };
@@ -15,7 +15,7 @@ use crate::{
 const POISON: i64 = 3;
 
 fn refusing() -> Effects {
-    Effects::unless(|number| if number == POISON { Deed::Refuse } else { Deed::Apply })
+    Effects::unless(|number| if number == POISON { Action::Refuse } else { Action::Apply })
 }
 
 async fn refuse(place: &Place, condition: &'static str) -> Result<()> {

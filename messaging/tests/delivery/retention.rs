@@ -103,9 +103,9 @@ async fn forgetting_keeps_up_on_postgres() -> Result<()> {
 }
 
 #[tokio::test]
-async fn how_much_is_overdue_is_told() -> Result<()> {
+async fn how_much_is_overdue_is_reported() -> Result<()> {
     let recorder = PrometheusBuilder::new().install_recorder()?;
-    let told = || {
+    let reported = || {
         let text = recorder.render();
         let line = text.lines().find(|line| line.starts_with("messaging_inbox_overdue_age_seconds "));
         let value = line.and_then(|line| line.rsplit(' ').next()).with_context(|| text.clone())?;
@@ -114,11 +114,11 @@ async fn how_much_is_overdue_is_told() -> Result<()> {
     let place = Place::embedded().await?;
     remember(&place, Duration::from_secs(1_000)).await?;
     let kept = Retention::new(place.database.clone()).with_keep(Duration::from_secs(5_000));
-    ensure!(kept.round().await? == 0 && told()? == 0.0, "nothing is overdue");
+    ensure!(kept.round().await? == 0 && reported()? == 0.0, "nothing is overdue");
     let short = Retention::new(place.database.clone()).with_keep(Duration::from_secs(500));
-    // Another process is at it: this one tells all the same.
+    // Another process is at it: this one reports all the same.
     let busy = format!("UPDATE leases SET holder = 'another', expire_time = {}", i64::MAX);
     let _held = place.database.execute_unflushed(busy).await?;
-    ensure!(short.round().await? == 0 && (499.0..700.0).contains(&told()?), "{}", told()?);
+    ensure!(short.round().await? == 0 && (499.0..700.0).contains(&reported()?), "{}", reported()?);
     Ok(())
 }

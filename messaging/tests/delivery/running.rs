@@ -21,7 +21,7 @@ use crate::{
 /// Short, so that no test waits long for the end of a dead relay's.
 pub(crate) const LEASE_TERM: Duration = Duration::from_secs(2);
 
-/// Tasks that end when they are told to, or die when this is dropped.
+/// Tasks that end when they are stopped, or die when this is dropped.
 #[derive(Default)]
 pub(crate) struct Running {
     stop: CancellationToken,

@@ -68,8 +68,8 @@ pub(crate) async fn a_message_without_a_queue_is_unroutable_until_there_is_one(
 
     let mut inflow = broker.subscribe(&consumer("reader"), 0, PREFETCH).await?;
     let mixed: Vec<Envelope> = (0..100).map(|i| if i % 3 == 0 { unheard(i) } else { message(i) }).collect();
-    let heard = mixed.iter().filter(|envelope| envelope.kind == KIND).count();
-    let (outcomes, received) = join!(publisher.publish(&mixed), take(&mut *inflow, heard));
+    let subscribed = mixed.iter().filter(|envelope| envelope.kind == KIND).count();
+    let (outcomes, received) = join!(publisher.publish(&mixed), take(&mut *inflow, subscribed));
     for (outcome, envelope) in outcomes.iter().zip(&mixed) {
         let expected = if envelope.kind == KIND { Outcome::Confirmed } else { Outcome::Unroutable };
         assert_eq!(*outcome, expected, "{}", envelope.id);

@@ -85,16 +85,16 @@ pub(crate) async fn an_alarm_ends_in_unknown_and_passes() -> Result<()> {
     confirmed.await
 }
 
-/// The URL of a way to the server that tells whenever a client has closed a connection.
+/// The URL of a way to the server that reports whenever a client has closed a connection.
 async fn watch(server: &RabbitMq) -> Result<(String, mpsc::UnboundedReceiver<()>)> {
     let url = server.amqp_url();
     let address = url.split(['@', '/']).nth(3).context("no address")?.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let watched = url.replace(&address, &listener.local_addr()?.to_string());
-    let (tell, closed) = mpsc::unbounded_channel();
+    let (closing, closed) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            let (address, tell) = (address.clone(), tell.clone());
+            let (address, closing) = (address.clone(), closing.clone());
             tokio::spawn(async move {
                 let server = TcpStream::connect(address).await?;
                 let ((mut requests, mut answers), (mut from, mut to)) =
@@ -103,7 +103,7 @@ async fn watch(server: &RabbitMq) -> Result<(String, mpsc::UnboundedReceiver<()>
                 // An error is as good an end as any.
                 let _ended = copy(&mut requests, &mut to).await;
                 answering.abort();
-                let _ = tell.send(());
+                let _ = closing.send(());
                 anyhow::Ok(())
             });
         }

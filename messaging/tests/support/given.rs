@@ -16,7 +16,7 @@ use world::PATIENCE;
 /// Long enough for a message that should not come to come.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// The kind that [`consumer`] hears.
+/// The kind that [`consumer`] subscribes to.
 pub(crate) const KIND: &str = "test.v1.Happened";
 
 pub(crate) fn mesh(exchange: &str, partitions: u16) -> Topology {
@@ -70,7 +70,7 @@ pub(crate) async fn take(inflow: &mut dyn Inflow, count: usize) -> Result<Vec<En
     Ok(taken)
 }
 
-/// Nothing comes any more. There is no state to wait for, only time can tell.
+/// Nothing comes any more. There is no state to wait for, only time can show it.
 pub(crate) async fn quiet(inflow: &mut dyn Inflow) -> Result<()> {
     let received = timeout(QUIET, inflow.receive(1)).await;
     ensure!(received.is_err(), "{received:?} has come");

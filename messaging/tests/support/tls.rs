@@ -1,4 +1,4 @@
-//! RabbitMQ behind TLS, with a certificate of an authority that only those know who were told of it.
+//! RabbitMQ behind TLS, with a certificate of an authority that only those trust who are given it.
 
 use std::{error::Error, fs};
 
@@ -33,12 +33,12 @@ pub(crate) async fn messages_travel_over_tls_with_a_private_authority() -> Resul
 async fn is_refused(broker: &RabbitBroker, reason: &str) -> Result<()> {
     let error = broker.publisher().await.err().context("it was trusted")?;
     ensure!(matches!(error, BrokerError::Refused(_)), "{error:?}");
-    let mut told = error.to_string();
+    let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        told = format!("{told}: {error}");
+        said = format!("{said}: {error}");
         cause = error.source();
     }
-    ensure!(told.contains(reason), "{told}");
+    ensure!(said.contains(reason), "{said}");
     Ok(())
 }

@@ -147,7 +147,7 @@ async fn alone(connection: &impl ConnectionTrait, backend: DbBackend, write: &Wr
     if done == write.rows as u64 { Ok(()) } else { Err(DbErr::RecordNotUpdated) }
 }
 
-/// Each as a part of one statement (PostgreSQL, chapter 7.8.4, "Data-Modifying Statements in WITH"), which tells how many rows each has
+/// Each as a part of one statement (PostgreSQL, chapter 7.8.4, "Data-Modifying Statements in WITH"), which returns how many rows each has
 /// changed.
 async fn together(
     connection: &impl ConnectionTrait,
@@ -161,9 +161,9 @@ async fn together(
         (0..writes.len()).map(|at| format!("(SELECT COUNT(*) FROM write{at})")).collect();
     let sql = format!("WITH {} SELECT {}", parts.join(", "), counts.join(", "));
     let statement = Statement::from_sql_and_values(backend, sql, values);
-    let told = connection.query_one_raw(statement).await?.ok_or(DbErr::RecordNotUpdated)?;
+    let counts = connection.query_one_raw(statement).await?.ok_or(DbErr::RecordNotUpdated)?;
     for (at, write) in writes.iter().enumerate() {
-        if usize::try_from(told.try_get_by_index::<i64>(at)?) != Ok(write.rows) {
+        if usize::try_from(counts.try_get_by_index::<i64>(at)?) != Ok(write.rows) {
             return Err(DbErr::RecordNotUpdated);
         }
     }
@@ -191,7 +191,7 @@ impl<'w> Joined<'w> {
         Self { writes, before, values, parts: Vec::with_capacity(writes.len()), first: None }
     }
 
-    /// Adds what tells whether all guards hold, if there are any.
+    /// Adds what says whether all guards hold, if there are any.
     fn guard(&mut self) -> bool {
         let guarded: Vec<(usize, &Write, &String)> = self
             .writes

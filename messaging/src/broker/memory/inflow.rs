@@ -4,13 +4,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::queue::{Queue, Queued, Turn};
+use super::queue::{Permit, Queue, Queued};
 use crate::broker::{BrokerError, Delivery, Inflow};
 
 pub(super) struct MemoryInflow {
     queue: Arc<Queue>,
     prefetch: usize,
-    turn: Option<Turn>,
+    permit: Option<Permit>,
     /// Delivered and not acknowledged, with their tags, the oldest first.
     unacked: VecDeque<(u64, Queued)>,
     last_tag: u64,
@@ -18,8 +18,8 @@ pub(super) struct MemoryInflow {
 
 impl MemoryInflow {
     pub(super) fn new(queue: Arc<Queue>, prefetch: u16) -> Self {
-        let turn = queue.try_turn();
-        Self { queue, prefetch: usize::from(prefetch.max(1)), turn, unacked: VecDeque::new(), last_tag: 0 }
+        let permit = queue.try_permit();
+        Self { queue, prefetch: usize::from(prefetch.max(1)), permit, unacked: VecDeque::new(), last_tag: 0 }
     }
 
     fn deliver(&mut self, queued: Queued) -> Delivery {
@@ -38,16 +38,17 @@ impl MemoryInflow {
 #[async_trait]
 impl Inflow for MemoryInflow {
     async fn receive(&mut self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
-        if self.turn.is_none() {
-            let turn = self.queue.turn().await.map_err(|closed| BrokerError::Connection(Box::new(closed)))?;
-            self.turn = Some(turn);
+        if self.permit.is_none() {
+            let permit =
+                self.queue.permit().await.map_err(|closed| BrokerError::Connection(Box::new(closed)))?;
+            self.permit = Some(permit);
         }
-        let room = self.prefetch - self.unacked.len();
-        if room == 0 {
-            // Only an acknowledgement makes room, and it cannot come while the caller waits here.
+        let free = self.prefetch - self.unacked.len();
+        if free == 0 {
+            // Only an acknowledgement frees any of it, and it cannot come while the caller waits here.
             std::future::pending::<()>().await;
         }
-        let taken = self.queue.take(max.clamp(1, room)).await;
+        let taken = self.queue.take(max.clamp(1, free)).await;
         Ok(taken.into_iter().map(|queued| self.deliver(queued)).collect())
     }
 
@@ -72,7 +73,7 @@ impl Inflow for MemoryInflow {
 
 impl Drop for MemoryInflow {
     fn drop(&mut self) {
-        // Before the turn passes on with the fields: the next consumer must find these first.
+        // Before the permit passes on with the fields: the next consumer must find these first.
         self.queue.put_back(self.unacked.drain(..).map(|(_, queued)| queued));
     }
 }

@@ -30,7 +30,7 @@ impl MemoryPublisher {
 impl Publisher for MemoryPublisher {
     async fn publish(&mut self, window: &[Envelope]) -> Vec<Outcome> {
         let window = Window::launch(&self.exchange, window);
-        // Running out of time is no error: the outcomes tell what was not acknowledged.
+        // Running out of time is no error: the outcomes say what was not acknowledged.
         let _ = timeout(self.confirm_timeout, window.acknowledged()).await;
         window.outcomes()
     }

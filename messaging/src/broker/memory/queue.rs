@@ -1,4 +1,4 @@
-//! One queue in memory: the copies that wait, and whose turn it is to receive them.
+//! One queue in memory: the copies that wait, and who may receive them.
 
 use std::{
     collections::VecDeque,
@@ -15,19 +15,19 @@ pub(super) struct Queued {
     pub(super) redelivered: bool,
 }
 
-/// The turn to receive from a queue; it passes on when dropped.
-pub(super) type Turn = OwnedSemaphorePermit;
+/// The permit to receive from a queue; it passes on when dropped.
+pub(super) type Permit = OwnedSemaphorePermit;
 
 pub(super) struct Queue {
     waiting: Mutex<VecDeque<Queued>>,
     arrived: Notify,
     /// Its single permit makes one of the subscribers the active one, the others wait for it in the order they came.
-    turn: Arc<Semaphore>,
+    permit: Arc<Semaphore>,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { waiting: Mutex::default(), arrived: Notify::new(), turn: Arc::new(Semaphore::new(1)) }
+        Self { waiting: Mutex::default(), arrived: Notify::new(), permit: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -37,7 +37,7 @@ impl Queue {
         self.waiting().push_back(Queued { message, redelivered: false });
     }
 
-    /// Tells the consumer that something was pushed.
+    /// Wakes the consumer: something was pushed.
     pub(super) fn wake(&self) {
         self.arrived.notify_one();
     }
@@ -47,14 +47,14 @@ impl Queue {
         self.waiting().retain(|queued| !queued.message.is_abandoned());
     }
 
-    /// The turn, if nobody has it.
-    pub(super) fn try_turn(&self) -> Option<Turn> {
-        Arc::clone(&self.turn).try_acquire_owned().ok()
+    /// The permit, if nobody has it.
+    pub(super) fn try_permit(&self) -> Option<Permit> {
+        Arc::clone(&self.permit).try_acquire_owned().ok()
     }
 
-    /// Waits until it is the caller's turn.
-    pub(super) async fn turn(&self) -> Result<Turn, AcquireError> {
-        Arc::clone(&self.turn).acquire_owned().await
+    /// Waits for the permit.
+    pub(super) async fn permit(&self) -> Result<Permit, AcquireError> {
+        Arc::clone(&self.permit).acquire_owned().await
     }
 
     /// Waits for at least one copy and takes what is there, at most `max`; `max` is not 0.

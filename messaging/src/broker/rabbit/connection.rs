@@ -39,15 +39,15 @@ pub(super) fn parse(url: &str) -> Result<AMQPUri, String> {
 
 /// A connection and a hold on its socket.
 pub(super) struct Link {
-    open: Option<(Connection, Arc<Plug>)>,
+    open: Option<(Connection, Arc<SocketGuard>)>,
 }
 
 impl Link {
     /// Connects, for `amqps` also to who has a certificate of `ca`; `name` is what the broker's operator sees. Dropping the
     /// future ends the attempt.
     pub(super) async fn open(uri: &AMQPUri, ca: Option<&str>, name: &str) -> Result<Self, BrokerError> {
-        let plug = Arc::new(Plug::default());
-        let attempt = Arc::downgrade(&plug);
+        let guard = Arc::new(SocketGuard::default());
+        let attempt = Arc::downgrade(&guard);
         let ca = ca.map(str::to_owned);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let runtime = default_runtime().map_err(refused_or_lost)?;
@@ -58,8 +58,8 @@ impl Link {
                 let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..uri.clone() };
                 let stream = plain.connect_async(&runtime).await?;
                 if let AsyncTcpStream::Plain(socket) = &stream {
-                    let plug = attempt.upgrade().ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?;
-                    plug.hold(second_handle(socket.get_ref())?);
+                    let guard = attempt.upgrade().ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?;
+                    guard.hold(second_handle(socket.get_ref())?);
                 }
                 match uri.scheme {
                     AMQPScheme::AMQP => Ok(stream),
@@ -72,7 +72,7 @@ impl Link {
             properties,
         );
         let connection = connect.await.map_err(refused_or_not_connected)?;
-        Ok(Self { open: Some((connection, plug)) })
+        Ok(Self { open: Some((connection, guard)) })
     }
 
     /// A channel for everything but publishing.
@@ -80,7 +80,7 @@ impl Link {
         self.connection()?.create_channel().await.map_err(refused_or_lost)
     }
 
-    /// A channel to publish on: without confirms it could not tell what became of a message.
+    /// A channel to publish on: without confirms it would not know what became of a message.
     pub(super) async fn confirming_channel(&self) -> Result<Channel, BrokerError> {
         let channel = self.channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(refused_or_lost)?;
@@ -101,30 +101,30 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        let (Some((connection, plug)), Ok(runtime)) = (self.open.take(), Handle::try_current()) else {
+        let (Some((connection, guard)), Ok(runtime)) = (self.open.take(), Handle::try_current()) else {
             return;
         };
-        // An orderly close needs an answer. A broker that blocks publishers, or hangs, does not give it: without the plug
+        // An orderly close needs an answer. A broker that blocks publishers, or hangs, does not give it: without the guard
         // each reconnect would leave a thread with its buffers behind.
         runtime.spawn(async move {
             let _closed = timeout(CLOSE_TIMEOUT, connection.close(200, "closed".into())).await;
-            drop(plug);
+            drop(guard);
         });
     }
 }
 
 /// Shuts the socket it holds when dropped.
 #[derive(Default)]
-struct Plug(OnceLock<TcpStream>);
+struct SocketGuard(OnceLock<TcpStream>);
 
-impl Plug {
+impl SocketGuard {
     fn hold(&self, socket: TcpStream) {
         // A second socket cannot come: there is one attempt per connection.
         let _held = self.0.set(socket);
     }
 }
 
-impl Drop for Plug {
+impl Drop for SocketGuard {
     fn drop(&mut self) {
         if let Some(socket) = self.0.get() {
             // The other side may have shut it already.

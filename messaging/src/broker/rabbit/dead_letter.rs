@@ -49,7 +49,7 @@ impl Death {
 
 /// Why the broker gave it up, for an operator: what it said the first time, when it has died again on the way.
 pub(super) fn story(properties: &BasicProperties, death: Option<&Death>) -> String {
-    if let Some(story) = told(properties) {
+    if let Some(story) = story(properties) {
         return story;
     }
     let Some(Death { queue, reason, count, routing_keys }) = death else {
@@ -70,7 +70,7 @@ pub(super) fn story(properties: &BasicProperties, death: Option<&Death>) -> Stri
 }
 
 /// The story of a letter that was sorted.
-pub(super) fn told(properties: &BasicProperties) -> Option<String> {
+pub(super) fn story(properties: &BasicProperties) -> Option<String> {
     properties.headers().as_ref()?.inner().get(STORY).and_then(text)
 }
 
@@ -84,29 +84,29 @@ pub(super) fn with_story(properties: &BasicProperties, story: &str) -> BasicProp
         }
     }
     headers.insert(STORY.into(), AMQPValue::LongString(story.into()));
-    let mut kept = BasicProperties::default().with_headers(headers).with_delivery_mode(2);
+    let mut copy = BasicProperties::default().with_headers(headers).with_delivery_mode(2);
     if let Some(content_type) = properties.content_type() {
-        kept = kept.with_content_type(content_type.clone());
+        copy = copy.with_content_type(content_type.clone());
     }
     if let Some(content_encoding) = properties.content_encoding() {
-        kept = kept.with_content_encoding(content_encoding.clone());
+        copy = copy.with_content_encoding(content_encoding.clone());
     }
     if let Some(correlation_id) = properties.correlation_id() {
-        kept = kept.with_correlation_id(correlation_id.clone());
+        copy = copy.with_correlation_id(correlation_id.clone());
     }
     if let Some(message_id) = properties.message_id() {
-        kept = kept.with_message_id(message_id.clone());
+        copy = copy.with_message_id(message_id.clone());
     }
     if let Some(kind) = properties.kind() {
-        kept = kept.with_type(kind.clone());
+        copy = copy.with_type(kind.clone());
     }
     if let Some(app_id) = properties.app_id() {
-        kept = kept.with_app_id(app_id.clone());
+        copy = copy.with_app_id(app_id.clone());
     }
     if let Some(timestamp) = properties.timestamp() {
-        kept = kept.with_timestamp(*timestamp);
+        copy = copy.with_timestamp(*timestamp);
     }
-    kept
+    copy
 }
 
 fn text(value: &AMQPValue) -> Option<String> {

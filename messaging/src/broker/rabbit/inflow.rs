@@ -16,7 +16,7 @@ pub(super) struct RabbitInflow {
     consumer: Consumer,
     channel: Channel,
     _link: Link,
-    /// The stream tells its end once and never wakes anybody after that.
+    /// The stream yields its end once and never wakes anybody after that.
     ended: Option<Ended>,
     acked_through: u64,
     /// What comes was given up by the broker.

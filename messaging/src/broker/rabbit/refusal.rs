@@ -1,4 +1,4 @@
-//! What the broker refuses for good is told apart from what a new connection may cure, and comes with what to do about it.
+//! What the broker refuses for good is distinguished from what a new connection may cure, and comes with what to do about it.
 
 use std::io;
 

@@ -217,14 +217,14 @@ impl fmt::Display for Declared {
     }
 }
 
-/// What a queue tells of itself.
+/// What the broker says of a queue.
 pub(super) struct Depth {
     /// Those that are ready: not what a consumer has and has not acknowledged.
     pub(super) messages: u64,
     pub(super) consumers: u32,
 }
 
-/// What a queue tells of itself; `None` when there is no such queue, and then the channel is closed.
+/// The same; `None` when there is no such queue, and then the channel is closed.
 pub(super) async fn depth(channel: &Channel, queue: &str) -> Result<Option<Depth>, BrokerError> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let there = channel.queue_declare(short(queue)?, options, FieldTable::default()).await;
