@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use chassis::{clock::Clock, status::Fault};
+use chassis::{
+    clock::Clock,
+    status::{Fault, Reason},
+};
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use service::request::key_reused;
@@ -11,7 +14,7 @@ use storage::{Executor, group::Batch, rows};
 use crate::{
     domain::{
         account::Model as Account,
-        book::{Book, Deposit},
+        book::{Book, Deposit, Refusal},
         ledger::Model as Entry,
     },
     store::{accounts, ledger},
@@ -90,11 +93,29 @@ fn book_once(
     if let Some(entry) = known {
         return replay(book, entry, deposit);
     }
-    let (account, entry) = book.deposit(deposit)?;
+    let (account, entry) = book.deposit(deposit).map_err(|refusal| fault(refusal, deposit))?;
     if let Some(key) = owned_key(&entry) {
         earlier.insert(key, entry.clone());
     }
     Ok(ToppedUp { account, entry, replayed: false })
+}
+
+fn fault(refusal: Refusal, deposit: &Deposit) -> Fault {
+    match refusal {
+        Refusal::NoAccount => {
+            Fault::new(Reason::AccountNotFound, format!("user {} has no account", deposit.user_id))
+        }
+        Refusal::OtherVersion(version) => {
+            Fault::new(Reason::PreconditionFailed, format!("the account has version {version}"))
+        }
+        Refusal::OtherCurrency(currency) => Fault::new(
+            Reason::CurrencyMismatch,
+            format!("the account is held in {currency}, not in {}", deposit.currency_code),
+        ),
+        Refusal::BalanceLimit => {
+            Fault::new(Reason::BalanceLimitExceeded, "the balance would pass 2^53 - 1 minor units")
+        }
+    }
 }
 
 /// The first answer again, from what never changes: the entry, and the account's currency and time of opening.

@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use chassis::{
-    clock::Clock,
-    status::{Fault, Reason as FaultReason},
-};
+use chassis::clock::Clock;
 use ordermesh::rules::BALANCE_MAX;
 use uuid::Uuid;
 
@@ -54,6 +51,19 @@ pub struct Deposit {
     pub versions: Option<Vec<i64>>,
     /// What was asked with that key.
     pub fingerprint: [u8; 32],
+}
+
+/// Why a deposit is not booked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The user has no account.
+    NoAccount,
+    /// The account has this version, and the deposit is for another one.
+    OtherVersion(i64),
+    /// The account is held in this currency, and the deposit in another one.
+    OtherCurrency(String),
+    /// The balance would pass [`BALANCE_MAX`].
+    BalanceLimit,
 }
 
 /// The accounts of a transaction, and what is booked on them.
@@ -142,25 +152,17 @@ impl<'c> Book<'c> {
     /// Books a deposit; returns the account and the entry.
     ///
     /// # Errors
-    /// ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH or BALANCE_LIMIT_EXCEEDED; nothing is booked then.
-    pub fn deposit(&mut self, deposit: &Deposit) -> Result<(Account, Entry), Fault> {
-        let account = self.accounts.get_mut(&deposit.user_id).ok_or_else(|| {
-            Fault::new(FaultReason::AccountNotFound, format!("user {} has no account", deposit.user_id))
-        })?;
+    /// Nothing is booked then.
+    pub fn deposit(&mut self, deposit: &Deposit) -> Result<(Account, Entry), Refusal> {
+        let account = self.accounts.get_mut(&deposit.user_id).ok_or(Refusal::NoAccount)?;
         if deposit.versions.as_ref().is_some_and(|versions| !versions.contains(&account.version)) {
-            let found = format!("the account has version {}", account.version);
-            return Err(Fault::new(FaultReason::PreconditionFailed, found));
+            return Err(Refusal::OtherVersion(account.version));
         }
         if account.currency_code != deposit.currency_code {
-            let held =
-                format!("the account is held in {}, not in {}", account.currency_code, deposit.currency_code);
-            return Err(Fault::new(FaultReason::CurrencyMismatch, held));
+            return Err(Refusal::OtherCurrency(account.currency_code.clone()));
         }
         if account.balance.checked_add(deposit.amount).is_none_or(|balance| balance > BALANCE_MAX) {
-            return Err(Fault::new(
-                FaultReason::BalanceLimitExceeded,
-                "the balance would pass 2^53 - 1 minor units",
-            ));
+            return Err(Refusal::BalanceLimit);
         }
         let mut entry = entry(account, EntryType::TopUp, deposit.amount, self.clock);
         entry.request_id.clone_from(&deposit.request_id);
@@ -292,7 +294,7 @@ mod tests {
         };
         let mut book = Book::open([account(BALANCE_MAX - 10)], &SystemClock);
         let refused = book.deposit(&deposit(11)).expect_err("the limit is passed");
-        assert_eq!(refused.reason, FaultReason::BalanceLimitExceeded);
+        assert_eq!(refused, Refusal::BalanceLimit);
         let (account, entry) = book.deposit(&deposit(10)).expect("the limit is reached");
         assert_eq!((account.balance, entry.balance_after, entry.sequence), (BALANCE_MAX, BALANCE_MAX, 4));
     }
