@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{ActiveValue::Set, DbBackend, DbErr, entity::prelude::*};
+use sea_orm::{DbBackend, DbErr, entity::prelude::*};
 use storage::{
     Transaction,
     rows::{self, Write},
@@ -50,11 +50,11 @@ pub(crate) fn writes(
     rows::inserts_of_new(backend, &models(consumer, messages, now))
 }
 
-fn models(consumer: &str, messages: &[&Envelope], now: i64) -> Vec<ActiveModel> {
-    let model = |message: &&Envelope| ActiveModel {
-        message_id: Set(message.id),
-        consumer: Set(consumer.to_owned()),
-        receive_time: Set(now),
+fn models(consumer: &str, messages: &[&Envelope], now: i64) -> Vec<Model> {
+    let model = |message: &&Envelope| Model {
+        message_id: message.id,
+        consumer: consumer.to_owned(),
+        receive_time: now,
     };
     messages.iter().map(model).collect()
 }

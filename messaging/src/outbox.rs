@@ -6,11 +6,7 @@ mod backlog;
 
 use std::{fmt, sync::Arc};
 
-use sea_orm::{
-    ActiveValue::{NotSet, Set},
-    DbBackend, DbErr,
-    entity::prelude::*,
-};
+use sea_orm::{DbBackend, DbErr, entity::prelude::*};
 use storage::{
     Transaction,
     rows::{self, Write},
@@ -128,26 +124,27 @@ impl fmt::Debug for Outbox {
 ///
 /// # Errors
 /// For a payload above [`MAX_PAYLOAD`].
-pub fn models(messages: &[Envelope]) -> Result<Vec<ActiveModel>, DbErr> {
+pub fn models(messages: &[Envelope]) -> Result<Vec<Model>, DbErr> {
     messages.iter().map(row).collect()
 }
 
-fn row(message: &Envelope) -> Result<ActiveModel, DbErr> {
+fn row(message: &Envelope) -> Result<Model, DbErr> {
     if message.payload.len() > MAX_PAYLOAD {
         let (id, bytes) = (message.id, message.payload.len());
         return Err(DbErr::Custom(format!("message {id} has {bytes} bytes, more than {MAX_PAYLOAD}")));
     }
-    Ok(ActiveModel {
-        seq: NotSet,
-        message_id: Set(message.id),
-        kind: Set(message.kind.clone()),
-        partition_key: Set(message.key.clone()),
-        payload: Set(message.payload.to_vec()),
-        traceparent: Set(message.traceparent.clone()),
-        create_time: Set(message.create_time),
-        state: Set(State::Pending),
-        attempts: Set(0),
-        next_attempt_time: Set(0),
-        last_error: Set(None),
+    Ok(Model {
+        // The database's.
+        seq: 0,
+        message_id: message.id,
+        kind: message.kind.clone(),
+        partition_key: message.key.clone(),
+        payload: message.payload.to_vec(),
+        traceparent: message.traceparent.clone(),
+        create_time: message.create_time,
+        state: State::Pending,
+        attempts: 0,
+        next_attempt_time: 0,
+        last_error: None,
     })
 }

@@ -7,10 +7,8 @@ mod storable;
 use std::collections::HashSet;
 
 use sea_orm::{
-    ActiveValue::{NotSet, Set},
     ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _,
-    Statement,
-    entity::prelude::*,
+    Statement, entity::prelude::*,
 };
 use storage::{Transaction, rows};
 
@@ -105,7 +103,7 @@ pub(crate) async fn park(
     form: Form,
     now: i64,
 ) -> Result<Vec<Report>, DbErr> {
-    let (models, mut reports): (Vec<ActiveModel>, Vec<Report>) =
+    let (models, mut reports): (Vec<Model>, Vec<Report>) =
         parkings.iter().map(|parking| row(consumer, parking, form, now)).unzip();
     let parked = rows::insert_new(transaction, &models).await?;
     if parked.len() < reports.len() {
@@ -144,7 +142,7 @@ pub(crate) async fn is_repeated(
 }
 
 /// Every text is one that the database stores, whoever wrote it: what cannot be parked would hold up everybody behind it.
-fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (ActiveModel, Report) {
+fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (Model, Report) {
     let (known, unknown) = (parking.message.ok(), parking.message.err());
     let payload = parking.message.map_or_else(|undecodable| &undecodable.payload, |message| &message.payload);
     let message_id = known.map(|message| message.id);
@@ -158,23 +156,24 @@ fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (ActiveMo
         error: error.clone(),
     };
     let headers = unknown.map(|undecodable| form.whole(&undecodable.headers)).or(attributes.originals);
-    let model = ActiveModel {
-        seq: NotSet,
-        consumer: Set(consumer.to_owned()),
-        state: Set(parking.state),
-        message_id: Set(message_id),
-        kind: Set(attributes.kind),
-        source: Set(attributes.source),
-        partition_key: Set(attributes.key),
-        payload: Set(payload.to_vec()),
-        traceparent: Set(attributes.traceparent),
-        headers: Set(headers),
-        create_time: Set(known.map(|message| message.create_time)),
-        error: Set(error),
-        attempts: Set(parking.attempts),
-        park_time: Set(now),
-        redrives: NotSet,
-        redrive_time: NotSet,
+    let model = Model {
+        // The database's.
+        seq: 0,
+        consumer: consumer.to_owned(),
+        state: parking.state,
+        message_id,
+        kind: attributes.kind,
+        source: attributes.source,
+        partition_key: attributes.key,
+        payload: payload.to_vec(),
+        traceparent: attributes.traceparent,
+        headers,
+        create_time: known.map(|message| message.create_time),
+        error,
+        attempts: parking.attempts,
+        park_time: now,
+        redrives: 0,
+        redrive_time: None,
     };
     (model, report)
 }

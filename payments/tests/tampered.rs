@@ -22,7 +22,7 @@ use payments::{
     reactions::decide_payments::{self, DecidePayments},
     store::schema::Migrations,
 };
-use sea_orm::{EntityTrait as _, IntoActiveModel as _};
+use sea_orm::EntityTrait as _;
 use storage::{Database, DatabaseUrl, Limits, rows};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -52,9 +52,7 @@ async fn check(url: &DatabaseUrl) -> Result<()> {
     let inserted = database.transact(move |transaction| {
         let entries = entries.clone();
         Box::pin(async move {
-            let accounts = ["ahead", "alice", "bob"].map(|user| account(user).into_active_model());
-            rows::insert(transaction, &accounts).await?;
-            let entries: Vec<_> = entries.into_iter().map(ledger::Model::into_active_model).collect();
+            rows::insert(transaction, &["ahead", "alice", "bob"].map(account)).await?;
             rows::insert(transaction, &entries).await
         })
     });

@@ -216,7 +216,7 @@ impl<B: Batch> Writer<B> {
         range: Range<usize>,
         alone: Option<Alone<B>>,
     ) -> Result<Vec<B::Reply>, Failure> {
-        let (database, batch, requests) = (&self.database, &self.batch, range.len());
+        let (database, batch, count) = (&self.database, &self.batch, range.len());
         let prepare = || batch.prepare(database.backend(), &requests[range.clone()]);
         let prepared = catch_unwind(AssertUnwindSafe(prepare)).map_err(|_| Failure::Panicked)??;
         // What is a transaction by itself cannot be taken back when its caller has gone.
@@ -234,7 +234,7 @@ impl<B: Batch> Writer<B> {
         } else {
             transact_on(groups, move |transaction| body.run(Executor::Transaction(transaction))).await?
         };
-        debug_assert_eq!(replies.len(), requests, "a batch must reply to each of its requests");
+        debug_assert_eq!(replies.len(), count, "a batch must reply to each of its requests");
         batch.committed();
         // What was woken by that goes on, and waits for the database or the broker while the callers are answered.
         tokio::task::yield_now().await;

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use sea_orm::{ActiveValue::Set, ConnectionTrait as _, entity::prelude::*};
+use sea_orm::{ConnectionTrait as _, entity::prelude::*};
 use storage::{Database, Limits, rows};
 use world::Postgres;
 
@@ -68,9 +68,8 @@ async fn a_batch_above_a_record_of_tls_does_not_stall() -> Result<()> {
 /// How long one batch of some 20 KiB takes without its commit, whose speed is the disk's.
 fn insert(transaction: &storage::Transaction, round: i64) -> storage::transact::Body<'_, Duration> {
     Box::pin(async move {
-        let notes: Vec<note::ActiveModel> = (round * ROWS..(round + 1) * ROWS)
-            .map(|id| note::ActiveModel { id: Set(id), text: Set("x".repeat(100)) })
-            .collect();
+        let notes: Vec<note::Model> =
+            (round * ROWS..(round + 1) * ROWS).map(|id| note::Model { id, text: "x".repeat(100) }).collect();
         let began = Instant::now();
         rows::insert(transaction, &notes).await?;
         Ok(began.elapsed())

@@ -1,11 +1,7 @@
 //! Rows in statements, on both databases: what is written is what is read, and what must not be written fails all of it.
 
 use anyhow::{Result, ensure};
-use sea_orm::{
-    ActiveValue::{NotSet, Set},
-    ConnectionTrait as _, DbErr, QueryOrder as _,
-    entity::prelude::*,
-};
+use sea_orm::{ConnectionTrait as _, DbErr, QueryOrder as _, entity::prelude::*};
 use storage::{
     Database, DatabaseUrl, Failure, Limits,
     rows::{self, Pairs, Write},
@@ -105,20 +101,8 @@ fn thing(number: u32, name: &str) -> thing::Model {
     }
 }
 
-fn active(thing: &thing::Model) -> thing::ActiveModel {
-    let thing = thing.clone();
-    thing::ActiveModel {
-        id: Set(thing.id),
-        name: Set(thing.name),
-        code: Set(thing.code),
-        count: Set(thing.count),
-        bytes: Set(thing.bytes),
-        note: Set(thing.note),
-    }
-}
-
-fn echo(name: &str) -> echo::ActiveModel {
-    echo::ActiveModel { name: Set(name.to_owned()) }
+fn echo(name: &str) -> echo::Model {
+    echo::Model { name: name.to_owned() }
 }
 
 async fn what_is_written_is_read(database: &Database) -> Result<()> {
@@ -147,7 +131,7 @@ async fn what_is_written_is_read(database: &Database) -> Result<()> {
         (0_u32..).zip(hostile).map(|(number, name)| thing(number, name)).collect();
     // More than a statement takes.
     things.extend((100..700).map(|number| thing(number, &format!("thing {number}"))));
-    let models: Vec<thing::ActiveModel> = things.iter().map(active).collect();
+    let models = things.clone();
     let inserted = database.transact(move |transaction| {
         let models = models.clone();
         Box::pin(async move { rows::insert(transaction, &models).await })
@@ -160,12 +144,11 @@ async fn what_is_written_is_read(database: &Database) -> Result<()> {
 
 async fn a_follower_comes_with_its_row_only(database: &Database) -> Result<()> {
     // The name of the second one is taken.
-    let things: Vec<_> = [(1_000, "fresh"), (1_001, "thing 100"), (1_002, "fresher")]
-        .map(|(number, name)| thing::ActiveModel { note: NotSet, ..active(&thing(number, name)) })
-        .to_vec();
+    let things = [(1_000, "fresh"), (1_001, "thing 100"), (1_002, "fresher")]
+        .map(|(number, name)| thing(number, name));
     let echoes = ["fresh", "taken", "fresher"].map(echo).to_vec();
     let inserted = database.transact(move |transaction| {
-        let pairs = Pairs::new(transaction.get_database_backend(), &things, &echoes)
+        let pairs = Pairs::new(transaction.get_database_backend(), &things.each_ref(), &echoes)
             .computing(thing::Column::Note, "'comp' || 'uted'");
         Box::pin(async move { pairs.insert(transaction).await })
     });

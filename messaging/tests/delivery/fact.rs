@@ -9,11 +9,7 @@ use messaging::{
     topology::Subscription,
 };
 use prost::{Message, Name};
-use sea_orm::{
-    ActiveValue::{NotSet, Set},
-    ConnectionTrait as _, DbErr,
-    entity::prelude::*,
-};
+use sea_orm::{ConnectionTrait as _, DbErr, entity::prelude::*};
 use storage::{Executor, Reading, rows};
 
 /// How many keys the facts are spread over.
@@ -60,7 +56,7 @@ pub(crate) fn reader() -> Subscription {
 
 /// What the handler does with a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum Answer {
     Apply,
     Refuse,
     Fail,
@@ -70,16 +66,16 @@ pub(crate) enum Action {
 /// Writes one row for each fact.
 #[derive(Clone)]
 pub(crate) struct Effects {
-    action: Arc<dyn Fn(i64) -> Action + Send + Sync>,
+    answer: Arc<dyn Fn(i64) -> Answer + Send + Sync>,
 }
 
 impl Effects {
     pub(crate) fn always() -> Self {
-        Self::unless(|_| Action::Apply)
+        Self::unless(|_| Answer::Apply)
     }
 
-    pub(crate) fn unless(action: impl Fn(i64) -> Action + Send + Sync + 'static) -> Self {
-        Self { action: Arc::new(action) }
+    pub(crate) fn unless(answer: impl Fn(i64) -> Answer + Send + Sync + 'static) -> Self {
+        Self { answer: Arc::new(answer) }
     }
 }
 
@@ -105,19 +101,19 @@ impl ActiveModelBehavior for ActiveModel {}
 pub(crate) const TABLE: &str = "CREATE TABLE effects (seq {serial}, number {int} NOT NULL) {strict}";
 
 impl Effects {
-    fn judge(&self, messages: &[&Envelope]) -> Result<(Vec<Verdict>, Vec<ActiveModel>), DbErr> {
+    fn judge(&self, messages: &[&Envelope]) -> Result<(Vec<Verdict>, Vec<Model>), DbErr> {
         let (mut verdicts, mut rows) = (Vec::new(), Vec::new());
         for message in messages {
             let fact =
                 Fact::decode(message.payload.clone()).map_err(|error| DbErr::Custom(error.to_string()))?;
-            verdicts.push(match (self.action)(fact.number) {
-                Action::Apply => {
-                    rows.push(ActiveModel { seq: NotSet, number: Set(fact.number) });
+            verdicts.push(match (self.answer)(fact.number) {
+                Answer::Apply => {
+                    rows.push(Model { seq: 0, number: fact.number });
                     Verdict::Done
                 }
-                Action::Refuse => Verdict::Park(format!("fact {} is refused", fact.number)),
-                Action::Fail => return Err(DbErr::Custom(format!("fact {} fails", fact.number))),
-                Action::Panic => panic!("fact {} panics", fact.number),
+                Answer::Refuse => Verdict::Park(format!("fact {} is refused", fact.number)),
+                Answer::Fail => return Err(DbErr::Custom(format!("fact {} fails", fact.number))),
+                Answer::Panic => panic!("fact {} panics", fact.number),
             });
         }
         Ok((verdicts, rows))

@@ -9,7 +9,7 @@ use messaging::{parked, topology::Topology};
 use prost::Name as _;
 
 use crate::{
-    fact::{Action, Effects, Fact},
+    fact::{Answer, Effects, Fact},
     place::{Place, topology},
     running::Running,
 };
@@ -17,8 +17,8 @@ use crate::{
 const POISON: i64 = 617;
 
 /// Runs a thousand facts of which one is handled badly, and returns what was parked.
-async fn a_thousand_with_one(place: &Place, action: Action) -> Result<parked::Model> {
-    let effects = Effects::unless(move |number| if number == POISON { action } else { Action::Apply });
+async fn a_thousand_with_one(place: &Place, answer: Answer) -> Result<parked::Model> {
+    let effects = Effects::unless(move |number| if number == POISON { answer } else { Answer::Apply });
     // Written before anyone consumes, so that the poison meets a full batch.
     place.write(0..1_000).await?;
     let running = Running::default().consumer(place, effects).relay(place);
@@ -43,7 +43,7 @@ fn whole_story(parked: &parked::Model, error: &str) {
 
 #[tokio::test]
 async fn a_failing_message_among_a_thousand_is_parked_alone() -> Result<()> {
-    let parked = a_thousand_with_one(&Place::embedded().await?, Action::Fail).await?;
+    let parked = a_thousand_with_one(&Place::embedded().await?, Answer::Fail).await?;
     whole_story(&parked, "fact 617 fails");
     assert!(parked.attempts > 1, "its batch was split until it stood alone: {}", parked.attempts);
     Ok(())
@@ -51,21 +51,21 @@ async fn a_failing_message_among_a_thousand_is_parked_alone() -> Result<()> {
 
 #[tokio::test]
 async fn a_failing_message_among_a_thousand_is_parked_alone_on_servers() -> Result<()> {
-    let parked = a_thousand_with_one(&Place::real().await?, Action::Fail).await?;
+    let parked = a_thousand_with_one(&Place::real().await?, Answer::Fail).await?;
     whole_story(&parked, "fact 617 fails");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_panic_parks_only_its_message() -> Result<()> {
-    let parked = a_thousand_with_one(&Place::embedded().await?, Action::Panic).await?;
+    let parked = a_thousand_with_one(&Place::embedded().await?, Answer::Panic).await?;
     whole_story(&parked, "panicked");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_refused_message_is_parked_without_a_second_attempt() -> Result<()> {
-    let parked = a_thousand_with_one(&Place::embedded().await?, Action::Refuse).await?;
+    let parked = a_thousand_with_one(&Place::embedded().await?, Answer::Refuse).await?;
     whole_story(&parked, "fact 617 is refused");
     assert_eq!(parked.attempts, 1);
     Ok(())

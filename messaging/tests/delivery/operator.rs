@@ -15,7 +15,7 @@ use messaging::{
 use world::{PATIENCE, eventually};
 
 use crate::{
-    fact::{Action, Effects, fact, reader},
+    fact::{Answer, Effects, fact, reader},
     place::{Place, topology},
     running::Running,
 };
@@ -27,7 +27,7 @@ fn repairable() -> (Effects, Arc<AtomicBool>) {
     let repaired = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&repaired);
     let poisoned = move |number| number == POISON && !seen.load(Ordering::Relaxed);
-    (Effects::unless(move |number| if poisoned(number) { Action::Fail } else { Action::Apply }), repaired)
+    (Effects::unless(move |number| if poisoned(number) { Answer::Fail } else { Answer::Apply }), repaired)
 }
 
 async fn a_redriven_message_has_its_effect(place: Place) -> Result<()> {
@@ -81,7 +81,7 @@ async fn a_redriven_message_has_its_effect_on_postgres() -> Result<()> {
 #[tokio::test]
 async fn a_discarded_message_is_gone_and_noted() -> Result<()> {
     let place = Place::embedded().await?;
-    let refusing = Effects::unless(|number| if number < 3 { Action::Refuse } else { Action::Apply });
+    let refusing = Effects::unless(|number| if number < 3 { Answer::Refuse } else { Answer::Apply });
     let running = Running::default().consumer(&place, refusing).relay(&place);
     place.write(0..10).await?;
     let parked = place.has_parked(3).await?;
@@ -126,7 +126,7 @@ async fn an_unknown_kind_is_held_until_an_upgrade() -> Result<()> {
 }
 
 async fn an_error_is_found_literally(place: Place) -> Result<()> {
-    let refusing = Effects::unless(|number| if number < 2 { Action::Refuse } else { Action::Apply });
+    let refusing = Effects::unless(|number| if number < 2 { Answer::Refuse } else { Answer::Apply });
     let running = Running::default().consumer(&place, refusing).relay(&place);
     place.write(0..3).await?;
     place.has_parked(2).await?;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use world::{PATIENCE, Program, eventually};
 
 use crate::{
-    fact::{Action, Effects, fact, reader},
+    fact::{Answer, Effects, fact, reader},
     place::{Place, topology},
     running::Running,
 };
@@ -34,14 +34,14 @@ async fn worker() -> Result<()> {
     let broker = Arc::new(MemoryBroker::new(Topology { consumers: vec![reader()], ..topology() }));
     let place = Place::join(&database.parse()?, broker).await?;
     let deadly =
-        Effects::unless(|number| if number == POISON { std::process::abort() } else { Action::Apply });
+        Effects::unless(|number| if number == POISON { std::process::abort() } else { Answer::Apply });
     let _running = Running::default().consumer(&place, deadly);
     std::future::pending().await
 }
 
 /// Parks the poison and the facts before it.
 async fn park(place: &Place) -> Result<()> {
-    let refusing = Effects::unless(|_| Action::Refuse);
+    let refusing = Effects::unless(|_| Answer::Refuse);
     let running = Running::default().consumer(place, refusing).relay(place);
     place.write(POISON - 2..POISON + 1).await?;
     place.has_parked(3).await?;
@@ -110,7 +110,7 @@ async fn a_request_that_is_repeated_is_parked_once() -> Result<()> {
         1,
         reader(),
         Deduplication::Requests,
-        Effects::unless(|number| if number < 3 { Action::Refuse } else { Action::Apply }),
+        Effects::unless(|number| if number < 3 { Answer::Refuse } else { Answer::Apply }),
     );
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
     tasks.spawn(consumer.run(stop.clone()));

@@ -7,7 +7,7 @@ use sea_orm::ConnectionTrait as _;
 use world::{PATIENCE, eventually};
 
 use crate::{
-    fact::{Action, Effects},
+    fact::{Answer, Effects},
     place::Place,
     running::Running,
 };
@@ -15,7 +15,7 @@ use crate::{
 const POISON: i64 = 3;
 
 fn refusing() -> Effects {
-    Effects::unless(|number| if number == POISON { Action::Refuse } else { Action::Apply })
+    Effects::unless(|number| if number == POISON { Answer::Refuse } else { Answer::Apply })
 }
 
 async fn refuse(place: &Place, condition: &'static str) -> Result<()> {

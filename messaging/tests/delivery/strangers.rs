@@ -23,7 +23,7 @@ use uuid::Uuid;
 use world::{PATIENCE, eventually};
 
 use crate::{
-    fact::{Action, Effects, Fact, fact},
+    fact::{Answer, Effects, Fact, fact},
     place::{Place, topology},
     running::Running,
 };
@@ -35,7 +35,7 @@ fn repairable() -> (Effects, Arc<AtomicBool>) {
     let repaired = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&repaired);
     let refused = move |number| number >= REFUSED && !seen.load(Ordering::Relaxed);
-    (Effects::unless(move |number| if refused(number) { Action::Refuse } else { Action::Apply }), repaired)
+    (Effects::unless(move |number| if refused(number) { Answer::Refuse } else { Answer::Apply }), repaired)
 }
 
 /// One strange attribute in each.

@@ -1,6 +1,6 @@
 //! The idempotency keys of cancellations: each that was answered with the order, whichever of several calls it came with, for ever.
 
-use sea_orm::{ActiveValue::Set, ConnectionTrait as _, DbBackend, DbErr, Statement, entity::prelude::*};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement, entity::prelude::*};
 use storage::{
     Transaction,
     rows::{self, Write},
@@ -48,10 +48,6 @@ pub fn remember(
     request_id: &str,
     order_id: Uuid,
 ) -> Result<Vec<Write>, DbErr> {
-    let key = ActiveModel {
-        user_id: Set(user_id.to_owned()),
-        request_id: Set(request_id.to_owned()),
-        order_id: Set(order_id),
-    };
+    let key = Model { user_id: user_id.to_owned(), request_id: request_id.to_owned(), order_id };
     rows::inserts_of_new(backend, &[key])
 }

@@ -2,7 +2,6 @@
 
 use messaging::{envelope::Envelope, outbox};
 use sea_orm::{
-    ActiveValue::{NotSet, Set},
     ConnectionTrait, DbBackend, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _, Statement,
     entity::prelude::*,
@@ -18,7 +17,7 @@ use super::{
     selection::{Cursor, Selection},
 };
 use crate::domain::{
-    order::{ActiveModel, Column, Entity, Model, Status},
+    order::{Column, Entity, Model, Status},
     settle::Decision,
 };
 
@@ -72,43 +71,15 @@ pub async fn page(
 }
 
 /// Orders that are to be placed, each together with its message.
-pub type NewOrders = Pairs<ActiveModel, outbox::ActiveModel>;
+pub type NewOrders = Pairs<Model, outbox::Model>;
 
 /// Orders that are to be placed, as far as their keys were not used before.
 ///
 /// # Errors
 /// For a message that is too large.
 pub fn new(backend: DbBackend, orders: &[&Model], messages: &[Envelope]) -> Result<NewOrders, DbErr> {
-    let models: Vec<ActiveModel> = orders.iter().map(|order| active(order)).collect();
-    let placing = Pairs::new(backend, &models, &outbox::models(messages)?);
+    let placing = Pairs::new(backend, orders, &outbox::models(messages)?);
     Ok(placing.computing(Column::ChangeNumber, changes::number(backend)))
-}
-
-fn active(order: &Model) -> ActiveModel {
-    let order = order.clone();
-    ActiveModel {
-        id: Set(order.id),
-        user_id: Set(order.user_id),
-        amount: Set(order.amount),
-        currency_code: Set(order.currency_code),
-        description: Set(order.description),
-        status: Set(order.status),
-        cancel_reason: Set(order.cancel_reason),
-        create_time: Set(order.create_time),
-        update_time: Set(order.update_time),
-        expire_time: Set(order.expire_time),
-        cancel_request_time: Set(order.cancel_request_time),
-        cancel_request_id: Set(order.cancel_request_id),
-        void_due_time: Set(order.void_due_time),
-        ask_due_time: Set(order.ask_due_time),
-        // Not before payments is asked again.
-        asked_message_id: NotSet,
-        version: Set(order.version),
-        change_number: NotSet,
-        ledger_entry_id: Set(order.ledger_entry_id),
-        request_id: Set(order.request_id),
-        fingerprint: Set(order.fingerprint),
-    }
 }
 
 /// The orders that these (user id, key) pairs have placed already.

@@ -1,12 +1,12 @@
 //! Queries over accounts.
 
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, Order, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement, entity::prelude::*, sea_query::ExprTrait as _,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait as _, Order, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Statement, entity::prelude::*, sea_query::ExprTrait as _,
 };
 use storage::rows::{self, Write};
 
-use crate::domain::account::{ActiveModel, Column, Entity, Model};
+use crate::domain::account::{Column, Entity, Model};
 
 /// The account of a user.
 ///
@@ -89,21 +89,7 @@ async fn select(
 /// # Errors
 /// As the database says.
 pub async fn open(transaction: &impl ConnectionTrait, accounts: &[Model]) -> Result<Vec<String>, DbErr> {
-    let models: Vec<ActiveModel> = accounts.iter().cloned().map(active).collect();
-    rows::insert_new(transaction, &models).await
-}
-
-fn active(account: Model) -> ActiveModel {
-    ActiveModel {
-        user_id: Set(account.user_id),
-        balance: Set(account.balance),
-        currency_code: Set(account.currency_code),
-        version: Set(account.version),
-        create_time: Set(account.create_time),
-        update_time: Set(account.update_time),
-        request_id: Set(account.request_id),
-        fingerprint: Set(account.fingerprint),
-    }
+    rows::insert_new(transaction, accounts).await
 }
 
 /// The statements that write each account's balance, version and time, provided that it still has the version it was loaded with. They

@@ -2,8 +2,8 @@
 
 use chassis::clock::Micros;
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, entity::prelude::*, sea_query::SimpleExpr,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    entity::prelude::*, sea_query::SimpleExpr,
 };
 use service::{
     filter::Operator,
@@ -11,7 +11,7 @@ use service::{
 };
 use storage::rows::{self, Write};
 
-use crate::domain::ledger::{ActiveModel, Column, Entity, EntryType, Model};
+use crate::domain::ledger::{Column, Entity, EntryType, Model};
 
 /// The statements that write entries. One of an order that was debited before is not written, and the statement changes fewer rows than it
 /// has to.
@@ -19,24 +19,7 @@ use crate::domain::ledger::{ActiveModel, Column, Entity, EntryType, Model};
 /// # Errors
 /// None is expected.
 pub fn appends(backend: DbBackend, entries: &[Model]) -> Result<Vec<Write>, DbErr> {
-    let models: Vec<ActiveModel> = entries.iter().cloned().map(active).collect();
-    rows::inserts_of_new(backend, &models)
-}
-
-fn active(entry: Model) -> ActiveModel {
-    ActiveModel {
-        id: Set(entry.id),
-        user_id: Set(entry.user_id),
-        sequence: Set(entry.sequence),
-        entry_type: Set(entry.entry_type),
-        amount: Set(entry.amount),
-        balance_after: Set(entry.balance_after),
-        order_id: Set(entry.order_id),
-        request_id: Set(entry.request_id),
-        fingerprint: Set(entry.fingerprint),
-        counter_account: Set(entry.counter_account),
-        create_time: Set(entry.create_time),
-    }
+    rows::inserts_of_new(backend, entries)
 }
 
 /// What one comparison of a filter says.

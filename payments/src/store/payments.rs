@@ -1,11 +1,9 @@
 //! Queries over payment decisions.
 
-use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, Statement, entity::prelude::*,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityTrait as _, Statement, entity::prelude::*};
 use storage::rows::{self, Write};
 
-use crate::domain::payment::{ActiveModel, Entity, Model};
+use crate::domain::payment::{Entity, Model};
 
 /// The decision about an order.
 ///
@@ -37,21 +35,5 @@ pub async fn find_all(connection: &impl ConnectionTrait, order_ids: &[Uuid]) -> 
 /// # Errors
 /// None is expected.
 pub fn records(backend: DbBackend, payments: &[Model]) -> Result<Vec<Write>, DbErr> {
-    let models: Vec<ActiveModel> = payments.iter().cloned().map(active).collect();
-    rows::inserts_of_new(backend, &models)
-}
-
-fn active(payment: Model) -> ActiveModel {
-    ActiveModel {
-        order_id: Set(payment.order_id),
-        user_id: Set(payment.user_id),
-        amount: Set(payment.amount),
-        currency_code: Set(payment.currency_code),
-        outcome: Set(payment.outcome),
-        reason: Set(payment.reason),
-        account_version: Set(payment.account_version),
-        balance_observed: Set(payment.balance_observed),
-        ledger_entry_id: Set(payment.ledger_entry_id),
-        decide_time: Set(payment.decide_time),
-    }
+    rows::inserts_of_new(backend, payments)
 }

@@ -1,11 +1,11 @@
 //! What models give: the values of their rows, column by column.
 
-use sea_orm::{ActiveModelTrait, ActiveValue, EntityTrait, Iterable as _, Value};
+use sea_orm::{EntityTrait, Iterable as _, ModelTrait, PrimaryKeyToColumn as _, PrimaryKeyTrait as _, Value};
 
 use super::value_bytes;
 
 /// A column of the entity of a model.
-pub(super) type Column<A> = <<A as ActiveModelTrait>::Entity as EntityTrait>::Column;
+pub(super) type Column<M> = <<M as ModelTrait>::Entity as EntityTrait>::Column;
 
 /// The values of a row.
 #[derive(Debug, Clone)]
@@ -22,6 +22,11 @@ impl Row {
         self.0.push(value);
         self
     }
+
+    /// Without the value at this place.
+    pub(super) fn leave_out(&mut self, at: usize) {
+        self.0.remove(at);
+    }
 }
 
 impl AsRef<[Value]> for Row {
@@ -30,22 +35,19 @@ impl AsRef<[Value]> for Row {
     }
 }
 
-/// The columns that rows give, and their values. Every model sets the same columns; one that is NULL in each row is left out, which
-/// comes to the same: no column that can be NULL has another default.
+/// The columns that models give, and the values of each. Left out are the number that the database gives to a row, and a column that is
+/// NULL in each row, which comes to the same: no column that can be NULL has another default.
 #[derive(Debug)]
-pub(super) struct Given<A: ActiveModelTrait> {
-    pub(super) columns: Vec<Column<A>>,
+pub(super) struct Given<M: ModelTrait> {
+    pub(super) columns: Vec<Column<M>>,
     pub(super) rows: Vec<Row>,
 }
 
-impl<A: ActiveModelTrait> Given<A> {
-    pub(super) fn by(models: &[A]) -> Self {
-        let is_set = |column: &Column<A>| {
-            models.first().is_some_and(|model| !matches!(model.get(*column), ActiveValue::NotSet))
-        };
+impl<M: ModelTrait> Given<M> {
+    pub(super) fn by(models: &[&M]) -> Self {
         let (mut columns, mut rows) = (Vec::new(), vec![Row(Vec::new()); models.len()]);
-        for column in Column::<A>::iter().filter(is_set) {
-            let values: Vec<Value> = models.iter().map(|model| value(model, column)).collect();
+        for column in Column::<M>::iter().filter(|column| !is_numbered::<M>(*column)) {
+            let values: Vec<Value> = models.iter().map(|model| model.get(column)).collect();
             if values.iter().all(|value| *value == value.as_null()) {
                 continue;
             }
@@ -58,11 +60,8 @@ impl<A: ActiveModelTrait> Given<A> {
     }
 }
 
-/// What a model gives for a column.
-pub(super) fn value<A: ActiveModelTrait>(model: &A, column: Column<A>) -> Value {
-    match model.get(column) {
-        ActiveValue::Set(value) | ActiveValue::Unchanged(value) => value,
-        // No model leaves out what another one gives.
-        ActiveValue::NotSet => Value::String(None),
-    }
+/// Whether the database gives its value to a column.
+fn is_numbered<M: ModelTrait>(column: Column<M>) -> bool {
+    type Keys<M> = <<M as ModelTrait>::Entity as EntityTrait>::PrimaryKey;
+    Keys::<M>::auto_increment() && Keys::<M>::from_column(column).is_some()
 }

@@ -3,28 +3,31 @@
 use std::fmt;
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, EntityName as _, EntityTrait,
-    IdenStatic as _, Iterable as _, PrimaryKeyToColumn as _, PrimaryKeyTrait, Statement, TryGetableMany as _,
+    ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, EntityName as _, EntityTrait, IdenStatic as _,
+    Iterable as _, ModelTrait, PrimaryKeyToColumn as _, PrimaryKeyTrait, Statement, TryGetableMany as _,
     Value,
 };
 
 use super::{
     Table,
     array::{table, type_name},
-    given::{Column, Given, Row, value},
+    given::{Column, Given, Row},
     is_postgres, statements,
     together::{Write, renumbered, write},
 };
 
 /// The type of an entity's primary key.
-type Key<A> = <<<A as ActiveModelTrait>::Entity as EntityTrait>::PrimaryKey as PrimaryKeyTrait>::ValueType;
+type Key<M> = <<<M as ModelTrait>::Entity as EntityTrait>::PrimaryKey as PrimaryKeyTrait>::ValueType;
 
 /// The statements that insert every row.
 ///
 /// # Errors
 /// For a column of a kind that [`table`] does not know.
-pub fn inserts<A: ActiveModelTrait>(backend: DbBackend, rows: &[A]) -> Result<Vec<Write>, DbErr> {
-    writes(backend, rows, "")
+pub fn inserts<'m, M: ModelTrait + 'm>(
+    backend: DbBackend,
+    models: impl IntoIterator<Item = &'m M>,
+) -> Result<Vec<Write>, DbErr> {
+    writes(backend, models, "")
 }
 
 /// The statements that insert every row and leave out one that meets a unique key: as a [`Write`] it has failed then, without an error
@@ -32,18 +35,22 @@ pub fn inserts<A: ActiveModelTrait>(backend: DbBackend, rows: &[A]) -> Result<Ve
 ///
 /// # Errors
 /// For a column of a kind that [`table`] does not know.
-pub fn inserts_of_new<A: ActiveModelTrait>(backend: DbBackend, rows: &[A]) -> Result<Vec<Write>, DbErr> {
-    writes(backend, rows, " ON CONFLICT DO NOTHING")
+pub fn inserts_of_new<'m, M: ModelTrait + 'm>(
+    backend: DbBackend,
+    models: impl IntoIterator<Item = &'m M>,
+) -> Result<Vec<Write>, DbErr> {
+    writes(backend, models, " ON CONFLICT DO NOTHING")
 }
 
-fn writes<A: ActiveModelTrait>(
+fn writes<'m, M: ModelTrait + 'm>(
     backend: DbBackend,
-    models: &[A],
+    models: impl IntoIterator<Item = &'m M>,
     end: &'static str,
 ) -> Result<Vec<Write>, DbErr> {
-    let Given { columns, rows } = Given::by(models);
+    let models: Vec<&M> = models.into_iter().collect();
+    let Given { columns, rows } = Given::by(&models);
     let write = |run: &[Row]| {
-        let (sql, values) = insertion::<A>(backend, &columns, None, run)?;
+        let (sql, values) = insertion::<M>(backend, &columns, None, run)?;
         Ok(Write::new(sql, values, run.len()).ending(end))
     };
     statements(&rows, Row::bytes).into_iter().map(write).collect()
@@ -53,57 +60,65 @@ fn writes<A: ActiveModelTrait>(
 ///
 /// # Errors
 /// As the database says; a violated constraint among them.
-pub async fn insert<A: ActiveModelTrait>(connection: &impl ConnectionTrait, rows: &[A]) -> Result<(), DbErr> {
-    write(connection, &inserts(connection.get_database_backend(), rows)?).await
+pub async fn insert<'m, M: ModelTrait + 'm>(
+    connection: &impl ConnectionTrait,
+    models: impl IntoIterator<Item = &'m M>,
+) -> Result<(), DbErr> {
+    write(connection, &inserts(connection.get_database_backend(), models)?).await
 }
 
-/// Inserts the rows that meet no unique key already there (nor one of another row of `rows`), and returns the primary keys of
+/// Inserts the rows that meet no unique key already there (nor one of another row of `models`), and returns the primary keys of
 /// those that were inserted.
 ///
 /// # Errors
 /// As the database says; other constraints among them.
-pub async fn insert_new<A: ActiveModelTrait>(
+pub async fn insert_new<M: ModelTrait>(
     connection: &impl ConnectionTrait,
-    rows: &[A],
-) -> Result<Vec<Key<A>>, DbErr> {
+    models: &[M],
+) -> Result<Vec<Key<M>>, DbErr> {
     let backend = connection.get_database_backend();
-    let Given { columns, rows } = Given::by(rows);
+    let Given { columns, rows } = Given::by(&models.iter().collect::<Vec<_>>());
     let mut inserted = Vec::with_capacity(rows.len());
-    let keys = key_names::<A>();
+    let keys = key_names::<M>();
     for run in statements(&rows, Row::bytes) {
-        let (sql, values) = insertion::<A>(backend, &columns, None, run)?;
+        let (sql, values) = insertion::<M>(backend, &columns, None, run)?;
         let sql = format!("{sql} ON CONFLICT DO NOTHING RETURNING {}", keys.join(", "));
-        inserted.extend(query_keys::<A>(connection, sql, values, &keys).await?);
+        inserted.extend(query_keys::<M>(connection, sql, values, &keys).await?);
     }
     Ok(inserted)
 }
 
 /// Rows of one entity, and what of another one is inserted only together with each.
-pub struct Pairs<A: ActiveModelTrait, F: ActiveModelTrait> {
+pub struct Pairs<M: ModelTrait, F: ModelTrait> {
     backend: DbBackend,
-    columns: Vec<Column<A>>,
+    columns: Vec<Column<M>>,
     /// A column of the rows whose value the database computes.
-    computed: Option<(Column<A>, &'static str)>,
+    computed: Option<(Column<M>, &'static str)>,
     /// Those of the followers, whose last value is the key of the row that they follow.
     follower_columns: Vec<Column<F>>,
     pairs: Vec<(Row, Row)>,
 }
 
-impl<A: ActiveModelTrait, F: ActiveModelTrait> Pairs<A, F> {
+impl<M: ModelTrait, F: ModelTrait> Pairs<M, F> {
     /// Rows, which must have new keys of a single column, and a follower of each.
     #[must_use]
-    pub fn new(backend: DbBackend, rows: &[A], followers: &[F]) -> Self {
-        let keys = rows.iter().map(|row| value(row, key_column::<A>()));
-        let (rows, followers) = (Given::by(rows), Given::by(followers));
+    pub fn new(backend: DbBackend, models: &[&M], followers: &[F]) -> Self {
+        let keys = models.iter().map(|model| model.get(key_column::<M>()));
+        let (rows, followers) = (Given::by(models), Given::by(&followers.iter().collect::<Vec<_>>()));
         let followers_with_keys =
             followers.rows.into_iter().zip(keys).map(|(follower, key)| follower.and(key));
         let pairs = rows.rows.into_iter().zip(followers_with_keys).collect();
         Self { backend, columns: rows.columns, computed: None, follower_columns: followers.columns, pairs }
     }
 
-    /// With another column of the rows, that the database computes: once for all rows of a statement.
+    /// With a column of the rows that the database computes, once for all rows of a statement, whatever the models have in it.
     #[must_use]
-    pub fn computing(self, column: Column<A>, expression: &'static str) -> Self {
+    pub fn computing(mut self, column: Column<M>, expression: &'static str) -> Self {
+        let given = self.columns.iter().position(|given| given.as_str() == column.as_str());
+        if let Some(at) = given {
+            self.columns.remove(at);
+            self.pairs.iter_mut().for_each(|(row, _)| row.leave_out(at));
+        }
         Self { computed: Some((column, expression)), ..self }
     }
 
@@ -118,8 +133,8 @@ impl<A: ActiveModelTrait, F: ActiveModelTrait> Pairs<A, F> {
     ///
     /// # Errors
     /// As the database says; other constraints among them.
-    pub async fn insert(&self, connection: &impl ConnectionTrait) -> Result<Vec<Key<A>>, DbErr> {
-        let keys = key_names::<A>();
+    pub async fn insert(&self, connection: &impl ConnectionTrait) -> Result<Vec<Key<M>>, DbErr> {
+        let keys = key_names::<M>();
         let mut inserted = Vec::with_capacity(self.pairs.len());
         for run in self.runs() {
             let (insert, mut values) = self.leading(run)?;
@@ -132,10 +147,10 @@ impl<A: ActiveModelTrait, F: ActiveModelTrait> Pairs<A, F> {
                     "WITH new (key) AS ({insert}), follow AS ({follow}) SELECT key AS {} FROM new",
                     keys[0]
                 );
-                inserted.extend(query_keys::<A>(connection, sql, values, &keys).await?);
+                inserted.extend(query_keys::<M>(connection, sql, values, &keys).await?);
             } else {
-                inserted.extend(query_keys::<A>(connection, insert, values, &keys).await?);
-                let there = format!("SELECT {} FROM {}", keys[0], table_name::<A>());
+                inserted.extend(query_keys::<M>(connection, insert, values, &keys).await?);
+                let there = format!("SELECT {} FROM {}", keys[0], table_name::<M>());
                 let (follow, values) = self.following(run, &there)?;
                 connection.execute_raw(Statement::from_sql_and_values(self.backend, follow, values)).await?;
             }
@@ -149,14 +164,14 @@ impl<A: ActiveModelTrait, F: ActiveModelTrait> Pairs<A, F> {
 
     /// Inserts the rows of a run.
     fn leading(&self, run: &[(Row, Row)]) -> Result<(String, Vec<Value>), DbErr> {
-        insertion::<A>(self.backend, &self.columns, self.computed, run.iter().map(|(row, _)| row))
+        insertion::<M>(self.backend, &self.columns, self.computed, run.iter().map(|(row, _)| row))
     }
 
     /// Inserts the followers of those rows whose keys are among `keys`, in their order.
     fn following(&self, run: &[(Row, Row)], keys: &str) -> Result<(String, Vec<Value>), DbErr> {
         let columns = &self.follower_columns;
         let mut kinds = types::<F>(columns)?;
-        kinds.push(type_name(key_column::<A>().def().get_column_type())?);
+        kinds.push(type_name(key_column::<M>().def().get_column_type())?);
         let number = kinds.len();
         let followers = run.iter().map(|(_, follower)| follower);
         let Table { sql, values, .. } = table(self.backend, "given", &kinds, followers)?;
@@ -169,21 +184,21 @@ impl<A: ActiveModelTrait, F: ActiveModelTrait> Pairs<A, F> {
     }
 }
 
-impl<A: ActiveModelTrait, F: ActiveModelTrait> fmt::Debug for Pairs<A, F> {
+impl<M: ModelTrait, F: ModelTrait> fmt::Debug for Pairs<M, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pairs").field("pairs", &self.pairs).finish_non_exhaustive()
     }
 }
 
 /// Inserts rows, in their order: without a conflict clause, and in the form that one can follow.
-fn insertion<'r, A: ActiveModelTrait>(
+fn insertion<'r, M: ModelTrait>(
     backend: DbBackend,
-    columns: &[Column<A>],
-    computed: Option<(Column<A>, &str)>,
+    columns: &[Column<M>],
+    computed: Option<(Column<M>, &str)>,
     rows: impl IntoIterator<Item = &'r Row>,
 ) -> Result<(String, Vec<Value>), DbErr> {
-    let Table { sql, values, .. } = table(backend, "given", &types::<A>(columns)?, rows)?;
-    let (name, mut names, mut selected) = (table_name::<A>(), names::<A>(columns), "*".to_owned());
+    let Table { sql, values, .. } = table(backend, "given", &types::<M>(columns)?, rows)?;
+    let (name, mut names, mut selected) = (table_name::<M>(), names::<M>(columns), "*".to_owned());
     if let Some((column, expression)) = computed {
         names = format!("{names}, {}", column.as_str());
         selected = format!("*, {expression}");
@@ -192,35 +207,35 @@ fn insertion<'r, A: ActiveModelTrait>(
     Ok((format!("INSERT INTO {name} ({names}) SELECT {selected} FROM {sql} WHERE true"), values))
 }
 
-async fn query_keys<A: ActiveModelTrait>(
+async fn query_keys<M: ModelTrait>(
     connection: &impl ConnectionTrait,
     sql: String,
     values: Vec<Value>,
     names: &[String],
-) -> Result<Vec<Key<A>>, DbErr> {
+) -> Result<Vec<Key<M>>, DbErr> {
     let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
     let rows = connection.query_all_raw(statement).await?;
-    rows.iter().map(|row| Ok(Key::<A>::try_get_many(row, "", names)?)).collect()
+    rows.iter().map(|row| Ok(Key::<M>::try_get_many(row, "", names)?)).collect()
 }
 
-fn types<A: ActiveModelTrait>(columns: &[Column<A>]) -> Result<Vec<&'static str>, DbErr> {
+fn types<M: ModelTrait>(columns: &[Column<M>]) -> Result<Vec<&'static str>, DbErr> {
     columns.iter().map(|column| type_name(column.def().get_column_type())).collect()
 }
 
-fn names<A: ActiveModelTrait>(columns: &[Column<A>]) -> String {
+fn names<M: ModelTrait>(columns: &[Column<M>]) -> String {
     columns.iter().map(|column| column.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn table_name<A: ActiveModelTrait>() -> &'static str {
-    A::Entity::default().table_name()
+fn table_name<M: ModelTrait>() -> &'static str {
+    M::Entity::default().table_name()
 }
 
-fn key_names<A: ActiveModelTrait>() -> Vec<String> {
-    <A::Entity as EntityTrait>::PrimaryKey::iter().map(|key| key.into_column().as_str().to_owned()).collect()
+fn key_names<M: ModelTrait>() -> Vec<String> {
+    <M::Entity as EntityTrait>::PrimaryKey::iter().map(|key| key.into_column().as_str().to_owned()).collect()
 }
 
 /// The first column of the primary key: every entity has one.
-fn key_column<A: ActiveModelTrait>() -> Column<A> {
-    let mut keys = <A::Entity as EntityTrait>::PrimaryKey::iter();
+fn key_column<M: ModelTrait>() -> Column<M> {
+    let mut keys = <M::Entity as EntityTrait>::PrimaryKey::iter();
     keys.next().map(|key| key.into_column()).expect("an entity has a primary key")
 }

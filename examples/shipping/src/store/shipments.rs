@@ -1,6 +1,6 @@
 //! Queries over shipments.
 
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, entity::prelude::*};
+use sea_orm::{ConnectionTrait, DbErr, entity::prelude::*};
 use storage::rows;
 
 use crate::domain::shipment::Shipment;
@@ -34,11 +34,7 @@ pub async fn find(connection: &impl ConnectionTrait, order_id: Uuid) -> Result<O
 /// # Errors
 /// As the database says.
 pub async fn add(transaction: &impl ConnectionTrait, shipments: Vec<Shipment>) -> Result<(), DbErr> {
-    let row = |Shipment { order_id, user_id, create_time }| ActiveModel {
-        order_id: Set(order_id),
-        user_id: Set(user_id),
-        create_time: Set(create_time),
-    };
-    let rows: Vec<ActiveModel> = shipments.into_iter().map(row).collect();
+    let row = |Shipment { order_id, user_id, create_time }| Model { order_id, user_id, create_time };
+    let rows: Vec<Model> = shipments.into_iter().map(row).collect();
     rows::insert_new(transaction, &rows).await.map(drop)
 }

@@ -49,7 +49,7 @@ impl Death {
 
 /// Why the broker gave it up, for an operator: what it said the first time, when it has died again on the way.
 pub(super) fn story(properties: &BasicProperties, death: Option<&Death>) -> String {
-    if let Some(story) = story(properties) {
+    if let Some(story) = recorded_story(properties) {
         return story;
     }
     let Some(Death { queue, reason, count, routing_keys }) = death else {
@@ -70,7 +70,7 @@ pub(super) fn story(properties: &BasicProperties, death: Option<&Death>) -> Stri
 }
 
 /// The story of a letter that was sorted.
-pub(super) fn story(properties: &BasicProperties) -> Option<String> {
+pub(super) fn recorded_story(properties: &BasicProperties) -> Option<String> {
     properties.headers().as_ref()?.inner().get(STORY).and_then(text)
 }
 

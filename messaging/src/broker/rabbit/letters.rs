@@ -102,7 +102,7 @@ impl Letters {
                         return Ok(false);
                     }
                     sorted.arrived.push(topology.dead_letter_queue_of(&moved.consumer));
-                    if dead_letter::story(&letter.properties).is_none() {
+                    if dead_letter::recorded_story(&letter.properties).is_none() {
                         sorted.moved.push(moved);
                     }
                 }
