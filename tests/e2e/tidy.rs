@@ -149,3 +149,24 @@ fn every_package_takes_the_lints_of_the_workspace() {
         std::fs::read_to_string(metadata.workspace_root.join("Cargo.toml")).expect("cargo has read it too");
     assert!(root.contains("unsafe_code = \"forbid\""), "unsafe code is allowed");
 }
+
+/// The image is built of what reaches the builder; a crate that does not is missed only there.
+#[test]
+fn the_image_is_built_of_every_package() {
+    let metadata = metadata();
+    let root = metadata.workspace_root.as_std_path();
+    let ignored = std::fs::read_to_string(root.join(".dockerignore")).expect("the file is there");
+    let sent: BTreeSet<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let folders: BTreeSet<String> = metadata
+        .packages
+        .iter()
+        .filter_map(|package| {
+            let folder = package.manifest_path.as_std_path().parent()?.strip_prefix(root).ok()?;
+            Some(folder.components().next()?.as_os_str().to_string_lossy().into_owned())
+        })
+        .collect();
+    let missing: Vec<_> = folders.iter().filter(|folder| !sent.contains(folder.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?} are not in .dockerignore");
+    let gone: Vec<_> = sent.iter().filter(|entry| !root.join(entry).exists()).collect();
+    assert!(gone.is_empty(), "{gone:?} are in .dockerignore and nowhere else");
+}
