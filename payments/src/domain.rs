@@ -3,4 +3,5 @@
 pub mod account;
 pub mod ledger;
 pub mod payment;
+pub mod deposit;
 pub mod book;

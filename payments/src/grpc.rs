@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use crate::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
-    domain::{account, book::Deposit},
+    domain::{account, deposit::Deposit},
     store::{accounts, ledger, payments},
 };
 

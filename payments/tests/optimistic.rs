@@ -18,7 +18,7 @@ use payments::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
     domain::{
         account::Model as Account,
-        book::Deposit,
+        deposit::Deposit,
         ledger,
         payment::{self, Outcome, Reason},
     },

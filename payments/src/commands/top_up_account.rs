@@ -14,7 +14,8 @@ use storage::{Executor, group::Batch, rows};
 use crate::{
     domain::{
         account::Model as Account,
-        book::{Book, Deposit, Refusal},
+        book::Book,
+        deposit::{Deposit, Refusal},
         ledger::Model as Entry,
     },
     store::{accounts, ledger},

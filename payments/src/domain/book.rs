@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{
     account::Model as Account,
+    deposit::{Deposit, Refusal},
     ledger::{EntryType, Model as Entry},
     payment::{Model as Payment, Outcome, Reason},
 };
@@ -34,36 +35,6 @@ impl Charge {
         (&self.user_id, self.amount, &self.currency_code)
             == (&payment.user_id, payment.amount, &payment.currency_code)
     }
-}
-
-/// What a user asks of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deposit {
-    /// Whose account.
-    pub user_id: String,
-    /// In minor units, 1 to 10^12.
-    pub amount: i64,
-    /// ISO 4217.
-    pub currency_code: String,
-    /// The idempotency key.
-    pub request_id: Option<String>,
-    /// The versions that the account may have; `None` for any.
-    pub versions: Option<Vec<i64>>,
-    /// What was asked with that key.
-    pub fingerprint: [u8; 32],
-}
-
-/// Why a deposit is not booked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// The user has no account.
-    NoAccount,
-    /// The account has this version, and the deposit is for another one.
-    OtherVersion(i64),
-    /// The account is held in this currency, and the deposit in another one.
-    OtherCurrency(String),
-    /// The balance would pass [`BALANCE_MAX`].
-    BalanceLimit,
 }
 
 /// The accounts of a transaction, and what is booked on them.

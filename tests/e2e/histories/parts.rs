@@ -28,7 +28,7 @@ use orders::{
 };
 use payments::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
-    domain::{account, book::Deposit, payment},
+    domain::{account, deposit::Deposit, payment},
     reactions::decide_payments::DecidePayments,
 };
 use prost::Name as _;
