@@ -46,6 +46,6 @@ pub mod messaging {
 /// reflection answers and what the HTTP edge compiles its routes from.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ordermesh.binpb"));
 
-/// The topic exchange that every event travels through. A service that wants to hear of them binds a queue of its own to it:
+/// The topic exchange that every event travels through. A service that subscribes binds a queue of its own to it:
 /// the routing key is the full name of the message, a dot, and the number of the partition.
 pub const EVENTS_EXCHANGE: &str = "ordermesh.events";

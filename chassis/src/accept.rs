@@ -21,27 +21,27 @@ use tokio_util::sync::CancellationToken;
 /// How long accepting rests when the system has no descriptors left: at once it would fail again, and spin.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Places for connections, which several accept loops may share.
+/// Permits for connections, which several accept loops may share.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct Permits {
     free: Arc<Semaphore>,
     open: Arc<AtomicUsize>,
 }
 
-/// A place among the connections, until its last clone is dropped.
+/// A permit for a connection, until its last clone is dropped.
 #[derive(Debug, Clone)]
-pub struct Place(Arc<Held>);
+pub struct Permit(Arc<Held>);
 
 #[derive(Debug)]
 struct Held {
     _permit: OwnedSemaphorePermit,
     /// Connections that are open, of all.
     open: Arc<AtomicUsize>,
-    /// Whether this is one of them: a place is taken before there is a connection for it.
+    /// Whether this is one of them: a permit is taken before there is a connection for it.
     is_open: AtomicBool,
 }
 
-impl Places {
+impl Permits {
     /// At most so many connections.
     #[must_use]
     pub fn new(most: usize) -> Self {
@@ -54,15 +54,15 @@ impl Places {
         self.open.load(Relaxed)
     }
 
-    async fn take(&self) -> Option<Place> {
+    async fn take(&self) -> Option<Permit> {
         // Nobody closes the semaphore.
         let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
         let (open, is_open) = (Arc::clone(&self.open), AtomicBool::new(false));
-        Some(Place(Arc::new(Held { _permit: permit, open, is_open })))
+        Some(Permit(Arc::new(Held { _permit: permit, open, is_open })))
     }
 }
 
-impl Place {
+impl Permit {
     fn opened(self) -> Self {
         if !self.0.is_open.swap(true, Relaxed) {
             self.0.open.fetch_add(1, Relaxed);
@@ -79,13 +79,13 @@ impl Drop for Held {
     }
 }
 
-/// Accepts connections until `stop`, each once there is a place for it, and serves them in tasks of their own. Gives those that are still
+/// Accepts connections until `stop`, each once there is a permit for it, and serves them in tasks of their own. Gives those that are still
 /// open then; dropping them, as dropping this future, cuts them.
 pub async fn accept<F: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
-    places: &Places,
+    permits: &Permits,
     stop: &CancellationToken,
-    serve: impl Fn(TcpStream, SocketAddr, Place) -> F,
+    serve: impl Fn(TcpStream, SocketAddr, Permit) -> F,
 ) -> JoinSet<()> {
     let mut connections = JoinSet::new();
     loop {
@@ -93,22 +93,22 @@ pub async fn accept<F: Future<Output = ()> + Send + 'static>(
             biased;
             () = stop.cancelled() => None,
             Some(_) = connections.join_next() => continue,
-            accepted = next(&listener, places) => accepted,
+            accepted = next(&listener, permits) => accepted,
         };
-        let Some((stream, client, place)) = accepted else { return connections };
+        let Some((stream, client, permit)) = accepted else { return connections };
         match stream.set_nodelay(true) {
-            Ok(()) => drop(connections.spawn(serve(stream, client, place))),
+            Ok(()) => drop(connections.spawn(serve(stream, client, permit))),
             Err(error) => tracing::debug!(%error, "the client left at once"),
         }
     }
 }
 
-/// The next connection, once there is a place for it.
-async fn next(listener: &TcpListener, places: &Places) -> Option<(TcpStream, SocketAddr, Place)> {
-    let place = places.take().await?;
+/// The next connection, once there is a permit for it.
+async fn next(listener: &TcpListener, permits: &Permits) -> Option<(TcpStream, SocketAddr, Permit)> {
+    let permit = permits.take().await?;
     loop {
         match listener.accept().await {
-            Ok((stream, client)) => return Some((stream, client, place.opened())),
+            Ok((stream, client)) => return Some((stream, client, permit.opened())),
             Err(error) => rest_after(&error).await,
         }
     }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::healthcheck::healthcheck;
 use crate::{
-    accept::{Places, accept},
+    accept::{Permits, accept},
     metrics,
     readiness::{Readiness, Report},
 };
@@ -81,18 +81,18 @@ async fn serve_within(
     let mut server = Builder::new();
     server.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(bounds.head);
     server.max_buf_size(bounds.head_bytes);
-    let places = Places::new(bounds.connections);
-    let connection = |stream, _, place| {
+    let permits = Permits::new(bounds.connections);
+    let connection = |stream, _, permit| {
         let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
         async move {
             if !matches!(timeout(bounds.whole, serving).await, Ok(Ok(()))) {
                 tracing::debug!("a connection of the operator's ended early");
             }
-            drop(place);
+            drop(permit);
         }
     };
     let serving = async {
-        let mut connections = accept(listener, &places, &stop, connection).await;
+        let mut connections = accept(listener, &permits, &stop, connection).await;
         while connections.join_next().await.is_some() {}
     };
     tokio::select! {
@@ -118,7 +118,7 @@ async fn readyz(State(readiness): State<Arc<Vec<Readiness>>>) -> (StatusCode, Js
     )
 }
 
-/// Tells the user on standard output where the process listens, one line an address: the port 0 of a setting is the one taken. The
+/// Prints on standard output where the process listens, one line an address: the port 0 of a setting is the one taken. The
 /// log has a line of it, too.
 pub fn announce(listeners: &[(&str, SocketAddr)]) {
     let mut out = std::io::stdout().lock();
@@ -169,7 +169,7 @@ mod tests {
             sent(address, LIVEZ).await.expect("it is answered")
         });
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("alive"), "{answer}");
-        assert!(took > Duration::from_millis(300), "it waited for a place: {took:?}");
+        assert!(took > Duration::from_millis(300), "it waited for a permit: {took:?}");
         for outcome in slow {
             let (_, took) = outcome?;
             assert!(took < Duration::from_secs(10), "cut after {took:?}");

@@ -52,7 +52,7 @@ pub fn moment_of(id: Uuid) -> Option<Micros> {
     i64::try_from(seconds).ok()?.checked_mul(1_000_000)?.checked_add(i64::from(nanos) / 1_000)
 }
 
-/// A moment as protobuf tells it.
+/// A moment as a protobuf Timestamp.
 #[must_use]
 pub fn timestamp(at: Micros) -> prost_types::Timestamp {
     prost_types::Timestamp {

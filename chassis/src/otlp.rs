@@ -47,7 +47,7 @@ impl Exporter {
         S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
     {
         let tracer = self.provider.tracer("ordermesh");
-        tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter_fn(is_told))
+        tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter_fn(is_exported))
     }
 }
 
@@ -63,7 +63,7 @@ impl Drop for Exporter {
 }
 
 /// Requests, calls and what is logged about them; and each message, which is too much for a log.
-fn is_told(metadata: &Metadata<'_>) -> bool {
+fn is_exported(metadata: &Metadata<'_>) -> bool {
     let message = metadata.is_span() && metadata.target().starts_with("messaging");
     message || *metadata.level() <= Level::INFO
 }

@@ -8,7 +8,7 @@ use std::{
 pub use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::settings::Mistakes;
+use crate::settings::ConfigErrors;
 
 /// Takes the secret of `flag`: its value (or that of its environment variable), or the content of the file that `FLAG-file` names,
 /// without the newline at its end. `None` when neither is given, and after an error was noted.
@@ -16,24 +16,24 @@ pub fn take(
     value: Option<SecretString>,
     file: Option<PathBuf>,
     flag: &str,
-    mistakes: &mut Mistakes,
+    errors: &mut ConfigErrors,
 ) -> Option<SecretString> {
     match (value, file) {
         (Some(_), Some(_)) => {
-            mistakes.note(flag, format!("is given as well as {flag}-file: only one of them can hold"));
+            errors.note(flag, format!("is given as well as {flag}-file: only one of them can hold"));
             None
         }
         (Some(value), None) if value.expose_secret().is_empty() => {
-            mistakes.note(flag, "is empty");
+            errors.note(flag, "is empty");
             None
         }
         (Some(value), None) => Some(value),
-        (None, Some(file)) => content(&file, &format!("{flag}-file"), mistakes),
+        (None, Some(file)) => content(&file, &format!("{flag}-file"), errors),
         (None, None) => None,
     }
 }
 
-fn content(file: &Path, flag: &str, mistakes: &mut Mistakes) -> Option<SecretString> {
+fn content(file: &Path, flag: &str, errors: &mut ConfigErrors) -> Option<SecretString> {
     // The file is named, and what is in it is not: an error of the system does not quote it.
     let problem = match fs::read_to_string(file) {
         Ok(text) => match text.trim_end_matches(['\r', '\n']) {
@@ -42,7 +42,7 @@ fn content(file: &Path, flag: &str, mistakes: &mut Mistakes) -> Option<SecretStr
         },
         Err(error) => error.to_string(),
     };
-    mistakes.note(flag, format!("cannot read a secret from {}: {problem}", file.display()));
+    errors.note(flag, format!("cannot read a secret from {}: {problem}", file.display()));
     None
 }
 
@@ -50,12 +50,12 @@ fn content(file: &Path, flag: &str, mistakes: &mut Mistakes) -> Option<SecretStr
 pub fn admin_token(
     value: Option<SecretString>,
     file: Option<PathBuf>,
-    mistakes: &mut Mistakes,
+    errors: &mut ConfigErrors,
 ) -> Option<SecretString> {
-    let token = take(value, file, "--admin-token", mistakes)?;
+    let token = take(value, file, "--admin-token", errors)?;
     // It comes in a header, which can hold nothing else (RFC 9110, section 5.5).
     let sendable = token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic());
-    mistakes.require(sendable, "--admin-token", "must be of visible ASCII characters");
+    errors.require(sendable, "--admin-token", "must be of visible ASCII characters");
     sendable.then_some(token)
 }
 
@@ -168,22 +168,22 @@ mod tests {
     fn a_secret_comes_from_one_place() -> std::io::Result<()> {
         let file = std::env::temp_dir().join(format!("ordermesh-secret-{}", std::process::id()));
         fs::write(&file, "hidden\r\n")?;
-        let mut mistakes = Mistakes::default();
-        let read = take(None, Some(file.clone()), "--x", &mut mistakes);
+        let mut errors = ConfigErrors::default();
+        let read = take(None, Some(file.clone()), "--x", &mut errors);
         assert_eq!(read.map(|secret| secret.expose_secret().to_owned()).as_deref(), Some("hidden"));
-        assert!(take(None, None, "--x", &mut mistakes).is_none());
-        mistakes.or(Some(())).expect("no errors so far");
+        assert!(take(None, None, "--x", &mut errors).is_none());
+        errors.or(Some(())).expect("no errors so far");
 
-        let mut mistakes = Mistakes::default();
+        let mut errors = ConfigErrors::default();
         fs::write(&file, "\n")?;
-        take(Some("hidden".into()), Some(file.clone()), "--both", &mut mistakes);
-        take(None, Some(file.clone()), "--void", &mut mistakes);
-        take(None, Some("/no/such/file".into()), "--gone", &mut mistakes);
-        take(Some("".into()), None, "--nothing", &mut mistakes);
-        admin_token(Some("hid den".into()), None, &mut mistakes);
+        take(Some("hidden".into()), Some(file.clone()), "--both", &mut errors);
+        take(None, Some(file.clone()), "--void", &mut errors);
+        take(None, Some("/no/such/file".into()), "--gone", &mut errors);
+        take(Some("".into()), None, "--nothing", &mut errors);
+        admin_token(Some("hid den".into()), None, &mut errors);
         fs::remove_file(&file)?;
-        let text = mistakes.or(Some(())).expect_err("five errors").to_string();
-        assert!(text.starts_with("5 mistakes") && !text.contains("hid"), "{text}");
+        let text = errors.or(Some(())).expect_err("five errors").to_string();
+        assert!(text.starts_with("5 errors") && !text.contains("hid"), "{text}");
         for part in ["--both-file", "--void-file", "/no/such/file", "--nothing: is empty", "--admin-token"] {
             assert!(text.contains(part), "{part}: {text}");
         }

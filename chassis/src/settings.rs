@@ -1,7 +1,7 @@
-//! Settings are flags with an environment variable each, and every mistake in them is reported at once.
+//! Settings are flags with an environment variable each, and every error in them is reported at once.
 //!
 //! clap stops at the first value it cannot read; so a flag whose value can be wrong is declared as [`Checked`], which always
-//! reads, and is taken out with a [`Mistakes`] at hand, which collects what was wrong.
+//! reads, and is taken out with a [`ConfigErrors`] at hand, which collects what was wrong.
 
 use std::{convert::Infallible, fmt, fs, path::Path, str::FromStr};
 
@@ -24,12 +24,12 @@ impl<T: FromStr<Err: fmt::Display>> FromStr for Checked<T> {
 }
 
 impl<T> Checked<T> {
-    /// The value, or a mistake of `flag` noted and `None`.
-    pub fn take(self, flag: &str, mistakes: &mut Mistakes) -> Option<T> {
+    /// The value, or an error of `flag` noted and `None`.
+    pub fn take(self, flag: &str, errors: &mut ConfigErrors) -> Option<T> {
         match self.value {
             Ok(value) => Some(value),
             Err(error) => {
-                mistakes.note(flag, format!("{:?} is not valid: {error}", redacted(&self.raw)));
+                errors.note(flag, format!("{:?} is not valid: {error}", redacted(&self.raw)));
                 None
             }
         }
@@ -42,13 +42,13 @@ impl<T> fmt::Debug for Checked<T> {
     }
 }
 
-/// The content of the file that a flag names, if it names one; `None` after a mistake was noted, too.
-pub fn content(file: Option<&Path>, flag: &str, mistakes: &mut Mistakes) -> Option<String> {
+/// The content of the file that a flag names, if it names one; `None` after an error was noted, too.
+pub fn content(file: Option<&Path>, flag: &str, errors: &mut ConfigErrors) -> Option<String> {
     let file = file?;
     match fs::read_to_string(file) {
         Ok(text) => Some(text),
         Err(error) => {
-            mistakes.note(flag, format!("cannot read {}: {error}", file.display()));
+            errors.note(flag, format!("cannot read {}: {error}", file.display()));
             None
         }
     }
@@ -56,10 +56,10 @@ pub fn content(file: Option<&Path>, flag: &str, mistakes: &mut Mistakes) -> Opti
 
 /// Everything found wrong with the settings.
 #[derive(Debug, Default, thiserror::Error)]
-pub struct Mistakes(Vec<String>);
+pub struct ConfigErrors(Vec<String>);
 
-impl Mistakes {
-    /// Notes one mistake.
+impl ConfigErrors {
+    /// Notes one error.
     pub fn note(&mut self, flag: &str, problem: impl fmt::Display) {
         self.0.push(format!("{flag}: {problem}"));
     }
@@ -70,7 +70,7 @@ impl Mistakes {
         self.0.len()
     }
 
-    /// Notes a mistake when `holds` is false.
+    /// Notes an error when `holds` is false.
     pub fn require(&mut self, holds: bool, flag: &str, problem: impl fmt::Display) {
         if !holds {
             self.note(flag, problem);
@@ -82,10 +82,10 @@ impl Mistakes {
         self.0.extend(others.0);
     }
 
-    /// `built` when nothing was wrong; every mistake otherwise. `built` is `None` only after a mistake was noted.
+    /// `built` when nothing was wrong; every error otherwise. `built` is `None` only after an error was noted.
     ///
     /// # Errors
-    /// All mistakes noted.
+    /// All errors noted.
     pub fn or<T>(mut self, built: Option<T>) -> Result<T, Self> {
         match built {
             Some(built) if self.0.is_empty() => Ok(built),
@@ -98,11 +98,11 @@ impl Mistakes {
     }
 }
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.0.len() == 1 { "" } else { "s" };
-        write!(f, "{} mistake{plural} in the settings:", self.0.len())?;
-        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+        write!(f, "{} error{plural} in the settings:", self.0.len())?;
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
     }
 }
 
@@ -113,18 +113,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_mistake_is_reported() {
-        let mut mistakes = Mistakes::default();
+    fn every_error_is_reported() {
+        let mut errors = ConfigErrors::default();
         let listen: Checked<SocketAddr> = "nowhere".parse().unwrap_or_else(|never| match never {});
         let good: Checked<u16> = "7".parse().unwrap_or_else(|never| match never {});
-        let listen = listen.take("--listen", &mut mistakes);
-        assert_eq!(content(Some(Path::new("/no/such/file")), "--amqp-ca", &mut mistakes), None);
-        mistakes.require(false, "--partitions", "must be at least 1");
-        let good = good.take("--good", &mut mistakes);
+        let listen = listen.take("--listen", &mut errors);
+        assert_eq!(content(Some(Path::new("/no/such/file")), "--amqp-ca", &mut errors), None);
+        errors.require(false, "--partitions", "must be at least 1");
+        let good = good.take("--good", &mut errors);
         assert_eq!(good, Some(7));
-        let text = mistakes.or(listen).expect_err("two mistakes were noted").to_string();
+        let text = errors.or(listen).expect_err("two errors were noted").to_string();
         assert!(
-            text.starts_with("3 mistakes in the settings:\n  --listen: \"nowhere\" is not valid"),
+            text.starts_with("3 errors in the settings:\n  --listen: \"nowhere\" is not valid"),
             "{text}"
         );
         assert!(text.contains("--partitions: must be at least 1"), "{text}");

@@ -1,4 +1,4 @@
-//! The signals that ask a process to stop, heard from its first moment on.
+//! The signals that ask a process to stop, caught from its first moment on.
 
 use std::future::Future;
 
@@ -13,7 +13,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Begins to hear them: the first thing that a binary does inside of its runtime. Without a handler a process with the id 1, as in
+    /// Begins to catch them: the first thing that a binary does inside of its runtime. Without a handler a process with the id 1, as in
     /// a container, ignores them, and any other dies of them without a word.
     ///
     /// # Errors

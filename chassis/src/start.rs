@@ -107,7 +107,7 @@ mod tests {
         let form = |line: &str, variable: Option<&str>| {
             of(line.split_whitespace().map(OsString::from), variable.map(OsString::from))
         };
-        assert_eq!(form("orders --junk --log-format json", None), Format::Json);
+        assert_eq!(form("orders --unknown --log-format json", None), Format::Json);
         assert_eq!(form("orders --log-format=json up", Some("human")), Format::Json);
         assert_eq!(form("orders", Some("json")), Format::Json);
         assert_eq!(form("orders --log-format human", Some("json")), Format::Human);

@@ -1,4 +1,4 @@
-//! What a process tells of itself as it goes: logs for people or for machines, and spans for who collects them.
+//! What a process reports of itself as it goes: logs for people or for machines, and spans for who collects them.
 
 mod json;
 mod sink;
@@ -23,7 +23,7 @@ use self::sink::{Flusher, Sink};
 use crate::{
     metrics,
     otlp::Exporter,
-    settings::{Checked, Mistakes},
+    settings::{Checked, ConfigErrors},
 };
 
 /// How the process logs.
@@ -140,24 +140,24 @@ impl EnvFilterText {
 }
 
 /// Starts logging to standard error, the recording of metrics, and the export of spans, if there is a collector, under the
-/// name `process`. Standard output stays free for what the process tells its user. To be called inside of the runtime, before
+/// name `process`. Standard output stays free for what the process prints for its user. To be called inside of the runtime, before
 /// the first task: what is counted without a recorder is lost.
 ///
 /// # Errors
-/// Every mistake in the settings, that something else in the process records its metrics, or that there is no thread.
+/// Every error in the settings, that something else in the process records its metrics, or that there is no thread.
 pub fn init(mut settings: LogSettings, process: &'static str) -> anyhow::Result<Telemetry> {
     metrics::recorder()?;
-    let mut mistakes = Mistakes::default();
+    let mut errors = ConfigErrors::default();
     let collector = settings.collector();
-    let format = settings.log_format.take("--log-format", &mut mistakes);
-    let filter = settings.log_filter.take("--log-filter", &mut mistakes);
+    let format = settings.log_format.take("--log-format", &mut errors);
+    let filter = settings.log_filter.take("--log-filter", &mut errors);
     let name = settings.otel_service_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(process);
     metrics::name(name);
     let exporter = collector.and_then(|(flag, url)| {
-        let Collector(url) = url.take(flag, &mut mistakes)?;
-        Exporter::start(&url, name).map_err(|error| mistakes.note(flag, error)).ok()
+        let Collector(url) = url.take(flag, &mut errors)?;
+        Exporter::start(&url, name).map_err(|error| errors.note(flag, error)).ok()
     });
-    let (format, filter) = mistakes.or(format.zip(filter))?;
+    let (format, filter) = errors.or(format.zip(filter))?;
     let (sink, flusher) = Sink::start(stderr()).context("cannot log")?;
     let lines = fmt::layer().with_writer(sink);
     let lines = match format {
@@ -186,7 +186,7 @@ mod tests {
             otel_service_name: None,
             otel_sdk_disabled: None,
         };
-        let _telemetry = init(settings, "test").expect("no mistakes");
+        let _telemetry = init(settings, "test").expect("no errors");
         ::metrics::counter!("first_total").increment(1);
         let shown = metrics::recorder().expect("the same one").render();
         assert!(shown.contains("first_total 1"), "{shown}");
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_collector_is_named_by_a_plain_url() {
         assert!("http://127.0.0.1:4317".parse::<Collector>().is_ok());
-        // What would be sent nowhere, or not as its reader expects, is a mistake in the settings.
+        // What would be sent nowhere, or not as its reader expects, is an error in the settings.
         for wrong in
             ["", "localhost:4317", "https://collector:4317", "/v1/traces", "http://", "http://u:p@h:1"]
         {

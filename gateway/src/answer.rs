@@ -166,7 +166,7 @@ async fn call(
     } else {
         let upstream = within(deadline, edge.retries().run(read || keyed, || call.unary())).await?;
         let Answer { body, replayed } = upstream.map_err(failed)?;
-        // What a write has done is told, however much is told already.
+        // What a write has done is answered, however much is being answered already.
         let answer = answer_of(&served.route, body, &parts.headers, read.then_some(&*client.answers));
         (answer.map_err(|problem| *problem)?, replayed)
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::settings::Mistakes;
+use chassis::settings::ConfigErrors;
 use http::{HeaderName, HeaderValue, header};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Any, CorsLayer, ExposeHeaders};
 use url::{Origin, Url};
@@ -27,17 +27,17 @@ const EXPOSED: [HeaderName; 9] = [
     HeaderName::from_static("grpc-status-details-bin"),
 ];
 
-/// The layer for these origins, `*` for all; `None` without any, or after a mistake was noted.
+/// The layer for these origins, `*` for all; `None` without any, or after an error was noted.
 ///
 /// A page may use every method and send every header: what the edge does not know it passes over, or refuses by itself. Cookies
 /// mean nothing to the edge, so pages are not allowed to send them.
-pub(crate) fn layer(origins: &[String], mistakes: &mut Mistakes) -> Option<CorsLayer> {
+pub(crate) fn layer(origins: &[String], errors: &mut ConfigErrors) -> Option<CorsLayer> {
     let allowed = if is_any(origins) {
         AllowOrigin::from(Any)
     } else {
         let read = |text: &String| {
             origin(text).or_else(|| {
-                mistakes.note(
+                errors.note(
                     "--cors-origin",
                     format!("{text:?} is not of the form https://host[:port], and not the only *"),
                 );
@@ -56,7 +56,7 @@ pub(crate) fn layer(origins: &[String], mistakes: &mut Mistakes) -> Option<CorsL
     Some(layer)
 }
 
-/// Whether the settings, without a mistake, name the origin that a browser has sent.
+/// Whether the settings, without an error, name the origin that a browser has sent.
 pub(crate) fn allows(origins: &[String], asking: &HeaderValue) -> bool {
     is_any(origins) || origins.iter().filter_map(|text| origin(text)).any(|allowed| allowed == asking)
 }

@@ -21,12 +21,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// # Errors
 /// What is wrong with the URL.
 pub async fn edge(url: &str, config: &Config) -> Result<Edge, String> {
-    let upstream = Upstream::of(&url.into(), config.trust()).map_err(|mistakes| mistakes.join("; "))?;
+    let upstream = Upstream::of(&url.into(), config.trust()).map_err(|errors| errors.join("; "))?;
     let mut pause = FIRST_PAUSE;
     loop {
         let error = match reflection::describe(&upstream).await.map(|reflected| of(reflected, url, config)) {
             Ok(Ok(edge)) => return Ok(edge),
-            Ok(Err(mistakes)) => mistakes,
+            Ok(Err(errors)) => errors,
             Err(status) => said(&status),
         };
         let retry_s = pause.as_secs_f64();
@@ -40,7 +40,7 @@ fn of(reflected: Reflected, url: &str, config: &Config) -> Result<Edge, String> 
     tracing::info!(url, files = reflected.count(), "the service has described itself");
     let foreign = Some(reflected.left_out.clone());
     let config = Config { descriptor_set: reflected.set(), foreign, ..config.clone() };
-    Edge::from_config(config).map_err(|mistakes| mistakes.to_string())
+    Edge::from_config(config).map_err(|errors| errors.to_string())
 }
 
 fn said(status: &Status) -> String {

@@ -1,4 +1,4 @@
-//! The edge, built from its settings: every mistake is found before anything listens.
+//! The edge, built from its settings: every error is found before anything listens.
 
 mod together;
 
@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use chassis::{accept::Places, clock::Clock, settings::Mistakes, status::Fault};
+use chassis::{accept::Permits, clock::Clock, settings::ConfigErrors, status::Fault};
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -81,33 +81,33 @@ impl Edge {
     /// endpoints it is seen which are there.
     ///
     /// # Errors
-    /// Every mistake in the settings, the descriptors, the routes and the URLs.
-    pub fn build(settings: Settings) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let config = settings.config(&mut mistakes);
-        let edge = Self::assemble(config, &mut mistakes);
-        mistakes.or(edge)
+    /// Every error in the settings, the descriptors, the routes and the URLs.
+    pub fn build(settings: Settings) -> Result<Self, ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let config = settings.config(&mut errors);
+        let edge = Self::assemble(config, &mut errors);
+        errors.or(edge)
     }
 
-    /// The edge's values, when its routes are to be discovered; every other mistake is found now.
+    /// The edge's values, when its routes are to be discovered; every other error is found now.
     ///
     /// # Errors
-    /// Every mistake in the settings and the URL.
-    pub fn undiscovered(settings: Settings) -> Result<Config, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let config = settings.config(&mut mistakes);
-        pools::of(&config, &mut mistakes);
-        mistakes.or(Some(config))
+    /// Every error in the settings and the URL.
+    pub fn undiscovered(settings: Settings) -> Result<Config, ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let config = settings.config(&mut errors);
+        pools::of(&config, &mut errors);
+        errors.or(Some(config))
     }
 
     /// Builds an edge from values, as [`Edge::build`] does from flags.
     ///
     /// # Errors
     /// As [`Edge::build`].
-    pub fn from_config(config: Config) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let edge = Self::assemble(config, &mut mistakes);
-        mistakes.or(edge)
+    pub fn from_config(config: Config) -> Result<Self, ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let edge = Self::assemble(config, &mut errors);
+        errors.or(edge)
     }
 
     /// The same edge with connections of its own to the services: they belong to the runtime that this is called in.
@@ -115,7 +115,7 @@ impl Edge {
     pub(crate) fn again(&self) -> Self {
         let shared = Arc::clone(&self.0.shared);
         // The URLs were read before: nothing is wrong with them.
-        let pools = pools::of(&shared.config, &mut Mistakes::default());
+        let pools = pools::of(&shared.config, &mut ConfigErrors::default());
         let again = |served: &Arc<Served>| match pool_of(&pools, &served.route) {
             Some(Some(upstream)) => {
                 let (route, meter) = (Arc::clone(&served.route), Arc::clone(&served.meter));
@@ -156,10 +156,10 @@ impl Edge {
         Client::new(address, &self.0.shared.bodies, &self.0.shared.answers)
     }
 
-    /// Places for connections, as many as the system allows when this is asked first.
-    pub(crate) fn places(&self) -> &Places {
-        let Shared { config, places, .. } = &*self.0.shared;
-        places.get_or_init(|| Places::new(open_files::connections(config.max_connections)))
+    /// Permits for connections, as many as the system allows when this is called first.
+    pub(crate) fn permits(&self) -> &Permits {
+        let Shared { config, permits, .. } = &*self.0.shared;
+        permits.get_or_init(|| Permits::new(open_files::connections(config.max_connections)))
     }
 
     pub(crate) fn header_timeout(&self) -> Duration {
@@ -249,9 +249,9 @@ impl Edge {
         }
     }
 
-    fn assemble(config: Config, mistakes: &mut Mistakes) -> Option<Self> {
-        let pools = pools::of(&config, mistakes);
-        let routes = routes::of(&config, mistakes)?;
+    fn assemble(config: Config, errors: &mut ConfigErrors) -> Option<Self> {
+        let pools = pools::of(&config, errors);
+        let routes = routes::of(&config, errors)?;
         let mut unknown = BTreeSet::new();
         let mut served = Vec::new();
         for route in routes.list() {
@@ -266,15 +266,15 @@ impl Edge {
             }
         }
         for service in unknown {
-            mistakes.note(url_flag(&service), format!("no URL is known for {service}"));
+            errors.note(url_flag(&service), format!("no URL is known for {service}"));
         }
         let shared = Shared {
-            places: OnceLock::new(),
+            permits: OnceLock::new(),
             slots: Arc::new(Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS))),
             bodies: Budget::new("bodies", config.max_buffered_bytes, config.max_body_bytes),
             answers: Budget::new("answers", config.max_buffered_bytes, 1),
             streams: Streams::new(config.max_streams, config.max_streams_per_client),
-            cors: cors::layer(&config.cors_origins, mistakes),
+            cors: cors::layer(&config.cors_origins, errors),
             limits: config.rate_limit.map(Limits::new),
             config,
             routes,

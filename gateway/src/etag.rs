@@ -8,7 +8,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 /// The weak tag of an answer, by its wire bytes: its JSON may be encoded in several ways, and means the same in each. It begins with the
 /// version where the answer is a resource that has one, in an int64 field of this number, so that a service can compare it (`If-Match`).
 ///
-/// It tells versions apart for caches, and keeps no secret: no cryptographic hash is needed.
+/// It distinguishes versions for caches, and keeps no secret: no cryptographic hash is needed.
 #[must_use]
 pub(crate) fn of(wire: &[u8], version: Option<u32>) -> Option<HeaderValue> {
     // Keyed alike in every process: all edges in front of a service give one answer the same tag.

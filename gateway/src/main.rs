@@ -17,7 +17,7 @@ use chassis::{
     admin,
     lifecycle::{Lifecycle, Stage},
     readiness::{Part, Readiness, State},
-    settings::{Checked, Mistakes},
+    settings::{Checked, ConfigErrors},
     signals::Signals,
     start,
     telemetry::{self, LogSettings},
@@ -70,15 +70,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let signals = Signals::install()?;
     let Arguments { command, edge, admin, threads, logs } = arguments;
     let _telemetry = telemetry::init(logs, "gateway")?;
-    let mut mistakes = Mistakes::default();
-    let admin = admin.take("--admin", &mut mistakes);
+    let mut errors = ConfigErrors::default();
+    let admin = admin.take("--admin", &mut errors);
     if let Some(Command::Healthcheck) = command {
-        return admin::healthcheck(mistakes.or(admin)?);
+        return admin::healthcheck(errors.or(admin)?);
     }
-    let threads = threads.and_then(|threads| threads.take("--threads", &mut mistakes));
+    let threads = threads.and_then(|threads| threads.take("--threads", &mut errors));
     let threads = threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let source = Source::of(edge).map_err(|others| mistakes.extend(others)).ok();
-    let (admin, source) = mistakes.or(admin.zip(source))?;
+    let source = Source::of(edge).map_err(|others| errors.extend(others)).ok();
+    let (admin, source) = errors.or(admin.zip(source))?;
     let socket = socket(source.listen()).context("cannot listen for HTTP")?;
     let admin_listener = TcpListener::bind(admin).await.context("cannot listen for the operator")?;
     admin::announce(&[("admin", admin_listener.local_addr()?)]);
@@ -99,7 +99,7 @@ enum Source {
 }
 
 impl Source {
-    fn of(settings: Settings) -> Result<Self, Mistakes> {
+    fn of(settings: Settings) -> Result<Self, ConfigErrors> {
         match settings.discovers().map(str::to_owned) {
             Some(url) => Ok(Self::Undiscovered(Box::new(Edge::undiscovered(settings)?), url)),
             None => Edge::build(settings).map(Self::Known),

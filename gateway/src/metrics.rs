@@ -34,7 +34,7 @@ pub(crate) mod limit {
     pub(crate) const RATE: &str = "--rate-limit";
 }
 
-/// Says what the metrics mean, and begins those that a rare event counts: an alarm cannot tell an absent number from one that never rises.
+/// Says what the metrics mean, and begins those that a rare event counts: an alarm cannot distinguish an absent number from one that never rises.
 pub(crate) fn begin() {
     describe_histogram!(DURATION, "requests of HTTP, until their answer or their stream begins");
     describe_gauge!(CONNECTIONS, "open connections of clients");
@@ -145,7 +145,7 @@ pub(crate) fn call(name: &str) -> Arc<Calls> {
     Arc::new(Calls::new(SERVICE, name))
 }
 
-/// A client may make up as many methods as it likes: those that nobody has heard of are counted together.
+/// A client may make up as many methods as it likes: those that no standard names are counted together.
 fn known(method: &Method) -> &str {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")

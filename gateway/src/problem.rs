@@ -38,8 +38,8 @@ pub(crate) struct Problem {
     info: Option<Info>,
     violations: Vec<Violation>,
     retry_after: Option<Duration>,
-    /// The details, where a service told others than those that the fields above stand for.
-    told: Vec<Value>,
+    /// The details, where a service sent others than those that the fields above stand for.
+    sent_details: Vec<Value>,
     hint: Option<Hint>,
 }
 
@@ -115,7 +115,7 @@ impl Problem {
         let others: Vec<Value> =
             detail::all(status, types).into_iter().filter(|detail| !known(detail)).collect();
         if !others.is_empty() {
-            self.told = [self.details(), others].concat();
+            self.sent_details = [self.details(), others].concat();
         }
         self
     }
@@ -156,7 +156,7 @@ impl Problem {
 
     /// <https://google.aip.dev/193>, "HTTP/1.1+JSON representation".
     fn aip_193(&self) -> Value {
-        let details = if self.told.is_empty() { self.details() } else { self.told.clone() };
+        let details = if self.sent_details.is_empty() { self.details() } else { self.sent_details.clone() };
         let error = json!({
             "code": self.http.as_u16(), "status": code_name(self.code), "message": self.message, "details": details,
         });
@@ -181,7 +181,7 @@ impl Problem {
         details
     }
 
-    /// RFC 9457, section 3. `about:blank` as section 4.2.1 defines it: `reason` tells problems apart, no page has to exist.
+    /// RFC 9457, section 3. `about:blank` as section 4.2.1 defines it: `reason` distinguishes problems, no page has to exist.
     fn problem_details(&self, path: &str) -> Value {
         let errors = |at: &Violation| json!({ "field": at.field, "detail": at.description });
         json!({
@@ -208,7 +208,7 @@ impl From<Fault> for Problem {
             info: Some(info),
             violations: fault.violations,
             retry_after: fault.retry_after,
-            told: Vec::new(),
+            sent_details: Vec::new(),
             hint: None,
         }
     }
@@ -259,7 +259,7 @@ fn foreign(status: &Status, types: &DescriptorPool) -> Problem {
             .map(|at| Violation { field: at.field.clone(), description: at.description.clone() })
             .collect(),
         retry_after,
-        told: detail::all(status, types),
+        sent_details: detail::all(status, types),
         hint: None,
     }
 }

@@ -1,7 +1,7 @@
 //! The routes of an edge, from the descriptors in its settings.
 
 use bytes::Bytes;
-use chassis::settings::Mistakes;
+use chassis::settings::ConfigErrors;
 use transcode::{Routes, RoutesError};
 
 use crate::settings::Config;
@@ -11,14 +11,14 @@ const FLAG: &str = "--descriptor-set";
 /// What was left out is named in one line, up to so many parts.
 const MOST_NAMED: usize = 100;
 
-/// Every route; `None` after mistakes were noted.
-pub(crate) fn of(config: &Config, mistakes: &mut Mistakes) -> Option<Routes> {
+/// Every route; `None` after errors were noted.
+pub(crate) fn of(config: &Config, errors: &mut ConfigErrors) -> Option<Routes> {
     let routes = match &config.foreign {
         None => Routes::compile(&config.descriptor_set),
         Some(missing) => foreign(config, missing.clone()).map_err(|error| vec![error]),
     };
-    let routes = routes.map_err(|errors| errors.iter().for_each(|error| mistakes.note(FLAG, error))).ok()?;
-    mistakes.require(!routes.list().is_empty(), FLAG, "no method has google.api.http");
+    let routes = routes.map_err(|found| found.iter().for_each(|error| errors.note(FLAG, error))).ok()?;
+    errors.require(!routes.list().is_empty(), FLAG, "no method has google.api.http");
     Some(routes)
 }
 

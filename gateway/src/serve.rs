@@ -7,7 +7,7 @@ use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use chassis::{
-    accept::{Place, accept},
+    accept::{Permit, accept},
     lifecycle::Stage,
 };
 use http::{Version, header};
@@ -67,12 +67,12 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -
     let patience = Patience { head: edge.header_timeout(), idle: edge.idle_timeout() };
     let (front, server) = (Front::new(edge.clone()), server(patience));
     tracing::info!(listen = %listener.local_addr()?, "serving HTTP");
-    let accepted = |stream, client: SocketAddr, place| {
-        let peer = Peer { client: edge.client(client.ip()), place };
+    let accepted = |stream, client: SocketAddr, permit| {
+        let peer = Peer { client: edge.client(client.ip()), permit };
         connection(server.clone(), front.clone(), stream, peer, stop.clone(), patience)
     };
     // Dropped with this future: a stop that is cut cuts the connections.
-    let mut connections = accept(listener, edge.places(), &stop, accepted).await;
+    let mut connections = accept(listener, edge.permits(), &stop, accepted).await;
     edge.stopping().cancel();
     edge.sockets().close();
     let ended = async {
@@ -86,19 +86,19 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -
     Ok(())
 }
 
-/// Who is at the other end of a connection, and its place among the connections.
+/// Who is at the other end of a connection, and its permit for a connection.
 #[derive(Debug)]
 struct Peer {
     client: Client,
-    place: Place,
+    permit: Permit,
 }
 
 impl Peer {
     /// Notes it for who needs it.
     fn note(&self, request: &mut hyper::Request<Incoming>) {
-        // What the connection may become keeps its place.
+        // What the connection may become keeps its permit.
         if request.headers().contains_key(header::UPGRADE) {
-            request.extensions_mut().insert(self.place.clone());
+            request.extensions_mut().insert(self.permit.clone());
         }
     }
 }

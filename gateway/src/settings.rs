@@ -1,4 +1,4 @@
-//! What an edge is told: flags with an environment variable each, and the checked values they become.
+//! The settings of an edge: flags with an environment variable each, and the checked values they become.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use chassis::{
     clock::{Clock, SystemClock},
-    settings::{Checked, Mistakes},
+    settings::{Checked, ConfigErrors},
 };
 
 use upstream::{Location, Resolver, SystemResolver, Trust};
@@ -51,7 +51,7 @@ pub struct Settings {
     #[arg(long, env = "GATEWAY_REQUEST_TIMEOUT", default_value = "15s")]
     pub request_timeout: Checked<Timeout>,
     /// What the bodies of all requests may take together, in bytes, and as much again answers that their clients have not taken. A client's
-    /// address may have a quarter of each; one more is told to come again (429)
+    /// address may have a quarter of each; one more is refused (429)
     #[arg(long, env = "GATEWAY_MAX_BUFFERED_BYTES", default_value = "268435456")]
     pub max_buffered_bytes: Checked<usize>,
     /// A client that has not sent the head of a request by then is cut off: seconds, or such as `500ms`
@@ -64,16 +64,16 @@ pub struct Settings {
     /// How many connections are open at most, as far as the limit of open files allows; the next one waits
     #[arg(long, env = "GATEWAY_MAX_CONNECTIONS", default_value = "16384")]
     pub max_connections: Checked<usize>,
-    /// How many requests are open at most, a stream only until it has begun; one more is told to come again (429)
+    /// How many requests are open at most, a stream only until it has begun; one more is refused (429)
     #[arg(long, env = "GATEWAY_MAX_REQUESTS", default_value = "4096")]
     pub max_requests: Checked<usize>,
-    /// How many streams are open at most; one more is told to come again (429)
+    /// How many streams are open at most; one more is refused (429)
     #[arg(long, env = "GATEWAY_MAX_STREAMS", default_value = "16384")]
     pub max_streams: Checked<usize>,
     /// How many of them a client's address may have. A proxy in front of the edge is one client
     #[arg(long, env = "GATEWAY_MAX_STREAMS_PER_CLIENT", default_value = "4096")]
     pub max_streams_per_client: Checked<usize>,
-    /// How many requests a client's address may make in a second, and at once; one more is told when to come again (429). Without
+    /// How many requests a client's address may make in a second, and at once; one more is refused, with a time to come again (429). Without
     /// it there is no such bound. A proxy in front of the edge is one client
     #[arg(long, env = "GATEWAY_RATE_LIMIT", value_name = "REQUESTS")]
     pub rate_limit: Option<Checked<NonZeroU32>>,
@@ -95,7 +95,7 @@ pub struct Config {
     /// The encoded `google.protobuf.FileDescriptorSet` of what is served, with its options.
     pub descriptor_set: Bytes,
     /// Whether somebody else wrote these descriptors, and what could not be had of them. Then a part that cannot be served is left out and
-    /// named in a warning, with those; otherwise it is a mistake.
+    /// named in a warning, with those; otherwise it is an error.
     pub foreign: Option<Vec<String>>,
     /// Where the services are.
     pub upstreams: Upstreams,
@@ -220,64 +220,63 @@ impl Settings {
 
     /// The values of the flags. A mistaken one is noted and its default taken, so that the others are looked at too.
     #[must_use]
-    pub fn config(self, mistakes: &mut Mistakes) -> Config {
+    pub fn config(self, errors: &mut ConfigErrors) -> Config {
         let mut config = Config {
             lenient: self.lenient,
-            rate_limit: self.rate_limit.and_then(|requests| requests.take("--rate-limit", mistakes)),
+            rate_limit: self.rate_limit.and_then(|requests| requests.take("--rate-limit", errors)),
             compress: self.compress,
             cors_origins: self.cors_origin,
             ..Config::builtin(self.orders_url, self.payments_url)
         };
-        if let Some(listen) = self.listen.take("--listen", mistakes) {
+        if let Some(listen) = self.listen.take("--listen", errors) {
             config.listen = listen;
         }
-        if let Some(bytes) = self.max_body_bytes.take("--max-body-bytes", mistakes) {
+        if let Some(bytes) = self.max_body_bytes.take("--max-body-bytes", errors) {
             config.max_body_bytes = bytes;
         }
-        if let Some(timeout) = self.request_timeout.take("--request-timeout", mistakes) {
+        if let Some(timeout) = self.request_timeout.take("--request-timeout", errors) {
             config.request_timeout = timeout.into();
         }
-        if let Some(bytes) = self.max_buffered_bytes.take("--max-buffered-bytes", mistakes) {
-            mistakes.require(
+        if let Some(bytes) = self.max_buffered_bytes.take("--max-buffered-bytes", errors) {
+            errors.require(
                 bytes >= config.max_body_bytes,
                 "--max-buffered-bytes",
                 "must be at least --max-body-bytes",
             );
             config.max_buffered_bytes = bytes;
         }
-        if let Some(timeout) = self.header_timeout.take("--header-timeout", mistakes) {
+        if let Some(timeout) = self.header_timeout.take("--header-timeout", errors) {
             config.header_timeout = timeout.into();
         }
-        if let Some(timeout) = self.idle_timeout.take("--idle-timeout", mistakes) {
+        if let Some(timeout) = self.idle_timeout.take("--idle-timeout", errors) {
             config.idle_timeout = timeout.into();
         }
-        if let Some(connections) = self.max_connections.take("--max-connections", mistakes) {
-            mistakes.require(connections > 0, "--max-connections", "must be at least 1");
+        if let Some(connections) = self.max_connections.take("--max-connections", errors) {
+            errors.require(connections > 0, "--max-connections", "must be at least 1");
             config.max_connections = connections;
         }
-        if let Some(requests) = self.max_requests.take("--max-requests", mistakes) {
-            mistakes.require(requests > 0, "--max-requests", "must be at least 1");
+        if let Some(requests) = self.max_requests.take("--max-requests", errors) {
+            errors.require(requests > 0, "--max-requests", "must be at least 1");
             config.max_requests = requests;
         }
-        if let Some(streams) = self.max_streams.take("--max-streams", mistakes) {
+        if let Some(streams) = self.max_streams.take("--max-streams", errors) {
             config.max_streams = streams;
         }
-        if let Some(streams) = self.max_streams_per_client.take("--max-streams-per-client", mistakes) {
+        if let Some(streams) = self.max_streams_per_client.take("--max-streams-per-client", errors) {
             config.max_streams_per_client = streams;
         }
         if let Some(file) = self.upstream_ca {
-            config.upstream_ca = read("--upstream-ca", &file, mistakes);
+            config.upstream_ca = read("--upstream-ca", &file, errors);
             let pem = config.upstream_ca.as_deref().unwrap_or(CERTIFICATE);
             let holds = pem.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE);
-            mistakes.require(holds, "--upstream-ca", "the file has no certificate in PEM");
+            errors.require(holds, "--upstream-ca", "the file has no certificate in PEM");
         }
         if let Some(upstream) = self.upstream {
             config.upstreams = Upstreams::One(upstream.into());
             config.foreign = Some(Vec::new());
         }
         if let Some(file) = self.descriptor_set {
-            config.descriptor_set =
-                read("--descriptor-set", &file, mistakes).unwrap_or(config.descriptor_set);
+            config.descriptor_set = read("--descriptor-set", &file, errors).unwrap_or(config.descriptor_set);
         }
         config
     }
@@ -286,8 +285,8 @@ impl Settings {
 /// How a certificate begins in PEM (RFC 7468, section 5).
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-fn read(flag: &str, file: &Path, mistakes: &mut Mistakes) -> Option<Bytes> {
-    let bytes = fs::read(file)
-        .map_err(|error| mistakes.note(flag, format!("cannot read {}: {error}", file.display())));
+fn read(flag: &str, file: &Path, errors: &mut ConfigErrors) -> Option<Bytes> {
+    let bytes =
+        fs::read(file).map_err(|error| errors.note(flag, format!("cannot read {}: {error}", file.display())));
     bytes.ok().map(Bytes::from)
 }

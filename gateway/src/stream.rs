@@ -32,7 +32,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 
-/// How the messages of a stream are told apart.
+/// How the messages of a stream are separated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// Server-sent events (WHATWG HTML, section 9.2): a message is the data of an event whose id is its version. An event
@@ -109,7 +109,7 @@ impl Framing {
 /// An error among messages: an object whose only member is `error`.
 fn error_line(problem: &Problem, style: &Style) -> String {
     let json = problem.json(style);
-    // Problem details have no member that tells them from a message.
+    // Problem details have no member that distinguishes them from a message.
     if style.is_problem_details() { format!("{{\"error\":{json}}}") } else { json.to_string() }
 }
 

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use chassis::{
     clock::{Clock as _, SystemClock},
     secret::{self, ExposeSecret as _, SecretString},
-    settings::Mistakes,
+    settings::ConfigErrors,
 };
 
 use self::books::Books;
@@ -40,10 +40,10 @@ pub(crate) struct Arguments {
 /// # Errors
 /// When the services cannot be asked.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let mut mistakes = Mistakes::default();
-    let token = secret::admin_token(arguments.admin_token, arguments.admin_token_file, &mut mistakes);
-    mistakes.require(token.is_some() || mistakes.count() > 0, "--admin-token", "is missing");
-    let token = mistakes.or(token)?;
+    let mut errors = ConfigErrors::default();
+    let token = secret::admin_token(arguments.admin_token, arguments.admin_token_file, &mut errors);
+    errors.require(token.is_some() || errors.count() > 0, "--admin-token", "is missing");
+    let token = errors.or(token)?;
     let books = Books::read(&arguments.orders_url, &arguments.payments_url, token.expose_secret()).await;
     let books = books.context("cannot read the books")?;
     let findings = invariants::findings(&books, SystemClock.now());

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use chassis::{
     admin,
     lifecycle::Lifecycle,
-    settings::Mistakes,
+    settings::ConfigErrors,
     signals::Signals,
     start,
     telemetry::{self, LogSettings},
@@ -55,9 +55,9 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
 async fn migrate(databases: DatabaseSettings, logs: LogSettings) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install()?;
     let _telemetry = telemetry::init(logs, "ordermesh")?;
-    let mut mistakes = Mistakes::default();
-    let databases = databases.check(&mut mistakes);
-    let databases = mistakes.or(databases)?;
+    let mut errors = ConfigErrors::default();
+    let databases = databases.check(&mut errors);
+    let databases = errors.or(databases)?;
     let done = signals.unless_stopped(async {
         up::make_folder(&databases)?;
         let orders = Database::connect(&databases.orders, databases.limits).await?;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use chassis::{
     secret::SecretString,
-    settings::{Checked, Mistakes},
+    settings::{Checked, ConfigErrors},
     telemetry::LogSettings,
 };
 use orders::{Orders, settings::OrderSettings};
@@ -126,21 +126,21 @@ pub(crate) struct Databases {
 
 impl DatabaseSettings {
     /// The databases, or `None` after errors were noted.
-    pub(crate) fn check(self, mistakes: &mut Mistakes) -> Option<Databases> {
-        let before = mistakes.count();
+    pub(crate) fn check(self, errors: &mut ConfigErrors) -> Option<Databases> {
+        let before = errors.count();
         let (value, file) = (self.orders_database_url, self.orders_database_url_file);
-        let orders = database_url(value, file, "--orders-database-url", mistakes);
+        let orders = database_url(value, file, "--orders-database-url", errors);
         let (value, file) = (self.payments_database_url, self.payments_database_url_file);
-        let payments = database_url(value, file, "--payments-database-url", mistakes);
-        let limits = self.limits.check(mistakes)?;
+        let payments = database_url(value, file, "--payments-database-url", errors);
+        let limits = self.limits.check(errors)?;
         let embedded = orders.is_none() || payments.is_none();
-        mistakes.require(
+        errors.require(
             !embedded || !self.data_dir.as_os_str().is_empty(),
             "--data-dir",
             "must name a folder: a database is embedded",
         );
         let file = |name| DatabaseUrl::file(&self.data_dir.join(name));
-        (mistakes.count() == before).then(|| Databases {
+        (errors.count() == before).then(|| Databases {
             orders: orders.unwrap_or_else(|| file("orders.db")),
             payments: payments.unwrap_or_else(|| file("payments.db")),
             data_dir: embedded.then(|| self.data_dir.clone()),
@@ -149,7 +149,7 @@ impl DatabaseSettings {
     }
 }
 
-/// Settings without mistakes.
+/// Settings without errors.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     /// The databases.
@@ -172,16 +172,16 @@ impl Settings {
     /// The settings, when nothing is wrong with them.
     ///
     /// # Errors
-    /// Every mistake.
-    pub(crate) fn check(self) -> Result<Config, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let http = self.http.take("--http", &mut mistakes);
-        let orders_grpc = self.orders_grpc.take("--orders-grpc", &mut mistakes);
-        let payments_grpc = self.payments_grpc.take("--payments-grpc", &mut mistakes);
-        let admin = self.admin.take("--admin", &mut mistakes);
-        let databases = self.databases.check(&mut mistakes);
-        let mesh = MeshConfig::check(self.broker, self.calls, &mut mistakes);
-        let orders = Orders::check(self.orders, &mut mistakes);
+    /// Every error.
+    pub(crate) fn check(self) -> Result<Config, ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let http = self.http.take("--http", &mut errors);
+        let orders_grpc = self.orders_grpc.take("--orders-grpc", &mut errors);
+        let payments_grpc = self.payments_grpc.take("--payments-grpc", &mut errors);
+        let admin = self.admin.take("--admin", &mut errors);
+        let databases = self.databases.check(&mut errors);
+        let mesh = MeshConfig::check(self.broker, self.calls, &mut errors);
+        let orders = Orders::check(self.orders, &mut errors);
         let all = (|| {
             Some(Config {
                 databases: databases?,
@@ -193,6 +193,6 @@ impl Settings {
                 orders: orders?,
             })
         })();
-        mistakes.or(all)
+        errors.or(all)
     }
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use crate::settings::{Config, Databases};
 
-/// The mesh, every mistake found and every port taken; nothing runs yet.
+/// The mesh, every error found and every port taken; nothing runs yet.
 #[derive(Debug)]
 pub(crate) struct Mesh {
     orders: (Wired, TcpListener),

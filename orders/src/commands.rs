@@ -1,4 +1,4 @@
-//! What the service is asked to do, one command a file.
+//! What requests do, one command a file.
 
 pub mod create_order;
 pub mod cancel_order;

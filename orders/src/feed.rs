@@ -1,8 +1,8 @@
 //! The feed: changes of orders as they are committed, by this process or by others on the same database, for those who watch.
 //!
-//! One task reads them and tells every watcher, so a thousand watchers cost one query. What a slow watcher misses is not kept for
-//! it: it is told so, and reads the database. When the database has moved to another server, where changes have other numbers, the feed
-//! begins again there, and who watches an order reads it. Ends and cancellations that this process has written itself are told at once, and
+//! One task reads them and sends them to every watcher, so a thousand watchers cost one query. What a slow watcher misses is not kept for
+//! it: it is notified of that, and reads the database. When the database has moved to another server, where changes have other numbers, the feed
+//! begins again there, and who watches an order reads it. Ends and cancellations that this process has written itself are published at once, and
 //! a second time when they are read: so nothing depends on the first.
 
 use std::{
@@ -29,7 +29,7 @@ use crate::{
     store::changes::{self, Numbers},
 };
 
-/// How soon a change is seen that is not told at once.
+/// How soon a change is seen that is not published at once.
 const POLL: Duration = Duration::from_millis(100);
 /// While nobody watches, only the place in the numbers is kept up.
 const IDLE: Duration = Duration::from_secs(1);
@@ -47,9 +47,9 @@ pub(crate) struct Changes {
     pub(crate) orders: BTreeMap<Uuid, Order>,
 }
 
-/// What watchers are told.
+/// What watchers receive.
 #[derive(Debug, Clone)]
-enum Told {
+enum Notice {
     /// What was read.
     Read(Arc<Changes>),
     /// What this process has just committed.
@@ -66,10 +66,10 @@ pub struct Feed {
 
 struct Shared {
     database: Database,
-    watchers: broadcast::Sender<Told>,
-    bell: Notify,
-    /// Every change below this number was told.
-    told: AtomicI64,
+    watchers: broadcast::Sender<Notice>,
+    wake_up: Notify,
+    /// Every change below this number was published.
+    published: AtomicI64,
     /// The server that gave these numbers: [`changes::Numbers::server`].
     server: AtomicI64,
     /// When they were looked at last, in microseconds since the Unix epoch.
@@ -84,11 +84,11 @@ impl Feed {
     /// When the database does not answer.
     pub async fn new(database: Database) -> Result<Self, Failure> {
         let now = changes::numbers(database.read()).await?;
-        let (told, server) = (AtomicI64::new(now.settled), AtomicI64::new(now.server));
+        let (published, server) = (AtomicI64::new(now.settled), AtomicI64::new(now.server));
         let looked = AtomicI64::new(SystemClock.now());
         let (watchers, _) = broadcast::channel(BACKLOG);
-        let (bell, closing) = (Notify::new(), CancellationToken::new());
-        let shared = Shared { database, watchers, bell, told, server, looked, closing };
+        let (wake_up, closing) = (Notify::new(), CancellationToken::new());
+        let shared = Shared { database, watchers, wake_up, published, server, looked, closing };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -97,15 +97,15 @@ impl Feed {
         self.shared.watchers.receiver_count() > 0
     }
 
-    /// Tells those who watch of orders as this process has just committed them, with the numbers of these changes.
-    pub(crate) fn tell(&self, orders: impl FnOnce() -> Vec<Order>) {
+    /// Publishes orders to those who watch as this process has just committed them, with the numbers of these changes.
+    pub(crate) fn publish(&self, orders: impl FnOnce() -> Vec<Order>) {
         if self.is_watched() {
-            // Who has left meanwhile need not be told.
-            let _left = self.shared.watchers.send(Told::Own(orders().into()));
+            // Who has left meanwhile needs nothing.
+            let _left = self.shared.watchers.send(Notice::Own(orders().into()));
         }
     }
 
-    /// Tells changes until `stop`, and ends every watch then. A database that is away does not end it.
+    /// Publishes changes until `stop`, and ends every watch then. A database that is away does not end it.
     ///
     /// # Errors
     /// None.
@@ -117,7 +117,7 @@ impl Feed {
             }
             let rest = if self.is_watched() { POLL } else { IDLE };
             tokio::select! {
-                () = self.shared.bell.notified() => {}
+                () = self.shared.wake_up.notified() => {}
                 () = tokio::time::sleep(rest) => {}
                 () = stop.cancelled() => {}
             }
@@ -126,9 +126,9 @@ impl Feed {
     }
 
     async fn step(&self) -> Result<(), Failure> {
-        let Shared { database, watchers, told, .. } = &*self.shared;
+        let Shared { database, watchers, published, .. } = &*self.shared;
         // Read before the look at who watches: whoever comes after that look reads an order later than this, too.
-        let (now, mut from) = (SystemClock.now(), told.load(Ordering::Acquire));
+        let (now, mut from) = (SystemClock.now(), published.load(Ordering::Acquire));
         let Numbers { settled, server, foreign } = changes::numbers(database.read()).await?;
         let looked = self.shared.looked.load(Ordering::Relaxed);
         if settled < from {
@@ -138,15 +138,15 @@ impl Feed {
             let missed = changes::of_move(database.read(), (settled, from), looked).await?;
             let orders = missed.into_iter().map(|order| (order.id, order)).collect();
             from = settled;
-            told.store(from, Ordering::Release);
-            // Who has left meanwhile need not be told.
-            let _left = watchers.send(Told::Moved);
-            let _left = watchers.send(Told::Read(Arc::new(Changes { from, to: from, orders })));
+            published.store(from, Ordering::Release);
+            // Who has left meanwhile needs nothing.
+            let _left = watchers.send(Notice::Moved);
+            let _left = watchers.send(Notice::Read(Arc::new(Changes { from, to: from, orders })));
         } else if self.shared.server.load(Ordering::Relaxed) != server {
             tracing::warn!(
                 "the database is on another server, whose numbers go on: watchers of an order read it"
             );
-            let _left = watchers.send(Told::Moved);
+            let _left = watchers.send(Notice::Moved);
         }
         self.shared.server.store(server, Ordering::Relaxed);
         self.shared.looked.store(now, Ordering::Relaxed);
@@ -159,11 +159,11 @@ impl Feed {
             } else {
                 let (orders, to) = changes::since(database.read(), from, settled).await?;
                 let orders = orders.into_iter().map(|order| (order.id, order)).collect();
-                // Who has left meanwhile need not be told.
-                let _left = watchers.send(Told::Read(Arc::new(Changes { from, to, orders })));
+                // Who has left meanwhile needs nothing.
+                let _left = watchers.send(Notice::Read(Arc::new(Changes { from, to, orders })));
                 to
             };
-            told.store(to, Ordering::Release);
+            published.store(to, Ordering::Release);
             from = to;
         }
         Ok(())
@@ -185,11 +185,11 @@ impl Feed {
     pub(crate) fn watch(&self) -> Watch {
         let changes = self.shared.watchers.subscribe();
         // The task may be in its long sleep.
-        self.shared.bell.notify_one();
+        self.shared.wake_up.notify_one();
         Watch {
             changes,
             closing: self.shared.closing.clone(),
-            from: self.shared.told.load(Ordering::Acquire),
+            from: self.shared.published.load(Ordering::Acquire),
         }
     }
 }
@@ -200,18 +200,18 @@ impl fmt::Debug for Feed {
     }
 }
 
-/// One watcher's ear.
+/// One subscription of a watcher.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    changes: broadcast::Receiver<Told>,
+    changes: broadcast::Receiver<Notice>,
     closing: CancellationToken,
     /// Where it began.
     pub(crate) from: i64,
 }
 
-/// What a watcher hears.
+/// What a watcher receives.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub(crate) enum Update {
     /// Changes.
     Changes(Arc<Changes>),
     /// Changes that this process has just committed. They come again.
@@ -223,17 +223,17 @@ pub(crate) enum Heard {
 }
 
 impl Watch {
-    pub(crate) async fn hear(&mut self) -> Heard {
+    pub(crate) async fn next(&mut self) -> Update {
         let changes = tokio::select! {
             changes = self.changes.recv() => changes,
-            () = self.closing.cancelled() => return Heard::Closing,
+            () = self.closing.cancelled() => return Update::Closing,
         };
         match changes {
-            Ok(Told::Read(changes)) => Heard::Changes(changes),
-            Ok(Told::Own(orders)) => Heard::Own(orders),
-            Ok(Told::Moved) => Heard::Missed,
-            Err(broadcast::error::RecvError::Lagged(_)) => Heard::Missed,
-            Err(broadcast::error::RecvError::Closed) => Heard::Closing,
+            Ok(Notice::Read(changes)) => Update::Changes(changes),
+            Ok(Notice::Own(orders)) => Update::Own(orders),
+            Ok(Notice::Moved) => Update::Missed,
+            Err(broadcast::error::RecvError::Lagged(_)) => Update::Missed,
+            Err(broadcast::error::RecvError::Closed) => Update::Closing,
         }
     }
 }

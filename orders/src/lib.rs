@@ -15,7 +15,7 @@ pub mod store;
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{lifecycle::Stage, settings::Mistakes};
+use chassis::{lifecycle::Stage, settings::ConfigErrors};
 use messaging::consumer::Deduplication;
 use ordermesh::orders::v1::orders_service_server::OrdersServiceServer;
 use service::{Service, Wiring};
@@ -45,8 +45,8 @@ impl Service for Orders {
     type Settings = OrderSettings;
     type Migrations = Migrations;
 
-    fn check(settings: OrderSettings, mistakes: &mut Mistakes) -> Option<Self> {
-        Some(Self { order_ttl: settings.check(mistakes)? })
+    fn check(settings: OrderSettings, errors: &mut ConfigErrors) -> Option<Self> {
+        Some(Self { order_ttl: settings.check(errors)? })
     }
 
     async fn wire(self, wiring: &mut Wiring) -> anyhow::Result<()> {

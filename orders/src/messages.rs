@@ -1,4 +1,4 @@
-//! What orders tells payments: each message is written into the outbox by the transaction that causes it.
+//! What orders publishes for payments: each message is written into the outbox by the transaction that causes it.
 
 use chassis::clock::Micros;
 use messaging::envelope::Envelope;

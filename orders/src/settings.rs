@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::settings::{Checked, Mistakes};
+use chassis::settings::{Checked, ConfigErrors};
 
 /// A shorter time would give up payments that are merely under way.
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
@@ -16,10 +16,10 @@ pub struct OrderSettings {
 }
 
 impl OrderSettings {
-    /// When an undecided payment is given up, or `None` after a mistake was noted.
-    pub(crate) fn check(self, mistakes: &mut Mistakes) -> Option<Duration> {
-        let ttl: Duration = self.order_ttl.take("--order-ttl", mistakes)?.into();
-        mistakes.require(ttl >= SHORTEST_TTL, "--order-ttl", "must be at least 1s");
+    /// When an undecided payment is given up, or `None` after an error was noted.
+    pub(crate) fn check(self, errors: &mut ConfigErrors) -> Option<Duration> {
+        let ttl: Duration = self.order_ttl.take("--order-ttl", errors)?.into();
+        errors.require(ttl >= SHORTEST_TTL, "--order-ttl", "must be at least 1s");
         Some(ttl)
     }
 }

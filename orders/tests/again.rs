@@ -30,7 +30,7 @@ async fn stored_orders_are_answered_as_placed() -> Result<()> {
     let first = apply(&database, group()).await?;
     let again = apply(&database, group()).await?;
     for replies in [&first, &again] {
-        let told: Vec<_> = replies
+        let answers: Vec<_> = replies
             .iter()
             .map(|reply| {
                 reply
@@ -40,8 +40,8 @@ async fn stored_orders_are_answered_as_placed() -> Result<()> {
             })
             .collect();
         ensure!(
-            told == [Ok((2, false)), Ok((3, false)), Ok((1, true)), Err("IDEMPOTENCY_KEY_REUSED")],
-            "{told:?}"
+            answers == [Ok((2, false)), Ok((3, false)), Ok((1, true)), Err("IDEMPOTENCY_KEY_REUSED")],
+            "{answers:?}"
         );
     }
     let backlog = outbox::backlog(database.read()).await?;

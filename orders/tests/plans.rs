@@ -141,17 +141,17 @@ async fn orders_are_ended_by_an_index_in_a_plan_made_before_there_were_any() -> 
     let postgres = Postgres::start().await?;
     let database = migrated(postgres.fresh_database().await?.parse()?).await?;
     ensure!(end(&database, 0).await? == 0, "there are none");
-    // All of them NEW; the server is not told, or it would plan anew.
+    // All of them NEW; the server has no statistics of that, or it would plan anew.
     fill(&database, 1).await?;
     let mut ended = 0;
-    // A server process tells what it has read once a second.
-    let read = eventually("the server to tell what it has read", Duration::from_secs(20), async || {
+    // A server process reports what it has read once a second.
+    let read = eventually("the server to report what it has read", Duration::from_secs(20), async || {
         ensure!(end(&database, ended + 1).await? == 1, "order {} did not end", ended + 1);
         ended += 1;
         let sql = "SELECT SUM(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname = 'orders'";
         let row = database.read().query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
         let read: i64 = row.context("a sum has a row")?.try_get_by_index(0)?;
-        ensure!(read >= 10, "{read} are told");
+        ensure!(read >= 10, "{read} are counted");
         Ok(read)
     });
     let read = read.await?;

@@ -1,4 +1,4 @@
-//! Orders that are stored are told as stored, whatever becomes of what is read afterwards.
+//! Orders that are stored are answered as stored, whatever becomes of what is read afterwards.
 
 use anyhow::{Result, ensure};
 use chassis::status::Reason;

@@ -11,7 +11,7 @@ pub mod store;
 
 use std::sync::Arc;
 
-use chassis::settings::Mistakes;
+use chassis::settings::ConfigErrors;
 use messaging::consumer::Deduplication;
 use ordermesh::payments::v1::{
     payments_admin_service_server::PaymentsAdminServiceServer, payments_service_server::PaymentsServiceServer,
@@ -38,7 +38,7 @@ impl Service for Payments {
     type Settings = ();
     type Migrations = Migrations;
 
-    fn check((): (), _: &mut Mistakes) -> Option<Self> {
+    fn check((): (), _: &mut ConfigErrors) -> Option<Self> {
         Some(Self)
     }
 

@@ -1,3 +1,3 @@
-//! What the service is told, one reaction a file.
+//! What messages do, one reaction a file.
 
 pub mod decide_payments;

@@ -48,7 +48,7 @@ async fn on_postgres() -> Result<()> {
     postgres.stop().await
 }
 
-/// A race for an account that is lost is a matter of course: whoever reads the log of the server is not told of an error.
+/// A race for an account that is lost is a matter of course: the log of the server shows no error.
 #[tokio::test]
 async fn a_lost_race_is_no_error_of_the_database() -> Result<()> {
     let mut postgres = Postgres::start().await?;

@@ -22,7 +22,7 @@ impl Bearer {
     }
 
     fn admits(&self, header: &str) -> bool {
-        // Digests are compared, so that the time of the comparison tells nothing of the token.
+        // Digests are compared, so that the time of the comparison reveals nothing of the token.
         let token = header.strip_prefix("Bearer ");
         token.is_some_and(|token| <[u8; 32]>::from(Sha256::digest(token)) == self.digest)
     }

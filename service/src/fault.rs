@@ -1,4 +1,4 @@
-//! What a caller is told when the database does not do what it should.
+//! What a caller is answered when the database does not do what it should.
 
 use chassis::status::{Chain, Fault, Reason};
 use storage::Failure;

@@ -81,7 +81,7 @@ where
     let layers = ServiceBuilder::new()
         .layer(Counted::of(contract)?)
         .layer(
-            TraceLayer::new(SharedClassifier::new(ours_to_mend()))
+            TraceLayer::new(SharedClassifier::new(server_faults()))
                 .make_span_with(call_span)
                 .on_request(())
                 .on_response(Ended)
@@ -92,7 +92,7 @@ where
 }
 
 /// Only what is wrong with the service is logged as an error: what is wrong with a request concerns its caller.
-fn ours_to_mend() -> GrpcErrorsAsFailures {
+fn server_faults() -> GrpcErrorsAsFailures {
     let callers = [
         GrpcCode::InvalidArgument,
         GrpcCode::NotFound,

@@ -20,7 +20,7 @@ pub mod admin;
 
 use std::fmt;
 
-use chassis::settings::Mistakes;
+use chassis::settings::ConfigErrors;
 use sea_orm_migration::MigratorTrait;
 
 pub use self::{
@@ -28,7 +28,7 @@ pub use self::{
     wiring::{Foundation, Wired, Wiring},
 };
 
-/// A service with a database, in its settings without mistakes.
+/// A service with a database, in its settings without errors.
 pub trait Service: fmt::Debug + Clone + Send + Sync + 'static {
     /// Its name: of its binary, its tasks, its metrics and its listener; as `/ordermesh/NAME` the source of its messages.
     const NAME: &'static str;
@@ -46,8 +46,8 @@ pub trait Service: fmt::Debug + Clone + Send + Sync + 'static {
     /// Every migration of its database.
     type Migrations: MigratorTrait;
 
-    /// The service of these flags, or `None` after mistakes were noted.
-    fn check(settings: Self::Settings, mistakes: &mut Mistakes) -> Option<Self>;
+    /// The service of these flags, or `None` after errors were noted.
+    fn check(settings: Self::Settings, errors: &mut ConfigErrors) -> Option<Self>;
 
     /// Adds what it consists of: what it serves, consumes, writes in groups, and runs beside that. The schema is up to date, and nothing
     /// runs yet.

@@ -20,7 +20,7 @@ const TAG: usize = 16;
 const DEFAULT_SIZE: u64 = 50;
 const LARGEST_SIZE: u64 = 1_000;
 
-/// The size of the page that a request asks for, of which the checks are told.
+/// The size of the page that a request asks for.
 pub fn size(requested: i32, checks: &mut Checks) -> u64 {
     checks.field("page_size", if requested < 0 { Err("must not be negative") } else { Ok(()) });
     match u64::try_from(requested) {
@@ -185,8 +185,8 @@ mod tests {
             let altered = String::from_utf8(bytes).expect("ASCII stays ASCII");
             assert_eq!(tokens.open(b"q", &altered), Err(InvalidToken), "{altered}");
         }
-        for junk in ["", "A", "====", "é", &"A".repeat(20)] {
-            assert_eq!(tokens.open(b"q", junk), Err(InvalidToken), "{junk}");
+        for garbage in ["", "A", "====", "é", &"A".repeat(20)] {
+            assert_eq!(tokens.open(b"q", garbage), Err(InvalidToken), "{garbage}");
         }
     }
 

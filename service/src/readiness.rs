@@ -15,10 +15,10 @@ use storage::{Database, Usage};
 #[must_use]
 pub fn parts(service: &'static str, database: &Database, health: &Health) -> Vec<Part> {
     connections(service, database);
-    let (asked, waiting, health) = (database.clone(), database.clone(), health.clone());
+    let (probed, waiting, health) = (database.clone(), database.clone(), health.clone());
     vec![
         Part::new(format!("{service}.database"), move || {
-            let database = asked.clone();
+            let database = probed.clone();
             async move { database.ping().await.map_err(|failure| failure.to_string()) }
         }),
         Part::new(format!("{service}.outbox"), move || {

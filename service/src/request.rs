@@ -34,7 +34,7 @@ impl Checks {
     }
 }
 
-/// What tells one request from another: SHA-256 of its deterministic encoding. The caller clears the idempotency key and the
+/// What distinguishes one request from another: SHA-256 of its deterministic encoding. The caller clears the idempotency key and the
 /// output-only fields first, so the same call over HTTP and over gRPC is the same.
 #[must_use]
 pub fn fingerprint(request: &impl Message) -> [u8; 32] {
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_problem_is_told_at_once() {
+    fn every_problem_is_reported_at_once() {
         let mut checks = Checks::default();
         checks
             .field("user_id", Err("must be given"))

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use chassis::{
     secret::{self, ExposeSecret as _, SecretString, SecretUrl},
-    settings::{Checked, Mistakes, content},
+    settings::{Checked, ConfigErrors, content},
     telemetry::LogSettings,
 };
 use messaging::{
@@ -126,7 +126,7 @@ pub struct CallSettings {
     pub admin_token_file: Option<PathBuf>,
 }
 
-/// The settings of a service's process without mistakes.
+/// The settings of a service's process without errors.
 #[derive(Debug, Clone)]
 pub struct ServiceConfig<S> {
     /// Where gRPC is served.
@@ -162,21 +162,21 @@ impl<S: Service> ServiceSettings<S> {
     /// The settings, when nothing is wrong with them.
     ///
     /// # Errors
-    /// Every mistake.
-    pub fn check(mut self) -> Result<ServiceConfig<S>, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let max_batch = self.max_batch.map(|most| most.take("--max-batch", &mut mistakes));
-        let limits = self.limits.check(&mut mistakes);
-        let listen = self.listen.take("--listen", &mut mistakes);
-        let admin = self.admin.take("--admin", &mut mistakes);
+    /// Every error.
+    pub fn check(mut self) -> Result<ServiceConfig<S>, ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let max_batch = self.max_batch.map(|most| most.take("--max-batch", &mut errors));
+        let limits = self.limits.check(&mut errors);
+        let listen = self.listen.take("--listen", &mut errors);
+        let admin = self.admin.take("--admin", &mut errors);
         let flag = "--database-url";
-        let database_url = database_url(self.database_url, self.database_url_file, flag, &mut mistakes);
+        let database_url = database_url(self.database_url, self.database_url_file, flag, &mut errors);
         let file = || DatabaseUrl::file(format!("{}.db", S::NAME).as_ref());
         if self.broker.amqp_url_file.is_none() {
             self.broker.amqp_url.get_or_insert_with(|| AMQP_URL.into());
         }
-        let mesh = MeshConfig::check(self.broker, self.calls, &mut mistakes);
-        let service = S::check(self.own, &mut mistakes);
+        let mesh = MeshConfig::check(self.broker, self.calls, &mut errors);
+        let service = S::check(self.own, &mut errors);
         let all = (|| {
             let max_batch = max_batch.map_or(Some(usize::MAX), |most| most.map(NonZeroUsize::get))?;
             Some(ServiceConfig {
@@ -188,22 +188,22 @@ impl<S: Service> ServiceSettings<S> {
                 service: service?,
             })
         })();
-        mistakes.or(all)
+        errors.or(all)
     }
 }
 
 impl LimitSettings {
-    /// The limits, with the default of `max_batch`, or `None` after mistakes were noted.
-    pub fn check(self, mistakes: &mut Mistakes) -> Option<Limits> {
-        let connections = self.database_connections.take("--database-connections", mistakes);
-        let migration_wait = self.migration_wait.take("--migration-wait", mistakes);
-        let statement_timeout = self.statement_timeout.take("--statement-timeout", mistakes);
-        mistakes.require(
+    /// The limits, with the default of `max_batch`, or `None` after errors were noted.
+    pub fn check(self, errors: &mut ConfigErrors) -> Option<Limits> {
+        let connections = self.database_connections.take("--database-connections", errors);
+        let migration_wait = self.migration_wait.take("--migration-wait", errors);
+        let statement_timeout = self.statement_timeout.take("--statement-timeout", errors);
+        errors.require(
             connections.is_none_or(|connections| connections >= Limits::FEWEST_CONNECTIONS),
             "--database-connections",
             format!("must be at least {}", Limits::FEWEST_CONNECTIONS),
         );
-        mistakes.require(
+        errors.require(
             statement_timeout.is_none_or(|timeout| *timeout >= SHORTEST_STATEMENT_TIMEOUT),
             "--statement-timeout",
             "must be at least 1s",
@@ -218,20 +218,20 @@ impl LimitSettings {
 }
 
 impl MeshConfig {
-    /// The settings of both groups, or `None` after mistakes were noted.
-    pub fn check(broker: BrokerSettings, calls: CallSettings, mistakes: &mut Mistakes) -> Option<Self> {
-        let amqp_url = secret::take(broker.amqp_url, broker.amqp_url_file, "--amqp-url", mistakes);
+    /// The settings of both groups, or `None` after errors were noted.
+    pub fn check(broker: BrokerSettings, calls: CallSettings, errors: &mut ConfigErrors) -> Option<Self> {
+        let amqp_url = secret::take(broker.amqp_url, broker.amqp_url_file, "--amqp-url", errors);
         let amqp_url = amqp_url.and_then(|url| {
             let parsed = SecretUrl::parse(url, &["amqp", "amqps"]);
-            parsed.map_err(|error| mistakes.note("--amqp-url", error)).ok()
+            parsed.map_err(|error| errors.note("--amqp-url", error)).ok()
         });
-        let admin_token = secret::admin_token(calls.admin_token, calls.admin_token_file, mistakes);
-        let amqp_ca = content(broker.amqp_ca.as_deref(), "--amqp-ca", mistakes);
-        let partitions = broker.partitions.take("--partitions", mistakes);
-        mistakes.require(partitions != Some(0), "--partitions", "must be at least 1");
+        let admin_token = secret::admin_token(calls.admin_token, calls.admin_token_file, errors);
+        let amqp_ca = content(broker.amqp_ca.as_deref(), "--amqp-ca", errors);
+        let partitions = broker.partitions.take("--partitions", errors);
+        errors.require(partitions != Some(0), "--partitions", "must be at least 1");
         let default_currency = calls.default_currency;
         if let Err(problem) = ordermesh::rules::currency_code(&default_currency) {
-            mistakes.note("--default-currency", problem);
+            errors.note("--default-currency", problem);
         }
         Some(Self { amqp_url, amqp_ca, partitions: partitions?, default_currency, admin_token })
     }
@@ -252,13 +252,13 @@ impl MeshConfig {
     }
 }
 
-/// The database of a flag; `None` when none is given, and after a mistake was noted.
+/// The database of a flag; `None` when none is given, and after an error was noted.
 pub fn database_url(
     value: Option<SecretString>,
     file: Option<PathBuf>,
     flag: &str,
-    mistakes: &mut Mistakes,
+    errors: &mut ConfigErrors,
 ) -> Option<DatabaseUrl> {
-    let url = secret::take(value, file, flag, mistakes)?;
-    url.expose_secret().parse().map_err(|error| mistakes.note(flag, error)).ok()
+    let url = secret::take(value, file, flag, errors)?;
+    url.expose_secret().parse().map_err(|error| errors.note(flag, error)).ok()
 }

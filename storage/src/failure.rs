@@ -19,7 +19,7 @@ pub enum Failure {
     /// Others held or changed the same rows, also after retries.
     #[error("the database is contended")]
     Contention(#[source] Arc<DbErr>),
-    /// The statement itself is refused: a violated constraint or a mistake of ours.
+    /// The statement itself is refused: a violated constraint or an error of ours.
     #[error("the database refused a statement")]
     Refused(#[source] Arc<DbErr>),
     /// The code inside the transaction panicked; it was rolled back, unless it was a statement that is a transaction by itself.

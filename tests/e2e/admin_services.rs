@@ -84,7 +84,7 @@ async fn admin_services(arrangement: Arrangement) -> Result<()> {
     routed.body["error"].is_object().then_some(()).context("the edge's own answer")
 }
 
-/// U+0000 in any text is the caller's mistake, on both databases.
+/// U+0000 in any text is the caller's error, on both databases.
 async fn what_cannot_be_asked(messages: &mut MessagingAdminServiceClient<Channel>) -> Result<()> {
     let text = || "a\0b".to_owned();
     let list = ListParkedMessagesRequest::default;

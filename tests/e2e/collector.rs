@@ -22,9 +22,9 @@ use tonic::{
 };
 use world::{PATIENCE, eventually};
 
-/// What was told of one span.
+/// What was recorded of one span.
 #[derive(Debug, Clone)]
-pub(crate) struct Told {
+pub(crate) struct Recorded {
     pub(crate) service: String,
     pub(crate) name: String,
     /// In hexadecimal digits, as the next two.
@@ -50,7 +50,7 @@ impl Attributes {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Kept(Arc<Mutex<Vec<Told>>>);
+struct Kept(Arc<Mutex<Vec<Recorded>>>);
 
 /// Listens until it is dropped.
 #[derive(Debug)]
@@ -83,11 +83,11 @@ impl Collector {
         &self,
         service: &str,
         name: &str,
-        which: impl Fn(&Told) -> bool,
-    ) -> Result<Told> {
+        which: impl Fn(&Recorded) -> bool,
+    ) -> Result<Recorded> {
         eventually(&format!("the span {name} of {service}"), PATIENCE, async || {
             let kept = self.kept.0.lock().map_err(|_| anyhow::anyhow!("the collector panicked"))?;
-            let found = kept.iter().find(|told| told.service == service && told.name == name && which(told));
+            let found = kept.iter().find(|span| span.service == service && span.name == name && which(span));
             found.cloned().with_context(|| format!("{} spans: {kept:?}", kept.len()))
         })
         .await
@@ -111,14 +111,14 @@ impl TraceService for Kept {
             let resource = of_process.resource.unwrap_or_default();
             let service = &texts(&resource.attributes).get("service.name").to_owned();
             let spans = of_process.scope_spans.into_iter().flat_map(|of_scope| of_scope.spans);
-            kept.extend(spans.map(|span| told(service, &span)));
+            kept.extend(spans.map(|span| recorded(service, &span)));
         }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
 
-fn told(service: &str, span: &Span) -> Told {
-    Told {
+fn recorded(service: &str, span: &Span) -> Recorded {
+    Recorded {
         service: service.to_owned(),
         name: span.name.clone(),
         trace: hex(&span.trace_id),

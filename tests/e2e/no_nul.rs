@@ -1,4 +1,4 @@
-//! U+0000 in any text of any request is the caller's mistake, and the field is named: PostgreSQL cannot even be asked about it.
+//! U+0000 in any text of any request is the caller's error, and the field is named: PostgreSQL cannot even be asked about it.
 
 use std::fmt::Debug;
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use world::{PATIENCE, eventually};
 
 use crate::{
-    collector::{Collector, Told},
+    collector::{Collector, Recorded},
     mesh::{EMBEDDED, Mesh},
 };
 
@@ -35,7 +35,7 @@ async fn a_span_says_what_was_asked_for_and_how_it_ended() -> Result<()> {
         request.header("tracestate", "vendor=one").header("tracestate", "other=two")
     };
     ensure!(world::answer(traced(ACCOUNT)).await?.status == 404);
-    let of_client = |span: &Told| span.trace == TRACE;
+    let of_client = |span: &Recorded| span.trace == TRACE;
     let edge = collector.span("shop", "GET /gateway/payments/{user_id}", of_client).await?;
     ensure!(edge.parent == CLIENT && edge.state == "vendor=one,other=two", "{edge:?}");
     for (name, value) in [

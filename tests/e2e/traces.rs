@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use world::{PATIENCE, eventually};
 
 use crate::{
-    collector::{Collector, Told},
+    collector::{Collector, Recorded},
     mesh::{APART, Arrangement, Mesh},
 };
 
@@ -50,7 +50,7 @@ async fn the_logs_of_all_processes_name_the_trace() -> Result<()> {
         eventually(&format!("a line of {process} in the trace: {what}"), PATIENCE, async || {
             let output = mesh.output(process)?;
             let mut lines = output.lines().filter_map(|line| serde_json::from_str(line).ok());
-            ensure!(lines.any(|line: Value| tells(&line, &what)), "{} lines", output.lines().count());
+            ensure!(lines.any(|line: Value| matches(&line, &what)), "{} lines", output.lines().count());
             Ok(())
         })
         .await?;
@@ -59,7 +59,7 @@ async fn the_logs_of_all_processes_name_the_trace() -> Result<()> {
 }
 
 /// Whether a line, or the span that it belongs to, has all these fields, and is of the trace.
-fn tells(line: &Value, fields: &Value) -> bool {
+fn matches(line: &Value, fields: &Value) -> bool {
     let of = |name: &str| if line[name].is_null() { &line["span"][name] } else { &line[name] };
     let trace = of("trace.parent").as_str().and_then(|parent| parent.split('-').nth(1));
     let same = |(name, value): (&String, &Value)| of(name) == value;
@@ -79,15 +79,15 @@ async fn a_collector_is_told_of_one_trace_through_all_processes() -> Result<()> 
     ensure!(edge.parent == CLIENT, "{edge:?}");
     let call = collector.span("orders", CREATE, |span| span.trace == TRACE).await?;
     ensure!(call.parent == edge.id && call.attributes.get("rpc").ends_with("/CreateOrder"), "{call:?}");
-    the_messages_are_told(&collector, &call).await?;
+    the_messages_are_recorded(&collector, &call).await?;
 
     // A request without a trace begins one.
     let id = mesh.order("alice", 2).await?;
     mesh.ended(&id).await?;
-    let new = |span: &Told| span.trace != TRACE && span.parent.is_empty();
+    let new = |span: &Recorded| span.trace != TRACE && span.parent.is_empty();
     let edge = collector.span("gateway", PLACE, new).await?;
     let call = collector.span("orders", CREATE, |span| span.parent == edge.id).await?;
-    the_messages_are_told(&collector, &call).await?;
+    the_messages_are_recorded(&collector, &call).await?;
 
     // Nobody waits for a collector that is gone.
     drop(collector);
@@ -121,14 +121,15 @@ async fn the_last_spans_are_sent_before_the_end() -> Result<()> {
 }
 
 /// The message of the order and the answer to it, each published and applied because of the call.
-async fn the_messages_are_told(collector: &Collector, call: &Told) -> Result<()> {
+async fn the_messages_are_recorded(collector: &Collector, call: &Recorded) -> Result<()> {
     for (service, name, kind) in [
         ("orders", "publish", "ordermesh.orders.v1.OrderPlaced"),
         ("payments", "apply", "ordermesh.orders.v1.OrderPlaced"),
         ("payments", "publish", "ordermesh.payments.v1.PaymentDecided"),
         ("orders", "apply", "ordermesh.payments.v1.PaymentDecided"),
     ] {
-        let of_call = |span: &Told| span.trace == call.trace && span.attributes.get("message.kind") == kind;
+        let of_call =
+            |span: &Recorded| span.trace == call.trace && span.attributes.get("message.kind") == kind;
         let span = collector.span(service, name, of_call).await?;
         ensure!(span.parent == call.id, "{span:?} is not of {call:?}");
     }

@@ -1,4 +1,4 @@
-//! Path, query, body and headers of a request become one message, with every mistake found on the way.
+//! Path, query, body and headers of a request become one message, with every error found on the way.
 
 pub(crate) mod query;
 pub(crate) mod mask;
@@ -50,7 +50,7 @@ pub struct Input<'a> {
 /// Binds a request. The message, and the names that a lenient edge passed over.
 ///
 /// # Errors
-/// Every mistake, with its field.
+/// Every error, with its field.
 pub(crate) fn bind(
     route: &Route,
     input: &Input<'_>,

@@ -40,14 +40,14 @@ pub struct Decoded {
     pub version: Option<i64>,
 }
 
-/// Why a response cannot be told in JSON: the service and the edge do not agree on the contract.
+/// Why a response cannot be printed as JSON: the service and the edge do not agree on the contract.
 #[derive(Debug, thiserror::Error)]
 pub enum ResponseError {
     /// The bytes are not a message of the contract.
     #[error("the response cannot be decoded")]
     Decode(#[from] DecodeError),
     /// The message has no JSON form: a timestamp out of range, an Any of an unknown type.
-    #[error("the response cannot be told in JSON")]
+    #[error("the response cannot be printed as JSON")]
     Encode(#[from] serde_json::Error),
 }
 
@@ -168,7 +168,7 @@ fn response_by_reflection(route: &Route, wire: Bytes) -> Result<Decoded, Respons
     Ok(Decoded { json, version })
 }
 
-/// The version in bytes that were told in JSON, so every field is there once at most.
+/// The version in bytes that were printed as JSON, so every field is there once at most.
 fn wire_version(mut wire: Wire<'_>, path: &[FieldDescriptor]) -> Option<i64> {
     let (field, rest) = path.split_first()?;
     while !wire.is_empty() {

@@ -145,7 +145,7 @@ fn paths() {
     });
 }
 
-/// Binds a request's parts, strictly and leniently; what comes of it must be a message, or mistakes of bounded number.
+/// Binds a request's parts, strictly and leniently; what comes of it must be a message, or errors of bounded number.
 fn bind<'i>(route: &Route, input: impl Fn() -> Input<'i>, length: usize) {
     for lenient in [false, true] {
         match codec::request_from_json(route, &input(), lenient) {
@@ -249,7 +249,7 @@ fn json() {
             match every.wire(body, lenient) {
                 Ok(wire) => {
                     in_proportion(wire.len(), body.len(), 12);
-                    // Whatever is read can be told.
+                    // Whatever is read can be printed.
                     in_proportion(every.json(&wire).expect("a message of ours").len(), wire.len(), 64);
                 }
                 Err(error) => assert!(!error.violations.is_empty() && error.violations.len() <= 64),

@@ -55,7 +55,7 @@ impl Ids {
     }
 }
 
-/// A document about these routes. Routes with methods that OpenAPI cannot tell (custom ones, `*`) are left out.
+/// A document about these routes. Routes with methods that OpenAPI cannot describe (custom ones, `*`) are left out.
 #[must_use]
 pub fn document(title: &str, listed: &[Listed<'_>], ids: &Ids) -> Value {
     let mut comments = Comments::default();
@@ -92,7 +92,7 @@ pub fn document(title: &str, listed: &[Listed<'_>], ids: &Ids) -> Value {
         "components": {
             "schemas": components,
             "responses": { "Error": {
-                "description": "Any failure; `reason` in the details, or in problem details, tells failures apart.",
+                "description": "Any failure; `reason` in the details, or in problem details, distinguishes failures.",
                 "content": {
                     "application/json": { "schema": { "$ref": "#/components/schemas/Error" } },
                     "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },

@@ -1,4 +1,4 @@
-//! From descriptors to routes: of one's own with every mistake in them, of somebody else's as far as they can be served.
+//! From descriptors to routes: of one's own with every error in them, of somebody else's as far as they can be served.
 
 pub(crate) mod percent;
 pub(crate) mod template;
@@ -50,7 +50,7 @@ impl Routes {
     /// The routes of every method with a `google.api.http`, from an encoded `google.protobuf.FileDescriptorSet` with all that it imports.
     ///
     /// # Errors
-    /// Every mistake in it, all at once.
+    /// Every error in it, all at once.
     pub fn compile(set: impl AsRef<[u8]>) -> Result<Self, Vec<RoutesError>> {
         let pool = DescriptorPool::decode(set.as_ref()).map_err(|error| vec![error.into()])?;
         let (list, errors) = compile::compile(&pool);

@@ -38,7 +38,7 @@ pub struct Call<'a> {
     pub headers: &'a HeaderMap,
     /// and what of them becomes metadata of the call.
     pub metadata: fn(&HeaderMap) -> HeaderMap,
-    /// When the client stops waiting, if the service is to know: it is told as `grpc-timeout`.
+    /// When the client stops waiting, if the service is to know: it is sent as `grpc-timeout`.
     pub deadline: Option<Instant>,
 }
 

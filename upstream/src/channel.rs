@@ -7,7 +7,7 @@
 mod dial;
 mod exchange;
 mod line;
-mod places;
+mod permits;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -22,7 +22,7 @@ use tonic::{ConnectError, Status};
 use self::{
     dial::Windows,
     line::Line,
-    places::{Place, Places},
+    permits::{Permit, Permits},
 };
 pub(crate) use self::{
     dial::{CONNECT_TIMEOUT, Tls},
@@ -42,10 +42,10 @@ struct Inner {
     /// The service's name for itself: its host and port as the URL has them.
     authority: Authority,
     is_tls: bool,
-    /// For calls whose answers are taken at once: those that wait for a place in it soon get one.
+    /// For calls whose answers are taken at once: those that wait for a permit in it soon get one.
     calls: Line,
     /// For all others.
-    places: Arc<Places>,
+    permits: Arc<Permits>,
 }
 
 impl Channel {
@@ -53,10 +53,10 @@ impl Channel {
     pub(crate) fn new(address: SocketAddr, authority: Authority, tls: Option<Tls>) -> Self {
         let is_tls = tls.is_some();
         let calls = Line::new(address, tls.clone(), Windows::CALLS);
-        Self(Arc::new(Inner { authority, is_tls, calls, places: Places::new(address, tls) }))
+        Self(Arc::new(Inner { authority, is_tls, calls, permits: Permits::new(address, tls) }))
     }
 
-    /// Begins a call whose answer is taken as fast as it comes. Dropping both halves before its end tells the service that nobody waits
+    /// Begins a call whose answer is taken as fast as it comes. Dropping both halves before its end shows the service that nobody waits
     /// any more.
     ///
     /// # Errors
@@ -69,15 +69,15 @@ impl Channel {
         self.send(&self.0.calls, path, headers, false).await
     }
 
-    /// A place for a call whose answer is taken at the pace of a client.
+    /// A permit for a call whose answer is taken at the pace of a client.
     ///
     /// # Errors
     /// RATE_LIMITED when there are as many as the service takes.
-    fn place(&self) -> Result<Place, Status> {
-        self.0.places.take()
+    fn permit(&self) -> Result<Permit, Status> {
+        self.0.permits.take()
     }
 
-    /// Begins a request of gRPC. Dropping both halves before its end tells the service that nobody waits any more.
+    /// Begins a request of gRPC. Dropping both halves before its end shows the service that nobody waits any more.
     ///
     /// # Errors
     /// UNAVAILABLE with a [`ConnectError`] when it cannot be sent.

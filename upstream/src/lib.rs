@@ -29,7 +29,7 @@ pub use self::{
     local::Local,
     metadata::{GRPC_TIMEOUT, IDEMPOTENCY_REPLAYED, check_length, length},
     metrics::begin,
-    outcome::{is_told_unknown, is_unknown},
+    outcome::{is_answered_unknown, is_unknown},
     pool::Tried,
     resolve::{Resolver, SystemResolver},
     retry::Retries,

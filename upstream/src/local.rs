@@ -146,7 +146,7 @@ impl Incoming for Whole {
     }
 }
 
-/// The body of a request. That it cannot be read is also told to whoever made the call.
+/// The body of a request. That it cannot be read is also reported to whoever made the call.
 struct Asked {
     body: GrpcBody,
     broken: Option<oneshot::Sender<String>>,
@@ -165,7 +165,7 @@ impl Body for Asked {
             && let Some(broken) = self.broken.take()
         {
             // Without a receiver nobody waits for the call.
-            let _told = broken.send(status.message().to_owned());
+            let _reported = broken.send(status.message().to_owned());
         }
         Poll::Ready(frame)
     }

@@ -3,10 +3,10 @@
 use chassis::status::{Fault, Reason};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// What a service is told about the time it has.
+/// The time that a service has for a call.
 pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// Tells that an answer is that of an earlier request with the same key.
+/// Marks an answer as that of an earlier request with the same key.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Longest metadata that travels, as RFC 9113, section 6.5.2, counts it. Services take 16 KiB together with what HTTP/2 adds (that is the

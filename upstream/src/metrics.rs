@@ -8,7 +8,7 @@ const REFUSED: &str = "http_server_refused_requests_total";
 /// The limit of a service itself: how many streams it takes.
 const STREAMS: &str = "upstream streams";
 
-/// Begins the counters: an alarm cannot tell an absent number from one that never rises.
+/// Begins the counters: an alarm cannot distinguish an absent number from one that never rises.
 pub fn begin() {
     describe_counter!(RETRIES, "calls that were made again");
     counter!(RETRIES).increment(0);

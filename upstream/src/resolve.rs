@@ -54,14 +54,14 @@ pub(crate) fn pool(
     authorities: Option<&[u8]>,
     resolver: Arc<dyn Resolver>,
 ) -> Result<Pool, Vec<String>> {
-    let (mut targets, mut mistakes) = (Vec::new(), Vec::new());
+    let (mut targets, mut errors) = (Vec::new(), Vec::new());
     for url in urls.split(',').map(str::trim) {
         match Target::parse(url, authorities) {
             Ok(target) => targets.push(target),
-            Err(mistake) => mistakes.push(mistake),
+            Err(error) => errors.push(error),
         }
     }
-    if mistakes.is_empty() { Ok(found(targets, resolver)) } else { Err(mistakes) }
+    if errors.is_empty() { Ok(found(targets, resolver)) } else { Err(errors) }
 }
 
 /// The host and the port of the first of several URLs.

@@ -70,7 +70,7 @@ fn is_worth_another(status: &Status, safe: bool) -> bool {
         Some(OutcomeUnknown) => safe,
         Some(StreamReset) => safe && status.code() == Code::Unavailable,
         // What a service does not know of a request with a key, the second call finds out.
-        None => safe && (status.code() == Code::Unavailable || outcome::is_told_unknown(status)),
+        None => safe && (status.code() == Code::Unavailable || outcome::is_answered_unknown(status)),
     }
 }
 

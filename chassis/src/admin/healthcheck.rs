@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn healthcheck_tells_readiness() {
+    async fn healthcheck_reports_readiness() {
         asked(vec![part("database", State::Ok)]).await.expect("every part is ready");
         let away = || State::Failed("connection refused".into());
         let error = asked(vec![part("database", away())]).await.expect_err("a part is not ready");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_that_hangs_is_told_in_a_sentence() -> anyhow::Result<()> {
+    async fn a_process_that_hangs_is_reported_in_a_sentence() -> anyhow::Result<()> {
         // The system takes the connection, and nobody answers.
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let error = healthcheck(listener.local_addr()?).expect_err("nobody answers");

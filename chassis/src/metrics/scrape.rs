@@ -6,7 +6,7 @@ type Refresh = Box<dyn Fn() -> bool + Send>;
 
 static REFRESHES: Mutex<Vec<Refresh>> = Mutex::new(Vec::new());
 
-/// Sets gauges each time that `/metrics` is read, as long as `refresh` says that what it tells of is there. It may not block.
+/// Sets gauges each time that `/metrics` is read, as long as `refresh` says that what it measures is there. It may not block.
 pub fn at_scrape(refresh: impl Fn() -> bool + Send + 'static) {
     REFRESHES.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
 }

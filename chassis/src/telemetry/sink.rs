@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    /// Each write, told to a test.
+    /// Each write, sent to a test.
     struct Writes(Sender<String>);
 
     impl Write for Writes {
@@ -157,8 +157,8 @@ mod tests {
     }
 
     fn started() -> (Sink<Writes>, Flusher<Writes>, Receiver<String>) {
-        let (told, writes) = channel();
-        let (sink, flusher) = Sink::start(Writes(told)).expect("a thread");
+        let (sender, writes) = channel();
+        let (sink, flusher) = Sink::start(Writes(sender)).expect("a thread");
         (sink, flusher, writes)
     }
 

@@ -16,7 +16,7 @@ pub mod v1 {
 
 use std::sync::Arc;
 
-use chassis::settings::Mistakes;
+use chassis::settings::ConfigErrors;
 use messaging::consumer::Deduplication;
 use service::{Service, Wiring};
 
@@ -41,7 +41,7 @@ impl Service for Shipping {
     type Settings = ();
     type Migrations = Migrations;
 
-    fn check((): (), _: &mut Mistakes) -> Option<Self> {
+    fn check((): (), _: &mut ConfigErrors) -> Option<Self> {
         Some(Self)
     }
 

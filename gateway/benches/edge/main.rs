@@ -39,8 +39,8 @@ async fn main() -> Result<()> {
     for case in CASES {
         // What is compiled, allocated and connected at first is not counted.
         let (ours, theirs) = (Load::new(&gateway)?, Load::new(&envoy)?);
-        let (told, expected) = (ours.answer(case).await?, theirs.answer(case).await?);
-        anyhow::ensure!(told == expected, "{}: {told} is not {expected}", case.name);
+        let (answered, expected) = (ours.answer(case).await?, theirs.answer(case).await?);
+        anyhow::ensure!(answered == expected, "{}: {answered} is not {expected}", case.name);
         let mut pairs = Vec::with_capacity(ROUNDS);
         for _ in 0..ROUNDS {
             pairs.push((ours.round(case).await?, theirs.round(case).await?));

@@ -31,7 +31,7 @@ pub(crate) async fn start() -> Result<SocketAddr> {
     Ok(address)
 }
 
-/// The order whose watchers are told its first version, and nothing more.
+/// The order whose watchers receive its first version, and nothing more.
 pub(crate) const IDLE: &str = "01890a5d-ac96-774b-bcce-000000000001";
 
 /// The order that has a version every tenth of a second, up to the last.

@@ -19,7 +19,7 @@ use crate::{
     upstream::{self, BUSY, EVENTS, IDLE},
 };
 
-/// Watchers that are told nothing.
+/// Watchers that receive nothing.
 const SILENT: usize = 10_000;
 
 /// Watchers with ten events a second.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use chassis::{
-    accept::Places,
+    accept::Permits,
     status::{Fault, Reason},
 };
 use tokio::sync::Semaphore;
@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     pub(super) config: Config,
     pub(super) routes: Routes,
     pub(super) retries: Retries,
-    pub(super) places: OnceLock<Places>,
+    pub(super) permits: OnceLock<Permits>,
     /// One for each request that may be open.
     pub(super) slots: Arc<Semaphore>,
     pub(super) streams: Arc<Streams>,
@@ -71,7 +71,7 @@ impl Shared {
 
     /// Connections of clients.
     pub(crate) fn open_connections(&self) -> usize {
-        self.places.get().map_or(0, Places::open)
+        self.permits.get().map_or(0, Permits::open)
     }
 
     /// Requests that are being worked on.

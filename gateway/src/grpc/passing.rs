@@ -73,7 +73,7 @@ pub(super) struct Passing {
 }
 
 impl Passing {
-    /// Why so many bytes more are not handed on, if they are not. What a write has done is told, however much is told already.
+    /// Why so many bytes more are not handed on, if they are not. What a write has done is answered, however much is being answered already.
     fn refusal(&mut self, bytes: usize) -> Option<Fault> {
         if self.pace.as_mut().is_some_and(|pace| pace.is_late(bytes)) {
             return Some(deadline_exceeded());

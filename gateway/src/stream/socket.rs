@@ -13,7 +13,7 @@ use axum::{
 };
 use bytes::Bytes;
 use chassis::{
-    accept::Place,
+    accept::Permit,
     status::{Fault, Reason, Violation},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
@@ -43,7 +43,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Asked {
     upgrade: WebSocketUpgrade,
-    place: Option<Place>,
+    permit: Option<Permit>,
 }
 
 /// The WebSocket that a request asks for, if it does.
@@ -62,10 +62,10 @@ pub(crate) async fn asked(edge: &Edge, parts: &mut Parts) -> Result<Option<Asked
     {
         return Err(Fault::new(Reason::OriginNotAllowed, "pages of this origin may not read this").into());
     }
-    let place = parts.extensions.remove::<Place>();
+    let permit = parts.extensions.remove::<Permit>();
     join_lines(&mut parts.headers, &header::CONNECTION);
     match WebSocketUpgrade::from_request_parts(parts, &()).await {
-        Ok(upgrade) => Ok(Some(Asked { upgrade, place })),
+        Ok(upgrade) => Ok(Some(Asked { upgrade, permit })),
         Err(rejection) => {
             let violation =
                 Violation { field: header::UPGRADE.to_string(), description: rejection.body_text() };
@@ -92,21 +92,21 @@ fn is_same(origin: &HeaderValue, headers: &HeaderMap) -> bool {
     origin.as_ref().and_then(Uri::authority).zip(host).is_some_and(|(origin, host)| origin.as_str() == host)
 }
 
-/// The answer that turns the connection into a WebSocket, on which the stream then goes. It keeps its place among the connections,
+/// The answer that turns the connection into a WebSocket, on which the stream then goes. It keeps its permit among the connections,
 /// and the edge waits for its end.
-pub(super) fn response(feed: Feed, edge: &Edge, Asked { upgrade, place }: Asked) -> Response {
+pub(super) fn response(feed: Feed, edge: &Edge, Asked { upgrade, permit }: Asked) -> Response {
     let (token, idle) = (edge.sockets().token(), edge.idle_timeout());
     upgrade
         .read_buffer_size(MAX_MESSAGE_BYTES)
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
         .on_upgrade(async move |socket| {
-            let _held = (place, token);
+            let _held = (permit, token);
             run(feed, socket, idle).await;
         })
 }
 
-/// How a stream ends: what the client is told last, and the code.
+/// How a stream ends: what the client gets last, and the code.
 struct End {
     last: Option<Message>,
     close: CloseFrame,
@@ -136,7 +136,7 @@ async fn until_end(feed: &mut Feed, socket: &mut WebSocket, idle: Duration) -> O
     loop {
         let step = tokio::select! {
             step = feed.step() => step,
-            heard = socket.recv() => match heard? {
+            received = socket.recv() => match received? {
                 // The library answers pings.
                 Ok(Message::Ping(_) | Message::Pong(_)) => continue,
                 Ok(Message::Text(_) | Message::Binary(_)) => {

@@ -152,7 +152,7 @@ async fn call(
     call.both(ReceiverStream::new(taken)).await
 }
 
-/// What comes of `work` while the client sends; a mistake of the client's ends it.
+/// What comes of `work` while the client sends; an error of the client's ends it.
 async fn beside<T>(work: impl Future<Output = T>, feeding: &mut Feeding) -> Result<T, Problem> {
     let mut work = pin!(work);
     loop {

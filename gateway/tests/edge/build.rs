@@ -1,4 +1,4 @@
-//! Mistakes that stop the start, all of them at once.
+//! Errors that stop the start, all of them at once.
 
 use std::collections::BTreeMap;
 
@@ -33,8 +33,8 @@ fn rpc(name: &str, rule: &str) -> String {
     format!("rpc {name}(M) returns (M) {{ option (google.api.http) = {{{rule}}}; }}")
 }
 
-fn mistakes(config: Config) -> Vec<String> {
-    let error = Edge::from_config(config).expect_err("there are mistakes").to_string();
+fn errors(config: Config) -> Vec<String> {
+    let error = Edge::from_config(config).expect_err("there are errors").to_string();
     error.lines().skip(1).map(|line| line.trim().to_owned()).collect()
 }
 
@@ -53,7 +53,7 @@ async fn routes_that_cannot_be_served_are_named() {
     ];
     let config = Config { descriptor_set: compile(&service.concat()), ..shapes("ftp://x") };
     assert_eq!(
-        mistakes(config),
+        errors(config),
         [
             "--upstream: \"ftp://x\" is not of the form http://host:port or https://host:port",
             "--descriptor-set: bad.v1.S.A: bad.v1.M has no field nope",
@@ -74,7 +74,7 @@ async fn ambiguous_routes_are_named_with_a_path() {
     let service =
         [rpc("A", "get: \"/x/{a}\""), rpc("B", "get: \"/x/{inner.a=*}\""), rpc("C", "post: \"/x/{a}\"")];
     let config = Config { descriptor_set: compile(&service.concat()), ..shapes("http://[::1]:1") };
-    assert_eq!(mistakes(config), ["--descriptor-set: bad.v1.S.A and bad.v1.S.B both answer GET /x/x"]);
+    assert_eq!(errors(config), ["--descriptor-set: bad.v1.S.A and bad.v1.S.B both answer GET /x/x"]);
 }
 
 #[tokio::test]
@@ -84,9 +84,9 @@ async fn a_service_without_a_url_is_named() {
         descriptor_set: compile(&rpc("A", "get: \"/a\"")),
         ..shapes("http://x")
     };
-    assert_eq!(mistakes(config), ["--upstream: no URL is known for bad.v1.S"]);
+    assert_eq!(errors(config), ["--upstream: no URL is known for bad.v1.S"]);
     let config = Config { descriptor_set: Bytes::from_static(b"nonsense"), ..shapes("http://x/path") };
-    let both = mistakes(config);
+    let both = errors(config);
     assert!(both[0].contains("has more than a host and a port"), "{both:?}");
     assert!(both[1].starts_with("--descriptor-set: not a complete set of descriptors"), "{both:?}");
 }
@@ -106,8 +106,8 @@ async fn mistaken_flags_are_named_together() {
         "--descriptor-set=/does/not/exist",
         "--upstream=http://x",
     ]);
-    let error = Edge::build(arguments.edge).expect_err("there are mistakes").to_string();
-    assert!(error.starts_with("8 mistakes"), "{error}");
+    let error = Edge::build(arguments.edge).expect_err("there are errors").to_string();
+    assert!(error.starts_with("8 errors"), "{error}");
     for flag in [
         "--listen",
         "--max-body-bytes",
@@ -123,14 +123,14 @@ async fn mistaken_flags_are_named_together() {
 }
 
 #[tokio::test]
-async fn the_defaults_have_no_mistakes() {
-    let edge = Edge::build(Arguments::parse_from(["gateway"]).edge).expect("no mistakes");
+async fn the_defaults_are_valid() {
+    let edge = Edge::build(Arguments::parse_from(["gateway"]).edge).expect("no errors");
     assert_eq!(edge.listen().to_string(), "127.0.0.1:8080");
 }
 
 #[tokio::test]
 async fn an_edge_can_be_printed_even_if_messages_hold_themselves() {
-    let edge = Edge::from_config(shapes("http://x")).expect("no mistakes");
+    let edge = Edge::from_config(shapes("http://x")).expect("no errors");
     assert!(format!("{edge:?}").contains("GET /v1/shapes -> shapes.v1.Shapes.Query"));
 }
 
@@ -138,12 +138,12 @@ async fn an_edge_can_be_printed_even_if_messages_hold_themselves() {
 async fn a_mistaken_url_is_named_by_its_flag_and_once() {
     let arguments =
         Arguments::parse_from(["gateway", "--orders-url=localhost:1", "--payments-url=https://x/y"]);
-    let error = Edge::build(arguments.edge).expect_err("there are mistakes").to_string();
+    let error = Edge::build(arguments.edge).expect_err("there are errors").to_string();
     let lines: Vec<&str> = error.lines().map(str::trim).collect();
     assert_eq!(
         lines,
         [
-            "2 mistakes in the settings:",
+            "2 errors in the settings:",
             "--orders-url: \"localhost:1\" is not of the form http://host:port or https://host:port",
             "--payments-url: \"https://x/y\" has more than a host and a port",
         ]

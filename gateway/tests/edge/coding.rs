@@ -157,7 +157,7 @@ async fn every_member_of_gzip_is_read() {
         let response = request.send().await.expect("the edge answers");
         assert_eq!(json(response, StatusCode::OK).await, whole);
     }
-    for broken in [&members[..members.len() - 1], &[&members[..], b"junk"].concat()] {
+    for broken in [&members[..members.len() - 1], &[&members[..], b"garbage"].concat()] {
         let error = json(post(&world, "gzip", broken.to_vec()).await, StatusCode::BAD_REQUEST).await;
         assert_eq!(reason(&error), "MALFORMED_REQUEST");
     }

@@ -84,7 +84,7 @@ async fn a_stop_finishes_what_is_in_flight() {
 }
 
 #[tokio::test]
-async fn one_request_too_many_is_told_to_come_again() {
+async fn one_request_too_many_is_refused_with_a_time() {
     let (begun, asked) = tokio::sync::oneshot::channel();
     let (go, gate) = tokio::sync::oneshot::channel::<()>();
     let once = std::sync::Mutex::new(Some((begun, gate)));

@@ -1,4 +1,4 @@
-//! The binary `gateway` with nothing but `--upstream`: its routes are what the service tells of itself.
+//! The binary `gateway` with nothing but `--upstream`: its routes are what the service describes.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ enum Version {
     V1Alpha,
 }
 
-/// Starts the test service, which tells of itself in this version.
+/// Starts the test service, which describes itself in this version.
 async fn reflecting(listener: TcpListener, version: Version) -> Upstream {
     let set = shapes("http://unused").descriptor_set;
     let reflection = Builder::configure().register_encoded_file_descriptor_set(&set);
@@ -40,7 +40,7 @@ async fn api(process: &mut Process, listener: &str) -> Api {
 }
 
 #[tokio::test]
-async fn a_service_that_tells_of_itself_needs_no_file() {
+async fn a_service_that_describes_itself_needs_no_file() {
     for version in [Version::V1, Version::V1Alpha] {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let upstream = reflecting(listener, version).await;
@@ -72,8 +72,8 @@ async fn an_edge_waits_for_a_service_that_starts_later() {
     let operator = api(&mut process, "admin").await;
     eventually("the first failure", PATIENCE, async || {
         let output = process.output();
-        let told = output.contains("the service has not described anything that can be served yet");
-        if told { Ok(()) } else { Err(output) }
+        let logged = output.contains("the service has not described anything that can be served yet");
+        if logged { Ok(()) } else { Err(output) }
     })
     .await
     .expect("it is logged");

@@ -31,7 +31,7 @@ fn fault() -> Status {
 }
 
 #[tokio::test]
-async fn a_fault_is_told_as_aip_193() {
+async fn a_fault_is_answered_as_aip_193() {
     let response = failing(fault).await.get("/v1/shapes").await;
     assert_eq!(
         (&response.headers()["content-type"], &response.headers()["retry-after"]),
@@ -53,7 +53,7 @@ async fn a_fault_is_told_as_aip_193() {
 }
 
 #[tokio::test]
-async fn a_fault_is_told_as_problem_details_to_those_who_ask() {
+async fn a_fault_is_answered_as_problem_details_on_request() {
     let world = failing(fault).await;
     let request = world.request("GET", "/v1/shapes?text=a").header("accept", "application/problem+json");
     let response = request.send().await.expect("the edge answers");
@@ -173,7 +173,7 @@ async fn a_response_of_another_contract_is_an_internal_error() {
 }
 
 #[tokio::test]
-async fn every_detail_of_a_service_is_told() {
+async fn every_detail_of_a_service_is_passed_on() {
     let status = || {
         let mut details = ErrorDetails::new();
         details

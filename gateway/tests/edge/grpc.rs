@@ -76,16 +76,16 @@ async fn a_call_passes_with_its_metadata_both_ways() {
 async fn a_unary_call_has_five_minutes_at_most() {
     let upstream = orders().await;
     let world = World::of(&upstream).await;
-    let mut told = Vec::new();
+    let mut timeouts = Vec::new();
     for asked in ["99999999H", "400S", "299S", "20m", "1 year"] {
         let mut request = get("7");
         request.metadata_mut().insert("grpc-timeout", asked.parse().expect("a value"));
         client(&world).await.get_order(request).await.expect("an order");
         let call = upstream.calls().pop().expect("a call");
-        told.push(call.metadata.get("grpc-timeout").expect("a time").to_str().expect("text").to_owned());
+        timeouts.push(call.metadata.get("grpc-timeout").expect("a time").to_str().expect("text").to_owned());
     }
     // What cannot be read counts for nothing.
-    assert_eq!(told, ["300000m", "300000m", "299S", "20m", "15000m"]);
+    assert_eq!(timeouts, ["300000m", "300000m", "299S", "20m", "15000m"]);
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_service_that_is_away_is_unavailable() {
     assert_eq!((status.code(), reason_of(&status)), (Code::Unavailable, Some(Reason::UpstreamUnavailable)));
 }
 
-/// A stream of one event that tells when its call is dropped.
+/// A stream of one event that reports when its call is dropped.
 async fn endless() -> (Upstream, oneshot::Receiver<()>) {
     let (alive, dropped) = oneshot::channel::<()>();
     let alive = std::sync::Mutex::new(Some(alive));

@@ -106,7 +106,7 @@ impl Closed {
     }
 }
 
-/// Somebody else is answered as ever, and the client itself is told why it is not.
+/// Somebody else is answered as ever, and the client itself learns why it is not.
 async fn only_its_own_share(world: &World, bytes: usize) {
     let refused = async {
         loop {

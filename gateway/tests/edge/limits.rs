@@ -20,7 +20,7 @@ async fn limited(config: Config) -> World {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_too_much_is_told_when_to_come_again() {
+async fn a_client_that_asks_too_much_is_refused_with_a_time() {
     let upstream = Upstream::start(async |call| echo(&call)).await;
     let world = limited(shapes(&upstream.url())).await;
     let refused = loop {
@@ -46,7 +46,7 @@ async fn a_client_that_asks_too_much_is_told_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn a_client_of_grpc_is_told_so_in_grpc() {
+async fn a_client_of_grpc_is_refused_in_grpc() {
     let upstream = Upstream::start(async |call| echo(&call)).await;
     let world = limited(Config::builtin(upstream.url(), upstream.url())).await;
     let mut client = OrdersServiceClient::connect(world.url.clone()).await.expect("the edge listens");

@@ -59,7 +59,7 @@ async fn more_watchers_than_a_connection_takes_leave_calls_alone() {
     let upstream = narrow(8).await;
     let world = World::of(&upstream).await;
     let client = client_at([127, 0, 0, 1]);
-    // The first tells the edge what the service takes.
+    // From the first the edge knows what the service takes.
     let mut watchers = vec![watch(&client, &world).await];
     for _ in 0..5 {
         watchers.extend(join_all((0..8).map(|_| watch(&client, &world))).await);

@@ -160,7 +160,7 @@ async fn what_nobody_asked_for_is_refused() {
 }
 
 #[tokio::test]
-async fn a_message_of_a_stream_that_is_too_large_is_told_so() {
+async fn a_message_of_a_stream_that_is_too_large_is_an_error() {
     let world = world(Builder::new(), |_, _, respond| async move {
         send(respond, head(), &[b"\0\x01\0\0\x01\x0a"], Some(trailers("0")));
         After::Stays
@@ -170,7 +170,7 @@ async fn a_message_of_a_stream_that_is_too_large_is_told_so() {
 }
 
 #[tokio::test]
-async fn an_answer_of_a_proxy_is_told_by_its_http_status() {
+async fn an_answer_of_a_proxy_is_judged_by_its_http_status() {
     for (status, expected) in [(502_u16, 503_u16), (503, 503), (404, 501), (403, 403), (418, 500)] {
         let head = move || Response::builder().status(status).body(()).expect("a head");
         let response = answer(head, &[b"<html>"], None).await;
@@ -263,7 +263,7 @@ async fn no_more_calls_are_open_than_the_service_takes() {
         After::Stays
     })
     .await;
-    // The edge knows the limit once it was told.
+    // The edge knows the limit once it was announced.
     json(world.get(READ).await, StatusCode::OK).await;
     let answers = futures_util::future::join_all((0..10).map(|_| world.get(READ))).await;
     assert!(answers.iter().all(|answer| answer.status() == StatusCode::OK));

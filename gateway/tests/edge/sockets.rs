@@ -62,8 +62,8 @@ async fn refused(request: Request) -> (StatusCode, Value) {
 /// What is left: messages, and how it ends.
 async fn rest(mut socket: Socket) -> (Vec<Value>, CloseFrame) {
     let mut messages = Vec::new();
-    while let Some(heard) = socket.next().await {
-        match heard.expect("no broken connection") {
+    while let Some(received) = socket.next().await {
+        match received.expect("no broken connection") {
             Message::Text(text) => messages.push(line(&text)),
             Message::Close(close) => return (messages, close.expect("a code")),
             Message::Ping(_) => {}
@@ -119,7 +119,7 @@ async fn an_error_is_the_last_message_and_the_code() {
     assert_eq!((status, reason(&error)), (StatusCode::NOT_FOUND, "ORDER_NOT_FOUND"));
 }
 
-/// A page that has heard one message of a stream that goes on, and who is told when the call is dropped.
+/// A page that has received one message of a stream that goes on, and a notice when the call is dropped.
 async fn watching() -> (Upstream, oneshot::Receiver<()>, World, Socket) {
     let (upstream, dropped) = endless().await;
     let world = World::of(&upstream).await;
@@ -136,7 +136,7 @@ async fn a_page_that_leaves_ends_the_call() {
 }
 
 #[tokio::test]
-async fn a_page_that_talks_is_told_that_nobody_listens() {
+async fn a_page_that_sends_to_a_server_stream_gets_an_error() {
     let (_upstream, dropped, _world, mut socket) = watching().await;
     socket.send(Message::text("hello")).await.expect("it sends");
     let (_, close) = rest(socket).await;

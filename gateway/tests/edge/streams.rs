@@ -107,7 +107,7 @@ async fn an_error_before_the_stream_is_an_ordinary_one() {
     assert_eq!(reason(&json(response, StatusCode::NOT_FOUND).await), "ORDER_NOT_FOUND");
 }
 
-/// A stream of one message that tells when its call is dropped.
+/// A stream of one message that reports when its call is dropped.
 pub(crate) async fn endless() -> (Upstream, oneshot::Receiver<()>) {
     let (alive, dropped) = oneshot::channel::<()>();
     let alive = std::sync::Mutex::new(Some(alive));

@@ -157,9 +157,9 @@ async fn frames_go_both_ways() {
         [("{\"many\":[\"1\"]}", json!({"a": "room", "many": ["1"]})), ("{\"a\":\"2\"}", json!({"a": "2"}))]
     {
         socket.send(Message::text(sent)).await.expect("it is sent");
-        let heard = socket.next().await.expect("an answer").expect("a frame");
-        let heard: Value = serde_json::from_str(heard.to_text().expect("text")).expect("JSON");
-        assert_eq!(heard, answer);
+        let received = socket.next().await.expect("an answer").expect("a frame");
+        let received: Value = serde_json::from_str(received.to_text().expect("text")).expect("JSON");
+        assert_eq!(received, answer);
     }
     // The last one is empty.
     socket.send(Message::text("")).await.expect("it is sent");
@@ -169,9 +169,9 @@ async fn frames_go_both_ways() {
     }
     let (mut socket, _) = connect_async(url.as_str()).await.expect("a WebSocket");
     socket.send(Message::text("{\"nope\":1}")).await.expect("it is sent");
-    let heard = socket.next().await.expect("an error").expect("a frame");
-    let heard: Value = serde_json::from_str(heard.to_text().expect("text")).expect("JSON");
-    assert_eq!(reason(&heard), "MALFORMED_REQUEST");
+    let received = socket.next().await.expect("an error").expect("a frame");
+    let received: Value = serde_json::from_str(received.to_text().expect("text")).expect("JSON");
+    assert_eq!(reason(&received), "MALFORMED_REQUEST");
     match socket.next().await.expect("an end").expect("a frame") {
         Message::Close(Some(close)) => assert_eq!(close.code, CloseCode::Error),
         other => panic!("{other:?}"),

@@ -31,7 +31,7 @@ impl World {
 
     /// An edge with these settings.
     pub(crate) async fn with(config: Config) -> Self {
-        let edge = Edge::from_config(config).expect("no mistakes");
+        let edge = Edge::from_config(config).expect("no errors");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("a bound listener"));
         let stop = CancellationToken::new();

@@ -196,7 +196,7 @@ async fn ledger(
 /// Shows how far the reading is, to a person who watches.
 fn progress(what: &str, read: usize) {
     if stderr().is_terminal() && (read < 100 || read.is_multiple_of(100)) {
-        // A terminal that has gone is nobody to tell.
+        // Nobody reads a terminal that has gone.
         let _unseen = write!(stderr(), "\r\x1b[Kreading {what}: {read}");
     }
 }

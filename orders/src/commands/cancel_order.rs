@@ -27,7 +27,7 @@ pub struct CancelOrder {
     pub database: Database,
     /// Where the requests to void go.
     pub outbox: Outbox,
-    /// Who tells those who watch.
+    /// Who publishes to those who watch.
     pub feed: Feed,
     /// Where orders take their time from, and messages their ids.
     pub clock: Arc<dyn Clock>,
@@ -54,38 +54,38 @@ impl CancelOrder {
     ///
     /// # Errors
     /// As [`Database::transact`]; refusals of the domain are in the reply.
-    pub async fn cancel(&self, asked: Cancelling) -> Result<Cancelled, Failure> {
+    pub async fn cancel(&self, request: Cancelling) -> Result<Cancelled, Failure> {
         let this = self.clone();
         let cancelled = self.database.transact(move |transaction| {
-            let (this, asked) = (this.clone(), asked.clone());
-            Box::pin(async move { this.apply(transaction, asked).await })
+            let (this, request) = (this.clone(), request.clone());
+            Box::pin(async move { this.apply(transaction, request).await })
         });
         Ok(match cancelled.await? {
             Applied::Requested(order) => {
                 self.outbox.wake();
-                self.feed.tell(|| vec![order.clone()]);
+                self.feed.publish(|| vec![order.clone()]);
                 Ok((order, false))
             }
-            // Who watches was told of it before: a version is told once.
+            // Who watches has received it before: a version is published once.
             Applied::Before(order, replayed) => Ok((order, replayed)),
             Applied::Refused(fault) => Err(fault),
         })
     }
 
-    async fn apply(&self, transaction: &Transaction, asked: Cancelling) -> Result<Applied, DbErr> {
-        let Some(order) = orders::lock(transaction, &[asked.order_id]).await?.pop() else {
-            let text = format!("there is no order {}", asked.order_id);
+    async fn apply(&self, transaction: &Transaction, request: Cancelling) -> Result<Applied, DbErr> {
+        let Some(order) = orders::lock(transaction, &[request.order_id]).await?.pop() else {
+            let text = format!("there is no order {}", request.order_id);
             return Ok(Applied::refused(Reason::OrderNotFound, text));
         };
         let backend = transaction.get_database_backend();
-        if let Some(key) = &asked.request_id {
+        if let Some(key) = &request.request_id {
             match cancellations::find(transaction, &order.user_id, key).await? {
                 Some(earlier) if earlier != order.id => return Ok(Applied::Refused(key_reused())),
                 Some(_) => return Ok(Applied::Before(order.as_cancel_requested().unwrap_or(order), true)),
                 None => {}
             }
         }
-        if asked.versions.as_ref().is_some_and(|versions| !versions.contains(&order.version)) {
+        if request.versions.as_ref().is_some_and(|versions| !versions.contains(&order.version)) {
             let text = format!("order {} has version {}", order.id, order.version);
             return Ok(Applied::refused(Reason::PreconditionFailed, text));
         }
@@ -95,7 +95,7 @@ impl CancelOrder {
                 format!("order {} has ended", order.id),
             ));
         }
-        if let Some(key) = &asked.request_id {
+        if let Some(key) = &request.request_id {
             // Before all else, by itself: who finds the key taken by a call at the same moment writes nothing, and is tried again.
             let key = cancellations::remember(backend, &order.user_id, key, order.id)?;
             rows::write(transaction, &key).await?;
@@ -103,28 +103,28 @@ impl CancelOrder {
         if order.cancel_request_time.is_some() {
             return Ok(Applied::Before(order, false));
         }
-        let (order, void) = self.requested(order, asked);
+        let (order, void) = self.requested(order, request);
         let mut writes = vec![orders::cancellation(backend, &order)];
         writes.extend(self.outbox.writes(backend, &[void])?);
         rows::write(transaction, &writes).await?;
         Ok(Applied::Requested(order))
     }
 
-    /// The order with its cancellation requested, and the message that asks payments for it.
-    fn requested(&self, order: Order, asked: Cancelling) -> (Order, Envelope) {
+    /// The order with its cancellation requested, and the message that requests it of payments.
+    fn requested(&self, order: Order, request: Cancelling) -> (Order, Envelope) {
         // Another process, whose clock is ahead, may have placed the order.
         let now = self.clock.now().max(order.update_time);
         let message_id = self.clock.new_id();
         let order = Order {
             cancel_request_time: Some(now),
-            cancel_request_id: asked.request_id,
+            cancel_request_id: request.request_id,
             update_time: now,
             version: order.version + 1,
             asked_message_id: Some(message_id),
             ..order
         };
         let order = Order { ask_due_time: order.next_ask(now), ..order };
-        let void = messages::void(&order, message_id, now).with_traceparent(asked.traceparent);
+        let void = messages::void(&order, message_id, now).with_traceparent(request.traceparent);
         (order, void)
     }
 }

@@ -62,7 +62,7 @@ impl Batch for CreateOrder {
             let repeated: Vec<&Order> =
                 orders_of(placings).filter(|order| !placed.contains(&order.id)).collect();
             let earlier = match (Earlier::find(&executor, &repeated).await, executor) {
-                // The others are stored, each together with its message, and their callers have to hear so.
+                // The others are stored, each together with its message, and their callers have to learn so.
                 (Err(error), Executor::Connections(_)) => Err(fault(error)),
                 (found, _) => Ok(found?),
             };
@@ -112,21 +112,21 @@ impl Earlier {
         Ok(Self { by_key, keyless: keyless.into_iter().collect() })
     }
 
-    fn reply(&self, asked: &Order) -> Placed {
-        if self.keyless.contains(&asked.id) {
-            return Ok((asked.clone(), false));
+    fn reply(&self, order: &Order) -> Placed {
+        if self.keyless.contains(&order.id) {
+            return Ok((order.clone(), false));
         }
-        let key = key(asked).map(|(user, request)| (user.to_owned(), request.to_owned()));
-        replay(asked, key.and_then(|key| self.by_key.get(&key)))
+        let key = key(order).map(|(user, request)| (user.to_owned(), request.to_owned()));
+        replay(order, key.and_then(|key| self.by_key.get(&key)))
     }
 }
 
-/// The first answer again, byte for byte, to the one who asks the same.
-fn replay(asked: &Order, earlier: Option<&Order>) -> Placed {
+/// The first answer again, byte for byte, to the one who sends the same request.
+fn replay(order: &Order, earlier: Option<&Order>) -> Placed {
     match earlier {
-        Some(earlier) if earlier.fingerprint == asked.fingerprint => {
+        Some(earlier) if earlier.fingerprint == order.fingerprint => {
             // The same order again is that of an earlier attempt at this very call.
-            Ok((earlier.as_placed(), earlier.id != asked.id))
+            Ok((earlier.as_placed(), earlier.id != order.id))
         }
         Some(_) => Err(key_reused()),
         // Nothing but a key can keep an order out: its id is new.

@@ -9,7 +9,7 @@ use super::order::{CancelReason, Model as Order, Status};
 pub struct Decision {
     /// The order decided about.
     pub order_id: Uuid,
-    /// Whose account was asked.
+    /// Whose account it was to be.
     pub user_id: String,
     /// In minor units.
     pub amount: i64,
@@ -41,7 +41,7 @@ impl End {
 
 /// What to do with a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ruling {
+pub enum Transition {
     /// The order ends by it.
     Apply,
     /// The order has ended by it before.
@@ -52,23 +52,23 @@ pub enum Ruling {
 
 /// Holds a decision against its order.
 #[must_use]
-pub fn rule(order: Option<&Order>, decision: &Decision) -> Ruling {
+pub fn transition(order: Option<&Order>, decision: &Decision) -> Transition {
     let Some(order) = order else {
-        return Ruling::Refuse(format!("there is no order {}", decision.order_id));
+        return Transition::Refuse(format!("there is no order {}", decision.order_id));
     };
-    let asked = (order.user_id.as_str(), order.amount, order.currency_code.as_str());
+    let ordered = (order.user_id.as_str(), order.amount, order.currency_code.as_str());
     let decided = (decision.user_id.as_str(), decision.amount, decision.currency_code.as_str());
-    if asked != decided {
-        return Ruling::Refuse(format!("the decision is about {decided:?}, the order about {asked:?}"));
+    if ordered != decided {
+        return Transition::Refuse(format!("the decision is about {decided:?}, the order about {ordered:?}"));
     }
     if order.status == Status::New {
-        return Ruling::Apply;
+        return Transition::Apply;
     }
     let ended = (order.status, order.cancel_reason, order.ledger_entry_id);
     if ended == decision.end.columns() {
-        Ruling::Already
+        Transition::Already
     } else {
-        Ruling::Refuse(format!("the order has ended otherwise: {ended:?}"))
+        Transition::Refuse(format!("the order has ended otherwise: {ended:?}"))
     }
 }
 
@@ -114,15 +114,16 @@ mod tests {
     #[test]
     fn a_decision_ends_a_new_order_and_comes_again_harmlessly() {
         let paid = decision(End::Finished(Uuid::max()));
-        assert_eq!(rule(Some(&order(Status::New)), &paid), Ruling::Apply);
-        assert_eq!(rule(Some(&order(Status::Finished)), &paid), Ruling::Already);
+        assert_eq!(transition(Some(&order(Status::New)), &paid), Transition::Apply);
+        assert_eq!(transition(Some(&order(Status::Finished)), &paid), Transition::Already);
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         let paid = decision(End::Finished(Uuid::max()));
-        let refused =
-            |order: Option<&Order>, decision: &Decision| matches!(rule(order, decision), Ruling::Refuse(_));
+        let refused = |order: Option<&Order>, decision: &Decision| {
+            matches!(transition(order, decision), Transition::Refuse(_))
+        };
         assert!(refused(None, &paid));
         assert!(refused(Some(&order(Status::New)), &Decision { amount: 99, ..paid.clone() }));
         assert!(refused(

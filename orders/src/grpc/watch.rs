@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::wire;
 use crate::{
     domain::order::{Model as Order, Status as OrderStatus},
-    feed::{Changes, Feed, Heard, Watch},
+    feed::{Changes, Feed, Update, Watch},
     store::{changes, orders},
 };
 
@@ -81,22 +81,22 @@ pub(crate) fn one(database: Database, mut watch: Watch, mut order: Order, after:
 /// Waits until an order may have changed, and returns it as it is.
 async fn changed(database: &Database, watch: &mut Watch, id: Uuid) -> Result<Order, Fault> {
     loop {
-        match watch.hear().await {
-            Heard::Changes(changes) => {
+        match watch.next().await {
+            Update::Changes(changes) => {
                 if let Some(order) = changes.orders.get(&id) {
                     return Ok(order.clone());
                 }
             }
-            Heard::Own(orders) => {
+            Update::Own(orders) => {
                 if let Some(order) = orders.iter().find(|order| order.id == id) {
                     return Ok(order.clone());
                 }
             }
-            Heard::Missed => {
+            Update::Missed => {
                 let found = orders::find(database.read(), id).await.map_err(fault)?;
                 return found.ok_or_else(|| Fault::new(Reason::OrderNotFound, "the order is gone"));
             }
-            Heard::Closing => return Err(closing()),
+            Update::Closing => return Err(closing()),
         }
     }
 }
@@ -121,8 +121,8 @@ pub(crate) fn many(database: Database, feed: &Feed, board: Board) -> Events {
     spawn(async move |sender| {
         let (mut from, mut early) = (watch.from, Early::default());
         loop {
-            match watch.hear().await {
-                Heard::Changes(changes) => {
+            match watch.next().await {
+                Update::Changes(changes) => {
                     if changes.to < from {
                         // The database has moved, and the numbers are those of another server.
                         (from, early) = (changes.from, Early::default());
@@ -132,16 +132,16 @@ pub(crate) fn many(database: Database, feed: &Feed, board: Board) -> Events {
                     from = from.max(changes.to);
                     early.orders.retain(|_, early| early.change_number >= from);
                 }
-                Heard::Own(orders) => {
+                Update::Own(orders) => {
                     for order in orders.iter().filter(|order| board.shows(order)) {
                         if order.change_number >= from && early.notes(order) {
                             send(&sender, order).await?;
                         }
                     }
                 }
-                // The next changes tell where the gap ends.
-                Heard::Missed => {}
-                Heard::Closing => return Err(closing().into()),
+                // The next changes show where the gap ends.
+                Update::Missed => {}
+                Update::Closing => return Err(closing().into()),
             }
         }
     })

@@ -28,7 +28,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         order::{CancelReason, Model as Order},
-        settle::{Decision, End, Ruling, rule},
+        settle::{Decision, End, Transition, transition},
     },
     feed::Feed,
     store::orders,
@@ -37,13 +37,13 @@ use crate::{
 /// Ends orders, a batch together.
 #[derive(Debug)]
 pub struct SettleOrders {
-    /// Who tells those who watch.
+    /// Who publishes to those who watch.
     pub feed: Feed,
     /// Where the orders take their time from.
     pub clock: Arc<dyn Clock>,
 }
 
-/// What orders hears.
+/// What orders subscribes to.
 #[must_use]
 pub fn subscription() -> Subscription {
     Subscription::new(ORDERS.name, ORDERS.kinds)
@@ -61,12 +61,12 @@ impl Handler for SettleOrders {
     ) -> Result<Vec<Verdict>, DbErr> {
         let decisions: Vec<Result<Decision, String>> = messages.iter().map(|message| read(message)).collect();
         let (verdicts, ends) = match reading {
-            Reading::Optimistic(_) => judge(&decisions, |_| Ruling::Apply),
+            Reading::Optimistic(_) => judge(&decisions, |_| Transition::Apply),
             Reading::Locked(transaction) => {
                 let ids: Vec<Uuid> = decisions.iter().flatten().map(|decision| decision.order_id).collect();
                 let found = orders::lock(transaction, &ids).await?;
                 let found: HashMap<Uuid, Order> = found.into_iter().map(|order| (order.id, order)).collect();
-                judge(&decisions, |decision| rule(found.get(&decision.order_id), decision))
+                judge(&decisions, |decision| transition(found.get(&decision.order_id), decision))
             }
         };
         self.end(reading.executor(), &ends, effects).await?;
@@ -80,7 +80,7 @@ impl Handler for SettleOrders {
     async fn was_applied(&self, executor: Executor<'_>, message: &Envelope) -> Result<bool, DbErr> {
         let Ok(decision) = read(message) else { return Ok(false) };
         let order = orders::find(&executor, decision.order_id).await?;
-        Ok(rule(order.as_ref(), &decision) == Ruling::Already)
+        Ok(transition(order.as_ref(), &decision) == Transition::Already)
     }
 }
 
@@ -101,7 +101,7 @@ impl SettleOrders {
             return Err(DbErr::RecordNotUpdated);
         }
         let feed = self.feed.clone();
-        effects.after_commit(move || feed.tell(|| ended));
+        effects.after_commit(move || feed.publish(|| ended));
         Ok(())
     }
 }
@@ -109,18 +109,18 @@ impl SettleOrders {
 /// A verdict on each decision, and those by which an order ends.
 fn judge(
     decisions: &[Result<Decision, String>],
-    rule: impl Fn(&Decision) -> Ruling,
+    transition: impl Fn(&Decision) -> Transition,
 ) -> (Vec<Verdict>, Vec<&Decision>) {
     let (mut verdicts, mut ends, mut ending) = (Vec::new(), Vec::new(), HashSet::new());
     for decision in decisions {
-        let ruling = match decision {
-            Ok(decision) => rule(decision),
-            Err(problem) => Ruling::Refuse(problem.clone()),
+        let change = match decision {
+            Ok(decision) => transition(decision),
+            Err(problem) => Transition::Refuse(problem.clone()),
         };
-        verdicts.push(match (ruling, decision) {
-            (Ruling::Refuse(problem), _) => Verdict::Park(problem),
+        verdicts.push(match (change, decision) {
+            (Transition::Refuse(problem), _) => Verdict::Park(problem),
             // The same decision twice in a batch ends its order once.
-            (Ruling::Apply, Ok(decision)) if ending.insert(decision.order_id) => {
+            (Transition::Apply, Ok(decision)) if ending.insert(decision.order_id) => {
                 ends.push(decision);
                 Verdict::Done
             }

@@ -35,7 +35,7 @@ pub(crate) const fn number(backend: DbBackend) -> &'static str {
 pub struct Numbers {
     /// Everything below is committed and visible, or was rolled back.
     pub settled: i64,
-    /// What tells the server from others: a restored one has another (PostgreSQL, chapter 9.27, `pg_control_system`).
+    /// What distinguishes the server from others: a restored one has another (PostgreSQL, chapter 9.27, `pg_control_system`).
     pub server: i64,
     /// 1 when there are orders with numbers that this server is yet to give soon, else 0.
     pub foreign: i64,
@@ -62,20 +62,20 @@ pub async fn numbers(connection: &impl ConnectionTrait) -> Result<Numbers, DbErr
     numbers.ok_or_else(|| DbErr::RecordNotFound("the number of a change".to_owned()))
 }
 
-/// What changed while the database moved: orders with numbers that this server has given lately, or that the other one had given from `told`
+/// What changed while the database moved: orders with numbers that this server has given lately, or that the other one had given from `published`
 /// on, and that changed later than `looked` by the clocks of those who changed them; at most 1,000.
 ///
 /// # Errors
 /// As the database says.
 pub async fn of_move(
     connection: &impl ConnectionTrait,
-    (settled, told): (i64, i64),
+    (settled, published): (i64, i64),
     looked: Micros,
 ) -> Result<Vec<Model>, DbErr> {
     let lately = i64::try_from(SOON).unwrap_or(i64::MAX);
     let given = |from: i64, to: i64| Column::ChangeNumber.gte(from).and(Column::ChangeNumber.lt(to));
-    let given =
-        given((settled - lately).clamp(1, settled), settled).or(given(told, told.saturating_add(lately)));
+    let given = given((settled - lately).clamp(1, settled), settled)
+        .or(given(published, published.saturating_add(lately)));
     let changed = Entity::find().filter(given).filter(Column::UpdateTime.gt(looked)).limit(READ as u64);
     changed.all(connection).await
 }

@@ -38,12 +38,12 @@ pub async fn lock(transaction: &Transaction, ids: &[Uuid]) -> Result<Vec<Model>,
     let backend = transaction.get_database_backend();
     let mut found = Vec::with_capacity(ids.len());
     for run in rows::statements(ids, |_| 37) {
-        let asked = rows::table(backend, "asked", &["uuid"], run.iter().map(|id| vec![(*id).into()]))?;
+        let table = rows::table(backend, "requested", &["uuid"], run.iter().map(|id| vec![(*id).into()]))?;
         // SQLite's immediate transaction holds everything already.
         let hold = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
         let sql =
-            format!("SELECT {} FROM orders WHERE {} ORDER BY id {hold}", columns(backend), asked.has("id"));
-        let find = Statement::from_sql_and_values(backend, sql, asked.values);
+            format!("SELECT {} FROM orders WHERE {} ORDER BY id {hold}", columns(backend), table.has("id"));
+        let find = Statement::from_sql_and_values(backend, sql, table.values);
         found.extend(Entity::find().from_raw_sql(find).all(transaction).await?);
     }
     Ok(found)
@@ -161,13 +161,13 @@ pub async fn lock_due(transaction: &Transaction, now: i64, limit: u64) -> Result
 pub fn asked(backend: DbBackend, orders: &[Model]) -> Result<Vec<Write>, DbErr> {
     let asked = |run: &[Model]| {
         let row = |order: &Model| [order.id.into(), order.ask_due_time.into(), order.asked_message_id.into()];
-        let asked = rows::lookup(backend, "asked", &["uuid", "bigint", "uuid"], run.iter().map(row))?;
+        let table = rows::lookup(backend, "requested", &["uuid", "bigint", "uuid"], run.iter().map(row))?;
         let sql = format!(
-            "UPDATE orders SET ask_due_time = asked.column2, asked_message_id = asked.column3 \
-             FROM {} WHERE orders.id = asked.column1",
-            asked.sql
+            "UPDATE orders SET ask_due_time = requested.column2, asked_message_id = requested.column3 \
+             FROM {} WHERE orders.id = requested.column1",
+            table.sql
         );
-        Ok(Write::new(sql, asked.values, run.len()))
+        Ok(Write::new(sql, table.values, run.len()))
     };
     rows::statements(orders, |_| 100).into_iter().map(asked).collect()
 }

@@ -44,9 +44,9 @@ impl Batch for CreateAccount {
             // Of several requests for one user in this group the first opened it.
             Ok(requests
                 .iter()
-                .map(|asked| match opened.remove(&asked.user_id) {
-                    true => Ok((asked.clone(), false)),
-                    false => judge(asked, others.get(&asked.user_id)),
+                .map(|account| match opened.remove(&account.user_id) {
+                    true => Ok((account.clone(), false)),
+                    false => judge(account, others.get(&account.user_id)),
                 })
                 .collect())
         })
@@ -54,10 +54,10 @@ impl Batch for CreateAccount {
 }
 
 /// What to say to one whose account was there.
-fn judge(asked: &Account, there: Option<&Account>) -> Opened {
+fn judge(account: &Account, there: Option<&Account>) -> Opened {
     match there {
-        Some(there) if asked.request_id.is_some() && there.request_id == asked.request_id => {
-            if there.fingerprint != asked.fingerprint {
+        Some(there) if account.request_id.is_some() && there.request_id == account.request_id => {
+            if there.fingerprint != account.fingerprint {
                 return Err(key_reused());
             }
             // As it was when it was opened: everything else of an account never changes.
@@ -65,7 +65,7 @@ fn judge(asked: &Account, there: Option<&Account>) -> Opened {
             Ok((first, true))
         }
         _ => {
-            let text = format!("user {} has an account", asked.user_id);
+            let text = format!("user {} has an account", account.user_id);
             Err(Fault::new(Reason::AccountAlreadyExists, text))
         }
     }

@@ -1,4 +1,4 @@
-//! An order was placed, or is to be voided: its payment is decided, once, and the decision is told to whoever asked. Whichever
+//! An order was placed, or is to be voided: its payment is decided, once, and the decision is published for whoever requested it. Whichever
 //! comes first decides, so the two may come in any order and any number of times.
 
 use std::{
@@ -44,7 +44,7 @@ pub struct DecidePayments {
     pub clock: Arc<dyn Clock>,
 }
 
-/// What payments hears.
+/// What payments subscribes to.
 #[must_use]
 pub fn subscription() -> Subscription {
     Subscription::new(PAYMENTS.name, PAYMENTS.kinds)
@@ -88,7 +88,7 @@ struct Known {
 }
 
 impl DecidePayments {
-    /// Decides about each order that was not decided about, and tells each message's decision.
+    /// Decides about each order that was not decided about, and publishes the decision for each message.
     fn decide(
         &self,
         messages: &[&Envelope],
@@ -111,28 +111,28 @@ impl DecidePayments {
         effects.write(payments::records(backend, &new)?);
         let decisions: HashMap<Uuid, Payment> =
             stored.into_iter().chain(new).map(|payment| (payment.order_id, payment)).collect();
-        let (mut told, mut verdicts) =
+        let (mut envelopes, mut verdicts) =
             (Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len()));
         for (message, charge) in messages.iter().zip(charges) {
             verdicts.push(match charge.and_then(|charge| decision(&decisions, &charge)) {
                 Ok(payment) => {
-                    told.push(self.message(payment, message));
+                    envelopes.push(self.message(payment, message));
                     Verdict::Done
                 }
                 Err(problem) => Verdict::Park(problem),
             });
         }
-        effects.write(self.outbox.writes(backend, &told)?);
+        effects.write(self.outbox.writes(backend, &envelopes)?);
         let outbox = self.outbox.clone();
         effects.after_commit(move || outbox.wake());
         Ok(verdicts)
     }
 
-    /// Tells a decision, in the trace of the request that asked for it.
-    fn message(&self, payment: &Payment, asked: &Envelope) -> Envelope {
+    /// The message of a decision, in the trace of the request for it.
+    fn message(&self, payment: &Payment, request: &Envelope) -> Envelope {
         let payload = PaymentDecided { payment: Some(wire::payment(payment)) };
-        let told = Envelope::new(self.clock.new_id(), &payment.user_id, &payload, self.clock.now());
-        told.with_traceparent(asked.traceparent.clone())
+        let envelope = Envelope::new(self.clock.new_id(), &payment.user_id, &payload, self.clock.now());
+        envelope.with_traceparent(request.traceparent.clone())
     }
 }
 
@@ -157,7 +157,7 @@ fn decision<'d>(decisions: &'d HashMap<Uuid, Payment>, charge: &Charge) -> Resul
 /// The charge in a message, or why there is none: such a message is parked, not guessed at.
 fn read(message: &Envelope) -> Result<Charge, String> {
     let undecodable = |error: prost::DecodeError| error.to_string();
-    let (asked, void) = if message.kind == OrderPlaced::full_name() {
+    let (placed, void) = if message.kind == OrderPlaced::full_name() {
         (OrderPlaced::decode(message.payload.clone()).map_err(undecodable)?, None)
     } else if message.kind == VoidPayment::full_name() {
         let void = VoidPayment::decode(message.payload.clone()).map_err(undecodable)?;
@@ -172,13 +172,13 @@ fn read(message: &Envelope) -> Result<Charge, String> {
         return Err(format!("payments does not know messages of the kind {}", message.kind));
     };
     for (field, verdict) in [
-        ("user_id", rules::user_id(&asked.user_id)),
-        ("amount", rules::amount(asked.amount)),
-        ("currency_code", rules::currency_code(&asked.currency_code)),
+        ("user_id", rules::user_id(&placed.user_id)),
+        ("amount", rules::amount(placed.amount)),
+        ("currency_code", rules::currency_code(&placed.currency_code)),
     ] {
         verdict.map_err(|problem| format!("{field} {problem}"))?;
     }
-    let OrderPlaced { order_id, user_id, amount, currency_code } = asked;
+    let OrderPlaced { order_id, user_id, amount, currency_code } = placed;
     let order_id = order_id.parse().map_err(|_| format!("order_id {order_id:?} is no UUID"))?;
     Ok(Charge { order_id, user_id, amount, currency_code, void })
 }

@@ -71,14 +71,14 @@ async fn select(
     let backend = connection.get_database_backend();
     let mut accounts = Vec::with_capacity(user_ids.len());
     for run in rows::statements(&user_ids, |user_id| user_id.len() + 8) {
-        let asked =
-            rows::table(backend, "asked", &["text"], run.iter().map(|user_id| vec![(*user_id).into()]))?;
+        let table =
+            rows::table(backend, "requested", &["text"], run.iter().map(|user_id| vec![(*user_id).into()]))?;
         let sql = format!(
             "SELECT {} FROM accounts WHERE {} {end}",
             rows::columns::<Entity>(),
-            asked.has("user_id")
+            table.has("user_id")
         );
-        let find = Statement::from_sql_and_values(backend, sql, asked.values);
+        let find = Statement::from_sql_and_values(backend, sql, table.values);
         accounts.extend(Entity::find().from_raw_sql(find).all(connection).await?);
     }
     Ok(accounts)

@@ -21,10 +21,10 @@ pub async fn find_all(connection: &impl ConnectionTrait, order_ids: &[Uuid]) -> 
     let backend = connection.get_database_backend();
     let mut found = Vec::new();
     for run in rows::statements(order_ids, |_| 37) {
-        let asked = rows::table(backend, "asked", &["uuid"], run.iter().map(|id| vec![(*id).into()]))?;
+        let table = rows::table(backend, "requested", &["uuid"], run.iter().map(|id| vec![(*id).into()]))?;
         let sql =
-            format!("SELECT {} FROM payments WHERE {}", rows::columns::<Entity>(), asked.has("order_id"));
-        let find = Statement::from_sql_and_values(backend, sql, asked.values);
+            format!("SELECT {} FROM payments WHERE {}", rows::columns::<Entity>(), table.has("order_id"));
+        let find = Statement::from_sql_and_values(backend, sql, table.values);
         found.extend(Entity::find().from_raw_sql(find).all(connection).await?);
     }
     Ok(found)

@@ -68,7 +68,7 @@ fn failed(reason: Reason, message: &str) -> Response<Body> {
     Status::from(Fault::new(reason, message)).into_http()
 }
 
-/// A panic in a handler is a bug of that call alone: its caller is told so, the process goes on.
+/// A panic in a handler is a bug of that call alone: its caller gets INTERNAL, the process goes on.
 fn panicked(panic: &(dyn Any + Send)) -> Response<Body> {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();

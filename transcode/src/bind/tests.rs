@@ -1,4 +1,4 @@
-//! Tests of binding: every kind of parameter, body and mistake.
+//! Tests of binding: every kind of parameter, body and error.
 
 use proptest::prelude::*;
 use serde_json::json;

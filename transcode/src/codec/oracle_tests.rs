@@ -197,13 +197,13 @@ fn a_message_becomes_the_json_that_the_oracle_makes_of_it() {
                     String::from_utf8_lossy(&theirs)
                 );
             }
-            // An Any of nothing, which the suite wants told and the oracle cannot tell.
+            // An Any of nothing, which the suite wants printed and prost-reflect cannot print.
             (Some(ours), None) => {
                 let of_nothing = String::from_utf8_lossy(&ours).contains(r#""any":{}"#);
                 prop_assert!(of_nothing, "the oracle refuses it");
             }
             (None, theirs) => {
-                prop_assert!(!as_sent || theirs.is_none(), "the tables tell whatever a service sends")
+                prop_assert!(!as_sent || theirs.is_none(), "the tables print whatever a service sends")
             }
         }
         Ok(())
@@ -212,7 +212,7 @@ fn a_message_becomes_the_json_that_the_oracle_makes_of_it() {
 }
 
 #[test]
-fn any_bytes_are_told_as_the_oracle_tells_them() {
+fn any_bytes_are_printed_as_prost_reflect_prints_them() {
     let outcome = runner().run(&vec(any::<u8>(), 0..64), |wire| {
         match (rendered(&TYPE.plans, TYPE.plans.message(TYPE.place), &wire).ok().flatten(), oracle(&wire)) {
             (Some(ours), Some(theirs)) => prop_assert!(same(&ours, &theirs)),

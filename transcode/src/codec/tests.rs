@@ -11,7 +11,7 @@ fn wire(route: &Route, json: &Json) -> Bytes {
     message.encode_to_vec().into()
 }
 
-fn told(method: &str, path: &str, response: &Json) -> (Json, Option<i64>) {
+fn translated(method: &str, path: &str, response: &Json) -> (Json, Option<i64>) {
     let (route, _) = fixture::route(method, path);
     let decoded = response_to_json(&route, wire(&route, response)).expect("has a JSON form");
     (serde_json::from_slice(&decoded.json).expect("is JSON"), decoded.version)
@@ -21,26 +21,26 @@ fn told(method: &str, path: &str, response: &Json) -> (Json, Option<i64>) {
 fn responses_are_canonical() {
     let response = json!({"snake_case_name": "x", "i64": 5, "i32": 0, "maybe": 0, "color": 1, "words": [], "data": "_-8"});
     let canonical = json!({"snakeCaseName": "x", "i64": "5", "maybe": 0, "color": "RED", "data": "/+8="});
-    assert_eq!(told("GET", "/v1/shapes", &response), (canonical, None));
+    assert_eq!(translated("GET", "/v1/shapes", &response), (canonical, None));
 }
 
 #[test]
 fn one_field_can_be_the_response() {
-    assert_eq!(told("PUT", "/v1/lists", &json!({"text": "a", "numbers": [1, 2]})).0, json!(["1", "2"]));
-    assert_eq!(told("PUT", "/v1/lists", &json!({"text": "a"})).0, json!([]));
+    assert_eq!(translated("PUT", "/v1/lists", &json!({"text": "a", "numbers": [1, 2]})).0, json!(["1", "2"]));
+    assert_eq!(translated("PUT", "/v1/lists", &json!({"text": "a"})).0, json!([]));
     assert_eq!(
-        told("REPORT", "/v1/shapes:report", &json!({"nested": {"number": 1}})).0,
+        translated("REPORT", "/v1/shapes:report", &json!({"nested": {"number": 1}})).0,
         json!({"number": 1})
     );
-    assert_eq!(told("REPORT", "/v1/shapes:report", &json!({"nested": {}})).0, json!({}));
-    assert_eq!(told("REPORT", "/v1/shapes:report", &json!({})).0, json!(null));
+    assert_eq!(translated("REPORT", "/v1/shapes:report", &json!({"nested": {}})).0, json!({}));
+    assert_eq!(translated("REPORT", "/v1/shapes:report", &json!({})).0, json!(null));
 }
 
 #[test]
 fn the_version_is_that_of_the_message_or_of_the_first_in_it() {
     let event = json!({"subject": {"text": "a", "version": "7"}});
-    assert_eq!(told("GET", "/v1/shapes:watch", &event), (event.clone(), Some(7)));
-    assert_eq!(told("GET", "/v1/shapes:watch", &json!({})).1, None);
+    assert_eq!(translated("GET", "/v1/shapes:watch", &event), (event.clone(), Some(7)));
+    assert_eq!(translated("GET", "/v1/shapes:watch", &json!({})).1, None);
 }
 
 #[test]

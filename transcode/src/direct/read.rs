@@ -63,7 +63,7 @@ impl Misfit {
     }
 }
 
-fn unsure<E: Error>() -> E {
+fn fall_back<E: Error>() -> E {
     Misfit.error()
 }
 
@@ -87,11 +87,11 @@ impl<'de> Visitor<'de> for Members<'_> {
         let level = level.deeper()?;
         while let Some((place, field)) = members.next_key_seed(Name(message))? {
             if !seen.insert(place) {
-                return Err(unsure());
+                return Err(fall_back());
             }
             let there = members.next_value_seed(Member { reader, field, level, out })?;
             if there && field.oneof.is_some_and(|oneof| !oneofs.insert(oneof)) {
-                return Err(unsure());
+                return Err(fall_back());
             }
         }
         Ok(())
@@ -117,7 +117,7 @@ impl<'a> Visitor<'_> for Name<'a> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        self.0.named(name).ok_or_else(unsure)
+        self.0.named(name).ok_or_else(fall_back)
     }
 }
 
@@ -154,7 +154,7 @@ impl<'de> Visitor<'de> for Member<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<bool, A::Error> {
         let Self { reader, field, level, out } = self;
-        let Label::Many { packed } = field.label else { return Err(unsure()) };
+        let Label::Many { packed } = field.label else { return Err(fall_back()) };
         let (kind, level) = (&field.kind, level.deeper()?);
         let number = (!packed).then_some(field.number);
         let mut all = |out: &mut Vec<u8>| {
@@ -177,7 +177,7 @@ impl<'de> Visitor<'de> for Member<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<bool, A::Error> {
         let Self { reader, field, level, out } = self;
-        let Label::Map { key } = &field.label else { return Err(unsure()) };
+        let Label::Map { key } = &field.label else { return Err(fall_back()) };
         let (kind, level) = (&field.kind, level.deeper()?);
         let mut keys = HashSet::new();
         while let Some(name) = entries.next_key::<String>()? {
@@ -187,7 +187,7 @@ impl<'de> Visitor<'de> for Member<'_> {
                 put::text(key, Some(1), &name, out).map_err(Misfit::error)?;
                 // `1` and `01` are one key.
                 if !keys.insert(out[start..].to_vec()) {
-                    return Err(unsure());
+                    return Err(fall_back());
                 }
                 let (number, skip_default, nullable) = (Some(2), false, false);
                 let value = Element { reader, kind, number, level, out, skip_default, nullable };
@@ -206,7 +206,7 @@ impl<'de> DeserializeSeed<'de> for Element<'_> {
         let message = self.reader.plans.message(place);
         match message.form {
             Form::Object => deserializer.deserialize_any(self),
-            Form::Foreign => Err(unsure()),
+            Form::Foreign => Err(fall_back()),
             Form::WellKnown | Form::Timestamp => {
                 let json = self.level.deserialize(deserializer)?;
                 if self.nullable
@@ -217,8 +217,8 @@ impl<'de> DeserializeSeed<'de> for Element<'_> {
                 }
                 let kind = prost_reflect::Kind::Message(message.descriptor.clone());
                 let value = scalar::from_json(&kind, &json, self.reader.lenient).map_err(Error::custom)?;
-                let inner = value.as_message().ok_or_else(unsure)?;
-                put_tag(self.out, self.number.ok_or_else(unsure)?, DELIMITED);
+                let inner = value.as_message().ok_or_else(fall_back)?;
+                put_tag(self.out, self.number.ok_or_else(fall_back)?, DELIMITED);
                 put_delimited(self.out, |out| inner.encode(out)).map_err(Error::custom)?;
                 Ok(true)
             }
@@ -268,7 +268,7 @@ impl<'de> Visitor<'de> for Element<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<bool, A::Error> {
-        let (Kind::Message(place), Some(number)) = (self.kind, self.number) else { return Err(unsure()) };
+        let (Kind::Message(place), Some(number)) = (self.kind, self.number) else { return Err(fall_back()) };
         let (reader, level) = (self.reader, self.level);
         let message = reader.plans.message(*place);
         put_tag(self.out, number, DELIMITED);

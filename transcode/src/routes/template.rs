@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named_with_their_place() {
+    fn errors_are_named_with_their_place() {
         for (text, expected) in [
             ("gateway", "a template starts with `/` at byte 0"),
             ("/a//b", "expected text, `*`, `**` or `{` at byte 3"),

@@ -1,4 +1,4 @@
-//! The trie of routes: finds the RPC that answers a method and a path, and refuses templates that cannot be told apart.
+//! The trie of routes: finds the RPC that answers a method and a path, and refuses templates that cannot be distinguished.
 //!
 //! At every segment a literal goes before `*`, and `*` before `**`; a choice that leads nowhere is taken back. Every node
 //! of the trie is visited at most once per lookup, so no path is expensive.
@@ -70,7 +70,7 @@ struct Node {
 type Ends = BTreeMap<Option<String>, BTreeMap<String, usize>>;
 
 impl Trie {
-    /// Builds the trie; of entries that no path and method can tell apart, only the first is found.
+    /// Builds the trie; of entries that no path and method can distinguish, only the first is found.
     #[must_use]
     pub(crate) fn build(entries: &[Entry]) -> (Self, Vec<Ambiguity>) {
         let mut trie = Self::default();

@@ -14,7 +14,7 @@ use http_body_util::BodyExt as _;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body as GrpcBody};
 
-use super::{Channel, places::Place};
+use super::{Channel, permits::Permit};
 use crate::error::{Own, own};
 
 /// Why the body of a request could not be read, once that is known.
@@ -30,7 +30,7 @@ pub(crate) struct Received {
     at: Part,
     unreadable: Unreadable,
     _sending: Option<Sending>,
-    _place: Place,
+    _permit: Permit,
 }
 
 /// What comes next of a body.
@@ -42,7 +42,7 @@ enum Part {
 }
 
 impl Channel {
-    /// Begins a call whose answer is taken at the pace of a client. Dropping the response, or the call before there is one, tells the
+    /// Begins a call whose answer is taken at the pace of a client. Dropping the response, or the call before there is one, notifies the
     /// service that nobody waits any more.
     ///
     /// # Errors
@@ -55,8 +55,8 @@ impl Channel {
         let path = head.uri.into_parts().path_and_query;
         let path = path.ok_or_else(|| Status::internal("a request has no path"))?;
         let is_whole = body.is_end_stream();
-        let place = self.place()?;
-        let (response, stream) = self.send(&place.line, path, head.headers, is_whole).await?;
+        let permit = self.permit()?;
+        let (response, stream) = self.send(&permit.line, path, head.headers, is_whole).await?;
         let unreadable = Unreadable::default();
         let sending = (!is_whole)
             .then(|| AbortOnDropHandle::new(tokio::spawn(send(body, stream, Arc::clone(&unreadable)))));
@@ -66,7 +66,7 @@ impl Channel {
             at: Part::Data,
             unreadable,
             _sending: sending,
-            _place: place,
+            _permit: permit,
         }))
     }
 }

@@ -48,7 +48,7 @@ impl Line {
     pub(super) async fn connection(&self) -> Result<SendRequest<Bytes>, Status> {
         let opening = self.opening();
         if let Ok(connection) = self.opened(&opening).await?.ready().await {
-            // HTTP/2 tells it after the connection is open, and may change it.
+            // HTTP/2 announces it after the connection is open, and may change it.
             let most = connection.current_max_send_streams().max(1);
             if most != self.most.load(Relaxed) {
                 self.most.store(most, Relaxed);

@@ -32,29 +32,29 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Way {
     name: &'static str,
     upstream: Upstream,
-    told: mpsc::UnboundedReceiver<String>,
+    reports: mpsc::UnboundedReceiver<String>,
     _stop: DropGuard,
 }
 
 /// Both ways.
 async fn ways() -> [Way; 2] {
     let stop = CancellationToken::new();
-    let (told, told_remote) = mpsc::unbounded_channel();
+    let (reports, remote_reports) = mpsc::unbounded_channel();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("a bound listener"));
     let served = Server::builder()
-        .add_service(Handlers { told })
+        .add_service(Handlers { reports })
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
     tokio::spawn(served.map(|outcome| outcome.expect("the listener works")));
-    let (told, told_local) = mpsc::unbounded_channel();
-    let local = Local::new(Routes::new(Handlers { told }).prepare());
-    let way = |name, location, told| {
+    let (reports, local_reports) = mpsc::unbounded_channel();
+    let local = Local::new(Routes::new(Handlers { reports }).prepare());
+    let way = |name, location, reports| {
         let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver);
         let trust = Trust { authorities: None, resolver: &resolver };
         let upstream = Upstream::of(&location, trust).expect("a location");
-        Way { name, upstream, told, _stop: stop.clone().drop_guard() }
+        Way { name, upstream, reports, _stop: stop.clone().drop_guard() }
     };
-    [way("remote", Location::Url(url), told_remote), way("local", Location::Local(local), told_local)]
+    [way("remote", Location::Url(url), remote_reports), way("local", Location::Local(local), local_reports)]
 }
 
 fn metadata(headers: &HeaderMap) -> HeaderMap {
@@ -113,9 +113,9 @@ impl Way {
         }
     }
 
-    /// Waits until a handler has told this.
-    async fn is_told(&mut self, expected: &str) {
-        let found = async { while self.told.recv().await.expect("the service lives") != expected {} };
+    /// Waits until a handler has reported this.
+    async fn has_reported(&mut self, expected: &str) {
+        let found = async { while self.reports.recv().await.expect("the service lives") != expected {} };
         timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("{}: not {expected}", self.name));
     }
 }
@@ -128,8 +128,8 @@ async fn a_call_carries_its_message_and_its_metadata() {
         let with = With { headers, time: Some(Duration::from_secs(9)) };
         let answer = way.unary("Echo", "héllo", &with).await.expect("an answer");
         assert_eq!((text(answer.body).as_str(), answer.replayed), ("héllo", false), "{}", way.name);
-        for told in ["x-request-id: 7", "te: trailers", "content-type: application/grpc"] {
-            way.is_told(told).await;
+        for reports in ["x-request-id: 7", "te: trailers", "content-type: application/grpc"] {
+            way.has_reported(reports).await;
         }
         let answer = way.unary("Replayed", "", &With::default()).await.expect("an answer");
         assert!(answer.replayed, "{}", way.name);
@@ -195,7 +195,7 @@ async fn a_deadline_ends_the_call_and_its_handler() {
         let status = timeout(PATIENCE, way.unary("Never", "", &with)).await.expect("in time");
         let status = status.expect_err("no answer");
         assert_eq!((status.code(), status.message()), (Code::Cancelled, "Timeout expired"), "{}", way.name);
-        way.is_told("dropped").await;
+        way.has_reported("dropped").await;
     }
 }
 
@@ -204,7 +204,7 @@ async fn a_client_that_goes_takes_the_handler_with_it() {
     for mut way in ways().await {
         let gone = timeout(Duration::from_millis(100), way.unary("Never", "", &WITHOUT)).await;
         assert!(gone.is_err(), "{}", way.name);
-        way.is_told("dropped").await;
+        way.has_reported("dropped").await;
         let mut messages = way.stream("Endless", "a").await.expect("a stream");
         assert_eq!(
             messages.message().await.expect("no error").map(text).as_deref(),
@@ -213,7 +213,7 @@ async fn a_client_that_goes_takes_the_handler_with_it() {
             way.name
         );
         drop(messages);
-        way.is_told("dropped").await;
+        way.has_reported("dropped").await;
     }
 }
 

@@ -23,13 +23,13 @@ use tower::Service;
 
 pub(crate) type Messages = BoxStream<'static, Result<String, Status>>;
 
-/// What a handler tells: the metadata that it was called with, or that it was dropped.
-pub(crate) type Told = mpsc::UnboundedSender<String>;
+/// What a handler reports: the metadata that it was called with, or that it was dropped.
+pub(crate) type Reports = mpsc::UnboundedSender<String>;
 
 /// The handlers; messages are a `google.protobuf.StringValue`.
 #[derive(Debug, Clone)]
 pub(crate) struct Handlers {
-    pub(crate) told: Told,
+    pub(crate) reports: Reports,
 }
 
 impl NamedService for Handlers {
@@ -46,22 +46,22 @@ impl Service<http::Request<GrpcBody>> for Handlers {
     }
 
     fn call(&mut self, request: http::Request<GrpcBody>) -> Self::Future {
-        let told = self.told.clone();
+        let reports = self.reports.clone();
         let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
         let mut grpc = Grpc::new(ProstCodec::<String, String>::default());
         async move {
             Ok(match method.as_str() {
                 "Count" => grpc.client_streaming(Count, request).await,
-                "List" | "Endless" => grpc.server_streaming(List { method, told }, request).await,
-                _ => grpc.unary(Unary { method, told }, request).await,
+                "List" | "Endless" => grpc.server_streaming(List { method, reports }, request).await,
+                _ => grpc.unary(Unary { method, reports }, request).await,
             })
         }
         .boxed()
     }
 }
 
-/// Tells that it was dropped.
-struct Guard(Told);
+/// Reports that it was dropped.
+struct Guard(Reports);
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -71,7 +71,7 @@ impl Drop for Guard {
 
 struct Unary {
     method: String,
-    told: Told,
+    reports: Reports,
 }
 
 impl UnaryService<String> for Unary {
@@ -79,11 +79,11 @@ impl UnaryService<String> for Unary {
     type Future = BoxFuture<'static, Result<Response<String>, Status>>;
 
     fn call(&mut self, request: Request<String>) -> Self::Future {
-        let (method, told) = (self.method.clone(), self.told.clone());
+        let (method, reports) = (self.method.clone(), self.reports.clone());
         async move {
             for name in ["x-request-id", "grpc-timeout", "te", "content-type"] {
                 let value = request.metadata().get(name).and_then(|value| value.to_str().ok());
-                let _gone = told.send(format!("{name}: {}", value.unwrap_or_default()));
+                let _gone = reports.send(format!("{name}: {}", value.unwrap_or_default()));
             }
             match method.as_str() {
                 "Echo" => Ok(Response::new(request.into_inner())),
@@ -99,7 +99,7 @@ impl UnaryService<String> for Unary {
                 }
                 "Refuse" => Err(refusal()),
                 "Never" => {
-                    let _guard = Guard(told);
+                    let _guard = Guard(reports);
                     pending().await
                 }
                 other => Err(Status::unimplemented(other.to_owned())),
@@ -116,7 +116,7 @@ pub(crate) fn refusal() -> Status {
 
 struct List {
     method: String,
-    told: Told,
+    reports: Reports,
 }
 
 impl ServerStreamingService<String> for List {
@@ -128,7 +128,7 @@ impl ServerStreamingService<String> for List {
         let first =
             stream::iter(request.into_inner().split(' ').map(|word| Ok(word.to_owned())).collect::<Vec<_>>());
         let messages = if self.method == "Endless" {
-            let guard = Guard(self.told.clone());
+            let guard = Guard(self.reports.clone());
             let rest = stream::once(async move {
                 let _guard = guard;
                 pending().await

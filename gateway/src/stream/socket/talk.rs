@@ -35,7 +35,7 @@ pub(crate) struct Talk {
     pub(crate) until: Option<Instant>,
     /// What its client may make the edge keep.
     pub(crate) account: Arc<Account>,
-    /// Its place among the streams.
+    /// Its permit among the streams.
     pub(crate) _open: Open,
 }
 
@@ -59,9 +59,9 @@ impl Talk {
         let (token, stopping, most) =
             (edge.sockets().token(), edge.stopping().clone(), edge.max_body_bytes());
         let idle = edge.idle_timeout();
-        let Asked { upgrade, place } = asked;
+        let Asked { upgrade, permit } = asked;
         upgrade.max_message_size(most).max_frame_size(most).on_upgrade(async move |socket| {
-            let _held = (place, token);
+            let _held = (permit, token);
             self.run(socket, stopping, idle).await;
         })
     }
@@ -106,7 +106,7 @@ impl Talk {
                     *answered = Answered::Begun(Box::new(self.feed(messages, stopping)));
                     continue;
                 }
-                Event::Comes(frame) => match self.heard(frame)? {
+                Event::Comes(frame) => match self.received(frame)? {
                     Ok(message) => {
                         pending = message;
                         continue;
@@ -133,7 +133,7 @@ impl Talk {
     }
 
     /// What a frame of the client means: a message to be sent, nothing, or the end. `None`: it has gone.
-    fn heard(&mut self, frame: Message) -> Option<Result<Option<Bytes>, Box<End>>> {
+    fn received(&mut self, frame: Message) -> Option<Result<Option<Bytes>, Box<End>>> {
         let text = match frame {
             Message::Ping(_) | Message::Pong(_) => return Some(Ok(None)),
             Message::Close(_) => return None,

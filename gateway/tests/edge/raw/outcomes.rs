@@ -1,4 +1,4 @@
-//! Writes whose answers are lost: whether they took effect is not known, and nobody is told otherwise.
+//! Writes whose answers are lost: whether they took effect is not known, and no answer says otherwise.
 
 use std::sync::{
     Arc,
@@ -99,7 +99,7 @@ async fn a_write_whose_answer_is_lost_is_said_to_have_an_unknown_outcome() {
 }
 
 #[tokio::test]
-async fn a_write_that_nobody_began_is_told_to_be_tried_again() {
+async fn a_write_that_nobody_began_may_be_tried_again() {
     let world = world(Builder::new(), |_, _, mut respond| {
         respond.send_reset(Reason::REFUSED_STREAM);
         async { After::Stays }

@@ -1,4 +1,4 @@
-//! Places on connections for calls whose answers go at the pace of their clients. A further connection is opened when one is full.
+//! Permits on connections for calls whose answers go at the pace of their clients. A further connection is opened when one is full.
 
 use std::{
     net::SocketAddr,
@@ -21,7 +21,7 @@ const MOST_CONNECTIONS: usize = 128;
 const MOST_CALLS: usize = 1_024;
 
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Permits {
     address: SocketAddr,
     tls: Option<Tls>,
     /// Locked for a moment, when such a call begins and when it ends.
@@ -35,23 +35,23 @@ struct Used {
     calls: usize,
 }
 
-/// A place, until it is dropped.
+/// A permit, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    places: Arc<Places>,
+pub(crate) struct Permit {
+    permits: Arc<Permits>,
     pub(super) line: Arc<Line>,
 }
 
-impl Places {
+impl Permits {
     pub(super) fn new(address: SocketAddr, tls: Option<Tls>) -> Arc<Self> {
         Arc::new(Self { address, tls, lines: Mutex::default() })
     }
 
-    /// A place on a connection to the endpoint.
+    /// A permit on a connection to the endpoint.
     ///
     /// # Errors
     /// RATE_LIMITED when all are taken.
-    pub(super) fn take(self: &Arc<Self>) -> Result<Place, Status> {
+    pub(super) fn take(self: &Arc<Self>) -> Result<Permit, Status> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let free = |used: &&mut Used| used.calls < used.line.most().min(MOST_CALLS);
         let line = if let Some(used) = lines.iter_mut().find(free) {
@@ -65,13 +65,13 @@ impl Places {
             return Err(full().into());
         };
         drop(lines);
-        Ok(Place { places: Arc::clone(self), line })
+        Ok(Permit { permits: Arc::clone(self), line })
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut lines = self.places.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.permits.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(at) = lines.iter().position(|used| Arc::ptr_eq(&used.line, &self.line)) else { return };
         lines[at].calls -= 1;
         // One is kept for the next call.
