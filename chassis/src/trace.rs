@@ -62,10 +62,7 @@ pub fn fresh() -> String {
 pub fn join(span: &Span, traceparent: Option<&str>, headers: &HeaderMap) {
     let Some(traceparent) = traceparent.filter(|_| is_exported()) else { return };
     let mut carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
-    let state: Vec<&str> = headers.get_all(TRACESTATE).iter().filter_map(|line| line.to_str().ok()).collect();
-    if !state.is_empty() {
-        carrier.insert(TRACESTATE.to_owned(), state.join(","));
-    }
+    carrier.extend(state(headers).map(|state| (TRACESTATE.to_owned(), state)));
     let context = global::get_text_map_propagator(|propagator| propagator.extract(&carrier));
     // Refused where the span is filtered out: then there is nothing to be part of.
     let _joined = span.set_parent(context);
@@ -110,10 +107,28 @@ pub fn of_span(span: &Span) -> Option<String> {
     carrier.remove(TRACEPARENT)
 }
 
+/// A trace context that goes on with what a call causes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    /// The `traceparent`.
+    pub parent: String,
+    /// The `tracestate` as it came, its lines as one.
+    pub state: Option<String>,
+}
+
 /// The trace context of a call, for what the call causes: that of the current span, or the well-formed one of `metadata`.
 #[must_use]
-pub fn of_call(metadata: &MetadataMap) -> Option<String> {
-    onward(incoming(metadata.as_ref()).as_deref())
+pub fn of_call(metadata: &MetadataMap) -> Option<Context> {
+    let headers = metadata.as_ref();
+    let incoming = incoming(headers);
+    let parent = onward(incoming.as_deref())?;
+    Some(Context { parent, state: incoming.and_then(|_| state(headers)) })
+}
+
+/// The lines of `tracestate` as one (RFC 9110, section 5.3).
+fn state(headers: &HeaderMap) -> Option<String> {
+    let lines: Vec<&str> = headers.get_all(TRACESTATE).iter().filter_map(|line| line.to_str().ok()).collect();
+    (!lines.is_empty()).then(|| lines.join(","))
 }
 
 /// Leaves in the headers of a request what goes on: a `traceparent` of version 00, and `tracestate` only with it. A request without a trace

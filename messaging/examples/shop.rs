@@ -10,7 +10,7 @@ use messaging::{
     envelope::Envelope,
     outbox::Outbox,
     relay::Relay,
-    schema::{COUNTED_REDRIVES, MESSAGING_TABLES},
+    schema::{COUNTED_REDRIVES, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS},
     topology::{Subscription, Topology},
 };
 use prost::{Message, Name};
@@ -40,6 +40,7 @@ impl MigratorTrait for Migrations {
         vec![
             Box::new(MESSAGING_TABLES),
             Box::new(COUNTED_REDRIVES),
+            Box::new(WHOLE_TRACE_CONTEXTS),
             Box::new(Statements::new("shop", TABLES)),
         ]
     }

@@ -1,8 +1,12 @@
 //! The envelope: a message with everything that travels with it, from the row in the outbox to the handler.
 
+mod tracestate;
+
 use bytes::Bytes;
 use prost::{Message, Name};
 use uuid::Uuid;
+
+pub(crate) use self::tracestate::read as read_tracestate;
 
 /// One message. It is made once, when its row is written, and never changes afterwards: a second delivery is the same envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub struct Envelope {
     pub payload: Bytes,
     /// The W3C trace context of the request that caused it.
     pub traceparent: Option<String>,
+    /// What tracing systems add to it, as W3C limits it; only beside a `traceparent`.
+    pub tracestate: Option<String>,
     /// When the row was written, in microseconds since the Unix epoch.
     pub create_time: i64,
 }
@@ -33,15 +39,23 @@ impl Envelope {
             source: String::new(),
             payload: payload.encode_to_vec().into(),
             traceparent: None,
+            tracestate: None,
             create_time,
         }
     }
 
-    /// The same message, caused by the request with this trace context.
+    /// The same message, caused by the request with this trace context. A `tracestate` that is malformed is left out, and of one beyond the
+    /// limits what is beyond them.
     #[must_use]
-    pub fn with_traceparent(mut self, traceparent: Option<String>) -> Self {
-        self.traceparent = traceparent;
-        self
+    pub fn with_trace(self, traceparent: Option<String>, tracestate: Option<&str>) -> Self {
+        let tracestate = tracestate.filter(|_| traceparent.is_some()).and_then(read_tracestate);
+        Self { traceparent, tracestate, ..self }
+    }
+
+    /// The same message, in the trace of the one that caused it.
+    #[must_use]
+    pub fn in_trace_of(self, cause: &Self) -> Self {
+        Self { traceparent: cause.traceparent.clone(), tracestate: cause.tracestate.clone(), ..self }
     }
 }
 

@@ -27,8 +27,8 @@
 //! }
 //! ```
 //!
-//! Nothing here knows a service or its contract: any sea-orm service can take [`schema::MESSAGING_TABLES`] and
-//! [`schema::COUNTED_REDRIVES`] into its migrations.
+//! Nothing here knows a service or its contract: any sea-orm service can take [`schema::MESSAGING_TABLES`],
+//! [`schema::COUNTED_REDRIVES`] and [`schema::WHOLE_TRACE_CONTEXTS`] into its migrations.
 
 pub mod envelope;
 pub mod schema;

@@ -220,11 +220,14 @@ pub(crate) fn parked_before(consumer: &str, message: &Envelope, error: &str) {
 
 /// The span of a handler's work: its log lines name the request the batch began with.
 pub(crate) fn handling(consumer: &str, batch: &[&Envelope]) -> tracing::Span {
-    let parent = batch.first().and_then(|message| message.traceparent.as_deref());
+    let first = batch.first();
+    let parent = first.and_then(|message| message.traceparent.as_deref());
     let size = batch.len();
     let span =
         tracing::info_span!("handle", messaging.part = consumer, batch.size = size, trace.parent = parent);
-    spans::join(&span, parent);
+    if let Some(first) = first {
+        spans::join(&span, first);
+    }
     span
 }
 

@@ -53,6 +53,8 @@ pub struct Model {
     pub payload: Vec<u8>,
     /// See [`Envelope::traceparent`].
     pub traceparent: Option<String>,
+    /// See [`Envelope::tracestate`].
+    pub tracestate: Option<String>,
     /// In microseconds since the Unix epoch.
     pub create_time: i64,
     /// What has become of it so far.
@@ -141,6 +143,7 @@ fn row(message: &Envelope) -> Result<Model, DbErr> {
         partition_key: message.key.clone(),
         payload: message.payload.to_vec(),
         traceparent: message.traceparent.clone(),
+        tracestate: message.tracestate.clone(),
         create_time: message.create_time,
         state: State::Pending,
         attempts: 0,

@@ -57,6 +57,8 @@ pub struct Model {
     pub payload: Vec<u8>,
     /// See [`Envelope::traceparent`].
     pub traceparent: Option<String>,
+    /// See [`Envelope::tracestate`].
+    pub tracestate: Option<String>,
     /// The headers as text, when the message could not be decoded; and its attributes as they came, as a JSON object, when one of them
     /// cannot be stored as it is.
     pub headers: Option<String>,
@@ -167,6 +169,7 @@ fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (Model, R
         partition_key: attributes.key,
         payload: payload.to_vec(),
         traceparent: attributes.traceparent,
+        tracestate: known.and_then(|message| message.tracestate.clone()),
         headers,
         create_time: known.map(|message| message.create_time),
         error,

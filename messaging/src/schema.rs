@@ -72,9 +72,16 @@ const REDRIVES: &[&str] = &[
     "CREATE INDEX parked_by_key ON parked (consumer, partition_key)",
 ];
 
+/// The rest of the trace context. Versions that do not know the columns leave them empty.
+const TRACESTATE: &[&str] =
+    &["ALTER TABLE outbox ADD COLUMN tracestate TEXT", "ALTER TABLE parked ADD COLUMN tracestate TEXT"];
+
 /// Makes the tables `outbox`, `inbox`, `parked`, `operator_actions` and `leases`.
 pub const MESSAGING_TABLES: Statements =
     Statements::new("m0001_messaging", TABLES).on_postgres(&[VACUUM_OUTBOX]);
 
 /// Adds to the table `parked` what [`MESSAGING_TABLES`] has left out. To come behind it.
 pub const COUNTED_REDRIVES: Statements = Statements::new("m0002_messaging_counted_redrives", REDRIVES);
+
+/// Adds `tracestate` to the tables `outbox` and `parked`. To come behind [`COUNTED_REDRIVES`].
+pub const WHOLE_TRACE_CONTEXTS: Statements = Statements::new("m0003_messaging_tracestate", TRACESTATE);

@@ -56,10 +56,10 @@ pub struct Grpc {
 #[tonic::async_trait]
 impl OrdersService for Grpc {
     async fn create_order(&self, request: Request<CreateOrderRequest>) -> Result<Response<Order>, Status> {
-        let traceparent = trace::of_call(request.metadata());
+        let trace = trace::of_call(request.metadata());
         let CreateOrderRequest { order, request_id } = request.into_inner();
         let order = self.new_order(order.unwrap_or_default(), request_id)?;
-        let placed = self.create_order.submit(Placing { order, traceparent }).await;
+        let placed = self.create_order.submit(Placing { order, trace }).await;
         let (order, replayed) = placed.map_err(fault)??;
         Ok(answer(wire::order(&order), replayed))
     }
@@ -70,7 +70,7 @@ impl OrdersService for Grpc {
     }
 
     async fn cancel_order(&self, request: Request<CancelOrderRequest>) -> Result<Response<Order>, Status> {
-        let traceparent = trace::of_call(request.metadata());
+        let trace = trace::of_call(request.metadata());
         let CancelOrderRequest { order_id, request_id, etag } = request.into_inner();
         let versions = rules::versions(&etag);
         Checks::default()
@@ -80,7 +80,7 @@ impl OrdersService for Grpc {
             .finish()?;
         let order_id = order_id.parse().map_err(|_| absent(&order_id))?;
         let (request_id, versions) = (non_empty(request_id), versions.unwrap_or_default());
-        let cancelling = Cancelling { order_id, request_id, versions, traceparent };
+        let cancelling = Cancelling { order_id, request_id, versions, trace };
         let cancelled = self.cancel_order.cancel(cancelling).await;
         let (order, replayed) = cancelled.map_err(fault)??;
         Ok(answer(wire::order(&order), replayed))

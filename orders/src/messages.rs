@@ -1,6 +1,6 @@
 //! What orders publishes for payments: each message is written into the outbox by the transaction that causes it.
 
-use chassis::clock::Micros;
+use chassis::{clock::Micros, trace::Context};
 use messaging::envelope::Envelope;
 use ordermesh::{
     orders::v1::OrderPlaced,
@@ -37,4 +37,11 @@ pub fn void(order: &Order, id: Uuid, now: Micros) -> Envelope {
         reason: reason.into(),
     };
     Envelope::new(id, &order.user_id, &payload, now)
+}
+
+/// A message in the trace of the request that causes it.
+#[must_use]
+pub fn in_trace(message: Envelope, trace: Option<&Context>) -> Envelope {
+    let state = trace.and_then(|trace| trace.state.as_deref());
+    message.with_trace(trace.map(|trace| trace.parent.clone()), state)
 }

@@ -52,8 +52,7 @@ async fn stored_orders_are_answered_as_placed() -> Result<()> {
 
 /// Applies a group as the writer does: by one statement where that is enough, and then by what looks for the rest.
 async fn apply(database: &Database, orders: Vec<Order>) -> Result<Vec<Placed>> {
-    let placings: Vec<Placing> =
-        orders.into_iter().map(|order| Placing { order, traceparent: None }).collect();
+    let placings: Vec<Placing> = orders.into_iter().map(|order| Placing { order, trace: None }).collect();
     let batch = CreateOrder { outbox: Outbox::new() };
     let backend = database.backend();
     let applied = database.execute(move |executor| {

@@ -78,5 +78,5 @@ fn placing(id: u128, key: &str) -> Placing {
         request_id: Some(key.to_owned()),
         fingerprint: Some(vec![7; 32]),
     };
-    Placing { order, traceparent: None }
+    Placing { order, trace: None }
 }

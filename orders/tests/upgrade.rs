@@ -4,21 +4,33 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use chassis::clock::{Clock, Micros, SystemClock};
-use messaging::outbox::{self, Outbox};
+use messaging::{
+    broker::{Broker, memory::MemoryBroker},
+    envelope::Envelope,
+    outbox::{self, Outbox},
+    parked::{self, Filter},
+    relay::Relay,
+    topology::{Subscription, Topology},
+};
 use ordermesh::{orders::v1::OrderPlaced, payments::v1::VoidPayment};
 use orders::{expiry::Expiry, store::schema::Migrations};
 use prost::Name as _;
 use sea_orm::{ConnectionTrait as _, Statement};
 use storage::{Database, DatabaseUrl, Limits};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use world::{Postgres, Scratch};
+use world::{PATIENCE, Postgres, Scratch};
 
 const PLACED: Micros = 1_700_000_000_000_000;
 const EXPIRES: Micros = PLACED + 600_000_000;
 const SECOND: Micros = 1_000_000;
 
 /// The schema of the version before.
-const BEFORE: [&str; 4] = [
+const BEFORE: [&str; 7] = [
+    "ALTER TABLE outbox DROP COLUMN tracestate",
+    "ALTER TABLE parked DROP COLUMN tracestate",
+    "DELETE FROM seaql_migrations WHERE version = 'm0003_messaging_tracestate'",
     "DROP INDEX orders_to_ask",
     "CREATE INDEX orders_to_expire ON orders (void_due_time) WHERE status = 1",
     "ALTER TABLE orders DROP COLUMN ask_due_time",
@@ -71,6 +83,86 @@ async fn are_asked_about(url: DatabaseUrl) -> Result<()> {
     ensure!(asked(&database, EXPIRES).await? == vec![VoidPayment::full_name(); 3]);
     ensure!(number(&database, &voided).await? == 0);
     database.close().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn messages_of_the_version_before_are_published_on_sqlite() -> Result<()> {
+    let scratch = Scratch::new("upgrade")?;
+    are_published(DatabaseUrl::file(&scratch.path().join("orders.db"))).await
+}
+
+#[tokio::test]
+async fn messages_of_the_version_before_are_published_on_postgresql() -> Result<()> {
+    let postgres = Postgres::start().await?;
+    are_published(postgres.fresh_database().await?.parse()?).await
+}
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// Messages of this version and of the one before lie in one outbox, and in one table of parked messages, and each comes out as it was
+/// written.
+async fn are_published(url: DatabaseUrl) -> Result<()> {
+    let database = Database::connect(&url, Limits::default()).await?;
+    database.migrate::<Migrations>().await?;
+    for sql in BEFORE {
+        run(&database, Statement::from_string(database.backend(), sql)).await?;
+    }
+    write_as_before(&database, 1).await?;
+    database.migrate::<Migrations>().await?;
+    // That version still runs.
+    write_as_before(&database, 2).await?;
+    let payload = OrderPlaced::default();
+    let message = |number: u128| Envelope::new(Uuid::from_u128(number), "alice", &payload, PLACED);
+    let ours = message(3).with_trace(Some(TRACE.into()), Some("vendor=one,other=two"));
+    let written = ours.clone();
+    let write = database.transact(move |transaction| {
+        let written = written.clone();
+        Box::pin(async move { Outbox::new().write(transaction, &[written]).await })
+    });
+    write.await?;
+
+    let before = |number| message(number).with_trace(Some(TRACE.into()), None);
+    let expected = [before(1), before(2), ours];
+    let broker = MemoryBroker::new(Topology::new("upgrade", 1, []));
+    let everything = Subscription { consumer: "reader".into(), kinds: vec![OrderPlaced::full_name()] };
+    let mut inflow = broker.subscribe(&everything, 0, 10).await?;
+    let (stop, broker): (_, Arc<dyn Broker>) = (CancellationToken::new(), Arc::new(broker));
+    let relay = tokio::spawn(Relay::new(database.clone(), Outbox::new(), broker, "").run(stop.clone()));
+    let mut published = Vec::new();
+    while published.len() < expected.len() {
+        let received = timeout(PATIENCE, inflow.receive(expected.len() - published.len())).await??;
+        for delivery in received {
+            published.push(delivery.message.map_err(|other| anyhow::anyhow!("{other:?}"))?);
+            inflow.ack_through(delivery.tag).await?;
+        }
+    }
+    stop.cancel();
+    relay.await?;
+    ensure!(published == expected, "{published:?}");
+    let parked = parked::list(database.read(), &Filter::default(), 0, 10).await?;
+    let back: Option<Vec<Envelope>> = parked.iter().map(parked::Model::envelope).collect();
+    ensure!(back.as_deref() == Some(&expected[..2]), "{parked:?}");
+    database.close().await;
+    Ok(())
+}
+
+/// Writes a message into the outbox and parks it, as the version before does.
+async fn write_as_before(database: &Database, id: u128) -> Result<()> {
+    let kind = OrderPlaced::full_name();
+    let write = format!(
+        "INSERT INTO outbox (message_id, kind, partition_key, payload, traceparent, create_time, state, attempts, next_attempt_time)
+         VALUES ($1, '{kind}', 'alice', $2, '{TRACE}', {PLACED}, 0, 0, 0)"
+    );
+    let park = format!(
+        "INSERT INTO parked (consumer, state, message_id, kind, source, partition_key, payload, traceparent, create_time, error,
+            attempts, park_time)
+         VALUES ('orders', 0, $1, '{kind}', '', 'alice', $2, '{TRACE}', {PLACED}, 'refused', 1, {PLACED})"
+    );
+    for sql in [write, park] {
+        let values = [Uuid::from_u128(id).into(), Vec::<u8>::new().into()];
+        run(database, Statement::from_sql_and_values(database.backend(), sql, values)).await?;
+    }
     Ok(())
 }
 

@@ -24,8 +24,9 @@ const TLS: Arrangement = Arrangement { tls: true, ..APART };
 async fn place(mesh: &Mesh) -> Result<()> {
     let order = json!({ "userId": "alice", "amount": 1 });
     let request = mesh.api.request(Method::POST, "/gateway/orders");
-    let placed =
-        world::answer(request.header("traceparent", format!("00-{TRACE}-{CLIENT}-01")).json(&order)).await?;
+    let request = request.header("traceparent", format!("00-{TRACE}-{CLIENT}-01"));
+    let request = request.header("tracestate", "vendor=one").header("tracestate", "other=two");
+    let placed = world::answer(request.json(&order)).await?;
     let id = placed.body["id"].as_str().with_context(|| placed.text.clone())?;
     ensure!(mesh.ended(id).await?["status"] == "FINISHED");
     Ok(())
@@ -79,6 +80,7 @@ async fn a_collector_is_told_of_one_trace_through_all_processes() -> Result<()> 
     ensure!(edge.parent == CLIENT, "{edge:?}");
     let call = collector.span("orders", CREATE, |span| span.trace == TRACE).await?;
     ensure!(call.parent == edge.id && call.attributes.get("rpc").ends_with("/CreateOrder"), "{call:?}");
+    ensure!(call.state == "vendor=one,other=two", "{call:?}");
     the_messages_are_recorded(&collector, &call).await?;
 
     // A request without a trace begins one.
@@ -131,7 +133,7 @@ async fn the_messages_are_recorded(collector: &Collector, call: &Recorded) -> Re
         let of_call =
             |span: &Recorded| span.trace == call.trace && span.attributes.get("message.kind") == kind;
         let span = collector.span(service, name, of_call).await?;
-        ensure!(span.parent == call.id, "{span:?} is not of {call:?}");
+        ensure!(span.parent == call.id && span.state == call.state, "{span:?} is not of {call:?}");
     }
     Ok(())
 }

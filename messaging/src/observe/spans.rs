@@ -59,16 +59,17 @@ fn spans<'m>(messages: impl Iterator<Item = &'m Envelope>, span: impl Fn(&Envelo
     }
     let in_its_trace = |message: &Envelope| {
         let span = span(message);
-        join(&span, message.traceparent.as_deref());
+        join(&span, message);
         span
     };
     messages.map(in_its_trace).collect()
 }
 
-/// Makes a span that has just begun part of a trace, where somebody exports spans; the process says how contexts are read.
-pub(super) fn join(span: &Span, traceparent: Option<&str>) {
-    let Some(traceparent) = traceparent else { return };
-    let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
+/// Makes a span that has just begun part of the trace of a message, where somebody exports spans; the process says how contexts are read.
+pub(super) fn join(span: &Span, message: &Envelope) {
+    let Some(traceparent) = &message.traceparent else { return };
+    let mut carrier = HashMap::from([("traceparent".to_owned(), traceparent.clone())]);
+    carrier.extend(message.tracestate.clone().map(|state| ("tracestate".to_owned(), state)));
     let context = global::get_text_map_propagator(|propagator| propagator.extract(&carrier));
     // Refused where nobody exports: then there is nothing to be part of.
     let _joined = span.set_parent(context);

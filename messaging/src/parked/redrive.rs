@@ -122,6 +122,16 @@ impl Model {
             ],
         };
         let payload = self.payload.clone().into();
-        Some(Envelope { id, kind: kind?, key: key?, source: source?, payload, traceparent, create_time })
+        let tracestate = self.tracestate.clone();
+        Some(Envelope {
+            id,
+            kind: kind?,
+            key: key?,
+            source: source?,
+            payload,
+            traceparent,
+            tracestate,
+            create_time,
+        })
     }
 }

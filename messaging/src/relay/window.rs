@@ -63,6 +63,7 @@ pub(super) fn open(rows: Vec<Model>, source: &str) -> (Vec<Ticket>, Vec<Envelope
             source: source.to_owned(),
             payload: row.payload.into(),
             traceparent: row.traceparent,
+            tracestate: row.tracestate,
             create_time: row.create_time,
         };
         (ticket, envelope)

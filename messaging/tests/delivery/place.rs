@@ -8,7 +8,7 @@ use messaging::{
     envelope::Envelope,
     outbox::{self, Outbox},
     parked,
-    schema::{COUNTED_REDRIVES, MESSAGING_TABLES},
+    schema::{COUNTED_REDRIVES, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS},
     topology::Topology,
 };
 use sea_orm::{ConnectionTrait as _, EntityTrait as _, QueryOrder as _, Statement, TryGetable};
@@ -212,6 +212,7 @@ impl MigratorTrait for Migrations {
         vec![
             Box::new(MESSAGING_TABLES),
             Box::new(COUNTED_REDRIVES),
+            Box::new(WHOLE_TRACE_CONTEXTS),
             Box::new(Statements::new("effects", &[fact::TABLE])),
         ]
     }

@@ -46,8 +46,8 @@ fn strange() -> Vec<Envelope> {
         Envelope { key: long.clone(), ..fact(REFUSED + 1) },
         Envelope { source: "/a\0source".into(), ..fact(REFUSED + 2) },
         Envelope { source: long.clone(), ..fact(REFUSED + 3) },
-        fact(REFUSED + 4).with_traceparent(Some("00-\0".into())),
-        fact(REFUSED + 5).with_traceparent(Some(long)),
+        fact(REFUSED + 4).with_trace(Some("00-\0".into()), Some("vendor=one")),
+        fact(REFUSED + 5).with_trace(Some(long), Some("vendor=one")),
     ]
 }
 

@@ -23,7 +23,11 @@ pub(crate) async fn an_envelope_arrives_as_it_was_sent(ground: &Ground) -> Resul
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let sent = [
         message(1),
-        Envelope { traceparent: Some(trace.into()), ..message(2) },
+        Envelope {
+            traceparent: Some(trace.into()),
+            tracestate: Some("vendor=one,other=two".into()),
+            ..message(2)
+        },
         Envelope { payload: Bytes::new(), ..message(3) },
         Envelope {
             payload: (0..1_048_576_u32).map(|i| i.to_le_bytes()[i as usize % 3]).collect(),

@@ -36,6 +36,7 @@ pub(crate) fn message(number: u32) -> Envelope {
         source: "/test".into(),
         payload: Bytes::copy_from_slice(&number.to_be_bytes()),
         traceparent: None,
+        tracestate: None,
         create_time: 1_700_000_000_000_000 + i64::from(number),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chassis::{
     clock::Clock,
     status::{Fault, Reason},
+    trace::Context,
 };
 use messaging::{envelope::Envelope, outbox::Outbox};
 use sea_orm::{ConnectionTrait as _, DbErr};
@@ -43,7 +44,7 @@ pub struct Cancelling {
     /// The versions that the order may have; `None` for any.
     pub versions: Option<Vec<i64>>,
     /// The W3C trace context of the request.
-    pub traceparent: Option<String>,
+    pub trace: Option<Context>,
 }
 
 /// The order with its cancellation requested, and whether an earlier call with the same key did that.
@@ -124,7 +125,7 @@ impl CancelOrder {
             ..order
         };
         let order = Order { ask_due_time: order.next_ask(now), ..order };
-        let void = messages::void(&order, message_id, now).with_traceparent(request.traceparent);
+        let void = messages::in_trace(messages::void(&order, message_id, now), request.trace.as_ref());
         (order, void)
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chassis::status::{Fault, Reason};
+use chassis::{
+    status::{Fault, Reason},
+    trace::Context,
+};
 use futures_util::future::BoxFuture;
 use messaging::{envelope::Envelope, outbox::Outbox};
 use sea_orm::{DbBackend, DbErr};
@@ -29,7 +32,7 @@ pub struct Placing {
     /// The order as it is to be stored.
     pub order: Order,
     /// The W3C trace context of the request.
-    pub traceparent: Option<String>,
+    pub trace: Option<Context>,
 }
 
 /// The order as it was placed, and whether that was an earlier call with the same key.
@@ -86,8 +89,8 @@ fn orders_of(placings: &[Placing]) -> impl Iterator<Item = &Order> {
 }
 
 /// Asks for the payment of an order.
-fn message(Placing { order, traceparent }: &Placing) -> Envelope {
-    messages::placed(order, order.id, order.create_time).with_traceparent(traceparent.clone())
+fn message(Placing { order, trace }: &Placing) -> Envelope {
+    messages::in_trace(messages::placed(order, order.id, order.create_time), trace.as_ref())
 }
 
 fn key(order: &Order) -> Option<(&str, &str)> {

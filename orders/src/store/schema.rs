@@ -1,6 +1,6 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
-use messaging::schema::{COUNTED_REDRIVES, MESSAGING_TABLES};
+use messaging::schema::{COUNTED_REDRIVES, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use storage::schema::{Owner, Statements};
 
@@ -17,6 +17,7 @@ impl MigratorTrait for Migrations {
             Box::new(Statements::new("m0003_asking", ASKING)),
             Box::new(Statements::new("m0004_ask_due_time", ASK_DUE_TIME)),
             Box::new(COUNTED_REDRIVES),
+            Box::new(WHOLE_TRACE_CONTEXTS),
         ]
     }
 }

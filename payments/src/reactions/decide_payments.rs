@@ -132,7 +132,7 @@ impl DecidePayments {
     fn message(&self, payment: &Payment, request: &Envelope) -> Envelope {
         let payload = PaymentDecided { payment: Some(wire::payment(payment)) };
         let envelope = Envelope::new(self.clock.new_id(), &payment.user_id, &payload, self.clock.now());
-        envelope.with_traceparent(request.traceparent.clone())
+        envelope.in_trace_of(request)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
-use messaging::schema::{COUNTED_REDRIVES, MESSAGING_TABLES};
+use messaging::schema::{COUNTED_REDRIVES, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use storage::schema::{Owner, Statements};
 
@@ -16,6 +16,7 @@ impl MigratorTrait for Migrations {
             Box::new(Statements::new("m0002_ledger", TABLES)),
             Box::new(Statements::new("m0003_accounts_by_bytes", &[]).on_postgres(&[ACCOUNTS_BY_BYTES])),
             Box::new(COUNTED_REDRIVES),
+            Box::new(WHOLE_TRACE_CONTEXTS),
         ]
     }
 }

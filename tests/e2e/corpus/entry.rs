@@ -32,6 +32,8 @@ pub(crate) struct Envelope {
     key: String,
     source: String,
     traceparent: Option<String>,
+    /// Absent in messages of versions that did not hand it on.
+    tracestate: Option<String>,
     create_time: i64,
 }
 
@@ -43,6 +45,7 @@ impl From<&messaging::envelope::Envelope> for Envelope {
             key: message.key.clone(),
             source: message.source.clone(),
             traceparent: message.traceparent.clone(),
+            tracestate: message.tracestate.clone(),
             create_time: message.create_time,
         }
     }
@@ -106,6 +109,7 @@ impl Entry {
                 key: text(&envelope["key"])?,
                 source: text(&envelope["source"])?,
                 traceparent: text(&envelope["traceparent"]),
+                tracestate: text(&envelope["tracestate"]),
                 create_time: envelope["create_time"].as_i64()?,
             },
             meaning: file["meaning"].clone(),
@@ -114,7 +118,7 @@ impl Entry {
 
     /// As a file.
     pub(crate) fn to_json(&self) -> Value {
-        let Envelope { id, kind, key, source, traceparent, create_time } = &self.envelope;
+        let Envelope { id, kind, key, source, traceparent, tracestate, create_time } = &self.envelope;
         json!({
             "routing_key": self.routing_key,
             "properties": self.properties,
@@ -126,6 +130,7 @@ impl Entry {
                 "key": key,
                 "source": source,
                 "traceparent": traceparent,
+                "tracestate": tracestate,
                 "create_time": create_time,
             },
             "meaning": self.meaning,
@@ -135,7 +140,8 @@ impl Entry {
     /// Its kind, and what sets it apart from others of that kind.
     pub(crate) fn name(&self) -> String {
         let decided = self.meaning.get("payment").unwrap_or(&self.meaning);
-        let parts = [decided["outcome"].as_str(), decided["reason"].as_str()];
+        let state = self.envelope.tracestate.as_ref().map(|_| "tracestate");
+        let parts = [decided["outcome"].as_str(), decided["reason"].as_str(), state];
         let parts = [Some(self.envelope.kind.as_str())].into_iter().chain(parts).flatten();
         parts.collect::<Vec<_>>().join("-")
     }

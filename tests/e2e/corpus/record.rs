@@ -27,7 +27,7 @@ use crate::mesh::Mesh;
 const SPY: &str = "spy";
 const PLACED: &str = "ordermesh.orders.v1.OrderPlaced.0";
 /// One message of each order, and one about its end; two orders are voided as well.
-const MESSAGES: usize = 6 + 6 + 2;
+const MESSAGES: usize = 7 + 7 + 2;
 
 #[tokio::test]
 #[ignore = "writes files: `just corpus` runs it"]
@@ -72,15 +72,21 @@ async fn spy(channel: &Channel) -> Result<Consumer> {
     Ok(channel.basic_consume(SPY.into(), "".into(), options, FieldTable::default()).await?)
 }
 
-/// Orders that are paid, and rejected for every reason there is.
+/// Orders that are paid, with a whole trace context too, and rejected for every reason there is.
 async fn decide(mesh: &Mesh) -> Result<()> {
-    for (user, amount, currency) in
-        [("alice", 300, ""), ("alice", 701, ""), ("bob", 1, ""), ("alice", 1, "USD")]
-    {
+    for (user, amount, currency, tracestate) in [
+        ("alice", 300, "", None),
+        ("alice", 701, "", None),
+        ("bob", 1, "", None),
+        ("alice", 1, "USD", None),
+        ("alice", 2, "", Some("vendor=one,other=two")),
+    ] {
         let order = json!({ "userId": user, "amount": amount, "currencyCode": currency, "description": "for the corpus" });
         let request = mesh.api.request(Method::POST, "/gateway/orders");
         let request =
             request.header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let request =
+            tracestate.into_iter().fold(request, |request, state| request.header("tracestate", state));
         let placed = world::answer(request.json(&order)).await?;
         mesh.ended(placed.body["id"].as_str().with_context(|| placed.text.clone())?).await?;
     }

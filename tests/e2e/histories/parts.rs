@@ -235,7 +235,7 @@ impl Parts {
             request_id: key.map(|key| format!("order-{key}")),
             fingerprint: key.map(|_| amount.to_be_bytes().to_vec()),
         };
-        let reply = self.create_order.submit(Placing { order: order.clone(), traceparent: None }).await?;
+        let reply = self.create_order.submit(Placing { order: order.clone(), trace: None }).await?;
         match reply {
             Ok((answered, false)) => self.placed.push(answered.id),
             Ok((answered, true)) => {
@@ -257,7 +257,7 @@ impl Parts {
         let request_id = key.map(|key| format!("cancel-{key}"));
         let reply = self
             .cancel_order
-            .cancel(Cancelling { order_id, request_id, versions: None, traceparent: None })
+            .cancel(Cancelling { order_id, request_id, versions: None, trace: None })
             .await?;
         if let Ok((order, _)) = reply {
             ensure!(order.id == order_id && order.version == 2 && order.status == Status::New, "{order:?}");
@@ -284,6 +284,7 @@ impl Parts {
                 source: "/test".to_owned(),
                 payload: row.payload.into(),
                 traceparent: None,
+                tracestate: None,
                 create_time: row.create_time,
             }));
         }

@@ -1,6 +1,6 @@
 //! The schema.
 
-use messaging::schema::{COUNTED_REDRIVES, MESSAGING_TABLES};
+use messaging::schema::{COUNTED_REDRIVES, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use storage::schema::{Owner, Statements};
 
@@ -14,6 +14,7 @@ impl MigratorTrait for Migrations {
             Box::new(Owner::new("shipping")),
             Box::new(MESSAGING_TABLES),
             Box::new(COUNTED_REDRIVES),
+            Box::new(WHOLE_TRACE_CONTEXTS),
             Box::new(Statements::new("m0002_shipments", TABLES)),
         ]
     }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     broker::Undecodable,
-    envelope::{CONTENT_TYPE, Envelope},
+    envelope::{CONTENT_TYPE, Envelope, read_tracestate},
 };
 
 const SPEC_VERSION: &str = "1.0";
@@ -48,6 +48,9 @@ pub(super) fn properties(envelope: &Envelope) -> Result<BasicProperties, String>
     header("cloudEvents:partitionkey", &envelope.key);
     if let Some(traceparent) = &envelope.traceparent {
         header("traceparent", traceparent);
+    }
+    if let Some(tracestate) = &envelope.tracestate {
+        header("tracestate", tracestate);
     }
     Ok(BasicProperties::default()
         .with_content_type(CONTENT_TYPE.into())
@@ -87,13 +90,17 @@ fn envelope(properties: &BasicProperties, payload: &Bytes) -> Result<Envelope, S
     if kind.is_empty() {
         return Err("cloudEvents:type is empty".to_owned());
     }
+    let traceparent = header(properties, "traceparent").map(|text| text.map(str::to_owned)).transpose()?;
+    // One that cannot be read is no reason to park a message.
+    let tracestate = header(properties, "tracestate").and_then(Result::ok).filter(|_| traceparent.is_some());
     Ok(Envelope {
         id: id.parse().map_err(|error| format!("cloudEvents:id is no UUID: {error}"))?,
         kind: kind.to_owned(),
         key: attribute(properties, "cloudEvents:partitionkey")?.to_owned(),
         source: attribute(properties, "cloudEvents:source")?.to_owned(),
         payload: payload.clone(),
-        traceparent: header(properties, "traceparent").map(|text| text.map(str::to_owned)).transpose()?,
+        traceparent,
+        tracestate: tracestate.and_then(read_tracestate),
         create_time: micros(attribute(properties, "cloudEvents:time")?)?,
     })
 }

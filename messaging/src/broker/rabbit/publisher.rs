@@ -169,8 +169,9 @@ impl RabbitPublisher {
             return Err(format!("the payload exceeds {MAX_PAYLOAD} bytes"));
         }
         // All headers travel in one frame. The kind is there twice.
-        let traceparent = envelope.traceparent.as_ref().map_or(0, String::len);
-        let headers = envelope.key.len() + envelope.source.len() + 2 * envelope.kind.len() + traceparent;
+        let trace = [&envelope.traceparent, &envelope.tracestate].into_iter().flatten();
+        let trace: usize = trace.map(String::len).sum();
+        let headers = envelope.key.len() + envelope.source.len() + 2 * envelope.kind.len() + trace;
         let frame_max = self.link.frame_max();
         if frame_max > 0 && headers + FIXED_HEADERS > frame_max {
             return Err(format!("the headers exceed a frame of {frame_max} bytes"));
@@ -242,6 +243,7 @@ mod tests {
             source: "/test".into(),
             payload: "payload".into(),
             traceparent: None,
+            tracestate: None,
             create_time: 0,
         }
     }
