@@ -139,10 +139,10 @@ mod tests {
     use super::*;
 
     /// An admin listener whose bounds are small, and its stop.
-    async fn narrow() -> anyhow::Result<(SocketAddr, CancellationToken)> {
+    async fn narrow(whole: Duration) -> anyhow::Result<(SocketAddr, CancellationToken)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (address, stop) = (listener.local_addr()?, CancellationToken::new());
-        let (head, whole) = (Duration::from_millis(500), Duration::from_secs(2));
+        let head = Duration::from_millis(500);
         let bounds = Bounds { connections: 4, head, whole, head_bytes: 8 << 10 };
         tokio::spawn(serve_within(bounds, listener, Vec::new(), stop.clone()));
         Ok((address, stop))
@@ -157,11 +157,14 @@ mod tests {
         Ok((String::from_utf8_lossy(&answer).into_owned(), began.elapsed()))
     }
 
+    /// More than anything here takes that does not wait for it.
+    const LONG: Duration = Duration::from_secs(60);
+
     const LIVEZ: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
 
     #[tokio::test]
     async fn who_sends_no_request_keeps_no_place() -> anyhow::Result<()> {
-        let (address, _stop) = narrow().await?;
+        let (address, _stop) = narrow(LONG).await?;
         // As many as may be, and as many again, that never end their heads.
         let slow = (0..8).map(|_| sent(address, b"GET /livez HTTP/1.1\r\nx: "));
         let (slow, (answer, took)) = tokio::join!(join_all(slow), async {
@@ -179,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn heads_and_bodies_are_bounded() -> anyhow::Result<()> {
-        let (address, _stop) = narrow().await?;
+        let (address, _stop) = narrow(LONG).await?;
         let long = [b"GET /livez HTTP/1.1\r\nx: ", "y".repeat(20_000).as_bytes(), b"\r\n\r\n"].concat();
         let (answer, _) = sent(address, &long).await?;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
@@ -192,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_takes_no_answer_is_cut() -> anyhow::Result<()> {
-        let (address, _stop) = narrow().await?;
+        let (address, _stop) = narrow(Duration::from_secs(2)).await?;
         let mut silent = Vec::new();
         for _ in 0..4 {
             let mut stream = tokio::net::TcpStream::connect(address).await?;
