@@ -3,6 +3,7 @@
 mod budget;
 mod rate;
 mod streams;
+mod unread;
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -16,6 +17,7 @@ pub(crate) use self::{
     budget::{Account, Budget, Permit},
     rate::{Limits, limit},
     streams::{Open, Streams},
+    unread::Unread,
 };
 use crate::{
     grpc,
@@ -49,8 +51,8 @@ fn network(address: IpAddr) -> IpAddr {
 
 /// The answer to a request that is not let in, in its own protocol.
 pub(crate) fn refusal(request: &Request, fault: Fault) -> Response {
-    if grpc::is_call(request.method(), request.headers()) {
-        return grpc::refusal(request.headers(), fault);
+    match grpc::call_type(request.method(), request.headers()) {
+        Some(call_type) => grpc::refusal(call_type, fault),
+        None => Problem::from(fault).into_response(&Style::of(request.headers(), request.uri().path())),
     }
-    Problem::from(fault).into_response(&Style::of(request.headers(), request.uri().path()))
 }

@@ -18,7 +18,8 @@ use crate::{
     activity::OVERHEAD,
     admit::{Account, Client, refusal},
     body::{self, Received, Room},
-    edge::{Edge, Found, Served},
+    contract::{Found, Served},
+    edge::Edge,
     etag, grpc, headers,
     metrics::Seen,
     outcome,
@@ -78,7 +79,7 @@ async fn route(edge: &Edge, asked: Asked, style: &Style, seen: &mut Seen) -> Res
         Found::Nothing if parts.method == Method::OPTIONS && parts.uri.path() == "*" => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
-            response.headers_mut().insert(header::ALLOW, allow(edge.methods_of_routes(), false));
+            response.headers_mut().insert(header::ALLOW, allow(edge.table().methods_of_routes(), false));
             Ok(response)
         }
         Found::Nothing => Err(Problem::route_not_found()),

@@ -25,13 +25,13 @@ use crate::{
     problem::{Problem, Style},
 };
 
-/// Documents made once, when the edge is.
-struct Documents {
+/// Documents made once for each version of the descriptors.
+#[derive(Debug)]
+pub(crate) struct Documents {
     /// All services in one.
     merged: Bytes,
     /// Each service by its short name.
     each: BTreeMap<String, Bytes>,
-    pages: Arc<Config<'static>>,
 }
 
 /// Whether a path may be one of theirs.
@@ -40,8 +40,7 @@ pub(crate) fn may_have(path: &str) -> bool {
 }
 
 /// The routes of the documents.
-pub(crate) fn router(edge: &Edge) -> Router<Edge> {
-    let documents = Arc::new(Documents::of(edge));
+pub(crate) fn router() -> Router<Edge> {
     Router::new()
         .route("/openapi.json", get(merged))
         .route("/openapi/{file}", get(one))
@@ -50,7 +49,6 @@ pub(crate) fn router(edge: &Edge) -> Router<Edge> {
         .route("/swagger/{*file}", get(page))
         .method_not_allowed_fallback(other_method)
         .route_layer(from_fn(admit))
-        .with_state(documents)
 }
 
 /// Documents are answers like others.
@@ -62,24 +60,17 @@ async fn admit(Extension(client): Extension<Client>, request: Request, next: Nex
 }
 
 impl Documents {
-    fn of(edge: &Edge) -> Self {
-        let listed = edge.listed();
-        let ids = openapi::Ids::of(&listed);
+    /// Those of routes, each with the host and the port of its service.
+    pub(crate) fn of(listed: &[openapi::Listed<'_>]) -> Self {
+        let ids = openapi::Ids::of(listed);
         let names = names(listed.iter().map(|(route, _)| package(&route.rpc.service)));
         let mut services: BTreeMap<String, Vec<openapi::Listed<'_>>> = BTreeMap::new();
-        for (route, authority) in &listed {
+        for (route, authority) in listed {
             let name = names.get(package(&route.rpc.service)).cloned().unwrap_or_default();
             services.entry(name).or_default().push((route, authority));
         }
-        let each: BTreeMap<String, Bytes> =
-            services.iter().map(|(name, routes)| (name.clone(), text(name, routes, &ids))).collect();
-        let urls = each.keys().map(|name| {
-            // Kept as long as the process: the configuration wants names that are.
-            let url: &'static str = format!("/openapi/{name}.json").leak();
-            Url::new(name.clone().leak(), url)
-        });
-        let pages = Arc::new(Config::new(urls).try_it_out_enabled(true).display_request_duration(true));
-        Self { merged: text("all services", &listed, &ids), each, pages }
+        let each = services.iter().map(|(name, routes)| (name.clone(), text(name, routes, &ids))).collect();
+        Self { merged: text("all services", listed, &ids), each }
     }
 }
 
@@ -114,17 +105,13 @@ fn text(title: &str, listed: &[openapi::Listed<'_>], ids: &openapi::Ids) -> Byte
     openapi::document(title, listed, ids).to_string().into()
 }
 
-async fn merged(State(documents): State<Arc<Documents>>) -> Response {
-    json(documents.merged.clone())
+async fn merged(State(edge): State<Edge>) -> Response {
+    json(edge.table().contract.documents.merged.clone())
 }
 
-async fn one(
-    State(documents): State<Arc<Documents>>,
-    Path(file): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    match file.strip_suffix(".json").and_then(|name| documents.each.get(name)) {
+async fn one(State(edge): State<Edge>, Path(file): Path<String>, headers: HeaderMap, uri: Uri) -> Response {
+    let table = edge.table();
+    match file.strip_suffix(".json").and_then(|name| table.contract.documents.each.get(name)) {
         Some(document) => json(document.clone()),
         None => Problem::route_not_found().into_response(&Style::of(&headers, uri.path())),
     }
@@ -136,14 +123,14 @@ async fn other_method(headers: HeaderMap, uri: Uri) -> Response {
     Problem::method_not_allowed(allow).into_response(&Style::of(&headers, uri.path()))
 }
 
-async fn page(
-    State(documents): State<Arc<Documents>>,
-    Path(file): Path<String>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
+async fn page(State(edge): State<Edge>, Path(file): Path<String>, headers: HeaderMap, uri: Uri) -> Response {
     let style = Style::of(&headers, uri.path());
-    match utoipa_swagger_ui::serve(&file, Arc::clone(&documents.pages)) {
+    let table = edge.table();
+    let names = table.contract.documents.each.keys();
+    let names: Vec<(&String, String)> = names.map(|name| (name, format!("/openapi/{name}.json"))).collect();
+    let pages = Config::new(names.iter().map(|(name, url)| Url::new(name, url)));
+    let pages = Arc::new(pages.try_it_out_enabled(true).display_request_duration(true));
+    match utoipa_swagger_ui::serve(&file, pages) {
         Ok(Some(file)) => {
             ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response()
         }

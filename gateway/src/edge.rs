@@ -3,32 +3,26 @@
 mod together;
 
 use std::{
-    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicUsize},
     time::Duration,
 };
 
-use bytes::Bytes;
 use chassis::{accept::Permits, clock::Clock, settings::ConfigErrors, status::Fault};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::CorsLayer;
-use transcode::{Lookup, PercentError, Route};
-use upstream::{Call, Retries, Tried, Upstream};
+use upstream::Retries;
 
 pub(crate) use self::together::{Shared, overloaded};
 use crate::{
     admit::{Budget, Client, Limits, Streams},
+    contract::{Contract, Found, Table, Thread, Threads},
     cors,
-    grpc::Methods,
-    headers,
-    metrics::{self, Meter, limit},
-    open_files,
-    pools::{self, pool_of},
-    routes,
-    settings::{Config, Settings, url_flag},
+    metrics::{self, limit},
+    open_files, pools, routes,
+    settings::{Config, Settings},
 };
 
 /// An edge that is ready to serve. Cloning it is cheap.
@@ -38,42 +32,9 @@ pub struct Edge(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
-    routes: Vec<Arc<Served>>,
-    methods: Methods,
+    thread: Arc<Thread>,
     /// Connections that have become WebSockets.
     sockets: TaskTracker,
-}
-
-/// A route and where its service is.
-#[derive(Debug)]
-pub(crate) struct Served {
-    pub(crate) route: Arc<Route>,
-    pub(crate) upstream: Arc<Upstream>,
-    pub(crate) meter: Arc<Meter>,
-}
-
-impl Served {
-    /// A call of its method without a message yet, for a client with these headers.
-    pub(crate) fn call<'a>(&'a self, tried: &'a Tried, headers: &'a HeaderMap) -> Call<'a> {
-        let rpc = &self.route.rpc;
-        Call {
-            upstream: &self.upstream,
-            tried,
-            path: &rpc.path,
-            streams: rpc.streaming || rpc.client_streaming,
-            wire: Bytes::new(),
-            headers,
-            metadata: headers::metadata,
-            deadline: None,
-        }
-    }
-}
-
-/// What a request's path and method lead to.
-pub(crate) enum Found {
-    Route(Arc<Served>, Vec<Result<String, PercentError>>),
-    OtherMethods(BTreeSet<String>),
-    Nothing,
 }
 
 impl Edge {
@@ -114,23 +75,11 @@ impl Edge {
     #[must_use]
     pub(crate) fn again(&self) -> Self {
         let shared = Arc::clone(&self.0.shared);
-        // The URLs were read before: nothing is wrong with them.
+        // There were no errors before.
         let pools = pools::of(&shared.config, &mut ConfigErrors::default());
-        let again = |served: &Arc<Served>| match pool_of(&pools, &served.route) {
-            Some(Some(upstream)) => {
-                let (route, meter) = (Arc::clone(&served.route), Arc::clone(&served.meter));
-                Arc::new(Served { route, upstream, meter })
-            }
-            _ => Arc::clone(served),
-        };
-        shared.note(&pools);
-        let routes: Vec<Arc<Served>> = self.0.routes.iter().map(again).collect();
-        Self::of(shared, routes)
-    }
-
-    fn of(shared: Arc<Shared>, routes: Vec<Arc<Served>>) -> Self {
-        let (methods, sockets) = (Methods::of(&routes), TaskTracker::new());
-        Self(Arc::new(Inner { shared, routes, methods, sockets }))
+        let thread = pools.and_then(|pools| shared.threads.join(pools));
+        let thread = thread.unwrap_or_else(|| Arc::clone(&self.0.thread));
+        Self(Arc::new(Inner { shared, thread, sockets: TaskTracker::new() }))
     }
 
     /// Where it is to be served.
@@ -197,8 +146,9 @@ impl Edge {
         self.0.shared.limits.clone()
     }
 
-    pub(crate) fn methods(&self) -> &Methods {
-        &self.0.methods
+    /// What can be called now.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        self.0.thread.table()
     }
 
     pub(crate) fn retries(&self) -> &Retries {
@@ -230,62 +180,41 @@ impl Edge {
         &self.0.shared.stopping
     }
 
-    /// Every route, with the host and the port of its service.
-    pub(crate) fn listed(&self) -> Vec<(&Route, &str)> {
-        let authority = |route: &Route| self.0.shared.config.upstreams.authority(&route.rpc.service);
-        self.0.routes.iter().map(|served| (&*served.route, authority(&served.route))).collect()
-    }
-
-    /// The methods of all routes.
-    pub(crate) fn methods_of_routes(&self) -> BTreeSet<String> {
-        self.0.routes.iter().map(|served| served.route.method.clone()).collect()
-    }
-
     pub(crate) fn find(&self, method: &str, path: &str) -> Found {
-        match self.0.shared.routes.find(method, path) {
-            Lookup::Found(index, captures) => Found::Route(Arc::clone(&self.0.routes[index]), captures),
-            Lookup::OtherMethods(methods) => Found::OtherMethods(methods),
-            Lookup::Nothing => Found::Nothing,
-        }
+        self.0.thread.find(method, path)
+    }
+
+    /// What all threads that serve this edge have together.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
     }
 
     fn assemble(config: Config, errors: &mut ConfigErrors) -> Option<Self> {
-        let pools = pools::of(&config, errors);
-        let routes = routes::of(&config, errors)?;
-        let mut unknown = BTreeSet::new();
-        let mut served = Vec::new();
-        for route in routes.list() {
-            match pool_of(&pools, route) {
-                Some(pool) => {
-                    let meter = Meter::new(&route.method, route.template.text.clone());
-                    served.extend(
-                        pool.map(|upstream| Arc::new(Served { route: Arc::clone(route), upstream, meter })),
-                    );
-                }
-                None => drop(unknown.insert(route.rpc.service.clone())),
-            }
+        let (pools, contract) = (pools::of(&config, errors), Contract::of(&config, errors));
+        let cors = cors::layer(&config.cors_origins, errors);
+        let (pools, contract) = (pools?, contract?);
+        if !contract.left_out.is_empty() {
+            let (parts, left_out) = (contract.left_out.len(), routes::named(&contract.left_out));
+            tracing::warn!(parts, left_out, "parts of the descriptors cannot be served and are left out");
         }
-        for service in unknown {
-            errors.note(url_flag(&service), format!("no URL is known for {service}"));
-        }
-        let shared = Shared {
+        let threads = Threads::new(contract);
+        let thread = threads.join(pools)?;
+        let shared = Arc::new(Shared {
             permits: OnceLock::new(),
             slots: Arc::new(Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS))),
             bodies: Budget::new("bodies", config.max_buffered_bytes, config.max_body_bytes),
             answers: Budget::new("answers", config.max_buffered_bytes, 1),
             streams: Streams::new(config.max_streams, config.max_streams_per_client),
-            cors: cors::layer(&config.cors_origins, errors),
+            cors,
             limits: config.rate_limit.map(Limits::new),
             config,
-            routes,
+            threads,
+            described: AtomicUsize::new(1),
             retries: Retries::default(),
             stopping: CancellationToken::new(),
-            pools: Mutex::default(),
-        };
-        shared.note(&pools);
-        let shared = Arc::new(shared);
+        });
         metrics::begin();
         metrics::watch(&shared);
-        Some(Self::of(shared, served))
+        Some(Self(Arc::new(Inner { shared, thread, sockets: TaskTracker::new() })))
     }
 }

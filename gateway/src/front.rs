@@ -1,12 +1,12 @@
 //! What every request gets, whatever it asks for: an id, a span, a line in the log, and an answer even when the edge panics.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use axum::{
     Router,
     body::Body,
     extract::{Extension, Request, State},
-    middleware::from_fn_with_state,
+    middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
 };
 use chassis::{
@@ -20,7 +20,6 @@ use http::{
 };
 use tower::{ServiceBuilder, ServiceExt as _};
 use tower_http::{
-    catch_panic::CatchPanicLayer,
     compression::{
         CompressionLayer,
         predicate::{NotForContentType, Predicate, SizeAbove},
@@ -34,6 +33,7 @@ use crate::{
     answer::answer,
     docs,
     edge::Edge,
+    grpc,
     headers::{self, X_REQUEST_ID},
     metrics::Seen,
     problem::{Problem, Style},
@@ -65,10 +65,10 @@ impl Front {
         let layered = cors.is_some() || limits.is_some() || compresses;
         let layers = ServiceBuilder::new()
             .option_layer(cors)
-            .layer(CatchPanicLayer::custom(panicked))
+            .layer(from_fn(caught))
             .option_layer(limits.map(|limits| from_fn_with_state(limits, limit)))
             .option_layer(compresses.then(|| (MapResponseBodyLayer::new(Body::new), compression())));
-        let router = docs::router(&edge).fallback(handler).with_state(edge.clone()).layer(layers);
+        let router = docs::router().fallback(handler).with_state(edge.clone()).layer(layers);
         Self(Arc::new(Inner { edge, router, layered }))
     }
 
@@ -110,8 +110,9 @@ impl Front {
             *seen = response.extensions_mut().remove().unwrap_or_default();
             return response;
         }
+        let call_type = grpc::call_type(request.method(), request.headers());
         let answered = AssertUnwindSafe(answer(edge, request, client, seen)).catch_unwind().await;
-        answered.unwrap_or_else(panicked)
+        answered.unwrap_or_else(|_| panicked(call_type))
     }
 
     /// Gives a request its id. A client's goes into logs and metadata: one that is too long or not printable gives way to a new one.
@@ -169,8 +170,19 @@ fn span(request: &Request, id: &HeaderValue, parent: Option<&str>) -> Span {
     span
 }
 
-fn panicked(_: Box<dyn Any + Send>) -> Response {
+/// Answers also when what is inside panics.
+async fn caught(request: Request, next: Next) -> Response {
+    let call_type = grpc::call_type(request.method(), request.headers());
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    answered.unwrap_or_else(|_| panicked(call_type))
+}
+
+/// The answer to a request that made the edge panic, in the protocol of its call if it is one.
+fn panicked(call_type: Option<HeaderValue>) -> Response {
     tracing::error!("a request made the edge panic");
-    let style = Style::of(&http::HeaderMap::new(), "");
-    Problem::from(Fault::new(Reason::Internal, "internal error")).into_response(&style)
+    let fault = Fault::new(Reason::Internal, "internal error");
+    match call_type {
+        Some(call_type) => grpc::refusal(call_type, fault),
+        None => Problem::from(fault).into_response(&Style::of(&http::HeaderMap::new(), "")),
+    }
 }

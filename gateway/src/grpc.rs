@@ -31,7 +31,8 @@ use upstream::{
 use self::passing::{Held, Pace, Passing, end, note};
 use crate::{
     admit::Client,
-    edge::{Edge, Served},
+    contract::Served,
+    edge::Edge,
     headers,
     metrics::{self, Seen},
     problem::{Problem, Style},
@@ -99,6 +100,11 @@ pub(crate) fn is_call(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::POST && headers.get(header::CONTENT_TYPE).is_some_and(named)
 }
 
+/// The content type of a request that is a gRPC or gRPC-Web call.
+pub(crate) fn call_type(method: &Method, headers: &HeaderMap) -> Option<HeaderValue> {
+    if is_call(method, headers) { headers.get(header::CONTENT_TYPE).cloned() } else { None }
+}
+
 /// Answers a gRPC or gRPC-Web call.
 pub(crate) async fn answer(edge: &Edge, request: Request, client: Client, seen: &mut Seen) -> Response {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -109,8 +115,9 @@ pub(crate) async fn answer(edge: &Edge, request: Request, client: Client, seen: 
         let style = Style::of(request.headers(), request.uri().path());
         return Problem::from(Fault::new(Reason::UnsupportedMediaType, problem)).into_response(&style);
     }
-    let called = edge.methods().by_path.get(request.uri().path());
-    let counted = called.map_or(&edge.methods().other, |called| &called.counted);
+    let table = edge.table();
+    let called = table.methods.by_path.get(request.uri().path());
+    let counted = called.map_or(&table.methods.other, |called| &called.counted);
     *seen = Seen::Call(Arc::clone(counted));
     let counted = Counted::begin(counted);
     let counted = Mutex::new(Some(counted));
@@ -123,13 +130,10 @@ pub(crate) async fn answer(edge: &Edge, request: Request, client: Client, seen: 
     response.map(Body::new)
 }
 
-/// The answer to a call that the edge does not make.
-pub(crate) fn refusal(headers: &HeaderMap, fault: Fault) -> Response {
+/// The answer to a call of this content type that the edge does not make: its own, as gRPC-Web wants it.
+pub(crate) fn refusal(call_type: HeaderValue, fault: Fault) -> Response {
     let mut response = Status::from(fault).into_http();
-    // That of the call, as gRPC-Web wants it.
-    response
-        .headers_mut()
-        .extend(headers.get(header::CONTENT_TYPE).map(|kind| (header::CONTENT_TYPE, kind.clone())));
+    response.headers_mut().insert(header::CONTENT_TYPE, call_type);
     response
 }
 

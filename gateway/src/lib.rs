@@ -85,6 +85,7 @@
 pub mod settings;
 pub mod edge;
 mod routes;
+mod contract;
 pub mod serve;
 pub mod threads;
 pub mod discovery;

@@ -22,6 +22,10 @@ use chassis::{
     start,
     telemetry::{self, LogSettings},
 };
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, pending},
+};
 use gateway::{Config, Edge, Settings, discovery};
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -113,11 +117,14 @@ impl Source {
         }
     }
 
-    async fn edge(self) -> anyhow::Result<Edge> {
+    /// The edge, and what keeps its routes up to date.
+    async fn edge(self) -> anyhow::Result<(Edge, BoxFuture<'static, ()>)> {
         match self {
-            Self::Known(edge) => Ok(edge),
+            Self::Known(edge) => Ok((edge, pending().boxed())),
             Self::Undiscovered(config, url) => {
-                discovery::edge(&url, &config).await.map_err(anyhow::Error::msg)
+                let edge = discovery::edge(&url, &config).await.map_err(anyhow::Error::msg)?;
+                let following = discovery::follow(&edge, &url).map_err(anyhow::Error::msg)?;
+                Ok((edge, following.boxed()))
             }
         }
     }
@@ -148,12 +155,15 @@ async fn serve(
     routes: Arc<AtomicBool>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let edge = tokio::select! {
+    let (edge, following) = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         edge = source.edge() => edge?,
     };
     let listener = socket.listen(BACKLOG).context("cannot listen for HTTP")?;
     admin::announce(&[("http", listener.local_addr()?)]);
     routes.store(true, Ordering::Relaxed);
-    gateway::serve_on_threads(listener, edge, threads, stop).await
+    tokio::select! {
+        served = gateway::serve_on_threads(listener, edge, threads, stop) => served,
+        () = following => Ok(()),
+    }
 }

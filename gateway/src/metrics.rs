@@ -23,6 +23,8 @@ const STREAMS: &str = "http_server_open_streams";
 const BUFFERED: &str = "http_server_buffered_bytes";
 const REFUSED: &str = "http_server_refused_requests_total";
 const ENDPOINTS: &str = "gateway_upstream_endpoints";
+const VERSIONS: &str = "gateway_upstream_descriptor_versions";
+const CHANGES: &str = "gateway_upstream_descriptor_changes_total";
 
 /// Limits that requests are refused by, as their flags are spelled; they are counted from the start.
 pub(crate) mod limit {
@@ -43,6 +45,14 @@ pub(crate) fn begin() {
     describe_gauge!(BUFFERED, "what bodies of requests take, and answers that are not taken");
     describe_counter!(REFUSED, "requests that a limit refused");
     describe_gauge!(ENDPOINTS, "endpoints of each service, by whether they are called or left out");
+    describe_gauge!(
+        VERSIONS,
+        "different descriptors that the endpoints of a service give of themselves; above 1 they disagree"
+    );
+    describe_counter!(CHANGES, "changed descriptors of a service, by whether they are served now");
+    for outcome in ["taken", "refused"] {
+        counter!(CHANGES, "outcome" => outcome).increment(0);
+    }
     let limits = [
         limit::REQUESTS,
         limit::STREAMS,
@@ -60,6 +70,11 @@ pub(crate) fn begin() {
 /// A request was refused by this limit.
 pub(crate) fn refused(limit: &'static str) {
     counter!(REFUSED, "limit" => limit).increment(1);
+}
+
+/// A service has given other descriptors of itself, and they are served now or not.
+pub(crate) fn descriptors_changed(taken: bool) {
+    counter!(CHANGES, "outcome" => if taken { "taken" } else { "refused" }).increment(1);
 }
 
 /// What a request led to, as far as is known when it is answered.
@@ -176,7 +191,8 @@ pub(crate) fn watch(shared: &Arc<Shared>) {
         for (kind, bytes) in shared.buffered_bytes() {
             gauge!(BUFFERED, "kind" => kind).set(bytes as f64);
         }
-        for (service, endpoints) in shared.endpoints() {
+        gauge!(VERSIONS).set(shared.versions() as f64);
+        for (service, endpoints) in shared.threads.endpoints() {
             endpoints_of(service, &endpoints);
         }
         true

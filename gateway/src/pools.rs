@@ -12,15 +12,15 @@ use crate::settings::{Config, Upstreams, url_flag};
 const EVERY: &str = "";
 
 /// By the full names of services.
-pub(crate) type Pools = BTreeMap<String, Option<Arc<Upstream>>>;
+pub(crate) type Pools = BTreeMap<String, Arc<Upstream>>;
 
-/// A route's service; `None` where it has no URL, and `Some(None)` where that is an error.
-pub(crate) fn pool_of(pools: &Pools, route: &Route) -> Option<Option<Arc<Upstream>>> {
+/// A route's service; `None` where nobody knows where it is.
+pub(crate) fn pool_of(pools: &Pools, route: &Route) -> Option<Arc<Upstream>> {
     pools.get(&route.rpc.service).or_else(|| pools.get(EVERY)).cloned()
 }
 
-/// Every service, or `None` where a URL is an error.
-pub(crate) fn of(config: &Config, errors: &mut ConfigErrors) -> Pools {
+/// Every service; `None` after errors were noted.
+pub(crate) fn of(config: &Config, errors: &mut ConfigErrors) -> Option<Pools> {
     let locations = match &config.upstreams {
         Upstreams::One(location) => BTreeMap::from([(EVERY.to_owned(), location.clone())]),
         Upstreams::Each(locations) => locations.clone(),
@@ -28,7 +28,9 @@ pub(crate) fn of(config: &Config, errors: &mut ConfigErrors) -> Pools {
     let upstream = |(service, location): (String, Location)| {
         let upstream = Upstream::of(&location, config.trust())
             .map_err(|found| found.iter().for_each(|error| errors.note(url_flag(&service), error)));
-        (service, upstream.ok().map(Arc::new))
+        Some((service, Arc::new(upstream.ok()?)))
     };
-    locations.into_iter().map(upstream).collect()
+    // All of them, so that each error is noted.
+    let pools: Vec<Option<_>> = locations.into_iter().map(upstream).collect();
+    pools.into_iter().collect()
 }

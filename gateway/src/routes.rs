@@ -11,25 +11,26 @@ const FLAG: &str = "--descriptor-set";
 /// What was left out is named in one line, up to so many parts.
 const MOST_NAMED: usize = 100;
 
-/// Every route; `None` after errors were noted.
-pub(crate) fn of(config: &Config, errors: &mut ConfigErrors) -> Option<Routes> {
+/// Every route, and what is left out; `None` after errors were noted.
+pub(crate) fn of(config: &Config, errors: &mut ConfigErrors) -> Option<(Routes, Vec<String>)> {
     let routes = match &config.foreign {
-        None => Routes::compile(&config.descriptor_set),
+        None => Routes::compile(&config.descriptor_set).map(|routes| (routes, Vec::new())),
         Some(missing) => foreign(config, missing.clone()).map_err(|error| vec![error]),
     };
-    let routes = routes.map_err(|found| found.iter().for_each(|error| errors.note(FLAG, error))).ok()?;
+    let (routes, left_out) =
+        routes.map_err(|found| found.iter().for_each(|error| errors.note(FLAG, error))).ok()?;
     errors.require(!routes.list().is_empty(), FLAG, "no method has google.api.http");
-    Some(routes)
+    Some((routes, left_out))
 }
 
-fn foreign(config: &Config, mut left_out: Vec<String>) -> Result<Routes, RoutesError> {
+fn foreign(config: &Config, mut left_out: Vec<String>) -> Result<(Routes, Vec<String>), RoutesError> {
     let google = Bytes::from_static(ordermesh::DESCRIPTOR_SET);
     let (routes, parts) = Routes::of_foreign(&config.descriptor_set, &google)?;
     left_out.extend(parts);
-    if !left_out.is_empty() {
-        let (parts, named) = (left_out.len(), &left_out[..left_out.len().min(MOST_NAMED)]);
-        let left_out = named.join("; ");
-        tracing::warn!(parts, left_out, "parts of the descriptors cannot be served and are left out");
-    }
-    Ok(routes)
+    Ok((routes, left_out))
+}
+
+/// Parts that are left out, in one line.
+pub(crate) fn named(parts: &[String]) -> String {
+    parts[..parts.len().min(MOST_NAMED)].join("; ")
 }

@@ -31,7 +31,7 @@ use self::{
 };
 use crate::{
     activity::Activity,
-    admit::Client,
+    admit::{Client, Unread},
     body::Rest,
     edge::Edge,
     front::Front,
@@ -95,10 +95,11 @@ struct Peer {
 
 impl Peer {
     /// Notes it for who needs it.
-    fn note(&self, request: &mut hyper::Request<Incoming>) {
-        // What the connection may become keeps its permit.
+    fn note(&self, request: &mut hyper::Request<Incoming>, unread: &Unread) {
+        // What the connection may become keeps its permit, and counts what it reads.
         if request.headers().contains_key(header::UPGRADE) {
             request.extensions_mut().insert(self.permit.clone());
+            request.extensions_mut().insert(unread.clone());
         }
     }
 }
@@ -136,9 +137,10 @@ async fn connection(
     patience: Patience,
 ) {
     let activity = Activity::new(patience.idle, Arc::clone(&peer.client.answers));
-    let seen = activity.clone();
+    let (seen, unread) = (activity.clone(), Unread::default());
+    let stream = TokioIo::new(Spoken::new(stream, activity.clone(), unread.clone()));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        peer.note(&mut request);
+        peer.note(&mut request, &unread);
         let (busy, front, client) = (seen.begin(), front.clone(), peer.client.clone());
         async move {
             // A client that takes no answers gets no refusals either, beyond some: each stream would keep one more.
@@ -150,7 +152,6 @@ async fn connection(
             Ok(busy.until_sent(response))
         }
     });
-    let stream = TokioIo::new(Spoken::new(stream, activity.clone()));
     let serving = server.serve_connection_with_upgrades(stream, service).into_owned();
     let (mut serving, mut watch) = (pin!(serving), Watch::new(activity, patience.head, patience.idle));
     let mut stop = pin!(stop.cancelled_owned());

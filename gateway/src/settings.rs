@@ -1,23 +1,20 @@
 //! The settings of an edge: flags with an environment variable each, and the checked values they become.
 
+mod values;
+
 use std::{
-    collections::BTreeMap,
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     num::NonZeroU32,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
-use chassis::{
-    clock::{Clock, SystemClock},
-    settings::{Checked, ConfigErrors},
-};
+use chassis::settings::{Checked, ConfigErrors};
 
-use upstream::{Location, Resolver, SystemResolver, Trust};
-
+pub(crate) use self::values::url_flag;
+pub use self::values::{Config, Upstreams};
+use self::values::{ORDERS_URL, PAYMENTS_URL};
 use crate::timeout::Timeout;
 
 /// The flags of an edge.
@@ -38,6 +35,10 @@ pub struct Settings {
     /// Where the services of --descriptor-set are, as --orders-url; without a set, the service is asked for it by server reflection
     #[arg(long, env = "UPSTREAM", value_name = "URL")]
     pub upstream: Option<String>,
+    /// How often each endpoint of a service that is asked for its descriptors is asked whether they have changed: seconds, or such as
+    /// `500ms`. Those of a file are never asked for
+    #[arg(long, env = "REFLECT_EVERY", default_value = "60s")]
+    pub reflect_every: Checked<Timeout>,
     /// The certificates (PEM) of the authorities that `https` URLs of services trust, instead of those that browsers trust
     #[arg(long, env = "UPSTREAM_CA", value_name = "FILE")]
     pub upstream_ca: Option<PathBuf>,
@@ -85,130 +86,6 @@ pub struct Settings {
     /// none may
     #[arg(long, env = "GATEWAY_CORS_ORIGIN", value_name = "ORIGINS", value_delimiter = ',')]
     pub cors_origin: Vec<String>,
-}
-
-/// An edge's settings, as values.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where HTTP is served.
-    pub listen: SocketAddr,
-    /// The encoded `google.protobuf.FileDescriptorSet` of what is served, with its options.
-    pub descriptor_set: Bytes,
-    /// Whether somebody else wrote these descriptors, and what could not be had of them. Then a part that cannot be served is left out and
-    /// named in a warning, with those; otherwise it is an error.
-    pub foreign: Option<Vec<String>>,
-    /// Where the services are.
-    pub upstreams: Upstreams,
-    /// The certificates (PEM) of the authorities that `https` URLs trust; `None` for those that browsers trust.
-    pub upstream_ca: Option<Bytes>,
-    /// Whether unknown names are passed over.
-    pub lenient: bool,
-    /// The largest body that is read, in bytes.
-    pub max_body_bytes: usize,
-    /// How long a request may take when it does not say so itself.
-    pub request_timeout: Duration,
-    /// What the bodies of all requests may take together, in bytes, and as much again answers that are not taken; those of one
-    /// client a quarter.
-    pub max_buffered_bytes: usize,
-    /// A client that has not sent the head of a request by then is cut off, on a new connection as on one that is kept.
-    pub header_timeout: Duration,
-    /// A connection without a request for so long, or that takes nothing of its answers, is closed.
-    pub idle_timeout: Duration,
-    /// How many connections are open at most, as far as the limit of open files allows.
-    pub max_connections: usize,
-    /// How many requests are open at most. Streams count until they begin.
-    pub max_requests: usize,
-    /// How many streams are open at most.
-    pub max_streams: usize,
-    /// How many of them a client's address may have.
-    pub max_streams_per_client: usize,
-    /// How many requests a client's address may make in a second, and at once. Whoever mounts the router instead of serving it
-    /// does without: only [`crate::serve`] knows where a request comes from.
-    pub rate_limit: Option<NonZeroU32>,
-    /// Whether answers are compressed for clients that accept it.
-    pub compress: bool,
-    /// The origins whose pages may read answers; `*` alone for all.
-    pub cors_origins: Vec<String>,
-    /// Who knows the addresses of the names in URLs.
-    pub resolver: Arc<dyn Resolver>,
-    /// Where request ids come from.
-    pub clock: Arc<dyn Clock>,
-}
-
-/// Where services are.
-#[derive(Debug, Clone)]
-pub enum Upstreams {
-    /// Every service in the same place.
-    One(Location),
-    /// Each service, by its full name, in its own.
-    Each(BTreeMap<String, Location>),
-}
-
-impl Upstreams {
-    /// The host and the port of a service; empty where nobody knows.
-    pub(crate) fn authority(&self, service: &str) -> &str {
-        match self {
-            Self::One(location) => location.authority(),
-            Self::Each(locations) => locations.get(service).map_or("", Location::authority),
-        }
-    }
-}
-
-const ORDERS_URL: &str = "http://127.0.0.1:5001";
-const PAYMENTS_URL: &str = "http://127.0.0.1:5002";
-const ORDERS: &str = "ordermesh.orders.v1.OrdersService";
-const PAYMENTS: &str = "ordermesh.payments.v1.PaymentsService";
-
-/// The flag that says where a service is.
-pub(crate) fn url_flag(service: &str) -> &'static str {
-    match service {
-        ORDERS => "--orders-url",
-        PAYMENTS => "--payments-url",
-        _ => "--upstream",
-    }
-}
-
-impl Default for Config {
-    /// The built-in services where they are unless somebody says otherwise.
-    fn default() -> Self {
-        Self::builtin(ORDERS_URL, PAYMENTS_URL)
-    }
-}
-
-impl Config {
-    /// Whom connections to services trust.
-    pub(crate) fn trust(&self) -> Trust<'_> {
-        Trust { authorities: self.upstream_ca.as_deref(), resolver: &self.resolver }
-    }
-
-    /// The built-in services, and defaults for everything else.
-    #[must_use]
-    pub fn builtin(orders: impl Into<Location>, payments: impl Into<Location>) -> Self {
-        let services = [(ORDERS, orders.into()), (PAYMENTS, payments.into())];
-        let services = services.map(|(service, location)| (service.to_owned(), location));
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            descriptor_set: Bytes::from_static(ordermesh::DESCRIPTOR_SET),
-            foreign: None,
-            upstreams: Upstreams::Each(services.into()),
-            upstream_ca: None,
-            lenient: false,
-            max_body_bytes: 1 << 20,
-            request_timeout: Duration::from_secs(15),
-            max_buffered_bytes: 256 << 20,
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
-            max_connections: 16_384,
-            max_requests: 4_096,
-            max_streams: 16_384,
-            max_streams_per_client: 4_096,
-            rate_limit: None,
-            compress: false,
-            cors_origins: Vec::new(),
-            resolver: Arc::new(SystemResolver),
-            clock: SystemClock::shared(),
-        }
-    }
 }
 
 impl Settings {
@@ -265,11 +142,11 @@ impl Settings {
         if let Some(streams) = self.max_streams_per_client.take("--max-streams-per-client", errors) {
             config.max_streams_per_client = streams;
         }
+        if let Some(pause) = self.reflect_every.take("--reflect-every", errors) {
+            config.reflect_every = pause.into();
+        }
         if let Some(file) = self.upstream_ca {
-            config.upstream_ca = read("--upstream-ca", &file, errors);
-            let pem = config.upstream_ca.as_deref().unwrap_or(CERTIFICATE);
-            let holds = pem.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE);
-            errors.require(holds, "--upstream-ca", "the file has no certificate in PEM");
+            config.upstream_ca = authorities(&file, errors);
         }
         if let Some(upstream) = self.upstream {
             config.upstreams = Upstreams::One(upstream.into());
@@ -284,6 +161,15 @@ impl Settings {
 
 /// How a certificate begins in PEM (RFC 7468, section 5).
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+/// The certificates of a file.
+fn authorities(file: &Path, errors: &mut ConfigErrors) -> Option<Bytes> {
+    let pem = read("--upstream-ca", file, errors);
+    let holds =
+        pem.as_deref().unwrap_or(CERTIFICATE).windows(CERTIFICATE.len()).any(|part| part == CERTIFICATE);
+    errors.require(holds, "--upstream-ca", "the file has no certificate in PEM");
+    pem
+}
 
 fn read(flag: &str, file: &Path, errors: &mut ConfigErrors) -> Option<Bytes> {
     let bytes =

@@ -22,7 +22,8 @@ use upstream::too_large;
 pub(crate) use self::socket::{Asked, asked};
 use crate::{
     admit::{Account, Open},
-    edge::{Edge, Served},
+    contract::Served,
+    edge::Edge,
     headers,
     problem::{Problem, Style},
 };

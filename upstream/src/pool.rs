@@ -54,6 +54,15 @@ impl Pool {
         members.iter().flat_map(|members| members.iter()).map(|member| member.seen()).collect()
     }
 
+    /// Those that are called, once the names were looked up.
+    pub(crate) async fn called(&self) -> Vec<Arc<Member>> {
+        let mut members = self.members.clone();
+        // The search ends with the pool only.
+        let known = members.wait_for(Option::is_some).await;
+        let members = known.ok().and_then(|members| members.clone()).unwrap_or_default();
+        members.iter().filter(|member| member.is_in()).cloned().collect()
+    }
+
     /// The endpoint for one call.
     ///
     /// # Errors

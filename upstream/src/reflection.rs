@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::uri::PathAndQuery;
 use prost::Message as _;
 use tokio::{sync::mpsc, time::timeout};
@@ -20,7 +21,12 @@ use tonic_reflection::pb::v1::{
 };
 use transcode::descriptors;
 
-use crate::{connection::Connection, error::TransportError, pool::Tried, service::Upstream};
+use crate::{
+    connection::Connection,
+    error::TransportError,
+    pool::Tried,
+    service::{Endpoint, Upstream},
+};
 
 const V1: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const V1_ALPHA: &str = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
@@ -52,11 +58,25 @@ pub struct Reflected {
 /// What the service or the transport says; DEADLINE_EXCEEDED when it takes more than ten seconds.
 pub async fn describe(upstream: &Upstream) -> Result<Reflected, Status> {
     let tried = Tried::default();
-    let asked = upstream.call(&tried, true, async |connection| match files(connection, V1).await {
+    in_time(upstream.call(&tried, true, of_version)).await
+}
+
+/// Asks each endpoint of a service that is called, all at once.
+pub async fn describe_each(upstream: &Upstream) -> Vec<(Endpoint, Result<Reflected, Status>)> {
+    let describe = async |(endpoint, connection)| (endpoint, in_time(of_version(&connection)).await);
+    join_all(upstream.connections().await.into_iter().map(describe)).await
+}
+
+async fn in_time(asked: impl Future<Output = Result<Reflected, Status>>) -> Result<Reflected, Status> {
+    timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
+}
+
+/// What it says in the version of reflection that it has.
+async fn of_version(connection: &Connection) -> Result<Reflected, Status> {
+    match files(connection, V1).await {
         Err(status) if status.code() == Code::Unimplemented => files(connection, V1_ALPHA).await,
         outcome => outcome,
-    });
-    timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
+    }
 }
 
 async fn files(connection: &Connection, path: &'static str) -> Result<Reflected, Status> {

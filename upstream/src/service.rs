@@ -1,6 +1,6 @@
 //! A service behind the process: where it is, and the call at the endpoint whose turn it is.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use http::{Request, Response};
 use tonic::{Status, body::Body as GrpcBody};
@@ -69,6 +69,15 @@ pub enum Endpoint {
     Local,
 }
 
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote(address) => address.fmt(f),
+            Self::Local => f.write_str("this process"),
+        }
+    }
+}
+
 /// A service that can be called.
 #[derive(Debug)]
 pub struct Upstream(Way);
@@ -102,6 +111,19 @@ impl Upstream {
                 pool.endpoints().into_iter().map(|(at, is_in)| (Endpoint::Remote(at), is_in)).collect()
             }
             Way::Local(_) => vec![(Endpoint::Local, true)],
+        }
+    }
+
+    /// The endpoints that are called now, each with its connection. Waits until names were looked up for the first time.
+    pub(crate) async fn connections(&self) -> Vec<(Endpoint, Connection)> {
+        match &self.0 {
+            Way::Remote(pool) => {
+                let members = pool.called().await.into_iter();
+                members
+                    .map(|member| (Endpoint::Remote(member.address()), member.connection.clone()))
+                    .collect()
+            }
+            Way::Local(connection) => vec![(Endpoint::Local, connection.clone())],
         }
     }
 

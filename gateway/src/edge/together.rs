@@ -1,32 +1,36 @@
 //! What all threads that serve one edge have together.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use bytes::Bytes;
 use chassis::{
     accept::Permits,
+    settings::ConfigErrors,
     status::{Fault, Reason},
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
-use transcode::Routes;
-use upstream::{Endpoint, Retries, Upstream};
+use upstream::Retries;
 
 use crate::{
     admit::{Budget, Limits, Streams},
-    metrics,
-    pools::Pools,
+    contract::{Contract, Threads},
+    metrics, routes,
     settings::Config,
 };
 
 /// What all threads that serve one edge have together.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(super) config: Config,
-    pub(super) routes: Routes,
+    pub(crate) config: Config,
+    /// What is served, and who does.
+    pub(crate) threads: Threads,
+    /// How many versions of its descriptors a service that is asked for them has at its endpoints.
+    pub(super) described: AtomicUsize,
     pub(super) retries: Retries,
     pub(super) permits: OnceLock<Permits>,
     /// One for each request that may be open.
@@ -40,33 +44,39 @@ pub(crate) struct Shared {
     pub(super) limits: Option<Arc<Limits>>,
     /// Cancelled when open streams must end, so that connections can.
     pub(super) stopping: CancellationToken,
-    /// The endpoints of each service, as each thread knows them.
-    pub(super) pools: Mutex<BTreeMap<String, Vec<Weak<Upstream>>>>,
 }
 
 impl Shared {
-    /// Notes the endpoints of a thread.
-    pub(super) fn note(&self, pools: &Pools) {
-        let mut noted = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        for (service, pool) in pools {
-            let noted = noted.entry(service.clone()).or_default();
-            noted.retain(|pool| pool.strong_count() > 0);
-            noted.extend(pool.as_ref().map(Arc::downgrade));
+    /// Serves other descriptors from now on, and returns how many routes they have. `missing` is what could not be had of them.
+    ///
+    /// # Errors
+    /// Why they are not served: they have no routes, or there is something wrong with them that is not with those that are served. Then nothing
+    /// has changed.
+    pub(crate) fn replace(&self, descriptor_set: Bytes, missing: Vec<String>) -> Result<usize, String> {
+        let config = Config { descriptor_set, foreign: Some(missing), ..self.config.clone() };
+        let mut errors = ConfigErrors::default();
+        let contract = Contract::of(&config, &mut errors);
+        let contract = errors.or(contract).map_err(|errors| errors.to_string())?;
+        let before = self.threads.contract();
+        let worse = contract.left_out.iter().filter(|part| !before.left_out.contains(part));
+        let worse: Vec<String> = worse.cloned().collect();
+        if !worse.is_empty() {
+            return Err(routes::named(&worse));
         }
+        let routes = contract.len();
+        self.threads
+            .replace(contract)
+            .map(|()| routes)
+            .ok_or_else(|| "a service has no connections".to_owned())
     }
 
-    /// The endpoints of each service, and whether any thread calls them.
-    pub(crate) fn endpoints(&self) -> BTreeMap<String, BTreeMap<Endpoint, bool>> {
-        let noted = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut services = BTreeMap::new();
-        for (service, pools) in noted.iter() {
-            let name = if service.is_empty() { "upstream".to_owned() } else { service.clone() };
-            let endpoints: &mut BTreeMap<Endpoint, bool> = services.entry(name).or_default();
-            for (address, is_in) in pools.iter().filter_map(Weak::upgrade).flat_map(|pool| pool.endpoints()) {
-                *endpoints.entry(address).or_default() |= is_in;
-            }
-        }
-        services
+    /// Notes how many versions of its descriptors a service has at its endpoints.
+    pub(crate) fn note_versions(&self, versions: usize) {
+        self.described.store(versions, Relaxed);
+    }
+
+    pub(crate) fn versions(&self) -> usize {
+        self.described.load(Relaxed)
     }
 
     /// Connections of clients.

@@ -1,4 +1,5 @@
-//! The refusals that hyper writes by itself, of heads that it cannot read, get the error object that every other refusal has.
+//! What hyper does with a connection by itself and must not: the refusals that it writes, of heads that it cannot read, get the error object
+//! that every other refusal has, and what a WebSocket reads counts.
 
 use std::{
     io::{self, IoSlice},
@@ -15,6 +16,7 @@ use tokio::{
 
 use crate::{
     activity::Activity,
+    admit::Unread,
     problem::{Problem, Style},
 };
 
@@ -24,18 +26,19 @@ const LONGEST: usize = 256;
 /// How the head of an answer without a body says so.
 const EMPTY: &str = "content-length: 0\r\n";
 
-/// A connection whose bare refusals are replaced.
+/// A connection whose bare refusals are replaced, and of which no more is kept than has room.
 #[derive(Debug)]
 pub(super) struct Spoken {
     stream: TcpStream,
     activity: Activity,
+    unread: Unread,
     /// What is written in the place of so many bytes.
     instead: Option<(Bytes, usize)>,
 }
 
 impl Spoken {
-    pub(super) fn new(stream: TcpStream, activity: Activity) -> Self {
-        Self { stream, activity, instead: None }
+    pub(super) fn new(stream: TcpStream, activity: Activity, unread: Unread) -> Self {
+        Self { stream, activity, unread, instead: None }
     }
 
     /// Writes what replaces these bytes, if anything does.
@@ -91,7 +94,16 @@ impl AsyncRead for Spoken {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        loop {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+            let came = buffer.filled().len() - before;
+            if came == 0 || self.unread.keeps(came) {
+                return Poll::Ready(Ok(()));
+            }
+            // Read all the same: a connection that is closed with bytes unread is reset, and its client would lose the answer.
+            buffer.set_filled(before);
+        }
     }
 }
 

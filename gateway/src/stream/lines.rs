@@ -15,7 +15,7 @@ use crate::{
     admit::Permit,
     answer::Captures,
     body::{self, Room},
-    edge::Served,
+    contract::Served,
     headers,
     metrics::{limit, refused},
     problem::Problem,

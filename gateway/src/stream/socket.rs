@@ -25,7 +25,7 @@ pub(crate) use self::talk::Talk;
 use super::{Feed, Step};
 use crate::{
     activity::{OVERHEAD, patience},
-    admit::Account,
+    admit::{Account, Unread},
     edge::Edge,
     problem::{Problem, Style},
 };
@@ -44,6 +44,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Asked {
     upgrade: WebSocketUpgrade,
     permit: Option<Permit>,
+    unread: Option<Unread>,
 }
 
 /// The WebSocket that a request asks for, if it does.
@@ -62,10 +63,10 @@ pub(crate) async fn asked(edge: &Edge, parts: &mut Parts) -> Result<Option<Asked
     {
         return Err(Fault::new(Reason::OriginNotAllowed, "pages of this origin may not read this").into());
     }
-    let permit = parts.extensions.remove::<Permit>();
+    let (permit, unread) = (parts.extensions.remove::<Permit>(), parts.extensions.remove::<Unread>());
     join_lines(&mut parts.headers, &header::CONNECTION);
     match WebSocketUpgrade::from_request_parts(parts, &()).await {
-        Ok(upgrade) => Ok(Some(Asked { upgrade, permit })),
+        Ok(upgrade) => Ok(Some(Asked { upgrade, permit, unread })),
         Err(rejection) => {
             let violation =
                 Violation { field: header::UPGRADE.to_string(), description: rejection.body_text() };
@@ -94,7 +95,7 @@ fn is_same(origin: &HeaderValue, headers: &HeaderMap) -> bool {
 
 /// The answer that turns the connection into a WebSocket, on which the stream then goes. It keeps its permit among the connections,
 /// and the edge waits for its end.
-pub(super) fn response(feed: Feed, edge: &Edge, Asked { upgrade, permit }: Asked) -> Response {
+pub(super) fn response(feed: Feed, edge: &Edge, Asked { upgrade, permit, .. }: Asked) -> Response {
     let (token, idle) = (edge.sockets().token(), edge.idle_timeout());
     upgrade
         .read_buffer_size(MAX_MESSAGE_BYTES)

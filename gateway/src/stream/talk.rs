@@ -24,7 +24,8 @@ use crate::{
     admit::{Client, Open},
     answer::Captures,
     body::Room,
-    edge::{Edge, Served},
+    contract::Served,
+    edge::Edge,
     headers, outcome,
     problem::{Problem, Style},
 };
@@ -94,6 +95,7 @@ pub(crate) async fn answer(
             style: style.clone(),
             until,
             account: client.answers,
+            bodies: client.bodies,
             _open: open,
         };
         return Ok(talk.into_response(edge, socket));

@@ -250,3 +250,38 @@ async fn what_no_client_of_grpc_sends_is_refused() {
     }
     assert!(upstream.calls().is_empty());
 }
+
+#[tokio::test]
+async fn a_panic_is_answered_in_the_protocol_of_the_call() {
+    async fn panics() -> axum::response::Response {
+        panic!("a handler panics")
+    }
+    let service = tonic::service::Routes::from(axum::Router::new().fallback(panics));
+    // With a layer or without one.
+    for compress in [false, true] {
+        let local = || gateway::Local::new(service.clone().prepare());
+        let world =
+            World::with(gateway::Config { compress, ..gateway::Config::builtin(local(), local()) }).await;
+        let over_h2 = call(&reqwest_h2(), &world, "application/grpc", &[], &frame(&get("7"))).await;
+        let over_web = [("application/grpc-web+proto", frame(&get("7")))];
+        let text = BASE64_STANDARD.encode(frame(&get("7"))).into_bytes();
+        let over_web = over_web.into_iter().chain([("application/grpc-web-text", text)]);
+        let mut answers = vec![("application/grpc", over_h2)];
+        for (kind, body) in over_web {
+            answers.push((kind, call(&reqwest::Client::new(), &world, kind, &[], &body).await));
+        }
+        for (kind, answer) in answers {
+            assert_eq!(
+                (answer.status(), &answer.headers()["grpc-status"]),
+                (StatusCode::OK, &"13".parse().expect("a value")),
+                "{kind}"
+            );
+            assert_eq!(answer.headers()["content-type"], kind);
+            assert!(answer.bytes().await.expect("a body").is_empty());
+        }
+        let status = client(&world).await.get_order(get("7")).await.expect_err("a panic");
+        assert_eq!((status.code(), reason_of(&status)), (Code::Internal, Some(Reason::Internal)));
+        let error = json(world.get("/gateway/orders/7").await, StatusCode::INTERNAL_SERVER_ERROR).await;
+        assert_eq!(reason(&error), "INTERNAL");
+    }
+}

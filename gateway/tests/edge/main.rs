@@ -31,3 +31,5 @@ mod foreign;
 mod editions;
 mod documents;
 mod talks;
+mod unread;
+mod reflect;

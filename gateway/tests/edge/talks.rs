@@ -53,24 +53,32 @@ impl StreamingService<Bytes> for Echo {
 }
 
 async fn world() -> World {
+    world_with(|config| config).await
+}
+
+/// An edge in front of it, with other settings.
+pub(crate) async fn world_with(settings: impl FnOnce(Config) -> Config) -> World {
     let methods = "service Talks {
         rpc Talk(stream M) returns (stream M) { option (google.api.http) = {
             get: \"/talk/{a}\" additional_bindings { post: \"/talk/{a}\" body: \"*\" } }; }
-        rpc Collect(stream M) returns (M) { option (google.api.http) = { post: \"/collect\" body: \"*\" }; } }";
-    let files = compiled(&[("talks.proto", contract("talks.v1", "", methods))]);
+        rpc Collect(stream M) returns (M) { option (google.api.http) = { post: \"/collect\" body: \"*\" }; }
+        rpc Upload(stream google.api.HttpBody) returns (google.api.HttpBody) {
+            option (google.api.http) = { post: \"/upload\" body: \"*\" }; } }";
+    let files =
+        compiled(&[("talks.proto", contract("talks.v1", "import \"google/api/httpbody.proto\";", methods))]);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound listener");
     let router = Routes::default().into_axum_router().fallback(async |request: Request| {
-        let echo = Echo { collects: request.uri().path().ends_with("/Collect") };
+        let echo = Echo { collects: !request.uri().path().ends_with("/Talk") };
         Grpc::new(Raw).streaming(echo, request).await
     });
     let server = Server::builder().add_routes(Routes::from(router));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    World::with(Config {
+    World::with(settings(Config {
         descriptor_set: encoded(files.into_values()),
         upstreams: Upstreams::One(format!("http://{address}").into()),
         ..Config::builtin("http://unused", "http://unused")
-    })
+    }))
     .await
 }
 
@@ -78,7 +86,7 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-fn post(world: &World, path: &str, text: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+pub(crate) fn post(world: &World, path: &str, text: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
     let kind = "application/x-ndjson";
     world.request("POST", path).header("content-type", kind).header("accept", kind).body(text)
 }
@@ -136,8 +144,16 @@ async fn a_wrong_line_ends_the_call_and_is_named() {
 }
 
 #[tokio::test]
-async fn lines_are_not_read_in_a_coding() {
+async fn no_stream_is_read_in_a_coding() {
     let world = world().await;
+    // Bytes of any type as well: nobody behind the edge could know that they are packed.
+    let upload = world.request("POST", "/upload").header("content-type", "image/png");
+    let packed = upload.try_clone().expect("no body").header("content-encoding", "gzip").body("packed");
+    let refused = packed.send().await.expect("an answer");
+    assert_eq!(refused.headers()["accept-encoding"], "identity");
+    assert_eq!(refused.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let plain = upload.body("plain").send().await.expect("an answer");
+    assert_eq!(plain.text().await.expect("a body"), "plain");
     for coding in ["gzip", "foo"] {
         let answer = post(&world, "/collect", "{}").header("content-encoding", coding).send().await;
         let answer = answer.expect("an answer");

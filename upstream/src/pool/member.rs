@@ -123,6 +123,10 @@ impl Member {
         waiting == 0 || self.silences.load(Relaxed) == 0
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its address, and whether it is called.
     pub(super) fn seen(&self) -> (SocketAddr, bool) {
         (self.address, self.is_in())

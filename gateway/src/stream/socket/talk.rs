@@ -16,8 +16,9 @@ use upstream::Answer;
 
 use super::{Asked, End, Feed, Step, end, failed, goodbye, message, send};
 use crate::{
-    admit::{Account, Open},
-    edge::{Edge, Served},
+    admit::{Account, Open, Permit, Unread},
+    contract::Served,
+    edge::Edge,
     problem::{Problem, Style},
     stream::{Framing, lines::Encoder, talk::Feeding},
 };
@@ -35,8 +36,19 @@ pub(crate) struct Talk {
     pub(crate) until: Option<Instant>,
     /// What its client may make the edge keep.
     pub(crate) account: Arc<Account>,
+    /// The same of what it sends.
+    pub(crate) bodies: Arc<Account>,
     /// Its permit among the streams.
     pub(crate) _open: Open,
+}
+
+/// What is read of a connection at a time: each has so much room for it.
+const READ_BYTES: usize = 8 << 10;
+
+/// A message for the service, which counts until the service takes it.
+struct Waiting {
+    wire: Bytes,
+    _permit: Option<Permit>,
 }
 
 /// The answer of the service.
@@ -59,17 +71,27 @@ impl Talk {
         let (token, stopping, most) =
             (edge.sockets().token(), edge.stopping().clone(), edge.max_body_bytes());
         let idle = edge.idle_timeout();
-        let Asked { upgrade, permit } = asked;
-        upgrade.max_message_size(most).max_frame_size(most).on_upgrade(async move |socket| {
-            let _held = (permit, token);
-            self.run(socket, stopping, idle).await;
-        })
+        let Asked { upgrade, permit, unread } = asked;
+        let unread = unread.unwrap_or_default();
+        unread.begin(&self.bodies);
+        upgrade.read_buffer_size(READ_BYTES).max_message_size(most).max_frame_size(most).on_upgrade(
+            async move |socket| {
+                let _held = (permit, token);
+                self.run(socket, &unread, stopping, idle).await;
+            },
+        )
     }
 
-    async fn run(mut self, mut socket: WebSocket, stopping: CancellationToken, idle: Duration) {
+    async fn run(
+        mut self,
+        mut socket: WebSocket,
+        unread: &Unread,
+        stopping: CancellationToken,
+        idle: Duration,
+    ) {
         let call = std::mem::replace(&mut self.call, Box::pin(std::future::pending()));
         let mut answered = Answered::NotYet(call);
-        let ended = self.until_end(&mut socket, idle, &stopping, &mut answered).await;
+        let ended = self.until_end(&mut socket, unread, idle, &stopping, &mut answered).await;
         // The service need not wait for a client to say goodbye.
         drop((self, answered));
         if let Some(ended) = ended {
@@ -81,11 +103,12 @@ impl Talk {
     async fn until_end(
         &mut self,
         socket: &mut WebSocket,
+        unread: &Unread,
         idle: Duration,
         stopping: &CancellationToken,
         answered: &mut Answered,
     ) -> Option<End> {
-        let mut pending: Option<Bytes> = None;
+        let mut pending: Option<Waiting> = None;
         loop {
             let event = tokio::select! {
                 biased;
@@ -95,10 +118,11 @@ impl Talk {
                     let message = pending.take();
                     // A service that takes no more has answered, or will.
                     if let (Some(permit), Some(message)) = (permit, message) {
-                        permit.send(message);
+                        permit.send(message.wire);
                     }
                     continue;
                 }
+                fault = unread.refusal() => Event::Goes(Step::Failed(fault.into())),
                 frame = socket.recv(), if pending.is_none() => Event::Comes(frame?.ok()?),
             };
             let step = match event {
@@ -106,7 +130,7 @@ impl Talk {
                     *answered = Answered::Begun(Box::new(self.feed(messages, stopping)));
                     continue;
                 }
-                Event::Comes(frame) => match self.received(frame)? {
+                Event::Comes(frame) => match self.received(frame, unread)? {
                     Ok(message) => {
                         pending = message;
                         continue;
@@ -133,13 +157,17 @@ impl Talk {
     }
 
     /// What a frame of the client means: a message to be sent, nothing, or the end. `None`: it has gone.
-    fn received(&mut self, frame: Message) -> Option<Result<Option<Bytes>, Box<End>>> {
+    fn received(&mut self, frame: Message, unread: &Unread) -> Option<Result<Option<Waiting>, Box<End>>> {
         let text = match frame {
-            Message::Ping(_) | Message::Pong(_) => return Some(Ok(None)),
+            Message::Ping(payload) | Message::Pong(payload) => {
+                unread.control(payload.len());
+                return Some(Ok(None));
+            }
             Message::Close(_) => return None,
             Message::Text(text) => Bytes::from(text),
             Message::Binary(bytes) => bytes,
         };
+        let permit = unread.take();
         if self.messages.is_none() {
             let ended = end(None, close_code::POLICY, "a message after the last one");
             return Some(Err(Box::new(ended)));
@@ -149,7 +177,7 @@ impl Talk {
             return Some(Ok(None));
         }
         Some(match self.encoder.message(&text) {
-            Ok(message) => Ok(Some(message)),
+            Ok(wire) => Ok(Some(Waiting { wire, _permit: permit })),
             Err(fault) => {
                 Err(Box::new(failed(&CancellationToken::new(), &self.style, &Problem::from(fault))))
             }

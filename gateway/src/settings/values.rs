@@ -1,0 +1,140 @@
+//! The checked values of an edge's settings.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chassis::clock::{Clock, SystemClock};
+use upstream::{Location, Resolver, SystemResolver, Trust};
+
+/// An edge's settings, as values.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// The encoded `google.protobuf.FileDescriptorSet` of what is served, with its options.
+    pub descriptor_set: Bytes,
+    /// Whether somebody else wrote these descriptors, and what could not be had of them. Then a part that cannot be served is left out and
+    /// named in a warning, with those; otherwise it is a error.
+    pub foreign: Option<Vec<String>>,
+    /// Where the services are.
+    pub upstreams: Upstreams,
+    /// The certificates (PEM) of the authorities that `https` URLs trust; `None` for those that browsers trust.
+    pub upstream_ca: Option<Bytes>,
+    /// Whether unknown names are passed over.
+    pub lenient: bool,
+    /// The largest body that is read, in bytes.
+    pub max_body_bytes: usize,
+    /// How long a request may take when it does not say so itself.
+    pub request_timeout: Duration,
+    /// What the bodies of all requests may take together, in bytes, and as much again answers that are not taken; those of one
+    /// client a quarter.
+    pub max_buffered_bytes: usize,
+    /// A client that has not sent the head of a request by then is cut off, on a new connection as on one that is kept.
+    pub header_timeout: Duration,
+    /// A connection without a request for so long, or that takes nothing of its answers, is closed.
+    pub idle_timeout: Duration,
+    /// How many connections are open at most, as far as the limit of open files allows.
+    pub max_connections: usize,
+    /// How many requests are open at most. Streams count until they begin.
+    pub max_requests: usize,
+    /// How many streams are open at most.
+    pub max_streams: usize,
+    /// How many of them a client's address may have.
+    pub max_streams_per_client: usize,
+    /// How many requests a client's address may make in a second, and at once. Whoever mounts the router instead of serving it
+    /// does without: only [`crate::serve`] knows where a request comes from.
+    pub rate_limit: Option<NonZeroU32>,
+    /// Whether answers are compressed for clients that accept it.
+    pub compress: bool,
+    /// The origins whose pages may read answers; `*` alone for all.
+    pub cors_origins: Vec<String>,
+    /// How often a service that describes itself is asked whether its descriptors have changed.
+    pub reflect_every: Duration,
+    /// Who knows the addresses of the names in URLs.
+    pub resolver: Arc<dyn Resolver>,
+    /// Where request ids come from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Where services are.
+#[derive(Debug, Clone)]
+pub enum Upstreams {
+    /// Every service in the same place.
+    One(Location),
+    /// Each service, by its full name, in its own.
+    Each(BTreeMap<String, Location>),
+}
+
+impl Upstreams {
+    /// The host and the port of a service; empty where nobody knows.
+    pub(crate) fn authority(&self, service: &str) -> &str {
+        match self {
+            Self::One(location) => location.authority(),
+            Self::Each(locations) => locations.get(service).map_or("", Location::authority),
+        }
+    }
+}
+
+pub(super) const ORDERS_URL: &str = "http://127.0.0.1:5001";
+pub(super) const PAYMENTS_URL: &str = "http://127.0.0.1:5002";
+const ORDERS: &str = "ordermesh.orders.v1.OrdersService";
+const PAYMENTS: &str = "ordermesh.payments.v1.PaymentsService";
+
+/// The flag that says where a service is.
+pub(crate) fn url_flag(service: &str) -> &'static str {
+    match service {
+        ORDERS => "--orders-url",
+        PAYMENTS => "--payments-url",
+        _ => "--upstream",
+    }
+}
+
+impl Default for Config {
+    /// The built-in services where they are unless somebody says otherwise.
+    fn default() -> Self {
+        Self::builtin(ORDERS_URL, PAYMENTS_URL)
+    }
+}
+
+impl Config {
+    /// Whom connections to services trust.
+    pub(crate) fn trust(&self) -> Trust<'_> {
+        Trust { authorities: self.upstream_ca.as_deref(), resolver: &self.resolver }
+    }
+
+    /// The built-in services, and defaults for everything else.
+    #[must_use]
+    pub fn builtin(orders: impl Into<Location>, payments: impl Into<Location>) -> Self {
+        let services = [(ORDERS, orders.into()), (PAYMENTS, payments.into())];
+        let services = services.map(|(service, location)| (service.to_owned(), location));
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            descriptor_set: Bytes::from_static(ordermesh::DESCRIPTOR_SET),
+            foreign: None,
+            upstreams: Upstreams::Each(services.into()),
+            upstream_ca: None,
+            lenient: false,
+            max_body_bytes: 1 << 20,
+            request_timeout: Duration::from_secs(15),
+            max_buffered_bytes: 256 << 20,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            max_connections: 16_384,
+            max_requests: 4_096,
+            max_streams: 16_384,
+            max_streams_per_client: 4_096,
+            rate_limit: None,
+            compress: false,
+            cors_origins: Vec::new(),
+            reflect_every: Duration::from_secs(60),
+            resolver: Arc::new(SystemResolver),
+            clock: SystemClock::shared(),
+        }
+    }
+}
