@@ -5,7 +5,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
+    "ordermesh/auth/v1/rule.proto",
     "ordermesh/orders/v1/orders.proto",
     "ordermesh/orders/v1/events.proto",
     "ordermesh/payments/v1/payments.proto",
@@ -24,9 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("ordermesh.binpb"), &encoded)?;
 
-    // The HTTP rules are options, read from the descriptor set: they need no Rust types.
+    // The rules of HTTP and of callers are options, read from the descriptor set: they need no Rust types.
     let mut set = prost_types::FileDescriptorSet::decode(encoded.as_slice())?;
-    set.file.retain(|file| file.package() != "google.api");
+    set.file.retain(|file| !["google.api", "ordermesh.auth.v1"].contains(&file.package()));
     let mut messages = tonic_prost_build::Config::new();
     // The full name of a message is the kind that its envelope carries.
     messages.enable_type_names();

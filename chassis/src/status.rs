@@ -3,16 +3,22 @@
 //! Every error that leaves the mesh carries a `google.rpc.ErrorInfo` with the reason and the domain `ordermesh` (AIP-193), so
 //! a client decides by the reason and never by the text.
 
+mod chain;
 mod clip;
 mod code;
 
-use std::{fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    time::Duration,
+};
 
 use http::StatusCode;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 pub use self::{
+    chain::Chain,
     clip::clip,
     code::{code_name, is_fault_of_server},
 };
@@ -100,6 +106,8 @@ reasons! {
     Unauthenticated = "UNAUTHENTICATED", Unauthenticated, 401;
     /// Somebody else's data.
     NotOwner = "NOT_OWNER", PermissionDenied, 403;
+    /// The credentials are valid, and not for this method: `scope` in the metadata is the one that it needs.
+    ScopeMissing = "SCOPE_MISSING", PermissionDenied, 403;
     /// HTTP: a page of another origin asks for what only pages of allowed ones may read.
     OriginNotAllowed = "ORIGIN_NOT_ALLOWED", PermissionDenied, 403;
     /// HTTP: no route has this path.
@@ -165,12 +173,27 @@ pub struct Fault {
     pub violations: Vec<Violation>,
     /// When to try again.
     pub retry_after: Option<Duration>,
+    /// What else a program may decide by: the metadata of ErrorInfo.
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl Fault {
     /// A failure for this reason.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), violations: Vec::new(), retry_after: reason.retry_after() }
+        Self {
+            reason,
+            message: message.into(),
+            violations: Vec::new(),
+            retry_after: reason.retry_after(),
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// The same, with a word in the metadata.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_owned());
+        self
     }
 
     /// A failure for this reason, which one field is at fault for.
@@ -209,6 +232,7 @@ impl Fault {
                 .map(|at| Violation { field: at.field.clone(), description: at.description.clone() })
                 .collect(),
             retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+            metadata: info.metadata.clone().into_iter().collect(),
         })
     }
 }
@@ -216,7 +240,11 @@ impl Fault {
 impl From<Fault> for Status {
     fn from(fault: Fault) -> Self {
         let fault = fault.clipped();
-        let mut details = ErrorDetails::with_error_info(fault.reason.as_str(), DOMAIN, []);
+        let mut details = ErrorDetails::with_error_info(
+            fault.reason.as_str(),
+            DOMAIN,
+            fault.metadata.into_iter().collect::<HashMap<_, _>>(),
+        );
         if !fault.violations.is_empty() {
             let fields: Vec<FieldViolation> = fault
                 .violations
@@ -240,22 +268,6 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// An error with its causes, for a log line.
-#[derive(Debug)]
-pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,7 +275,7 @@ mod tests {
     #[test]
     fn a_fault_survives_the_wire() {
         for reason in Reason::ALL {
-            let mut fault = Fault::new(*reason, "what happened");
+            let mut fault = Fault::new(*reason, "what happened").with("scope", "orders:write");
             fault
                 .violations
                 .push(Violation { field: "order.amount".into(), description: "must be positive".into() });

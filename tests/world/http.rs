@@ -14,6 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Api {
     base: String,
     client: Client,
+    token: Option<String>,
 }
 
 /// What an HTTP server answered.
@@ -37,7 +38,13 @@ impl Api {
     pub fn new(base: impl Into<String>) -> Result<Self> {
         // A proxy of the developer's environment must not come between.
         let client = Client::builder().no_proxy().timeout(TIMEOUT).build()?;
-        Ok(Self { base: base.into().trim_end_matches('/').to_owned(), client })
+        Ok(Self { base: base.into().trim_end_matches('/').to_owned(), client, token: None })
+    }
+
+    /// The same server, whose every request has this bearer token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
     /// The server's base URL, without a slash at its end.
@@ -72,7 +79,11 @@ impl Api {
 
     /// A request to be completed with headers, a raw body or anything else; [`answer`] or reqwest itself sends it.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.base))
+        let request = self.client.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 }
 

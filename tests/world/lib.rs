@@ -16,10 +16,12 @@ mod rabbitmq_tls;
 mod process;
 mod eventually;
 mod http;
+mod issuer;
 
 pub use disk::SmallDisk;
 pub use eventually::{PATIENCE, eventually};
 pub use http::{Answer, Api, answer};
+pub use issuer::{AUDIENCE, ISSUER, Issuer, claims, now};
 pub use ports::Port;
 pub use postgres::Postgres;
 pub use process::{Process, Program};

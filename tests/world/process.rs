@@ -45,6 +45,12 @@ impl Program {
         Self { binary: binary.to_owned(), args: Vec::new(), env: Vec::new(), dir: None }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// Adds command line arguments.
     #[must_use]
     pub fn args<I: IntoIterator<Item = S>, S: Into<String>>(mut self, args: I) -> Self {

@@ -11,6 +11,10 @@ const DESCRIPTION_BYTES: usize = 256;
 /// What a status keeps of all violations together, in bytes; those that come after it are left out.
 const VIOLATIONS_BYTES: usize = 2_048;
 
+/// What a status keeps of its metadata: entries, and the bytes of each.
+const METADATA_ENTRIES: usize = 4;
+const METADATA_BYTES: usize = 256;
+
 /// Cuts a text to so many bytes, and marks the cut.
 pub fn clip(text: &mut String, most: usize) {
     const CUT: &str = "…";
@@ -35,6 +39,11 @@ impl Fault {
             left -= if fits { bytes } else { left };
             fits
         });
+        // Words of ours, all of them: a service that answers more is not one of the mesh.
+        self.metadata.retain(|key, value| key.len() + value.len() <= METADATA_BYTES);
+        while self.metadata.len() > METADATA_ENTRIES {
+            self.metadata.pop_last();
+        }
         self
     }
 }
@@ -52,6 +61,8 @@ mod tests {
             let mut fault = Fault::new(Reason::OrderNotFound, piece.repeat(60_000));
             let violation = Violation { field: piece.repeat(9_000), description: piece.repeat(60_000) };
             fault.violations = vec![violation; 1_000];
+            fault.metadata =
+                (0..100).map(|n| (format!("{n}{}", piece.repeat(40)), piece.repeat(20))).collect();
             let mut trailers = http::HeaderMap::new();
             Status::from(fault).add_header(&mut trailers).expect("trailers");
             // As RFC 9113, section 6.5.2, counts it.

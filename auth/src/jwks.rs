@@ -1,0 +1,159 @@
+//! The keys of the issuer: read at the start, again from time to time, and when a token names one that is not known.
+//!
+//! One task reads them, whoever needs them. While the issuer is away they stay as they were, up to an age.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use chassis::status::Chain;
+use jsonwebtoken::Algorithm;
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::AbortHandle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use crate::{
+    fetch::Source,
+    keys::{Key, Keys},
+};
+
+/// Between two looks, when nothing asks for one.
+const REFRESH: Duration = Duration::from_secs(300);
+/// The same, while the issuer is away.
+const RETRY: Duration = Duration::from_secs(10);
+/// Between two looks at least: tokens with keys that do not exist cost the issuer one request in this time.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a caller waits for a key that is not known: for the pause, and for the issuer.
+const PATIENCE: Duration = Duration::from_secs(7);
+/// Callers that wait for a look at once; one more is refused.
+const WAITING: usize = 256;
+
+/// What is known of the issuer's keys.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    keys: Arc<Keys>,
+    /// One more with every change of the keys.
+    generation: u64,
+    /// When they were last seen at the issuer.
+    at: Option<Instant>,
+    /// The number of the last look that has begun.
+    begun: u64,
+    /// The number of the last look that has ended, whatever came of it.
+    ended: u64,
+}
+
+/// The keys of an issuer. Dropping it ends its task.
+pub(crate) struct Jwks {
+    seen: watch::Receiver<Seen>,
+    asked: Arc<Notify>,
+    waiting: Semaphore,
+    max_age: Duration,
+    task: AbortHandle,
+}
+
+impl Drop for Jwks {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Jwks {
+    /// Reads keys from now on. Must be called inside of a tokio runtime.
+    pub(crate) fn watch(source: Source, max_age: Duration) -> Self {
+        let (seen, receiver) = watch::channel(Seen::default());
+        let asked = Arc::new(Notify::new());
+        let looks = Looks { source, seen, asked: Arc::clone(&asked), refresh: REFRESH.min(max_age / 2) };
+        let task = tokio::spawn(looks.run()).abort_handle();
+        Self { seen: receiver, asked, waiting: Semaphore::new(WAITING), max_age, task }
+    }
+
+    /// The generation of the keys in force; `None` when there are none, as they have not been seen for too long.
+    pub(crate) fn generation(&self) -> Option<u64> {
+        let seen = self.seen.borrow();
+        self.is_good(&seen).then_some(seen.generation)
+    }
+
+    /// The key with this id for this algorithm, and its generation. One that is not known is looked for at the issuer.
+    pub(crate) async fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Option<(Arc<Key>, u64)> {
+        let (found, before) = {
+            let seen = self.seen.borrow();
+            (self.find(&seen, id, algorithm), seen.begun)
+        };
+        if found.is_some() {
+            return found;
+        }
+        let _place = self.waiting.try_acquire().ok()?;
+        self.asked.notify_one();
+        let mut seen = self.seen.clone();
+        // A look that has begun before may have missed the key.
+        let looked = seen.wait_for(|seen| seen.ended > before || self.find(seen, id, algorithm).is_some());
+        let seen = timeout(PATIENCE, looked).await.ok()?.ok()?;
+        self.find(&seen, id, algorithm)
+    }
+
+    fn find(&self, seen: &Seen, id: Option<&str>, algorithm: Algorithm) -> Option<(Arc<Key>, u64)> {
+        let key = seen.keys.find(id, algorithm).filter(|_| self.is_good(seen))?;
+        Some((Arc::clone(key), seen.generation))
+    }
+
+    fn is_good(&self, seen: &Seen) -> bool {
+        seen.at.is_some_and(|at| at.elapsed() < self.max_age)
+    }
+}
+
+impl fmt::Debug for Jwks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jwks").field("max_age", &self.max_age).finish_non_exhaustive()
+    }
+}
+
+/// The task that looks.
+struct Looks {
+    source: Source,
+    seen: watch::Sender<Seen>,
+    asked: Arc<Notify>,
+    refresh: Duration,
+}
+
+impl Looks {
+    async fn run(self) {
+        let mut is_away = false;
+        loop {
+            let begun = Instant::now();
+            self.seen.send_modify(|seen| seen.begun += 1);
+            let read = self.source.read().await.and_then(|document| Ok(Keys::read(&document)?));
+            match read {
+                Ok(keys) => {
+                    if std::mem::take(&mut is_away) {
+                        tracing::info!("the keys of the issuer can be read again");
+                    }
+                    self.note(keys);
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut is_away, true) {
+                        let error = Chain(error.as_ref());
+                        tracing::warn!(%error, "cannot read the keys of the issuer: those that are known stay in force for a time");
+                    }
+                    self.seen.send_modify(|seen| seen.ended = seen.begun);
+                }
+            }
+            let rest = if is_away { RETRY.min(self.refresh) } else { self.refresh };
+            tokio::select! {
+                () = self.asked.notified() => sleep_until(begun + PAUSE).await,
+                () = sleep(rest) => {}
+            }
+        }
+    }
+
+    fn note(&self, keys: Keys) {
+        self.seen.send_modify(|seen| {
+            seen.ended = seen.begun;
+            seen.at = Some(Instant::now());
+            if *seen.keys != keys {
+                tracing::info!(keys = keys.len(), "the issuer has other keys");
+                seen.keys = Arc::new(keys);
+                seen.generation += 1;
+            }
+        });
+    }
+}
