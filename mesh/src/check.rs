@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     /// Where the payments service serves gRPC
     #[arg(long, env = "PAYMENTS_URL", default_value = "http://127.0.0.1:5002")]
     payments_url: String,
-    /// The bearer token of both services' admin services
+    /// The bearer token of both services' admin services; where there is an issuer, a token for the scope admin:read
     #[arg(long, env = "ADMIN_TOKEN", value_name = "TOKEN")]
     admin_token: Option<SecretString>,
     /// A file with the bearer token of both services' admin services, instead of --admin-token

@@ -1,10 +1,15 @@
 //! The settings of `ordermesh up`: all of it in one process, on embedded defaults.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
+use auth::{AuthConfig, AuthSettings, DevelopmentKey};
 use chassis::{
     secret::SecretString,
     settings::{Checked, ConfigErrors},
+    status::Chain,
     telemetry::LogSettings,
 };
 use orders::{Orders, settings::OrderSettings};
@@ -47,6 +52,8 @@ pub(crate) enum Command {
     },
     /// Verifies the books of a mesh at rest: exit status 0, or 1 when an invariant is broken
     Check(crate::check::Arguments),
+    /// Prints a token for development: `up --auth dev` lets its user in
+    Token(crate::token::Arguments),
     /// Asks the running process whether it is ready: exit status 0 or 1
     Healthcheck {
         /// Where the process serves /readyz
@@ -79,12 +86,25 @@ pub(crate) struct Settings {
     /// What calls may leave out, and the admin services
     #[command(flatten)]
     pub(crate) calls: CallSettings,
+    /// Who may call
+    #[command(flatten)]
+    pub(crate) auth: AuthSettings,
+    /// `dev`: callers need tokens of `ordermesh token`, whose key is made in the data directory and published at /.well-known/jwks.json
+    #[arg(long = "auth", env = "AUTH", value_name = "MODE")]
+    pub(crate) auth_mode: Option<AuthMode>,
     /// Those of orders
     #[command(flatten)]
     pub(crate) orders: OrderSettings,
     /// Logging
     #[command(flatten)]
     pub(crate) logs: LogSettings,
+}
+
+/// An issuer that needs no settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum AuthMode {
+    /// A key of one's own.
+    Dev,
 }
 
 /// Where the databases are.
@@ -166,6 +186,8 @@ pub(crate) struct Config {
     pub(crate) mesh: MeshConfig,
     /// The orders service.
     pub(crate) orders: Orders,
+    /// The keys of the issuer for development, which the edge publishes.
+    pub(crate) jwks: Option<String>,
 }
 
 impl Settings {
@@ -179,8 +201,23 @@ impl Settings {
         let orders_grpc = self.orders_grpc.take("--orders-grpc", &mut errors);
         let payments_grpc = self.payments_grpc.take("--payments-grpc", &mut errors);
         let admin = self.admin.take("--admin", &mut errors);
+        let data_dir = self.databases.data_dir.clone();
         let databases = self.databases.check(&mut errors);
-        let mesh = MeshConfig::check(self.broker, self.calls, &mut errors);
+        let (auth, jwks) = match self.auth_mode {
+            None => (self.auth.check(&mut errors), None),
+            Some(AuthMode::Dev) => development(self.auth, &data_dir, &mut errors),
+        };
+        if let Some(auth) = &auth {
+            for (flag, address) in [
+                ("--http", http),
+                ("--orders-grpc", orders_grpc),
+                ("--payments-grpc", payments_grpc),
+                ("--admin", admin),
+            ] {
+                auth.check_address(flag, address, &mut errors);
+            }
+        }
+        let mesh = MeshConfig::check(self.broker, self.calls, auth, &mut errors);
         let orders = Orders::check(self.orders, &mut errors);
         let all = (|| {
             Some(Config {
@@ -191,8 +228,27 @@ impl Settings {
                 admin: admin?,
                 mesh: mesh?,
                 orders: orders?,
+                jwks,
             })
         })();
         errors.or(all)
     }
+}
+
+/// The issuer for development, and its keys. The key is made when there is none.
+fn development(
+    auth: AuthSettings,
+    data_dir: &Path,
+    errors: &mut ConfigErrors,
+) -> (Option<AuthConfig>, Option<String>) {
+    let is_alone = auth.auth_issuer.is_none() && auth.auth_jwks.is_none() && !auth.insecure;
+    errors.require(
+        is_alone,
+        "--auth",
+        "dev is an issuer by itself, without --auth-issuer, --auth-jwks and --insecure",
+    );
+    let key = DevelopmentKey::in_folder(data_dir).map_err(|error| errors.note("--auth", Chain(&error)));
+    let key = key.ok().filter(|_| is_alone);
+    let config = |key: &DevelopmentKey| AuthConfig { issuer: Some(key.issuer()), insecure: false };
+    (key.as_ref().map(config), key.as_ref().map(DevelopmentKey::jwks))
 }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
+use auth::Who;
 use chassis::{
     admin,
     clock::SystemClock,
@@ -37,12 +38,14 @@ impl Mesh {
         let broker = config.mesh.broker()?;
         let databases = config.databases;
         make_folder(&databases)?;
+        config.mesh.auth.announce();
         tracing::info!(orders.database = %databases.orders, payments.database = %databases.payments, "starting");
         let clock = SystemClock::shared();
+        let who = Who::of(&config.mesh.auth, config.mesh.admin_token.as_ref(), Arc::clone(&clock))?;
         let foundation = async |url| {
             let database = Database::connect(url, databases.limits).await?;
             let (broker, clock, mesh) = (Arc::clone(&broker), Arc::clone(&clock), config.mesh.clone());
-            Ok::<_, anyhow::Error>(Foundation { database, broker, clock, mesh })
+            Ok::<_, anyhow::Error>(Foundation { database, broker, clock, mesh, who: who.clone() })
         };
         let orders = wiring::build(config.orders, foundation(&databases.orders).await?);
         let orders = orders.await.context("the orders service cannot start")?;
@@ -53,10 +56,16 @@ impl Mesh {
             let found_at = listener.local_addr()?.to_string();
             Ok::<_, anyhow::Error>(gateway::Local::new(service.calls()?).found_at(found_at))
         };
-        let edge = gateway::Edge::from_config(gateway::Config::builtin(
-            local(&orders, &orders_listener)?,
-            local(&payments, &payments_listener)?,
-        ))?;
+        // One issuer for all: its keys are read once.
+        let issuer = if let Who::Issuer(issuer) = who { Some(issuer) } else { None };
+        let edge = gateway::Edge::from_config(gateway::Config {
+            issuer,
+            jwks: config.jwks.map(Into::into),
+            ..gateway::Config::builtin(
+                local(&orders, &orders_listener)?,
+                local(&payments, &payments_listener)?,
+            )
+        })?;
         Ok(Self {
             orders: (orders, orders_listener),
             payments: (payments, payments_listener),

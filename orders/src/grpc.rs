@@ -6,6 +6,7 @@ mod watch;
 
 use std::{sync::Arc, time::Duration};
 
+use auth::Access;
 use chassis::{
     clock::{self, Clock},
     status::{Fault, Reason},
@@ -57,20 +58,25 @@ pub struct Grpc {
 impl OrdersService for Grpc {
     async fn create_order(&self, request: Request<CreateOrderRequest>) -> Result<Response<Order>, Status> {
         let trace = trace::of_call(request.metadata());
+        let access = Access::of(request.extensions())?;
         let CreateOrderRequest { order, request_id } = request.into_inner();
-        let order = self.new_order(order.unwrap_or_default(), request_id)?;
+        let mut order = order.unwrap_or_default();
+        access.settle(&mut order.user_id)?;
+        let order = self.new_order(order, request_id)?;
         let placed = self.create_order.submit(Placing { order, trace }).await;
         let (order, replayed) = placed.map_err(fault)??;
         Ok(answer(wire::order(&order), replayed))
     }
 
     async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<Order>, Status> {
-        let order = self.order(&request.into_inner().order_id).await?;
+        let access = Access::of(request.extensions())?;
+        let order = self.order(&request.into_inner().order_id, &access).await?;
         Ok(Response::new(wire::order(&order)))
     }
 
     async fn cancel_order(&self, request: Request<CancelOrderRequest>) -> Result<Response<Order>, Status> {
         let trace = trace::of_call(request.metadata());
+        let access = Access::of(request.extensions())?;
         let CancelOrderRequest { order_id, request_id, etag } = request.into_inner();
         let versions = rules::versions(&etag);
         Checks::default()
@@ -80,7 +86,7 @@ impl OrdersService for Grpc {
             .finish()?;
         let order_id = order_id.parse().map_err(|_| absent(&order_id))?;
         let (request_id, versions) = (non_empty(request_id), versions.unwrap_or_default());
-        let cancelling = Cancelling { order_id, request_id, versions, trace };
+        let cancelling = Cancelling { order_id, access, request_id, versions, trace };
         let cancelled = self.cancel_order.cancel(cancelling).await;
         let (order, replayed) = cancelled.map_err(fault)??;
         Ok(answer(wire::order(&order), replayed))
@@ -90,7 +96,8 @@ impl OrdersService for Grpc {
         &self,
         request: Request<ListOrderEventsRequest>,
     ) -> Result<Response<ListOrderEventsResponse>, Status> {
-        let order = self.order(&request.into_inner().order_id).await?;
+        let access = Access::of(request.extensions())?;
+        let order = self.order(&request.into_inner().order_id, &access).await?;
         let event = |version| OrderEvent { order: Some(wire::order(&version)) };
         Ok(Response::new(ListOrderEventsResponse {
             events: order.versions().into_iter().map(event).collect(),
@@ -101,9 +108,10 @@ impl OrdersService for Grpc {
         &self,
         request: Request<WatchOrderRequest>,
     ) -> Result<Response<watch::Events>, Status> {
+        let access = Access::of(request.extensions())?;
         let asked = request.into_inner();
         let watch = self.feed.watch();
-        let order = self.order(&asked.order_id).await?;
+        let order = self.order(&asked.order_id, &access).await?;
         Ok(Response::new(watch::one(self.database.clone(), watch, order, asked.after_version)))
     }
 
@@ -111,7 +119,9 @@ impl OrdersService for Grpc {
         &self,
         request: Request<WatchOrdersRequest>,
     ) -> Result<Response<watch::Events>, Status> {
-        let WatchOrdersRequest { user_id, status } = request.into_inner();
+        let access = Access::of(request.extensions())?;
+        let WatchOrdersRequest { mut user_id, status } = request.into_inner();
+        access.settle(&mut user_id)?;
         let user = if user_id.is_empty() { Ok(()) } else { rules::user_id(&user_id) };
         let status = wire::status(status);
         Checks::default().field("user_id", user).field("status", status.map(drop)).finish()?;
@@ -123,7 +133,9 @@ impl OrdersService for Grpc {
         &self,
         request: Request<ListOrdersRequest>,
     ) -> Result<Response<ListOrdersResponse>, Status> {
-        let asked = request.into_inner();
+        let access = Access::of(request.extensions())?;
+        let mut asked = request.into_inner();
+        access.settle(&mut asked.user_id)?;
         let (selection, size) = list::selection(&asked)?;
         // The token goes on with this selection, whatever the size of the pages.
         let query =
@@ -139,10 +151,10 @@ impl OrdersService for Grpc {
 }
 
 impl Grpc {
-    async fn order(&self, order_id: &str) -> Result<order::Model, Fault> {
+    async fn order(&self, order_id: &str, access: &Access) -> Result<order::Model, Fault> {
         Checks::default().field("order_id", rules::text(order_id)).finish()?;
         let id: Uuid = order_id.parse().map_err(|_| absent(order_id))?;
-        let found = orders::find(self.database.read(), id).await.map_err(fault)?;
+        let found = orders::find(self.database.read(), id, access.owner()).await.map_err(fault)?;
         found.ok_or_else(|| absent(order_id))
     }
 

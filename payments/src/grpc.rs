@@ -6,6 +6,7 @@ pub mod admin;
 
 use std::sync::Arc;
 
+use auth::Access;
 use chassis::{
     clock::Clock,
     status::{Fault, Reason},
@@ -51,8 +52,10 @@ impl PaymentsService for Grpc {
         &self,
         request: Request<CreateAccountRequest>,
     ) -> Result<Response<Account>, Status> {
+        let access = Access::of(request.extensions())?;
         let CreateAccountRequest { account, request_id } = request.into_inner();
-        let asked = account.unwrap_or_default();
+        let mut asked = account.unwrap_or_default();
+        access.settle(&mut asked.user_id)?;
         let currency_code = self.currency(&asked.currency_code);
         Checks::default()
             .field("account.user_id", rules::user_id(&asked.user_id))
@@ -83,7 +86,9 @@ impl PaymentsService for Grpc {
         &self,
         request: Request<TopUpAccountRequest>,
     ) -> Result<Response<TopUpAccountResponse>, Status> {
+        let access = Access::of(request.extensions())?;
         let mut asked = request.into_inner();
+        access.settle(&mut asked.user_id)?;
         let request_id = std::mem::take(&mut asked.request_id);
         let fingerprint = fingerprint(&asked);
         let currency_code = self.currency(&asked.currency_code);
@@ -112,7 +117,9 @@ impl PaymentsService for Grpc {
     }
 
     async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<Account>, Status> {
-        let user_id = request.into_inner().user_id;
+        let access = Access::of(request.extensions())?;
+        let mut user_id = request.into_inner().user_id;
+        access.settle(&mut user_id)?;
         Checks::default().field("user_id", rules::user_id(&user_id)).finish()?;
         Ok(Response::new(wire::account(&self.account(&user_id).await?)))
     }
@@ -121,7 +128,9 @@ impl PaymentsService for Grpc {
         &self,
         request: Request<ListLedgerEntriesRequest>,
     ) -> Result<Response<ListLedgerEntriesResponse>, Status> {
-        let asked = request.into_inner();
+        let access = Access::of(request.extensions())?;
+        let mut asked = request.into_inner();
+        access.settle(&mut asked.user_id)?;
         let mut checks = Checks::default();
         checks.field("user_id", rules::user_id(&asked.user_id));
         let size = page::size(asked.page_size, &mut checks);
@@ -144,11 +153,12 @@ impl PaymentsService for Grpc {
     }
 
     async fn get_payment(&self, request: Request<GetPaymentRequest>) -> Result<Response<Payment>, Status> {
+        let access = Access::of(request.extensions())?;
         let order_id = request.into_inner().order_id;
         Checks::default().field("order_id", rules::text(&order_id)).finish()?;
         // An id that is no UUID is the id of no order.
         let found = match order_id.parse::<Uuid>() {
-            Ok(id) => payments::find(self.database.read(), id).await.map_err(fault)?,
+            Ok(id) => payments::find(self.database.read(), id, access.owner()).await.map_err(fault)?,
             Err(_) => None,
         };
         let absent = || {

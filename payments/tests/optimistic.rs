@@ -317,7 +317,7 @@ impl World {
     }
 
     async fn decision(&self, order_id: Uuid) -> Result<payment::Model> {
-        let found = payments::store::payments::find(self.database.read(), order_id).await?;
+        let found = payments::store::payments::find(self.database.read(), order_id, None).await?;
         found.context("there is no decision")
     }
 

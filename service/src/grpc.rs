@@ -4,11 +4,13 @@ mod answers;
 mod connections;
 mod counted;
 mod ended;
+mod guarded;
 mod health;
 mod reflection;
 
-use std::{collections::BTreeSet, convert::Infallible, error::Error};
+use std::{collections::BTreeSet, convert::Infallible, error::Error, sync::Arc};
 
+use auth::Guard;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Body;
@@ -21,8 +23,8 @@ use tower_http::{
     trace::TraceLayer,
 };
 
-use self::{answers::Answers, counted::Counted, ended::Ended, health::Health};
-use chassis::{readiness::Readiness, trace};
+use self::{answers::Answers, counted::Counted, ended::Ended, guarded::Guarded, health::Health};
+use chassis::{clock::Clock, readiness::Readiness, trace};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -37,6 +39,10 @@ pub struct Contract {
     pub descriptor_sets: &'static [&'static [u8]],
     /// Their full names, such as `ordermesh.orders.v1.OrdersService`.
     pub services: BTreeSet<String>,
+    /// Who may call them.
+    pub guard: Arc<Guard>,
+    /// When the tokens of callers expire.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Serves the contract until `stop`, with reflection and `grpc.health.v1` beside it, which follows `readiness`. Then it accepts no more,
@@ -57,7 +63,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// Some of the services of a contract as they answer a call, whichever way it came: counted, in a span, and in time.
+/// Some of the services of a contract as they answer a call, whichever way it came: counted, in a span, in time, and by its rule.
 ///
 /// # Errors
 /// When the descriptor set cannot be read.
@@ -87,7 +93,8 @@ where
                 .on_response(Ended)
                 .on_eos(Ended),
         )
-        .layer(Answers);
+        .layer(Answers)
+        .layer(Guarded { guard: Arc::clone(&contract.guard), clock: Arc::clone(&contract.clock) });
     Ok(layers.service(routes.prepare()))
 }
 

@@ -10,7 +10,6 @@ pub mod runtime;
 pub mod wiring;
 pub mod readiness;
 pub mod grpc;
-pub mod bearer;
 pub mod request;
 pub mod fault;
 pub mod filter;

@@ -1,8 +1,9 @@
 //! The process of a single service: what its binary does from the first flag to the last task.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
+use auth::Who;
 use chassis::{
     admin,
     clock::SystemClock,
@@ -61,11 +62,13 @@ async fn begin<S: Service>(config: ServiceConfig<S>) -> anyhow::Result<Lifecycle
     let listener = TcpListener::bind(listen).await.context("cannot listen for gRPC")?;
     let admin_listener = TcpListener::bind(admin).await.context("cannot listen for the operator")?;
     let broker = mesh.broker()?;
+    mesh.auth.announce();
     let amqp_url = mesh.amqp_url.as_ref().map(tracing::field::display);
     tracing::info!(database = %database_url, broker = amqp_url, "starting");
     let database = Database::connect(&database_url, limits).await?;
     let clock = SystemClock::shared();
-    let service = wiring::build(service, Foundation { database, broker, clock, mesh }).await?;
+    let who = Who::of(&mesh.auth, mesh.admin_token.as_ref(), Arc::clone(&clock))?;
+    let service = wiring::build(service, Foundation { database, broker, clock, mesh, who }).await?;
     let grpc = format!("{}-grpc", S::NAME);
     admin::announce(&[(&grpc, listener.local_addr()?), ("admin", admin_listener.local_addr()?)]);
     let mut life = Lifecycle::new();

@@ -5,6 +5,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
+use auth::{AuthConfig, AuthSettings};
 use chassis::{
     secret::{self, ExposeSecret as _, SecretString, SecretUrl},
     settings::{Checked, ConfigErrors, content},
@@ -63,6 +64,9 @@ pub struct ServiceSettings<S: Service> {
     /// What calls may leave out, and the admin services
     #[command(flatten)]
     pub calls: CallSettings,
+    /// Who may call
+    #[command(flatten)]
+    pub auth: AuthSettings,
     /// The service's own
     #[command(flatten)]
     pub own: S::Settings,
@@ -118,7 +122,7 @@ pub struct CallSettings {
     /// ISO 4217: what an empty `currency_code` means
     #[arg(long, env = "DEFAULT_CURRENCY", default_value = "RUB")]
     pub default_currency: String,
-    /// The bearer token of the admin services; absent: they are not served
+    /// The bearer token of the admin services, where there is no issuer; absent: they are not served then
     #[arg(long, env = "ADMIN_TOKEN", value_name = "TOKEN")]
     pub admin_token: Option<SecretString>,
     /// A file with the bearer token of the admin services, instead of --admin-token
@@ -154,8 +158,10 @@ pub struct MeshConfig {
     pub partitions: u16,
     /// ISO 4217: what an empty `currency_code` means.
     pub default_currency: String,
-    /// Who has it may call the admin services; they are not served when there is none.
+    /// Where there is no issuer: who has it may call the admin services; they are not served when there is none.
     pub admin_token: Option<SecretString>,
+    /// Who may call.
+    pub auth: AuthConfig,
 }
 
 impl<S: Service> ServiceSettings<S> {
@@ -175,7 +181,12 @@ impl<S: Service> ServiceSettings<S> {
         if self.broker.amqp_url_file.is_none() {
             self.broker.amqp_url.get_or_insert_with(|| AMQP_URL.into());
         }
-        let mesh = MeshConfig::check(self.broker, self.calls, &mut errors);
+        let auth = self.auth.check(&mut errors);
+        if let Some(auth) = &auth {
+            auth.check_address("--listen", listen, &mut errors);
+            auth.check_address("--admin", admin, &mut errors);
+        }
+        let mesh = MeshConfig::check(self.broker, self.calls, auth, &mut errors);
         let service = S::check(self.own, &mut errors);
         let all = (|| {
             let max_batch = max_batch.map_or(Some(usize::MAX), |most| most.map(NonZeroUsize::get))?;
@@ -218,14 +229,25 @@ impl LimitSettings {
 }
 
 impl MeshConfig {
-    /// The settings of both groups, or `None` after errors were noted.
-    pub fn check(broker: BrokerSettings, calls: CallSettings, errors: &mut ConfigErrors) -> Option<Self> {
+    /// The settings of all groups, or `None` after errors were noted.
+    pub fn check(
+        broker: BrokerSettings,
+        calls: CallSettings,
+        auth: Option<AuthConfig>,
+        errors: &mut ConfigErrors,
+    ) -> Option<Self> {
         let amqp_url = secret::take(broker.amqp_url, broker.amqp_url_file, "--amqp-url", errors);
         let amqp_url = amqp_url.and_then(|url| {
             let parsed = SecretUrl::parse(url, &["amqp", "amqps"]);
             parsed.map_err(|error| errors.note("--amqp-url", error)).ok()
         });
         let admin_token = secret::admin_token(calls.admin_token, calls.admin_token_file, errors);
+        let has_issuer = auth.as_ref().is_some_and(|auth| auth.issuer.is_some());
+        errors.require(
+            admin_token.is_none() || !has_issuer,
+            "--admin-token",
+            "is for a process without an issuer: here operators have tokens of the issuer, for the scope admin:write",
+        );
         let amqp_ca = content(broker.amqp_ca.as_deref(), "--amqp-ca", errors);
         let partitions = broker.partitions.take("--partitions", errors);
         errors.require(partitions != Some(0), "--partitions", "must be at least 1");
@@ -233,7 +255,7 @@ impl MeshConfig {
         if let Err(problem) = ordermesh::rules::currency_code(&default_currency) {
             errors.note("--default-currency", problem);
         }
-        Some(Self { amqp_url, amqp_ca, partitions: partitions?, default_currency, admin_token })
+        Some(Self { amqp_url, amqp_ca, partitions: partitions?, default_currency, admin_token, auth: auth? })
     }
 
     /// The broker between the services; it is connected to when it is used.

@@ -3,6 +3,8 @@
 
 use std::{borrow::Cow, collections::BTreeSet, convert::Infallible, error::Error, fmt, sync::Arc};
 
+use anyhow::ensure;
+use auth::{Guard, Rules, Who};
 use bytes::Bytes;
 use chassis::{
     clock::Clock,
@@ -28,18 +30,12 @@ use storage::{
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    body::Body,
-    codec::CompressionEncoding,
-    server::NamedService,
-    service::{Routes, interceptor::InterceptedService},
-};
+use tonic::{body::Body, codec::CompressionEncoding, server::NamedService, service::Routes};
 use tower::Service as Server;
 
 use crate::{
     Service,
     admin::MessagingAdmin,
-    bearer::Bearer,
     grpc::{self, Contract},
     page::PageTokens,
     readiness::parts,
@@ -57,13 +53,23 @@ pub struct Foundation {
     pub clock: Arc<dyn Clock>,
     /// What it has like the others.
     pub mesh: MeshConfig,
+    /// Who says who is calling.
+    pub who: Who,
 }
 
 /// Brings the schema up to date and connects every part; nothing is served or consumed yet.
 ///
 /// # Errors
-/// When the database cannot be migrated, or a part not be built.
+/// When a method has no rule, the database cannot be migrated, or a part not be built.
 pub async fn build<S: Service>(service: S, foundation: Foundation) -> anyhow::Result<Wired> {
+    build_by(Rules::of(S::DESCRIPTOR_SETS)?, service, foundation).await
+}
+
+/// The same, by other rules than those of its contract.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_by<S: Service>(rules: Rules, service: S, foundation: Foundation) -> anyhow::Result<Wired> {
     foundation.database.migrate::<S::Migrations>().await?;
     let pages = PageTokens::of(&foundation.database).await?;
     let mut wiring = Wiring {
@@ -75,14 +81,14 @@ pub async fn build<S: Service>(service: S, foundation: Foundation) -> anyhow::Re
         name: S::NAME,
         broker: foundation.broker,
         partitions: foundation.mesh.partitions,
-        bearer: foundation.mesh.admin_token.as_ref().map(Bearer::new),
+        guard: Arc::new(Guard::new(rules, foundation.who)),
         health: Health::new(),
         routes: Routes::default(),
         services: BTreeSet::new(),
         tasks: Vec::new(),
     };
     service.wire(&mut wiring).await?;
-    Ok(wiring.finish(S::DESCRIPTOR_SETS))
+    wiring.finish(S::DESCRIPTOR_SETS)
 }
 
 type Run = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
@@ -109,7 +115,7 @@ pub struct Wiring {
     name: &'static str,
     broker: Arc<dyn Broker>,
     partitions: u16,
-    bearer: Option<Bearer>,
+    guard: Arc<Guard>,
     health: Health,
     routes: Routes,
     services: BTreeSet<String>,
@@ -117,7 +123,8 @@ pub struct Wiring {
 }
 
 impl Wiring {
-    /// Serves a gRPC service.
+    /// Serves a gRPC service, each method of it by its rule. Handlers find in the extensions of a request whose data it may touch
+    /// ([`auth::Access`]).
     pub fn serve<S>(&mut self, server: S)
     where
         S: Server<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
@@ -131,7 +138,7 @@ impl Wiring {
         self.routes = std::mem::take(&mut self.routes).add_service(server);
     }
 
-    /// Serves a gRPC service to who has the admin token, if there is one.
+    /// Serves a gRPC service for operators, if anybody can be one.
     pub fn serve_admin<S>(&mut self, server: S)
     where
         S: Server<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
@@ -141,10 +148,9 @@ impl Wiring {
             + Sync
             + 'static,
     {
-        let Some(bearer) = self.bearer.clone() else { return };
-        self.services.insert(S::NAME.to_owned());
-        let server = InterceptedService::new(server, bearer);
-        self.routes = std::mem::take(&mut self.routes).add_service(server);
+        if self.guard.knows_operators() {
+            self.serve(server);
+        }
     }
 
     /// The way to the writer of one kind of write, which is the task `name`. It ends when no call can reach it any more.
@@ -186,7 +192,7 @@ impl Wiring {
     }
 
     /// Adds what every service has: the admin service of its messages, and a relay.
-    fn finish(mut self, descriptor_sets: &'static [&'static [u8]]) -> Wired {
+    fn finish(mut self, descriptor_sets: &'static [&'static [u8]]) -> anyhow::Result<Wired> {
         let (database, health) = (self.database.clone(), self.health.clone());
         let admin =
             MessagingAdmin { database: database.clone(), pages: self.pages.clone(), health: health.clone() };
@@ -195,9 +201,11 @@ impl Wiring {
         );
         let source = format!("/ordermesh/{}", self.name);
         let relay = Relay::new(database.clone(), self.outbox, self.broker, source).with_health(&health);
-        let Self { name, routes, services, tasks, .. } = self;
-        let contract = Contract { name, routes, descriptor_sets, services };
-        Wired { contract, tasks, relay, database, health }
+        let Self { name, routes, services, tasks, guard, clock, .. } = self;
+        let unruled = guard.unruled(&services);
+        ensure!(unruled.is_empty(), "the descriptors of {name} have no rules for {unruled:?}");
+        let contract = Contract { name, routes, descriptor_sets, services, guard, clock };
+        Ok(Wired { contract, tasks, relay, database, health })
     }
 }
 

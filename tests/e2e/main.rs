@@ -55,3 +55,6 @@ mod traces;
 mod spans;
 mod corpus;
 mod shipping;
+mod identity;
+mod identity_kept;
+mod exposed;

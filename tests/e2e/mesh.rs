@@ -129,8 +129,11 @@ impl Mesh {
             .args(["up", "--http", "127.0.0.1:0", "--orders-grpc", "127.0.0.1:0"])
             .args(["--payments-grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .env("ORDERS_DATABASE_URL", &self.databases["orders"])
-            .env("PAYMENTS_DATABASE_URL", &self.databases["payments"])
-            .env("ADMIN_TOKEN", ADMIN_TOKEN);
+            .env("PAYMENTS_DATABASE_URL", &self.databases["payments"]);
+        // Where there is an issuer, operators have its tokens.
+        if !env.iter().any(|(name, _)| name.starts_with("AUTH")) {
+            program = program.env("ADMIN_TOKEN", ADMIN_TOKEN);
+        }
         if let Some(amqp_url) = amqp_url {
             program = program.env("AMQP_URL", amqp_url);
         }

@@ -5,17 +5,36 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tokio::process::Command;
-use world::eventually;
+use world::{Program, Scratch, eventually};
 
 use crate::mesh::{EMBEDDED, Mesh};
+
+/// How the README makes a token.
+const TOKEN: &str = "cargo run --quiet --release -- token";
 
 /// What the README promises.
 const A_SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn the_curl_scenario_does_what_it_says() -> Result<()> {
-    let mesh = Mesh::start(EMBEDDED).await?;
+    scenario_does_what_it_says(&[]).await
+}
+
+/// The same commands, where callers need tokens.
+#[tokio::test]
+async fn the_curl_scenario_does_so_with_tokens() -> Result<()> {
+    scenario_does_what_it_says(&[("AUTH", "dev".to_owned())]).await
+}
+
+async fn scenario_does_what_it_says(env: &[(&'static str, String)]) -> Result<()> {
+    let data = Scratch::new("readme")?;
+    let data_dir = [("DATA_DIR", data.path().display().to_string())];
+    let mut mesh = Mesh::start_with(EMBEDDED, &[env, &data_dir].concat()).await?;
+    let binary = Program::named("ordermesh")?.binary().display().to_string();
+    let token = format!("DATA_DIR={} {binary} token", data_dir[0].1);
     let script = scenario()?.replace("http://127.0.0.1:8080", mesh.api.base());
+    ensure!(script.contains(TOKEN), "{script}");
+    let script = script.replace(TOKEN, &token);
     let parts: Vec<&str> = script.split("\n\n").collect();
     let [edge, writes, reads, refused] = parts.as_slice() else {
         anyhow::bail!("{} parts: {script}", parts.len())
@@ -35,6 +54,13 @@ async fn the_curl_scenario_does_what_it_says() -> Result<()> {
     };
     eventually("the order of the README", A_SECOND, read).await?;
 
+    if !env.is_empty() {
+        ensure!(mesh.api.get("/gateway/orders").await?.status == 401);
+        let operator = format!("{token} --user olga --scope admin:read");
+        let minted = Command::new("bash").args(["-euc", &operator]).output();
+        let minted = String::from_utf8(minted.await?.stdout)?;
+        mesh.api = mesh.api.with_token(minted.trim());
+    }
     for (answer, reason) in
         run(&[edge, refused]).await?.iter().zip(["INSUFFICIENT_FUNDS", "ACCOUNT_NOT_FOUND"])
     {

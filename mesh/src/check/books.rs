@@ -25,8 +25,9 @@ use ordermesh::{
     },
 };
 use tonic::{
-    Code, Request,
+    Code, Request, Status,
     metadata::AsciiMetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
 
@@ -53,10 +54,23 @@ pub(super) struct Books {
     pub(super) messages: Vec<(&'static str, MessagingStatus)>,
 }
 
+/// A service that is called with the token.
+type Service = InterceptedService<Channel, Bearer>;
+
+/// Adds the token to each call.
+#[derive(Debug, Clone)]
+struct Bearer(AsciiMetadataValue);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
 struct Reader {
-    orders: OrdersServiceClient<Channel>,
-    payments: PaymentsServiceClient<Channel>,
-    token: AsciiMetadataValue,
+    orders: OrdersServiceClient<Service>,
+    payments: PaymentsServiceClient<Service>,
 }
 
 impl Books {
@@ -65,15 +79,17 @@ impl Books {
     /// # Errors
     /// When a service cannot be reached, or refuses the token.
     pub(super) async fn read(orders_url: &str, payments_url: &str, token: &str) -> anyhow::Result<Self> {
+        let bearer = Bearer(format!("Bearer {token}").parse().context("the token is not printable ASCII")?);
         let connect = async |url: &str| {
             let endpoint = Endpoint::from_shared(url.to_owned())?;
-            endpoint.connect().await.with_context(|| format!("cannot reach {}", redacted(url)))
+            let channel =
+                endpoint.connect().await.with_context(|| format!("cannot reach {}", redacted(url)))?;
+            anyhow::Ok(InterceptedService::new(channel, bearer.clone()))
         };
         let (orders, payments) = (connect(orders_url).await?, connect(payments_url).await?);
         let mut reader = Reader {
             orders: OrdersServiceClient::new(orders.clone()),
             payments: PaymentsServiceClient::new(payments.clone()),
-            token: format!("Bearer {token}").parse().context("the token is not printable ASCII")?,
         };
         let mut books = Self { orders: reader.orders().await?, ..Self::default() };
         books.events = reader.events(&books.orders).await?;
@@ -81,11 +97,10 @@ impl Books {
         let mut admin = PaymentsAdminServiceClient::new(payments.clone());
         books.accounts = reader.accounts(&mut admin).await?;
         books.entries = reader.entries(&books.accounts).await?;
-        let asked = reader.with_token(GetReconciliationReportRequest {});
-        books.report = admin.get_reconciliation_report(asked).await?.into_inner();
+        books.report = admin.get_reconciliation_report(GetReconciliationReportRequest {}).await?.into_inner();
         for (service, channel) in [("orders", orders), ("payments", payments)] {
-            let asked = reader.with_token(GetMessagingStatusRequest {});
-            let status = MessagingAdminServiceClient::new(channel).get_messaging_status(asked).await?;
+            let mut messages = MessagingAdminServiceClient::new(channel);
+            let status = messages.get_messaging_status(GetMessagingStatusRequest {}).await?;
             books.messages.push((service, status.into_inner()));
         }
         Ok(books)
@@ -93,12 +108,6 @@ impl Books {
 }
 
 impl Reader {
-    fn with_token<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", self.token.clone());
-        request
-    }
-
     async fn orders(&mut self) -> anyhow::Result<Vec<Order>> {
         let (mut orders, mut page_token) = (Vec::new(), String::new());
         loop {
@@ -146,11 +155,11 @@ impl Reader {
 
     async fn accounts(
         &self,
-        admin: &mut PaymentsAdminServiceClient<Channel>,
+        admin: &mut PaymentsAdminServiceClient<Service>,
     ) -> anyhow::Result<Vec<Account>> {
         let (mut accounts, mut page_token) = (Vec::new(), String::new());
         loop {
-            let request = self.with_token(ListAccountsRequest { page_size: PAGE, page_token });
+            let request = ListAccountsRequest { page_size: PAGE, page_token };
             let page = admin.list_accounts(request).await?.into_inner();
             accounts.extend(page.accounts);
             progress("accounts", accounts.len());
@@ -172,7 +181,7 @@ impl Reader {
 }
 
 async fn ledger(
-    mut client: PaymentsServiceClient<Channel>,
+    mut client: PaymentsServiceClient<Service>,
     user_id: &str,
 ) -> anyhow::Result<Vec<LedgerEntry>> {
     let (mut entries, mut page_token) = (Vec::new(), String::new());

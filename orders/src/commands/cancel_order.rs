@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use auth::Access;
 use chassis::{
     clock::Clock,
     status::{Fault, Reason},
@@ -39,6 +40,8 @@ pub struct CancelOrder {
 pub struct Cancelling {
     /// The order's id.
     pub order_id: Uuid,
+    /// Whose order it may be.
+    pub access: Access,
     /// The idempotency key.
     pub request_id: Option<String>,
     /// The versions that the order may have; `None` for any.
@@ -74,7 +77,8 @@ impl CancelOrder {
     }
 
     async fn apply(&self, transaction: &Transaction, request: Cancelling) -> Result<Applied, DbErr> {
-        let Some(order) = orders::lock(transaction, &[request.order_id]).await?.pop() else {
+        let Some(order) = orders::lock_one(transaction, request.order_id, request.access.owner()).await?
+        else {
             let text = format!("there is no order {}", request.order_id);
             return Ok(Applied::refused(Reason::OrderNotFound, text));
         };

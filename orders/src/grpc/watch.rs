@@ -93,7 +93,7 @@ async fn changed(database: &Database, watch: &mut Watch, id: Uuid) -> Result<Ord
                 }
             }
             Update::Missed => {
-                let found = orders::find(database.read(), id).await.map_err(fault)?;
+                let found = orders::find(database.read(), id, None).await.map_err(fault)?;
                 return found.ok_or_else(|| Fault::new(Reason::OrderNotFound, "the order is gone"));
             }
             Update::Closing => return Err(closing()),

@@ -79,7 +79,7 @@ impl Handler for SettleOrders {
 
     async fn was_applied(&self, executor: Executor<'_>, message: &Envelope) -> Result<bool, DbErr> {
         let Ok(decision) = read(message) else { return Ok(false) };
-        let order = orders::find(&executor, decision.order_id).await?;
+        let order = orders::find(&executor, decision.order_id, None).await?;
         Ok(transition(order.as_ref(), &decision) == Transition::Already)
     }
 }

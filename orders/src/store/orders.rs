@@ -21,12 +21,36 @@ use crate::domain::{
     settle::Decision,
 };
 
-/// The order with this id.
+/// The order with this id, if it is `owner`'s; of any user without one.
 ///
 /// # Errors
 /// As the database says.
-pub async fn find(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<Model>, DbErr> {
-    Entity::find_by_id(id).one(connection).await
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    id: Uuid,
+    owner: Option<&str>,
+) -> Result<Option<Model>, DbErr> {
+    let find = Entity::find_by_id(id);
+    let find = owner.into_iter().fold(find, |find, owner| find.filter(Column::UserId.eq(owner)));
+    find.one(connection).await
+}
+
+/// The order with this id, as [`lock`] holds it, if it is `owner`'s; of any user without one.
+///
+/// # Errors
+/// As the database says.
+pub async fn lock_one(
+    transaction: &Transaction,
+    id: Uuid,
+    owner: Option<&str>,
+) -> Result<Option<Model>, DbErr> {
+    let backend = transaction.get_database_backend();
+    let mut values = vec![id.into()];
+    values.extend(owner.map(Into::into));
+    let whose = if owner.is_some() { "AND user_id = $2" } else { "" };
+    let sql = format!("SELECT {} FROM orders WHERE id = $1 {whose} {}", columns(backend), hold(backend));
+    let find = Statement::from_sql_and_values(backend, sql, values);
+    Entity::find().from_raw_sql(find).one(transaction).await
 }
 
 /// The orders with these ids, as far as there are any, held until the transaction ends: with the number that the transaction gives to
@@ -39,14 +63,17 @@ pub async fn lock(transaction: &Transaction, ids: &[Uuid]) -> Result<Vec<Model>,
     let mut found = Vec::with_capacity(ids.len());
     for run in rows::statements(ids, |_| 37) {
         let table = rows::table(backend, "requested", &["uuid"], run.iter().map(|id| vec![(*id).into()]))?;
-        // SQLite's immediate transaction holds everything already.
-        let hold = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
-        let sql =
-            format!("SELECT {} FROM orders WHERE {} ORDER BY id {hold}", columns(backend), table.has("id"));
+        let (columns, hold) = (columns(backend), hold(backend));
+        let sql = format!("SELECT {columns} FROM orders WHERE {} ORDER BY id {hold}", table.has("id"));
         let find = Statement::from_sql_and_values(backend, sql, table.values);
         found.extend(Entity::find().from_raw_sql(find).all(transaction).await?);
     }
     Ok(found)
+}
+
+/// SQLite's immediate transaction holds everything already.
+fn hold(backend: DbBackend) -> &'static str {
+    if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" }
 }
 
 fn columns(backend: DbBackend) -> String {

@@ -1,16 +1,24 @@
 //! Queries over payment decisions.
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityTrait as _, Statement, entity::prelude::*};
+use sea_orm::{
+    ConnectionTrait, DbBackend, DbErr, EntityTrait as _, QueryFilter as _, Statement, entity::prelude::*,
+};
 use storage::rows::{self, Write};
 
-use crate::domain::payment::{Entity, Model};
+use crate::domain::payment::{Column, Entity, Model};
 
-/// The decision about an order.
+/// The decision about an order, if it is `owner`'s; of any user without one.
 ///
 /// # Errors
 /// As the database says.
-pub async fn find(connection: &impl ConnectionTrait, order_id: Uuid) -> Result<Option<Model>, DbErr> {
-    Entity::find_by_id(order_id).one(connection).await
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    order_id: Uuid,
+    owner: Option<&str>,
+) -> Result<Option<Model>, DbErr> {
+    let find = Entity::find_by_id(order_id);
+    let find = owner.into_iter().fold(find, |find, owner| find.filter(Column::UserId.eq(owner)));
+    find.one(connection).await
 }
 
 /// The decisions about these orders, as far as there are any.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use auth::Access;
 use chassis::clock::{Clock, Micros};
 use messaging::{
     consumer::{Effects, Handler, Verdict},
@@ -255,10 +256,9 @@ impl Parts {
         }
         let order_id = self.placed[order.index(self.placed.len())];
         let request_id = key.map(|key| format!("cancel-{key}"));
-        let reply = self
-            .cancel_order
-            .cancel(Cancelling { order_id, request_id, versions: None, trace: None })
-            .await?;
+        let access = Access::All;
+        let request = Cancelling { order_id, access, request_id, versions: None, trace: None };
+        let reply = self.cancel_order.cancel(request).await?;
         if let Ok((order, _)) = reply {
             ensure!(order.id == order_id && order.version == 2 && order.status == Status::New, "{order:?}");
         }

@@ -1,6 +1,6 @@
 //! Queries over shipments.
 
-use sea_orm::{ConnectionTrait, DbErr, entity::prelude::*};
+use sea_orm::{ConnectionTrait, DbErr, QueryFilter as _, entity::prelude::*};
 use storage::rows;
 
 use crate::domain::shipment::Shipment;
@@ -21,12 +21,18 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The shipment of an order.
+/// The shipment of an order, if it is `owner`'s; of any user without one.
 ///
 /// # Errors
 /// As the database says.
-pub async fn find(connection: &impl ConnectionTrait, order_id: Uuid) -> Result<Option<Model>, DbErr> {
-    Entity::find_by_id(order_id).one(connection).await
+pub async fn find(
+    connection: &impl ConnectionTrait,
+    order_id: Uuid,
+    owner: Option<&str>,
+) -> Result<Option<Model>, DbErr> {
+    let find = Entity::find_by_id(order_id);
+    let find = owner.into_iter().fold(find, |find, owner| find.filter(Column::UserId.eq(owner)));
+    find.one(connection).await
 }
 
 /// Adds the shipments of orders that have none.

@@ -1,0 +1,111 @@
+//! Without an issuer a process serves its own machine only, unless somebody says that everybody may do everything.
+
+use anyhow::{Result, ensure};
+use world::{Api, PATIENCE, Process, Program};
+
+/// Every listener of each binary: its flag, and what it is announced as.
+const LISTENERS: [(&str, &[(&str, &str)]); 4] = [
+    ("orders", &[("--listen", "orders-grpc"), ("--admin", "admin")]),
+    ("payments", &[("--listen", "payments-grpc"), ("--admin", "admin")]),
+    ("gateway", &[("--listen", "http"), ("--admin", "admin")]),
+    (
+        "ordermesh",
+        &[
+            ("--http", "http"),
+            ("--orders-grpc", "orders-grpc"),
+            ("--payments-grpc", "payments-grpc"),
+            ("--admin", "admin"),
+        ],
+    ),
+];
+
+/// A process whose listeners are on loopback, except the one of this flag.
+fn start(name: &str, listeners: &[(&str, &str)], open: &str, more: &[&str]) -> Result<Process> {
+    let address = |flag: &str| if flag == open { "0.0.0.0:0" } else { "127.0.0.1:0" };
+    let flags = listeners.iter().flat_map(|(flag, _)| [*flag, address(flag)]);
+    Program::named(name)?.args(flags.chain(more.iter().copied())).start()
+}
+
+#[tokio::test]
+async fn an_address_that_others_reach_is_refused() -> Result<()> {
+    for (name, listeners) in LISTENERS {
+        for (flag, _) in listeners {
+            let mut process = start(name, listeners, flag, &[])?;
+            let status = process.wait(PATIENCE).await?;
+            let output = process.output();
+            ensure!(
+                !status.success() && output.contains(&format!("{flag}: 0.0.0.0:0 is open")),
+                "{name} {flag}: {output}"
+            );
+            ensure!(output.contains("--insecure") && output.contains("--auth-issuer"), "{output}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn insecure_is_said_aloud_and_loopback_in_passing() -> Result<()> {
+    let (name, listeners) = LISTENERS[3];
+    let mut process = start(name, listeners, "--http", &["--insecure"])?;
+    let address = process.address("http").await?;
+    ensure!(process.line_with("INSECURE").await?.contains("WARN"), "{}", process.output());
+    let api = Api::new(format!("http://127.0.0.1:{}", address.port()))?;
+    ensure!(api.get("/gateway/orders").await?.status == 200);
+    for (name, listeners) in LISTENERS {
+        let mut process = start(name, listeners, "", &[])?;
+        let line = process.line_with("loopback only").await?;
+        ensure!(line.contains("INFO"), "{name}: {line}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_for_development_lets_its_tokens_in() -> Result<()> {
+    let folder = world::Scratch::new("development")?;
+    let data = folder.path().join("data");
+    let (name, listeners) = LISTENERS[3];
+    let flags = ["--auth", "dev", "--data-dir", &data.display().to_string()].map(str::to_owned);
+    let flags = flags.iter().map(String::as_str).collect::<Vec<_>>();
+    let mut process = start(name, listeners, "", &flags)?;
+    let api = Api::new(format!("http://{}", process.address("http").await?))?;
+    let key = data.join("development-key.p8");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&key)?.permissions());
+    ensure!(mode & 0o777 == 0o600, "{mode:o}");
+    let keys = api.get("/.well-known/jwks.json").await?;
+    ensure!(keys.body["keys"][0]["kty"] == "EC" && keys.body["keys"][0]["d"].is_null(), "{}", keys.text);
+
+    ensure!(api.get("/gateway/orders").await?.status == 401);
+    let token = async |more: &[&str]| {
+        let flags = ["token", "--data-dir", &data.display().to_string()].map(str::to_owned);
+        let mut token = Program::named("ordermesh")?.args(flags).args(more.iter().copied()).start()?;
+        token.wait(PATIENCE).await?;
+        anyhow::Ok(token.output().trim().to_owned())
+    };
+    let alice = api.with_token(&token(&["--user", "alice"]).await?);
+    let opened = alice.post("/gateway/payments", &serde_json::json!({})).await?;
+    ensure!(opened.status == 200 && opened.body["userId"] == "alice", "{}", opened.text);
+    let narrow =
+        api.with_token(&token(&["--user", "alice", "--scope", "payments:read", "--for", "1m"]).await?);
+    ensure!(narrow.get("/gateway/payments/alice").await?.status == 200);
+    ensure!(narrow.get("/gateway/orders").await?.status == 403);
+    for wrong in [&["--user", "a b"][..], &["--user", "alice", "--for", "soon"]] {
+        let said = token(wrong).await?;
+        ensure!(said.contains("in the settings"), "{said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_issuer_and_an_operators_token_exclude_each_other() -> Result<()> {
+    let (name, listeners) = LISTENERS[0];
+    let issuer = ["--auth-issuer", "https://x.test", "--auth-jwks", "http://127.0.0.1:1/jwks"];
+    for (more, flag) in [(&["--admin-token", "x"][..], "--admin-token"), (&["--insecure"], "--insecure")] {
+        let mut process = start(name, listeners, "", &[&issuer[..], more].concat())?;
+        ensure!(
+            !process.wait(PATIENCE).await?.success() && process.output().contains(flag),
+            "{}",
+            process.output()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,311 @@
+//! Who may do what: every method and every route, called with every kind of token, in every way.
+
+mod inside;
+mod rows;
+mod ways;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, ensure};
+use auth::{Data, IssuerConfig, KeySource, Rule, Verifier};
+use chassis::{clock::SystemClock, status::Reason};
+use prost_reflect::DescriptorPool;
+use serde_json::json;
+use service::Service as _;
+use shipping::Shipping;
+use tonic::transport::{Channel, Endpoint};
+use world::{AUDIENCE, ISSUER, Issuer, PATIENCE, Scratch, claims, eventually, now};
+
+use self::{
+    inside::Inside,
+    rows::{Row, rows},
+    ways::{Outcome, Whose, grpc, grpc_web, http, socket, wire},
+};
+use crate::mesh::{EMBEDDED, Mesh};
+
+/// Every scope of users.
+const SCOPES: [&str; 5] = ["orders:read", "orders:write", "payments:read", "payments:write", "shipping:read"];
+
+/// A kind of caller, and what is expected of a call.
+struct Caller {
+    what: &'static str,
+    token: Option<String>,
+    means: &'static str,
+    expected: Expected,
+}
+
+/// What is expected of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Expected {
+    /// UNAUTHENTICATED, by the check with this word.
+    Unauthenticated(&'static str),
+    /// This reason; empty for OK.
+    Reason(String),
+}
+
+impl Expected {
+    fn meets(&self, outcome: &Outcome, is_http: bool) -> bool {
+        let (reason, check) = match self {
+            Self::Unauthenticated(check) => ("UNAUTHENTICATED", *check),
+            Self::Reason(reason) => (reason.as_str(), ""),
+        };
+        let known = Reason::parse(reason);
+        let code = match known {
+            Some(reason) if is_http => reason.http().as_u16(),
+            Some(reason) => reason.code() as u16,
+            None if is_http => 200,
+            None => 0,
+        };
+        let challenge = match (self, reason) {
+            _ if !is_http => outcome.challenge.is_empty(),
+            (Self::Unauthenticated("present"), _) => outcome.challenge == "Bearer",
+            (Self::Unauthenticated(_), _) => outcome.challenge.starts_with("Bearer error=\"invalid_token\""),
+            (_, "SCOPE_MISSING") => {
+                outcome.challenge.starts_with("Bearer error=\"insufficient_scope\", scope=\"")
+            }
+            _ => outcome.challenge.is_empty(),
+        };
+        known.is_some() != reason.is_empty()
+            && outcome.code == code
+            && outcome.reason == reason
+            && outcome.check == check
+            && challenge
+    }
+}
+
+/// Tokens that let nobody in, whatever is called, and the check that each fails.
+async fn refused(issuer: &Issuer) -> Result<Vec<(&'static str, Option<String>, &'static str)>> {
+    issuer.make("unpublished", "ES256").await?;
+    let all = [&SCOPES[..], &["admin:read", "admin:write"]].concat().join(" ");
+    let good = claims("alice", &all, 3_600);
+    let with = |name: &str, value: serde_json::Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        claims
+    };
+    Ok(vec![
+        ("no token", None, "present"),
+        ("no JWT", Some("what".to_owned()), "form"),
+        ("expired", Some(issuer.token("first", &with("exp", json!(now() - 1))).await?), "expiry"),
+        (
+            "not yet valid",
+            Some(issuer.token("first", &with("nbf", json!(now() + 3_000))).await?),
+            "not_before",
+        ),
+        ("wrong issuer", Some(issuer.token("first", &with("iss", json!("https://x.test"))).await?), "issuer"),
+        ("wrong audience", Some(issuer.token("first", &with("aud", json!("others"))).await?), "audience"),
+        ("none", Some(issuer.unsigned(&good).await?), "algorithm"),
+        ("HS256 by the public key", Some(issuer.confused("first", &good).await?), "algorithm"),
+        ("unknown key", Some(issuer.token("unpublished", &good).await?), "key"),
+    ])
+}
+
+/// Every kind of caller of a row.
+async fn callers(
+    issuer: &Issuer,
+    row: &Row,
+    refused: &[(&'static str, Option<String>, &'static str)],
+) -> Result<Vec<Caller>> {
+    let mut callers: Vec<Caller> = refused
+        .iter()
+        .map(|(what, token, check)| Caller {
+            what,
+            token: token.clone(),
+            means: "own",
+            expected: Expected::Unauthenticated(check),
+        })
+        .collect();
+    let others = SCOPES.into_iter().filter(|scope| *scope != row.scope).collect::<Vec<_>>().join(" ");
+    let mut add = async |what, user, scope: &str, means, reason: &str| {
+        let token = Some(issuer.token("first", &claims(user, scope, 3_600)).await?);
+        callers.push(Caller { what, token, means, expected: Expected::Reason(reason.to_owned()) });
+        anyhow::Ok(())
+    };
+    add("missing scope", "alice", &others, "own", "SCOPE_MISSING").await?;
+    add("own", "alice", row.scope, "own", row.own).await?;
+    if let Some(other) = row.other {
+        add("another user's", "alice", row.scope, "other", other).await?;
+        add("of nobody", "auth0|7", row.scope, "own", "").await?;
+        // The last one is no user.
+        callers.last_mut().context("it was added")?.expected = Expected::Unauthenticated("subject");
+        let mut add = async |what, scope: &str, reason: &str| {
+            let token = Some(issuer.token("first", &claims("the operator", scope, 3_600)).await?);
+            callers.push(Caller {
+                what,
+                token,
+                means: "other",
+                expected: Expected::Reason(reason.to_owned()),
+            });
+            anyhow::Ok(())
+        };
+        add("operator", "admin:write", row.operator).await?;
+        add("operator who looks", "admin:read", row.operator).await?;
+    }
+    Ok(callers)
+}
+
+/// A mesh that believes an issuer, with an order of each user that has ended.
+pub(crate) async fn mesh(issuer: &Issuer) -> Result<(Mesh, BTreeMap<&'static str, String>)> {
+    let mesh = Mesh::start_with(EMBEDDED, &issuer.env()).await?;
+    let mut orders = BTreeMap::new();
+    for user in ["alice", "bob"] {
+        let api = mesh.api.with_token(&issuer.token("first", &claims(user, &SCOPES.join(" "), 3_600)).await?);
+        let opened = api.post("/gateway/payments", &json!({})).await?;
+        ensure!(opened.status == 200 && opened.body["userId"] == user, "{}", opened.text);
+        let topped_up =
+            api.post(&format!("/gateway/payments/{user}/top-up"), &json!({ "amount": 1_000 })).await?;
+        ensure!(topped_up.status == 200, "{}", topped_up.text);
+        let placed = api.post("/gateway/orders", &json!({ "amount": 1 })).await?;
+        let id = placed.body["id"].as_str().with_context(|| placed.text.clone())?.to_owned();
+        ensure!(placed.body["userId"] == user, "{}", placed.text);
+        eventually("the end of the order", PATIENCE, async || {
+            let order = api.get(&format!("/gateway/orders/{id}")).await?;
+            ensure!(order.body["status"] == "FINISHED", "{}", order.text);
+            anyhow::Ok(())
+        })
+        .await?;
+        orders.insert(user, id);
+    }
+    Ok((mesh, orders))
+}
+
+async fn channel(address: std::net::SocketAddr) -> Result<Channel> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))?.connect().await?)
+}
+
+fn pool() -> Result<DescriptorPool> {
+    let mut pool = DescriptorPool::new();
+    for set in Shipping::DESCRIPTOR_SETS {
+        pool.decode_file_descriptor_set(*set)?;
+    }
+    Ok(pool)
+}
+
+#[test]
+fn the_table_has_every_method() -> Result<()> {
+    let rows: BTreeSet<String> = rows().iter().map(|row| row.method.to_owned()).collect();
+    let services: Vec<_> = pool()?.services().collect();
+    let methods = services.iter().flat_map(|service| {
+        service
+            .methods()
+            .map(|method| format!("{}/{}", service.full_name(), method.name()))
+            .collect::<Vec<_>>()
+    });
+    ensure!(rows == methods.collect(), "{rows:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_cell_of_the_table_holds() -> Result<()> {
+    let issuer = Issuer::start().await?;
+    let (mesh, orders) = mesh(&issuer).await?;
+    let (refused, pool) = (refused(&issuer).await?, pool()?);
+    let services = BTreeMap::from([
+        ("orders", channel(mesh.orders).await?),
+        ("payments", channel(mesh.payments).await?),
+    ]);
+    let edge = channel(mesh.api.base().trim_start_matches("http://").parse()?).await?;
+    let own = Whose { user: "alice", order: &orders["alice"] };
+    let other = Whose { user: "bob", order: &orders["bob"] };
+    let (mut wrong, mut cells) = (Vec::new(), 0);
+    for row in rows().iter().filter(|row| row.service() != Some("shipping")) {
+        for Caller { what, token, means, expected } in callers(&issuer, row, &refused).await? {
+            let (whose, token) = (if means == "own" { own } else { other }, token.as_deref());
+            let wire = wire(&pool, row, whose)?;
+            let mut outcomes = Vec::new();
+            for (name, service) in &services {
+                if row.service().is_none_or(|only| only == *name) {
+                    outcomes.push((*name, false, grpc(service, row, wire.clone(), token).await?));
+                }
+            }
+            if row.route.is_some() {
+                outcomes.push(("gRPC at the edge", false, grpc(&edge, row, wire.clone(), token).await?));
+                outcomes.push(("gRPC-Web", false, grpc_web(&mesh.api, row, wire, token).await?));
+                outcomes.push(("HTTP", true, http(&mesh.api, row, whose, token).await?));
+            }
+            if row.streams {
+                outcomes.push(("a WebSocket", true, socket(&mesh.api, row, whose, token).await?));
+            }
+            for (way, is_http, outcome) in outcomes {
+                cells += 1;
+                if !expected.meets(&outcome, is_http) {
+                    wrong.push(format!("{}, {what}, {way}: {outcome:?} instead of {expected:?}", row.method));
+                }
+            }
+        }
+    }
+    ensure!(wrong.is_empty() && cells > 800, "{} of {cells} cells:\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
+
+/// What the table expects of another user's data is what the rules are for: without any one of them, the table says so.
+#[tokio::test]
+async fn a_rule_without_its_owner_is_seen_by_the_table() -> Result<()> {
+    let (issuer, scratch, pool) = (Issuer::start().await?, Scratch::new("rules")?, pool()?);
+    let verifier = Verifier::new(
+        IssuerConfig {
+            issuer: ISSUER.to_owned(),
+            audiences: vec![AUDIENCE.to_owned()],
+            keys: KeySource::Url(issuer.jwks_url().parse()?),
+            algorithms: vec!["ES256".parse()?],
+            scope_claim: "scope".to_owned(),
+            max_age: std::time::Duration::from_secs(3_600),
+        },
+        SystemClock::shared(),
+    )?;
+    let rules = inside::rules()?;
+    let token = async |user| issuer.token("first", &claims(user, &SCOPES.join(" "), 3_600)).await;
+    let (alice, bob) = (token("alice").await?, token("bob").await?);
+    let order = inside_orders(&Inside::start(scratch.path(), &verifier, &rules).await?, &pool, &bob).await?;
+    let whose = Whose { user: "bob", order: &order };
+    let mut owned = 0;
+    for row in rows().iter().filter(|row| row.other.is_some()) {
+        let other = Expected::Reason(row.other.unwrap_or_default().to_owned());
+        let path = format!("/{}", row.method);
+        let rule = rules.get(&path).context(path.clone())?;
+        for (rules, is_whole) in [
+            (rules.clone(), true),
+            (rules.clone().with(&path, Rule { data: Data::All, ..rule.clone() }), false),
+        ] {
+            let inside = Inside::start(scratch.path(), &verifier, &rules).await?;
+            let service = inside.service(row.service().context("a service")?);
+            let outcome = grpc(service, row, wire(&pool, row, whose)?, Some(&alice)).await?;
+            ensure!(other.meets(&outcome, false) == is_whole, "{path}, whole: {is_whole}: {outcome:?}");
+        }
+        owned += 1;
+    }
+    ensure!(owned == 13, "{owned} methods are about a user's data");
+    Ok(())
+}
+
+/// Lets bob have an account, and an order that is paid and shipped.
+async fn inside_orders(inside: &Inside, pool: &DescriptorPool, token: &str) -> Result<String> {
+    use ordermesh::{
+        orders::v1::{CreateOrderRequest, Order, orders_service_client::OrdersServiceClient},
+        payments::v1::{
+            CreateAccountRequest, TopUpAccountRequest, payments_service_client::PaymentsServiceClient,
+        },
+    };
+    fn with<T>(message: T, token: &str) -> Result<tonic::Request<T>> {
+        let mut request = tonic::Request::new(message);
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse()?);
+        Ok(request)
+    }
+    let mut payments = PaymentsServiceClient::new(inside.payments.clone());
+    payments.create_account(with(CreateAccountRequest::default(), token)?).await?;
+    payments.top_up_account(with(TopUpAccountRequest { amount: 10, ..Default::default() }, token)?).await?;
+    let order = Some(Order { amount: 1, ..Order::default() });
+    let request = with(CreateOrderRequest { order, ..Default::default() }, token)?;
+    let order = OrdersServiceClient::new(inside.orders.clone()).create_order(request).await?.into_inner();
+    ensure!(order.user_id == "bob", "{order:?}");
+    let rows = rows();
+    let shipment = rows.iter().find(|row| row.method.ends_with("GetShipment")).context("a row")?;
+    let whose = Whose { user: "bob", order: &order.id };
+    eventually("the shipment", PATIENCE, async || {
+        let outcome = grpc(&inside.shipping, shipment, wire(pool, shipment, whose)?, Some(token)).await?;
+        ensure!(outcome.code == 0, "{outcome:?}");
+        anyhow::Ok(())
+    })
+    .await?;
+    Ok(order.id)
+}

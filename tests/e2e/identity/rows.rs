@@ -1,0 +1,171 @@
+//! The table of calls: every method of the contracts, how it is called, and what becomes of a call by whose data it names. Written by
+//! hand: nothing of it is derived from the rules.
+
+use serde_json::{Value, json};
+
+/// A method, and what is expected of its calls. `$USER` and `$ORDER` stand for those whose data is meant.
+pub(crate) struct Row {
+    /// The path of the method without its first slash.
+    pub(crate) method: &'static str,
+    /// The scope that it needs.
+    pub(crate) scope: &'static str,
+    /// The request as JSON.
+    pub(crate) request: Value,
+    /// Its route: the method and the path, and the body as JSON.
+    pub(crate) route: Option<(&'static str, &'static str, Option<Value>)>,
+    /// Whether it can be a WebSocket.
+    pub(crate) streams: bool,
+    /// The reason of the answer to who has the scope and means what is theirs; empty for OK.
+    pub(crate) own: &'static str,
+    /// The same, where it is another user's; `None` where nothing belongs to a user.
+    pub(crate) other: Option<&'static str>,
+    /// The same for an operator, who has no scope of users.
+    pub(crate) operator: &'static str,
+}
+
+impl Row {
+    /// The service that answers it: `orders`, `payments` or `shipping`; `None` where each has it.
+    pub(crate) fn service(&self) -> Option<&'static str> {
+        ["orders", "payments", "shipping"]
+            .into_iter()
+            .find(|name| self.method.contains(&format!("{name}.v1")))
+    }
+}
+
+fn row(method: &'static str, scope: &'static str, request: Value) -> Row {
+    Row {
+        method,
+        scope,
+        request,
+        route: None,
+        streams: false,
+        own: "",
+        other: None,
+        operator: "SCOPE_MISSING",
+    }
+}
+
+fn get(path: &'static str) -> Option<(&'static str, &'static str, Option<Value>)> {
+    Some(("GET", path, None))
+}
+
+/// Every method of every contract.
+pub(crate) fn rows() -> Vec<Row> {
+    orders().into_iter().chain(payments()).chain(operators()).collect()
+}
+
+fn orders() -> Vec<Row> {
+    let order = || json!({ "orderId": "$ORDER" });
+    let user = || json!({ "userId": "$USER" });
+    let placed = json!({ "userId": "$USER", "amount": "1" });
+    vec![
+        Row {
+            route: Some(("POST", "/gateway/orders", Some(placed.clone()))),
+            other: Some("NOT_OWNER"),
+            ..row("ordermesh.orders.v1.OrdersService/CreateOrder", "orders:write", json!({ "order": placed }))
+        },
+        Row {
+            route: get("/gateway/orders/$ORDER"),
+            other: Some("ORDER_NOT_FOUND"),
+            operator: "",
+            ..row("ordermesh.orders.v1.OrdersService/GetOrder", "orders:read", order())
+        },
+        Row {
+            route: get("/gateway/orders?userId=$USER"),
+            other: Some("NOT_OWNER"),
+            operator: "",
+            ..row("ordermesh.orders.v1.OrdersService/ListOrders", "orders:read", user())
+        },
+        Row {
+            route: Some(("POST", "/gateway/orders/$ORDER:cancel", Some(json!({})))),
+            own: "ORDER_NOT_CANCELLABLE",
+            other: Some("ORDER_NOT_FOUND"),
+            ..row("ordermesh.orders.v1.OrdersService/CancelOrder", "orders:write", order())
+        },
+        Row {
+            route: get("/gateway/orders/$ORDER/events"),
+            other: Some("ORDER_NOT_FOUND"),
+            operator: "",
+            ..row("ordermesh.orders.v1.OrdersService/ListOrderEvents", "orders:read", order())
+        },
+        Row {
+            route: get("/gateway/orders/$ORDER:watch"),
+            streams: true,
+            other: Some("ORDER_NOT_FOUND"),
+            operator: "",
+            ..row("ordermesh.orders.v1.OrdersService/WatchOrder", "orders:read", order())
+        },
+        Row {
+            route: get("/gateway/orders:watch?userId=$USER"),
+            streams: true,
+            other: Some("NOT_OWNER"),
+            operator: "",
+            ..row("ordermesh.orders.v1.OrdersService/WatchOrders", "orders:read", user())
+        },
+    ]
+}
+
+fn payments() -> Vec<Row> {
+    let user = || json!({ "userId": "$USER" });
+    vec![
+        Row {
+            route: Some(("POST", "/gateway/payments", Some(user()))),
+            own: "ACCOUNT_ALREADY_EXISTS",
+            other: Some("NOT_OWNER"),
+            ..row(
+                "ordermesh.payments.v1.PaymentsService/CreateAccount",
+                "payments:write",
+                json!({ "account": user() }),
+            )
+        },
+        Row {
+            route: Some(("POST", "/gateway/payments/$USER/top-up", Some(json!({ "amount": "1" })))),
+            other: Some("NOT_OWNER"),
+            ..row(
+                "ordermesh.payments.v1.PaymentsService/TopUpAccount",
+                "payments:write",
+                json!({ "userId": "$USER", "amount": "1" }),
+            )
+        },
+        Row {
+            route: get("/gateway/payments/$USER"),
+            other: Some("NOT_OWNER"),
+            operator: "",
+            ..row("ordermesh.payments.v1.PaymentsService/GetAccount", "payments:read", user())
+        },
+        Row {
+            route: get("/gateway/payments/$USER/entries"),
+            other: Some("NOT_OWNER"),
+            operator: "",
+            ..row("ordermesh.payments.v1.PaymentsService/ListLedgerEntries", "payments:read", user())
+        },
+        Row {
+            route: get("/gateway/orders/$ORDER/payment"),
+            other: Some("PAYMENT_NOT_FOUND"),
+            operator: "",
+            ..row(
+                "ordermesh.payments.v1.PaymentsService/GetPayment",
+                "payments:read",
+                json!({ "orderId": "$ORDER" }),
+            )
+        },
+        Row {
+            other: Some("ORDER_NOT_FOUND"),
+            operator: "",
+            ..row("shipping.v1.ShippingService/GetShipment", "shipping:read", json!({ "orderId": "$ORDER" }))
+        },
+    ]
+}
+
+fn operators() -> Vec<Row> {
+    let reads = [
+        "ordermesh.payments.v1.PaymentsAdminService/ListAccounts",
+        "ordermesh.payments.v1.PaymentsAdminService/GetReconciliationReport",
+        "ordermesh.messaging.v1.MessagingAdminService/GetMessagingStatus",
+        "ordermesh.messaging.v1.MessagingAdminService/ListParkedMessages",
+    ];
+    let reads = reads.map(|method| Row { operator: "", ..row(method, "admin:read", json!({})) });
+    let redrive = "ordermesh.messaging.v1.MessagingAdminService/RedriveParkedMessages";
+    let redrive = Row { operator: "", ..row(redrive, "admin:write", json!({ "operator": "olga" })) };
+    reads.into_iter().chain([redrive]).collect()
+}

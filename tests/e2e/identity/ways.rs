@@ -1,0 +1,223 @@
+//! The ways to call a method: gRPC, gRPC-Web, HTTP and a WebSocket, each with the same kind of outcome.
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::{Buf as _, BufMut as _, Bytes};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::AUTHORIZATION, uri::PathAndQuery};
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use serde_json::Value;
+use tokio_tungstenite::{
+    connect_async,
+    tungstenite::{self, client::IntoClientRequest as _},
+};
+use tonic::{
+    Code, Request, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    transport::Channel,
+};
+use tonic_types::StatusExt as _;
+use world::{Answer, Api, answer};
+
+use super::rows::Row;
+
+/// What became of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// The code of gRPC by its number, or the status of HTTP.
+    pub(crate) code: u16,
+    /// The reason in ErrorInfo; empty for OK.
+    pub(crate) reason: String,
+    /// The word for the check that failed, in its metadata.
+    pub(crate) check: String,
+    /// The challenge of HTTP.
+    pub(crate) challenge: String,
+}
+
+impl Outcome {
+    fn of_status(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info().cloned();
+        let (reason, metadata) = info.map(|info| (info.reason, info.metadata)).unwrap_or_default();
+        let check = metadata.get("check").cloned().unwrap_or_default();
+        Self { code: status.code() as u16, reason, check, challenge: String::new() }
+    }
+
+    fn ok(code: u16) -> Self {
+        Self { code, reason: String::new(), check: String::new(), challenge: String::new() }
+    }
+
+    fn of_problem(code: u16, body: &Value, challenge: Option<&HeaderValue>) -> Self {
+        let info = &body["error"]["details"][0];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let challenge = challenge.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        Self { code, reason: text(&info["reason"]), check: text(&info["metadata"]["check"]), challenge }
+    }
+}
+
+/// Whose data a call means.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whose<'w> {
+    pub(crate) user: &'w str,
+    pub(crate) order: &'w str,
+}
+
+impl Whose<'_> {
+    fn text(&self, template: &str) -> String {
+        template.replace("$USER", self.user).replace("$ORDER", self.order)
+    }
+}
+
+/// The bytes of a row's request.
+pub(crate) fn wire(pool: &DescriptorPool, row: &Row, whose: Whose<'_>) -> Result<Bytes> {
+    let (service, name) = row.method.split_once('/').context("a path")?;
+    let service = pool.get_service_by_name(service).context(row.method)?;
+    let method = service.methods().find(|method| method.name() == name).context(row.method)?;
+    let json = whose.text(&row.request.to_string());
+    let mut json = serde_json::Deserializer::from_str(&json);
+    Ok(DynamicMessage::deserialize(method.input(), &mut json)?.encode_to_vec().into())
+}
+
+/// Calls over gRPC. Of a stream only the beginning is waited for.
+pub(crate) async fn grpc(channel: &Channel, row: &Row, wire: Bytes, token: Option<&str>) -> Result<Outcome> {
+    let mut client = Grpc::new(channel.clone());
+    client.ready().await?;
+    let mut request = Request::new(wire);
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse()?);
+    }
+    let path: PathAndQuery = format!("/{}", row.method).parse()?;
+    let answered = client.server_streaming(request, path, Raw).await;
+    Ok(match answered {
+        Err(status) => Outcome::of_status(&status),
+        Ok(_) if row.streams => Outcome::ok(Code::Ok as u16),
+        Ok(mut answer) => match answer.get_mut().message().await {
+            Ok(_) => Outcome::ok(Code::Ok as u16),
+            Err(status) => Outcome::of_status(&status),
+        },
+    })
+}
+
+/// Calls over gRPC-Web at the edge.
+pub(crate) async fn grpc_web(edge: &Api, row: &Row, wire: Bytes, token: Option<&str>) -> Result<Outcome> {
+    let mut frame = vec![0];
+    frame.put_u32(u32::try_from(wire.len())?);
+    frame.put(wire);
+    let request = edge
+        .request(reqwest::Method::POST, &format!("/{}", row.method))
+        .header("content-type", "application/grpc-web+proto");
+    let response = authorized(request, token).body(frame).send().await?;
+    ensure!(response.status() == 200, "{}: {}", row.method, response.status());
+    if response.headers().contains_key("grpc-status") {
+        let status = Status::from_header_map(response.headers()).context("a status")?;
+        return Ok(Outcome::of_status(&status));
+    }
+    if row.streams {
+        return Ok(Outcome::ok(Code::Ok as u16));
+    }
+    let mut body = response.bytes().await?;
+    while body.remaining() >= 5 {
+        let (flags, length) = (body.get_u8(), body.get_u32() as usize);
+        let part = body.split_to(length);
+        if flags & 0x80 != 0 {
+            let status = Status::from_header_map(&trailers(&part)?).context("a status")?;
+            return Ok(if status.code() == Code::Ok { Outcome::ok(0) } else { Outcome::of_status(&status) });
+        }
+    }
+    anyhow::bail!("{}: an answer without a status", row.method)
+}
+
+fn trailers(text: &[u8]) -> Result<HeaderMap> {
+    let mut trailers = HeaderMap::new();
+    for line in std::str::from_utf8(text)?.lines() {
+        let (name, value) = line.split_once(':').context("a trailer")?;
+        trailers.insert(HeaderName::try_from(name)?, HeaderValue::from_str(value.trim())?);
+    }
+    Ok(trailers)
+}
+
+/// Calls a route over HTTP. Of a stream only the beginning is waited for.
+pub(crate) async fn http(edge: &Api, row: &Row, whose: Whose<'_>, token: Option<&str>) -> Result<Outcome> {
+    let (method, path, body) = row.route.as_ref().context("a route")?;
+    let mut request = authorized(edge.request(method.parse()?, &whose.text(path)), token);
+    if let Some(body) = body {
+        request = request.header("content-type", "application/json").body(whose.text(&body.to_string()));
+    }
+    if row.streams {
+        let response = request.send().await?;
+        if response.status() == 200 {
+            return Ok(Outcome::ok(200));
+        }
+        let (code, headers) = (response.status().as_u16(), response.headers().clone());
+        return Ok(Outcome::of_problem(code, &response.json().await?, headers.get("www-authenticate")));
+    }
+    let Answer { status, headers, body, .. } = answer(request).await?;
+    if status == 200 {
+        return Ok(Outcome::ok(200));
+    }
+    Ok(Outcome::of_problem(status.as_u16(), &body, headers.get("www-authenticate")))
+}
+
+/// Opens a route as a WebSocket.
+pub(crate) async fn socket(edge: &Api, row: &Row, whose: Whose<'_>, token: Option<&str>) -> Result<Outcome> {
+    let (_, path, _) = row.route.as_ref().context("a route")?;
+    let url: Uri = format!("{}{}", edge.base().replace("http", "ws"), whose.text(path)).parse()?;
+    let mut request = url.into_client_request()?;
+    if let Some(token) = token {
+        request.headers_mut().insert(AUTHORIZATION, format!("Bearer {token}").parse()?);
+    }
+    match connect_async(request).await {
+        Ok(_) => Ok(Outcome::ok(200)),
+        Err(tungstenite::Error::Http(refused)) => {
+            let body = serde_json::from_slice(refused.body().as_deref().unwrap_or_default())?;
+            let challenge = refused.headers().get("www-authenticate");
+            Ok(Outcome::of_problem(refused.status().as_u16(), &body, challenge))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn authorized(request: reqwest::RequestBuilder, token: Option<&str>) -> reqwest::RequestBuilder {
+    match token {
+        Some(token) => request.bearer_auth(token),
+        None => request,
+    }
+}
+
+/// The codec of bytes that are encoded already.
+#[derive(Debug, Clone, Copy)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
