@@ -20,7 +20,7 @@ use crate::{
     body::{self, Received, Room},
     contract::{Found, Served},
     edge::Edge,
-    etag, grpc, headers,
+    etag, grpc, headers, identity,
     metrics::Seen,
     outcome,
     problem::{Problem, Style, refused},
@@ -117,6 +117,7 @@ async fn call(
     style: &Style,
 ) -> Result<Response, Problem> {
     let Asked { mut parts, body, client } = asked;
+    identity::check(edge, &parts.headers, served.rule.as_ref()).await?;
     if served.route.rpc.client_streaming {
         let _slot = edge.slot()?;
         let asked = talk::Asked { parts, body, captures, open: edge.streams().open(&client)?, client };

@@ -7,16 +7,20 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use auth::{Rule, Rules};
 use bytes::Bytes;
 use chassis::settings::ConfigErrors;
 use http::HeaderMap;
-use transcode::{Lookup, PercentError, Route, Routes};
+use transcode::{
+    Lookup, PercentError, Route, Routes,
+    openapi::{Listed, Tokens},
+};
 use upstream::{Call, Endpoint, Tried, Upstream};
 
 use crate::{
     docs::Documents,
     grpc::Methods,
-    headers,
+    headers, identity,
     metrics::Meter,
     pools::{Pools, pool_of},
     routes,
@@ -27,6 +31,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Contract {
     routes: Routes,
+    /// Those of all methods of services that have routes, as far as they have one.
+    rules: Rules,
     /// Those of the routes, in their order.
     meters: Vec<Arc<Meter>>,
     /// What cannot be served, with the reasons.
@@ -38,16 +44,18 @@ impl Contract {
     /// That of the descriptors in the settings; `None` after errors were noted.
     pub(crate) fn of(config: &Config, errors: &mut ConfigErrors) -> Option<Self> {
         let (routes, left_out) = routes::of(config, errors)?;
-        let listed: Vec<(&Route, &str)> = routes
-            .list()
-            .iter()
-            .map(|route| (&**route, config.upstreams.authority(&route.rpc.service)))
-            .collect();
+        let rules = identity::rules(&routes, errors);
+        let listed = |route| Listed {
+            route,
+            authority: config.upstreams.authority(&route.rpc.service),
+            scope: rules.get(route.rpc.path.path()).map(|rule| rule.scope.as_str()),
+        };
+        let listed: Vec<Listed<'_>> = routes.list().iter().map(|route| listed(route)).collect();
         let known = |service: &str| match &config.upstreams {
             Upstreams::One(_) => true,
             Upstreams::Each(locations) => locations.contains_key(service),
         };
-        let services = listed.iter().map(|(route, _)| route.rpc.service.as_str());
+        let services = listed.iter().map(|listed| listed.route.rpc.service.as_str());
         let unknown: BTreeSet<&str> = services.filter(|service| !known(service)).collect();
         for service in &unknown {
             errors.note(url_flag(service), format!("no URL is known for {service}"));
@@ -55,10 +63,11 @@ impl Contract {
         if !unknown.is_empty() {
             return None;
         }
-        let documents = Documents::of(&listed);
+        let tokens = if config.issuer.is_some() { Tokens::Needed } else { Tokens::Optional };
+        let documents = Documents::of(&listed, tokens);
         let meter = |route: &Arc<Route>| Meter::new(&route.method, route.template.text.clone());
         let meters = routes.list().iter().map(meter).collect();
-        Some(Self { routes, meters, left_out, documents })
+        Some(Self { routes, rules, meters, left_out, documents })
     }
 
     /// How many routes it has.
@@ -73,6 +82,8 @@ pub(crate) struct Served {
     pub(crate) route: Arc<Route>,
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) meter: Arc<Meter>,
+    /// Who may call it; without a rule, everyone who has a token.
+    pub(crate) rule: Option<Rule>,
 }
 
 impl Served {
@@ -112,10 +123,11 @@ impl Table {
     fn of(contract: &Arc<Contract>, pools: &Pools) -> Option<Self> {
         let served = contract.routes.list().iter().zip(&contract.meters).map(|(route, meter)| {
             let (route, upstream, meter) = (Arc::clone(route), pool_of(pools, route)?, Arc::clone(meter));
-            Some(Arc::new(Served { route, upstream, meter }))
+            let rule = contract.rules.get(route.rpc.path.path()).cloned();
+            Some(Arc::new(Served { route, upstream, meter, rule }))
         });
         let served: Vec<Arc<Served>> = served.collect::<Option<_>>()?;
-        let methods = Methods::of(&served);
+        let methods = Methods::of(&served, &contract.rules);
         Some(Self { contract: Arc::clone(contract), served, methods })
     }
 

@@ -15,10 +15,11 @@ use crate::headers::{X_IGNORED, X_REQUEST_ID};
 const MAX_AGE: Duration = Duration::from_secs(3_600);
 
 /// Headers of answers that a page may read; others it sees anyway, or never.
-const EXPOSED: [HeaderName; 9] = [
+const EXPOSED: [HeaderName; 10] = [
     header::ALLOW,
     header::ETAG,
     header::RETRY_AFTER,
+    header::WWW_AUTHENTICATE,
     X_REQUEST_ID,
     X_IGNORED,
     IDEMPOTENCY_REPLAYED,

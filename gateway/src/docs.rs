@@ -1,4 +1,4 @@
-//! The documents and their pages: OpenAPI at `/openapi.json` and `/openapi/{service}.json`, Swagger UI at `/swagger/index.html`.
+//! The documents and their pages: keys at `/.well-known/jwks.json`, OpenAPI at `/openapi.json` and `/openapi/{service}.json`, Swagger UI at `/swagger/index.html`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,7 @@ use axum::{
 use bytes::Bytes;
 use chassis::status::{Fault, Reason};
 use http::{HeaderMap, HeaderValue, Uri, header};
-use transcode::openapi;
+use transcode::openapi::{self, Listed, Tokens};
 use utoipa_swagger_ui::{Config, Url};
 
 use crate::{
@@ -34,14 +34,18 @@ pub(crate) struct Documents {
     each: BTreeMap<String, Bytes>,
 }
 
+/// Where the keys of an issuer usually are.
+const JWKS: &str = "/.well-known/jwks.json";
+
 /// Whether a path may be one of theirs.
 pub(crate) fn may_have(path: &str) -> bool {
-    path.starts_with("/openapi") || path.starts_with("/swagger")
+    path.starts_with("/openapi") || path.starts_with("/swagger") || path == JWKS
 }
 
 /// The routes of the documents.
 pub(crate) fn router() -> Router<Edge> {
     Router::new()
+        .route(JWKS, get(jwks))
         .route("/openapi.json", get(merged))
         .route("/openapi/{file}", get(one))
         .route("/swagger", get(async || Redirect::permanent("/swagger/index.html")))
@@ -60,17 +64,20 @@ async fn admit(Extension(client): Extension<Client>, request: Request, next: Nex
 }
 
 impl Documents {
-    /// Those of routes, each with the host and the port of its service.
-    pub(crate) fn of(listed: &[openapi::Listed<'_>]) -> Self {
+    /// Those of routes, and whether callers need tokens.
+    pub(crate) fn of(listed: &[Listed<'_>], tokens: Tokens) -> Self {
         let ids = openapi::Ids::of(listed);
-        let names = names(listed.iter().map(|(route, _)| package(&route.rpc.service)));
-        let mut services: BTreeMap<String, Vec<openapi::Listed<'_>>> = BTreeMap::new();
-        for (route, authority) in listed {
-            let name = names.get(package(&route.rpc.service)).cloned().unwrap_or_default();
-            services.entry(name).or_default().push((route, authority));
+        let names = names(listed.iter().map(|listed| package(&listed.route.rpc.service)));
+        let mut services: BTreeMap<String, Vec<Listed<'_>>> = BTreeMap::new();
+        for one in listed {
+            let name = names.get(package(&one.route.rpc.service)).cloned().unwrap_or_default();
+            services.entry(name).or_default().push(*one);
         }
-        let each = services.iter().map(|(name, routes)| (name.clone(), text(name, routes, &ids))).collect();
-        Self { merged: text("all services", listed, &ids), each }
+        let text = |title: &str, listed: &[Listed<'_>]| {
+            Bytes::from(openapi::document(title, listed, &ids, tokens).to_string())
+        };
+        let each = services.iter().map(|(name, routes)| (name.clone(), text(name, routes))).collect();
+        Self { merged: text("all services", listed), each }
     }
 }
 
@@ -101,8 +108,11 @@ fn short_name(package: &str) -> String {
     package.rsplit('.').find(|part| !versioned(part)).unwrap_or(package).to_ascii_lowercase()
 }
 
-fn text(title: &str, listed: &[openapi::Listed<'_>], ids: &openapi::Ids) -> Bytes {
-    openapi::document(title, listed, ids).to_string().into()
+async fn jwks(State(edge): State<Edge>, headers: HeaderMap, uri: Uri) -> Response {
+    match edge.jwks() {
+        Some(keys) => json(keys),
+        None => Problem::route_not_found().into_response(&Style::of(&headers, uri.path())),
+    }
 }
 
 async fn merged(State(edge): State<Edge>) -> Response {

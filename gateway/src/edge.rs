@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use auth::{AuthConfig, Verifier};
+use bytes::Bytes;
 use chassis::{accept::Permits, clock::Clock, settings::ConfigErrors, status::Fault};
 use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -178,6 +180,22 @@ impl Edge {
 
     pub(crate) fn stopping(&self) -> &CancellationToken {
         &self.0.shared.stopping
+    }
+
+    /// Who may call, as the settings say it.
+    #[must_use]
+    pub fn auth(&self) -> &AuthConfig {
+        &self.0.shared.config.auth
+    }
+
+    /// Whose tokens callers need, if they need any.
+    pub(crate) fn issuer(&self) -> Option<&Verifier> {
+        self.0.shared.config.issuer.as_ref()
+    }
+
+    /// The keys that it publishes.
+    pub(crate) fn jwks(&self) -> Option<Bytes> {
+        self.0.shared.config.jwks.clone()
     }
 
     pub(crate) fn find(&self, method: &str, path: &str) -> Found {

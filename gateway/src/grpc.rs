@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use auth::{Rule, Rules};
 use axum::{body::Body, extract::Request, response::Response};
 use chassis::{
     deadline,
@@ -33,7 +34,7 @@ use crate::{
     admit::Client,
     contract::Served,
     edge::Edge,
-    headers,
+    headers, identity,
     metrics::{self, Seen},
     problem::{Problem, Style},
     timeout::LONGEST,
@@ -70,11 +71,13 @@ struct Called {
     streams: bool,
     /// Whether it only reads, because one of its routes is a GET.
     reads: bool,
+    /// Who may call it; without a rule, everyone who has a token.
+    rule: Option<Rule>,
 }
 
 impl Methods {
     /// Every method of the services that have a route: one without a route, such as an operator's, stays unknown here too.
-    pub(crate) fn of(served: &[Arc<Served>]) -> Self {
+    pub(crate) fn of(served: &[Arc<Served>], rules: &Rules) -> Self {
         let gets = served.iter().filter(|served| served.route.method == Method::GET.as_str());
         let reads: HashSet<_> = gets.map(|served| served.route.rpc.method.full_name().to_owned()).collect();
         let called = |method: &MethodDescriptor, upstream: &Arc<Upstream>| {
@@ -82,7 +85,9 @@ impl Methods {
             let counted = metrics::call(&name);
             let streams = method.is_client_streaming() || method.is_server_streaming();
             let reads = reads.contains(method.full_name());
-            (format!("/{name}"), Called { upstream: Arc::clone(upstream), counted, streams, reads })
+            let (path, upstream) = (format!("/{name}"), Arc::clone(upstream));
+            let rule = rules.get(&path).cloned();
+            (path, Called { upstream, counted, streams, reads, rule })
         };
         let methods = |served: &Arc<Served>| {
             let service = served.route.rpc.method.parent_service().clone();
@@ -163,6 +168,7 @@ async fn forward(
 ) -> Result<http::Response<GrpcBody>, Fault> {
     let called =
         called.ok_or_else(|| Fault::new(Reason::Unimplemented, "no service of the edge has this method"))?;
+    identity::check(edge, request.headers(), called.rule.as_ref()).await?;
     let slot = edge.owned_slot()?;
     let open = called.streams.then(|| edge.streams().open(client)).transpose()?;
     // Of a stream its client knows how long it lasts.

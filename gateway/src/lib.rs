@@ -95,6 +95,7 @@ mod open_files;
 mod front;
 mod cors;
 mod admit;
+mod identity;
 mod docs;
 mod answer;
 mod headers;

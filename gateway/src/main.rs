@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use auth::AuthConfig;
 use chassis::{
     admin,
     lifecycle::{Lifecycle, Stage},
@@ -82,7 +83,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let threads = threads.and_then(|threads| threads.take("--threads", &mut errors));
     let threads = threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let source = Source::of(edge).map_err(|others| errors.extend(others)).ok();
+    if let Some(source) = &source {
+        source.auth().check_address("--admin", admin, &mut errors);
+    }
     let (admin, source) = errors.or(admin.zip(source))?;
+    source.auth().announce();
     let socket = socket(source.listen()).context("cannot listen for HTTP")?;
     let admin_listener = TcpListener::bind(admin).await.context("cannot listen for the operator")?;
     admin::announce(&[("admin", admin_listener.local_addr()?)]);
@@ -107,6 +112,13 @@ impl Source {
         match settings.discovers().map(str::to_owned) {
             Some(url) => Ok(Self::Undiscovered(Box::new(Edge::undiscovered(settings)?), url)),
             None => Edge::build(settings).map(Self::Known),
+        }
+    }
+
+    fn auth(&self) -> &AuthConfig {
+        match self {
+            Self::Known(edge) => edge.auth(),
+            Self::Undiscovered(config, _) => &config.auth,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Errors as clients see them: AIP-193 JSON, or RFC 9457 problem details for those who ask for them.
 
+mod challenge;
 mod code;
 mod detail;
 mod request;
@@ -144,9 +145,10 @@ impl Problem {
             // Whole seconds, and never at once (RFC 9110, section 10.2.3).
             headers.insert(header::RETRY_AFTER, (time.as_secs_f64().ceil().max(1.0) as u64).into());
         }
-        if self.http == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
+        let ours = self.info.as_ref().filter(|info| info.domain == DOMAIN);
+        let challenge = ours.and_then(|info| challenge::of(&info.reason, &self.message, &info.metadata));
+        let any = || (self.http == StatusCode::UNAUTHORIZED).then(|| HeaderValue::from_static("Bearer"));
+        headers.extend(challenge.or_else(any).map(|challenge| (header::WWW_AUTHENTICATE, challenge)));
         headers.extend(self.hint.map(|hint| match hint {
             Hint::Methods(allow) => (header::ALLOW, allow),
             Hint::Codings(read) => (header::ACCEPT_ENCODING, HeaderValue::from_static(read)),
@@ -199,8 +201,8 @@ impl Problem {
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         let fault = fault.clipped();
-        let info =
-            Info { reason: fault.reason.as_str().into(), domain: DOMAIN.into(), metadata: HashMap::new() };
+        let metadata = fault.metadata.into_iter().collect();
+        let info = Info { reason: fault.reason.as_str().into(), domain: DOMAIN.into(), metadata };
         Self {
             http: fault.reason.http(),
             code: fault.reason.code(),

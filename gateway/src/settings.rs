@@ -7,8 +7,10 @@ use std::{
     net::SocketAddr,
     num::NonZeroU32,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use auth::{AuthSettings, Verifier};
 use bytes::Bytes;
 use chassis::settings::{Checked, ConfigErrors};
 
@@ -86,6 +88,9 @@ pub struct Settings {
     /// none may
     #[arg(long, env = "GATEWAY_CORS_ORIGIN", value_name = "ORIGINS", value_delimiter = ',')]
     pub cors_origin: Vec<String>,
+    /// Who may call
+    #[command(flatten)]
+    pub auth: AuthSettings,
 }
 
 impl Settings {
@@ -95,7 +100,8 @@ impl Settings {
         self.upstream.as_deref().filter(|_| self.descriptor_set.is_none())
     }
 
-    /// The values of the flags. A mistaken one is noted and its default taken, so that the others are looked at too.
+    /// The values of the flags. A mistaken one is noted and its default taken, so that the others are looked at too. Must be called inside
+    /// of a tokio runtime, which then reads the keys of the issuer, if there is one.
     #[must_use]
     pub fn config(self, errors: &mut ConfigErrors) -> Config {
         let mut config = Config {
@@ -108,6 +114,7 @@ impl Settings {
         if let Some(listen) = self.listen.take("--listen", errors) {
             config.listen = listen;
         }
+        identify(&mut config, self.auth, errors);
         if let Some(bytes) = self.max_body_bytes.take("--max-body-bytes", errors) {
             config.max_body_bytes = bytes;
         }
@@ -157,6 +164,16 @@ impl Settings {
         }
         config
     }
+}
+
+/// Who may call.
+fn identify(config: &mut Config, settings: AuthSettings, errors: &mut ConfigErrors) {
+    let Some(auth) = settings.check(errors) else { return };
+    auth.check_address("--listen", Some(config.listen), errors);
+    let verifier = |issuer| Verifier::new(issuer, Arc::clone(&config.clock));
+    let issuer = auth.issuer.clone().map(verifier).transpose();
+    config.issuer = issuer.map_err(|error| errors.note("--auth-jwks", error)).unwrap_or_default();
+    config.auth = auth;
 }
 
 /// How a certificate begins in PEM (RFC 7468, section 5).

@@ -5,6 +5,8 @@ use std::{path::Path, process::Stdio};
 use anyhow::{Context as _, Result, ensure};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
+use world::Issuer;
+
 use crate::mesh::{EMBEDDED, Mesh};
 
 const VALIDATE: &str = "import json, sys\n\
@@ -44,6 +46,7 @@ async fn the_documents_are_valid_and_shown() -> Result<()> {
     );
     let amount = &merged["components"]["schemas"]["ordermesh.orders.v1.Order"]["properties"]["amount"];
     ensure!(amount["type"] == "string" && amount["format"] == "int64", "{amount:#}");
+    ensure!(create["security"] == serde_json::json!([{}, { "bearer": ["orders:write"] }]), "{create:#}");
     // What the document gives as an example works.
     let account = serde_json::json!({ "userId": body["example"]["userId"] });
     mesh.api.post("/gateway/payments", &account).await?;
@@ -58,5 +61,29 @@ async fn the_documents_are_valid_and_shown() -> Result<()> {
     }
     let script = mesh.api.get("/swagger/swagger-ui-bundle.js").await?;
     ensure!(script.status == 200 && script.text.len() > 100_000, "{}", script.status);
+    Ok(())
+}
+
+#[tokio::test]
+async fn with_an_issuer_each_operation_names_its_scope() -> Result<()> {
+    let issuer = Issuer::start().await?;
+    let mesh = Mesh::start_with(EMBEDDED, &issuer.env()).await?;
+    let document = mesh.api.get("/openapi.json").await?;
+    validate(&document.text).await?;
+    ensure!(
+        document.body["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer",
+        "{}",
+        document.text
+    );
+    for (path, method, scope) in [
+        ("/gateway/orders", "post", "orders:write"),
+        ("/gateway/orders", "get", "orders:read"),
+        ("/gateway/orders/{order_id}:cancel", "post", "orders:write"),
+        ("/gateway/orders/{order_id}/payment", "get", "payments:read"),
+        ("/gateway/payments/{user_id}/top-up", "post", "payments:write"),
+    ] {
+        let operation = &document.body["paths"][path][method];
+        ensure!(operation["security"] == serde_json::json!([{ "bearer": [scope] }]), "{path}: {operation:#}");
+    }
     Ok(())
 }

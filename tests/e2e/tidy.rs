@@ -72,6 +72,28 @@ fn the_edge_and_the_chassis_know_no_storage_no_broker_and_no_service() {
 }
 
 #[test]
+fn identity_knows_no_storage_no_broker_no_service_and_no_edge() {
+    let layout = Layout::read();
+    let absent = [
+        "messaging",
+        "storage",
+        "service",
+        "orders",
+        "payments",
+        "gateway",
+        "upstream",
+        "transcode",
+        "sea-orm",
+        "lapin",
+    ];
+    layout.assert_absent("auth", &absent);
+    // What stores and publishes has no callers.
+    for package in ["messaging", "storage", "upstream", "transcode", "chassis"] {
+        layout.assert_absent(package, &["auth"]);
+    }
+}
+
+#[test]
 fn the_translator_does_no_io() {
     let layout = Layout::read();
     layout.assert_absent(

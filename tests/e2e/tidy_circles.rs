@@ -12,7 +12,7 @@ use syn::{
 };
 
 /// The crates whose files are in layers.
-const LAYERED: [&str; 3] = ["transcode", "upstream", "payments"];
+const LAYERED: [&str; 4] = ["auth", "transcode", "upstream", "payments"];
 
 /// The names from a crate's root down to a module or to something in one.
 type Names = Vec<String>;

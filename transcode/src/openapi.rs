@@ -9,14 +9,23 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
+pub use self::operation::Tokens;
 use self::{comments::Comments, operation::Operation, path::Path, schema::Schemas};
 use crate::routes::route::Route;
 
 /// The methods that a path item can hold (OpenAPI 3.1, section 4.8.9).
 const METHODS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"];
 
-/// A route and the authority of its service, for command lines.
-pub type Listed<'r> = (&'r Route, &'r str);
+/// A route that a document is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Listed<'r> {
+    /// What it is.
+    pub route: &'r Route,
+    /// The authority of its service, for command lines.
+    pub authority: &'r str,
+    /// The scope that a token for it needs; `None` for any token.
+    pub scope: Option<&'r str>,
+}
 
 /// The ids of operations, by the RPC and the number of its binding: the same in every document, and none twice in one about all routes.
 #[derive(Debug, Default)]
@@ -28,12 +37,12 @@ impl Ids {
     pub fn of(listed: &[Listed<'_>]) -> Self {
         let mut services: HashMap<&str, BTreeSet<&str>> = HashMap::new();
         let of = |route: &Route| route.rpc.method.parent_service().clone();
-        let all: Vec<_> = listed.iter().map(|(route, _)| of(route)).collect();
+        let all: Vec<_> = listed.iter().map(|listed| of(listed.route)).collect();
         for service in &all {
             services.entry(service.name()).or_default().insert(service.full_name());
         }
         let (mut ids, mut used) = (HashMap::new(), HashSet::new());
-        for ((route, _), service) in listed.iter().zip(&all) {
+        for (Listed { route, .. }, service) in listed.iter().zip(&all) {
             let is_alone = services.get(service.name()).is_none_or(|named| named.len() == 1);
             let service =
                 if is_alone { service.name().to_owned() } else { service.full_name().replace('.', "_") };
@@ -57,11 +66,11 @@ impl Ids {
 
 /// A document about these routes. Routes with methods that OpenAPI cannot describe (custom ones, `*`) are left out.
 #[must_use]
-pub fn document(title: &str, listed: &[Listed<'_>], ids: &Ids) -> Value {
+pub fn document(title: &str, listed: &[Listed<'_>], ids: &Ids, tokens: Tokens) -> Value {
     let mut comments = Comments::default();
     let mut schemas = Schemas::default();
     let (mut paths, mut tags) = (Map::new(), Map::new());
-    for (route, authority) in listed {
+    for Listed { route, authority, scope } in listed.iter().copied() {
         let method = route.method.as_str();
         if !METHODS.contains(&method) {
             continue;
@@ -72,7 +81,7 @@ pub fn document(title: &str, listed: &[Listed<'_>], ids: &Ids) -> Value {
             json!({ "name": service.full_name(), "description": comment })
         });
         let path = Path::of(&route.template);
-        let operation = Operation { route, path: &path, id: ids.get(route), authority };
+        let operation = Operation { route, path: &path, id: ids.get(route), authority, scope, tokens };
         let operation = operation.document(&mut schemas, &mut comments);
         let path = paths.entry(path.text).or_insert_with(|| json!({}));
         // The first of two templates that look alike here; the trie knows both.
@@ -98,10 +107,11 @@ pub fn document(title: &str, listed: &[Listed<'_>], ids: &Ids) -> Value {
                     "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },
                 },
             } },
-            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": { "bearer": {
+                "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                "description": "A token of the issuer, for the scope that the operation names. Its subject is the user.",
+            } },
         },
-        // With a token or without: the services decide.
-        "security": [{}, { "bearer": [] }],
     })
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use auth::{AuthConfig, Verifier};
 use bytes::Bytes;
 use chassis::clock::{Clock, SystemClock};
 use upstream::{Location, Resolver, SystemResolver, Trust};
@@ -56,6 +57,12 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// How often a service that describes itself is asked whether its descriptors have changed.
     pub reflect_every: Duration,
+    /// Who may call, as the settings say it; for who embeds an edge, `issuer` decides.
+    pub auth: AuthConfig,
+    /// Whose tokens callers need; `None`: nobody is asked who calls.
+    pub issuer: Option<Verifier>,
+    /// The document at `/.well-known/jwks.json`, where the edge publishes keys.
+    pub jwks: Option<Bytes>,
     /// Who knows the addresses of the names in URLs.
     pub resolver: Arc<dyn Resolver>,
     /// Where request ids come from.
@@ -132,6 +139,9 @@ impl Config {
             rate_limit: None,
             compress: false,
             cors_origins: Vec::new(),
+            auth: AuthConfig::default(),
+            issuer: None,
+            jwks: None,
             reflect_every: Duration::from_secs(60),
             resolver: Arc::new(SystemResolver),
             clock: SystemClock::shared(),

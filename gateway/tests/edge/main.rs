@@ -33,3 +33,4 @@ mod documents;
 mod talks;
 mod unread;
 mod reflect;
+mod identity;

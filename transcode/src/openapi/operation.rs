@@ -22,6 +22,15 @@ const KEY: &str = "^[!#-~]([ -~]*[!-~])?$";
 /// What an `X-Request-Timeout` should look like. Less than a tenth of a second is understood too, and seldom enough.
 const TIMEOUT: &str = r"^([1-9][0-9]{0,3}(\.[0-9]{1,3})?s?|[1-9][0-9]{2,5}ms)$";
 
+/// Whether callers need a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tokens {
+    /// For every operation.
+    Needed,
+    /// They are passed on, and the services decide.
+    Optional,
+}
+
 /// A route, and where its service is.
 pub(crate) struct Operation<'a> {
     pub(crate) route: &'a Route,
@@ -29,6 +38,9 @@ pub(crate) struct Operation<'a> {
     /// Unlike that of any other operation.
     pub(crate) id: &'a str,
     pub(crate) authority: &'a str,
+    /// The scope that a token for it needs.
+    pub(crate) scope: Option<&'a str>,
+    pub(crate) tokens: Tokens,
 }
 
 impl Operation<'_> {
@@ -43,6 +55,7 @@ impl Operation<'_> {
             "summary": first_sentence(&comment),
             "description": format!("{comment}\n\nThe same call over gRPC:\n\n```sh\n{call}\n```").trim_start(),
             "parameters": self.parameters(schemas, comments),
+            "security": self.security(),
             "responses": {
                 "200": self.answer(schemas),
                 "default": { "$ref": "#/components/responses/Error" },
@@ -52,6 +65,15 @@ impl Operation<'_> {
             operation["requestBody"] = body;
         }
         operation
+    }
+
+    /// The scopes of a bearer token are roles (OpenAPI 3.1, section 4.8.30).
+    fn security(&self) -> Value {
+        let bearer = json!({ "bearer": self.scope.as_slice() });
+        match self.tokens {
+            Tokens::Needed => json!([bearer]),
+            Tokens::Optional => json!([{}, bearer]),
+        }
     }
 
     fn grpcurl(&self, comments: &mut Comments) -> String {
@@ -64,7 +86,8 @@ impl Operation<'_> {
         }
         let data = request.to_string().replace('\'', r"'\''");
         format!(
-            "grpcurl -plaintext -d '{data}' {} {}",
+            "grpcurl -plaintext {}-d '{data}' {} {}",
+            if self.tokens == Tokens::Needed { "-H \"authorization: Bearer $TOKEN\" " } else { "" },
             self.authority,
             rpc.path.path().trim_start_matches('/')
         )
