@@ -16,7 +16,10 @@ use storage::{Database, Failure, Transaction, rows};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{domain::order::Model as Order, messages, store::orders};
+use crate::{
+    messages,
+    store::{entity::order::Model as Order, orders},
+};
 
 /// Orders of one transaction at most.
 const BATCH: u64 = 100;

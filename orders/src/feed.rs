@@ -24,9 +24,9 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{
-    domain::order::Model as Order,
-    store::changes::{self, Numbers},
+use crate::store::{
+    changes::{self, Numbers},
+    entity::order::Model as Order,
 };
 
 /// How soon a change is seen that is not published at once.

@@ -34,9 +34,8 @@ use crate::{
         cancel_order::{CancelOrder, Cancelling},
         create_order::{CreateOrder, Placing},
     },
-    domain::order,
     feed::Feed,
-    store::orders,
+    store::{entity::order, orders},
 };
 
 /// Serves `ordermesh.orders.v1.OrdersService`.

@@ -8,7 +8,7 @@ use ordermesh::{
 };
 use uuid::Uuid;
 
-use crate::domain::order::Model as Order;
+use crate::store::entity::order::Model as Order;
 
 /// Asks for the payment of an order: with its own id as that of the message when it was just placed, and with another one whenever it is
 /// asked again, or the inbox of payments would keep the request from being answered.

@@ -5,8 +5,10 @@ use anyhow::{Context as _, Result, ensure};
 use messaging::outbox::{self, Outbox};
 use orders::{
     commands::create_order::{CreateOrder, Placed, Placing},
-    domain::order::{Model as Order, Status},
-    store::schema::Migrations,
+    store::{
+        entity::order::{Model as Order, Status},
+        schema::Migrations,
+    },
 };
 use storage::{Database, Limits, group::Batch as _};
 use uuid::Uuid;

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use orders::{
-    domain::{
-        order::{CancelReason, Status},
-        settle::{Decision, End},
-    },
+    domain::settle::{Decision, End},
     store::{
+        entity::order::{CancelReason, Status},
         schema::Migrations,
         selection::{Condition, Cursor, Selection, SortKey, Sorting},
     },

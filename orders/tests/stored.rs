@@ -5,8 +5,10 @@ use chassis::status::Reason;
 use messaging::outbox::Outbox;
 use orders::{
     commands::create_order::{CreateOrder, Placing},
-    domain::order::{Model as Order, Status},
-    store::schema::Migrations,
+    store::{
+        entity::order::{Model as Order, Status},
+        schema::Migrations,
+    },
 };
 use sea_orm::{ConnectionTrait as _, Statement};
 use storage::{Database, Limits, group::GroupCommit};

@@ -1,7 +1,5 @@
-//! The nouns of the ledger, and the pure functions that decide. Nothing here waits or asks a clock.
+//! The pure functions that decide, and what they decide about. Nothing here waits or asks a clock.
 
-pub mod account;
 pub mod ledger;
-pub mod payment;
 pub mod deposit;
 pub mod book;

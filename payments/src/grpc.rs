@@ -30,8 +30,8 @@ use uuid::Uuid;
 
 use crate::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
-    domain::{account, deposit::Deposit},
-    store::{accounts, ledger, payments},
+    domain::deposit::Deposit,
+    store::{accounts, entity::account, ledger, payments},
 };
 
 /// Serves `ordermesh.payments.v1.PaymentsService`.

@@ -1,6 +1,7 @@
 //! The tables of payments, and every query by its intention.
 
 pub mod schema;
+pub mod entity;
 pub mod accounts;
 pub mod ledger;
 pub mod payments;

@@ -16,14 +16,17 @@ use ordermesh::{
 };
 use payments::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
-    domain::{
-        account::Model as Account,
-        deposit::Deposit,
-        ledger,
-        payment::{self, Outcome, Reason},
-    },
+    domain::deposit::Deposit,
     reactions::decide_payments::DecidePayments,
-    store::{accounts, schema::Migrations},
+    store::{
+        accounts,
+        entity::{
+            account::Model as Account,
+            ledger,
+            payment::{self, Outcome, Reason},
+        },
+        schema::Migrations,
+    },
 };
 use sea_orm::{
     ConnectionTrait as _, DbBackend, EntityTrait as _, PaginatorTrait as _, Statement, TransactionTrait as _,

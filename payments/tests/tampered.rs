@@ -14,13 +14,15 @@ use messaging::{
 };
 use ordermesh::orders::v1::OrderPlaced;
 use payments::{
-    domain::{
-        account::{self, Model as Account},
-        ledger::{self, EntryType},
-        payment,
-    },
     reactions::decide_payments::{self, DecidePayments},
-    store::schema::Migrations,
+    store::{
+        entity::{
+            account::{self, Model as Account},
+            ledger::{self, EntryType},
+            payment,
+        },
+        schema::Migrations,
+    },
 };
 use sea_orm::EntityTrait as _;
 use storage::{Database, DatabaseUrl, Limits, rows};

@@ -70,6 +70,17 @@ fn every_file_is_short() {
     });
 }
 
+/// What decides knows no database and no wire, and waits for nothing: its rows are those of `store/entity`, plain values.
+#[test]
+fn what_decides_knows_no_framework() {
+    assert_none("a domain decides, others read, write and answer", |source| {
+        let mut folders = source.path.iter().map(|part| part.to_string_lossy());
+        folders.any(|part| part == "domain" || part == "domain.rs").then_some(())?;
+        let foreign = ["sea_orm", "tonic", "tokio", "async ", ".await"];
+        foreign.into_iter().find(|word| source.text.contains(word)).map(|word| format!("has {word:?}"))
+    });
+}
+
 #[test]
 fn every_name_says_something() {
     assert_none("name it after what it does", |source| {

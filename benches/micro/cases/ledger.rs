@@ -6,9 +6,9 @@ use std::{
 };
 
 use chassis::clock::{Clock, Micros};
-use payments::domain::{
-    account::Model as Account,
-    book::{Book, Charge},
+use payments::{
+    domain::book::{Book, Charge},
+    store::entity::account::Model as Account,
 };
 use uuid::Uuid;
 

@@ -16,10 +16,13 @@ use storage::{Database, Failure, Transaction, rows};
 use uuid::Uuid;
 
 use crate::{
-    domain::order::{Model as Order, Status},
     feed::Feed,
     messages,
-    store::{cancellations, orders},
+    store::{
+        cancellations,
+        entity::order::{Model as Order, Status},
+        orders,
+    },
 };
 
 /// Asks for cancellations.

@@ -14,9 +14,11 @@ use storage::{Executor, group::Batch};
 use uuid::Uuid;
 
 use crate::{
-    domain::order::Model as Order,
     messages,
-    store::orders::{self, NewOrders},
+    store::{
+        entity::order::Model as Order,
+        orders::{self, NewOrders},
+    },
 };
 
 /// Places orders, a group in a transaction.

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::order::{CancelReason, Model as Order, Status};
+use crate::store::entity::order::{CancelReason, Model as Order, Status};
 
 /// A decision of payments, as orders reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]

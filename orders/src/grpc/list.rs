@@ -13,9 +13,9 @@ use service::{
 use uuid::Uuid;
 
 use super::wire;
-use crate::{
-    domain::order::{Model as Order, Status},
-    store::selection::{Condition, Cursor, Selection, SortKey, Sorting},
+use crate::store::{
+    entity::order::{Model as Order, Status},
+    selection::{Condition, Cursor, Selection, SortKey, Sorting},
 };
 
 /// What a list is to hold, and how much of it a page.

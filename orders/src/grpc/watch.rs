@@ -14,9 +14,12 @@ use uuid::Uuid;
 
 use super::wire;
 use crate::{
-    domain::order::{Model as Order, Status as OrderStatus},
     feed::{Changes, Feed, Update, Watch},
-    store::{changes, orders},
+    store::{
+        changes,
+        entity::order::{Model as Order, Status as OrderStatus},
+        orders,
+    },
 };
 
 /// Events that wait for a slow reader at most: it then holds back its own watch, and nobody else's.

@@ -3,7 +3,7 @@
 use chassis::clock::timestamp;
 use ordermesh::orders::v1 as pb;
 
-use crate::domain::order::{CancelReason, Model, Status};
+use crate::store::entity::order::{CancelReason, Model, Status};
 
 /// An order.
 #[must_use]

@@ -26,12 +26,12 @@ use storage::{Executor, Reading, rows};
 use uuid::Uuid;
 
 use crate::{
-    domain::{
-        order::{CancelReason, Model as Order},
-        settle::{Decision, End, Transition, transition},
-    },
+    domain::settle::{Decision, End, Transition, transition},
     feed::Feed,
-    store::orders,
+    store::{
+        entity::order::{CancelReason, Model as Order},
+        orders,
+    },
 };
 
 /// Ends orders, a batch together.

@@ -14,7 +14,7 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _, Statement, entity::prelude::*,
 };
 
-use crate::domain::order::{Column, Entity, Model};
+use crate::store::entity::order::{Column, Entity, Model};
 
 /// Rows of one read at most. A transaction changes fewer, so that each of them is read whole.
 const READ: usize = 1_000;

@@ -16,9 +16,9 @@ use super::{
     changes,
     selection::{Cursor, Selection},
 };
-use crate::domain::{
-    order::{Column, Entity, Model, Status},
-    settle::Decision,
+use crate::{
+    domain::settle::Decision,
+    store::entity::order::{Column, Entity, Model, Status},
 };
 
 /// The order with this id, if it is `owner`'s; of any user without one.

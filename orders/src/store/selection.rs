@@ -11,7 +11,7 @@ use service::{
     list::{compare, equal},
 };
 
-use crate::domain::order::{CancelReason, Column, Entity, Status};
+use crate::store::entity::order::{CancelReason, Column, Entity, Status};
 
 /// What a list holds, and in which order.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use sea_orm::{DbBackend, DbErr};
 use service::request::key_reused;
 use storage::{Executor, group::Batch};
 
-use crate::{domain::account::Model as Account, store::accounts};
+use crate::store::{accounts, entity::account::Model as Account};
 
 /// Opens accounts, a group in a transaction.
 #[derive(Debug, Clone, Copy)]

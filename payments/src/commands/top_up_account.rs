@@ -13,12 +13,14 @@ use storage::{Executor, group::Batch, rows};
 
 use crate::{
     domain::{
-        account::Model as Account,
         book::Book,
         deposit::{Deposit, Refusal},
-        ledger::Model as Entry,
     },
-    store::{accounts, ledger},
+    store::{
+        accounts,
+        entity::{account::Model as Account, ledger::Model as Entry},
+        ledger,
+    },
 };
 
 /// Books top-ups, a group in a transaction.

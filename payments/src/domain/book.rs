@@ -6,9 +6,9 @@ use chassis::clock::Clock;
 use ordermesh::rules::BALANCE_MAX;
 use uuid::Uuid;
 
-use super::{
+use super::deposit::{Deposit, Refusal};
+use crate::store::entity::{
     account::Model as Account,
-    deposit::{Deposit, Refusal},
     ledger::{EntryType, Model as Entry},
     payment::{Model as Payment, Outcome, Reason},
 };

@@ -3,7 +3,7 @@
 use ordermesh::payments::v1::ledger_entry::Type;
 use service::filter::Comparison;
 
-use crate::{domain::ledger::EntryType, store::ledger::Condition};
+use crate::store::{entity::ledger::EntryType, ledger::Condition};
 
 /// What a comparison says, or what is wrong with it.
 pub(super) fn condition(comparison: &Comparison) -> Result<Condition, String> {

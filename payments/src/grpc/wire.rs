@@ -3,9 +3,9 @@
 use chassis::clock::timestamp;
 use ordermesh::payments::v1 as pb;
 
-use crate::{
-    domain::{account, ledger, payment},
-    store::reconciliation::Sums,
+use crate::store::{
+    entity::{account, ledger, payment},
+    reconciliation::Sums,
 };
 
 /// An account.

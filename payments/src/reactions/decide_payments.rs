@@ -26,13 +26,16 @@ use storage::Reading;
 use uuid::Uuid;
 
 use crate::{
-    domain::{
-        account::Model as Account,
-        book::{Book, Charge},
-        payment::{Model as Payment, Reason},
-    },
+    domain::book::{Book, Charge},
     grpc::wire,
-    store::{accounts, ledger, payments},
+    store::{
+        accounts,
+        entity::{
+            account::Model as Account,
+            payment::{Model as Payment, Reason},
+        },
+        ledger, payments,
+    },
 };
 
 /// Decides payments, a batch together.

@@ -6,7 +6,7 @@ use sea_orm::{
 };
 use storage::rows::{self, Write};
 
-use crate::domain::account::{Column, Entity, Model};
+use crate::store::entity::account::{Column, Entity, Model};
 
 /// The account of a user.
 ///

@@ -11,7 +11,7 @@ use service::{
 };
 use storage::rows::{self, Write};
 
-use crate::domain::ledger::{Column, Entity, EntryType, Model};
+use crate::store::entity::ledger::{Column, Entity, EntryType, Model};
 
 /// The statements that write entries. One of an order that was debited before is not written, and the statement changes fewer rows than it
 /// has to.

@@ -5,7 +5,7 @@ use sea_orm::{
 };
 use storage::rows::{self, Write};
 
-use crate::domain::payment::{Column, Entity, Model};
+use crate::store::entity::payment::{Column, Entity, Model};
 
 /// The decision about an order, if it is `owner`'s; of any user without one.
 ///

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use anyhow::{Context as _, Result, ensure};
-use orders::domain::order::{CancelReason, Model as Order, Status};
-use payments::domain::{
+use orders::store::entity::order::{CancelReason, Model as Order, Status};
+use payments::store::entity::{
     account,
     ledger::{self, EntryType},
     payment::{self, Outcome, Reason},

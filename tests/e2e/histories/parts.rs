@@ -22,15 +22,16 @@ use orders::{
         cancel_order::{CancelOrder, Cancelling},
         create_order::{CreateOrder, Placing},
     },
-    domain::order::{self, Model as Order, Status},
     expiry::Expiry,
     feed::Feed,
     reactions::settle_orders::SettleOrders,
+    store::entity::order::{self, Model as Order, Status},
 };
 use payments::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
-    domain::{account, deposit::Deposit, payment},
+    domain::deposit::Deposit,
     reactions::decide_payments::DecidePayments,
+    store::entity::{account, payment},
 };
 use prost::Name as _;
 use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _, QueryOrder as _};

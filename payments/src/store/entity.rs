@@ -1,0 +1,5 @@
+//! The rows.
+
+pub mod account;
+pub mod ledger;
+pub mod payment;
