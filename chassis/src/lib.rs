@@ -2,6 +2,7 @@
 //! clock. It knows no service, no database and no broker.
 
 pub mod clock;
+pub mod redact;
 pub mod settings;
 pub mod secret;
 pub mod start;

@@ -5,7 +5,7 @@
 
 use std::{convert::Infallible, fmt, fs, path::Path, str::FromStr};
 
-use crate::secret::redacted;
+use crate::redact::redacted;
 
 /// A flag's value, read but not yet judged. A URL in it is shown without its password.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     clock::{Clock as _, SystemClock, timestamp},
-    secret::redacted,
+    redact::redacted,
     telemetry::Format,
 };
 

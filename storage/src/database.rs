@@ -17,11 +17,12 @@ use sea_orm::{
 
 use crate::{
     connection::Server,
-    connections::{Connections, PATIENCE},
+    connections::{Connections, PATIENCE, Usage},
     executor::Executor,
-    health::Probe,
     limits::Limits,
     opened::{self, CannotOpen, Cause},
+    probe::Probe,
+    session::{PREPARED, Setting, with},
     url::{DatabaseUrl, PostgresUrl, SqliteFile},
 };
 
@@ -44,8 +45,6 @@ const REPORTS: u32 = 2;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(600);
 /// A backend finds out within a second that nobody waits for its answer any more, and does not go on reading.
 const ABANDONED: Setting = ("client_connection_check_interval", "1s");
-/// Prepared statements cached per connection. On SQLite batches of every size are statements of their own.
-const PREPARED: usize = 512;
 
 /// One database: connections for transactions, for single statements, and for what only reads. Cloning shares them.
 #[derive(Debug, Clone)]
@@ -184,6 +183,13 @@ impl Database {
         singles.chain([("read", &self.read), ("write", &self.write)]).collect()
     }
 
+    /// Who says how the connections of each kind are used; of none any more once the database is gone.
+    pub fn usage(&self) -> impl Fn() -> Vec<(&'static str, Usage)> + Send + use<> {
+        let kinds: Vec<_> =
+            self.kinds().into_iter().map(|(kind, connections)| (kind, connections.usage())).collect();
+        move || kinds.iter().filter_map(|(kind, usage)| Some((*kind, usage()?))).collect()
+    }
+
     /// Closes every connection once it is not in use.
     pub async fn close(self) {
         for (_, connections) in self.kinds() {
@@ -221,35 +227,6 @@ async fn postgres(url: &PostgresUrl, limits: Limits) -> Result<Database, Cause> 
         limits,
         probe: Arc::default(),
     })
-}
-
-/// Of a session with PostgreSQL.
-pub(crate) type Setting = (&'static str, &'static str);
-
-/// Those of every session.
-pub(crate) const COMMON: [Setting; 3] = [
-    ("lock_timeout", "5s"),
-    // A transaction whose process hangs must not hold its locks for ever.
-    ("idle_in_transaction_session_timeout", "30s"),
-    // The conditional writes rest on it: a stricter level would fail them where they should meet what another one committed.
-    ("default_transaction_isolation", "read committed"),
-];
-
-/// With which the server finds out that the machine of a session is gone, and gives its locks back. They are not for Unix sockets; sqlx
-/// offers neither for this side of a connection.
-const OVER_TCP: [Setting; 4] = [
-    ("tcp_keepalives_idle", "10"),
-    ("tcp_keepalives_interval", "5"),
-    ("tcp_keepalives_count", "3"),
-    ("tcp_user_timeout", "20s"),
-];
-
-/// A session with these settings and the [`COMMON`] ones.
-pub(crate) fn with(server: PgConnectOptions, settings: &[Setting]) -> PgConnectOptions {
-    server
-        .application_name("ordermesh")
-        .statement_cache_capacity(PREPARED)
-        .options(COMMON.iter().chain(&OVER_TCP).chain(settings).copied())
 }
 
 async fn sqlite(file: &SqliteFile, limits: Limits) -> Result<Database, Cause> {

@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{database::Database, failure::Failure};
+use crate::{database::Database, failure::Failure, probe::Probe};
 
 /// However often it is probed, hardly more than once a second is something written for it.
 const ONCE: Duration = Duration::from_secs(1);
@@ -22,14 +22,6 @@ const ANSWER: Duration = Duration::from_millis(1_800);
 const COUNT: &str = "INSERT INTO leases (name, holder, token, expire_time) VALUES ('writer', '', 1, 0)
     ON CONFLICT (name) DO UPDATE SET token = leases.token + 1 RETURNING token";
 const COUNTED: &str = "SELECT token FROM leases WHERE name = 'writer'";
-
-/// A check of the writer.
-#[derive(Debug)]
-pub(crate) struct Probe {
-    at: Instant,
-    /// `None` while it is under way.
-    outcome: watch::Receiver<Option<Result<(), Failure>>>,
-}
 
 impl Database {
     /// Whether the writer commits, and a reader sees what it has committed: what readiness means. Answers within 1.8 s; the schema has to have

@@ -2,6 +2,7 @@
 //! statements of bounded size, leases, and wake-ups between processes. It knows no table of any service.
 
 pub mod url;
+mod session;
 pub mod opened;
 mod observe;
 mod connection;
@@ -10,6 +11,7 @@ pub mod transaction;
 pub mod executor;
 pub mod database;
 pub mod limits;
+mod probe;
 mod health;
 pub mod failure;
 pub mod transact;

@@ -3,19 +3,10 @@
 use metrics::{counter, describe_counter};
 use sea_orm::{DbBackend, sqlx};
 
-use crate::{connections::Usage, database::Database, failure::kind};
+use crate::failure::kind;
 
 const FAILURES: &str = "db_client_operation_failures_total";
 const TIMEOUTS: &str = "db_client_connection_timeouts_total";
-
-impl Database {
-    /// Who says how the connections of each kind are used; of none any more once the database is gone.
-    pub fn usage(&self) -> impl Fn() -> Vec<(&'static str, Usage)> + Send + use<> {
-        let kinds: Vec<_> =
-            self.kinds().into_iter().map(|(kind, connections)| (kind, connections.usage())).collect();
-        move || kinds.iter().filter_map(|(kind, usage)| Some((*kind, usage()?))).collect()
-    }
-}
 
 /// A statement has failed, or an attempt to connect.
 pub(crate) fn failed(backend: DbBackend, error: &sqlx::Error) {

@@ -8,7 +8,7 @@ use sea_orm::sqlx::{
 use tokio::time::timeout;
 
 use crate::{
-    database::{Setting, with},
+    session::{COMMON, Setting, with},
     url::SqliteFile,
 };
 
@@ -57,7 +57,7 @@ pub(crate) fn file(file: &SqliteFile) -> Result<(), Cause> {
 pub(crate) async fn server(server: &PgConnectOptions, kinds: [&[Setting]; 3]) -> Result<(), Cause> {
     for settings in kinds {
         let session = with(server.clone(), settings);
-        let wanted: Vec<Setting> = crate::database::COMMON.iter().chain(settings).copied().collect();
+        let wanted: Vec<Setting> = COMMON.iter().chain(settings).copied().collect();
         timeout(PATIENCE, has(&session, &wanted))
             .await
             .map_err(|_| format!("the server did not answer within {} s", PATIENCE.as_secs()))??;

@@ -12,7 +12,7 @@ use syn::{
 };
 
 /// The crates whose files are in layers.
-const LAYERED: [&str; 4] = ["auth", "transcode", "upstream", "payments"];
+const LAYERED: [&str; 7] = ["auth", "chassis", "storage", "transcode", "upstream", "orders", "payments"];
 
 /// The names from a crate's root down to a module or to something in one.
 type Names = Vec<String>;

@@ -3,7 +3,7 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chassis::secret::redacted;
+use chassis::redact::redacted;
 use http::uri::Authority;
 use tokio::{
     net::lookup_host,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use chassis::secret::redacted;
+use chassis::redact::redacted;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ordermesh::{
     messaging::v1::{
