@@ -39,14 +39,15 @@ async fn the_documents_are_valid_and_shown() -> Result<()> {
     let merged = mesh.api.get("/openapi.json").await?.body;
     let create = &merged["paths"]["/gateway/orders"]["post"];
     let body = &create["requestBody"]["content"]["application/json"];
-    ensure!(body["schema"]["$ref"] == "#/components/schemas/ordermesh.orders.v1.Order", "{create:#}");
+    ensure!(body["schema"]["$ref"] == "#/components/schemas/Order", "{create:#}");
     ensure!(
         create["description"].as_str().is_some_and(|text| text.contains("grpcurl -plaintext")),
         "{create:#}"
     );
-    let amount = &merged["components"]["schemas"]["ordermesh.orders.v1.Order"]["properties"]["amount"];
+    let amount = &merged["components"]["schemas"]["Order"]["properties"]["amount"];
     ensure!(amount["type"] == "string" && amount["format"] == "int64", "{amount:#}");
     ensure!(create["security"] == serde_json::json!([{}, { "bearer": ["orders:write"] }]), "{create:#}");
+    for_generators(&merged)?;
     // What the document gives as an example works.
     let account = serde_json::json!({ "userId": body["example"]["userId"] });
     mesh.api.post("/gateway/payments", &account).await?;
@@ -85,5 +86,34 @@ async fn with_an_issuer_each_operation_names_its_scope() -> Result<()> {
         let operation = &document.body["paths"][path][method];
         ensure!(operation["security"] == serde_json::json!([{ "bearer": [scope] }]), "{path}: {operation:#}");
     }
+    Ok(())
+}
+
+/// What generated clients are made of.
+fn for_generators(merged: &serde_json::Value) -> Result<()> {
+    let create = &merged["paths"]["/gateway/orders"]["post"];
+    ensure!(create["requestBody"]["required"] == true, "{create:#}");
+    let cancel = &merged["paths"]["/gateway/orders/{order_id}:cancel"]["post"]["requestBody"];
+    ensure!(cancel["required"] == false, "{cancel:#}");
+    // A client that knows a balance as an input would send one, and one that knows only `@type` of an error would refuse its reason.
+    let schemas = &merged["components"]["schemas"];
+    ensure!(schemas["Account"]["properties"]["balance"]["readOnly"] == true, "{:#}", schemas["Account"]);
+    ensure!(
+        schemas["Error"]["properties"]["error"]["properties"]["details"]["items"]["$ref"]
+            == "#/components/schemas/ErrorDetail"
+    );
+    ensure!(
+        schemas["ErrorDetail"]["properties"]["reason"]["type"] == "string",
+        "{:#}",
+        schemas["ErrorDetail"]
+    );
+    for name in ["Order", "Account", "Error", "ErrorDetail", "Problem"] {
+        ensure!(schemas[name]["additionalProperties"] == true, "{name}: {:#}", schemas[name]);
+    }
+    // Many tools take the first kind of answer: the one that every client of streams reads, with the type of its messages.
+    let watch = &merged["paths"]["/gateway/orders/{order_id}:watch"]["get"]["responses"]["200"]["content"];
+    let kinds: Vec<&String> = watch.as_object().into_iter().flatten().map(|(kind, _)| kind).collect();
+    ensure!(kinds == ["text/event-stream", "application/x-ndjson"], "{kinds:?}");
+    ensure!(watch["text/event-stream"]["schema"]["$ref"] == "#/components/schemas/OrderEvent", "{watch:#}");
     Ok(())
 }

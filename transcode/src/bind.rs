@@ -93,6 +93,8 @@ fn body(route: &Route, input: &Input<'_>, message: &mut DynamicMessage, report: 
     }
     let json = json::parse(input.body).map_err(|error| report.unreadable(BODY, error.to_string())).ok()?;
     match (&route.body, &json) {
+        // What many generated clients send when they are given no body.
+        (_, Json::Null) => return None,
         (Body::Field(field), json) => Walk::new(report).member(message, field, json),
         (_, Json::Object(object)) => Walk::new(report).members(message, object),
         _ => report.unreadable(BODY, "must be an object"),

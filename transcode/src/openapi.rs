@@ -10,7 +10,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde_json::{Map, Value, json};
 
 pub use self::operation::Tokens;
-use self::{comments::Comments, operation::Operation, path::Path, schema::Schemas};
+use self::{
+    comments::Comments,
+    operation::Operation,
+    path::Path,
+    schema::{ERROR, ERROR_DETAIL, PROBLEM, Schemas},
+};
 use crate::routes::route::Route;
 
 /// The methods that a path item can hold (OpenAPI 3.1, section 4.8.9).
@@ -68,7 +73,8 @@ impl Ids {
 #[must_use]
 pub fn document(title: &str, listed: &[Listed<'_>], ids: &Ids, tokens: Tokens) -> Value {
     let mut comments = Comments::default();
-    let mut schemas = Schemas::default();
+    let mut schemas =
+        Schemas::of(listed.iter().flat_map(|one| [&one.route.rpc.input, &one.route.rpc.output]));
     let (mut paths, mut tags) = (Map::new(), Map::new());
     for Listed { route, authority, scope } in listed.iter().copied() {
         let method = route.method.as_str();
@@ -90,8 +96,9 @@ pub fn document(title: &str, listed: &[Listed<'_>], ids: &Ids, tokens: Tokens) -
         }
     }
     let mut components = schemas.finish(&mut comments);
-    components.insert("Error".to_owned(), error());
-    components.insert("Problem".to_owned(), problem());
+    components.insert(ERROR.to_owned(), error());
+    components.insert(ERROR_DETAIL.to_owned(), error_detail());
+    components.insert(PROBLEM.to_owned(), problem());
     json!({
         "openapi": "3.1.0",
         "info": { "title": title, "version": env!("CARGO_PKG_VERSION") },
@@ -120,18 +127,16 @@ fn error() -> Value {
     json!({
         "type": "object",
         "required": ["error"],
+        "additionalProperties": true,
         "properties": { "error": {
             "type": "object",
             "required": ["code", "status", "message", "details"],
+            "additionalProperties": true,
             "properties": {
                 "code": { "type": "integer", "description": "The HTTP status." },
                 "status": { "type": "string", "description": "The name of the gRPC code." },
                 "message": { "type": "string", "description": "For developers; it may change." },
-                "details": { "type": "array", "items": {
-                    "type": "object",
-                    "required": ["@type"],
-                    "properties": { "@type": { "type": "string" } },
-                } },
+                "details": { "type": "array", "items": { "$ref": "#/components/schemas/ErrorDetail" } },
             },
         } },
         "examples": [{ "error": {
@@ -144,12 +149,53 @@ fn error() -> Value {
     })
 }
 
+/// The details that the edge itself gives (google/rpc/error_details.proto), as one type with all their members: clients decide by `reason`, and
+/// few generators make something of a choice by `@type`.
+fn error_detail() -> Value {
+    let text = json!({ "type": "string" });
+    json!({
+        "type": "object",
+        "required": ["@type"],
+        "additionalProperties": true,
+        "properties": {
+            "@type": {
+                "type": "string",
+                "description": "`type.googleapis.com/google.rpc.` and ErrorInfo, BadRequest, RetryInfo or another type of the service's.",
+            },
+            "reason": {
+                "type": "string",
+                "description": "Of ErrorInfo: why, in capital letters. What a client decides by.",
+            },
+            "domain": { "type": "string", "description": "Of ErrorInfo: whose reason it is." },
+            "metadata": {
+                "type": "object",
+                "additionalProperties": text,
+                "description": "Of ErrorInfo: more about this case.",
+            },
+            "fieldViolations": {
+                "type": "array",
+                "description": "Of BadRequest: every field that is wrong.",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": true,
+                    "properties": { "field": text, "description": text, "reason": text },
+                },
+            },
+            "retryDelay": {
+                "type": "string",
+                "description": "Of RetryInfo: when to try again, in seconds, such as `1.500s`.",
+            },
+        },
+    })
+}
+
 /// RFC 9457, section 3, with `reason` and `errors` beside the standard members.
 fn problem() -> Value {
     let text = json!({ "type": "string" });
     json!({
         "type": "object",
         "required": ["type", "title", "status", "detail", "reason"],
+        "additionalProperties": true,
         "properties": {
             "type": text, "title": text, "status": { "type": "integer" }, "detail": text, "instance": text,
             "reason": text,

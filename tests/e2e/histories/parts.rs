@@ -87,11 +87,8 @@ pub(super) struct Parts {
 }
 
 async fn database(scratch: &Scratch, name: &str) -> Result<Database> {
-    Ok(Database::connect(
-        &DatabaseUrl::file(&scratch.path().join(name)),
-        Limits { connections: 1, ..Limits::default() },
-    )
-    .await?)
+    let limits = Limits { connections: 1, ..Limits::default() };
+    Ok(Database::connect(&DatabaseUrl::file(&scratch.path().join(name)), limits).await?)
 }
 
 impl Parts {

@@ -127,6 +127,8 @@ fn a_body_of_every_kind_is_read() {
     for (body, expected) in [
         ("", json!({"text": "a"})),
         ("{}", json!({"text": "a"})),
+        // So generated clients spell that they were given no body.
+        ("null", json!({"text": "a"})),
         (
             r#"{"snake_case_name": "x", "i64": 7, "u64": 1e3, "i32": "8", "color": 2}"#,
             json!({"text": "a", "snakeCaseName": "x", "i64": "7", "u64": "1000", "i32": 8, "color": "GREEN"}),
@@ -189,7 +191,6 @@ fn a_body_that_does_not_fit_is_reported_all_at_once() {
 #[test]
 fn a_body_that_is_no_object_is_reported_as_a_whole() {
     for body in [
-        "null",
         "[]",
         "1",
         "\"a\"",

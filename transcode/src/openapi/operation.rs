@@ -153,20 +153,25 @@ impl Operation<'_> {
 
     fn body(&self, schemas: &mut Schemas, comments: &mut Comments) -> Option<Value> {
         let input = &self.route.rpc.input;
-        let (schema, example) = match &self.route.body {
+        let (schema, example, required) = match &self.route.body {
             Body::Nothing => return None,
-            Body::Field(field) => (schemas.field(field), example_of(field, comments, 0)),
+            Body::Field(field) => {
+                let required = is_required(&comments.of(&field.parent_file(), field.path()));
+                (schemas.field(field), example_of(field, comments, 0), required)
+            }
             Body::Whole => {
                 let bound: Vec<FieldDescriptor> =
                     self.route.variables.iter().filter(|path| path.len() == 1).flatten().cloned().collect();
-                (schemas.object(input, &bound, comments), example(input, &bound, comments, 0))
+                let schema = schemas.object(input, &bound, comments);
+                let required = schema.get("required").is_some();
+                (schema, example(input, &bound, comments, 0), required)
             }
         };
         if self.route.raw_body {
             return Some(json!({ "content": { "*/*": {} } }));
         }
         let kind = if self.route.rpc.client_streaming { "application/x-ndjson" } else { "application/json" };
-        Some(json!({ "content": { kind: { "schema": schema, "example": example } } }))
+        Some(json!({ "content": { kind: { "schema": schema, "example": example } }, "required": required }))
     }
 
     fn answer(&self, schemas: &mut Schemas) -> Value {
@@ -179,18 +184,16 @@ impl Operation<'_> {
         if self.route.raw_response {
             content.insert("*/*".to_owned(), json!({}));
         } else if rpc.streaming {
-            // A frame of a stream is no JSON document: the schema is that of one message.
-            let events = "Server-sent events; `data` is one message, `id` its version.";
-            content.insert(
-                "text/event-stream".to_owned(),
-                json!({ "schema": { "type": "string", "description": events } }),
-            );
+            // A stream is no JSON document: the schema is that of one message, of which generators that know streams make a type. Many tools
+            // take what stands first.
+            content.insert("text/event-stream".to_owned(), json!({ "schema": schema }));
             content.insert("application/x-ndjson".to_owned(), json!({ "schema": schema }));
         } else {
             content.insert("application/json".to_owned(), json!({ "schema": schema }));
         }
         let what = if rpc.streaming {
-            "A stream of messages; for the handshake of a WebSocket, a text frame each."
+            "A stream of messages: of server-sent events (`data` is one message, `id` its version), or a line each; for the handshake of a \
+             WebSocket, a text frame each."
         } else {
             "The answer."
         };

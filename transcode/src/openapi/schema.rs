@@ -1,6 +1,6 @@
 //! JSON schemas of messages and fields, as ProtoJSON prints them (<https://protobuf.dev/programming-guides/json>).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
@@ -11,20 +11,54 @@ use crate::bind::scalar::is_well_known;
 /// Messages in messages that an example goes into.
 const EXAMPLE_DEPTH: usize = 4;
 
+/// Names of components that are no messages.
+pub(crate) const ERROR: &str = "Error";
+pub(crate) const ERROR_DETAIL: &str = "ErrorDetail";
+pub(crate) const PROBLEM: &str = "Problem";
+
 /// The messages that a document refers to.
 #[derive(Debug, Default)]
 pub(crate) struct Schemas {
-    asked: BTreeMap<String, MessageDescriptor>,
+    /// By their full names.
+    referred: BTreeMap<String, MessageDescriptor>,
+    /// Names of components by the full names of their messages.
+    names: HashMap<String, String>,
 }
 
 impl Schemas {
+    /// Those that these messages may refer to. A component has the name of its message without the package, or with it where two would have
+    /// the same: generators make types of these names.
+    pub(crate) fn of<'m>(messages: impl Iterator<Item = &'m MessageDescriptor>) -> Self {
+        let mut all = BTreeMap::new();
+        messages.for_each(|message| reach(message, &mut all));
+        let mut short: BTreeMap<String, Vec<&str>> =
+            [ERROR, ERROR_DETAIL, PROBLEM].map(|taken| (taken.to_owned(), vec![taken])).into();
+        for (full, package) in &all {
+            let name = full.strip_prefix(package).unwrap_or(full).trim_start_matches('.');
+            short.entry(name.replace('.', "_")).or_default().push(full);
+        }
+        let mut names = HashMap::new();
+        for (name, of) in &short {
+            for full in of {
+                let name = if of.len() == 1 { name.clone() } else { full.replace('.', "_") };
+                names.insert((*full).to_owned(), name);
+            }
+        }
+        Self { referred: BTreeMap::new(), names }
+    }
+
+    /// The name of a message's component.
+    fn name<'n>(&'n self, message: &'n MessageDescriptor) -> &'n str {
+        self.names.get(message.full_name()).map_or(message.full_name(), String::as_str)
+    }
+
     /// The schema of a message: a reference, or what a well-known type is.
     pub(crate) fn message(&mut self, message: &MessageDescriptor) -> Value {
         if let Some(schema) = well_known(message) {
             return schema;
         }
-        self.asked.insert(message.full_name().to_owned(), message.clone());
-        json!({ "$ref": format!("#/components/schemas/{}", message.full_name()) })
+        self.referred.insert(message.full_name().to_owned(), message.clone());
+        json!({ "$ref": format!("#/components/schemas/{}", self.name(message)) })
     }
 
     /// The schema of a field's value, without its comment.
@@ -53,7 +87,7 @@ impl Schemas {
             if is_required(&comment) {
                 required.push(field.json_name().to_owned());
             }
-            if comment.contains("Output only.") {
+            if is_output_only(&comment) {
                 schema["readOnly"] = true.into();
             }
             describe(&mut schema, comment);
@@ -62,6 +96,8 @@ impl Schemas {
         let mut schema = json!({ "type": "object", "properties": properties });
         if !required.is_empty() {
             schema["required"] = required.into();
+            // A later version may have more: clients of some generators refuse what a schema with required members does not name.
+            schema["additionalProperties"] = true.into();
         }
         describe(&mut schema, comments.of(&message.parent_file(), message.path()));
         schema
@@ -71,10 +107,10 @@ impl Schemas {
     pub(crate) fn finish(mut self, comments: &mut Comments) -> Map<String, Value> {
         let mut schemas = Map::new();
         while let Some(message) =
-            self.asked.values().find(|one| !schemas.contains_key(one.full_name())).cloned()
+            self.referred.values().find(|one| !schemas.contains_key(self.name(one))).cloned()
         {
             let schema = self.object(&message, &[], comments);
-            schemas.insert(message.full_name().to_owned(), schema);
+            schemas.insert(self.name(&message).to_owned(), schema);
         }
         schemas
     }
@@ -107,6 +143,33 @@ impl Schemas {
             Kind::Message(message) => self.message(message),
         }
     }
+}
+
+/// Finds the messages that a message may refer to, itself too, each with its package.
+fn reach(message: &MessageDescriptor, found: &mut BTreeMap<String, String>) {
+    if well_known(message).is_some() {
+        return;
+    }
+    let is_new = found.insert(message.full_name().to_owned(), message.package_name().to_owned()).is_none();
+    if !is_new {
+        return;
+    }
+    for field in message.fields() {
+        match field.kind() {
+            Kind::Message(entry) if field.is_map() => {
+                if let Kind::Message(value) = entry.map_entry_value_field().kind() {
+                    reach(&value, found);
+                }
+            }
+            Kind::Message(inner) => reach(&inner, found),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a field's comment says so (AIP-203).
+fn is_output_only(comment: &str) -> bool {
+    ["Output only.", "Output only;", "Output only,"].iter().any(|words| comment.contains(words))
 }
 
 /// Whether a field's comment says so (AIP-203).
