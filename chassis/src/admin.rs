@@ -195,18 +195,29 @@ mod tests {
 
     #[tokio::test]
     async fn who_takes_no_answer_is_cut() -> anyhow::Result<()> {
-        let (address, _stop) = narrow(Duration::from_secs(2)).await?;
+        let (address, _stop) = narrow(Duration::from_secs(5)).await?;
+        // What is counted before there is a recorder is lost.
+        metrics::recorder()?;
+        // More than fits into what the system keeps for a connection.
+        let long = "x".repeat(10_000);
+        for number in 0..800 {
+            ::metrics::counter!("large", "number" => format!("{number}{long}")).increment(1);
+        }
         let mut silent = Vec::new();
         for _ in 0..4 {
-            let mut stream = tokio::net::TcpStream::connect(address).await?;
-            // The rest of the body never comes, so that the connection is not closed with the answer.
-            stream
-                .write_all(b"POST /livez HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n")
-                .await?;
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.set_recv_buffer_size(4 << 10)?;
+            let mut stream = socket.connect(address).await?;
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await?;
             silent.push(stream);
+        }
+        // Each has its answer before it, and so its place.
+        for stream in &silent {
+            stream.readable().await?;
         }
         let (answer, took) = sent(address, LIVEZ).await?;
         assert!(answer.starts_with("HTTP/1.1 200 ") && took < Duration::from_secs(10), "{took:?}: {answer}");
+        assert!(took > Duration::from_millis(500), "it waited for a place: {took:?}");
         Ok(())
     }
 

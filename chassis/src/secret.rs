@@ -6,6 +6,7 @@ use std::{
 };
 
 pub use secrecy::{ExposeSecret, SecretString};
+
 use url::Url;
 
 use crate::{redact::redacted, settings::ConfigErrors};
