@@ -14,11 +14,7 @@ use upstream::{
     reflection::{self, Reflected},
 };
 
-use crate::{
-    edge::{Edge, Shared},
-    metrics,
-    settings::Config,
-};
+use crate::{contract::Threads, edge::Edge, metrics, settings::Config};
 
 /// The pause after the first failure; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -63,13 +59,14 @@ fn said(status: &Status) -> String {
 /// # Errors
 /// What is wrong with the URL.
 pub fn follow(edge: &Edge, url: &str) -> Result<impl Future<Output = ()> + use<>, String> {
-    let shared = Arc::clone(edge.shared());
-    let upstream = Upstream::of(&url.into(), shared.config.trust()).map_err(|errors| errors.join("; "))?;
-    let (served, url) = (shared.config.descriptor_set.clone(), url.to_owned());
-    let mut following = Following { shared, upstream, url, served, refused: None, disagreeing: None };
+    let (config, threads) = (Arc::clone(&edge.config), Arc::clone(&edge.threads));
+    let upstream = Upstream::of(&url.into(), config.trust()).map_err(|errors| errors.join("; "))?;
+    let (served, url) = (config.descriptor_set.clone(), url.to_owned());
+    let mut following =
+        Following { config, threads, upstream, url, served, refused: None, disagreeing: None };
     Ok(async move {
         loop {
-            sleep(following.shared.config.reflect_every).await;
+            sleep(following.config.reflect_every).await;
             following.look().await;
         }
     })
@@ -77,7 +74,8 @@ pub fn follow(edge: &Edge, url: &str) -> Result<impl Future<Output = ()> + use<>
 
 /// What is known of a service that may change.
 struct Following {
-    shared: Arc<Shared>,
+    config: Arc<Config>,
+    threads: Arc<Threads>,
     upstream: Upstream,
     url: String,
     /// The descriptors that are served.
@@ -109,7 +107,7 @@ impl Following {
         if versions.is_empty() {
             return;
         }
-        self.shared.note_versions(versions.len());
+        self.threads.note_versions(versions.len());
         let endpoints: Vec<Endpoint> = versions.values().map(|(endpoint, _)| *endpoint).collect();
         let two = endpoints.first_chunk::<2>().copied();
         if let Some([one, other]) = two
@@ -139,9 +137,10 @@ impl Following {
         if self.refused.as_ref() == Some(&set) {
             return;
         }
-        let (shared, given) = (Arc::clone(&self.shared), set.clone());
+        let (threads, foreign) = (Arc::clone(&self.threads), Some(left_out));
+        let config = Config { descriptor_set: set.clone(), foreign, ..Config::clone(&self.config) };
         // It may be much, and others wait on this thread.
-        let replaced = spawn_blocking(move || shared.replace(given, left_out)).await;
+        let replaced = spawn_blocking(move || threads.take(&config)).await;
         let replaced = replaced.unwrap_or_else(|error| Err(error.to_string()));
         metrics::descriptors_changed(replaced.is_ok());
         let url = &self.url;

@@ -1,43 +1,43 @@
 //! gRPC and gRPC-Web on the same port: calls of the services that have routes travel on as they are.
 
+mod fault;
 mod passing;
 
 use std::{
-    collections::{HashMap, HashSet},
     convert::{self, Infallible},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use auth::{Rule, Rules};
 use axum::{body::Body, extract::Request, response::Response};
 use chassis::{
     deadline,
-    metrics::{Call as Counted, Method as Counts},
+    metrics::Call as Counted,
     status::{Fault, Reason},
     trace,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt as _;
-use prost_reflect::MethodDescriptor;
 use tokio::time::timeout;
 use tonic::{Status, body::Body as GrpcBody};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tracing::Span;
-use upstream::{
-    GRPC_TIMEOUT, TransportError, Upstream, check_length, grpc_timeout, is_unknown, of_http, too_large,
-};
+use upstream::{GRPC_TIMEOUT, check_length, grpc_timeout, of_http};
 
-use self::passing::{Held, Pace, Passing, end, note};
+use self::{
+    fault::{deadline_exceeded, fault},
+    passing::{Held, Pace, Passing, end, note},
+};
 use crate::{
     admit::Client,
-    contract::Served,
+    answer::problem::{Problem, Style},
+    contract::Called,
     edge::Edge,
-    headers, identity,
-    metrics::{self, Seen},
-    problem::{Problem, Style},
-    timeout::LONGEST,
+    identity,
+    metrics::Seen,
+    request::headers,
+    settings::timeout::LONGEST,
 };
 
 const GRPC: &str = "application/grpc";
@@ -55,61 +55,6 @@ const UNTAKEN: usize = 64 << 10;
 /// Headers that the call to the service gets anew; `Expect` was the edge's to answer.
 const LEFT_OUT: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::EXPECT];
 
-/// The methods that can be called, by their path.
-#[derive(Debug)]
-pub(crate) struct Methods {
-    by_path: HashMap<String, Called>,
-    /// What calls of unknown methods are counted as.
-    other: Arc<Counts>,
-}
-
-#[derive(Debug)]
-struct Called {
-    upstream: Arc<Upstream>,
-    counted: Arc<Counts>,
-    /// Whether either side streams: then only its beginning has a time that the edge knows.
-    streams: bool,
-    /// Whether it only reads, because one of its routes is a GET.
-    reads: bool,
-    /// Who may call it; without a rule, everyone who has a token.
-    rule: Option<Rule>,
-}
-
-impl Methods {
-    /// Every method of the services that have a route: one without a route, such as an operator's, stays unknown here too.
-    pub(crate) fn of(served: &[Arc<Served>], rules: &Rules) -> Self {
-        let gets = served.iter().filter(|served| served.route.method == Method::GET.as_str());
-        let reads: HashSet<_> = gets.map(|served| served.route.rpc.method.full_name().to_owned()).collect();
-        let called = |method: &MethodDescriptor, upstream: &Arc<Upstream>| {
-            let name = format!("{}/{}", method.parent_service().full_name(), method.name());
-            let counted = metrics::call(&name);
-            let streams = method.is_client_streaming() || method.is_server_streaming();
-            let reads = reads.contains(method.full_name());
-            let (path, upstream) = (format!("/{name}"), Arc::clone(upstream));
-            let rule = rules.get(&path).cloned();
-            (path, Called { upstream, counted, streams, reads, rule })
-        };
-        let methods = |served: &Arc<Served>| {
-            let service = served.route.rpc.method.parent_service().clone();
-            let upstream = Arc::clone(&served.upstream);
-            service.methods().map(|method| called(&method, &upstream)).collect::<Vec<_>>()
-        };
-        let by_path = served.iter().flat_map(methods).collect();
-        Self { by_path, other: metrics::call("_OTHER") }
-    }
-}
-
-/// Whether a request is a gRPC or gRPC-Web call.
-pub(crate) fn is_call(method: &Method, headers: &HeaderMap) -> bool {
-    let named = |kind: &HeaderValue| kind.as_bytes().starts_with(GRPC.as_bytes());
-    *method == Method::POST && headers.get(header::CONTENT_TYPE).is_some_and(named)
-}
-
-/// The content type of a request that is a gRPC or gRPC-Web call.
-pub(crate) fn call_type(method: &Method, headers: &HeaderMap) -> Option<HeaderValue> {
-    if is_call(method, headers) { headers.get(header::CONTENT_TYPE).cloned() } else { None }
-}
-
 /// Answers a gRPC or gRPC-Web call.
 pub(crate) async fn answer(edge: &Edge, request: Request, client: Client, seen: &mut Seen) -> Response {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -120,26 +65,17 @@ pub(crate) async fn answer(edge: &Edge, request: Request, client: Client, seen: 
         let style = Style::of(request.headers(), request.uri().path());
         return Problem::from(Fault::new(Reason::UnsupportedMediaType, problem)).into_response(&style);
     }
-    let table = edge.table();
-    let called = table.methods.by_path.get(request.uri().path());
-    let counted = called.map_or(&table.methods.other, |called| &called.counted);
-    *seen = Seen::Call(Arc::clone(counted));
-    let counted = Counted::begin(counted);
+    let (called, counted) = edge.thread.method(request.uri().path());
+    *seen = Seen::Call(Arc::clone(&counted));
+    let counted = Counted::begin(&counted);
     let counted = Mutex::new(Some(counted));
     let call = service_fn(|call| async {
         // There is one call.
         let counted = counted.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok::<_, Infallible>(answered(edge, call, &client, called, counted).await)
+        Ok::<_, Infallible>(answered(edge, call, &client, called.as_deref(), counted).await)
     });
     let Ok(response) = GrpcWebLayer::new().layer(call).oneshot(request).await;
     response.map(Body::new)
-}
-
-/// The answer to a call of this content type that the edge does not make: its own, as gRPC-Web wants it.
-pub(crate) fn refusal(call_type: HeaderValue, fault: Fault) -> Response {
-    let mut response = Status::from(fault).into_http();
-    response.headers_mut().insert(header::CONTENT_TYPE, call_type);
-    response
 }
 
 async fn answered(
@@ -168,12 +104,12 @@ async fn forward(
 ) -> Result<http::Response<GrpcBody>, Fault> {
     let called =
         called.ok_or_else(|| Fault::new(Reason::Unimplemented, "no service of the edge has this method"))?;
-    identity::check(edge, request.headers(), called.rule.as_ref()).await?;
-    let slot = edge.owned_slot()?;
-    let open = called.streams.then(|| edge.streams().open(client)).transpose()?;
+    identity::check(edge.config.issuer.as_ref(), request.headers(), called.rule.as_ref()).await?;
+    let slot = edge.admission.owned_slot()?;
+    let open = called.streams.then(|| edge.admission.streams.open(client)).transpose()?;
     // Of a stream its client knows how long it lasts.
     let asked = time(request.headers());
-    let usual = edge.request_timeout();
+    let usual = edge.config.request_timeout;
     let time = if called.streams { asked } else { Some(asked.unwrap_or(usual).min(LONGEST)) };
     // What its client says travels as it is spelled, within the bound.
     let request = outgoing(request, time.filter(|_| !called.streams && asked != time));
@@ -195,9 +131,9 @@ async fn forward(
         Some(open) => Held::Stream(open),
         None => Held::Request(slot, client.answers.count(UNTAKEN)),
     };
-    let pace = (!called.streams).then(|| Pace::begin(edge.idle_timeout()));
+    let pace = (!called.streams).then(|| Pace::begin(edge.config.idle_timeout));
     let account = Arc::clone(&client.answers);
-    let stopping = called.streams.then(|| Box::pin(edge.stopping().clone().cancelled_owned()));
+    let stopping = called.streams.then(|| Box::pin(edge.ending.stopping.clone().cancelled_owned()));
     Ok(response.map(|body| {
         let body = Some(body);
         let span = Span::current();
@@ -232,30 +168,4 @@ fn outgoing(request: http::Request<GrpcBody>, time: Option<Duration>) -> http::R
         headers.insert(GRPC_TIMEOUT, grpc_timeout(time));
     }
     outgoing
-}
-
-fn deadline_exceeded() -> Fault {
-    Fault::new(
-        Reason::DeadlineExceeded,
-        "the time for this call is over; whether it took effect is not known",
-    )
-}
-
-/// Why a call has no answer of the service. Of a write that may have been begun nobody says that its service is away: clients repeat
-/// UNAVAILABLE by themselves.
-fn fault(status: &Status, writes: bool) -> Fault {
-    if let Some(fault) = Fault::from_status(status) {
-        return fault;
-    }
-    match TransportError::of(status) {
-        Some(TransportError::NoEndpoint) => Fault::new(Reason::UpstreamUnavailable, status.message()),
-        Some(TransportError::Body) => Fault::new(Reason::MalformedRequest, status.message()),
-        Some(TransportError::Request) => Fault::internal(status),
-        Some(TransportError::TooLarge) => too_large(),
-        _ if writes && is_unknown(status) => Fault::new(
-            Reason::OutcomeUnknown,
-            "whether the call took effect is not known: repeat it with the same request_id, or look before you send it again",
-        ),
-        _ => Fault::new(Reason::UpstreamUnavailable, "the service behind the edge cannot be reached"),
-    }
 }

@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use auth::{Rule, Rules};
+use auth::{Rule, Rules, Verifier};
 use chassis::{settings::ConfigErrors, status::Fault};
 use http::HeaderMap;
 use transcode::Routes;
 
-use crate::edge::Edge;
-
-/// Lets in who sends these headers, for a method with this rule. The service verifies the token again: nobody believes a header. A method
+/// Lets in who sends these headers, for a method with this rule; everyone where there is no issuer. The service verifies the token again: nobody believes a header. A method
 /// without a rule is somebody else's: its caller has to have a token, and the service decides what for.
 ///
 /// # Errors
 /// UNAUTHENTICATED or SCOPE_MISSING.
-pub(crate) async fn check(edge: &Edge, headers: &HeaderMap, rule: Option<&Rule>) -> Result<(), Fault> {
-    let Some(issuer) = edge.issuer() else { return Ok(()) };
+pub(crate) async fn check(
+    issuer: Option<&Verifier>,
+    headers: &HeaderMap,
+    rule: Option<&Rule>,
+) -> Result<(), Fault> {
+    let Some(issuer) = issuer else { return Ok(()) };
     let caller = issuer.caller(headers).await?;
     if let Some(rule) = rule {
         rule.admit(&caller)?;

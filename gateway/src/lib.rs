@@ -1,7 +1,7 @@
 //! The edge: HTTP/JSON in, gRPC out. One code path for every service, and everything it knows comes from descriptors.
 //!
 //! ```text
-//! serve ── front ── answer ── transcode::Routes ── transcode ── upstream ── the service
+//! serve ── front ── handle ── transcode::Routes ── transcode ── upstream ── the service
 //!                                    │                    │
 //!                          (trie of templates)   (path, query, body ⇄ wire bytes)
 //! ```
@@ -83,36 +83,23 @@
 //! ```
 
 pub mod settings;
-pub mod edge;
-mod routes;
-mod contract;
-pub mod serve;
-pub mod threads;
-pub mod discovery;
-mod activity;
 mod metrics;
-mod open_files;
-mod front;
-mod cors;
-mod admit;
 mod identity;
-mod docs;
+mod request;
 mod answer;
-mod headers;
-mod timeout;
-mod body;
-mod pools;
-mod etag;
+mod admit;
+mod documents;
+mod contract;
+pub mod edge;
 mod stream;
 mod grpc;
-mod problem;
-mod outcome;
+mod handle;
+pub mod serve;
+pub mod discovery;
 
 pub use self::{
     edge::Edge,
-    serve::serve,
-    settings::{Config, Settings, Upstreams},
-    threads::serve_on_threads,
-    timeout::Timeout,
+    serve::{serve, threads::serve_on_threads},
+    settings::{Config, Settings, Upstreams, timeout::Timeout},
 };
 pub use upstream::{Local, Location, Resolver, SystemResolver};

@@ -102,7 +102,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// What the edge is made of.
 enum Source {
     /// All that there is to know.
-    Known(Edge),
+    Known(Box<Edge>),
     /// Values whose descriptors the service has, and its URL.
     Undiscovered(Box<Config>, String),
 }
@@ -111,7 +111,7 @@ impl Source {
     fn of(settings: Settings) -> Result<Self, ConfigErrors> {
         match settings.discovers().map(str::to_owned) {
             Some(url) => Ok(Self::Undiscovered(Box::new(Edge::undiscovered(settings)?), url)),
-            None => Edge::build(settings).map(Self::Known),
+            None => Edge::build(settings).map(|edge| Self::Known(Box::new(edge))),
         }
     }
 
@@ -132,7 +132,7 @@ impl Source {
     /// The edge, and what keeps its routes up to date.
     async fn edge(self) -> anyhow::Result<(Edge, BoxFuture<'static, ()>)> {
         match self {
-            Self::Known(edge) => Ok((edge, pending().boxed())),
+            Self::Known(edge) => Ok((*edge, pending().boxed())),
             Self::Undiscovered(config, url) => {
                 let edge = discovery::edge(&url, &config).await.map_err(anyhow::Error::msg)?;
                 let following = discovery::follow(&edge, &url).map_err(anyhow::Error::msg)?;

@@ -11,8 +11,6 @@ use metrics::{Histogram, counter, describe_counter, describe_gauge, describe_his
 use tracing::Span;
 use upstream::Endpoint;
 
-use crate::edge::Shared;
-
 /// What the edge is called beside the services of the same process.
 const SERVICE: &str = "gateway";
 
@@ -180,19 +178,36 @@ fn duration(method: &str, route: Option<&str>, status: StatusCode) -> Histogram 
     }
 }
 
+/// What is open at an edge.
+#[derive(Debug)]
+pub(crate) struct Open {
+    /// Connections of clients.
+    pub(crate) connections: usize,
+    /// Requests that are being worked on.
+    pub(crate) requests: usize,
+    pub(crate) streams: usize,
+    /// What bodies of requests take, in bytes,
+    pub(crate) bodies: usize,
+    /// and answers that their clients have not taken.
+    pub(crate) answers: usize,
+    /// The endpoints of each service, and whether each is called.
+    pub(crate) endpoints: BTreeMap<String, BTreeMap<Endpoint, bool>>,
+    /// How many versions of its descriptors a service that is asked for them has at its endpoints.
+    pub(crate) descriptor_versions: usize,
+}
+
 /// Shows what is open at an edge each time that somebody looks, as long as there is one.
-pub(crate) fn watch(shared: &Arc<Shared>) {
-    let shared = Arc::downgrade(shared);
+pub(crate) fn watch(open: impl Fn() -> Option<Open> + Send + Sync + 'static) {
     at_scrape(move || {
-        let Some(shared) = shared.upgrade() else { return false };
-        gauge!(CONNECTIONS).set(shared.open_connections() as f64);
-        gauge!(REQUESTS).set(shared.open_requests() as f64);
-        gauge!(STREAMS).set(shared.open_streams() as f64);
-        for (kind, bytes) in shared.buffered_bytes() {
+        let Some(open) = open() else { return false };
+        gauge!(CONNECTIONS).set(open.connections as f64);
+        gauge!(REQUESTS).set(open.requests as f64);
+        gauge!(STREAMS).set(open.streams as f64);
+        for (kind, bytes) in [("request", open.bodies), ("response", open.answers)] {
             gauge!(BUFFERED, "kind" => kind).set(bytes as f64);
         }
-        gauge!(VERSIONS).set(shared.versions() as f64);
-        for (service, endpoints) in shared.threads.endpoints() {
+        gauge!(VERSIONS).set(open.descriptor_versions as f64);
+        for (service, endpoints) in open.endpoints {
             endpoints_of(service, &endpoints);
         }
         true

@@ -1,6 +1,8 @@
 //! Accepts connections and serves the edge on them, with limits that the plain accept loop of axum has not.
 
 mod bare;
+mod front;
+pub(crate) mod threads;
 mod watch;
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
@@ -27,16 +29,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     bare::Spoken,
+    front::Front,
     watch::{Look, Watch},
 };
 use crate::{
-    activity::Activity,
-    admit::{Client, Unread},
-    body::Rest,
+    admit::{Client, Unread, activity::Activity},
     edge::Edge,
-    front::Front,
-    headers::MAX_HEAD_BYTES,
     metrics::{limit, refused},
+    request::{body::Rest, headers::MAX_HEAD_BYTES},
 };
 
 const MAX_CONCURRENT_STREAMS: u32 = 256;
@@ -64,23 +64,23 @@ const DRAIN: Duration = Stage::Edge.budget().saturating_sub(Duration::from_milli
 /// # Errors
 /// None at present: what goes wrong on a connection ends that connection.
 pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -> anyhow::Result<()> {
-    let patience = Patience { head: edge.header_timeout(), idle: edge.idle_timeout() };
+    let patience = Patience { head: edge.config.header_timeout, idle: edge.config.idle_timeout };
     let (front, server) = (Front::new(edge.clone()), server(patience));
     tracing::info!(listen = %listener.local_addr()?, "serving HTTP");
     let accepted = |stream, client: SocketAddr, permit| {
-        let peer = Peer { client: edge.client(client.ip()), permit };
+        let peer = Peer { client: edge.admission.client(client.ip()), permit };
         connection(server.clone(), front.clone(), stream, peer, stop.clone(), patience)
     };
     // Dropped with this future: a stop that is cut cuts the connections.
-    let mut connections = accept(listener, edge.permits(), &stop, accepted).await;
-    edge.stopping().cancel();
-    edge.sockets().close();
+    let mut connections = accept(listener, edge.admission.permits(), &stop, accepted).await;
+    edge.ending.stopping.cancel();
+    edge.ending.sockets.close();
     let ended = async {
         while connections.join_next().await.is_some() {}
-        edge.sockets().wait().await;
+        edge.ending.sockets.wait().await;
     };
     if timeout(DRAIN, ended).await.is_err() {
-        let (connections, sockets) = (connections.len(), edge.sockets().len());
+        let (connections, sockets) = (connections.len(), edge.ending.sockets.len());
         tracing::warn!(connections, sockets, "connections whose clients do not end are cut");
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! The settings of an edge: flags with an environment variable each, and the checked values they become.
 
+pub mod timeout;
 mod values;
 
 use std::{
@@ -14,10 +15,10 @@ use auth::{AuthSettings, Verifier};
 use bytes::Bytes;
 use chassis::settings::{Checked, ConfigErrors};
 
+use self::timeout::Timeout;
 pub(crate) use self::values::url_flag;
 pub use self::values::{Config, Upstreams};
 use self::values::{ORDERS_URL, PAYMENTS_URL};
-use crate::timeout::Timeout;
 
 /// The flags of an edge.
 #[derive(Debug, Clone, clap::Args)]

@@ -19,8 +19,11 @@ use governor::{
 };
 use tokio::time::sleep;
 
-use super::{Client, refusal};
-use crate::metrics::{limit as metrics_limit, refused};
+use super::client::Client;
+use crate::{
+    answer::refusal::refusal,
+    metrics::{limit as metrics_limit, refused},
+};
 
 /// How often clients that have been quiet are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -81,7 +84,7 @@ pub(crate) async fn limit(
 mod tests {
     use std::time::Instant;
 
-    use super::{super::network, *};
+    use super::{super::client::network, *};
 
     #[tokio::test(start_paused = true)]
     async fn quiet_clients_are_forgotten() {

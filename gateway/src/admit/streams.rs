@@ -8,7 +8,7 @@ use std::{
 
 use chassis::status::{Fault, Reason};
 
-use super::Client;
+use super::client::Client;
 use crate::metrics::{limit, refused};
 
 /// The streams that are open, on all threads of an edge.

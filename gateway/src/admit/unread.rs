@@ -8,7 +8,7 @@ use std::sync::{
 use chassis::status::Fault;
 use tokio::sync::Notify;
 
-use super::{Account, Permit};
+use super::budget::{Account, Permit};
 
 /// What a frame of control has beside its payload (RFC 6455, section 5.2): two bytes, and a mask of four.
 const CONTROL_HEAD: usize = 6;

@@ -21,11 +21,8 @@ use tonic::{Code, Status, body::Body as GrpcBody};
 use tracing::Span;
 use upstream::cut_off;
 
-use super::{deadline_exceeded, fault};
-use crate::{
-    activity::patience,
-    admit::{Account, Open, Permit},
-};
+use super::fault::{deadline_exceeded, fault};
+use crate::admit::{Account, Open, Permit, activity::patience};
 
 /// What an open call counts as, until it is dropped.
 #[expect(dead_code, reason = "held, and never looked at")]

@@ -15,9 +15,8 @@ use tokio::{
 };
 
 use crate::{
-    activity::Activity,
-    admit::Unread,
-    problem::{Problem, Style},
+    admit::{Unread, activity::Activity},
+    answer::problem::{Problem, Style},
 };
 
 /// What hyper's refusals are not longer than: a line, a date, and that there is no body.

@@ -2,7 +2,7 @@
 
 use tokio::time::{Duration, Instant};
 
-use crate::activity::{Activity, State};
+use crate::admit::activity::{Activity, State};
 
 /// Looks after one connection.
 #[derive(Debug)]

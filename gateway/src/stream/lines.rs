@@ -10,20 +10,21 @@ use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 use transcode::{Input, RequestError};
 
-use super::NDJSON;
+use super::framing::NDJSON;
 use crate::{
     admit::Permit,
-    answer::Captures,
-    body::{self, Room},
-    contract::Served,
-    headers,
+    answer::problem::Problem,
+    contract::{Captures, Served},
     metrics::{limit, refused},
-    problem::Problem,
+    request::{
+        body::{self, Room},
+        headers,
+    },
 };
 
 /// A body as lines.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(in crate::stream) struct Lines {
     body: Body,
     /// What has come of the lines to follow.
     rest: BytesMut,
@@ -40,7 +41,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Lines of at most so many bytes; `raw` for parts of any length as they come.
-    pub(super) fn of(body: Body, room: &Room, raw: bool) -> Self {
+    pub(in crate::stream) fn of(body: Body, room: &Room, raw: bool) -> Self {
         let (most, permit) = (room.each, room.account.nothing());
         Self { body, rest: BytesMut::new(), looked: 0, most, permit, given: 0, is_raw: raw, is_over: false }
     }
@@ -49,7 +50,7 @@ impl Lines {
     ///
     /// # Errors
     /// BODY_TOO_LARGE for a line that is; MALFORMED_REQUEST for a body that breaks off; RATE_LIMITED when there is no room for it.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+    pub(in crate::stream) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
             // The service has taken it.
             self.permit.shrink(mem::take(&mut self.given));
@@ -100,7 +101,7 @@ impl Lines {
 
 /// Makes messages of JSON. What path and query bind is in the first one.
 #[derive(Debug)]
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     served: Arc<Served>,
     first: Option<(Captures, String)>,
     /// That of the body, where it is no JSON.
@@ -109,7 +110,12 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    pub(super) fn new(served: &Arc<Served>, captures: Captures, parts: &Parts, lenient: bool) -> Self {
+    pub(in crate::stream) fn new(
+        served: &Arc<Served>,
+        captures: Captures,
+        parts: &Parts,
+        lenient: bool,
+    ) -> Self {
         let first = Some((captures, parts.uri.query().unwrap_or_default().to_owned()));
         let content_type = headers::content_type(&parts.headers).to_owned();
         Self { served: Arc::clone(served), first, content_type, lenient }
@@ -117,7 +123,7 @@ impl Encoder {
 
     /// # Errors
     /// Whatever is wrong with the message.
-    pub(super) fn message(&mut self, json: &[u8]) -> Result<Bytes, RequestError> {
+    pub(in crate::stream) fn message(&mut self, json: &[u8]) -> Result<Bytes, RequestError> {
         let (captures, query) = self.first.take().unwrap_or_default();
         let content_type = self.content_type.as_str();
         let input = Input { captures, query: &query, body: json, content_type, ..Input::default() };
@@ -129,7 +135,7 @@ impl Encoder {
 ///
 /// # Errors
 /// What is wrong with the body or with a message.
-pub(super) async fn feed(
+pub(in crate::stream) async fn feed(
     mut lines: Lines,
     mut encoder: Encoder,
     messages: mpsc::Sender<Bytes>,
@@ -146,7 +152,7 @@ pub(super) async fn feed(
 ///
 /// # Errors
 /// UNSUPPORTED_MEDIA_TYPE.
-pub(super) fn check(headers: &HeaderMap, raw: bool) -> Result<(), Box<Problem>> {
+pub(in crate::stream) fn check(headers: &HeaderMap, raw: bool) -> Result<(), Box<Problem>> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if !raw && !kind.eq_ignore_ascii_case(NDJSON) {

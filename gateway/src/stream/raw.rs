@@ -9,8 +9,8 @@ use http::header;
 use tracing::{Instrument as _, Span};
 use transcode::Payload;
 
-use super::{Feed, Step};
-use crate::{headers, problem::Problem};
+use super::feed::{Feed, Step};
+use crate::{answer::problem::Problem, request::headers};
 
 /// The answer, once the first message has said of what type it is.
 ///

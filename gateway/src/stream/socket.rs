@@ -22,12 +22,18 @@ use tokio_util::sync::CancellationToken;
 use transcode::Route;
 
 pub(crate) use self::talk::Talk;
-use super::{Feed, Step};
+use super::{
+    feed::{Feed, Step},
+    framing::error_line,
+};
 use crate::{
-    activity::{OVERHEAD, patience},
-    admit::{Account, Unread},
-    edge::Edge,
-    problem::{Problem, Style},
+    admit::{
+        Account, Unread,
+        activity::{OVERHEAD, patience},
+        cors,
+    },
+    answer::problem::{Problem, Style},
+    edge::Ending,
 };
 
 /// Longest message from a client, in bytes; none means anything.
@@ -52,14 +58,14 @@ pub(crate) struct Asked {
 /// # Errors
 /// ORIGIN_NOT_ALLOWED for pages of other origins: browsers leave this check to the server. MALFORMED_REQUEST when the handshake is
 /// not one.
-pub(crate) async fn asked(edge: &Edge, parts: &mut Parts) -> Result<Option<Asked>, Problem> {
+pub(crate) async fn asked(cors_origins: &[String], parts: &mut Parts) -> Result<Option<Asked>, Problem> {
     let protocol = parts.headers.get(header::UPGRADE);
     if !protocol.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket")) {
         return Ok(None);
     }
     if let Some(origin) = parts.headers.get(header::ORIGIN)
         && !is_same(origin, &parts.headers)
-        && !edge.allows_origin(origin)
+        && !cors::allows(cors_origins, origin)
     {
         return Err(Fault::new(Reason::OriginNotAllowed, "pages of this origin may not read this").into());
     }
@@ -95,8 +101,13 @@ fn is_same(origin: &HeaderValue, headers: &HeaderMap) -> bool {
 
 /// The answer that turns the connection into a WebSocket, on which the stream then goes. It keeps its permit among the connections,
 /// and the edge waits for its end.
-pub(super) fn response(feed: Feed, edge: &Edge, Asked { upgrade, permit, .. }: Asked) -> Response {
-    let (token, idle) = (edge.sockets().token(), edge.idle_timeout());
+pub(crate) fn response(
+    feed: Feed,
+    ending: &Ending,
+    idle: Duration,
+    Asked { upgrade, permit, .. }: Asked,
+) -> Response {
+    let token = ending.sockets.token();
     upgrade
         .read_buffer_size(MAX_MESSAGE_BYTES)
         .max_message_size(MAX_MESSAGE_BYTES)
@@ -195,7 +206,7 @@ async fn send(
 
 fn failed(stopping: &CancellationToken, style: &Style, problem: &Problem) -> End {
     let code = if stopping.is_cancelled() { close_code::AWAY } else { close_code::ERROR };
-    let last = Message::text(super::error_line(problem, style));
+    let last = Message::text(error_line(problem, style));
     end(Some(last), code, problem.reason())
 }
 

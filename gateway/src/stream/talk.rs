@@ -1,10 +1,10 @@
 //! Calls whose client sends a stream: as lines of a body, whose answer is one message or a stream, or as frames of a WebSocket.
 
-use std::{fmt, future, pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::FutureExt as _;
 use http::{HeaderMap, request::Parts};
 use tokio::{
     sync::mpsc,
@@ -16,45 +16,26 @@ use transcode::ResponseError;
 use upstream::{Answer, Call, Tried};
 
 use super::{
-    Feed, Framing,
+    feed::Feed,
+    feeding::Feeding,
+    frames,
+    framing::Framing,
     lines::{self, Encoder, Lines},
     socket,
 };
 use crate::{
     admit::{Client, Open},
-    answer::Captures,
-    body::Room,
-    contract::Served,
+    answer::{
+        outcome, payload,
+        problem::{Problem, Style},
+    },
+    contract::{Captures, Served},
     edge::Edge,
-    headers, outcome,
-    problem::{Problem, Style},
+    request::{body::Room, headers},
 };
 
 /// Messages of a client that wait for the service.
 const WAITING: usize = 1;
-
-/// What the client still sends while it is answered, if it sends anything.
-#[derive(Default)]
-pub(crate) struct Feeding(Option<BoxFuture<'static, Result<(), Problem>>>);
-
-impl fmt::Debug for Feeding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Feeding").field(&self.0.is_some()).finish()
-    }
-}
-
-impl Feeding {
-    /// Waits until the client has sent everything, and then for ever.
-    ///
-    /// # Errors
-    /// What ends that early.
-    pub(super) async fn end(&mut self) -> Result<(), Problem> {
-        let Some(sending) = &mut self.0 else { return future::pending().await };
-        let outcome = sending.await;
-        self.0 = None;
-        outcome
-    }
-}
 
 /// A request whose client streams.
 pub(crate) struct Asked {
@@ -77,10 +58,10 @@ pub(crate) async fn answer(
 ) -> Result<Response, Problem> {
     let Asked { mut parts, body, captures, open, client } = asked;
     headers::check_conditions(&parts.headers)?;
-    let socket = socket::asked(edge, &mut parts).await?;
+    let socket = socket::asked(&edge.config.cors_origins, &mut parts).await?;
     let time = headers::request_timeout(&parts.headers)?;
-    let deadline = Instant::now() + time.unwrap_or(edge.request_timeout());
-    let encoder = Encoder::new(served, captures, &parts, edge.lenient());
+    let deadline = Instant::now() + time.unwrap_or(edge.config.request_timeout);
+    let encoder = Encoder::new(served, captures, &parts, edge.config.lenient);
     let (messages, taken) = mpsc::channel(WAITING);
     // Of a stream the edge knows no end, unless the client does.
     let until = (!served.route.rpc.streaming || time.is_some()).then_some(deadline);
@@ -98,13 +79,13 @@ pub(crate) async fn answer(
             bodies: client.bodies,
             _open: open,
         };
-        return Ok(talk.into_response(edge, socket));
+        return Ok(talk.into_response(&edge.config, &edge.ending, socket));
     }
     let raw = served.route.raw_body;
     lines::check(&parts.headers, raw).map_err(|problem| *problem)?;
-    let room = Room { each: edge.max_body_bytes(), account: client.bodies };
+    let room = Room { each: edge.config.max_body_bytes, account: client.bodies };
     let lines = Lines::of(body, &room, raw);
-    let mut feeding = Feeding(Some(lines::feed(lines, encoder, messages).boxed()));
+    let mut feeding = Feeding::of(lines::feed(lines, encoder, messages));
     let begun = timeout_at(deadline, beside(call, &mut feeding)).await;
     let answered = begun.map_err(|_| Problem::deadline_exceeded())??;
     let failed = |status: Status| outcome::of_write(&status, served.route.types(), false);
@@ -117,11 +98,11 @@ pub(crate) async fn answer(
             framing: Framing::of(&parts.headers, &served.route),
             style: style.clone(),
             until,
-            stopping: edge.stopping().clone(),
+            stopping: edge.ending.stopping.clone(),
             account: client.answers,
             _open: Some(open),
         };
-        return feed.into_response().await;
+        return frames::response(feed).await;
     }
     let message = timeout_at(deadline, beside(body.message(), &mut feeding)).await;
     match message.map_err(|_| Problem::deadline_exceeded())?? {
@@ -136,10 +117,10 @@ fn one(served: &Served, wire: Bytes) -> Result<Response, Box<Problem>> {
     let internal = |error: ResponseError| Box::new(Problem::internal(&error));
     if served.route.raw_response {
         let payload = transcode::response_payload(&served.route, &wire).map_err(internal)?;
-        return Ok(crate::answer::payload_response(payload));
+        return Ok(payload::bytes(payload));
     }
     let json = transcode::response_to_json(&served.route, wire).map_err(internal)?.json;
-    Ok(crate::answer::json_response(json.into()))
+    Ok(payload::json(json.into()))
 }
 
 /// The call, with the messages that are `taken`.

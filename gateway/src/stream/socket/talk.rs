@@ -14,13 +14,19 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use upstream::Answer;
 
-use super::{Asked, End, Feed, Step, end, failed, goodbye, message, send};
+use super::{Asked, End, end, failed, goodbye, message, send};
 use crate::{
     admit::{Account, Open, Permit, Unread},
+    answer::problem::{Problem, Style},
     contract::Served,
-    edge::Edge,
-    problem::{Problem, Style},
-    stream::{Framing, lines::Encoder, talk::Feeding},
+    edge::Ending,
+    settings::Config,
+    stream::{
+        feed::{Feed, Step},
+        feeding::Feeding,
+        framing::Framing,
+        lines::Encoder,
+    },
 };
 
 type Call = BoxFuture<'static, Result<Answer<Streaming<Bytes>>, Status>>;
@@ -67,10 +73,9 @@ enum Event {
 impl Talk {
     /// The answer that turns the connection into a WebSocket. The call is made then: a service may wait for the first message before it
     /// answers.
-    pub(crate) fn into_response(self, edge: &Edge, asked: Asked) -> Response {
-        let (token, stopping, most) =
-            (edge.sockets().token(), edge.stopping().clone(), edge.max_body_bytes());
-        let idle = edge.idle_timeout();
+    pub(crate) fn into_response(self, config: &Config, ending: &Ending, asked: Asked) -> Response {
+        let (token, stopping) = (ending.sockets.token(), ending.stopping.clone());
+        let (most, idle) = (config.max_body_bytes, config.idle_timeout);
         let Asked { upgrade, permit, unread } = asked;
         let unread = unread.unwrap_or_default();
         unread.begin(&self.bodies);

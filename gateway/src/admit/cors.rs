@@ -9,7 +9,7 @@ use url::{Origin, Url};
 
 use upstream::IDEMPOTENCY_REPLAYED;
 
-use crate::headers::{X_IGNORED, X_REQUEST_ID};
+use crate::request::headers::{X_IGNORED, X_REQUEST_ID};
 
 /// How long a browser need not ask again.
 const MAX_AGE: Duration = Duration::from_secs(3_600);

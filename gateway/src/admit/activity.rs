@@ -17,7 +17,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::admit::{Account, Permit};
+use super::budget::{Account, Permit};
 
 /// Longer data is written in pieces of at most so many bytes, so that it is seen how far it is.
 const LARGE: usize = 16 << 10;

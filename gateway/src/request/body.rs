@@ -24,9 +24,9 @@ use tower_http::decompression::{DecompressionBody, RequestDecompression};
 pub(crate) use self::rest::Rest;
 use crate::{
     admit::{Account, Permit},
-    headers::declares_json,
+    answer::problem::Problem,
     metrics::{limit, refused},
-    problem::Problem,
+    request::headers::declares_json,
 };
 
 type Unpacked = DecompressionBody<Body>;

@@ -8,7 +8,8 @@ use futures_util::future::try_join_all;
 use tokio::{net::TcpListener, runtime::Builder, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::{edge::Edge, serve::serve};
+use super::serve;
+use crate::edge::Edge;
 
 /// Serves the edge as [`serve()`] does, on so many threads of their own. Each has connections of its own to the services. Dropping it
 /// ends the threads, with all that is under way on them.

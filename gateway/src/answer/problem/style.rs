@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use crate::headers;
+use crate::request::headers;
 
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 

@@ -29,14 +29,16 @@ use tower_http::{
 use tracing::{Instrument as _, Span};
 
 use crate::{
-    admit::{Client, limit, refusal},
-    answer::answer,
-    docs,
+    admit::{Client, rate::limit},
+    answer::{
+        problem::{Problem, Style},
+        refusal::{call_type, of_call, refusal},
+    },
+    documents::pages,
     edge::Edge,
-    grpc,
-    headers::{self, X_REQUEST_ID},
+    handle::answer,
     metrics::Seen,
-    problem::{Problem, Style},
+    request::headers::{self, X_REQUEST_ID},
     stream::NDJSON,
 };
 
@@ -52,7 +54,7 @@ pub(crate) struct Front(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    edge: Edge,
+    edge: Arc<Edge>,
     /// The documents, and the layers that are switched on, around the handler.
     router: Router,
     /// Whether there are such layers.
@@ -61,14 +63,20 @@ struct Inner {
 
 impl Front {
     pub(crate) fn new(edge: Edge) -> Self {
-        let (cors, limits, compresses) = (edge.cors(), edge.limits(), edge.compresses());
+        let edge = Arc::new(edge);
+        let (cors, limits, compresses) =
+            (edge.cors.clone(), edge.admission.limits.clone(), edge.config.compress);
         let layered = cors.is_some() || limits.is_some() || compresses;
         let layers = ServiceBuilder::new()
             .option_layer(cors)
             .layer(from_fn(caught))
             .option_layer(limits.map(|limits| from_fn_with_state(limits, limit)))
             .option_layer(compresses.then(|| (MapResponseBodyLayer::new(Body::new), compression())));
-        let router = docs::router().fallback(handler).with_state(edge.clone()).layer(layers);
+        let router = pages::router(edge.config.jwks.clone())
+            .with_state(Arc::clone(&edge.thread))
+            .fallback(handler)
+            .with_state(Arc::clone(&edge))
+            .layer(layers);
         Self(Arc::new(Inner { edge, router, layered }))
     }
 
@@ -103,16 +111,16 @@ impl Front {
             return refusal(&request, fault);
         }
         // Most requests need none of the layers: each would cost them a copy of itself and several allocations.
-        if *layered || docs::may_have(request.uri().path()) {
+        if *layered || pages::may_have(request.uri().path()) {
             request.extensions_mut().insert(client);
             headers::admit_identity(request.headers_mut());
             let Ok(mut response) = router.clone().oneshot(request).await;
             *seen = response.extensions_mut().remove().unwrap_or_default();
             return response;
         }
-        let call_type = grpc::call_type(request.method(), request.headers());
+        let call = call_type(request.method(), request.headers());
         let answered = AssertUnwindSafe(answer(edge, request, client, seen)).catch_unwind().await;
-        answered.unwrap_or_else(|_| panicked(call_type))
+        answered.unwrap_or_else(|_| panicked(call))
     }
 
     /// Gives a request its id. A client's goes into logs and metadata: one that is too long or not printable gives way to a new one.
@@ -123,7 +131,7 @@ impl Front {
             return id.clone();
         }
         let mut text = [0; UUID_LENGTH];
-        let id = self.0.edge.clock().new_id();
+        let id = self.0.edge.config.clock.new_id();
         // Hexadecimal digits and hyphens are a header value.
         let id = HeaderValue::from_str(id.hyphenated().encode_lower(&mut text));
         let id = id.unwrap_or_else(|_| HeaderValue::from_static("-"));
@@ -133,7 +141,7 @@ impl Front {
 }
 
 async fn handler(
-    State(edge): State<Edge>,
+    State(edge): State<Arc<Edge>>,
     Extension(client): Extension<Client>,
     request: Request,
 ) -> Response {
@@ -172,17 +180,17 @@ fn span(request: &Request, id: &HeaderValue, parent: Option<&str>) -> Span {
 
 /// Answers also when what is inside panics.
 async fn caught(request: Request, next: Next) -> Response {
-    let call_type = grpc::call_type(request.method(), request.headers());
+    let call = call_type(request.method(), request.headers());
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    answered.unwrap_or_else(|_| panicked(call_type))
+    answered.unwrap_or_else(|_| panicked(call))
 }
 
 /// The answer to a request that made the edge panic, in the protocol of its call if it is one.
-fn panicked(call_type: Option<HeaderValue>) -> Response {
+fn panicked(call: Option<HeaderValue>) -> Response {
     tracing::error!("a request made the edge panic");
     let fault = Fault::new(Reason::Internal, "internal error");
-    match call_type {
-        Some(call_type) => grpc::refusal(call_type, fault),
+    match call {
+        Some(call_type) => of_call(call_type, fault),
         None => Problem::from(fault).into_response(&Style::of(&http::HeaderMap::new(), "")),
     }
 }

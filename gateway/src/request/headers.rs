@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 pub(crate) use self::hops::{MAX_HEAD_BYTES, admit_identity, check_head, remove_hops};
-use crate::timeout::Timeout;
+use crate::settings::timeout::Timeout;
 
 /// Names a request in logs on both sides of the edge, and in its answer.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -6,7 +6,7 @@ use chassis::status::{Fault, Reason};
 use prost_reflect::DescriptorPool;
 use tonic::Status;
 
-use crate::problem::{Problem, cause};
+use crate::answer::problem::{Problem, cause};
 
 /// When a request with a key may be repeated whose answer was lost: a service that restarts is back by then.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);

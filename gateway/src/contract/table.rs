@@ -1,0 +1,47 @@
+//! A version of the descriptors with the connections of one thread.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use transcode::Lookup;
+
+use super::{
+    methods::Methods,
+    pools::{Pools, pool_of},
+    served::{Found, Served},
+    version::Contract,
+};
+
+/// A contract with one thread's connections to the services.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) contract: Arc<Contract>,
+    served: Vec<Arc<Served>>,
+    pub(super) methods: Methods,
+}
+
+impl Table {
+    /// `None` where a service has no connections.
+    pub(super) fn of(contract: &Arc<Contract>, pools: &Pools) -> Option<Self> {
+        let served = contract.routes.list().iter().zip(&contract.meters).map(|(route, meter)| {
+            let (route, upstream, meter) = (Arc::clone(route), pool_of(pools, route)?, Arc::clone(meter));
+            let rule = contract.rules.get(route.rpc.path.path()).cloned();
+            Some(Arc::new(Served { route, upstream, meter, rule }))
+        });
+        let served: Vec<Arc<Served>> = served.collect::<Option<_>>()?;
+        let methods = Methods::of(&served, &contract.rules);
+        Some(Self { contract: Arc::clone(contract), served, methods })
+    }
+
+    pub(super) fn find(&self, method: &str, path: &str) -> Found {
+        match self.contract.routes.find(method, path) {
+            Lookup::Found(index, captures) => Found::Route(Arc::clone(&self.served[index]), captures),
+            Lookup::OtherMethods(methods) => Found::OtherMethods(methods),
+            Lookup::Nothing => Found::Nothing,
+        }
+    }
+
+    /// The methods of all routes.
+    pub(crate) fn methods_of_routes(&self) -> BTreeSet<String> {
+        self.served.iter().map(|served| served.route.method.clone()).collect()
+    }
+}

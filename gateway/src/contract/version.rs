@@ -1,0 +1,75 @@
+//! One version of the descriptors: its routes, its documents, and what is wrong with it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use auth::Rules;
+use chassis::settings::ConfigErrors;
+use transcode::{
+    Route, Routes,
+    openapi::{Listed, Tokens},
+};
+
+use super::routes;
+use crate::{
+    documents::Documents,
+    identity,
+    metrics::Meter,
+    settings::{Config, Upstreams, url_flag},
+};
+
+/// One version of the descriptors.
+#[derive(Debug)]
+pub(crate) struct Contract {
+    pub(super) routes: Routes,
+    /// Those of all methods of services that have routes, as far as they have one.
+    pub(super) rules: Rules,
+    /// Those of the routes, in their order.
+    pub(super) meters: Vec<Arc<Meter>>,
+    /// What cannot be served, with the reasons.
+    pub(super) left_out: Vec<String>,
+    pub(crate) documents: Arc<Documents>,
+}
+
+impl Contract {
+    /// That of the descriptors in the settings; `None` after errors were noted.
+    pub(crate) fn of(config: &Config, errors: &mut ConfigErrors) -> Option<Self> {
+        let (routes, left_out) = routes::of(config, errors)?;
+        let rules = identity::rules(&routes, errors);
+        let listed = |route| Listed {
+            route,
+            authority: config.upstreams.authority(&route.rpc.service),
+            scope: rules.get(route.rpc.path.path()).map(|rule| rule.scope.as_str()),
+        };
+        let listed: Vec<Listed<'_>> = routes.list().iter().map(|route| listed(route)).collect();
+        let known = |service: &str| match &config.upstreams {
+            Upstreams::One(_) => true,
+            Upstreams::Each(locations) => locations.contains_key(service),
+        };
+        let services = listed.iter().map(|listed| listed.route.rpc.service.as_str());
+        let unknown: BTreeSet<&str> = services.filter(|service| !known(service)).collect();
+        for service in &unknown {
+            errors.note(url_flag(service), format!("no URL is known for {service}"));
+        }
+        if !unknown.is_empty() {
+            return None;
+        }
+        let tokens = if config.issuer.is_some() { Tokens::Needed } else { Tokens::Optional };
+        let documents = Arc::new(Documents::of(&listed, tokens));
+        let meter = |route: &Arc<Route>| Meter::new(&route.method, route.template.text.clone());
+        let meters = routes.list().iter().map(meter).collect();
+        Some(Self { routes, rules, meters, left_out, documents })
+    }
+
+    /// Warns of what is left out, if anything is.
+    pub(crate) fn warn(&self) {
+        if !self.left_out.is_empty() {
+            let (parts, left_out) = (self.left_out.len(), routes::named(&self.left_out));
+            tracing::warn!(parts, left_out, "parts of the descriptors cannot be served and are left out");
+        }
+    }
+
+    /// How many routes it has.
+    pub(crate) fn len(&self) -> usize {
+        self.routes.list().len()
+    }
+}

@@ -1,0 +1,62 @@
+//! The documents of what is served: OpenAPI, all services in one and each package by itself.
+
+pub(crate) mod pages;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use transcode::openapi::{self, Listed, Tokens};
+
+/// Documents made once for each version of the descriptors.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    /// All services in one.
+    pub(crate) merged: Bytes,
+    /// Each service by its short name.
+    pub(crate) each: BTreeMap<String, Bytes>,
+}
+
+impl Documents {
+    /// Those of routes, and whether callers need tokens.
+    pub(crate) fn of(listed: &[Listed<'_>], tokens: Tokens) -> Self {
+        let ids = openapi::Ids::of(listed);
+        let names = names(listed.iter().map(|listed| package(&listed.route.rpc.service)));
+        let mut services: BTreeMap<String, Vec<Listed<'_>>> = BTreeMap::new();
+        for one in listed {
+            let name = names.get(package(&one.route.rpc.service)).cloned().unwrap_or_default();
+            services.entry(name).or_default().push(*one);
+        }
+        let text = |title: &str, listed: &[Listed<'_>]| {
+            Bytes::from(openapi::document(title, listed, &ids, tokens).to_string())
+        };
+        let each = services.iter().map(|(name, routes)| (name.clone(), text(name, routes))).collect();
+        Self { merged: text("all services", listed), each }
+    }
+}
+
+/// The package of a service; where there is none, the service.
+fn package(service: &str) -> &str {
+    service.rsplit_once('.').map_or(service, |(package, _)| package)
+}
+
+/// What the document of each package is called: its short name, or the whole where several have the same.
+fn names<'p>(packages: impl Iterator<Item = &'p str>) -> BTreeMap<&'p str, String> {
+    let mut by_short: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for package in packages {
+        by_short.entry(short_name(package)).or_default().insert(package);
+    }
+    let name = |(short, packages): (String, BTreeSet<&'p str>)| {
+        let is_alone = packages.len() == 1;
+        packages
+            .into_iter()
+            .map(move |package| (package, if is_alone { short.clone() } else { package.to_owned() }))
+    };
+    by_short.into_iter().flat_map(name).collect()
+}
+
+/// `orders` for `ordermesh.orders.v1`: the last part that is no version.
+fn short_name(package: &str) -> String {
+    let versioned =
+        |part: &&str| part.starts_with('v') && part[1..].starts_with(|c: char| c.is_ascii_digit());
+    package.rsplit('.').find(|part| !versioned(part)).unwrap_or(package).to_ascii_lowercase()
+}

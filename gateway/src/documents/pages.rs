@@ -1,0 +1,105 @@
+//! Where the documents and their pages are: keys at `/.well-known/jwks.json`, OpenAPI at `/openapi.json` and `/openapi/{service}.json`, Swagger UI at `/swagger/index.html`.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Extension, Path, Request, State},
+    middleware::{Next, from_fn},
+    response::{IntoResponse as _, Redirect, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use chassis::status::{Fault, Reason};
+use http::{HeaderMap, HeaderValue, Uri, header};
+use utoipa_swagger_ui::{Config, Url};
+
+use crate::{
+    admit::{Client, activity::OVERHEAD},
+    answer::{
+        problem::{Problem, Style},
+        refusal::refusal,
+    },
+    contract::Thread,
+};
+
+/// Where the keys of an issuer usually are.
+const JWKS: &str = "/.well-known/jwks.json";
+
+/// Whether a path may be one of theirs.
+pub(crate) fn may_have(path: &str) -> bool {
+    path.starts_with("/openapi") || path.starts_with("/swagger") || path == JWKS
+}
+
+/// The routes of the documents, and of the keys that the edge publishes.
+pub(crate) fn router(jwks: Option<Bytes>) -> Router<Arc<Thread>> {
+    let keys = async |document: Bytes| json(document);
+    jwks.into_iter()
+        .fold(Router::new(), |router, jwks| router.route(JWKS, get(move || keys(jwks.clone()))))
+        .route("/openapi.json", get(merged))
+        .route("/openapi/{file}", get(one))
+        .route("/swagger", get(async || Redirect::permanent("/swagger/index.html")))
+        .route("/swagger/", get(async || Redirect::permanent("/swagger/index.html")))
+        .route("/swagger/{*file}", get(page))
+        .method_not_allowed_fallback(other_method)
+        .route_layer(from_fn(admit))
+}
+
+/// Documents are answers like others.
+async fn admit(Extension(client): Extension<Client>, request: Request, next: Next) -> Response {
+    match client.answers.check(OVERHEAD) {
+        Ok(()) => next.run(request).await,
+        Err(fault) => refusal(&request, fault),
+    }
+}
+
+async fn merged(State(thread): State<Arc<Thread>>) -> Response {
+    json(thread.documents().merged.clone())
+}
+
+async fn one(
+    State(thread): State<Arc<Thread>>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    let documents = thread.documents();
+    match file.strip_suffix(".json").and_then(|name| documents.each.get(name)) {
+        Some(document) => json(document.clone()),
+        None => Problem::route_not_found().into_response(&Style::of(&headers, uri.path())),
+    }
+}
+
+/// The documents can only be read.
+async fn other_method(headers: HeaderMap, uri: Uri) -> Response {
+    let allow = HeaderValue::from_static("GET, HEAD");
+    Problem::method_not_allowed(allow).into_response(&Style::of(&headers, uri.path()))
+}
+
+async fn page(
+    State(thread): State<Arc<Thread>>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    let style = Style::of(&headers, uri.path());
+    let documents = thread.documents();
+    let names = documents.each.keys();
+    let names: Vec<(&String, String)> = names.map(|name| (name, format!("/openapi/{name}.json"))).collect();
+    let pages = Config::new(names.iter().map(|(name, url)| Url::new(name, url)));
+    let pages = Arc::new(pages.try_it_out_enabled(true).display_request_duration(true));
+    match utoipa_swagger_ui::serve(&file, pages) {
+        Ok(Some(file)) => {
+            ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response()
+        }
+        Ok(None) => Problem::route_not_found().into_response(&style),
+        Err(error) => {
+            tracing::error!(error, "a page of Swagger UI cannot be served");
+            Problem::from(Fault::new(Reason::Internal, "internal error")).into_response(&style)
+        }
+    }
+}
+
+fn json(document: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document).into_response()
+}

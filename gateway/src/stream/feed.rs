@@ -1,0 +1,94 @@
+//! A stream on its way to a client, step by step, whatever it is written as.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use prost_reflect::DescriptorPool;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, Streaming};
+use transcode::Decoded;
+use upstream::too_large;
+
+use super::{feeding::Feeding, framing::Framing};
+use crate::{
+    admit::{Account, Open},
+    answer::problem::{Problem, Style},
+    contract::Served,
+};
+
+/// Proxies cut connections on which nothing moves, often after 30 s or 60 s.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// A stream on its way to a client. Dropping it, as a disconnect does, drops the call.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) served: Arc<Served>,
+    pub(crate) messages: Streaming<Bytes>,
+    /// What the client sends meanwhile.
+    pub(crate) feeding: Feeding,
+    pub(crate) framing: Framing,
+    pub(crate) style: Style,
+    /// When the client stops waiting, if it said so.
+    pub(crate) until: Option<Instant>,
+    pub(crate) stopping: CancellationToken,
+    /// What its client may make the edge keep.
+    pub(crate) account: Arc<Account>,
+    /// Its place among the streams.
+    pub(crate) _open: Option<Open>,
+}
+
+/// What comes next of a stream.
+pub(in crate::stream) enum Step {
+    Message(Bytes),
+    Silence,
+    End,
+    Failed(Problem),
+}
+
+impl Feed {
+    /// A message as JSON, if there is room for it.
+    pub(in crate::stream) fn decoded(&self, wire: Bytes) -> Result<Decoded, Box<Problem>> {
+        let decoded = transcode::response_to_json(&self.served.route, wire);
+        let decoded = decoded.map_err(|error| Problem::internal(&error))?;
+        self.account.check(decoded.json.len()).map_err(Problem::from)?;
+        Ok(decoded)
+    }
+
+    /// What comes next.
+    pub(in crate::stream) async fn step(&mut self) -> Step {
+        let heartbeat = Instant::now() + HEARTBEAT;
+        let over = self.until.filter(|until| *until <= heartbeat);
+        loop {
+            return tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => Step::Failed(Problem::stopping()),
+                // Before the messages: a stream that never rests ends in time too.
+                () = sleep_until(over.unwrap_or(heartbeat)) => match over {
+                    Some(_) => Step::Failed(Problem::deadline_exceeded()),
+                    None => Step::Silence,
+                },
+                sent = self.feeding.end() => match sent {
+                    Ok(()) => continue,
+                    Err(problem) => Step::Failed(problem),
+                },
+                // `message` keeps what it has read in the stream: another branch loses nothing.
+                message = self.messages.message() => received(message, self.served.route.types()),
+            };
+        }
+    }
+}
+
+/// How tonic says that a message is longer than it may be: it has no error of its own for that.
+const TOO_LONG: &str = "Error, decoded message length too large";
+
+fn received(message: Result<Option<Bytes>, Status>, types: &DescriptorPool) -> Step {
+    match message {
+        Ok(Some(wire)) => Step::Message(wire),
+        Ok(None) => Step::End,
+        Err(status) if status.code() == Code::OutOfRange && status.message().starts_with(TOO_LONG) => {
+            Step::Failed(too_large().into())
+        }
+        Err(status) => Step::Failed(Problem::from_status(&status, types)),
+    }
+}
