@@ -154,6 +154,7 @@ fn one_field_of_the_request_can_be_the_body() {
     Case { method: "PUT", path: "/v1/lists", body: "[1, \"2\"]", ..GET }.is(&json!({"numbers": ["1", "2"]}));
 }
 
+/// In the order of the body.
 #[test]
 fn a_body_that_does_not_fit_is_reported_all_at_once() {
     let body = r#"{"i64": 9223372036854775808, "u64": 1e300, "i32": 1.5, "flag": "true", "wrappedText": 5, "data": "!", "color": "BLUE",
@@ -163,26 +164,26 @@ fn a_body_that_does_not_fit_is_reported_all_at_once() {
     Case { body, ..POST }.fails(
         RequestErrorKind::Unreadable,
         &[
-            ("by_id[\"x\"]", "has a key of the wrong type"),
-            ("color", "must be one of COLOR_UNSPECIFIED, RED, GREEN"),
-            ("counts[\"a\"]", "must be a 32-bit integer"),
-            ("data", "must be base64"),
-            ("flag", "must be true or false"),
-            ("i32", "must be a 32-bit integer"),
             ("i64", "must be a 64-bit integer"),
-            ("items[1]", "must be an object"),
+            ("u64", "must be an unsigned 64-bit integer"),
+            ("i32", "must be a 32-bit integer"),
+            ("flag", "must be true or false"),
+            ("wrapped_text", "is no StringValue: invalid type: integer `5`, expected a string"),
+            ("data", "must be base64"),
+            ("color", "must be one of COLOR_UNSPECIFIED, RED, GREEN"),
             ("nested.deeper.colors[1]", "must be one of COLOR_UNSPECIFIED, RED, GREEN"),
             ("nested.deeper.colors[2]", "must be one of COLOR_UNSPECIFIED, RED, GREEN"),
             ("nested.deeper.nope", "is not a field of Nested"),
-            ("nope", "is not a field of Shape"),
             ("numbers[1]", "must be a 64-bit integer"),
             ("numbers[2]", "must be a 64-bit integer"),
-            ("object", "is no Struct: invalid type: sequence, expected a map"),
+            ("items[1]", "must be an object"),
+            ("counts[\"a\"]", "must be a 32-bit integer"),
+            ("by_id[\"x\"]", "has a key of the wrong type"),
+            ("words", "must be an array"),
+            ("nope", "is not a field of Shape"),
             ("right", "cannot be given together with left"),
             ("snake_case_name", "is given twice"),
-            ("u64", "must be an unsigned 64-bit integer"),
-            ("words", "must be an array"),
-            ("wrapped_text", "is no StringValue: invalid type: integer `5`, expected a string"),
+            ("object", "is no Struct: invalid type: sequence, expected a map"),
             ("text", "differs from the path"),
         ],
     );
@@ -227,7 +228,7 @@ fn a_lenient_edge_passes_over_unknown_names_only() {
     let body = r#"{"nope": {"x": [1]}, "nested": {"nope": 1, "colors": ["RED", "PINK"]}, "i32": 1}"#;
     let (message, ignored) = Case { lenient: true, body, ..POST }.bind().expect("binds");
     assert_eq!(message, json!({"text": "a", "nested": {"colors": ["RED"]}, "i32": 1}));
-    assert_eq!(ignored, ["nested.colors[1]", "nested.nope", "nope"]);
+    assert_eq!(ignored, ["nope", "nested.nope", "nested.colors[1]"]);
     Case { lenient: true, query: "i32=x", ..GET }
         .fails(RequestErrorKind::Unreadable, &[("i32", "must be a 32-bit integer")]);
 }
