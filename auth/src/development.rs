@@ -12,7 +12,7 @@ use aws_lc_rs::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
 };
-use chassis::clock::Micros;
+use chassis::{clock::Micros, tls::ClientTls};
 use jsonwebtoken::{
     Algorithm, EncodingKey, Header, encode,
     jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
@@ -88,6 +88,7 @@ impl DevelopmentKey {
             algorithms: vec![Algorithm::ES256],
             scope_claim: "scope".to_owned(),
             max_age: Duration::from_secs(24 * 3_600),
+            tls: ClientTls::default(),
         }
     }
 

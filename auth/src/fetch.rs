@@ -1,18 +1,15 @@
 //! The keys of an issuer, read from where it publishes them.
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use bytes::Bytes;
+use chassis::tls::ClientTls;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::time::timeout;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
-use webpki_roots::TLS_SERVER_ROOTS;
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::settings::KeySource;
 
@@ -27,27 +24,15 @@ type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Debug)]
 pub(crate) struct Source {
     keys: KeySource,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    tls: ClientTls,
 }
 
 impl Source {
-    /// Trusts the authorities that browsers trust.
-    ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub(crate) fn new(keys: KeySource) -> Result<Self, BoxError> {
-        let mut roots = RootCertStore::empty();
-        roots.extend(TLS_SERVER_ROOTS.iter().cloned());
-        // Named: other crates of the process may have others compiled in.
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-        // A connection that was kept may be closed by now, and there is one request in minutes.
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Ok(Self { keys, client })
+    pub(crate) fn new(keys: KeySource, tls: ClientTls) -> Result<Self, BoxError> {
+        tls.config()?;
+        Ok(Self { keys, tls })
     }
 
     /// The document as it is now.
@@ -63,8 +48,15 @@ impl Source {
     }
 
     async fn get(&self, url: &Uri) -> Result<Bytes, BoxError> {
-        let request = Request::get(url).header(header::ACCEPT, "application/json").body(Empty::new())?;
-        let response = self.client.request(request).await?;
+        let request =
+            Request::get(url).header(header::ACCEPT, "application/json").body(Empty::<Bytes>::new())?;
+        // One for each request, of which there is one in minutes: a connection that was kept may be closed by then, and the files of
+        // authorities may have changed.
+        let tls = ClientConfig::clone(&*self.tls.config()?);
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        let response = client.request(request).await?;
         if response.status() != StatusCode::OK {
             return Err(io::Error::other(format!("the issuer answered {}", response.status())).into());
         }

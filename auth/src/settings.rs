@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use chassis::settings::{Checked, ConfigErrors};
+use chassis::{
+    settings::{Checked, ConfigErrors},
+    tls::{ClientTls, client_tls},
+};
 use http::Uri;
 use jsonwebtoken::Algorithm;
 
@@ -27,6 +30,9 @@ pub struct AuthSettings {
     /// The public keys of the issuer (JWKS, RFC 7517): a URL, or a file; looked at again while the process runs
     #[arg(long, env = "AUTH_JWKS", value_name = "URL|FILE")]
     pub auth_jwks: Option<String>,
+    /// The certificates (PEM) of the authorities that an `https` URL of --auth-jwks trusts, instead of those that browsers trust
+    #[arg(long, env = "AUTH_JWKS_CA", value_name = "FILE")]
+    pub auth_jwks_ca: Option<PathBuf>,
     /// The signatures that are accepted: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA
     #[arg(
         long,
@@ -72,6 +78,8 @@ pub struct IssuerConfig {
     pub scope_claim: String,
     /// How long keys are good after they were last seen.
     pub max_age: Duration,
+    /// Whom an `https` URL of its keys trusts.
+    pub tls: ClientTls,
 }
 
 /// Where the keys of an issuer are.
@@ -86,7 +94,7 @@ pub enum KeySource {
 }
 
 impl AuthSettings {
-    /// The settings, or `None` after errors were noted.
+    /// The settings, or `None` after errors were noted. Must be called inside of a tokio runtime where there is an authority of the keys' URL.
     pub fn check(self, errors: &mut ConfigErrors) -> Option<AuthConfig> {
         let before = errors.count();
         let max_age = self.jwks_max_age.take("--jwks-max-age", errors).map(Duration::from);
@@ -114,6 +122,10 @@ impl AuthSettings {
             "is for a process without an issuer: nobody is let in without a token here",
         );
         let scope_claim = self.auth_scope_claim;
+        // The keys are public: nobody has to show a certificate for them.
+        let shown = [("", None), ("", None)];
+        let tls = client_tls("auth_jwks", ("--auth-jwks-ca", self.auth_jwks_ca), shown, errors);
+        let tls = tls.unwrap_or_default();
         let issuer = issuer.zip(keys).zip(max_age).map(|((issuer, keys), max_age)| IssuerConfig {
             issuer,
             audiences,
@@ -121,6 +133,7 @@ impl AuthSettings {
             algorithms,
             scope_claim,
             max_age,
+            tls,
         });
         (errors.count() == before).then_some(AuthConfig { issuer, insecure: self.insecure })
     }

@@ -56,7 +56,7 @@ impl Verifier {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(config: IssuerConfig, clock: Arc<dyn Clock>) -> Result<Self, VerifierError> {
-        let source = Source::new(config.keys.clone()).map_err(VerifierError)?;
+        let source = Source::new(config.keys.clone(), config.tls.clone()).map_err(VerifierError)?;
         let jwks = Jwks::watch(source, config.max_age);
         Ok(Self(Arc::new(Inner { config, jwks, verified: Tokens::default(), clock })))
     }

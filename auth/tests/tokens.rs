@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use auth::{Caller, Check, IssuerConfig, KeySource, Refusal, Verifier};
-use chassis::clock::{Clock, Micros, SystemClock};
+use chassis::{
+    clock::{Clock, Micros, SystemClock},
+    tls::ClientTls,
+};
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -27,6 +30,7 @@ fn config(issuer: &Issuer) -> Result<IssuerConfig> {
         algorithms: ["RS256", "ES256", "EdDSA"].map(|name| name.parse().expect("a name")).into(),
         scope_claim: "scope".to_owned(),
         max_age: DAY,
+        tls: ClientTls::default(),
     })
 }
 

@@ -21,6 +21,7 @@ use crate::{
     accept::{Permits, accept},
     metrics,
     readiness::{Readiness, Report},
+    tls::{Acceptor, Protocols, ServerTls},
 };
 
 /// What whoever asks may take: a probe or a scrape is one short request, and its answer is there within seconds.
@@ -52,15 +53,17 @@ struct Bounds {
 /// When something else in the process records its metrics.
 pub async fn serve(
     listener: TcpListener,
+    tls: ServerTls,
     readiness: Vec<Readiness>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    serve_within(BOUNDS, listener, readiness, stop).await
+    serve_within(BOUNDS, listener, tls, readiness, stop).await
 }
 
 async fn serve_within(
     bounds: Bounds,
     listener: TcpListener,
+    tls: ServerTls,
     readiness: Vec<Readiness>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -82,10 +85,15 @@ async fn serve_within(
     server.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(bounds.head);
     server.max_buf_size(bounds.head_bytes);
     let permits = Permits::new(bounds.connections);
-    let connection = |stream, _, permit| {
-        let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
+    let acceptor = Acceptor::new(tls, "admin", Protocols::Http1, bounds.head);
+    let connection = |stream, client, permit| {
+        let (acceptor, server, app, stop) = (acceptor.clone(), server.clone(), app.clone(), stop.clone());
         async move {
-            if !matches!(timeout(bounds.whole, serving).await, Ok(Ok(()))) {
+            let serving = async {
+                let stream = acceptor.accept(stream, client, &stop).await?;
+                server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)).await.ok()
+            };
+            if !matches!(timeout(bounds.whole, serving).await, Ok(Some(()))) {
                 tracing::debug!("a connection of the operator's ended early");
             }
             drop(permit);
@@ -144,7 +152,7 @@ mod tests {
         let (address, stop) = (listener.local_addr()?, CancellationToken::new());
         let head = Duration::from_millis(500);
         let bounds = Bounds { connections: 4, head, whole, head_bytes: 8 << 10 };
-        tokio::spawn(serve_within(bounds, listener, Vec::new(), stop.clone()));
+        tokio::spawn(serve_within(bounds, listener, ServerTls::default(), Vec::new(), stop.clone()));
         Ok((address, stop))
     }
 
@@ -226,7 +234,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, Vec::new(), stop.clone()));
+        let server = tokio::spawn(serve(listener, ServerTls::default(), Vec::new(), stop.clone()));
         let answer = tokio::task::spawn_blocking(move || {
             let mut stream = TcpStream::connect(address)?;
             stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")?;

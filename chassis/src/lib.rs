@@ -1,4 +1,4 @@
-//! What every process of the mesh is: settings, telemetry, lifecycle, the admin listener, the table of errors, and the only
+//! What every process of the mesh is: settings, telemetry, lifecycle, TLS, the admin listener, the table of errors, and the only
 //! clock. It knows no service, no database and no broker.
 
 pub mod clock;
@@ -14,6 +14,7 @@ pub mod readiness;
 pub mod status;
 pub mod deadline;
 pub mod accept;
+pub mod tls;
 pub mod admin;
 pub mod metrics;
 

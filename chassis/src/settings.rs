@@ -3,7 +3,7 @@
 //! clap stops at the first value it cannot read; so a flag whose value can be wrong is declared as [`Checked`], which always
 //! reads, and is taken out with a [`ConfigErrors`] at hand, which collects what was wrong.
 
-use std::{convert::Infallible, fmt, fs, path::Path, str::FromStr};
+use std::{convert::Infallible, fmt, str::FromStr};
 
 use crate::redact::redacted;
 
@@ -39,18 +39,6 @@ impl<T> Checked<T> {
 impl<T> fmt::Debug for Checked<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Checked").field(&redacted(&self.raw)).finish()
-    }
-}
-
-/// The content of the file that a flag names, if it names one; `None` after an error was noted, too.
-pub fn content(file: Option<&Path>, flag: &str, errors: &mut ConfigErrors) -> Option<String> {
-    let file = file?;
-    match fs::read_to_string(file) {
-        Ok(text) => Some(text),
-        Err(error) => {
-            errors.note(flag, format!("cannot read {}: {error}", file.display()));
-            None
-        }
     }
 }
 
@@ -118,16 +106,14 @@ mod tests {
         let listen: Checked<SocketAddr> = "nowhere".parse().unwrap_or_else(|never| match never {});
         let good: Checked<u16> = "7".parse().unwrap_or_else(|never| match never {});
         let listen = listen.take("--listen", &mut errors);
-        assert_eq!(content(Some(Path::new("/no/such/file")), "--amqp-ca", &mut errors), None);
         errors.require(false, "--partitions", "must be at least 1");
         let good = good.take("--good", &mut errors);
         assert_eq!(good, Some(7));
         let text = errors.or(listen).expect_err("two errors were noted").to_string();
         assert!(
-            text.starts_with("3 errors in the settings:\n  --listen: \"nowhere\" is not valid"),
+            text.starts_with("2 errors in the settings:\n  --listen: \"nowhere\" is not valid"),
             "{text}"
         );
         assert!(text.contains("--partitions: must be at least 1"), "{text}");
-        assert!(text.contains("--amqp-ca: cannot read /no/such/file"), "{text}");
     }
 }

@@ -1,8 +1,7 @@
 //! The edge, built from its settings: every error is found before anything listens. Its parts go to whoever needs them.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use auth::AuthConfig;
 use chassis::settings::ConfigErrors;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::CorsLayer;
@@ -84,16 +83,10 @@ impl Edge {
         Self { thread, ending, ..self.clone() }
     }
 
-    /// Where it is to be served.
+    /// The values of its settings.
     #[must_use]
-    pub fn listen(&self) -> SocketAddr {
-        self.config.listen
-    }
-
-    /// Who may call, as the settings say it.
-    #[must_use]
-    pub fn auth(&self) -> &AuthConfig {
-        &self.config.auth
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     fn assemble(config: Config, errors: &mut ConfigErrors) -> Option<Self> {

@@ -13,7 +13,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use auth::AuthConfig;
 use chassis::{
     admin,
     lifecycle::{Lifecycle, Stage},
@@ -78,23 +77,26 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut errors = ConfigErrors::default();
     let admin = admin.take("--admin", &mut errors);
     if let Some(Command::Healthcheck) = command {
-        return admin::healthcheck(errors.or(admin)?);
+        return admin::healthcheck(errors.or(admin)?, edge.tls.itself().as_ref());
     }
     let threads = threads.and_then(|threads| threads.take("--threads", &mut errors));
     let threads = threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let source = Source::of(edge).map_err(|others| errors.extend(others)).ok();
     if let Some(source) = &source {
-        source.auth().check_address("--admin", admin, &mut errors);
+        source.config().auth.check_address("--admin", admin, &mut errors);
     }
     let (admin, source) = errors.or(admin.zip(source))?;
-    source.auth().announce();
-    let socket = socket(source.listen()).context("cannot listen for HTTP")?;
+    source.config().auth.announce();
+    let socket = socket(source.config().listen).context("cannot listen for HTTP")?;
     let admin_listener = TcpListener::bind(admin).await.context("cannot listen for the operator")?;
     admin::announce(&[("admin", admin_listener.local_addr()?)]);
     let routes = Arc::new(AtomicBool::new(false));
     let mut life = Lifecycle::new();
     let readiness = Readiness::start(vec![known(Arc::clone(&routes))], &mut life);
-    life.spawn(Stage::Operator, "admin", |stop| admin::serve(admin_listener, vec![readiness], stop));
+    let admin_tls = source.config().admin_tls.clone();
+    life.spawn(Stage::Operator, "admin", |stop| {
+        admin::serve(admin_listener, admin_tls, vec![readiness], stop)
+    });
     life.spawn(Stage::Edge, "edge", |stop| serve(socket, source, threads, routes, stop));
     life.run(signals).await
 }
@@ -115,17 +117,10 @@ impl Source {
         }
     }
 
-    fn auth(&self) -> &AuthConfig {
+    fn config(&self) -> &Config {
         match self {
-            Self::Known(edge) => edge.auth(),
-            Self::Undiscovered(config, _) => &config.auth,
-        }
-    }
-
-    fn listen(&self) -> SocketAddr {
-        match self {
-            Self::Known(edge) => edge.listen(),
-            Self::Undiscovered(config, _) => config.listen,
+            Self::Known(edge) => edge.config(),
+            Self::Undiscovered(config, _) => config,
         }
     }
 

@@ -11,6 +11,7 @@ use axum::body::Body;
 use chassis::{
     accept::{Permit, accept},
     lifecycle::Stage,
+    tls::{Acceptor, Protocols, Stream},
 };
 use http::{Version, header};
 use hyper::{
@@ -22,7 +23,7 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     time::{sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -57,7 +58,7 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests in flight may take to end after the stop; then their connections are cut, within the budget of the stage.
 const DRAIN: Duration = Stage::Edge.budget().saturating_sub(Duration::from_millis(500));
 
-/// Serves the edge over HTTP/1.1 and HTTP/2 (with prior knowledge) until `stop`; then finishes what is in flight, but ends
+/// Serves the edge over HTTP/1.1 and HTTP/2 (by ALPN where there is TLS, otherwise with prior knowledge) until `stop`; then finishes what is in flight, but ends
 /// open streams with an error that asks the client to come again, and cuts the connections of clients that do not take what they
 /// asked for.
 ///
@@ -66,10 +67,17 @@ const DRAIN: Duration = Stage::Edge.budget().saturating_sub(Duration::from_milli
 pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -> anyhow::Result<()> {
     let patience = Patience { head: edge.config.header_timeout, idle: edge.config.idle_timeout };
     let (front, server) = (Front::new(edge.clone()), server(patience));
-    tracing::info!(listen = %listener.local_addr()?, "serving HTTP");
+    let acceptor = Acceptor::new(edge.config.tls.clone(), "http", Protocols::Http, patience.head);
+    tracing::info!(listen = %listener.local_addr()?, tls = edge.config.tls.is_on(), "serving HTTP");
     let accepted = |stream, client: SocketAddr, permit| {
         let peer = Peer { client: edge.admission.client(client.ip()), permit };
-        connection(server.clone(), front.clone(), stream, peer, stop.clone(), patience)
+        let (acceptor, server, front, stop) = (acceptor.clone(), server.clone(), front.clone(), stop.clone());
+        async move {
+            // It has its permit by now.
+            if let Some(stream) = acceptor.accept(stream, client, &stop).await {
+                connection(server, front, stream, peer, stop, patience).await;
+            }
+        }
     };
     // Dropped with this future: a stop that is cut cuts the connections.
     let mut connections = accept(listener, edge.admission.permits(), &stop, accepted).await;
@@ -131,7 +139,7 @@ fn server(patience: Patience) -> Builder<TokioExecutor> {
 async fn connection(
     server: Builder<TokioExecutor>,
     front: Front,
-    stream: TcpStream,
+    stream: Stream,
     peer: Peer,
     stop: CancellationToken,
     patience: Patience,

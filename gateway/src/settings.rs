@@ -13,7 +13,10 @@ use std::{
 
 use auth::{AuthSettings, Verifier};
 use bytes::Bytes;
-use chassis::settings::{Checked, ConfigErrors};
+use chassis::{
+    settings::{Checked, ConfigErrors},
+    tls::{TlsSettings, UpstreamTlsSettings},
+};
 
 use self::timeout::Timeout;
 pub(crate) use self::values::url_flag;
@@ -42,9 +45,12 @@ pub struct Settings {
     /// `500ms`. Those of a file are never asked for
     #[arg(long, env = "REFLECT_EVERY", default_value = "60s")]
     pub reflect_every: Checked<Timeout>,
-    /// The certificates (PEM) of the authorities that `https` URLs of services trust, instead of those that browsers trust
-    #[arg(long, env = "UPSTREAM_CA", value_name = "FILE")]
-    pub upstream_ca: Option<PathBuf>,
+    /// TLS of listeners
+    #[command(flatten)]
+    pub tls: TlsSettings,
+    /// TLS towards services
+    #[command(flatten)]
+    pub upstream_tls: UpstreamTlsSettings,
     /// Pass over unknown JSON fields and query parameters, and name them in the header `x-ordermesh-ignored`
     #[arg(long, env = "GATEWAY_LENIENT")]
     pub lenient: bool,
@@ -153,9 +159,7 @@ impl Settings {
         if let Some(pause) = self.reflect_every.take("--reflect-every", errors) {
             config.reflect_every = pause.into();
         }
-        if let Some(file) = self.upstream_ca {
-            config.upstream_ca = authorities(&file, errors);
-        }
+        secure(&mut config, self.tls, self.upstream_tls, errors);
         if let Some(upstream) = self.upstream {
             config.upstreams = Upstreams::One(upstream.into());
             config.foreign = Some(Vec::new());
@@ -177,16 +181,19 @@ fn identify(config: &mut Config, settings: AuthSettings, errors: &mut ConfigErro
     config.auth = auth;
 }
 
-/// How a certificate begins in PEM (RFC 7468, section 5).
-const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
-
-/// The certificates of a file.
-fn authorities(file: &Path, errors: &mut ConfigErrors) -> Option<Bytes> {
-    let pem = read("--upstream-ca", file, errors);
-    let holds =
-        pem.as_deref().unwrap_or(CERTIFICATE).windows(CERTIFICATE.len()).any(|part| part == CERTIFICATE);
-    errors.require(holds, "--upstream-ca", "the file has no certificate in PEM");
-    pem
+/// TLS of listeners and towards services.
+fn secure(
+    config: &mut Config,
+    listeners: TlsSettings,
+    services: UpstreamTlsSettings,
+    errors: &mut ConfigErrors,
+) {
+    if let Some(tls) = listeners.check(errors) {
+        (config.tls, config.admin_tls) = (tls.public, tls.admin);
+    }
+    if let Some(tls) = services.check(errors) {
+        config.upstream_tls = tls;
+    }
 }
 
 fn read(flag: &str, file: &Path, errors: &mut ConfigErrors) -> Option<Bytes> {

@@ -4,6 +4,7 @@ mod settings;
 mod up;
 mod check;
 mod token;
+mod certs;
 
 use std::{future::Future, process::ExitCode};
 
@@ -35,9 +36,12 @@ fn main() -> ExitCode {
         None => on_threads(run(up)),
         Some(Command::Up(settings)) => on_threads(run(*settings)),
         Some(Command::Migrate { databases, logs }) => on_threads(migrate(*databases, logs)),
-        Some(Command::Healthcheck { admin }) => admin::healthcheck(admin).map(|()| ExitCode::SUCCESS),
+        Some(Command::Healthcheck { admin, tls }) => {
+            admin::healthcheck(admin, tls.itself().as_ref()).map(|()| ExitCode::SUCCESS)
+        }
         Some(Command::Check(arguments)) => on_threads(check::run(arguments)),
         Some(Command::Token(arguments)) => token::run(arguments),
+        Some(Command::Certs(arguments)) => certs::run(arguments),
     })
 }
 
@@ -74,25 +78,27 @@ async fn migrate(databases: DatabaseSettings, logs: LogSettings) -> anyhow::Resu
 
 /// Builds every part, and starts it.
 async fn begin(config: Config) -> anyhow::Result<Lifecycle> {
-    let has_tokens = config.jwks.is_some();
+    let (has_tokens, has_tls) = (config.jwks.is_some(), config.mesh.tls.public.is_on());
     let mesh = up::Mesh::build(config).await?;
     let addresses = mesh.addresses()?;
     let mut life = Lifecycle::new();
     mesh.spawn(&mut life);
     admin::announce(&addresses);
-    greet(&addresses[0].1.to_string(), has_tokens).context("cannot write to standard output")?;
+    let scheme = if has_tls { "https" } else { "http" };
+    greet(&format!("{scheme}://{}", addresses[0].1), has_tokens)
+        .context("cannot write to standard output")?;
     Ok(life)
 }
 
 /// What a user who has just started it wants to do next.
-fn greet(http: &str, has_tokens: bool) -> std::io::Result<()> {
+fn greet(edge: &str, has_tokens: bool) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     let token = if has_tokens { " -H \"authorization: Bearer $(ordermesh token --user alice)\"" } else { "" };
-    writeln!(out, "documents: http://{http}/swagger/index.html")?;
+    writeln!(out, "documents: {edge}/swagger/index.html")?;
     writeln!(
         out,
-        "try: curl -s http://{http}/gateway/payments{token} -H 'content-type: application/json' -d '{{\"userId\":\"alice\"}}'"
+        "try: curl -s {edge}/gateway/payments{token} -H 'content-type: application/json' -d '{{\"userId\":\"alice\"}}'"
     )?;
     out.flush()
 }

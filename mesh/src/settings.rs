@@ -11,6 +11,7 @@ use chassis::{
     settings::{Checked, ConfigErrors},
     status::Chain,
     telemetry::LogSettings,
+    tls::TlsSettings,
 };
 use orders::{Orders, settings::OrderSettings};
 use service::{
@@ -54,11 +55,15 @@ pub(crate) enum Command {
     Check(crate::check::Arguments),
     /// Prints a token for development: `up --auth dev` lets its user in
     Token(crate::token::Arguments),
+    /// Makes certificates for development: an authority, and one for each process of the mesh, for what it rests on, and for a client
+    Certs(crate::certs::Arguments),
     /// Asks the running process whether it is ready: exit status 0 or 1
     Healthcheck {
         /// Where the process serves /readyz
         #[arg(long, env = "ADMIN_LISTEN", default_value = "127.0.0.1:9090")]
         admin: SocketAddr,
+        #[command(flatten)]
+        tls: Box<TlsSettings>,
     },
 }
 
@@ -92,6 +97,9 @@ pub(crate) struct Settings {
     /// `dev`: callers need tokens of `ordermesh token`, whose key is made in the data directory and published at /.well-known/jwks.json
     #[arg(long = "auth", env = "AUTH", value_name = "MODE")]
     pub(crate) auth_mode: Option<AuthMode>,
+    /// TLS of listeners
+    #[command(flatten)]
+    pub(crate) tls: TlsSettings,
     /// Those of orders
     #[command(flatten)]
     pub(crate) orders: OrderSettings,
@@ -217,7 +225,8 @@ impl Settings {
                 auth.check_address(flag, address, &mut errors);
             }
         }
-        let mesh = MeshConfig::check(self.broker, self.calls, auth, &mut errors);
+        let tls = self.tls.check(&mut errors);
+        let mesh = MeshConfig::check(self.broker, self.calls, auth, tls, &mut errors);
         let orders = Orders::check(self.orders, &mut errors);
         let all = (|| {
             Some(Config {

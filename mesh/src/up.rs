@@ -8,6 +8,7 @@ use chassis::{
     admin,
     clock::SystemClock,
     lifecycle::{Lifecycle, Stage},
+    tls::ServerTls,
 };
 use payments::Payments;
 use service::{Foundation, Wired, wiring};
@@ -22,7 +23,7 @@ pub(crate) struct Mesh {
     orders: (Wired, TcpListener),
     payments: (Wired, TcpListener),
     edge: (gateway::Edge, TcpListener),
-    admin: TcpListener,
+    admin: (TcpListener, ServerTls),
 }
 
 impl Mesh {
@@ -35,7 +36,7 @@ impl Mesh {
         let payments_listener = listen(config.payments_grpc, "payments").await?;
         let edge_listener = listen(config.http, "HTTP").await?;
         let admin = listen(config.admin, "the operator").await?;
-        let broker = config.mesh.broker()?;
+        let broker = config.mesh.broker.broker()?;
         let databases = config.databases;
         make_folder(&databases)?;
         config.mesh.auth.announce();
@@ -61,6 +62,7 @@ impl Mesh {
         let edge = gateway::Edge::from_config(gateway::Config {
             issuer,
             jwks: config.jwks.map(Into::into),
+            tls: config.mesh.tls.public.clone(),
             ..gateway::Config::builtin(
                 local(&orders, &orders_listener)?,
                 local(&payments, &payments_listener)?,
@@ -70,7 +72,7 @@ impl Mesh {
             orders: (orders, orders_listener),
             payments: (payments, payments_listener),
             edge: (edge, edge_listener),
-            admin,
+            admin: (admin, config.mesh.tls.admin),
         })
     }
 
@@ -83,7 +85,7 @@ impl Mesh {
             ("http", self.edge.1.local_addr()?),
             ("orders-grpc", self.orders.1.local_addr()?),
             ("payments-grpc", self.payments.1.local_addr()?),
-            ("admin", self.admin.local_addr()?),
+            ("admin", self.admin.0.local_addr()?),
         ])
     }
 
@@ -93,7 +95,8 @@ impl Mesh {
         let (payments, payments_listener) = self.payments;
         let (edge, edge_listener) = self.edge;
         let readiness = vec![payments.spawn(payments_listener, life), orders.spawn(orders_listener, life)];
-        life.spawn(Stage::Operator, "admin", |stop| admin::serve(self.admin, readiness, stop));
+        let (admin, tls) = self.admin;
+        life.spawn(Stage::Operator, "admin", |stop| admin::serve(admin, tls, readiness, stop));
         life.spawn(Stage::Edge, "edge", |stop| gateway::serve(edge_listener, edge, stop));
     }
 }

@@ -24,7 +24,7 @@ use tower_http::{
 };
 
 use self::{answers::Answers, counted::Counted, ended::Ended, guarded::Guarded, health::Health};
-use chassis::{clock::Clock, readiness::Readiness, trace};
+use chassis::{clock::Clock, readiness::Readiness, tls::ServerTls, trace};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -43,6 +43,8 @@ pub struct Contract {
     pub guard: Arc<Guard>,
     /// When the tokens of callers expire.
     pub clock: Arc<dyn Clock>,
+    /// TLS of its listener.
+    pub tls: ServerTls,
 }
 
 /// Serves the contract until `stop`, with reflection and `grpc.health.v1` beside it, which follows `readiness`. Then it accepts no more,
@@ -59,7 +61,7 @@ pub async fn serve(
     let routes =
         contract.routes.clone().add_service(Health::server(&contract.services, readiness, stop.clone()));
     let routes = reflection::add(routes, &contract, &stop)?;
-    connections::serve(listener, contract.name, answering(&contract, routes)?, stop).await;
+    connections::serve(listener, &contract, answering(&contract, routes)?, stop).await;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use chassis::{
     admin,
     clock::SystemClock,
     lifecycle::{Lifecycle, Stage},
+    settings::ConfigErrors,
     signals::Signals,
     start, telemetry,
 };
@@ -34,14 +35,18 @@ async fn run<S: Service>(settings: ServiceSettings<S>) -> anyhow::Result<()> {
     let mut signals = Signals::install()?;
     let command = settings.command;
     let _telemetry = telemetry::init(settings.logs.clone(), S::NAME)?;
-    let config = settings.check()?;
     match command {
-        Some(Command::Healthcheck) => admin::healthcheck(config.admin),
+        // By nothing but what it needs: what is wrong with other settings is no sickness of the process.
+        Some(Command::Healthcheck) => {
+            let mut errors = ConfigErrors::default();
+            let admin = settings.admin.take("--admin", &mut errors);
+            admin::healthcheck(errors.or(admin)?, settings.tls.itself().as_ref())
+        }
         Some(Command::Migrate) => {
-            let done = signals.unless_stopped(migrate(config)).await?;
+            let done = signals.unless_stopped(migrate(settings.check()?)).await?;
             done.context("stopped before the schema was up to date")
         }
-        None => match signals.unless_stopped(begin(config)).await? {
+        None => match signals.unless_stopped(begin(settings.check()?)).await? {
             Some(life) => life.run(signals).await,
             None => Ok(()),
         },
@@ -61,11 +66,12 @@ async fn begin<S: Service>(config: ServiceConfig<S>) -> anyhow::Result<Lifecycle
     let ServiceConfig { listen, admin, database_url, limits, mesh, service } = config;
     let listener = TcpListener::bind(listen).await.context("cannot listen for gRPC")?;
     let admin_listener = TcpListener::bind(admin).await.context("cannot listen for the operator")?;
-    let broker = mesh.broker()?;
+    let broker = mesh.broker.broker()?;
     mesh.auth.announce();
-    let amqp_url = mesh.amqp_url.as_ref().map(tracing::field::display);
+    let amqp_url = mesh.broker.url.as_ref().map(tracing::field::display);
     tracing::info!(database = %database_url, broker = amqp_url, "starting");
     let database = Database::connect(&database_url, limits).await?;
+    let admin_tls = mesh.tls.admin.clone();
     let clock = SystemClock::shared();
     let who = Who::of(&mesh.auth, mesh.admin_token.as_ref(), Arc::clone(&clock))?;
     let service = wiring::build(service, Foundation { database, broker, clock, mesh, who }).await?;
@@ -73,6 +79,8 @@ async fn begin<S: Service>(config: ServiceConfig<S>) -> anyhow::Result<Lifecycle
     admin::announce(&[(&grpc, listener.local_addr()?), ("admin", admin_listener.local_addr()?)]);
     let mut life = Lifecycle::new();
     let readiness = service.spawn(listener, &mut life);
-    life.spawn(Stage::Operator, "admin", |stop| admin::serve(admin_listener, vec![readiness], stop));
+    life.spawn(Stage::Operator, "admin", |stop| {
+        admin::serve(admin_listener, admin_tls, vec![readiness], stop)
+    });
     Ok(life)
 }

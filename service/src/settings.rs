@@ -2,22 +2,20 @@
 //!
 //! The groups of flags stand alone, for a process that runs several services.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc};
+mod broker;
 
-use anyhow::Context as _;
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
+
 use auth::{AuthConfig, AuthSettings};
 use chassis::{
-    secret::{self, ExposeSecret as _, SecretString, SecretUrl},
-    settings::{Checked, ConfigErrors, content},
+    secret::{self, ExposeSecret as _, SecretString},
+    settings::{Checked, ConfigErrors},
     telemetry::LogSettings,
+    tls::{TlsConfig, TlsSettings},
 };
-use messaging::{
-    broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker},
-    topology::{Subscription, Topology},
-};
-use ordermesh::topology::CONSUMERS;
 use storage::{DatabaseUrl, Limits, limits::SHORTEST_STATEMENT_TIMEOUT};
 
+pub use self::broker::{BrokerConfig, BrokerSettings};
 use crate::Service;
 
 /// The broker of a machine on which RabbitMQ was installed and nothing changed.
@@ -67,6 +65,9 @@ pub struct ServiceSettings<S: Service> {
     /// Who may call
     #[command(flatten)]
     pub auth: AuthSettings,
+    /// TLS of listeners
+    #[command(flatten)]
+    pub tls: TlsSettings,
     /// The service's own
     #[command(flatten)]
     pub own: S::Settings,
@@ -83,23 +84,6 @@ pub enum Command {
     Migrate,
     /// Asks the running process whether it is ready: exit status 0 or 1
     Healthcheck,
-}
-
-/// The broker, and how many queues it has for a consumer.
-#[derive(Debug, Clone, clap::Args)]
-pub struct BrokerSettings {
-    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or amqps [default: guest on 127.0.0.1]
-    #[arg(long, env = "AMQP_URL", value_name = "URL")]
-    pub amqp_url: Option<SecretString>,
-    /// A file with the URL of the broker, instead of --amqp-url
-    #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE")]
-    pub amqp_url_file: Option<PathBuf>,
-    /// A file with the certificate of the authority behind an `amqps://` broker, in PEM, when it is a private one
-    #[arg(long, env = "AMQP_CA", value_name = "FILE")]
-    pub amqp_ca: Option<PathBuf>,
-    /// Queues per consumer; the same in every process of the mesh. Fewer are refused while messages wait in the queues beyond
-    #[arg(long, env = "PARTITIONS", default_value = "1")]
-    pub partitions: Checked<u16>,
 }
 
 /// How much of a database the process may use.
@@ -150,22 +134,20 @@ pub struct ServiceConfig<S> {
 /// What all services of a mesh have alike.
 #[derive(Debug, Clone)]
 pub struct MeshConfig {
-    /// RabbitMQ; `None` for the in-process broker.
-    pub amqp_url: Option<SecretUrl>,
-    /// The authority behind its certificate, in PEM; `None` for the ones that everybody knows.
-    pub amqp_ca: Option<String>,
-    /// Queues per consumer, at least 1.
-    pub partitions: u16,
+    /// The broker between the services.
+    pub broker: BrokerConfig,
     /// ISO 4217: what an empty `currency_code` means.
     pub default_currency: String,
     /// Where there is no issuer: who has it may call the admin services; they are not served when there is none.
     pub admin_token: Option<SecretString>,
     /// Who may call.
     pub auth: AuthConfig,
+    /// TLS of listeners.
+    pub tls: TlsConfig,
 }
 
 impl<S: Service> ServiceSettings<S> {
-    /// The settings, when nothing is wrong with them.
+    /// The settings, when nothing is wrong with them. Must be called inside of a tokio runtime.
     ///
     /// # Errors
     /// Every error.
@@ -186,7 +168,8 @@ impl<S: Service> ServiceSettings<S> {
             auth.check_address("--listen", listen, &mut errors);
             auth.check_address("--admin", admin, &mut errors);
         }
-        let mesh = MeshConfig::check(self.broker, self.calls, auth, &mut errors);
+        let tls = self.tls.check(&mut errors);
+        let mesh = MeshConfig::check(self.broker, self.calls, auth, tls, &mut errors);
         let service = S::check(self.own, &mut errors);
         let all = (|| {
             let max_batch = max_batch.map_or(Some(usize::MAX), |most| most.map(NonZeroUsize::get))?;
@@ -234,13 +217,10 @@ impl MeshConfig {
         broker: BrokerSettings,
         calls: CallSettings,
         auth: Option<AuthConfig>,
+        tls: Option<TlsConfig>,
         errors: &mut ConfigErrors,
     ) -> Option<Self> {
-        let amqp_url = secret::take(broker.amqp_url, broker.amqp_url_file, "--amqp-url", errors);
-        let amqp_url = amqp_url.and_then(|url| {
-            let parsed = SecretUrl::parse(url, &["amqp", "amqps"]);
-            parsed.map_err(|error| errors.note("--amqp-url", error)).ok()
-        });
+        let broker = broker.check(errors);
         let admin_token = secret::admin_token(calls.admin_token, calls.admin_token_file, errors);
         let has_issuer = auth.as_ref().is_some_and(|auth| auth.issuer.is_some());
         errors.require(
@@ -248,29 +228,11 @@ impl MeshConfig {
             "--admin-token",
             "is for a process without an issuer: here operators have tokens of the issuer, for the scope admin:write",
         );
-        let amqp_ca = content(broker.amqp_ca.as_deref(), "--amqp-ca", errors);
-        let partitions = broker.partitions.take("--partitions", errors);
-        errors.require(partitions != Some(0), "--partitions", "must be at least 1");
         let default_currency = calls.default_currency;
         if let Err(problem) = ordermesh::rules::currency_code(&default_currency) {
             errors.note("--default-currency", problem);
         }
-        Some(Self { amqp_url, amqp_ca, partitions: partitions?, default_currency, admin_token, auth: auth? })
-    }
-
-    /// The broker between the services; it is connected to when it is used.
-    ///
-    /// # Errors
-    /// When the URL or the certificate cannot be used.
-    pub fn broker(&self) -> anyhow::Result<Arc<dyn Broker>> {
-        let consumers = CONSUMERS.iter().map(|consumer| Subscription::new(consumer.name, consumer.kinds));
-        let topology = Topology::new(ordermesh::EVENTS_EXCHANGE, self.partitions, consumers);
-        let Some(url) = &self.amqp_url else { return Ok(Arc::new(MemoryBroker::new(topology))) };
-        let broker = RabbitBroker::new(url.expose(), topology).context("--amqp-url")?;
-        Ok(Arc::new(match &self.amqp_ca {
-            Some(ca) => broker.with_ca(ca.as_str()).context("--amqp-ca")?,
-            None => broker,
-        }))
+        Some(Self { broker: broker?, default_currency, admin_token, auth: auth?, tls: tls? })
     }
 }
 

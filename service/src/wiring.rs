@@ -10,6 +10,7 @@ use chassis::{
     clock::Clock,
     lifecycle::{Lifecycle, Stage},
     readiness::Readiness,
+    tls::ServerTls,
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
@@ -80,8 +81,9 @@ pub async fn build_by<S: Service>(rules: Rules, service: S, foundation: Foundati
         pages,
         name: S::NAME,
         broker: foundation.broker,
-        partitions: foundation.mesh.partitions,
+        partitions: foundation.mesh.broker.partitions,
         guard: Arc::new(Guard::new(rules, foundation.who)),
+        tls: foundation.mesh.tls.public,
         health: Health::new(),
         routes: Routes::default(),
         services: BTreeSet::new(),
@@ -116,6 +118,7 @@ pub struct Wiring {
     broker: Arc<dyn Broker>,
     partitions: u16,
     guard: Arc<Guard>,
+    tls: ServerTls,
     health: Health,
     routes: Routes,
     services: BTreeSet<String>,
@@ -201,10 +204,10 @@ impl Wiring {
         );
         let source = format!("/ordermesh/{}", self.name);
         let relay = Relay::new(database.clone(), self.outbox, self.broker, source).with_health(&health);
-        let Self { name, routes, services, tasks, guard, clock, .. } = self;
+        let Self { name, routes, services, tasks, guard, tls, clock, .. } = self;
         let unruled = guard.unruled(&services);
         ensure!(unruled.is_empty(), "the descriptors of {name} have no rules for {unruled:?}");
-        let contract = Contract { name, routes, descriptor_sets, services, guard, clock };
+        let contract = Contract { name, routes, descriptor_sets, services, guard, clock, tls };
         Ok(Wired { contract, tasks, relay, database, health })
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
 use auth::{Data, IssuerConfig, KeySource, Rule, Verifier};
-use chassis::{clock::SystemClock, status::Reason};
+use chassis::{clock::SystemClock, status::Reason, tls::ClientTls};
 use prost_reflect::DescriptorPool;
 use serde_json::json;
 use service::Service as _;
@@ -250,6 +250,7 @@ async fn a_rule_without_its_owner_is_seen_by_the_table() -> Result<()> {
             algorithms: vec!["ES256".parse()?],
             scope_claim: "scope".to_owned(),
             max_age: std::time::Duration::from_secs(3_600),
+            tls: ClientTls::default(),
         },
         SystemClock::shared(),
     )?;

@@ -3,7 +3,7 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chassis::redact::redacted;
+use chassis::{redact::redacted, tls::ClientTls};
 use http::uri::Authority;
 use tokio::{
     net::lookup_host,
@@ -49,14 +49,10 @@ impl Resolver for SystemResolver {
 ///
 /// # Errors
 /// What is wrong with each mistaken URL.
-pub(crate) fn pool(
-    urls: &str,
-    authorities: Option<&[u8]>,
-    resolver: Arc<dyn Resolver>,
-) -> Result<Pool, Vec<String>> {
+pub(crate) fn pool(urls: &str, tls: &ClientTls, resolver: Arc<dyn Resolver>) -> Result<Pool, Vec<String>> {
     let (mut targets, mut errors) = (Vec::new(), Vec::new());
     for url in urls.split(',').map(str::trim) {
-        match Target::parse(url, authorities) {
+        match Target::parse(url, tls) {
             Ok(target) => targets.push(target),
             Err(error) => errors.push(error),
         }
@@ -96,7 +92,7 @@ struct Target {
 }
 
 impl Target {
-    fn parse(text: &str, authorities: Option<&[u8]>) -> Result<Self, String> {
+    fn parse(text: &str, tls: &ClientTls) -> Result<Self, String> {
         // It may hold a password, although none is taken.
         let shown = redacted(text);
         let url = Url::parse(text).map_err(|error| format!("{shown:?} is not a URL: {error}"))?;
@@ -117,7 +113,7 @@ impl Target {
             Host::Ipv6(ip) => ip.to_string(),
             host => host.to_string(),
         };
-        let tls = (url.scheme() == "https").then(|| Tls::new(name, authorities));
+        let tls = (url.scheme() == "https").then(|| Tls::new(name, tls.clone()));
         let tls = tls.transpose().map_err(|error| wrong(&error))?;
         Ok(Self { host: host.to_owned(), port, authority, tls })
     }

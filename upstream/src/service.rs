@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use chassis::tls::ClientTls;
 use http::{Request, Response};
 use tonic::{Status, body::Body as GrpcBody};
 use tower::Service as _;
@@ -54,8 +55,8 @@ impl Location {
 /// Whom connections to services trust.
 #[derive(Debug, Clone, Copy)]
 pub struct Trust<'a> {
-    /// The certificates (PEM) of the authorities that `https` URLs trust; `None` for those that browsers trust.
-    pub authorities: Option<&'a [u8]>,
+    /// Whose certificates `https` URLs have to have, and what services are shown.
+    pub tls: &'a ClientTls,
     /// Who knows the addresses of names.
     pub resolver: &'a Arc<dyn Resolver>,
 }
@@ -96,9 +97,7 @@ impl Upstream {
     /// What is wrong with each mistaken URL.
     pub fn of(location: &Location, trust: Trust<'_>) -> Result<Self, Vec<String>> {
         Ok(Self(match location {
-            Location::Url(urls) => {
-                Way::Remote(resolve::pool(urls, trust.authorities, Arc::clone(trust.resolver))?)
-            }
+            Location::Url(urls) => Way::Remote(resolve::pool(urls, trust.tls, Arc::clone(trust.resolver))?),
             Location::Local(local) => Way::Local(Connection::Local(local.clone())),
         }))
     }

@@ -1,26 +1,34 @@
 //! The `healthcheck` command: asks an admin listener whether its process is ready.
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
+    io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{anyhow, bail};
 use serde_json::Value;
+use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
+
+use crate::tls::Itself;
 
 /// A container's health check gives a second, in which a process has to be started too.
 const HEALTHCHECK: Duration = Duration::from_millis(900);
 
-/// Asks the admin listener at `address` whether the process is ready: for a container's health check, which has no curl. What it says
-/// of a process that is, is written to standard output.
+/// Asks the admin listener at `address`, with TLS or without, whether the process is ready: for a container's health check, which has no
+/// curl. What it says of a process that is, is written to standard output.
 ///
 /// # Errors
 /// When it is not, with the parts at fault, or does not answer within a second.
-pub fn healthcheck(address: SocketAddr) -> anyhow::Result<()> {
+pub fn healthcheck(address: SocketAddr, tls: Option<&Itself>) -> anyhow::Result<()> {
     let until = Instant::now() + HEALTHCHECK;
     let address = reachable(address);
-    let answer = ask(address, until).map_err(|error| match error.kind() {
+    let session = |tls: &Itself| {
+        let name = ServerName::from(address.ip());
+        anyhow::Ok(ClientConnection::new(Arc::new(tls.config()?), name)?)
+    };
+    let answer = ask(address, tls.map(session).transpose()?, until).map_err(|error| match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             anyhow!(
                 "the process at {address} did not answer within a second: it hangs, or has too much to do"
@@ -32,6 +40,9 @@ pub fn healthcheck(address: SocketAddr) -> anyhow::Result<()> {
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     let report: Value = serde_json::from_str(body).unwrap_or_default();
     let faults = faults(&report);
+    if report.is_null() {
+        bail!("the process at {address} does not answer as it should: {body}");
+    }
     if answer.split_whitespace().nth(1) != Some("200") {
         let stopping = if report["stopping"] == true { "it stops; " } else { "" };
         bail!("not ready: {stopping}{faults}");
@@ -54,22 +65,33 @@ fn faults(report: &Value) -> String {
     faults.into_iter().map(|(_, fault)| fault).collect::<Vec<_>>().join("; ")
 }
 
-fn ask(address: SocketAddr, until: Instant) -> std::io::Result<String> {
-    let left = || {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { std::io::Result::Ok(left) }
-    };
-    let mut stream = TcpStream::connect_timeout(&address, left()?)?;
+fn ask(address: SocketAddr, tls: Option<ClientConnection>, until: Instant) -> io::Result<String> {
+    let socket = TcpStream::connect_timeout(&address, left(until)?)?;
+    // A second handle, as one with TLS on it is hidden.
+    let stream = socket.try_clone()?;
+    match tls {
+        None => exchange(stream, &socket, until),
+        Some(tls) => exchange(StreamOwned::new(tls, stream), &socket, until),
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, socket: &TcpStream, until: Instant) -> io::Result<String> {
+    socket.set_read_timeout(Some(left(until)?))?;
     stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let (mut answer, mut chunk) = (Vec::new(), [0; 4_096]);
     loop {
         // Anew for each read: one that trickles must not take longer.
-        stream.set_read_timeout(Some(left()?))?;
+        socket.set_read_timeout(Some(left(until)?))?;
         match stream.read(&mut chunk)? {
             0 => return Ok(String::from_utf8_lossy(&answer).into_owned()),
             read => answer.extend_from_slice(&chunk[..read]),
         }
     }
+}
+
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 /// A listener on every address is asked on the loopback one.
@@ -95,6 +117,7 @@ mod tests {
         admin::serve,
         lifecycle::{Lifecycle, Stage},
         readiness::{Part, Readiness, State},
+        tls::ServerTls,
     };
 
     /// What `healthcheck` says of a process with these parts.
@@ -103,10 +126,12 @@ mod tests {
         let address = listener.local_addr()?;
         let mut life = Lifecycle::new();
         let readiness = Readiness::start(parts, &mut life);
-        life.spawn(Stage::Operator, "admin", |stop| serve(listener, vec![readiness], stop));
+        life.spawn(Stage::Operator, "admin", |stop| {
+            serve(listener, ServerTls::default(), vec![readiness], stop)
+        });
         let (answered, stop) = tokio::sync::oneshot::channel();
         let asking = tokio::task::spawn_blocking(move || {
-            let (began, answer) = (Instant::now(), healthcheck(address));
+            let (began, answer) = (Instant::now(), healthcheck(address, None));
             let _stops = answered.send(());
             (began.elapsed(), answer)
         });
@@ -142,11 +167,11 @@ mod tests {
     async fn a_process_that_hangs_is_reported_in_a_sentence() -> anyhow::Result<()> {
         // The system takes the connection, and nobody answers.
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-        let error = healthcheck(listener.local_addr()?).expect_err("nobody answers");
+        let error = healthcheck(listener.local_addr()?, None).expect_err("nobody answers");
         assert!(error.to_string().contains("did not answer within a second"), "{error}");
         let address = listener.local_addr()?;
         drop(listener);
-        let error = healthcheck(address).expect_err("nobody listens");
+        let error = healthcheck(address, None).expect_err("nobody listens");
         assert!(error.to_string().contains("the process does not run"), "{error}");
         Ok(())
     }

@@ -8,11 +8,11 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
-use chassis::status::{Fault, Reason};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+use chassis::{
+    status::{Fault, Reason},
+    tls::Stream,
 };
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     admit::{Unread, activity::Activity},
@@ -28,7 +28,7 @@ const EMPTY: &str = "content-length: 0\r\n";
 /// A connection whose bare refusals are replaced, and of which no more is kept than has room.
 #[derive(Debug)]
 pub(super) struct Spoken {
-    stream: TcpStream,
+    stream: Stream,
     activity: Activity,
     unread: Unread,
     /// What is written in the place of so many bytes.
@@ -36,7 +36,7 @@ pub(super) struct Spoken {
 }
 
 impl Spoken {
-    pub(super) fn new(stream: TcpStream, activity: Activity, unread: Unread) -> Self {
+    pub(super) fn new(stream: Stream, activity: Activity, unread: Unread) -> Self {
         Self { stream, activity, unread, instead: None }
     }
 

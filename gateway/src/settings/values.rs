@@ -10,7 +10,10 @@ use std::{
 
 use auth::{AuthConfig, Verifier};
 use bytes::Bytes;
-use chassis::clock::{Clock, SystemClock};
+use chassis::{
+    clock::{Clock, SystemClock},
+    tls::{ClientTls, ServerTls},
+};
 use upstream::{Location, Resolver, SystemResolver, Trust};
 
 /// An edge's settings, as values.
@@ -18,6 +21,10 @@ use upstream::{Location, Resolver, SystemResolver, Trust};
 pub struct Config {
     /// Where HTTP is served.
     pub listen: SocketAddr,
+    /// TLS of that listener.
+    pub tls: ServerTls,
+    /// TLS of the operator's listener, as the settings say it.
+    pub admin_tls: ServerTls,
     /// The encoded `google.protobuf.FileDescriptorSet` of what is served, with its options.
     pub descriptor_set: Bytes,
     /// Whether somebody else wrote these descriptors, and what could not be had of them. Then a part that cannot be served is left out and
@@ -25,8 +32,8 @@ pub struct Config {
     pub foreign: Option<Vec<String>>,
     /// Where the services are.
     pub upstreams: Upstreams,
-    /// The certificates (PEM) of the authorities that `https` URLs trust; `None` for those that browsers trust.
-    pub upstream_ca: Option<Bytes>,
+    /// TLS towards services at `https` URLs.
+    pub upstream_tls: ClientTls,
     /// Whether unknown names are passed over.
     pub lenient: bool,
     /// The largest body that is read, in bytes.
@@ -112,7 +119,7 @@ impl Default for Config {
 impl Config {
     /// Whom connections to services trust.
     pub(crate) fn trust(&self) -> Trust<'_> {
-        Trust { authorities: self.upstream_ca.as_deref(), resolver: &self.resolver }
+        Trust { tls: &self.upstream_tls, resolver: &self.resolver }
     }
 
     /// The built-in services, and defaults for everything else.
@@ -122,10 +129,12 @@ impl Config {
         let services = services.map(|(service, location)| (service.to_owned(), location));
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            tls: ServerTls::default(),
+            admin_tls: ServerTls::default(),
             descriptor_set: Bytes::from_static(ordermesh::DESCRIPTOR_SET),
             foreign: None,
             upstreams: Upstreams::Each(services.into()),
-            upstream_ca: None,
+            upstream_tls: ClientTls::default(),
             lenient: false,
             max_body_bytes: 1 << 20,
             request_timeout: Duration::from_secs(15),

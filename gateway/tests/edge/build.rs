@@ -125,7 +125,7 @@ async fn mistaken_flags_are_named_together() {
 #[tokio::test]
 async fn the_defaults_are_valid() {
     let edge = Edge::build(Arguments::parse_from(["gateway"]).edge).expect("no errors");
-    assert_eq!(edge.listen().to_string(), "127.0.0.1:8080");
+    assert_eq!(edge.config().listen.to_string(), "127.0.0.1:8080");
 }
 
 #[tokio::test]

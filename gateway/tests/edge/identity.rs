@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use auth::{IssuerConfig, KeySource, Verifier};
 use bytes::Bytes;
-use chassis::clock::SystemClock;
+use chassis::{clock::SystemClock, tls::ClientTls};
 use gateway::{Config, Edge, Upstreams};
 use http::StatusCode;
 use world::{AUDIENCE, ISSUER, Issuer, claims};
@@ -43,6 +43,7 @@ async fn a_route_without_a_rule_wants_any_token_and_one_with_a_rule_its_scope() 
             algorithms: vec!["ES256".parse().expect("a name")],
             scope_claim: "scope".to_owned(),
             max_age: Duration::from_secs(3_600),
+            tls: ClientTls::default(),
         },
         SystemClock::shared(),
     )

@@ -1,5 +1,6 @@
 //! Services behind TLS.
 
+use chassis::tls::ClientTls;
 use gateway::Config;
 use http::StatusCode;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -28,7 +29,8 @@ async fn service(name: &str) -> (Upstream, String) {
 /// An edge that trusts this certificate.
 async fn world(upstream: &Upstream, trusted: Option<String>) -> World {
     let url = format!("https://{}", upstream.address);
-    World::with(Config { upstream_ca: trusted.map(Into::into), ..shapes(&url) }).await
+    let upstream_tls = trusted.map(|pem| ClientTls::trusting(pem.as_bytes()).expect("a certificate"));
+    World::with(Config { upstream_tls: upstream_tls.unwrap_or_default(), ..shapes(&url) }).await
 }
 
 #[tokio::test]

@@ -13,13 +13,19 @@ mod inflow;
 mod letters;
 mod upkeep;
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use lapin::uri::AMQPUri;
 use tokio::time::timeout;
+use tokio_rustls::rustls::ClientConfig;
 
-use self::{connection::Link, inflow::RabbitInflow, publisher::RabbitPublisher, upkeep::RabbitUpkeep};
+use self::{
+    connection::{Link, Tls},
+    inflow::RabbitInflow,
+    publisher::RabbitPublisher,
+    upkeep::RabbitUpkeep,
+};
 use super::{Broker, BrokerError, Inflow, Publisher, Upkeep};
 use crate::topology::{Subscription, Topology};
 
@@ -36,8 +42,7 @@ const DEAD_PREFETCH: u16 = 20;
 /// RabbitMQ 3.10 or later.
 pub struct RabbitBroker {
     uri: AMQPUri,
-    /// Certificates in PEM.
-    ca: Option<String>,
+    tls: Option<Tls>,
     topology: Topology,
     confirm_timeout: Duration,
 }
@@ -47,11 +52,6 @@ pub struct RabbitBroker {
 #[error("not a URL of an AMQP broker, such as amqp://user:password@host:5672/vhost: {0}")]
 pub struct InvalidUrl(String);
 
-/// There is no certificate in what should be a certificate authority's.
-#[derive(Debug, thiserror::Error)]
-#[error("there is no certificate in PEM format")]
-pub struct InvalidCa;
-
 impl RabbitBroker {
     /// A broker at `url`: `amqp://` or `amqps://`, as the [URI specification](https://www.rabbitmq.com/docs/uri-spec) has
     /// it. The default virtual host is an absent path or `/%2f`. Connections are made when they are needed.
@@ -60,21 +60,14 @@ impl RabbitBroker {
     /// When `url` is not of that form.
     pub fn new(url: &str, topology: Topology) -> Result<Self, InvalidUrl> {
         let uri = connection::parse(url).map_err(InvalidUrl)?;
-        Ok(Self { uri, ca: None, topology, confirm_timeout: CONFIRM_TIMEOUT })
+        Ok(Self { uri, tls: None, topology, confirm_timeout: CONFIRM_TIMEOUT })
     }
 
-    /// Trusts the certificate authorities of `pem` as well, besides those that everybody knows (Mozilla's): for `amqps://` to
-    /// a broker with a certificate of a private one. The certificate must be for the host of the URL.
-    ///
-    /// # Errors
-    /// When there is no certificate in `pem`.
-    pub fn with_ca(self, pem: impl Into<String>) -> Result<Self, InvalidCa> {
-        let pem = pem.into();
-        // The client would pass over anything else without a word, and then trust nobody.
-        if !pem.contains("-----BEGIN CERTIFICATE-----") {
-            return Err(InvalidCa);
-        }
-        Ok(Self { ca: Some(pem), ..self })
+    /// Connects over `amqps://` as this says, which is asked with each connection: whom to trust, and what certificate to show. Otherwise the
+    /// authorities are trusted that everybody knows (Mozilla's), and none is shown. The broker's certificate must be for the host of the URL.
+    #[must_use]
+    pub fn with_tls(self, tls: impl Fn() -> io::Result<Arc<ClientConfig>> + Send + Sync + 'static) -> Self {
+        Self { tls: Some(Arc::new(tls)), ..self }
     }
 
     /// Sets how long a publisher waits for the confirms of a whole window, instead of [`CONFIRM_TIMEOUT`].
@@ -100,7 +93,7 @@ impl RabbitBroker {
         prefetch: u16,
     ) -> Result<RabbitInflow, BrokerError> {
         let queue = self.topology.queue(&subscription.consumer, partition);
-        let link = Link::open(&self.uri, self.ca.as_deref(), &queue).await?;
+        let link = Link::open(&self.uri, self.tls.as_ref(), &queue).await?;
         declare::refuse_fewer_partitions(&link, &self.topology, &subscription.consumer).await?;
         let channel = link.channel().await?;
         declare::exchange(&channel, &self.topology).await?;
@@ -111,7 +104,7 @@ impl RabbitBroker {
 
     async fn open_dead_letters(&self, consumer: &str) -> Result<RabbitInflow, BrokerError> {
         let queue = self.topology.dead_letter_queue_of(consumer);
-        let link = Link::open(&self.uri, self.ca.as_deref(), &queue).await?;
+        let link = Link::open(&self.uri, self.tls.as_ref(), &queue).await?;
         let channel = link.channel().await?;
         declare::dead_letters(&channel, &self.topology).await?;
         declare::dead_letters_of(&channel, &self.topology, consumer).await?;
@@ -123,7 +116,7 @@ impl RabbitBroker {
     }
 
     async fn link(&self, what: &str) -> Result<Link, BrokerError> {
-        Link::open(&self.uri, self.ca.as_deref(), &format!("{} {what}", self.topology.exchange)).await
+        Link::open(&self.uri, self.tls.as_ref(), &format!("{} {what}", self.topology.exchange)).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The connections of a gRPC listener: accepted, renewed now and then, and ended by a stop, whatever their clients do.
 
-use std::{convert::Infallible, error::Error, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{
@@ -19,7 +19,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use chassis::{accept::rest_after, lifecycle::Stage, metrics::at_scrape};
+use chassis::{
+    accept::rest_after,
+    lifecycle::Stage,
+    metrics::at_scrape,
+    tls::{Acceptor, Protocols, Stream},
+};
+
+use super::Contract;
 
 /// Calls under way on one connection; HTTP/2 asks the client to wait for more.
 const STREAMS_PER_CONNECTION: u32 = 1_024;
@@ -31,13 +38,15 @@ const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(30);
 /// A peer that is gone is noticed within the sum of both.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a handshake of TLS may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long calls may take to end after the stop; then their connections are cut, within the budget of the stage.
 const DRAIN: Duration = Stage::Services.budget().saturating_sub(Duration::from_millis(500));
 
 /// Serves `routes` on every connection until `stop`; then accepts no more, lets calls under way finish, and cuts what is left.
 pub(super) async fn serve<S, B>(
     listener: TcpListener,
-    service: &'static str,
+    contract: &Contract,
     routes: S,
     stop: CancellationToken,
 ) where
@@ -47,7 +56,9 @@ pub(super) async fn serve<S, B>(
         + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    let open = open_connections(service);
+    let open = open_connections(contract.name);
+    let listener_name = format!("{}-grpc", contract.name);
+    let acceptor = Acceptor::new(contract.tls.clone(), listener_name, Protocols::Grpc, HANDSHAKE);
     // Dropped with this future: a stop that is cut cuts the connections.
     let mut connections = JoinSet::new();
     loop {
@@ -56,10 +67,13 @@ pub(super) async fn serve<S, B>(
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let (open, served) = (Arc::clone(&open), connection(stream, routes.clone(), stop.clone()));
+                Ok((stream, client)) => {
+                    let (acceptor, routes, stop) = (acceptor.clone(), routes.clone(), stop.clone());
+                    let open = Arc::clone(&open);
                     connections.spawn(async move {
-                        served.await;
+                        if let Some(stream) = begin(&acceptor, stream, client, &stop).await {
+                            connection(stream, routes, stop).await;
+                        }
                         drop(open);
                     });
                 }
@@ -92,7 +106,20 @@ fn open_connections(service: &'static str) -> Arc<()> {
     open
 }
 
-async fn connection<S, B>(stream: TcpStream, routes: S, stop: CancellationToken)
+async fn begin(
+    acceptor: &Acceptor,
+    stream: TcpStream,
+    client: SocketAddr,
+    stop: &CancellationToken,
+) -> Option<Stream> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "the client left at once");
+        return None;
+    }
+    acceptor.accept(stream, client, stop).await
+}
+
+async fn connection<S, B>(stream: Stream, routes: S, stop: CancellationToken)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
         + Clone
@@ -100,9 +127,6 @@ where
         + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    if let Err(error) = stream.set_nodelay(true) {
-        return tracing::debug!(%error, "the client left at once");
-    }
     let mut server = Builder::new(TokioExecutor::new());
     server
         .timer(TokioTimer::new())

@@ -4,10 +4,18 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
 use auth::{AuthConfig, Rules, Verifier, Who};
-use chassis::{clock::SystemClock, lifecycle::Lifecycle};
+use chassis::{
+    clock::SystemClock,
+    lifecycle::Lifecycle,
+    tls::{ClientTls, TlsConfig},
+};
 use orders::Orders;
 use payments::Payments;
-use service::{Foundation, Service, settings::MeshConfig, wiring};
+use service::{
+    Foundation, Service,
+    settings::{BrokerConfig, MeshConfig},
+    wiring,
+};
 use shipping::Shipping;
 use storage::{Database, DatabaseUrl, Limits};
 use tokio::net::TcpListener;
@@ -30,14 +38,13 @@ impl Inside {
     /// Starts them with their databases in this folder.
     pub(crate) async fn start(folder: &Path, issuer: &Verifier, rules: &Rules) -> Result<Self> {
         let mesh = MeshConfig {
-            amqp_url: None,
-            amqp_ca: None,
-            partitions: 1,
+            broker: BrokerConfig { url: None, tls: ClientTls::default(), partitions: 1 },
             default_currency: "RUB".to_owned(),
             admin_token: None,
             auth: AuthConfig::default(),
+            tls: TlsConfig::default(),
         };
-        let broker = mesh.broker()?;
+        let broker = mesh.broker.broker()?;
         let foundation = async |name: &str| {
             let url = DatabaseUrl::file(&folder.join(format!("{name}.db")));
             let database = Database::connect(&url, Limits::default()).await?;

@@ -1,8 +1,9 @@
 //! How a connection is opened, and kept: TCP, TLS where the URL says so, HTTP/2, and pings.
 
-use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
+use chassis::tls::ClientTls;
 use h2::{
     Ping, PingPong,
     client::{Builder, Connection, SendRequest},
@@ -14,13 +15,9 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsConnector,
-    rustls::{
-        self, ClientConfig, RootCertStore,
-        crypto::ring,
-        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-    },
+    client::TlsStream,
+    rustls::{self, pki_types::ServerName},
 };
-use webpki_roots::TLS_SERVER_ROOTS;
 
 /// A host that swallows packets is given up after this time, and one that never ends the handshake of TLS.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,35 +56,31 @@ const ALPN: &[u8] = b"h2";
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// How a service proves who it is.
+/// How a service proves who it is, and what it is shown.
 #[derive(Debug, Clone)]
 pub(crate) struct Tls {
-    config: Arc<ClientConfig>,
+    tls: ClientTls,
     name: ServerName<'static>,
 }
 
 impl Tls {
-    /// For a host whose certificate one of these authorities (PEM) has signed, or else one of those that browsers trust.
+    /// For a host with a certificate of its own name.
     ///
     /// # Errors
-    /// The authorities cannot be read, or there is no certificate for such a host.
-    pub(crate) fn new(host: String, authorities: Option<&[u8]>) -> Result<Self, BoxError> {
-        let mut roots = RootCertStore::empty();
-        match authorities {
-            Some(pem) => {
-                for certificate in CertificateDer::pem_slice_iter(pem) {
-                    roots.add(certificate?)?;
-                }
-            }
-            None => roots.extend(TLS_SERVER_ROOTS.iter().cloned()),
+    /// There is no certificate for such a host, or TLS cannot be set up.
+    pub(crate) fn new(host: String, tls: ClientTls) -> Result<Self, BoxError> {
+        tls.config()?;
+        Ok(Self { tls, name: ServerName::try_from(host)? })
+    }
+
+    async fn connect(self, stream: TcpStream) -> Result<TlsStream<TcpStream>, BoxError> {
+        // As it is now: files of certificates change.
+        let connector = TlsConnector::from(self.tls.config()?);
+        let stream = connector.with_alpn(vec![ALPN.to_vec()]).connect(self.name, stream).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+            return Err(rustls::Error::NoApplicationProtocol.into());
         }
-        // Named: other crates of the process may have others compiled in.
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Self { config: Arc::new(config), name: ServerName::try_from(host)? })
+        Ok(stream)
     }
 }
 
@@ -102,12 +95,10 @@ pub(super) async fn open(
 ) -> Result<SendRequest<Bytes>, BoxError> {
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
     stream.set_nodelay(true)?;
-    let Some(Tls { config, name }) = tls else { return begin(stream, windows).await };
-    let stream = timeout(CONNECT_TIMEOUT, TlsConnector::from(config).connect(name, stream)).await??;
-    if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
-        return Err(rustls::Error::NoApplicationProtocol.into());
+    match tls {
+        None => begin(stream, windows).await,
+        Some(tls) => begin(timeout(CONNECT_TIMEOUT, tls.connect(stream)).await??, windows).await,
     }
-    begin(stream, windows).await
 }
 
 async fn begin<S>(stream: S, windows: Windows) -> Result<SendRequest<Bytes>, BoxError>

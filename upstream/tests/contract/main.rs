@@ -5,6 +5,7 @@ mod service;
 use std::{future::pending, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use chassis::tls::ClientTls;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Request, uri::PathAndQuery};
 use http_body::Frame;
@@ -50,7 +51,7 @@ async fn ways() -> [Way; 2] {
     let local = Local::new(Routes::new(Handlers { reports }).prepare());
     let way = |name, location, reports| {
         let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver);
-        let trust = Trust { authorities: None, resolver: &resolver };
+        let trust = Trust { tls: &ClientTls::default(), resolver: &resolver };
         let upstream = Upstream::of(&location, trust).expect("a location");
         Way { name, upstream, reports, _stop: stop.clone().drop_guard() }
     };

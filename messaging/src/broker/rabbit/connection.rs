@@ -11,10 +11,11 @@ use lapin::{
     AsyncTcpStream, Channel, Connection, ConnectionProperties,
     options::ConfirmSelectOptions,
     runtime::default_runtime,
-    tcp::{AMQPUriTcpExt, TLSConfig},
+    tcp::{AMQPUriTcpExt, RustlsConnector, TLSConfig},
     uri::{AMQPScheme, AMQPUri},
 };
 use tokio::{runtime::Handle, time::timeout};
+use tokio_rustls::rustls::ClientConfig;
 
 use super::refusal::{refused_or_lost, refused_or_not_connected};
 use crate::broker::BrokerError;
@@ -24,6 +25,9 @@ const HEARTBEAT_SECONDS: u16 = 10;
 
 /// How long the broker may take to answer a close before the socket is shut.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// TLS of a connection, asked when it is opened.
+pub(super) type Tls = Arc<dyn Fn() -> io::Result<Arc<ClientConfig>> + Send + Sync>;
 
 /// Checks a URL and completes it.
 pub(super) fn parse(url: &str) -> Result<AMQPUri, String> {
@@ -43,12 +47,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects, for `amqps` also to who has a certificate of `ca`; `name` is what the broker's operator sees. Dropping the
-    /// future ends the attempt.
-    pub(super) async fn open(uri: &AMQPUri, ca: Option<&str>, name: &str) -> Result<Self, BrokerError> {
+    /// Connects, for `amqps` as `tls` says; `name` is what the broker's operator sees. Dropping the future ends the attempt.
+    pub(super) async fn open(uri: &AMQPUri, tls: Option<&Tls>, name: &str) -> Result<Self, BrokerError> {
         let guard = Arc::new(SocketGuard::default());
         let attempt = Arc::downgrade(&guard);
-        let ca = ca.map(str::to_owned);
+        let tls = tls.cloned();
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let runtime = default_runtime().map_err(refused_or_lost)?;
         let connect = Connection::connector(
@@ -61,11 +64,12 @@ impl Link {
                     let guard = attempt.upgrade().ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?;
                     guard.hold(second_handle(socket.get_ref())?);
                 }
-                match uri.scheme {
-                    AMQPScheme::AMQP => Ok(stream),
-                    AMQPScheme::AMQPS => {
-                        let trusted = TLSConfig { cert_chain: ca.as_deref(), ..TLSConfig::default() };
-                        Ok(stream.into_tls(&uri.authority.host, trusted).await?)
+                let host = &uri.authority.host;
+                match (uri.scheme, &tls) {
+                    (AMQPScheme::AMQP, _) => Ok(stream),
+                    (AMQPScheme::AMQPS, None) => Ok(stream.into_tls(host, TLSConfig::default()).await?),
+                    (AMQPScheme::AMQPS, Some(tls)) => {
+                        Ok(stream.into_rustls(&RustlsConnector::from(tls()?), host).await?)
                     }
                 }
             },

@@ -1,0 +1,82 @@
+//! The settings of the broker between services.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use chassis::{
+    secret::{self, SecretString, SecretUrl},
+    settings::{Checked, ConfigErrors},
+    tls::{ClientTls, client_tls},
+};
+use messaging::{
+    broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker},
+    topology::{Subscription, Topology},
+};
+use ordermesh::topology::CONSUMERS;
+
+/// The broker, and how many queues it has for a consumer.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BrokerSettings {
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or amqps [default: guest on 127.0.0.1]
+    #[arg(long, env = "AMQP_URL", value_name = "URL")]
+    pub amqp_url: Option<SecretString>,
+    /// A file with the URL of the broker, instead of --amqp-url
+    #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE")]
+    pub amqp_url_file: Option<PathBuf>,
+    /// The certificates (PEM) of the authorities that an `amqps://` broker may have its own from, instead of those that browsers trust
+    #[arg(long, env = "AMQP_CA", value_name = "FILE")]
+    pub amqp_ca: Option<PathBuf>,
+    /// The certificate (PEM) that an `amqps://` broker is shown
+    #[arg(long, env = "AMQP_CERT", value_name = "FILE")]
+    pub amqp_cert: Option<PathBuf>,
+    /// The key of --amqp-cert (PEM)
+    #[arg(long, env = "AMQP_KEY", value_name = "FILE")]
+    pub amqp_key: Option<PathBuf>,
+    /// Queues per consumer; the same in every process of the mesh. Fewer are refused while messages wait in the queues beyond
+    #[arg(long, env = "PARTITIONS", default_value = "1")]
+    pub partitions: Checked<u16>,
+}
+
+/// The settings of the broker without errors.
+#[derive(Debug, Clone)]
+pub struct BrokerConfig {
+    /// RabbitMQ; `None` for the in-process broker.
+    pub url: Option<SecretUrl>,
+    /// Whom an `amqps` URL trusts, and what the broker is shown.
+    pub tls: ClientTls,
+    /// Queues per consumer, at least 1.
+    pub partitions: u16,
+}
+
+impl BrokerSettings {
+    /// The settings, or `None` after errors were noted. Must be called inside of a tokio runtime.
+    pub fn check(self, errors: &mut ConfigErrors) -> Option<BrokerConfig> {
+        let before = errors.count();
+        let url = secret::take(self.amqp_url, self.amqp_url_file, "--amqp-url", errors);
+        let url = url.and_then(|url| {
+            let parsed = SecretUrl::parse(url, &["amqp", "amqps"]);
+            parsed.map_err(|error| errors.note("--amqp-url", error)).ok()
+        });
+        let identity = [("--amqp-cert", self.amqp_cert), ("--amqp-key", self.amqp_key)];
+        let tls = client_tls("amqp", ("--amqp-ca", self.amqp_ca), identity, errors);
+        let partitions = self.partitions.take("--partitions", errors);
+        errors.require(partitions != Some(0), "--partitions", "must be at least 1");
+        let config = BrokerConfig { url, tls: tls?, partitions: partitions? };
+        (errors.count() == before).then_some(config)
+    }
+}
+
+impl BrokerConfig {
+    /// The broker between the services; it is connected to when it is used.
+    ///
+    /// # Errors
+    /// When the URL cannot be used.
+    pub fn broker(&self) -> anyhow::Result<Arc<dyn Broker>> {
+        let consumers = CONSUMERS.iter().map(|consumer| Subscription::new(consumer.name, consumer.kinds));
+        let topology = Topology::new(ordermesh::EVENTS_EXCHANGE, self.partitions, consumers);
+        let Some(url) = &self.url else { return Ok(Arc::new(MemoryBroker::new(topology))) };
+        let broker = RabbitBroker::new(url.expose(), topology).context("--amqp-url")?;
+        let tls = self.tls.clone();
+        Ok(Arc::new(broker.with_tls(move || tls.config().map_err(io::Error::other))))
+    }
+}
