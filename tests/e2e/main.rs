@@ -58,3 +58,8 @@ mod shipping;
 mod identity;
 mod identity_kept;
 mod exposed;
+mod tls_peers;
+mod tls;
+mod tls_refused;
+mod tls_rotation;
+mod tls_arrows;

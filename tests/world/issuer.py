@@ -7,7 +7,7 @@ POST / takes a JSON object and answers one:
   {"do": "unsigned", "claims"}                   a token with the algorithm `none`
   {"do": "confused", "kid", "claims"}            a token signed by HS256, with that key's public PEM as the secret
   {"do": "away", "away": bool}                   whether GET is answered 503
-GET answers the JWKS, and counts how often.
+GET answers the JWKS, and counts how often. With a certificate and its key as arguments it listens for HTTPS as well.
 """
 
 import base64
@@ -15,6 +15,8 @@ import hashlib
 import hmac
 import http.server
 import json
+import ssl
+import sys
 import threading
 
 import jwt
@@ -101,5 +103,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-print(f"listening issuer=127.0.0.1:{server.server_port}", flush=True)
+where = f"listening issuer=127.0.0.1:{server.server_port}"
+if len(sys.argv) > 1:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[1:])
+    secured = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    secured.socket = context.wrap_socket(secured.socket, server_side=True)
+    threading.Thread(target=secured.serve_forever, daemon=True).start()
+    where += f" issuer-tls=127.0.0.1:{secured.server_port}"
+print(where, flush=True)
 server.serve_forever()

@@ -1,11 +1,11 @@
 //! An issuer of tokens as a process of its own, made of libraries that share no code with ours.
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::{Api, Process, Program};
+use crate::{Api, Certificates, Process, Program};
 
 /// The claim `iss` of its tokens, unless a test says otherwise.
 pub const ISSUER: &str = "https://issuer.test";
@@ -16,6 +16,8 @@ pub const AUDIENCE: &str = "ordermesh";
 #[derive(Debug)]
 pub struct Issuer {
     api: Api,
+    /// Where it listens for HTTPS.
+    secured: Option<SocketAddr>,
     _process: Process,
 }
 
@@ -25,13 +27,26 @@ impl Issuer {
     /// # Errors
     /// When the Python packages of scripts/requirements.txt are missing.
     pub async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with the certificate `gateway` of this authority at [`Issuer::jwks_url_over_tls`].
+    ///
+    /// # Errors
+    /// As [`Issuer::start`].
+    pub async fn start_with_tls(certificates: &Certificates) -> Result<Self> {
+        Self::start_with(&["gateway.crt", "gateway.key"].map(|name| certificates.file(name))).await
+    }
+
+    async fn start_with(identity: &[String]) -> Result<Self> {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let python = here.join("../../target/tools/python/bin/python");
         ensure!(python.is_file(), "{} is missing: run scripts/setup", python.display());
         let script = here.join("issuer.py").display().to_string();
-        let mut process = Program::at(&python).args([script]).start()?;
+        let mut process = Program::at(&python).args([script]).args(identity).start()?;
         let api = Api::new(format!("http://{}", process.address("issuer").await?))?;
-        let issuer = Self { api, _process: process };
+        let secured = if identity.is_empty() { None } else { Some(process.address("issuer-tls").await?) };
+        let issuer = Self { api, secured, _process: process };
         issuer.make("first", "ES256").await?;
         issuer.publish(&["first"]).await?;
         Ok(issuer)
@@ -41,6 +56,15 @@ impl Issuer {
     #[must_use]
     pub fn jwks_url(&self) -> String {
         format!("{}/jwks.json", self.api.base())
+    }
+
+    /// The same over HTTPS.
+    ///
+    /// # Errors
+    /// When it was started without.
+    pub fn jwks_url_over_tls(&self) -> Result<String> {
+        let address = self.secured.context("an issuer with TLS")?;
+        Ok(format!("https://localhost:{}/jwks.json", address.port()))
     }
 
     /// The environment of a process that believes it.

@@ -14,10 +14,12 @@ mod postgres_tls;
 mod rabbitmq;
 mod rabbitmq_tls;
 mod process;
+mod certificates;
 mod eventually;
 mod http;
 mod issuer;
 
+pub use certificates::{Certificates, EXPIRED, VALID};
 pub use disk::SmallDisk;
 pub use eventually::{PATIENCE, eventually};
 pub use http::{Answer, Api, answer};

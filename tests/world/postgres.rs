@@ -154,6 +154,10 @@ impl Postgres {
         Ok(connect(&self.url("postgres")).await?)
     }
 
+    pub(crate) fn port_number(&self) -> u16 {
+        self.port.number()
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.scratch.path().join("data")
     }

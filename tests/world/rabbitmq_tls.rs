@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
-use crate::{Port, RabbitMq, Scratch, child::guarded, installed};
+use crate::{Certificates, Port, RabbitMq, Scratch, certificates::openssl};
 
 /// What a certificate says that is no authority, and good for one name.
 const SERVER: &str =
@@ -32,6 +32,23 @@ impl RabbitMq {
             at("server.key"),
         );
         Self::start_on(scratch, Some(amqps), &settings).await
+    }
+
+    /// A fresh broker whose clients have to have certificates of this authority, as it has one (`broker`).
+    ///
+    /// # Errors
+    /// As [`RabbitMq::start`].
+    pub async fn start_for_certified(certificates: &Certificates) -> Result<Self> {
+        let amqps = Port::reserve()?;
+        let settings = format!(
+            "listeners.ssl.1 = {}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+             ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n",
+            amqps.address(),
+            certificates.file("ca.crt"),
+            certificates.file("broker.crt"),
+            certificates.file("broker.key"),
+        );
+        Self::start_on(Scratch::new("rabbitmq")?, Some(amqps), &settings).await
     }
 
     /// The broker's URL for TLS.
@@ -87,11 +104,4 @@ fn certify(folder: &Path) -> Result<()> {
     openssl(folder, &[&authority[..], &key].concat())?;
     openssl(folder, &[&request[..], &key].concat())?;
     openssl(folder, &server)
-}
-
-fn openssl(folder: &Path, arguments: &[&str]) -> Result<()> {
-    let mut command = guarded(&installed::find("openssl", &[])?, None)?;
-    let made = command.args(arguments).current_dir(folder).output()?;
-    ensure!(made.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&made.stderr));
-    Ok(())
 }
