@@ -42,6 +42,18 @@ pub mod messaging {
     }
 }
 
+/// Who did it: what an auditor asks of a service.
+pub mod audit {
+    /// Version 1 of the contract, package `ordermesh.audit.v1`.
+    pub mod v1 {
+        #![cfg_attr(
+            feature = "server",
+            expect(clippy::allow_attributes, clippy::too_many_lines, reason = "generated")
+        )]
+        include!(concat!(env!("OUT_DIR"), "/ordermesh.audit.v1.rs"));
+    }
+}
+
 /// The encoded `google.protobuf.FileDescriptorSet` of every contract with its imports, options and comments: what server
 /// reflection answers and what the HTTP edge compiles its routes from.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ordermesh.binpb"));

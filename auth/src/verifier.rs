@@ -21,6 +21,8 @@ use crate::{
 
 /// The longest token that is read, in bytes: more than a head of a request may have beside it.
 const LONGEST: usize = 8 << 10;
+/// Bytes of a subject or a token id at most (OpenID Connect Core, section 2, has 255 characters of ASCII for a subject).
+const NAME: usize = 255;
 /// How far the clock of the issuer may be ahead. That it is behind costs its tokens as much of their time.
 const AHEAD: Micros = 30 * 1_000_000;
 /// The latest moment that can be represented, in seconds since the Unix epoch.
@@ -99,9 +101,9 @@ impl Verifier {
             return Err(Check::NotBefore);
         }
         let caller = Arc::new(Caller {
-            subject: claims["sub"].as_str().ok_or(Check::Claims)?.to_owned(),
+            subject: name(&claims["sub"])?.ok_or(Check::Claims)?,
             scopes: scopes(&claims, &config.scope_claim),
-            token_id: claims["jti"].as_str().map(str::to_owned),
+            token_id: name(&claims["jti"])?,
             expires: moment(&claims, "exp")?.ok_or(Check::Claims)?,
         });
         // One that is over is verified each time: nobody has a use for it.
@@ -149,6 +151,17 @@ fn failed(error: &ErrorKind) -> Check {
         ErrorKind::InvalidToken | ErrorKind::Base64(_) => Check::Form,
         // Of a token whose signature is right.
         _ => Check::Claims,
+    }
+}
+
+/// A name that is stored with what its bearer does, if there is one: not empty, not too long, and without U+0000, which no database stores.
+fn name(claim: &Value) -> Result<Option<String>, Check> {
+    match claim {
+        Value::Null => Ok(None),
+        Value::String(text) if (1..=NAME).contains(&text.len()) && !text.contains('\0') => {
+            Ok(Some(text.clone()))
+        }
+        _ => Err(Check::Claims),
     }
 }
 

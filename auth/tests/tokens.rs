@@ -102,6 +102,10 @@ async fn a_token_that_is_not_right_fails_by_its_check() -> Result<()> {
         ("too late", signed(json!({ "exp": now - 1 })).await?, Check::Expiry),
         ("no end", signed(json!({ "exp": null })).await?, Check::Claims),
         ("no subject", signed(json!({ "sub": null })).await?, Check::Claims),
+        ("a long subject", signed(json!({ "sub": "s".repeat(256) })).await?, Check::Claims),
+        ("a subject that nobody stores", signed(json!({ "sub": "a\0b" })).await?, Check::Claims),
+        ("an empty id", signed(json!({ "jti": "" })).await?, Check::Claims),
+        ("a long id", signed(json!({ "jti": "t".repeat(256) })).await?, Check::Claims),
         ("no issuer", signed(json!({ "iss": null })).await?, Check::Claims),
         ("no audience", signed(json!({ "aud": null })).await?, Check::Claims),
     ] {

@@ -10,7 +10,7 @@ use messaging::{
     envelope::Envelope,
     outbox::Outbox,
     relay::Relay,
-    schema::{COUNTED_REDRIVES, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS},
+    schema::{COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS},
     topology::{Subscription, Topology},
 };
 use prost::{Message, Name};
@@ -41,6 +41,8 @@ impl MigratorTrait for Migrations {
             Box::new(MESSAGING_TABLES),
             Box::new(COUNTED_REDRIVES),
             Box::new(WHOLE_TRACE_CONTEXTS),
+            Box::new(KEPT_ORIGINS),
+            Box::new(KEPT_ACTIONS),
             Box::new(Statements::new("shop", TABLES)),
         ]
     }

@@ -25,6 +25,10 @@ pub struct Envelope {
     pub traceparent: Option<String>,
     /// What tracing systems add to it, as W3C limits it; only beside a `traceparent`.
     pub tracestate: Option<String>,
+    /// On whose behalf it was written: the claim `sub` of the token. Informative, as [`crate::origin`] says.
+    pub subject: Option<String>,
+    /// The claim `jti` of that token; only beside a `subject`.
+    pub token_id: Option<String>,
     /// When the row was written, in microseconds since the Unix epoch.
     pub create_time: i64,
 }
@@ -40,6 +44,8 @@ impl Envelope {
             payload: payload.encode_to_vec().into(),
             traceparent: None,
             tracestate: None,
+            subject: None,
+            token_id: None,
             create_time,
         }
     }
@@ -50,6 +56,13 @@ impl Envelope {
     pub fn with_trace(self, traceparent: Option<String>, tracestate: Option<&str>) -> Self {
         let tracestate = tracestate.filter(|_| traceparent.is_some()).and_then(read_tracestate);
         Self { traceparent, tracestate, ..self }
+    }
+
+    /// The same message, on behalf of this subject by this token.
+    #[must_use]
+    pub fn on_behalf_of(self, subject: Option<&str>, token_id: Option<&str>) -> Self {
+        let token_id = token_id.filter(|_| subject.is_some()).map(str::to_owned);
+        Self { subject: subject.map(str::to_owned), token_id, ..self }
     }
 
     /// The same message, in the trace of the one that caused it.

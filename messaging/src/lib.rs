@@ -27,10 +27,11 @@
 //! }
 //! ```
 //!
-//! Nothing here knows a service or its contract: any sea-orm service can take [`schema::MESSAGING_TABLES`],
-//! [`schema::COUNTED_REDRIVES`] and [`schema::WHOLE_TRACE_CONTEXTS`] into its migrations.
+//! Nothing here knows a service or its contract: any sea-orm service can take the migrations of [`schema`] into its own, from
+//! [`schema::MESSAGING_TABLES`] to [`schema::KEPT_ACTIONS`].
 
 pub mod envelope;
+pub mod origin;
 pub mod schema;
 pub mod outbox;
 pub mod relay;

@@ -55,6 +55,10 @@ pub struct Model {
     pub traceparent: Option<String>,
     /// See [`Envelope::tracestate`].
     pub tracestate: Option<String>,
+    /// See [`Envelope::subject`].
+    pub subject: Option<String>,
+    /// See [`Envelope::token_id`].
+    pub token_id: Option<String>,
     /// In microseconds since the Unix epoch.
     pub create_time: i64,
     /// What has become of it so far.
@@ -68,6 +72,25 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// The message, as published by `source`.
+    #[must_use]
+    pub fn into_envelope(self, source: &str) -> Envelope {
+        Envelope {
+            id: self.message_id,
+            kind: self.kind,
+            key: self.partition_key,
+            source: source.to_owned(),
+            payload: self.payload.into(),
+            traceparent: self.traceparent,
+            tracestate: self.tracestate,
+            subject: self.subject,
+            token_id: self.token_id,
+            create_time: self.create_time,
+        }
+    }
+}
 
 /// A service's way into its outbox. Cloning shares the wake-up of the relay.
 #[derive(Clone)]
@@ -144,6 +167,8 @@ fn row(message: &Envelope) -> Result<Model, DbErr> {
         payload: message.payload.to_vec(),
         traceparent: message.traceparent.clone(),
         tracestate: message.tracestate.clone(),
+        subject: message.subject.clone(),
+        token_id: message.token_id.clone(),
         create_time: message.create_time,
         state: State::Pending,
         attempts: 0,

@@ -14,7 +14,7 @@ use storage::{Transaction, rows};
 
 use crate::{broker::Undecodable, envelope::Envelope};
 
-pub use self::operate::{Action, Filter, Mode, actions, list, note, operate};
+pub use self::operate::{Action, Filter, Mode, Operator, actions, list, note, operate};
 pub(crate) use self::{
     redrive::{Begun, begin, give_back, leaving, lock, remove},
     storable::Form,
@@ -59,6 +59,10 @@ pub struct Model {
     pub traceparent: Option<String>,
     /// See [`Envelope::tracestate`].
     pub tracestate: Option<String>,
+    /// See [`Envelope::subject`].
+    pub subject: Option<String>,
+    /// See [`Envelope::token_id`].
+    pub token_id: Option<String>,
     /// The headers as text, when the message could not be decoded; and its attributes as they came, as a JSON object, when one of them
     /// cannot be stored as it is.
     pub headers: Option<String>,
@@ -170,6 +174,8 @@ fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (Model, R
         payload: payload.to_vec(),
         traceparent: attributes.traceparent,
         tracestate: known.and_then(|message| message.tracestate.clone()),
+        subject: attributes.subject,
+        token_id: attributes.token_id,
         headers,
         create_time: known.map(|message| message.create_time),
         error,

@@ -1,6 +1,6 @@
 //! The tables of messaging, for a service to put into its own migrations.
 
-use storage::schema::Statements;
+use storage::schema::{AppendOnly, Statements};
 
 const TABLES: &[&str] = &[
     "CREATE TABLE outbox (
@@ -76,6 +76,17 @@ const REDRIVES: &[&str] = &[
 const TRACESTATE: &[&str] =
     &["ALTER TABLE outbox ADD COLUMN tracestate TEXT", "ALTER TABLE parked ADD COLUMN tracestate TEXT"];
 
+/// Who has caused a message, and who has acted as an operator. Versions that do not know the columns leave them empty.
+const ORIGINS: &[&str] = &[
+    "ALTER TABLE outbox ADD COLUMN subject TEXT",
+    "ALTER TABLE outbox ADD COLUMN token_id TEXT",
+    "ALTER TABLE parked ADD COLUMN subject TEXT",
+    "ALTER TABLE parked ADD COLUMN token_id TEXT",
+    "ALTER TABLE operator_actions ADD COLUMN subject TEXT",
+    "ALTER TABLE operator_actions ADD COLUMN token_id TEXT",
+    "ALTER TABLE operator_actions ADD COLUMN trace_id TEXT",
+];
+
 /// Makes the tables `outbox`, `inbox`, `parked`, `operator_actions` and `leases`.
 pub const MESSAGING_TABLES: Statements =
     Statements::new("m0001_messaging", TABLES).on_postgres(&[VACUUM_OUTBOX]);
@@ -85,3 +96,11 @@ pub const COUNTED_REDRIVES: Statements = Statements::new("m0002_messaging_counte
 
 /// Adds `tracestate` to the tables `outbox` and `parked`. To come behind [`COUNTED_REDRIVES`].
 pub const WHOLE_TRACE_CONTEXTS: Statements = Statements::new("m0003_messaging_tracestate", TRACESTATE);
+
+/// Adds who has caused a message to the tables `outbox` and `parked`, and who has acted to `operator_actions`. To come behind
+/// [`WHOLE_TRACE_CONTEXTS`].
+pub const KEPT_ORIGINS: Statements = Statements::new("m0004_messaging_origins", ORIGINS);
+
+/// Keeps what operators did: `operator_actions` is only added to. To come behind [`KEPT_ORIGINS`].
+pub const KEPT_ACTIONS: AppendOnly =
+    AppendOnly::new("m0005_messaging_append_only_actions", &["operator_actions"]);

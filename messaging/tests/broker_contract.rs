@@ -68,6 +68,7 @@ specials! {
 specials! {
     rabbit:
     a_foreign_message_arrives_with_its_body_and_headers,
+    a_subject_that_nobody_can_store_is_left_out,
     an_impossible_message_is_refused_alone,
     another_declaration_is_refused_with_the_reason,
     a_deleted_queue_ends_its_inflow,

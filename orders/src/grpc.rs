@@ -12,6 +12,7 @@ use chassis::{
     status::{Fault, Reason},
     trace,
 };
+use messaging::origin::Origin;
 use ordermesh::{
     orders::v1::{
         CancelOrderRequest, CreateOrderRequest, GetOrderRequest, ListOrderEventsRequest,
@@ -23,7 +24,7 @@ use ordermesh::{
 use service::{
     fault,
     page::PageTokens,
-    request::{Checks, answer, fingerprint, non_empty},
+    request::{Checks, answer, fingerprint, non_empty, origin},
 };
 use storage::{Database, group::GroupCommit};
 use tonic::{Request, Response, Status};
@@ -57,11 +58,11 @@ pub struct Grpc {
 impl OrdersService for Grpc {
     async fn create_order(&self, request: Request<CreateOrderRequest>) -> Result<Response<Order>, Status> {
         let trace = trace::of_call(request.metadata());
-        let access = Access::of(request.extensions())?;
+        let (access, origin) = (Access::of(request.extensions())?, origin(&request));
         let CreateOrderRequest { order, request_id } = request.into_inner();
         let mut order = order.unwrap_or_default();
         access.settle(&mut order.user_id)?;
-        let order = self.new_order(order, request_id)?;
+        let order = self.new_order(order, request_id, origin)?;
         let placed = self.create_order.submit(Placing { order, trace }).await;
         let (order, replayed) = placed.map_err(fault)??;
         Ok(answer(wire::order(&order), replayed))
@@ -158,7 +159,7 @@ impl Grpc {
     }
 
     /// The order that is asked for, with every field checked.
-    fn new_order(&self, asked: Order, request_id: String) -> Result<order::Model, Fault> {
+    fn new_order(&self, asked: Order, request_id: String, origin: Origin) -> Result<order::Model, Fault> {
         let default = || self.default_currency.clone();
         let currency_code =
             if asked.currency_code.is_empty() { default() } else { asked.currency_code.clone() };
@@ -203,6 +204,8 @@ impl Grpc {
             ledger_entry_id: None,
             request_id: non_empty(request_id),
             fingerprint,
+            subject: origin.subject,
+            token_id: origin.token_id,
         };
         order.ask_due_time = order.next_ask(now);
         Ok(order)

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::store::entity::order::Model as Order;
 
-/// Asks for the payment of an order: with its own id as that of the message when it was just placed, and with another one whenever it is
+/// Asks for the payment of an order, on behalf of who has placed it: with its own id as that of the message when it was just placed, and with another one whenever it is
 /// asked again, or the inbox of payments would keep the request from being answered.
 #[must_use]
 pub fn placed(order: &Order, id: Uuid, now: Micros) -> Envelope {
@@ -20,7 +20,8 @@ pub fn placed(order: &Order, id: Uuid, now: Micros) -> Envelope {
         amount: order.amount,
         currency_code: order.currency_code.clone(),
     };
-    Envelope::new(id, &order.user_id, &payload, now)
+    let message = Envelope::new(id, &order.user_id, &payload, now);
+    message.on_behalf_of(order.subject.as_deref(), order.token_id.as_deref())
 }
 
 /// Asks that an order be never paid. It holds all that a decision needs, so it may overtake the request for payment.

@@ -89,5 +89,7 @@ fn order(id: u128, key: Option<&str>, amount: i64) -> Order {
         ledger_entry_id: None,
         request_id: key.map(str::to_owned),
         fingerprint: key.map(|_| amount.to_be_bytes().to_vec()),
+        subject: None,
+        token_id: None,
     }
 }

@@ -79,6 +79,8 @@ fn placing(id: u128, key: &str) -> Placing {
         ledger_entry_id: None,
         request_id: Some(key.to_owned()),
         fingerprint: Some(vec![7; 32]),
+        subject: Some("alice".to_owned()),
+        token_id: Some("t".repeat(36)),
     };
     Placing { order, trace: None }
 }

@@ -27,7 +27,17 @@ const EXPIRES: Micros = PLACED + 600_000_000;
 const SECOND: Micros = 1_000_000;
 
 /// The schema of the version before.
-const BEFORE: [&str; 7] = [
+const BEFORE: [&str; 17] = [
+    "ALTER TABLE outbox DROP COLUMN subject",
+    "ALTER TABLE outbox DROP COLUMN token_id",
+    "ALTER TABLE parked DROP COLUMN subject",
+    "ALTER TABLE parked DROP COLUMN token_id",
+    "ALTER TABLE operator_actions DROP COLUMN subject",
+    "ALTER TABLE operator_actions DROP COLUMN token_id",
+    "ALTER TABLE operator_actions DROP COLUMN trace_id",
+    "ALTER TABLE orders DROP COLUMN subject",
+    "ALTER TABLE orders DROP COLUMN token_id",
+    "DELETE FROM seaql_migrations WHERE version IN ('m0004_messaging_origins', 'm0005_placed_by')",
     "ALTER TABLE outbox DROP COLUMN tracestate",
     "ALTER TABLE parked DROP COLUMN tracestate",
     "DELETE FROM seaql_migrations WHERE version = 'm0003_messaging_tracestate'",
@@ -115,6 +125,7 @@ async fn are_published(url: DatabaseUrl) -> Result<()> {
     let payload = OrderPlaced::default();
     let message = |number: u128| Envelope::new(Uuid::from_u128(number), "alice", &payload, PLACED);
     let ours = message(3).with_trace(Some(TRACE.into()), Some("vendor=one,other=two"));
+    let ours = ours.on_behalf_of(Some("alice"), Some("t-1"));
     let written = ours.clone();
     let write = database.transact(move |transaction| {
         let written = written.clone();

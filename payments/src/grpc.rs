@@ -22,7 +22,7 @@ use ordermesh::{
 use service::{
     fault, filter,
     page::{self, PageTokens},
-    request::{Checks, answer, fingerprint, non_empty},
+    request::{Checks, answer, fingerprint, non_empty, origin},
 };
 use storage::{Database, group::GroupCommit};
 use tonic::{Request, Response, Status};
@@ -86,7 +86,7 @@ impl PaymentsService for Grpc {
         &self,
         request: Request<TopUpAccountRequest>,
     ) -> Result<Response<TopUpAccountResponse>, Status> {
-        let access = Access::of(request.extensions())?;
+        let (access, origin) = (Access::of(request.extensions())?, origin(&request));
         let mut asked = request.into_inner();
         access.settle(&mut asked.user_id)?;
         let request_id = std::mem::take(&mut asked.request_id);
@@ -107,6 +107,7 @@ impl PaymentsService for Grpc {
             request_id: non_empty(request_id),
             versions: versions.unwrap_or_default(),
             fingerprint,
+            origin,
         });
         let booked = booked.await.map_err(fault)??;
         let message = TopUpAccountResponse {

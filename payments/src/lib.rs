@@ -23,7 +23,7 @@ use crate::{
     commands::{create_account::CreateAccount, top_up_account::TopUpAccount},
     grpc::admin::PaymentsAdmin,
     reactions::decide_payments::{self, DecidePayments},
-    store::schema::Migrations,
+    store::{ledger, schema::Migrations},
 };
 
 /// What the service consists of.
@@ -57,6 +57,7 @@ impl Service for Payments {
         wiring.serve(PaymentsServiceServer::new(grpc).accept_compressed(gzip));
         let admin = PaymentsAdmin { database, pages };
         wiring.serve_admin(PaymentsAdminServiceServer::new(admin).accept_compressed(gzip));
+        wiring.audit(ledger::MOVEMENTS);
         let decide_payments = DecidePayments { outbox: wiring.outbox.clone(), clock };
         wiring.consume(decide_payments::subscription(), Deduplication::Requests, decide_payments);
         Ok(())

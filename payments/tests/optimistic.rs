@@ -8,6 +8,7 @@ use chassis::clock::{Clock as _, SystemClock};
 use messaging::{
     consumer::{Effects, Handler as _, Verdict},
     envelope::Envelope,
+    origin::Origin,
     outbox::{self, Outbox},
 };
 use ordermesh::{
@@ -266,6 +267,7 @@ impl World {
             request_id: None,
             versions: None,
             fingerprint: [0; 32],
+            origin: Origin::default(),
         };
         let booked = self.top_ups.submit(deposit).await?;
         ensure!(booked.is_ok(), "{:?}", booked.err());

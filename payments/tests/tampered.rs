@@ -130,5 +130,8 @@ fn entry(user: &str, sequence: i64, order_id: Uuid) -> ledger::Model {
         fingerprint: None,
         counter_account: "system:order-revenue".to_owned(),
         create_time: SystemClock.now(),
+        subject: None,
+        token_id: None,
+        trace_id: None,
     }
 }

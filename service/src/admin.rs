@@ -4,7 +4,7 @@ use chassis::clock::timestamp;
 use messaging::{
     health::Health,
     outbox,
-    parked::{self, Action, Filter, Mode, Model, State},
+    parked::{self, Action, Filter, Mode, Model, Operator, State},
 };
 use ordermesh::messaging::v1::{
     self as pb, GetMessagingStatusRequest, ListParkedMessagesRequest, ListParkedMessagesResponse,
@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     fault,
     page::{self, PageTokens},
-    request::{Checks, non_empty},
+    request::{Checks, non_empty, origin},
 };
 
 /// The longest name of an operator, in characters.
@@ -83,6 +83,7 @@ impl MessagingAdminService for MessagingAdmin {
         &self,
         request: Request<RedriveParkedMessagesRequest>,
     ) -> Result<Response<RedriveParkedMessagesResponse>, Status> {
+        let origin = origin(&request);
         let RedriveParkedMessagesRequest { sequences, kind, error, operator, dry_run } = request.into_inner();
         let few = sequences.len() <= SEQUENCES_MAX;
         let named = (1..=OPERATOR_MAX).contains(&operator.chars().count());
@@ -95,7 +96,8 @@ impl MessagingAdminService for MessagingAdmin {
             .finish()?;
         let mode = if dry_run { Mode::DryRun } else { Mode::Apply };
         let filter = filter(sequences, kind, error);
-        let redriven = parked::operate(&self.database, Action::Redrive, &filter, &operator, mode).await;
+        let operator = Operator { name: operator, origin };
+        let redriven = parked::operate(&self.database, Action::Redrive, &filter, operator, mode).await;
         let redriven = i64::try_from(redriven.map_err(fault)?).unwrap_or(i64::MAX);
         Ok(Response::new(RedriveParkedMessagesResponse { redriven }))
     }

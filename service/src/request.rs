@@ -1,10 +1,17 @@
 //! What every request handler does first: check all fields at once, and know a request again that comes a second time.
 
+use std::sync::Arc;
+
+use auth::Caller;
+use messaging::origin::{Origin, trace_id};
 use prost::Message;
 use sha2::{Digest as _, Sha256};
-use tonic::{Response, metadata::MetadataValue};
+use tonic::{Request, Response, metadata::MetadataValue};
 
-use chassis::status::{Fault, Reason, Violation};
+use chassis::{
+    status::{Fault, Reason, Violation},
+    trace,
+};
 
 /// The metadata of an answer that is given again.
 pub const REPLAYED: &str = "idempotency-replayed";
@@ -51,6 +58,17 @@ pub fn non_empty(text: String) -> Option<String> {
 #[must_use]
 pub fn key_reused() -> Fault {
     Fault::new(Reason::IdempotencyKeyReused, "the idempotency key was used for a different request")
+}
+
+/// Who sends a request: what is stored with whatever it does.
+#[must_use]
+pub fn origin<T>(request: &Request<T>) -> Origin {
+    let caller = request.extensions().get::<Arc<Caller>>();
+    Origin {
+        subject: caller.map(|caller| caller.subject.clone()),
+        token_id: caller.and_then(|caller| caller.token_id.clone()),
+        trace_id: trace::of_call(request.metadata()).and_then(|context| trace_id(&context.parent)),
+    }
 }
 
 /// An answer, marked when it was given before.

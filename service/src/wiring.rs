@@ -24,7 +24,10 @@ use messaging::{
     retention::Retention,
     topology::Subscription,
 };
-use ordermesh::messaging::v1::messaging_admin_service_server::MessagingAdminServiceServer;
+use ordermesh::{
+    audit::v1::audit_service_server::AuditServiceServer,
+    messaging::v1::messaging_admin_service_server::MessagingAdminServiceServer,
+};
 use storage::{
     Database,
     group::{Batch, GroupCommit},
@@ -37,6 +40,7 @@ use tower::Service as Server;
 use crate::{
     Service,
     admin::MessagingAdmin,
+    audit::Audit,
     grpc::{self, Contract},
     page::PageTokens,
     readiness::parts,
@@ -87,6 +91,7 @@ pub async fn build_by<S: Service>(rules: Rules, service: S, foundation: Foundati
         health: Health::new(),
         routes: Routes::default(),
         services: BTreeSet::new(),
+        movements: None,
         tasks: Vec::new(),
     };
     service.wire(&mut wiring).await?;
@@ -122,6 +127,7 @@ pub struct Wiring {
     health: Health,
     routes: Routes,
     services: BTreeSet<String>,
+    movements: Option<&'static str>,
     tasks: Vec<Task>,
 }
 
@@ -154,6 +160,11 @@ impl Wiring {
         if self.guard.knows_operators() {
             self.serve(server);
         }
+    }
+
+    /// Adds movements of money to the list of who did what; see [`Audit::movements`].
+    pub fn audit(&mut self, movements: &'static str) {
+        self.movements = Some(movements);
     }
 
     /// The way to the writer of one kind of write, which is the task `name`. It ends when no call can reach it any more.
@@ -194,14 +205,16 @@ impl Wiring {
         self.tasks.push(Task { stage, name: name.into(), run: Box::new(|stop| task(stop).boxed()) });
     }
 
-    /// Adds what every service has: the admin service of its messages, and a relay.
+    /// Adds what every service has: the admin service of its messages, the list of who did what, and a relay.
     fn finish(mut self, descriptor_sets: &'static [&'static [u8]]) -> anyhow::Result<Wired> {
         let (database, health) = (self.database.clone(), self.health.clone());
         let admin =
             MessagingAdmin { database: database.clone(), pages: self.pages.clone(), health: health.clone() };
-        self.serve_admin(
-            MessagingAdminServiceServer::new(admin).accept_compressed(CompressionEncoding::Gzip),
-        );
+        let audit =
+            Audit { database: database.clone(), pages: self.pages.clone(), movements: self.movements };
+        let gzip = CompressionEncoding::Gzip;
+        self.serve_admin(MessagingAdminServiceServer::new(admin).accept_compressed(gzip));
+        self.serve_admin(AuditServiceServer::new(audit).accept_compressed(gzip));
         let source = format!("/ordermesh/{}", self.name);
         let relay = Relay::new(database.clone(), self.outbox, self.broker, source).with_health(&health);
         let Self { name, routes, services, tasks, guard, tls, clock, .. } = self;

@@ -4,6 +4,7 @@
 
 mod locks;
 mod statements;
+mod append_only;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,7 +17,7 @@ use sea_orm_migration::{
 };
 use tokio::time::{Instant, sleep};
 
-pub use self::statements::Statements;
+pub use self::{append_only::AppendOnly, statements::Statements};
 use crate::{database::Database, failure::Failure};
 
 /// How long an attempt waits for a lock. Everybody who needs the same table meanwhile waits behind it, so it is short.

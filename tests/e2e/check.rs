@@ -58,6 +58,7 @@ async fn is_found(sql: &str, expected: &[&str]) -> Result<()> {
         CREATE TABLE loose AS SELECT * FROM ledger_entries;
         DROP TABLE ledger_entries;
         ALTER TABLE loose RENAME TO ledger_entries;";
+    mesh.lift_append_only("payments").await?;
     mesh.tamper("payments", &format!("{loosen} {sql}")).await?;
     let (succeeded, broken) = check(&mesh).await?;
     ensure!(!succeeded, "the tampering was not found");
@@ -75,8 +76,9 @@ async fn a_missing_ledger_entry_is_found() -> Result<()> {
 #[tokio::test]
 async fn a_doubled_debit_is_found() -> Result<()> {
     let sql = "
-        INSERT INTO ledger_entries SELECT randomblob(16), user_id, 4, entry_type, amount, balance_after + amount,
-            order_id, request_id, fingerprint, counter_account, create_time FROM ledger_entries WHERE sequence = 3;
+        INSERT INTO ledger_entries (id, user_id, sequence, entry_type, amount, balance_after, order_id, counter_account, create_time)
+            SELECT randomblob(16), user_id, 4, entry_type, amount, balance_after + amount, order_id, counter_account, create_time
+            FROM ledger_entries WHERE sequence = 3;
         UPDATE accounts SET balance = balance - 200, version = 4 WHERE user_id = 'alice'";
     is_found(sql, &["I1", "I4"]).await
 }

@@ -22,6 +22,7 @@ async fn only_hers_wait(arrangement: Arrangement, why: &str) -> Result<()> {
     for user in ["alice", "bob", "carol"] {
         mesh.account(user, 100).await?;
     }
+    mesh.lift_append_only("ledger_entries").await?;
     // The next entry of alice is there already, and no number of attempts changes that.
     mesh.tamper("payments", "UPDATE ledger_entries SET sequence = 2 WHERE user_id = 'alice'").await?;
     let (mut hers, mut others) = (Vec::new(), Vec::new());

@@ -58,6 +58,7 @@ mod shipping;
 mod identity;
 mod identity_kept;
 mod exposed;
+mod audit;
 mod tls_peers;
 mod tls;
 mod tls_refused;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use chassis::clock::{Clock, Micros};
+use messaging::origin::Origin;
 use payments::{
     domain::book::{Book, Charge},
     store::entity::account::Model as Account,
@@ -48,6 +49,7 @@ fn batch(accounts: u64) -> Call {
         amount: 10,
         currency_code: "EUR".to_owned(),
         void: None,
+        origin: Origin::default(),
     };
     let account = |number: u64| Account {
         user_id: user(number),

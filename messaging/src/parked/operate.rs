@@ -10,7 +10,7 @@ use sea_orm::{
 use storage::{Database, Failure};
 
 use super::{Column, Entity, Model, State};
-use crate::retry;
+use crate::{origin::Origin, retry};
 
 /// Which parked messages are meant: those that meet every condition that is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,6 +46,21 @@ pub enum Mode {
     Apply,
 }
 
+/// Who acts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Operator {
+    /// The name that they give.
+    pub name: String,
+    /// Who they are, and by which request they act.
+    pub origin: Origin,
+}
+
+impl From<&str> for Operator {
+    fn from(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+}
+
 /// Acts on every message that the filter means, and returns how many they are.
 ///
 /// # Errors
@@ -54,25 +69,28 @@ pub async fn operate(
     database: &Database,
     action: Action,
     filter: &Filter,
-    operator: &str,
+    operator: impl Into<Operator> + Send,
     mode: Mode,
 ) -> Result<u64, Failure> {
     let meant = filter.condition().add(action.condition());
     if mode == Mode::DryRun {
         return Ok(Entity::find().filter(meant).count(database.read()).await?);
     }
-    let (filter, operator) = (format!("{filter:?}"), operator.to_owned());
+    let (filter, operator) = (format!("{filter:?}"), operator.into());
     let acted = database.transact(move |transaction| {
         let (meant, filter, operator) = (meant.clone(), filter.clone(), operator.clone());
         Box::pin(async move {
             let affected = action.apply(transaction, meant).await?;
             let note = note::ActiveModel {
                 seq: NotSet,
-                operator: Set(operator),
+                operator: Set(operator.name),
                 action: Set(format!("{action:?}")),
                 filter: Set(filter),
                 affected: Set(i64::try_from(affected).unwrap_or(i64::MAX)),
                 act_time: Set(retry::now()),
+                subject: Set(operator.origin.subject),
+                token_id: Set(operator.origin.token_id),
+                trace_id: Set(operator.origin.trace_id),
             };
             note::Entity::insert(note).exec_without_returning(transaction).await?;
             Ok(affected)
@@ -178,6 +196,12 @@ pub mod note {
         pub affected: i64,
         /// In microseconds since the Unix epoch.
         pub act_time: i64,
+        /// See [`Origin::subject`](crate::origin::Origin::subject); absent where nobody says who calls.
+        pub subject: Option<String>,
+        /// See [`Origin::token_id`](crate::origin::Origin::token_id).
+        pub token_id: Option<String>,
+        /// See [`Origin::trace_id`](crate::origin::Origin::trace_id).
+        pub trace_id: Option<String>,
     }
 
     impl ActiveModelBehavior for ActiveModel {}

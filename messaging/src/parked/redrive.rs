@@ -131,6 +131,8 @@ impl Model {
             payload,
             traceparent,
             tracestate,
+            subject: self.subject.clone(),
+            token_id: self.token_id.clone(),
             create_time,
         })
     }

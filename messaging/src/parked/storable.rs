@@ -29,13 +29,15 @@ pub(super) struct Stored {
     pub(super) source: String,
     pub(super) key: String,
     pub(super) traceparent: Option<String>,
+    pub(super) subject: Option<String>,
+    pub(super) token_id: Option<String>,
     /// As they came, in JSON, when one of them could not be stored as it is.
     pub(super) originals: Option<String>,
 }
 
 impl Form {
     pub(super) fn attributes(self, message: &Envelope) -> Stored {
-        let Envelope { kind, source, key, traceparent, .. } = message;
+        let Envelope { kind, source, key, traceparent, subject, token_id, .. } = message;
         let texts = [kind, source, key].into_iter().chain(traceparent);
         let changed = texts.into_iter().any(|text| self.limited(text, ATTRIBUTE_MAX) != text.as_str());
         let store = |text: &String| self.limited(text, ATTRIBUTE_MAX).into_owned();
@@ -48,6 +50,9 @@ impl Form {
             source: store(source),
             key: store(key),
             traceparent: traceparent.as_ref().map(store),
+            // Short as they are, only another form changes them.
+            subject: subject.as_ref().map(store),
+            token_id: token_id.as_ref().map(store),
             originals: changed.then(originals),
         }
     }

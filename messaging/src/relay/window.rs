@@ -56,17 +56,7 @@ pub(super) struct Ticket {
 pub(super) fn open(rows: Vec<Model>, source: &str) -> (Vec<Ticket>, Vec<Envelope>) {
     let message = |row: Model| {
         let ticket = Ticket { seq: row.seq, attempts: row.attempts, tried: row.next_attempt_time > 0 };
-        let envelope = Envelope {
-            id: row.message_id,
-            kind: row.kind,
-            key: row.partition_key,
-            source: source.to_owned(),
-            payload: row.payload.into(),
-            traceparent: row.traceparent,
-            tracestate: row.tracestate,
-            create_time: row.create_time,
-        };
-        (ticket, envelope)
+        (ticket, row.into_envelope(source))
     };
     rows.into_iter().map(message).unzip()
 }

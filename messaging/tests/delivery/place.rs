@@ -8,7 +8,7 @@ use messaging::{
     envelope::Envelope,
     outbox::{self, Outbox},
     parked,
-    schema::{COUNTED_REDRIVES, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS},
+    schema::{COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS},
     topology::Topology,
 };
 use sea_orm::{ConnectionTrait as _, EntityTrait as _, QueryOrder as _, Statement, TryGetable};
@@ -213,6 +213,8 @@ impl MigratorTrait for Migrations {
             Box::new(MESSAGING_TABLES),
             Box::new(COUNTED_REDRIVES),
             Box::new(WHOLE_TRACE_CONTEXTS),
+            Box::new(KEPT_ORIGINS),
+            Box::new(KEPT_ACTIONS),
             Box::new(Statements::new("effects", &[fact::TABLE])),
         ]
     }

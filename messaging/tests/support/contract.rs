@@ -36,6 +36,8 @@ pub(crate) async fn an_envelope_arrives_as_it_was_sent(ground: &Ground) -> Resul
         Envelope { key: "Алиса 🦀 \u{0}\n%2f".into(), source: "/tëst".into(), ..message(5) },
         Envelope { id: Uuid::max(), key: String::new(), create_time: 0, ..message(6) },
         Envelope { create_time: -1, ..message(7) },
+        message(9).on_behalf_of(Some(&"é".repeat(127)), Some("a \"token\" ü")),
+        message(10).on_behalf_of(Some("alice"), None),
         Envelope { create_time: 253_402_300_799_999_999, ..message(8) },
     ];
     let mut publisher = broker.publisher().await?;

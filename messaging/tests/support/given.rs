@@ -37,6 +37,8 @@ pub(crate) fn message(number: u32) -> Envelope {
         payload: Bytes::copy_from_slice(&number.to_be_bytes()),
         traceparent: None,
         tracestate: None,
+        subject: None,
+        token_id: None,
         create_time: 1_700_000_000_000_000 + i64::from(number),
     }
 }

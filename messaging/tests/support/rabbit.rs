@@ -85,6 +85,57 @@ pub(crate) async fn a_foreign_message_arrives_with_its_body_and_headers() -> Res
     Ok(())
 }
 
+/// It informs, and decides nothing: a message is never parked for it.
+pub(crate) async fn a_subject_that_nobody_can_store_is_left_out() -> Result<()> {
+    let server = server().await?;
+    let topology = mesh("subjects", 1);
+    let broker = broker(&server, &topology)?;
+    let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
+    let (_connection, channel) = raw(&server).await?;
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    let long = "s".repeat(256);
+    for (subject, claims, read) in [
+        (text("alice"), text("{\"jti\":\"t-1\",\"more\":1}"), (Some("alice"), Some("t-1"))),
+        (text("alice"), text("{\"jti\":7}"), (Some("alice"), None)),
+        (text("alice"), text("jti"), (Some("alice"), None)),
+        (text("alice"), text(&format!("{{\"jti\":\"{long}\"}}")), (Some("alice"), None)),
+        (text(""), text("{\"jti\":\"t-1\"}"), (None, None)),
+        (text("a\0b"), text("{}"), (None, None)),
+        (text(&long), text("{}"), (None, None)),
+        (AMQPValue::LongInt(7), text("{\"jti\":\"t-1\"}"), (None, None)),
+    ] {
+        let mut headers = FieldTable::default();
+        for (name, value) in [
+            ("specversion", text("1.0")),
+            ("id", text("0197b0c4-0000-7000-8000-000000000000")),
+            ("type", text(KIND)),
+            ("source", text("/test")),
+            ("time", text("2026-01-31T12:00:00Z")),
+            ("partitionkey", text("alice")),
+            ("authtype", text("app_user")),
+            ("authid", subject.clone()),
+            ("authclaims", claims),
+        ] {
+            headers.insert(format!("cloudEvents:{name}").into(), value);
+        }
+        let properties =
+            BasicProperties::default().with_content_type("application/protobuf".into()).with_headers(headers);
+        let (exchange, route) = (topology.exchange.as_str(), topology.routing_key(KIND, "alice"));
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let published =
+            channel.basic_publish(exchange.into(), route.as_str().into(), options, b"", properties);
+        ensure!(published.await?.await? == Confirmation::Ack(None));
+        let delivery = receive(&mut *inflow, 1).await?.pop().context("nothing received")?;
+        let message = delivery.message.map_err(|undecodable| anyhow::anyhow!("{undecodable:?}"))?;
+        ensure!(
+            (message.subject.as_deref(), message.token_id.as_deref()) == read,
+            "{subject:?}: {message:?}"
+        );
+        inflow.ack_through(delivery.tag).await?;
+    }
+    Ok(())
+}
+
 pub(crate) async fn an_impossible_message_is_refused_alone() -> Result<()> {
     let server = server().await?;
     let broker = broker(&server, &mesh("impossible", 1))?;

@@ -98,6 +98,8 @@ mod tests {
             ledger_entry_id: (status == Status::Finished).then(Uuid::max),
             request_id: None,
             fingerprint: None,
+            subject: None,
+            token_id: None,
         }
     }
 

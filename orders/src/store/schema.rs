@@ -1,6 +1,8 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
-use messaging::schema::{COUNTED_REDRIVES, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS};
+use messaging::schema::{
+    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS,
+};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use storage::schema::{Owner, Statements};
 
@@ -18,6 +20,9 @@ impl MigratorTrait for Migrations {
             Box::new(Statements::new("m0004_ask_due_time", ASK_DUE_TIME)),
             Box::new(COUNTED_REDRIVES),
             Box::new(WHOLE_TRACE_CONTEXTS),
+            Box::new(KEPT_ORIGINS),
+            Box::new(KEPT_ACTIONS),
+            Box::new(Statements::new("m0005_placed_by", PLACED_BY)),
         ]
     }
 }
@@ -91,3 +96,7 @@ const ASK_DUE_TIME: &[&str] = &[
     // An unreleased version kept the time for asking in here, which the one before would take for that of the void.
     "UPDATE orders SET void_due_time = expire_time WHERE status = 1 AND void_due_time < expire_time",
 ];
+
+/// Who has placed an order, for messages that ask for its payment again. Versions that do not know the columns leave them empty.
+const PLACED_BY: &[&str] =
+    &["ALTER TABLE orders ADD COLUMN subject TEXT", "ALTER TABLE orders ADD COLUMN token_id TEXT"];

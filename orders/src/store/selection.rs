@@ -8,7 +8,7 @@ use sea_orm::{
 
 use service::{
     filter::Operator,
-    list::{compare, equal},
+    list::{begun, compare, equal},
 };
 
 use crate::store::entity::order::{CancelReason, Column, Entity, Status};
@@ -110,28 +110,7 @@ impl Condition {
             Self::Amount(operator, amount) => compare(Column::Amount, *operator, *amount),
             Self::RequestId(operator, key) => equal(Column::RequestId, *operator, key.as_deref()),
             Self::CancelReason(operator, reason) => equal(Column::CancelReason, *operator, *reason),
-            Self::CreateTime(operator, at) => placed(*operator, *at),
+            Self::CreateTime(operator, at) => begun(Column::Id, *operator, *at),
         }
     }
-}
-
-/// Ids begin with the time of placing, so their index is the index of times, too.
-fn placed(operator: Operator, at: Micros) -> SimpleExpr {
-    let from = |at: Micros| Column::Id.gte(first_id(at));
-    let before = |at: Micros| Column::Id.lt(first_id(at));
-    let next = at.saturating_add(1);
-    match operator {
-        Operator::Equal => from(at).and(before(next)),
-        Operator::NotEqual => before(at).or(from(next)),
-        Operator::Less => before(at),
-        Operator::AtMost => before(next),
-        Operator::Greater => from(next),
-        Operator::AtLeast => from(at),
-    }
-}
-
-/// The smallest id of an order that was placed at this time or later (RFC 9562, section 5.7: 48 bits of milliseconds).
-fn first_id(at: Micros) -> Uuid {
-    let millis = at.saturating_add(999).div_euclid(1_000).clamp(0, (1 << 48) - 1);
-    Uuid::from_u128(u128::try_from(millis).unwrap_or_default() << 80)
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use chassis::clock::Clock;
+use messaging::origin::Origin;
 use ordermesh::rules::BALANCE_MAX;
 use uuid::Uuid;
 
@@ -26,6 +27,8 @@ pub struct Charge {
     pub currency_code: String,
     /// Why it is never to be paid; absent when it is to be paid.
     pub void: Option<Reason>,
+    /// On whose behalf the order was placed.
+    pub origin: Origin,
 }
 
 impl Charge {
@@ -81,7 +84,7 @@ impl<'c> Book<'c> {
             return self.refusal(charge, Outcome::Rejected, Reason::InsufficientFunds, observed);
         }
         let balance_observed = account.balance;
-        let mut entry = entry(account, EntryType::OrderDebit, -charge.amount, self.clock);
+        let mut entry = entry(account, EntryType::OrderDebit, -charge.amount, &charge.origin, self.clock);
         entry.order_id = Some(charge.order_id);
         let payment = Payment {
             order_id: charge.order_id,
@@ -135,7 +138,7 @@ impl<'c> Book<'c> {
         if account.balance.checked_add(deposit.amount).is_none_or(|balance| balance > BALANCE_MAX) {
             return Err(Refusal::BalanceLimit);
         }
-        let mut entry = entry(account, EntryType::TopUp, deposit.amount, self.clock);
+        let mut entry = entry(account, EntryType::TopUp, deposit.amount, &deposit.origin, self.clock);
         entry.request_id.clone_from(&deposit.request_id);
         entry.fingerprint = deposit.request_id.is_some().then(|| deposit.fingerprint.to_vec());
         self.entries.push(entry.clone());
@@ -165,7 +168,13 @@ impl<'c> Book<'c> {
 }
 
 /// Books `amount` on the account, whose balance the caller has checked.
-fn entry(account: &mut Account, entry_type: EntryType, amount: i64, clock: &dyn Clock) -> Entry {
+fn entry(
+    account: &mut Account,
+    entry_type: EntryType,
+    amount: i64,
+    origin: &Origin,
+    clock: &dyn Clock,
+) -> Entry {
     let now = clock.now();
     account.balance += amount;
     account.version += 1;
@@ -182,6 +191,9 @@ fn entry(account: &mut Account, entry_type: EntryType, amount: i64, clock: &dyn 
         fingerprint: None,
         counter_account: entry_type.counter_account().to_owned(),
         create_time: now,
+        subject: origin.subject.clone(),
+        token_id: origin.token_id.clone(),
+        trace_id: origin.trace_id.clone(),
     }
 }
 
@@ -211,6 +223,7 @@ mod tests {
             amount,
             currency_code: currency_code.into(),
             void: None,
+            origin: Origin::default(),
         }
     }
 
@@ -262,6 +275,7 @@ mod tests {
             request_id: None,
             versions: None,
             fingerprint: [0; 32],
+            origin: Origin::default(),
         };
         let mut book = Book::open([account(BALANCE_MAX - 10)], &SystemClock);
         let refused = book.deposit(&deposit(11)).expect_err("the limit is passed");

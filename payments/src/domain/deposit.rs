@@ -1,5 +1,7 @@
 //! A deposit, and why it may be refused.
 
+use messaging::origin::Origin;
+
 /// Money that comes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deposit {
@@ -15,6 +17,8 @@ pub struct Deposit {
     pub versions: Option<Vec<i64>>,
     /// The fingerprint of the request with that key.
     pub fingerprint: [u8; 32],
+    /// On whose behalf it is made.
+    pub origin: Origin,
 }
 
 /// Why a deposit is not booked.

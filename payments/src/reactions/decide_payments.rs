@@ -11,6 +11,7 @@ use chassis::clock::Clock;
 use messaging::{
     consumer::{Effects, Handler, Verdict},
     envelope::Envelope,
+    origin::Origin,
     outbox::Outbox,
     topology::Subscription,
 };
@@ -183,5 +184,5 @@ fn read(message: &Envelope) -> Result<Charge, String> {
     }
     let OrderPlaced { order_id, user_id, amount, currency_code } = placed;
     let order_id = order_id.parse().map_err(|_| format!("order_id {order_id:?} is no UUID"))?;
-    Ok(Charge { order_id, user_id, amount, currency_code, void })
+    Ok(Charge { order_id, user_id, amount, currency_code, void, origin: Origin::of(message) })
 }

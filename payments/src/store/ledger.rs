@@ -22,6 +22,10 @@ pub fn appends(backend: DbBackend, entries: &[Model]) -> Result<Vec<Write>, DbEr
     rows::inserts_of_new(backend, entries)
 }
 
+/// Every entry as a movement of money: see [`service::audit::Audit::movements`].
+pub const MOVEMENTS: &str = "SELECT id, CASE entry_type WHEN 1 THEN 'TOP_UP' ELSE 'ORDER_DEBIT' END AS action, subject, token_id, \
+     trace_id, request_id, user_id, order_id, amount FROM ledger_entries";
+
 /// What one comparison of a filter says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {

@@ -1,8 +1,10 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
-use messaging::schema::{COUNTED_REDRIVES, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS};
+use messaging::schema::{
+    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS,
+};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
-use storage::schema::{Owner, Statements};
+use storage::schema::{AppendOnly, Owner, Statements};
 
 /// Every migration of the payments database, in order.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +19,10 @@ impl MigratorTrait for Migrations {
             Box::new(Statements::new("m0003_accounts_by_bytes", &[]).on_postgres(&[ACCOUNTS_BY_BYTES])),
             Box::new(COUNTED_REDRIVES),
             Box::new(WHOLE_TRACE_CONTEXTS),
+            Box::new(KEPT_ORIGINS),
+            Box::new(KEPT_ACTIONS),
+            Box::new(Statements::new("m0004_booked_by", BOOKED_BY)),
+            Box::new(AppendOnly::new("m0005_append_only_books", &["ledger_entries", "payments"])),
         ]
     }
 }
@@ -80,3 +86,12 @@ const TABLES: &[&str] = &[
 /// with its libraries. Beside the primary key: a column with another collation would end the statements that a running version has
 /// prepared.
 const ACCOUNTS_BY_BYTES: &str = "CREATE UNIQUE INDEX accounts_by_bytes ON accounts (user_id COLLATE \"C\")";
+
+/// On whose behalf an entry was booked. Versions that do not know the columns leave them empty, and so does who calls without a token; such
+/// an entry costs the index nothing.
+const BOOKED_BY: &[&str] = &[
+    "ALTER TABLE ledger_entries ADD COLUMN subject TEXT",
+    "ALTER TABLE ledger_entries ADD COLUMN token_id TEXT",
+    "ALTER TABLE ledger_entries ADD COLUMN trace_id TEXT",
+    "CREATE INDEX ledger_by_subject ON ledger_entries (subject, id) WHERE subject IS NOT NULL",
+];

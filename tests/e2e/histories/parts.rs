@@ -14,6 +14,7 @@ use chassis::clock::{Clock, Micros};
 use messaging::{
     consumer::{Effects, Handler, Verdict},
     envelope::Envelope,
+    origin::Origin,
     outbox::{self, Outbox},
 };
 use ordermesh::payments::v1::PaymentDecided;
@@ -201,6 +202,7 @@ impl Parts {
             request_id: key.map(|key| format!("top-up-{key}")),
             versions: None,
             fingerprint: [u8::try_from(amount % 251)?; 32],
+            origin: Origin::default(),
         };
         if let Ok(booked) = self.top_up.submit(deposit).await?
             && !booked.replayed
@@ -233,6 +235,8 @@ impl Parts {
             ledger_entry_id: None,
             request_id: key.map(|key| format!("order-{key}")),
             fingerprint: key.map(|_| amount.to_be_bytes().to_vec()),
+            subject: None,
+            token_id: None,
         };
         let reply = self.create_order.submit(Placing { order: order.clone(), trace: None }).await?;
         match reply {
@@ -275,16 +279,7 @@ impl Parts {
                     Box::pin(async { outbox::Entity::delete_many().exec(transaction).await.map(drop) })
                 })
                 .await?;
-            self.messages.extend(rows.into_iter().map(|row| Envelope {
-                id: row.message_id,
-                kind: row.kind,
-                key: row.partition_key,
-                source: "/test".to_owned(),
-                payload: row.payload.into(),
-                traceparent: None,
-                tracestate: None,
-                create_time: row.create_time,
-            }));
+            self.messages.extend(rows.into_iter().map(|row| row.into_envelope("/test")));
         }
         Ok(())
     }

@@ -163,6 +163,7 @@ fn operators() -> Vec<Row> {
         "ordermesh.payments.v1.PaymentsAdminService/GetReconciliationReport",
         "ordermesh.messaging.v1.MessagingAdminService/GetMessagingStatus",
         "ordermesh.messaging.v1.MessagingAdminService/ListParkedMessages",
+        "ordermesh.audit.v1.AuditService/ListAuditEvents",
     ];
     let reads = reads.map(|method| Row { operator: "", ..row(method, "admin:read", json!({})) });
     let redrive = "ordermesh.messaging.v1.MessagingAdminService/RedriveParkedMessages";

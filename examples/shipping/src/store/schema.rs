@@ -1,6 +1,8 @@
 //! The schema.
 
-use messaging::schema::{COUNTED_REDRIVES, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS};
+use messaging::schema::{
+    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS,
+};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use storage::schema::{Owner, Statements};
 
@@ -15,6 +17,8 @@ impl MigratorTrait for Migrations {
             Box::new(MESSAGING_TABLES),
             Box::new(COUNTED_REDRIVES),
             Box::new(WHOLE_TRACE_CONTEXTS),
+            Box::new(KEPT_ORIGINS),
+            Box::new(KEPT_ACTIONS),
             Box::new(Statements::new("m0002_shipments", TABLES)),
         ]
     }

@@ -17,10 +17,14 @@ use uuid::Uuid;
 use crate::{
     broker::Undecodable,
     envelope::{CONTENT_TYPE, Envelope, read_tracestate},
+    origin::storable,
 };
 
 const SPEC_VERSION: &str = "1.0";
 const MICROS: i64 = 1_000_000;
+
+/// An end user of an application (the extension [Auth Context](https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/authcontext.md)).
+const APP_USER: &str = "app_user";
 
 /// Survives a restart of the broker. Quorum queues keep every message, but a mirror or shovel looks at this.
 const PERSISTENT: u8 = 2;
@@ -46,6 +50,13 @@ pub(super) fn properties(envelope: &Envelope) -> Result<BasicProperties, String>
     header("cloudEvents:type", &envelope.kind);
     header("cloudEvents:time", &Timestamp { seconds, nanos }.to_string());
     header("cloudEvents:partitionkey", &envelope.key);
+    if let Some(subject) = &envelope.subject {
+        header("cloudEvents:authtype", APP_USER);
+        header("cloudEvents:authid", subject);
+        if let Some(token_id) = &envelope.token_id {
+            header("cloudEvents:authclaims", &json!({ "jti": token_id }).to_string());
+        }
+    }
     if let Some(traceparent) = &envelope.traceparent {
         header("traceparent", traceparent);
     }
@@ -93,6 +104,7 @@ fn envelope(properties: &BasicProperties, payload: &Bytes) -> Result<Envelope, S
     let traceparent = header(properties, "traceparent").map(|text| text.map(str::to_owned)).transpose()?;
     // One that cannot be read is no reason to park a message.
     let tracestate = header(properties, "tracestate").and_then(Result::ok).filter(|_| traceparent.is_some());
+    let (subject, token_id) = principal(properties).unzip();
     Ok(Envelope {
         id: id.parse().map_err(|error| format!("cloudEvents:id is no UUID: {error}"))?,
         kind: kind.to_owned(),
@@ -101,8 +113,19 @@ fn envelope(properties: &BasicProperties, payload: &Bytes) -> Result<Envelope, S
         payload: payload.clone(),
         traceparent,
         tracestate: tracestate.and_then(read_tracestate),
+        subject,
+        token_id: token_id.flatten(),
         create_time: micros(attribute(properties, "cloudEvents:time")?)?,
     })
+}
+
+/// The subject on whose behalf a message was written, and the id of its token. What cannot be read is left out: it decides nothing.
+fn principal(properties: &BasicProperties) -> Option<(String, Option<String>)> {
+    let subject = header(properties, "cloudEvents:authid")?.ok().and_then(storable)?;
+    let claims = header(properties, "cloudEvents:authclaims").and_then(Result::ok);
+    let claims: Option<Value> = claims.and_then(|json| serde_json::from_str(json).ok());
+    let token_id = claims.as_ref().and_then(|claims| storable(claims["jti"].as_str()?));
+    Some((subject.to_owned(), token_id.map(str::to_owned)))
 }
 
 fn micros(time: &str) -> Result<i64, String> {

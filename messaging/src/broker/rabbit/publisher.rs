@@ -169,9 +169,12 @@ impl RabbitPublisher {
             return Err(format!("the payload exceeds {MAX_PAYLOAD} bytes"));
         }
         // All headers travel in one frame. The kind is there twice.
-        let trace = [&envelope.traceparent, &envelope.tracestate].into_iter().flatten();
-        let trace: usize = trace.map(String::len).sum();
-        let headers = envelope.key.len() + envelope.source.len() + 2 * envelope.kind.len() + trace;
+        let optional = [&envelope.traceparent, &envelope.tracestate, &envelope.subject].into_iter().flatten();
+        let optional: usize = optional.map(String::len).sum();
+        // As JSON, which may escape each byte.
+        let token_id = 6 * envelope.token_id.as_ref().map_or(0, String::len);
+        let headers =
+            envelope.key.len() + envelope.source.len() + 2 * envelope.kind.len() + optional + token_id;
         let frame_max = self.link.frame_max();
         if frame_max > 0 && headers + FIXED_HEADERS > frame_max {
             return Err(format!("the headers exceed a frame of {frame_max} bytes"));
@@ -244,6 +247,8 @@ mod tests {
             payload: "payload".into(),
             traceparent: None,
             tracestate: None,
+            subject: None,
+            token_id: None,
             create_time: 0,
         }
     }

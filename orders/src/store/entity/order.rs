@@ -78,6 +78,10 @@ pub struct Model {
     pub request_id: Option<String>,
     /// What was asked with that key.
     pub fingerprint: Option<Vec<u8>>,
+    /// On whose behalf it was placed: see [`messaging::origin::Origin`]. It decides nothing.
+    pub subject: Option<String>,
+    /// The token that the request came with.
+    pub token_id: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -40,6 +40,12 @@ pub struct Model {
     pub counter_account: String,
     /// In microseconds since the Unix epoch.
     pub create_time: i64,
+    /// On whose behalf it was booked: see [`messaging::origin::Origin`]. It decides nothing.
+    pub subject: Option<String>,
+    /// The token of the request that caused it.
+    pub token_id: Option<String>,
+    /// The trace of that request.
+    pub trace_id: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
