@@ -68,7 +68,7 @@ impl Access {
     ///
     /// # Errors
     /// NOT_OWNER when it names somebody else.
-    pub fn settle(&self, user_id: &mut String) -> Result<(), Fault> {
+    pub fn resolve_user(&self, user_id: &mut String) -> Result<(), Fault> {
         match self.owner() {
             None => Ok(()),
             Some(owner) if user_id.is_empty() => {
@@ -90,11 +90,11 @@ mod tests {
         let own = Access::Own("alice".into());
         for (named, settled) in [("", Ok("alice")), ("alice", Ok("alice")), ("bob", Err(Reason::NotOwner))] {
             let mut user = named.to_owned();
-            let outcome = own.settle(&mut user).map(|()| user.as_str()).map_err(|fault| fault.reason);
+            let outcome = own.resolve_user(&mut user).map(|()| user.as_str()).map_err(|fault| fault.reason);
             assert_eq!(outcome, settled, "{named:?}");
         }
         let mut user = "bob".to_owned();
-        assert_eq!((Access::All.settle(&mut user), user.as_str()), (Ok(()), "bob"));
+        assert_eq!((Access::All.resolve_user(&mut user), user.as_str()), (Ok(()), "bob"));
         assert_eq!(Access::of(&Extensions::new()).map_err(|fault| fault.reason), Err(Reason::Internal));
     }
 }

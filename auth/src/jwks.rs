@@ -45,7 +45,7 @@ struct Seen {
 /// The keys of an issuer. Dropping it ends its task.
 pub(crate) struct Jwks {
     seen: watch::Receiver<Seen>,
-    asked: Arc<Notify>,
+    wake: Arc<Notify>,
     waiting: Semaphore,
     max_age: Duration,
     task: AbortHandle,
@@ -61,10 +61,10 @@ impl Jwks {
     /// Reads keys from now on. Must be called inside of a tokio runtime.
     pub(crate) fn watch(source: Source, max_age: Duration) -> Self {
         let (seen, receiver) = watch::channel(Seen::default());
-        let asked = Arc::new(Notify::new());
-        let looks = Looks { source, seen, asked: Arc::clone(&asked), refresh: REFRESH.min(max_age / 2) };
+        let wake = Arc::new(Notify::new());
+        let looks = Looks { source, seen, wake: Arc::clone(&wake), refresh: REFRESH.min(max_age / 2) };
         let task = tokio::spawn(looks.run()).abort_handle();
-        Self { seen: receiver, asked, waiting: Semaphore::new(WAITING), max_age, task }
+        Self { seen: receiver, wake, waiting: Semaphore::new(WAITING), max_age, task }
     }
 
     /// The generation of the keys in force; `None` when there are none, as they have not been seen for too long.
@@ -82,8 +82,8 @@ impl Jwks {
         if found.is_some() {
             return found;
         }
-        let _place = self.waiting.try_acquire().ok()?;
-        self.asked.notify_one();
+        let _permit = self.waiting.try_acquire().ok()?;
+        self.wake.notify_one();
         let mut seen = self.seen.clone();
         // A look that has begun before may have missed the key.
         let looked = seen.wait_for(|seen| seen.ended > before || self.find(seen, id, algorithm).is_some());
@@ -111,7 +111,7 @@ impl fmt::Debug for Jwks {
 struct Looks {
     source: Source,
     seen: watch::Sender<Seen>,
-    asked: Arc<Notify>,
+    wake: Arc<Notify>,
     refresh: Duration,
 }
 
@@ -139,7 +139,7 @@ impl Looks {
             }
             let rest = if is_away { RETRY.min(self.refresh) } else { self.refresh };
             tokio::select! {
-                () = self.asked.notified() => sleep_until(begun + PAUSE).await,
+                () = self.wake.notified() => sleep_until(begun + PAUSE).await,
                 () = sleep(rest) => {}
             }
         }

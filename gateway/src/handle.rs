@@ -26,7 +26,7 @@ use crate::{
     grpc, identity,
     metrics::Seen,
     request::{
-        body::{self, Received, Room},
+        body::{self, BodyLimit, Received},
         headers,
     },
     stream::{self, Feed, Feeding, Framing, socket, talk},
@@ -185,9 +185,9 @@ async fn received(
     body: Body,
     client: &Client,
 ) -> Result<Received, Problem> {
-    let room = Room { each: edge.config.max_body_bytes, account: Arc::clone(&client.bodies) };
+    let limit = BodyLimit { each: edge.config.max_body_bytes, account: Arc::clone(&client.bodies) };
     let typed = served.route.body != BodyOf::Nothing && !served.route.raw_body;
-    body::read(headers, body, &room, typed).await
+    body::read(headers, body, &limit, typed).await
 }
 
 /// What an answer says of its request.

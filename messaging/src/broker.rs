@@ -4,15 +4,13 @@
 
 pub mod memory;
 pub mod rabbit;
-mod nothing;
 
 use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use self::nothing::{NoDeadLetters, NothingToKeep};
-use crate::{envelope::Envelope, health::Part, observe, topology::Subscription};
+use crate::{envelope::Envelope, topology::Subscription};
 
 /// Where messages go to be delivered.
 #[async_trait]
@@ -35,21 +33,22 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
         prefetch: u16,
     ) -> Result<Box<dyn Inflow>, BrokerError>;
 
-    /// Starts to receive what the broker has given up of a consumer's messages, each with its story. By default that is nothing.
+    /// Starts to receive what the broker has given up of a consumer's messages, each with its story; `None` from a broker that never gives
+    /// up, the default.
     ///
     /// # Errors
     /// As [`Broker::subscribe`].
-    async fn dead_letters(&self, consumer: &str) -> Result<Box<dyn Inflow>, BrokerError> {
+    async fn dead_letters(&self, consumer: &str) -> Result<Option<Box<dyn Inflow>>, BrokerError> {
         let _gives_nothing_up = consumer;
-        Ok(Box::new(NoDeadLetters))
+        Ok(None)
     }
 
-    /// Who keeps the topology in place, on a connection of its own. By default nothing can be deleted.
+    /// Who keeps the topology in place, on a connection of its own; `None` where nobody can delete it, the default.
     ///
     /// # Errors
     /// When the broker cannot be reached.
-    async fn upkeep(&self) -> Result<Box<dyn Upkeep>, BrokerError> {
-        Ok(Box::new(NothingToKeep))
+    async fn upkeep(&self) -> Result<Option<Box<dyn Upkeep>>, BrokerError> {
+        Ok(None)
     }
 }
 
@@ -174,14 +173,4 @@ pub enum BrokerError {
     /// It refused the request, and refuses it again until somebody acts: the source has its own words, and what to do.
     #[error("the broker refused")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl BrokerError {
-    /// Reports it as the state of a part: what the broker refuses is never cured by trying again.
-    pub(crate) fn report(&self, part: &Part) {
-        match self {
-            Self::Connection(_) => part.degraded(observe::chain(self)),
-            Self::Refused(_) => part.failed(observe::chain(self)),
-        }
-    }
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{observe, retry};
+use crate::{broker::BrokerError, observe, retry};
 
 /// How often a lasting state is logged again: an outage explains itself, what never cures itself waits for a person.
 const DEGRADED_AGAIN: Duration = Duration::from_secs(60);
@@ -139,6 +139,14 @@ impl Part {
     /// It does not work until somebody acts.
     pub(crate) fn failed(&self, reason: impl Into<String>) {
         self.report(Condition::Failed { reason: reason.into(), since: retry::now() });
+    }
+
+    /// The broker cannot be used: what it refuses is never cured by trying again.
+    pub(crate) fn broker_failed(&self, error: &BrokerError) {
+        match error {
+            BrokerError::Connection(_) => self.degraded(observe::chain(error)),
+            BrokerError::Refused(_) => self.failed(observe::chain(error)),
+        }
     }
 
     fn report(&self, mut now: Condition) {

@@ -97,7 +97,7 @@ impl Expiry {
             }
         }
         let backend = transaction.get_database_backend();
-        let mut writes = orders::asked(backend, &due)?;
+        let mut writes = orders::record_requests(backend, &due)?;
         writes.extend(self.outbox.writes(backend, &messages)?);
         rows::write(transaction, &writes).await?;
         Ok((due.len(), messages.len()))

@@ -61,7 +61,7 @@ impl OrdersService for Grpc {
         let (access, origin) = (Access::of(request.extensions())?, origin(&request));
         let CreateOrderRequest { order, request_id } = request.into_inner();
         let mut order = order.unwrap_or_default();
-        access.settle(&mut order.user_id)?;
+        access.resolve_user(&mut order.user_id)?;
         let order = self.new_order(order, request_id, origin)?;
         let placed = self.create_order.submit(Placing { order, trace }).await;
         let (order, replayed) = placed.map_err(fault)??;
@@ -109,10 +109,10 @@ impl OrdersService for Grpc {
         request: Request<WatchOrderRequest>,
     ) -> Result<Response<watch::Events>, Status> {
         let access = Access::of(request.extensions())?;
-        let asked = request.into_inner();
+        let request = request.into_inner();
         let watch = self.feed.watch();
-        let order = self.order(&asked.order_id, &access).await?;
-        Ok(Response::new(watch::one(self.database.clone(), watch, order, asked.after_version)))
+        let order = self.order(&request.order_id, &access).await?;
+        Ok(Response::new(watch::one(self.database.clone(), watch, order, request.after_version)))
     }
 
     async fn watch_orders(
@@ -121,7 +121,7 @@ impl OrdersService for Grpc {
     ) -> Result<Response<watch::Events>, Status> {
         let access = Access::of(request.extensions())?;
         let WatchOrdersRequest { mut user_id, status } = request.into_inner();
-        access.settle(&mut user_id)?;
+        access.resolve_user(&mut user_id)?;
         let user = if user_id.is_empty() { Ok(()) } else { rules::user_id(&user_id) };
         let status = wire::status(status);
         Checks::default().field("user_id", user).field("status", status.map(drop)).finish()?;
@@ -134,14 +134,14 @@ impl OrdersService for Grpc {
         request: Request<ListOrdersRequest>,
     ) -> Result<Response<ListOrdersResponse>, Status> {
         let access = Access::of(request.extensions())?;
-        let mut asked = request.into_inner();
-        access.settle(&mut asked.user_id)?;
-        let (selection, size) = list::selection(&asked)?;
+        let mut request = request.into_inner();
+        access.resolve_user(&mut request.user_id)?;
+        let (selection, size) = list::selection(&request)?;
         // The token goes on with this selection, whatever the size of the pages.
         let query =
-            fingerprint(&ListOrdersRequest { page_size: 0, page_token: String::new(), ..asked.clone() });
+            fingerprint(&ListOrdersRequest { page_size: 0, page_token: String::new(), ..request.clone() });
         let sorting = selection.sorting;
-        let cursor = self.pages.resume(&query, &asked.page_token, |cursor| list::place(sorting, cursor))?;
+        let cursor = self.pages.resume(&query, &request.page_token, |cursor| list::place(sorting, cursor))?;
         let page = orders::page(self.database.read(), &selection, cursor, size + 1).await;
         let mut page = page.map_err(fault)?;
         let next_page_token = self.pages.cut(&query, size, &mut page, |last| list::cursor(sorting, last));
@@ -158,23 +158,23 @@ impl Grpc {
         found.ok_or_else(|| absent(order_id))
     }
 
-    /// The order that is asked for, with every field checked.
-    fn new_order(&self, asked: Order, request_id: String, origin: Origin) -> Result<order::Model, Fault> {
+    /// The order that is requested, with every field checked.
+    fn new_order(&self, input: Order, request_id: String, origin: Origin) -> Result<order::Model, Fault> {
         let default = || self.default_currency.clone();
         let currency_code =
-            if asked.currency_code.is_empty() { default() } else { asked.currency_code.clone() };
+            if input.currency_code.is_empty() { default() } else { input.currency_code.clone() };
         Checks::default()
-            .field("order.user_id", rules::user_id(&asked.user_id))
-            .field("order.amount", rules::amount(asked.amount))
+            .field("order.user_id", rules::user_id(&input.user_id))
+            .field("order.amount", rules::amount(input.amount))
             .field("order.currency_code", rules::currency_code(&currency_code))
-            .field("order.description", rules::description(&asked.description))
+            .field("order.description", rules::description(&input.description))
             .field("request_id", rules::request_id(&request_id))
             .finish()?;
         let given = Order {
-            user_id: asked.user_id.clone(),
-            amount: asked.amount,
-            currency_code: asked.currency_code,
-            description: asked.description.clone(),
+            user_id: input.user_id.clone(),
+            amount: input.amount,
+            currency_code: input.currency_code,
+            description: input.description.clone(),
             ..Order::default()
         };
         let fingerprint = (!request_id.is_empty()).then(|| fingerprint(&given).to_vec());
@@ -184,10 +184,10 @@ impl Grpc {
         let ttl = i64::try_from(self.order_ttl.as_micros()).unwrap_or(i64::MAX);
         let mut order = order::Model {
             id,
-            user_id: asked.user_id,
-            amount: asked.amount,
+            user_id: input.user_id,
+            amount: input.amount,
             currency_code,
-            description: asked.description,
+            description: input.description,
             status: order::Status::New,
             cancel_reason: None,
             create_time: now,

@@ -54,22 +54,22 @@ impl PaymentsService for Grpc {
     ) -> Result<Response<Account>, Status> {
         let access = Access::of(request.extensions())?;
         let CreateAccountRequest { account, request_id } = request.into_inner();
-        let mut asked = account.unwrap_or_default();
-        access.settle(&mut asked.user_id)?;
-        let currency_code = self.currency(&asked.currency_code);
+        let mut input = account.unwrap_or_default();
+        access.resolve_user(&mut input.user_id)?;
+        let currency_code = self.currency(&input.currency_code);
         Checks::default()
-            .field("account.user_id", rules::user_id(&asked.user_id))
+            .field("account.user_id", rules::user_id(&input.user_id))
             .field("account.currency_code", rules::currency_code(&currency_code))
             .field("request_id", rules::request_id(&request_id))
             .finish()?;
         let fingerprint = fingerprint(&Account {
-            user_id: asked.user_id.clone(),
-            currency_code: asked.currency_code,
+            user_id: input.user_id.clone(),
+            currency_code: input.currency_code,
             ..Account::default()
         });
         let now = self.clock.now();
         let opened = self.create_account.submit(account::Model {
-            user_id: asked.user_id,
+            user_id: input.user_id,
             balance: 0,
             currency_code,
             version: 0,
@@ -87,22 +87,22 @@ impl PaymentsService for Grpc {
         request: Request<TopUpAccountRequest>,
     ) -> Result<Response<TopUpAccountResponse>, Status> {
         let (access, origin) = (Access::of(request.extensions())?, origin(&request));
-        let mut asked = request.into_inner();
-        access.settle(&mut asked.user_id)?;
-        let request_id = std::mem::take(&mut asked.request_id);
-        let fingerprint = fingerprint(&asked);
-        let currency_code = self.currency(&asked.currency_code);
-        let versions = rules::versions(&asked.etag);
+        let mut request = request.into_inner();
+        access.resolve_user(&mut request.user_id)?;
+        let request_id = std::mem::take(&mut request.request_id);
+        let fingerprint = fingerprint(&request);
+        let currency_code = self.currency(&request.currency_code);
+        let versions = rules::versions(&request.etag);
         Checks::default()
-            .field("user_id", rules::user_id(&asked.user_id))
+            .field("user_id", rules::user_id(&request.user_id))
             .field("etag", versions.as_ref().map(drop).map_err(|problem| *problem))
-            .field("amount", rules::amount(asked.amount))
+            .field("amount", rules::amount(request.amount))
             .field("currency_code", rules::currency_code(&currency_code))
             .field("request_id", rules::request_id(&request_id))
             .finish()?;
         let booked = self.top_up_account.submit(Deposit {
-            user_id: asked.user_id,
-            amount: asked.amount,
+            user_id: request.user_id,
+            amount: request.amount,
             currency_code,
             request_id: non_empty(request_id),
             versions: versions.unwrap_or_default(),
@@ -120,7 +120,7 @@ impl PaymentsService for Grpc {
     async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<Account>, Status> {
         let access = Access::of(request.extensions())?;
         let mut user_id = request.into_inner().user_id;
-        access.settle(&mut user_id)?;
+        access.resolve_user(&mut user_id)?;
         Checks::default().field("user_id", rules::user_id(&user_id)).finish()?;
         Ok(Response::new(wire::account(&self.account(&user_id).await?)))
     }
@@ -130,23 +130,23 @@ impl PaymentsService for Grpc {
         request: Request<ListLedgerEntriesRequest>,
     ) -> Result<Response<ListLedgerEntriesResponse>, Status> {
         let access = Access::of(request.extensions())?;
-        let mut asked = request.into_inner();
-        access.settle(&mut asked.user_id)?;
+        let mut request = request.into_inner();
+        access.resolve_user(&mut request.user_id)?;
         let mut checks = Checks::default();
-        checks.field("user_id", rules::user_id(&asked.user_id));
-        let size = page::size(asked.page_size, &mut checks);
+        checks.field("user_id", rules::user_id(&request.user_id));
+        let size = page::size(request.page_size, &mut checks);
         checks.finish()?;
-        let conditions = filter::conditions(&asked.filter, list::condition)?;
+        let conditions = filter::conditions(&request.filter, list::condition)?;
         // The token goes on with this ledger, whatever the size of the pages.
         let query = fingerprint(&ListLedgerEntriesRequest {
             page_size: 0,
             page_token: String::new(),
-            ..asked.clone()
+            ..request.clone()
         });
         let sequence = |cursor: &[u8]| Some(i64::from_be_bytes(cursor.try_into().ok()?));
-        let before = self.pages.resume(&query, &asked.page_token, sequence)?;
-        self.account(&asked.user_id).await?;
-        let page = ledger::page(self.database.read(), &asked.user_id, &conditions, before, size + 1).await;
+        let before = self.pages.resume(&query, &request.page_token, sequence)?;
+        self.account(&request.user_id).await?;
+        let page = ledger::page(self.database.read(), &request.user_id, &conditions, before, size + 1).await;
         let mut page = page.map_err(fault)?;
         let next_page_token = self.pages.cut(&query, size, &mut page, |last| last.sequence.to_be_bytes());
         let entries = page.iter().map(wire::entry).collect();
@@ -175,7 +175,7 @@ impl Grpc {
         found.ok_or_else(|| Fault::new(Reason::AccountNotFound, format!("user {user_id} has no account")))
     }
 
-    fn currency(&self, asked: &str) -> String {
-        if asked.is_empty() { self.default_currency.clone() } else { asked.to_owned() }
+    fn currency(&self, given: &str) -> String {
+        if given.is_empty() { self.default_currency.clone() } else { given.to_owned() }
     }
 }

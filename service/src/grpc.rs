@@ -2,15 +2,15 @@
 
 mod answers;
 mod connections;
+mod contract;
 mod counted;
 mod ended;
 mod guarded;
 mod health;
 mod reflection;
 
-use std::{collections::BTreeSet, convert::Infallible, error::Error, sync::Arc};
+use std::{convert::Infallible, error::Error, sync::Arc};
 
-use auth::Guard;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Body;
@@ -23,29 +23,11 @@ use tower_http::{
     trace::TraceLayer,
 };
 
+pub use self::contract::Contract;
 use self::{answers::Answers, counted::Counted, ended::Ended, guarded::Guarded, health::Health};
-use chassis::{clock::Clock, readiness::Readiness, tls::ServerTls, trace};
+use chassis::{readiness::Readiness, trace};
 
 type BoxError = Box<dyn Error + Send + Sync>;
-
-/// What a gRPC listener serves.
-#[derive(Debug, Clone)]
-pub struct Contract {
-    /// What the service is called in metrics.
-    pub name: &'static str,
-    /// Its services.
-    pub routes: Routes,
-    /// Encoded `FileDescriptorSet`s that declare them, for reflection.
-    pub descriptor_sets: &'static [&'static [u8]],
-    /// Their full names, such as `ordermesh.orders.v1.OrdersService`.
-    pub services: BTreeSet<String>,
-    /// Who may call them.
-    pub guard: Arc<Guard>,
-    /// When the tokens of callers expire.
-    pub clock: Arc<dyn Clock>,
-    /// TLS of its listener.
-    pub tls: ServerTls,
-}
 
 /// Serves the contract until `stop`, with reflection and `grpc.health.v1` beside it, which follows `readiness`. Then it accepts no more,
 /// lets calls under way finish, and cuts what does not.

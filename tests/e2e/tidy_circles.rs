@@ -12,8 +12,18 @@ use syn::{
 };
 
 /// The crates whose files are in layers.
-const LAYERED: [&str; 8] =
-    ["auth", "chassis", "storage", "transcode", "upstream", "gateway", "orders", "payments"];
+const LAYERED: [&str; 10] = [
+    "auth",
+    "chassis",
+    "storage",
+    "messaging",
+    "transcode",
+    "upstream",
+    "service",
+    "gateway",
+    "orders",
+    "payments",
+];
 
 /// The names from a crate's root down to a module or to something in one.
 type Names = Vec<String>;

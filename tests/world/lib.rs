@@ -17,6 +17,7 @@ mod process;
 mod certificates;
 mod eventually;
 mod http;
+mod raw;
 mod issuer;
 
 pub use certificates::{Certificates, EXPIRED, VALID};
@@ -28,4 +29,5 @@ pub use ports::Port;
 pub use postgres::Postgres;
 pub use process::{Process, Program};
 pub use rabbitmq::RabbitMq;
+pub use raw::Raw;
 pub use scratch::Scratch;

@@ -33,9 +33,11 @@ pub(crate) fn may_have(path: &str) -> bool {
 
 /// The routes of the documents, and of the keys that the edge publishes.
 pub(crate) fn router(jwks: Option<Bytes>) -> Router<Arc<Thread>> {
-    let keys = async |document: Bytes| json(document);
-    jwks.into_iter()
-        .fold(Router::new(), |router, jwks| router.route(JWKS, get(move || keys(jwks.clone()))))
+    let mut router = Router::new();
+    if let Some(jwks) = jwks {
+        router = router.route(JWKS, get(async move || json(jwks.clone())));
+    }
+    router
         .route("/openapi.json", get(merged))
         .route("/openapi/{file}", get(one))
         .route("/swagger", get(async || Redirect::permanent("/swagger/index.html")))

@@ -39,7 +39,7 @@ const READ: &str = "gzip, br, zstd";
 
 /// What a body may take.
 #[derive(Debug, Clone)]
-pub(crate) struct Room {
+pub(crate) struct BodyLimit {
     /// By itself, in bytes.
     pub(crate) each: usize,
     /// Together with all others.
@@ -61,7 +61,7 @@ pub(crate) struct Received {
 pub(crate) async fn read(
     headers: &HeaderMap,
     body: Body,
-    room: &Room,
+    limit: &BodyLimit,
     typed: bool,
 ) -> Result<Received, Problem> {
     if typed && !declares_json(headers) {
@@ -70,14 +70,14 @@ pub(crate) async fn read(
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     // Who asks before sending gets the answer now.
-    if announced.is_some_and(|length| length > room.each) && headers.contains_key(header::EXPECT) {
-        return Err(too_large(room.each).into());
+    if announced.is_some_and(|length| length > limit.each) && headers.contains_key(header::EXPECT) {
+        return Err(too_large(limit.each).into());
     }
     // Bytes of any type are unpacked as well: their message has no place for a coding.
     let received = match coding(headers).filter(|_| !body.is_end_stream()) {
-        None => collect(body, room).await?,
-        Some(Coding::Gzip) => gunzip(body, room).await?,
-        Some(Coding::Other(name)) => collect(decompressed(name, body).await?, room).await?,
+        None => collect(body, limit).await?,
+        Some(Coding::Gzip) => gunzip(body, limit).await?,
+        Some(Coding::Other(name)) => collect(decompressed(name, body).await?, limit).await?,
         Some(Coding::Unread) => return Err(Problem::unsupported_coding(READ)),
     };
     if typed && !received.bytes.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
@@ -114,8 +114,8 @@ pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
     coding(headers).is_some()
 }
 
-async fn collect(mut body: Body, room: &Room) -> Result<Received, Problem> {
-    let mut kept = Kept::within(room);
+async fn collect(mut body: Body, limit: &BodyLimit) -> Result<Received, Problem> {
+    let mut kept = BoundedBuffer::within(limit);
     if !body.is_end_stream() {
         while let Some(data) = next(&mut body).await? {
             kept.push(&data)?;
@@ -125,22 +125,22 @@ async fn collect(mut body: Body, room: &Room) -> Result<Received, Problem> {
 }
 
 /// A body in gzip, of one member or several (RFC 1952, section 2.2). tower-http's reader ends after the first.
-async fn gunzip(mut body: Body, room: &Room) -> Result<Received, Problem> {
-    let mut unpacking = MultiGzDecoder::new(Kept::within(room));
+async fn gunzip(mut body: Body, limit: &BodyLimit) -> Result<Received, Problem> {
+    let mut unpacking = MultiGzDecoder::new(BoundedBuffer::within(limit));
     while let Some(data) = next(&mut body).await? {
         if unpacking.write_all(&data).is_err() {
             return Err(unpacking.get_mut().refusal.take().map_or_else(no_body, Problem::from));
         }
     }
     match unpacking.try_finish() {
-        Ok(()) => Ok(mem::replace(unpacking.get_mut(), Kept::within(room)).into()),
+        Ok(()) => Ok(mem::replace(unpacking.get_mut(), BoundedBuffer::within(limit)).into()),
         Err(_) => Err(unpacking.get_mut().refusal.take().map_or_else(no_body, Problem::from)),
     }
 }
 
 /// What is there of a body. Copied together: a part of the connection's buffer would keep the whole of it.
 #[derive(Debug)]
-struct Kept {
+struct BoundedBuffer {
     whole: BytesMut,
     most: usize,
     permit: Permit,
@@ -148,9 +148,9 @@ struct Kept {
     refusal: Option<Fault>,
 }
 
-impl Kept {
-    fn within(room: &Room) -> Self {
-        Self { whole: BytesMut::new(), most: room.each, permit: room.account.nothing(), refusal: None }
+impl BoundedBuffer {
+    fn within(limit: &BodyLimit) -> Self {
+        Self { whole: BytesMut::new(), most: limit.each, permit: limit.account.nothing(), refusal: None }
     }
 
     fn push(&mut self, data: &[u8]) -> Result<(), Fault> {
@@ -164,7 +164,7 @@ impl Kept {
 }
 
 /// For what unpacks: it stops at the first part that is too much.
-impl Write for Kept {
+impl Write for BoundedBuffer {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.push(data).map_err(|fault| {
             self.refusal = Some(fault);
@@ -178,8 +178,8 @@ impl Write for Kept {
     }
 }
 
-impl From<Kept> for Received {
-    fn from(kept: Kept) -> Self {
+impl From<BoundedBuffer> for Received {
+    fn from(kept: BoundedBuffer) -> Self {
         Self { bytes: kept.whole.freeze(), _permit: kept.permit }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     contract::{Captures, Served},
     metrics::{limit, refused},
     request::{
-        body::{self, Room},
+        body::{self, BodyLimit},
         headers,
     },
 };
@@ -41,8 +41,8 @@ pub(in crate::stream) struct Lines {
 
 impl Lines {
     /// Lines of at most so many bytes; `raw` for parts of any length as they come.
-    pub(in crate::stream) fn of(body: Body, room: &Room, raw: bool) -> Self {
-        let (most, permit) = (room.each, room.account.nothing());
+    pub(in crate::stream) fn of(body: Body, limit: &BodyLimit, raw: bool) -> Self {
+        let (most, permit) = (limit.each, limit.account.nothing());
         Self { body, rest: BytesMut::new(), looked: 0, most, permit, given: 0, is_raw: raw, is_over: false }
     }
 

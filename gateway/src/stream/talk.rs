@@ -31,7 +31,7 @@ use crate::{
     },
     contract::{Captures, Served},
     edge::Edge,
-    request::{body::Room, headers},
+    request::{body::BodyLimit, headers},
 };
 
 /// Messages of a client that wait for the service.
@@ -83,8 +83,8 @@ pub(crate) async fn answer(
     }
     let raw = served.route.raw_body;
     lines::check(&parts.headers, raw).map_err(|problem| *problem)?;
-    let room = Room { each: edge.config.max_body_bytes, account: client.bodies };
-    let lines = Lines::of(body, &room, raw);
+    let limit = BodyLimit { each: edge.config.max_body_bytes, account: client.bodies };
+    let lines = Lines::of(body, &limit, raw);
     let mut feeding = Feeding::of(lines::feed(lines, encoder, messages));
     let begun = timeout_at(deadline, beside(call, &mut feeding)).await;
     let answered = begun.map_err(|_| Problem::deadline_exceeded())??;

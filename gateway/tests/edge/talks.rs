@@ -1,5 +1,6 @@
 //! Methods whose clients stream: lines of a body, and frames of a WebSocket both ways.
 
+use ::world::Raw;
 use axum::extract::Request;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _, future::BoxFuture, stream};
@@ -21,7 +22,7 @@ use tonic::{
 
 use crate::{
     foreign::{compiled, contract, encoded},
-    upstream::{Messages, Raw, Reply},
+    upstream::{Messages, Reply},
     world::{World, json as body, reason},
 };
 

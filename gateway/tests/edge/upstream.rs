@@ -6,8 +6,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use ::world::Raw;
 use axum::extract::Request;
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::Bytes;
 use futures_util::{
     FutureExt as _, StreamExt as _,
     future::BoxFuture,
@@ -18,7 +19,6 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Response, Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
     server::{Grpc, ServerStreamingService},
     service::Routes,
@@ -157,43 +157,5 @@ impl ServerStreamingService<Bytes> for Scripting {
         let call = Call { path: self.path.clone(), metadata, wire };
         self.scripted.calls.lock().expect("no test panics with it").push(call.clone());
         (self.scripted.script)(call)
-    }
-}
-
-/// Bytes as they are.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.put(message);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
     }
 }

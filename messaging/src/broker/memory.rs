@@ -3,25 +3,18 @@
 //! Whatever a crash loses here is therefore still a row in the publisher's outbox, and is published again after the restart.
 
 mod flight;
-mod publisher;
 mod queue;
+mod exchange;
+mod publisher;
 mod inflow;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use self::{inflow::MemoryInflow, publisher::MemoryPublisher, queue::Queue};
+use self::{exchange::Exchange, inflow::MemoryInflow, publisher::MemoryPublisher};
 use super::{Broker, BrokerError, Inflow, Publisher};
-use crate::{
-    envelope::Envelope,
-    topology::{Subscription, Topology},
-};
+use crate::topology::{Subscription, Topology};
 
 /// How long a publisher waits for the consumers. Well above the time of one batch with its retries: a message that is
 /// published again while the first copy is still being handled costs a look into the inbox.
@@ -40,13 +33,7 @@ impl MemoryBroker {
     /// without a queue is [`Unroutable`](super::Outcome::Unroutable).
     #[must_use]
     pub fn new(topology: Topology) -> Self {
-        let exchange = Exchange { topology, routes: RwLock::default() };
-        for subscription in &exchange.topology.consumers {
-            for partition in 0..exchange.topology.partitions.max(1) {
-                exchange.declare(subscription, partition);
-            }
-        }
-        Self { exchange: Arc::new(exchange), confirm_timeout: CONFIRM_TIMEOUT }
+        Self { exchange: Arc::new(Exchange::new(topology)), confirm_timeout: CONFIRM_TIMEOUT }
     }
 
     /// Sets how long a publisher waits for a whole window to be acknowledged, instead of [`CONFIRM_TIMEOUT`].
@@ -76,43 +63,8 @@ impl Broker for MemoryBroker {
 impl fmt::Debug for MemoryBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryBroker")
-            .field("topology", &self.exchange.topology)
+            .field("topology", self.exchange.topology())
             .field("confirm_timeout", &self.confirm_timeout)
             .finish_non_exhaustive()
-    }
-}
-
-/// The queues and what is bound to them.
-struct Exchange {
-    topology: Topology,
-    routes: RwLock<Routes>,
-}
-
-#[derive(Default)]
-struct Routes {
-    queues: HashMap<String, Arc<Queue>>,
-    by_routing_key: HashMap<String, Vec<Arc<Queue>>>,
-}
-
-impl Exchange {
-    /// The queue of one partition of a consumer, bound to the subscription's kinds as well as to those of earlier calls.
-    fn declare(&self, subscription: &Subscription, partition: u16) -> Arc<Queue> {
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        let name = self.topology.queue(&subscription.consumer, partition);
-        let queue = Arc::clone(routes.queues.entry(name).or_default());
-        for routing_key in self.topology.bindings(subscription, partition) {
-            let bound = routes.by_routing_key.entry(routing_key).or_default();
-            if !bound.iter().any(|other| Arc::ptr_eq(other, &queue)) {
-                bound.push(Arc::clone(&queue));
-            }
-        }
-        queue
-    }
-
-    /// The queues that get a copy of a message.
-    fn route(&self, envelope: &Envelope) -> Vec<Arc<Queue>> {
-        let routing_key = self.topology.routing_key(&envelope.kind, &envelope.key);
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        routes.by_routing_key.get(&routing_key).cloned().unwrap_or_default()
     }
 }

@@ -4,6 +4,8 @@
 
 mod refusal;
 mod connection;
+mod names;
+mod passive;
 mod declare;
 mod cloudevents;
 mod dead_letter;
@@ -135,12 +137,12 @@ impl Broker for RabbitBroker {
         Ok(Box::new(in_time(self.open_inflow(subscription, partition, prefetch)).await?))
     }
 
-    async fn dead_letters(&self, consumer: &str) -> Result<Box<dyn Inflow>, BrokerError> {
-        Ok(Box::new(in_time(self.open_dead_letters(consumer)).await?))
+    async fn dead_letters(&self, consumer: &str) -> Result<Option<Box<dyn Inflow>>, BrokerError> {
+        Ok(Some(Box::new(in_time(self.open_dead_letters(consumer)).await?)))
     }
 
-    async fn upkeep(&self) -> Result<Box<dyn Upkeep>, BrokerError> {
-        Ok(Box::new(in_time(self.open_upkeep()).await?))
+    async fn upkeep(&self) -> Result<Option<Box<dyn Upkeep>>, BrokerError> {
+        Ok(Some(Box::new(in_time(self.open_upkeep()).await?)))
     }
 }
 

@@ -6,8 +6,8 @@ use std::{collections::HashMap, time::Instant};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 
 use super::{
+    attempts::Attempts,
     part::{Key, Part, key},
-    partition::Partition,
 };
 use crate::{broker::Delivery, observe};
 
@@ -19,7 +19,7 @@ const BYTES: usize = 32 * 1024 * 1024;
 
 /// The keys of one partition that wait apart.
 pub(super) struct Apart<'p> {
-    partition: &'p Partition<'p>,
+    attempts: &'p Attempts<'p>,
     trying: FuturesUnordered<BoxFuture<'p, Settled>>,
     /// By each key that is being tried: what has come of it since.
     behind: HashMap<Key, Option<Behind>>,
@@ -43,9 +43,9 @@ struct Settled {
 }
 
 impl<'p> Apart<'p> {
-    pub(super) fn new(partition: &'p Partition<'p>) -> Self {
+    pub(super) fn new(attempts: &'p Attempts<'p>) -> Self {
         let (trying, behind) = (FuturesUnordered::new(), HashMap::new());
-        let none = Self { partition, trying, behind, messages: 0, bytes: 0 };
+        let none = Self { attempts, trying, behind, messages: 0, bytes: 0 };
         none.show();
         none
     }
@@ -95,9 +95,9 @@ impl<'p> Apart<'p> {
 
     fn attempt(&mut self, key: Key, part: Part) {
         self.behind.insert(key.clone(), None);
-        let partition = self.partition;
+        let attempts = self.attempts;
         self.trying.push(Box::pin(async move {
-            let done = partition.settle_apart(part.clone()).await;
+            let done = attempts.settle_apart(part.clone()).await;
             Settled { key, part, done }
         }));
     }
@@ -115,7 +115,7 @@ impl<'p> Apart<'p> {
     }
 
     fn show(&self) {
-        observe::waiting(self.partition.consumer(), &self.partition.name, self.messages);
+        observe::waiting(self.attempts.consumer(), &self.attempts.name, self.messages);
     }
 }
 

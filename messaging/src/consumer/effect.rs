@@ -7,8 +7,9 @@ use storage::{Executor, Failure, Reading, Transaction};
 use tracing::Instrument as _;
 
 use super::{
-    AfterCommit, Deduplication, Effects, Shared, Verdict,
+    handler::{AfterCommit, Deduplication, Effects, Verdict},
     part::{Fault, Part},
+    subscribed::Subscribed,
 };
 use crate::{
     broker::{Delivery, Undecodable},
@@ -18,7 +19,7 @@ use crate::{
     retry,
 };
 
-impl Shared {
+impl Subscribed {
     /// Applies or parks every message of the part, together with its memory.
     ///
     /// The first attempt does not look which messages were had before, unless the broker says that it has delivered some: hardly any was,
@@ -150,7 +151,7 @@ impl Shared {
 
 /// One attempt at the transaction of a part.
 struct Attempt<'t> {
-    shared: &'t Shared,
+    shared: &'t Subscribed,
     transaction: &'t Transaction,
     /// How often its messages have been tried, this time included.
     attempts: i32,

@@ -10,7 +10,11 @@ use sea_orm::DbErr;
 use storage::{Failure, Reading, Transaction};
 use tokio_util::sync::CancellationToken;
 
-use super::{AfterCommit, Consumer, Deduplication, Effects, Shared, Verdict};
+use super::{
+    Consumer,
+    handler::{AfterCommit, Deduplication, Effects, Verdict},
+    subscribed::Subscribed,
+};
 use crate::{
     envelope::Envelope,
     inbox, observe,
@@ -52,7 +56,7 @@ impl Consumer {
     }
 }
 
-impl Shared {
+impl Subscribed {
     async fn report_parked(&self) {
         let consumer = &self.subscription.consumer;
         match parked::by_state(self.database.read(), consumer).await {

@@ -45,7 +45,7 @@ impl Relay {
                         backoff.reset();
                     }
                 }
-                Err(error) => error.report(&self.part),
+                Err(error) => self.part.broker_failed(&error),
             }
             pause(backoff.delay(), stop).await;
         }

@@ -21,7 +21,11 @@ impl Relay {
         let (mut backoff, mut known) = (Backoff::new(), false);
         loop {
             match self.broker.upkeep().await {
-                Ok(mut upkeep) => {
+                Ok(None) => {
+                    part.ok();
+                    return std::future::pending().await;
+                }
+                Ok(Some(mut upkeep)) => {
                     let error = loop {
                         match upkeep.look().await {
                             Ok(found) => self.report(&part, found, &mut known),
@@ -30,9 +34,9 @@ impl Relay {
                         backoff.reset();
                         tokio::time::sleep(LOOK).await;
                     };
-                    error.report(&part);
+                    part.broker_failed(&error);
                 }
-                Err(error) => error.report(&part),
+                Err(error) => part.broker_failed(&error),
             }
             tokio::time::sleep(backoff.delay()).await;
         }

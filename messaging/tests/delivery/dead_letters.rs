@@ -142,7 +142,7 @@ async fn a_dead_letter_that_had_its_effect_is_not_parked() -> Result<()> {
     site.shows(5).await?;
     // What the killed consumer had committed.
     let remembered = "INSERT INTO inbox (message_id, consumer, receive_time) VALUES ";
-    let mut inflow = site.place.broker.dead_letters("reader").await?;
+    let mut inflow = site.place.broker.dead_letters("reader").await?.context("RabbitMQ has dead letters")?;
     let mut ids = Vec::new();
     while ids.len() < 3 {
         let letters = timeout(PATIENCE, inflow.receive(3 - ids.len())).await??;

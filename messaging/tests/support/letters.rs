@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     options::{
@@ -116,7 +116,7 @@ async fn look(site: &Site, upkeep: &mut Box<dyn Upkeep>, times: usize) -> Result
     for _ in 0..times {
         match upkeep.look().await {
             Ok(found) => all.push(found),
-            Err(_lost) => *upkeep = site.broker.upkeep().await?,
+            Err(_lost) => *upkeep = site.broker.upkeep().await?.context("RabbitMQ has a topology to keep")?,
         }
     }
     Ok(all)
@@ -130,7 +130,7 @@ pub(crate) async fn a_letter_that_cannot_be_moved_is_kept_and_holds_up_no_other(
     // A stranger has taken the name of the queue that it belongs into.
     let taken = site.topology.dead_letter_queue_of("other");
     site.declare(&taken, FieldTable::default()).await?;
-    let mut upkeep = site.broker.upkeep().await?;
+    let mut upkeep = site.broker.upkeep().await?.context("RabbitMQ has a topology to keep")?;
     look(&site, &mut upkeep, 1).await?;
     site.declare(&site.topology.dead_letter_queue(), quorum(Some(i32::MAX))).await?;
     for _ in 0..STUCK {
@@ -172,7 +172,7 @@ pub(crate) async fn what_versions_before_left_is_moved() -> Result<()> {
     site.holds(&former, 1).await?;
 
     let moved = &site.topology.dead_letter_queue_of("reader");
-    let mut upkeep = site.broker.upkeep().await?;
+    let mut upkeep = site.broker.upkeep().await?.context("RabbitMQ has a topology to keep")?;
     site.comes_to_hold(moved, 1, &mut upkeep).await?;
     // Nothing comes there any more, so that nothing is moved twice.
     site.dies("post.reader.0").await?;

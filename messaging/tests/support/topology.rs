@@ -81,7 +81,7 @@ pub(crate) async fn whatever_is_deleted_is_found_and_declared_again() -> Result<
     let topology = with_reader("gone", 2);
     let broker = broker(&server, &topology)?;
     let mut publisher = broker.publisher().await?;
-    let mut upkeep = broker.upkeep().await?;
+    let mut upkeep = broker.upkeep().await?.context("RabbitMQ has a topology to keep")?;
     let found = upkeep.look().await?;
     ensure!(found.restored.is_empty(), "{found:?}");
     let (_connection, channel) = raw(&server).await?;
@@ -123,7 +123,7 @@ pub(crate) async fn a_strangers_queue_keeps_nobody_from_the_others() -> Result<(
         channel.queue_declare(name.into(), options, FieldTable::default()).await
     };
     declare(&channel, &queue, false).await?;
-    let mut upkeep = broker.upkeep().await?;
+    let mut upkeep = broker.upkeep().await?.context("RabbitMQ has a topology to keep")?;
     for _ in 0..2 {
         let refused = upkeep.look().await?.refused.context("it was declared in another way")?;
         ensure!(refused.contains("PRECONDITION_FAILED") && refused.contains(&queue), "{refused}");
@@ -144,7 +144,8 @@ pub(crate) async fn an_exclusive_queue_of_a_stranger_keeps_nobody_from_the_other
     let (connection, channel) = raw(&server).await?;
     let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(topology.queue("another", 0).into(), exclusive, FieldTable::default()).await?;
-    let mut upkeep = broker(&server, &topology)?.upkeep().await?;
+    let mut upkeep =
+        broker(&server, &topology)?.upkeep().await?.context("RabbitMQ has a topology to keep")?;
     for _ in 0..2 {
         let found = upkeep.look().await?;
         let refused = found.refused.context("it is a stranger's")?;

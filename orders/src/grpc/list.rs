@@ -1,4 +1,4 @@
-//! Lists: what is asked for, read from a request into a selection, an order and a place to go on.
+//! Lists: a request, read into a selection, an order and a place to go on.
 
 use chassis::status::{Fault, Reason};
 use ordermesh::{
@@ -22,17 +22,17 @@ use crate::store::{
 ///
 /// # Errors
 /// INVALID_FIELD, INVALID_FILTER or INVALID_ORDER_BY.
-pub(super) fn selection(asked: &ListOrdersRequest) -> Result<(Selection, u64), Fault> {
+pub(super) fn selection(request: &ListOrdersRequest) -> Result<(Selection, u64), Fault> {
     let mut checks = Checks::default();
-    let size = page::size(asked.page_size, &mut checks);
-    let user = if asked.user_id.is_empty() { Ok(()) } else { rules::user_id(&asked.user_id) };
-    let status = wire::status(asked.status);
+    let size = page::size(request.page_size, &mut checks);
+    let user = if request.user_id.is_empty() { Ok(()) } else { rules::user_id(&request.user_id) };
+    let status = wire::status(request.status);
     checks.field("user_id", user).field("status", status.map(drop)).finish()?;
     let selection = Selection {
-        user_id: non_empty(asked.user_id.clone()),
+        user_id: non_empty(request.user_id.clone()),
         status: status.unwrap_or_default(),
-        conditions: filter::conditions(&asked.filter, condition)?,
-        sorting: sorting(&asked.order_by)?,
+        conditions: filter::conditions(&request.filter, condition)?,
+        sorting: sorting(&request.order_by)?,
     };
     Ok((selection, size))
 }

@@ -185,8 +185,8 @@ pub async fn lock_due(transaction: &Transaction, now: i64, limit: u64) -> Result
 ///
 /// # Errors
 /// None is expected.
-pub fn asked(backend: DbBackend, orders: &[Model]) -> Result<Vec<Write>, DbErr> {
-    let asked = |run: &[Model]| {
+pub fn record_requests(backend: DbBackend, orders: &[Model]) -> Result<Vec<Write>, DbErr> {
+    let update = |run: &[Model]| {
         let row = |order: &Model| [order.id.into(), order.ask_due_time.into(), order.asked_message_id.into()];
         let table = rows::lookup(backend, "requested", &["uuid", "bigint", "uuid"], run.iter().map(row))?;
         let sql = format!(
@@ -196,7 +196,7 @@ pub fn asked(backend: DbBackend, orders: &[Model]) -> Result<Vec<Write>, DbErr> 
         );
         Ok(Write::new(sql, table.values, run.len()))
     };
-    rows::statements(orders, |_| 100).into_iter().map(asked).collect()
+    rows::statements(orders, |_| 100).into_iter().map(update).collect()
 }
 
 /// The statements that end orders by decisions about them, as far as the orders are still NEW and the decisions are about their user,

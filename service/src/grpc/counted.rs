@@ -13,7 +13,7 @@ use prost_types::FileDescriptorSet;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::Contract;
+use super::contract::Contract;
 use chassis::metrics::{Call, Calls};
 
 /// What every listener serves beside its contract.

@@ -13,7 +13,7 @@ use tonic::{
 use tonic_reflection::server::Builder;
 use tower::util::MapRequestLayer;
 
-use super::Contract;
+use super::contract::Contract;
 
 /// `routes` and the reflection of the contract, until `stop`.
 ///

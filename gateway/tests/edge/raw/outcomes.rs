@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use ::world::Raw;
 use bytes::Bytes;
 use chassis::status::{Fault, Reason as Why};
 use h2::{Reason, server::Builder};
@@ -12,10 +13,7 @@ use http::{Response, StatusCode};
 use tonic::{Code, Status, client::Grpc, transport::Channel};
 
 use super::{After, FRAME, head, send, world};
-use crate::{
-    upstream::Raw,
-    world::{World, json, reason},
-};
+use crate::world::{World, json, reason};
 
 /// How the answer to a write is lost.
 #[derive(Debug, Clone, Copy)]

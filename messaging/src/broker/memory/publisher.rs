@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 
 use super::{
-    Exchange,
+    exchange::Exchange,
     flight::{Flight, Message},
     queue::Queue,
 };

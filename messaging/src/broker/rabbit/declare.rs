@@ -8,13 +8,14 @@
 use lapin::{
     Channel, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
-    types::{AMQPValue, FieldTable, ShortString},
+    types::{AMQPValue, FieldTable},
 };
 
 use super::{
     connection::Link,
+    names::short,
+    passive::{self, Depth},
     refusal::refused_or_lost,
-    upkeep::{Depth, depth},
 };
 use crate::{
     broker::BrokerError,
@@ -65,7 +66,7 @@ pub(super) async fn refuse_fewer_partitions(
     let mut missing = 0;
     for at in topology.partitions..u16::MAX {
         let queue = topology.queue(consumer, at);
-        match depth(&channel, &queue).await? {
+        match passive::queue(&channel, &queue).await? {
             None if missing == GAP => break,
             None => {
                 missing += 1;
@@ -197,9 +198,4 @@ fn quorum() -> FieldTable {
 
 fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
-}
-
-/// Names in AMQP have at most 255 bytes.
-pub(super) fn short(name: &str) -> Result<ShortString, BrokerError> {
-    ShortString::try_new(name).map_err(|too_long| BrokerError::Refused(Box::new(too_long)))
 }

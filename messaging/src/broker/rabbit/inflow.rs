@@ -8,7 +8,7 @@ use lapin::{
     types::FieldTable,
 };
 
-use super::{cloudevents, connection::Link, dead_letter, declare::short, refusal::refused_or_lost};
+use super::{cloudevents, connection::Link, dead_letter, names::short, refusal::refused_or_lost};
 use crate::broker::{BrokerError, Delivery, Inflow};
 
 pub(super) struct RabbitInflow {

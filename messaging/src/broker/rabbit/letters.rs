@@ -11,7 +11,8 @@ use lapin::{
 use super::{
     connection::Link,
     dead_letter::{self, Death},
-    declare::{self, short},
+    declare,
+    names::short,
     refusal::refused_or_lost,
 };
 use crate::{

@@ -3,19 +3,14 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use lapin::{
-    Channel, ErrorKind, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueDeclareOptions},
-    protocol::{AMQPErrorKind, AMQPSoftError},
-    types::FieldTable,
-};
+use lapin::Channel;
 use tokio::time::timeout;
 
 use super::{
     connection::Link,
-    declare::{self, short},
+    declare,
     letters::{Letters, Sorted},
-    refusal::refused_or_lost,
+    passive,
 };
 use crate::{
     broker::{BrokerError, Found, Upkeep},
@@ -53,7 +48,7 @@ enum Declared {
 impl RabbitUpkeep {
     pub(super) async fn open(link: Link, topology: Topology) -> Result<Self, BrokerError> {
         let mut channel = link.confirming_channel().await?;
-        let former = depth(&channel, &topology.former_dead_letter_queue()).await?.is_some();
+        let former = passive::queue(&channel, &topology.former_dead_letter_queue()).await?.is_some();
         if !former {
             // The broker closes a channel on which something was missing.
             channel = link.confirming_channel().await?;
@@ -189,16 +184,9 @@ impl Declared {
     /// How many messages are in it, 0 for an exchange; `None` when it is missing, and then the channel is closed.
     async fn messages(&self, channel: &Channel) -> Result<Option<u64>, BrokerError> {
         match self {
-            Self::Exchange(name) => {
-                let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-                // The kind is not looked at.
-                let kind = ExchangeKind::Topic;
-                let there =
-                    channel.exchange_declare(short(name)?, kind, options, FieldTable::default()).await;
-                unless_missing(there).map(|there| there.map(|()| 0))
-            }
+            Self::Exchange(name) => Ok(passive::exchange(channel, name).await?.map(|()| 0)),
             Self::Queue(name) | Self::DeadLetters(name) => {
-                Ok(depth(channel, name).await?.map(|depth| depth.messages))
+                Ok(passive::queue(channel, name).await?.map(|depth| depth.messages))
             }
         }
     }
@@ -215,35 +203,4 @@ impl fmt::Display for Declared {
             Self::Queue(name) | Self::DeadLetters(name) => write!(f, "queue {name}"),
         }
     }
-}
-
-/// What the broker says of a queue.
-pub(super) struct Depth {
-    /// Those that are ready: not what a consumer has and has not acknowledged.
-    pub(super) messages: u64,
-    pub(super) consumers: u32,
-}
-
-/// The same; `None` when there is no such queue, and then the channel is closed.
-pub(super) async fn depth(channel: &Channel, queue: &str) -> Result<Option<Depth>, BrokerError> {
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let there = channel.queue_declare(short(queue)?, options, FieldTable::default()).await;
-    let depth = |queue: lapin::Queue| Depth {
-        messages: u64::from(queue.message_count()),
-        consumers: queue.consumer_count(),
-    };
-    unless_missing(there).map(|there| there.map(depth))
-}
-
-fn unless_missing<T>(answer: lapin::Result<T>) -> Result<Option<T>, BrokerError> {
-    match answer {
-        Ok(there) => Ok(Some(there)),
-        Err(error) if is_missing(&error) => Ok(None),
-        Err(error) => Err(refused_or_lost(error)),
-    }
-}
-
-fn is_missing(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(protocol)
-        if matches!(protocol.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)))
 }
