@@ -129,8 +129,7 @@ async fn call(
     let asked = headers::request_timeout(&parts.headers)?;
     let deadline = Instant::now() + asked.unwrap_or(edge.config.request_timeout);
     let read = matches!(parts.method, Method::GET | Method::HEAD);
-    let condition =
-        if read { Vec::new() } else { headers::condition(&parts.headers, &served.route.rpc.input)? };
+    let condition = condition(served, &parts, read)?;
     let body = within(deadline, received(edge, served, &parts.headers, body, &client)).await??;
     // Not before: clients that send slowly would take the slots of all others.
     let _slot = edge.admission.slot()?;
@@ -150,10 +149,11 @@ async fn call(
     };
     let (mut response, replayed) = if streams {
         let upstream = within(deadline, edge.retries.run(read, || call.streaming())).await?;
-        let Answer { body, replayed } = upstream.map_err(failed)?;
+        let Answer { body, replayed, complete } = upstream.map_err(failed)?;
         let feed = Feed {
             served: Arc::clone(served),
             messages: body,
+            complete,
             feeding: Feeding::default(),
             framing: Framing::of(&parts.headers, &served.route),
             style: style.clone(),
@@ -162,20 +162,25 @@ async fn call(
             account: Arc::clone(&client.answers),
             _open: open,
         };
-        let response = match socket {
+        let answered = match socket {
             Some(socket) => socket::response(feed, &edge.ending, edge.config.idle_timeout, socket),
             None => within(deadline, stream::response(feed)).await??,
         };
-        (response, replayed)
+        (answered, replayed)
     } else {
         let upstream = within(deadline, edge.retries.run(read || keyed, || call.unary())).await?;
-        let Answer { body, replayed } = upstream.map_err(failed)?;
+        let Answer { body, replayed, .. } = upstream.map_err(failed)?;
         // What a write has done is answered, however much is being answered already.
         let answer = answer_of(&served.route, body, &parts.headers, read.then_some(&*client.answers));
         (answer.map_err(|problem| *problem)?, replayed)
     };
     note(response.headers_mut(), replayed, &ignored);
     Ok(response)
+}
+
+/// What a write says of the version that it is to change.
+fn condition(served: &Served, parts: &Parts, read: bool) -> Result<Vec<u8>, Fault> {
+    if read { Ok(Vec::new()) } else { headers::condition(&parts.headers, &served.route.rpc.input) }
 }
 
 async fn received(

@@ -24,7 +24,7 @@ use ordermesh::{
 use service::{
     fault,
     page::PageTokens,
-    request::{Checks, answer, fingerprint, non_empty, origin},
+    request::{Checks, answer, fingerprint, non_empty, origin, stream},
 };
 use storage::{Database, group::GroupCommit};
 use tonic::{Request, Response, Status};
@@ -112,7 +112,9 @@ impl OrdersService for Grpc {
         let request = request.into_inner();
         let watch = self.feed.watch();
         let order = self.order(&request.order_id, &access).await?;
-        Ok(Response::new(watch::one(self.database.clone(), watch, order, request.after_version)))
+        let complete = order.status != order::Status::New && order.version <= request.after_version;
+        let events = watch::one(self.database.clone(), watch, order, request.after_version);
+        Ok(stream(events, complete))
     }
 
     async fn watch_orders(

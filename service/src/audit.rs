@@ -67,18 +67,18 @@ impl AuditService for Audit {
         &self,
         request: Request<ListAuditEventsRequest>,
     ) -> Result<Response<ListAuditEventsResponse>, Status> {
-        let asked = request.into_inner();
+        let request = request.into_inner();
         let mut checks = Checks::default();
-        let size = page::size(asked.page_size, &mut checks);
+        let size = page::size(request.page_size, &mut checks);
         checks.finish()?;
-        let conditions = filter::conditions(&asked.filter, condition)?;
+        let conditions = filter::conditions(&request.filter, condition)?;
         let query = fingerprint(&ListAuditEventsRequest {
             page_size: 0,
             page_token: String::new(),
-            filter: asked.filter,
+            filter: request.filter,
         });
         let id = |cursor: &[u8]| Uuid::from_slice(cursor).ok();
-        let before = self.pages.resume(&query, &asked.page_token, id)?;
+        let before = self.pages.resume(&query, &request.page_token, id)?;
         let mut page = self.page(conditions, before, size + 1).await.map_err(fault)?;
         let next_page_token = self.pages.cut(&query, size, &mut page, |last| last.id.into_bytes());
         let events = page.into_iter().map(event).collect();

@@ -16,6 +16,9 @@ use chassis::{
 /// The metadata of an answer that is given again.
 pub const REPLAYED: &str = "idempotency-replayed";
 
+/// The metadata of a stream that ends without a message, and would however often it were called again.
+pub const STREAM_COMPLETE: &str = "stream-complete";
+
 /// Collects what is wrong with the fields of a request, so that its caller learns all of it at once.
 #[derive(Debug, Default)]
 pub struct Checks(Vec<Violation>);
@@ -77,6 +80,16 @@ pub fn answer<T>(message: T, replayed: bool) -> Response<T> {
     let mut response = Response::new(message);
     if replayed {
         response.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));
+    }
+    response
+}
+
+/// A stream, marked when nothing will ever come of it.
+#[must_use]
+pub fn stream<T>(messages: T, complete: bool) -> Response<T> {
+    let mut response = Response::new(messages);
+    if complete {
+        response.metadata_mut().insert(STREAM_COMPLETE, MetadataValue::from_static("true"));
     }
     response
 }

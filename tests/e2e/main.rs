@@ -42,6 +42,7 @@ mod no_nul;
 mod scrape;
 mod seen;
 mod outage;
+mod proxies;
 mod held_rows;
 mod database_away;
 mod full_disk;

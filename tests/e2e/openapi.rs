@@ -111,7 +111,9 @@ fn for_generators(merged: &serde_json::Value) -> Result<()> {
         ensure!(schemas[name]["additionalProperties"] == true, "{name}: {:#}", schemas[name]);
     }
     // Many tools take the first kind of answer: the one that every client of streams reads, with the type of its messages.
-    let watch = &merged["paths"]["/gateway/orders/{order_id}:watch"]["get"]["responses"]["200"]["content"];
+    let responses = &merged["paths"]["/gateway/orders/{order_id}:watch"]["get"]["responses"];
+    ensure!(responses["204"]["description"].is_string(), "{responses:#}");
+    let watch = &responses["200"]["content"];
     let kinds: Vec<&String> = watch.as_object().into_iter().flatten().map(|(kind, _)| kind).collect();
     ensure!(kinds == ["text/event-stream", "application/x-ndjson"], "{kinds:?}");
     ensure!(watch["text/event-stream"]["schema"]["$ref"] == "#/components/schemas/OrderEvent", "{watch:#}");

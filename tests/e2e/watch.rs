@@ -118,11 +118,14 @@ async fn a_watch_over_http_resumes() -> Result<()> {
     ensure!(all.header("content-type") == Some("text/event-stream"), "{}", all.text);
     ensure!(all.text.contains("id: 1\n") && all.text.contains("id: 2\n"), "{}", all.text);
     ensure!(
-        all.text.contains("\"FINISHED\"") && all.text.ends_with("event: end\ndata: {}\n\n"),
+        all.text.contains("\"FINISHED\"") && all.text.ends_with("id: 2\nevent: end\ndata: {}\n\n"),
         "{}",
         all.text
     );
     let resumed = answer(mesh.api.request(Method::GET, &path).header("last-event-id", "1")).await?;
     ensure!(!resumed.text.contains("id: 1\n") && resumed.text.contains("id: 2\n"), "{}", resumed.text);
+    // Nothing more can follow: a browser does not come again.
+    let ended = answer(mesh.api.request(Method::GET, &path).header("last-event-id", "2")).await?;
+    ensure!(ended.status == 204 && ended.text.is_empty(), "{} {}", ended.status, ended.text);
     mesh.at_rest().await
 }

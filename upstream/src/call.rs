@@ -49,6 +49,17 @@ pub struct Answer<T> {
     pub body: T,
     /// Whether it is the answer to an earlier request with the same key.
     pub replayed: bool,
+    /// Whether it is a stream without a message, which would have none later either.
+    pub complete: bool,
+}
+
+impl<T> Answer<T> {
+    fn of(response: tonic::Response<T>) -> Self {
+        let (metadata, body, _) = response.into_parts();
+        let (replayed, complete) =
+            (metadata::replayed(metadata.as_ref()), metadata::stream_complete(metadata.as_ref()));
+        Self { body, replayed, complete }
+    }
 }
 
 impl Call<'_> {
@@ -62,7 +73,7 @@ impl Call<'_> {
         });
         let response = made.await?;
         let replayed = metadata::replayed(&response.headers) || metadata::replayed(&response.trailers);
-        Ok(Answer { body: response.message, replayed })
+        Ok(Answer { body: response.message, replayed, complete: false })
     }
 
     /// Makes a call with a stream of responses.
@@ -76,8 +87,7 @@ impl Call<'_> {
             let mut grpc = Grpc::new(connection.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
             grpc.server_streaming(request, self.path.clone(), Raw).await
         });
-        let (metadata, body, _) = made.await?.into_parts();
-        Ok(Answer { body, replayed: metadata::replayed(metadata.as_ref()) })
+        Ok(Answer::of(made.await?))
     }
 
     /// Makes a call with a stream of requests, and one of responses or a single one.
@@ -94,8 +104,7 @@ impl Call<'_> {
             let mut grpc = Grpc::new(connection.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
             grpc.streaming(request, self.path.clone(), Raw).await
         });
-        let (metadata, body, _) = made.await?.into_parts();
-        Ok(Answer { body, replayed: metadata::replayed(metadata.as_ref()) })
+        Ok(Answer::of(made.await?))
     }
 
     /// Makes a call at the endpoint whose turn it is, and lets the pool know how it went.

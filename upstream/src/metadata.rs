@@ -9,6 +9,9 @@ pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Marks an answer as that of an earlier request with the same key.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
+/// Marks a stream that ends without a message, and would however often it were called again.
+const STREAM_COMPLETE: HeaderName = HeaderName::from_static("stream-complete");
+
 /// Longest metadata that travels, as RFC 9113, section 6.5.2, counts it. Services take 16 KiB together with what HTTP/2 adds (that is the
 /// usual limit of gRPC in Rust), and may end the connection over longer ones, with the calls of others on it.
 const METADATA_BYTES: usize = 12 << 10;
@@ -37,7 +40,16 @@ pub(crate) fn too_long() -> Fault {
 
 /// Whether a service says that its answer is that of an earlier request.
 pub(crate) fn replayed(metadata: &HeaderMap) -> bool {
-    metadata.get(IDEMPOTENCY_REPLAYED).is_some_and(|value| value == "true")
+    is_true(metadata, &IDEMPOTENCY_REPLAYED)
+}
+
+/// Whether a service says that its stream has no message, now and for ever.
+pub(crate) fn stream_complete(metadata: &HeaderMap) -> bool {
+    is_true(metadata, &STREAM_COMPLETE)
+}
+
+fn is_true(metadata: &HeaderMap, name: &HeaderName) -> bool {
+    metadata.get(name).is_some_and(|value| value == "true")
 }
 
 /// Adds what every request of gRPC has.

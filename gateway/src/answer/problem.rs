@@ -3,6 +3,7 @@
 mod challenge;
 mod code;
 mod detail;
+mod event;
 mod request;
 mod style;
 
@@ -18,7 +19,7 @@ use tonic_types::StatusExt as _;
 use upstream::{TransportError, too_large};
 
 use self::style::PROBLEM_JSON;
-pub(crate) use self::{request::refused, style::Style};
+pub(crate) use self::{event::ActualStatus, request::refused, style::Style};
 
 /// Details that a problem has fields for.
 const KNOWN: [&str; 3] = [
@@ -136,6 +137,9 @@ impl Problem {
     /// The answer.
     #[must_use]
     pub(crate) fn into_response(self, style: &Style) -> Response {
+        if let Some(stream) = self.to_stream(style) {
+            return stream;
+        }
         let mut response = Response::new(Body::from(self.json(style).to_string()));
         *response.status_mut() = self.http;
         let content_type = if style.is_problem_details() { PROBLEM_JSON } else { "application/json" };

@@ -140,12 +140,23 @@ pub(crate) fn check_conditions(headers: &HeaderMap) -> Result<(), Fault> {
 /// Whether `Accept` names this media type itself: a wildcard does not, and `q=0` refuses it (RFC 9110, section 12.5.1).
 #[must_use]
 pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    accepted(headers).any(|name| name.eq_ignore_ascii_case(media_type))
+}
+
+/// Whether `Accept` names this media type, and no other.
+#[must_use]
+pub(crate) fn accepts_only(headers: &HeaderMap, media_type: &str) -> bool {
+    accepts(headers, media_type) && accepted(headers).all(|name| name.eq_ignore_ascii_case(media_type))
+}
+
+/// The media types that `Accept` names and does not refuse.
+fn accepted(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    lines.flat_map(|line| line.split(',')).any(|range| {
+    lines.flat_map(|line| line.split(',')).filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(media_type));
+        let name = parts.next()?;
         let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-        named && weight.is_none_or(|weight| weight.parse().is_ok_and(|weight: f32| weight > 0.0))
+        weight.is_none_or(|weight| weight.parse().is_ok_and(|weight: f32| weight > 0.0)).then_some(name)
     })
 }
 

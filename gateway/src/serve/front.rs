@@ -31,8 +31,8 @@ use tracing::{Instrument as _, Span};
 use crate::{
     admit::{Client, rate::limit},
     answer::{
-        problem::{Problem, Style},
-        refusal::{call_type, of_call, refusal},
+        problem::{ActualStatus, Problem, Style},
+        refusal::{call_type, is_call, of_call, refusal},
     },
     documents::pages,
     edge::Edge,
@@ -89,11 +89,18 @@ impl Front {
         let parent = trace::settle(request.headers_mut());
         let span = span(&request, &id, parent.as_deref());
         let (begun, method) = (Instant::now(), request.method().clone());
+        let is_call = is_call(&method, request.headers());
         let answered = async {
             let mut seen = Seen::default();
             let mut response = self.route(request, client, &mut seen).await;
-            response.headers_mut().insert(X_REQUEST_ID, id);
-            let (latency, status) = (begun.elapsed(), response.status());
+            let headers = response.headers_mut();
+            headers.insert(X_REQUEST_ID, id);
+            if !is_call {
+                // Caches guess how long an answer is fresh, above all one with a tag (RFC 9111, section 4.2.2): they have to ask.
+                headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+            }
+            let actual = response.extensions().get::<ActualStatus>();
+            let (latency, status) = (begun.elapsed(), actual.map_or(response.status(), |actual| actual.0));
             seen.record(&method, status, latency);
             tracing::info!(latency_us = latency.as_micros(), status = status.as_u16(), "answered");
             if trace::is_exported() {

@@ -25,6 +25,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(crate) struct Feed {
     pub(crate) served: Arc<Served>,
     pub(crate) messages: Streaming<Bytes>,
+    /// There are no messages, and would be none if it were called again.
+    pub(crate) complete: bool,
     /// What the client sends meanwhile.
     pub(crate) feeding: Feeding,
     pub(crate) framing: Framing,

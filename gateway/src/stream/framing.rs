@@ -16,7 +16,8 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 pub(crate) enum Framing {
     /// Server-sent events (WHATWG HTML, section 9.2): a message is the data of an event whose id is its version. An event
     /// `error` holds the error that ended the stream; an event `end` says that there is no more to come, so that a browser
-    /// need not reconnect. A comment every 15 s shows that the connection lives.
+    /// need not reconnect; both repeat the id of the last message. A comment at the start and every 15 s shows that the connection lives: it
+    /// has no empty line behind it, which some readers take for an event.
     Sse,
     /// Bytes that are no JSON, one after the other; an error breaks them off.
     Raw,
@@ -46,8 +47,7 @@ impl Framing {
     pub(super) fn message(self, Decoded { json, version }: Decoded) -> Bytes {
         let mut frame = Vec::with_capacity(json.len() + 32);
         match (self, version) {
-            (Self::Sse, Some(version)) => frame.extend(format!("id: {version}\ndata: ").into_bytes()),
-            (Self::Sse, None) => frame.extend(b"data: "),
+            (Self::Sse, version) => frame.extend(format!("{}data: ", id(version)).into_bytes()),
             (Self::Ndjson | Self::Raw, _) => {}
         }
         frame.extend(json);
@@ -55,23 +55,31 @@ impl Framing {
         frame.into()
     }
 
-    pub(super) fn error(self, problem: &Problem, style: &Style) -> Bytes {
+    /// What comes before everything else, so that proxies and pages see a stream that has begun.
+    pub(super) fn begin(self) -> Bytes {
         match self {
-            Self::Sse => format!("event: error\ndata: {}\n\n", problem.json(style)).into(),
+            Self::Sse => Bytes::from_static(b": open\n"),
+            Self::Ndjson | Self::Raw => Bytes::new(),
+        }
+    }
+
+    pub(super) fn error(self, problem: &Problem, style: &Style, last: Option<i64>) -> Bytes {
+        match self {
+            Self::Sse => format!("{}{}", id(last), problem.event(style)).into(),
             Self::Ndjson | Self::Raw => format!("{}\n", error_line(problem, style)).into(),
         }
     }
 
-    pub(super) fn end(self) -> Bytes {
+    pub(super) fn end(self, last: Option<i64>) -> Bytes {
         match self {
-            Self::Sse => Bytes::from_static(b"event: end\ndata: {}\n\n"),
+            Self::Sse => format!("{}event: end\ndata: {{}}\n\n", id(last)).into(),
             Self::Ndjson | Self::Raw => Bytes::new(),
         }
     }
 
     pub(super) fn heartbeat(self) -> Bytes {
         match self {
-            Self::Sse => Bytes::from_static(b": heartbeat\n\n"),
+            Self::Sse => Bytes::from_static(b": heartbeat\n"),
             // Readers may pass over an empty line, and some do not.
             Self::Ndjson | Self::Raw => Bytes::new(),
         }
@@ -83,6 +91,10 @@ impl Framing {
             Self::Ndjson | Self::Raw => b"\n",
         }
     }
+}
+
+fn id(version: Option<i64>) -> String {
+    version.map(|version| format!("id: {version}\n")).unwrap_or_default()
 }
 
 /// An error among messages: an object whose only member is `error`.

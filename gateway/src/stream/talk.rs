@@ -97,6 +97,7 @@ pub(crate) async fn answer(
             feeding,
             framing: Framing::of(&parts.headers, &served.route),
             style: style.clone(),
+            complete: false,
             until,
             stopping: edge.ending.stopping.clone(),
             account: client.answers,

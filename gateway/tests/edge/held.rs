@@ -20,7 +20,7 @@ use tonic::{Code, Status};
 
 use crate::{
     upstream::{Call, Reply, Upstream},
-    world::{World, json, reason},
+    world::{World, json, opened, reason},
 };
 
 const KIB: usize = 1 << 10;
@@ -196,11 +196,16 @@ async fn frames_of_streams_that_nobody_takes_are_bounded() {
     let path = format!("{}:watch", order(1 << 20));
     let mut held = Vec::new();
     for _ in 0..2 {
-        held.push(client.get(&world, &path).await.expect("an answer"));
+        // Events begin with a comment, and behind that nothing is made for who does not take it.
+        let lines = Request::get(format!("{}{path}", world.url)).header("accept", "application/x-ndjson");
+        held.push(client.ask(lines.body(()).expect("a request")).await.expect("an answer"));
     }
     // Two of 1 MiB are all that one client may have: what is too much for it ends its stream, with the reason.
     let first = async |client: &reqwest::Client| {
         let mut watch = client.get(format!("{}{path}", world.url)).send().await.expect("an answer");
+        if watch.status() == StatusCode::OK {
+            opened(&mut watch).await;
+        }
         watch.chunk().await.ok().flatten().unwrap_or_default()
     };
     let ended = async {

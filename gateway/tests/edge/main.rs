@@ -13,6 +13,7 @@ mod build;
 mod connections;
 mod repeats;
 mod raw;
+mod reconnects;
 mod endpoints;
 mod grpc;
 mod heads;

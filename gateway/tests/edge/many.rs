@@ -18,7 +18,7 @@ use tonic::{Code, service::Routes, transport::Server};
 use crate::{
     streams::{WATCH, event},
     upstream::{Call, Reply, Upstream, echo},
-    world::{World, json, reason, shapes},
+    world::{World, json, opened, reason, shapes},
 };
 
 /// A stream goes on for ever; a text `large` is answered with 4 MiB; everything else is an echo.
@@ -66,6 +66,7 @@ async fn more_watchers_than_a_connection_takes_leave_calls_alone() {
     }
     for watcher in &mut watchers {
         assert_eq!(watcher.status(), StatusCode::OK);
+        timeout(Duration::from_secs(20), opened(watcher)).await.expect("it is not queued");
         let first = timeout(Duration::from_secs(20), watcher.chunk()).await.expect("it is not queued");
         assert!(first.expect("a stream").expect("an event").starts_with(b"id: 1"));
     }

@@ -166,7 +166,10 @@ async fn a_message_of_a_stream_that_is_too_large_is_an_error() {
         After::Stays
     });
     let text = world.await.get("/v1/shapes:watch").await.text().await.expect("a stream");
-    assert!(text.starts_with("event: error") && text.contains("UPSTREAM_RESPONSE_TOO_LARGE"), "{text}");
+    assert!(
+        text.starts_with(": open\nevent: error") && text.contains("UPSTREAM_RESPONSE_TOO_LARGE"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

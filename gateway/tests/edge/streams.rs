@@ -12,7 +12,7 @@ use tonic::Status;
 
 use crate::{
     upstream::{Call, Reply, Upstream},
-    world::{World, json, reason},
+    world::{World, json, opened, reason},
 };
 
 pub(crate) const WATCH: &str = "/gateway/orders/7:watch";
@@ -53,15 +53,20 @@ pub(crate) fn line(text: &str) -> Value {
 
 #[tokio::test]
 async fn events_have_their_version_as_id() {
-    let response = world().await.get(WATCH).await;
+    let mut response = world().await.get(WATCH).await;
     assert_eq!(
         (response.status(), &response.headers()["content-type"]),
         (StatusCode::OK, &"text/event-stream".parse().expect("a value"))
     );
+    assert_eq!(response.headers()["x-accel-buffering"], "no");
+    opened(&mut response).await;
     let expected: String = (1..=3)
         .map(|version| format!("id: {version}\ndata: {{\"order\":{{\"version\":\"{version}\"}}}}\n\n"))
         .collect();
-    assert_eq!(response.text().await.expect("a body"), format!("{expected}event: end\ndata: {{}}\n\n"));
+    assert_eq!(
+        response.text().await.expect("a body"),
+        format!("{expected}id: 3\nevent: end\ndata: {{}}\n\n")
+    );
 }
 
 #[tokio::test]
@@ -70,7 +75,7 @@ async fn a_stream_goes_on_after_the_last_event() {
     let response =
         world.request("GET", &format!("{WATCH}?after_version=1")).header("last-event-id", "2").send().await;
     let text = response.expect("the edge answers").text().await.expect("a body");
-    assert!(text.starts_with("id: 3\n"), "{text}");
+    assert!(text.starts_with(": open\nid: 3\n"), "{text}");
     let response =
         world.request("GET", WATCH).header("last-event-id", "x").send().await.expect("the edge answers");
     assert_eq!(reason(&json(response, StatusCode::BAD_REQUEST).await), "MALFORMED_REQUEST");
@@ -79,8 +84,8 @@ async fn a_stream_goes_on_after_the_last_event() {
 #[tokio::test]
 async fn an_error_in_mid_stream_is_an_event() {
     let text = world().await.get("/gateway/orders/broken:watch").await.text().await.expect("a body");
-    let (message, error) = text.split_once("event: error\ndata: ").expect("an error");
-    assert!(message.starts_with("id: 1\n"), "{message}");
+    let (message, error) = text.split_once("id: 1\nevent: error\ndata: ").expect("an error with the last id");
+    assert!(message.starts_with(": open\nid: 1\n"), "{message}");
     let error = line(error);
     assert_eq!((&error["error"]["code"], reason(&error)), (&json!(503), "STORAGE_UNAVAILABLE"));
 }
@@ -127,6 +132,7 @@ async fn a_client_that_leaves_ends_the_call() {
     let (upstream, dropped) = endless().await;
     let world = World::of(&upstream).await;
     let mut response = world.get(WATCH).await;
+    opened(&mut response).await;
     response.chunk().await.expect("a frame").expect("a frame");
     drop(response);
     dropped.await.expect_err("the sender is dropped with the call");
@@ -137,10 +143,11 @@ async fn a_stop_ends_open_streams() {
     let (upstream, _dropped) = endless().await;
     let world = World::of(&upstream).await;
     let mut response = world.get(WATCH).await;
+    opened(&mut response).await;
     response.chunk().await.expect("a frame").expect("a frame");
     world.stop();
     let rest = response.text().await.expect("the rest");
-    assert!(rest.starts_with("event: error\n") && rest.contains("UPSTREAM_UNAVAILABLE"), "{rest}");
+    assert!(rest.starts_with("id: 1\nevent: error\n") && rest.contains("UPSTREAM_UNAVAILABLE"), "{rest}");
     world.stopped().await;
 }
 
@@ -163,11 +170,12 @@ async fn silence_is_filled_with_heartbeats() {
     let (upstream, _dropped) = endless().await;
     let world = World::of(&upstream).await;
     let mut response = world.get(WATCH).await;
+    opened(&mut response).await;
     response.chunk().await.expect("a frame").expect("a frame");
     // From here on time passes as soon as everyone waits.
     tokio::time::pause();
     for _ in 0..3 {
-        assert_eq!(response.chunk().await.expect("a frame").as_deref(), Some(&b": heartbeat\n\n"[..]));
+        assert_eq!(response.chunk().await.expect("a frame").as_deref(), Some(&b": heartbeat\n"[..]));
     }
 }
 

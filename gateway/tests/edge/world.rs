@@ -94,3 +94,8 @@ pub(crate) async fn json(response: Response, status: StatusCode) -> Value {
 pub(crate) fn reason(error: &Value) -> &str {
     error["error"]["details"][0]["reason"].as_str().unwrap_or_default()
 }
+
+/// The stream of events has begun: this comment comes before anything that happens.
+pub(crate) async fn opened(response: &mut Response) {
+    assert_eq!(response.chunk().await.expect("a stream").as_deref(), Some(&b": open\n"[..]));
+}

@@ -61,6 +61,11 @@ impl Operation<'_> {
                 "default": { "$ref": "#/components/responses/Error" },
             },
         });
+        if rpc.streaming && !rpc.client_streaming && !self.route.raw_response {
+            operation["responses"]["204"] = json!({
+                "description": "Nothing can follow the event of `Last-Event-ID`: an `EventSource` does not connect again.",
+            });
+        }
         if let Some(body) = self.body(schemas, comments) {
             operation["requestBody"] = body;
         }

@@ -6,10 +6,14 @@ use crate::request::headers;
 
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
+/// The type of server-sent events.
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
+
 /// How a request wants its errors.
 #[derive(Debug, Clone)]
 pub(crate) struct Style {
     problem_details: bool,
+    only_events: bool,
     path: String,
 }
 
@@ -20,6 +24,11 @@ impl Style {
         self.problem_details
     }
 
+    /// Whether the request accepts server-sent events and nothing else, as `EventSource` does.
+    pub(super) fn is_only_events(&self) -> bool {
+        self.only_events
+    }
+
     /// The path of the request.
     pub(super) fn path(&self) -> &str {
         &self.path
@@ -28,6 +37,8 @@ impl Style {
     /// The style that `Accept` asks for, for the request of this path.
     #[must_use]
     pub(crate) fn of(headers: &HeaderMap, path: &str) -> Self {
-        Self { problem_details: headers::accepts(headers, PROBLEM_JSON), path: path.to_owned() }
+        let (problem_details, only_events) =
+            (headers::accepts(headers, PROBLEM_JSON), headers::accepts_only(headers, EVENT_STREAM));
+        Self { problem_details, only_events, path: path.to_owned() }
     }
 }

@@ -196,6 +196,7 @@ impl Talk {
             feeding: Feeding::default(),
             framing: Framing::Ndjson,
             style: self.style.clone(),
+            complete: false,
             until: self.until,
             stopping: stopping.clone(),
             account: Arc::clone(&self.account),
