@@ -1,4 +1,4 @@
-//! What is let in: connections, requests of each client in a second, streams, and the bytes of bodies and of answers.
+//! What is let in: connections, callers and their requests in a second, streams, and the bytes of bodies and of answers.
 
 pub(crate) mod activity;
 mod admission;
@@ -6,6 +6,7 @@ mod budget;
 mod client;
 pub(crate) mod cors;
 mod open_files;
+mod proxies;
 pub(crate) mod rate;
 mod streams;
 mod unread;
@@ -14,6 +15,7 @@ pub(crate) use self::{
     admission::Admission,
     budget::{Account, Permit},
     client::Client,
+    rate::Standing,
     streams::Open,
     unread::Unread,
 };

@@ -93,6 +93,12 @@ impl Edge {
         let (pools, contract) = (pools::of(&config, errors), Contract::of(&config, errors));
         let cors = cors::layer(&config.cors_origins, errors);
         let (pools, contract) = (pools?, contract?);
+        let methods = config.method_limits.keys().map(|method| ("--method-limit", method));
+        for (flag, method) in
+            methods.chain(config.method_streams.keys().map(|method| ("--method-streams", method)))
+        {
+            errors.require(contract.has(method), flag, format!("there is no method {method}"));
+        }
         contract.warn();
         let threads = Arc::new(Threads::new(contract));
         let thread = threads.join(pools)?;

@@ -34,7 +34,6 @@ use crate::{
     answer::problem::{Problem, Style},
     contract::Called,
     edge::Edge,
-    identity,
     metrics::Seen,
     request::headers,
     settings::timeout::LONGEST,
@@ -102,11 +101,15 @@ async fn forward(
     called: Option<&Called>,
     counted: &mut Option<Counted>,
 ) -> Result<http::Response<GrpcBody>, Fault> {
-    let called =
-        called.ok_or_else(|| Fault::new(Reason::Unimplemented, "no service of the edge has this method"))?;
-    identity::check(edge.config.issuer.as_ref(), request.headers(), called.rule.as_ref()).await?;
+    let Some(called) = called else {
+        edge.admission.count(&client.who(None), None, &mut None)?;
+        return Err(Fault::new(Reason::Unimplemented, "no service of the edge has this method"));
+    };
+    let method = request.uri().path();
+    let by = (method, called.rule.as_ref());
+    let who = edge.admission.admit(client, request.headers(), by, &mut None).await?;
     let slot = edge.admission.owned_slot()?;
-    let open = called.streams.then(|| edge.admission.streams.open(client)).transpose()?;
+    let open = called.streams.then(|| edge.admission.streams.open(&who, method)).transpose()?;
     // Of a stream its client knows how long it lasts.
     let asked = time(request.headers());
     let usual = edge.config.request_timeout;

@@ -15,7 +15,7 @@ use transcode::{Body as BodyOf, Encoded, Input, ResponseError, Route};
 use upstream::{Answer, Call, IDEMPOTENCY_REPLAYED, Tried};
 
 use crate::{
-    admit::{Account, Client, activity::OVERHEAD},
+    admit::{Account, Client, Standing, activity::OVERHEAD},
     answer::{
         etag, outcome, payload,
         problem::{Problem, Style, refused},
@@ -23,7 +23,7 @@ use crate::{
     },
     contract::{Captures, Found, Served},
     edge::Edge,
-    grpc, identity,
+    grpc,
     metrics::Seen,
     request::{
         body::{self, BodyLimit, Received},
@@ -44,18 +44,32 @@ pub(crate) async fn answer(edge: &Edge, request: Request, client: Client, seen: 
     let (parts, body) = request.into_parts();
     let style = Style::of(&parts.headers, parts.uri.path());
     let head = parts.method == Method::HEAD;
-    let response = match route(edge, Asked { parts, body, client }, &style, seen).await {
+    let mut standing = None;
+    let asked = Asked { parts, body, client };
+    let mut response = match route(edge, asked, &style, seen, &mut standing).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(&style),
     };
+    if let Some(standing) = standing {
+        standing.note(response.headers_mut());
+    }
     if head { without_body(response) } else { response }
 }
 
-async fn route(edge: &Edge, asked: Asked, style: &Style, seen: &mut Seen) -> Result<Response, Problem> {
+async fn route(
+    edge: &Edge,
+    asked: Asked,
+    style: &Style,
+    seen: &mut Seen,
+    standing: &mut Option<Standing>,
+) -> Result<Response, Problem> {
     let parts = &asked.parts;
     let found = edge.thread.find(parts.method.as_str(), parts.uri.path());
     if let Found::Route(served, _) = &found {
         *seen = Seen::Route(Arc::clone(&served.meter));
+    } else {
+        // Nobody is asked who sends what is not called.
+        edge.admission.count(&asked.client.who(None), None, standing)?;
     }
     match found {
         // A stream never ends for somebody who waits for its length.
@@ -65,7 +79,7 @@ async fn route(edge: &Edge, asked: Asked, style: &Style, seen: &mut Seen) -> Res
         {
             Err(Problem::method_not_allowed(allow([served.route.method.clone()].into(), true)))
         }
-        Found::Route(served, captures) => call(edge, &served, captures, asked, style).await,
+        Found::Route(served, captures) => call(edge, &served, captures, asked, style, standing).await,
         Found::OtherMethods(methods) if parts.method == Method::OPTIONS => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
@@ -115,13 +129,15 @@ async fn call(
     captures: Captures,
     asked: Asked,
     style: &Style,
+    standing: &mut Option<Standing>,
 ) -> Result<Response, Problem> {
     let Asked { mut parts, body, client } = asked;
-    identity::check(edge.config.issuer.as_ref(), &parts.headers, served.rule.as_ref()).await?;
+    let called @ (method, _) = served.called();
+    let who = edge.admission.admit(&client, &parts.headers, called, standing).await?;
     if served.route.rpc.client_streaming {
         let _slot = edge.admission.slot()?;
-        let asked =
-            talk::Asked { parts, body, captures, open: edge.admission.streams.open(&client)?, client };
+        let open = edge.admission.streams.open(&who, method)?;
+        let asked = talk::Asked { parts, body, captures, open, client };
         return talk::answer(edge, served, asked, style).await;
     }
     let streams = served.route.rpc.streaming;
@@ -133,7 +149,7 @@ async fn call(
     let body = within(deadline, received(edge, served, &parts.headers, body, &client)).await??;
     // Not before: clients that send slowly would take the slots of all others.
     let _slot = edge.admission.slot()?;
-    let open = streams.then(|| edge.admission.streams.open(&client)).transpose()?;
+    let open = streams.then(|| edge.admission.streams.open(&who, method)).transpose()?;
     let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body.bytes, condition)?;
     let tried = Tried::default();
     let call = Call {

@@ -1,29 +1,10 @@
-//! Who is let in: before any call, and by the rule of the method that would be called.
+//! The rules of the methods that the edge serves: callers are let in by them, before any call.
 
 use std::collections::BTreeMap;
 
-use auth::{Rule, Rules, Verifier};
-use chassis::{settings::ConfigErrors, status::Fault};
-use http::HeaderMap;
+use auth::Rules;
+use chassis::settings::ConfigErrors;
 use transcode::Routes;
-
-/// Lets in who sends these headers, for a method with this rule; everyone where there is no issuer. The service verifies the token again: nobody believes a header. A method
-/// without a rule is somebody else's: its caller has to have a token, and the service decides what for.
-///
-/// # Errors
-/// UNAUTHENTICATED or SCOPE_MISSING.
-pub(crate) async fn check(
-    issuer: Option<&Verifier>,
-    headers: &HeaderMap,
-    rule: Option<&Rule>,
-) -> Result<(), Fault> {
-    let Some(issuer) = issuer else { return Ok(()) };
-    let caller = issuer.caller(headers).await?;
-    if let Some(rule) = rule {
-        rule.admit(&caller)?;
-    }
-    Ok(())
-}
 
 /// The rules of the services that have routes; errors are noted.
 pub(crate) fn rules(routes: &Routes, errors: &mut ConfigErrors) -> Rules {

@@ -32,6 +32,8 @@ pub(crate) mod limit {
     pub(crate) const BUFFERED_BYTES: &str = "--max-buffered-bytes";
     pub(crate) const BODY_BYTES: &str = "--max-body-bytes";
     pub(crate) const RATE: &str = "--rate-limit";
+    pub(crate) const METHOD_RATE: &str = "--method-limit";
+    pub(crate) const METHOD_STREAMS: &str = "--method-streams";
 }
 
 /// Says what the metrics mean, and begins those that a rare event counts: an alarm cannot distinguish an absent number from one that never rises.
@@ -58,6 +60,8 @@ pub(crate) fn begin() {
         limit::BUFFERED_BYTES,
         limit::BODY_BYTES,
         limit::RATE,
+        limit::METHOD_RATE,
+        limit::METHOD_STREAMS,
     ];
     for limit in limits {
         counter!(REFUSED, "limit" => limit).increment(0);

@@ -1,5 +1,6 @@
 //! The settings of an edge: flags with an environment variable each, and the checked values they become.
 
+mod callers;
 pub mod timeout;
 mod values;
 
@@ -80,13 +81,23 @@ pub struct Settings {
     /// How many streams are open at most; one more is refused (429)
     #[arg(long, env = "GATEWAY_MAX_STREAMS", default_value = "16384")]
     pub max_streams: Checked<usize>,
-    /// How many of them a client's address may have. A proxy in front of the edge is one client
+    /// How many of them a caller may have: the subject of a token, or without one a client's address
     #[arg(long, env = "GATEWAY_MAX_STREAMS_PER_CLIENT", default_value = "4096")]
     pub max_streams_per_client: Checked<usize>,
-    /// How many requests a client's address may make in a second, and at once; one more is refused, with a time to come again (429). Without
-    /// it there is no such bound. A proxy in front of the edge is one client
+    /// How many streams of a method a caller may have, beside --max-streams-per-client: `package.Service/Method=STREAMS`, with commas between
+    #[arg(long, env = "GATEWAY_METHOD_STREAMS", value_name = "LIMITS", value_delimiter = ',')]
+    pub method_streams: Vec<String>,
+    /// How many requests a caller may make in a second, and at once: the subject of a token, or without one a client's address. One more is
+    /// refused, with a time to come again (429). Without it there is no such bound
     #[arg(long, env = "GATEWAY_RATE_LIMIT", value_name = "REQUESTS")]
     pub rate_limit: Option<Checked<NonZeroU32>>,
+    /// The same for single methods, however they are called: `package.Service/Method=REQUESTS`, with commas between
+    #[arg(long, env = "GATEWAY_METHOD_LIMIT", value_name = "LIMITS", value_delimiter = ',')]
+    pub method_limit: Vec<String>,
+    /// The proxies that say in `Forwarded` or `X-Forwarded-For` whose requests they hand on: networks such as `10.0.0.0/8`, with commas
+    /// between. From anybody else these headers count for nothing
+    #[arg(long, env = "GATEWAY_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',')]
+    pub trusted_proxies: Vec<String>,
     /// Compress answers of 256 bytes and more for clients that accept gzip, br or zstd. Streams are never compressed, and compressed
     /// requests are always read
     #[arg(long, env = "GATEWAY_COMPRESS")]
@@ -113,6 +124,9 @@ impl Settings {
     pub fn config(self, errors: &mut ConfigErrors) -> Config {
         let mut config = Config {
             lenient: self.lenient,
+            method_streams: callers::by_method("--method-streams", &self.method_streams, errors),
+            method_limits: callers::by_method("--method-limit", &self.method_limit, errors),
+            trusted_proxies: callers::networks("--trusted-proxies", &self.trusted_proxies, errors),
             rate_limit: self.rate_limit.and_then(|requests| requests.take("--rate-limit", errors)),
             compress: self.compress,
             cors_origins: self.cors_origin,

@@ -5,13 +5,22 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use auth::{Rule, Verifier};
 use chassis::{
     accept::Permits,
     status::{Fault, Reason},
 };
+use http::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use super::{budget::Budget, client::Client, open_files, rate::Limits, streams::Streams};
+use super::{
+    budget::Budget,
+    client::{Client, Who, network},
+    open_files,
+    proxies::Proxies,
+    rate::{Rates, Standing},
+    streams::Streams,
+};
 use crate::{
     metrics::{limit, refused},
     settings::Config,
@@ -30,12 +39,15 @@ pub(crate) struct Admission {
     pub(crate) bodies: Arc<Budget>,
     /// What answers take that their clients have not taken.
     pub(crate) answers: Arc<Budget>,
-    /// The bounds on each client, if there are any.
-    pub(crate) limits: Option<Arc<Limits>>,
+    /// The bounds on requests of each caller, if there are any.
+    rates: Option<Rates>,
+    proxies: Proxies,
+    /// Whose tokens callers need, if anybody's.
+    issuer: Option<Verifier>,
 }
 
 impl Admission {
-    /// Within the bounds of the settings. Must be called inside of a tokio runtime.
+    /// Within the bounds of the settings.
     pub(crate) fn of(config: &Config) -> Arc<Self> {
         let max_requests = config.max_requests.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
@@ -43,16 +55,70 @@ impl Admission {
             permits: OnceLock::new(),
             max_requests,
             slots: Arc::new(Semaphore::new(max_requests)),
-            streams: Streams::new(config.max_streams, config.max_streams_per_client),
+            streams: Streams::new(
+                config.max_streams,
+                config.max_streams_per_client,
+                config.method_streams.clone(),
+            ),
             bodies: Budget::new("bodies", config.max_buffered_bytes, config.max_body_bytes),
             answers: Budget::new("answers", config.max_buffered_bytes, 1),
-            limits: config.rate_limit.map(Limits::new),
+            rates: Rates::of(config.rate_limit, &config.method_limits),
+            proxies: Proxies::new(config.trusted_proxies.clone()),
+            issuer: config.issuer.clone(),
         })
     }
 
     /// A client with this address.
     pub(crate) fn client(&self, address: IpAddr) -> Client {
         Client::new(address, &self.bodies, &self.answers)
+    }
+
+    /// The client of a request, which proxies that are trusted may have handed on. What it takes counts for the connection all the same.
+    pub(crate) fn behind_proxies(&self, client: Client, headers: &HeaderMap) -> Client {
+        Client { network: network(self.proxies.client(client.peer, headers)), ..client }
+    }
+
+    /// Whether requests are counted.
+    pub(crate) fn counts(&self) -> bool {
+        self.rates.is_some()
+    }
+
+    /// Counts a request, which may call the method with this path.
+    ///
+    /// # Errors
+    /// RATE_LIMITED when its caller has had their share.
+    pub(crate) fn count(
+        &self,
+        who: &Who,
+        method: Option<&str>,
+        standing: &mut Option<Standing>,
+    ) -> Result<(), Fault> {
+        self.rates.as_ref().map_or(Ok(()), |rates| rates.count(who, method, standing))
+    }
+
+    /// Lets in a call of the method with this path by its rule, and says who it counts for. Without an issuer everyone is let in. The service
+    /// verifies the token again: nobody believes a header. A method without a rule is somebody else's: its caller has to have a token, and
+    /// the service decides what for. A token that is not valid names nobody: it counts for the address.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED, SCOPE_MISSING, or RATE_LIMITED.
+    pub(crate) async fn admit(
+        &self,
+        client: &Client,
+        headers: &HeaderMap,
+        (method, rule): (&str, Option<&Rule>),
+        standing: &mut Option<Standing>,
+    ) -> Result<Who, Fault> {
+        let caller = match &self.issuer {
+            Some(issuer) => issuer.caller(headers).await.map(Some),
+            None => Ok(None),
+        };
+        let who = client.who(caller.as_ref().ok().and_then(Option::as_deref));
+        self.count(&who, Some(method), standing)?;
+        if let (Some(caller), Some(rule)) = (caller?, rule) {
+            rule.admit(&caller)?;
+        }
+        Ok(who)
     }
 
     /// Permits for connections, as many as the system allows when this is called first.

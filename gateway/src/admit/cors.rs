@@ -9,16 +9,19 @@ use url::{Origin, Url};
 
 use upstream::IDEMPOTENCY_REPLAYED;
 
+use super::rate::{RATELIMIT, RATELIMIT_POLICY};
 use crate::request::headers::{X_IGNORED, X_REQUEST_ID};
 
 /// How long a browser need not ask again.
 const MAX_AGE: Duration = Duration::from_secs(3_600);
 
 /// Headers of answers that a page may read; others it sees anyway, or never.
-const EXPOSED: [HeaderName; 10] = [
+const EXPOSED: [HeaderName; 12] = [
     header::ALLOW,
     header::ETAG,
     header::RETRY_AFTER,
+    RATELIMIT,
+    RATELIMIT_POLICY,
     header::WWW_AUTHENTICATE,
     X_REQUEST_ID,
     X_IGNORED,

@@ -24,6 +24,11 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    /// The path of its method, and the rule of that.
+    pub(crate) fn called(&self) -> (&str, Option<&Rule>) {
+        (self.route.rpc.path.path(), self.rule.as_ref())
+    }
+
     /// A call of its method without a message yet, for a client with these headers.
     pub(crate) fn call<'a>(&'a self, tried: &'a Tried, headers: &'a HeaderMap) -> Call<'a> {
         let rpc = &self.route.rpc;

@@ -68,6 +68,14 @@ impl Contract {
         }
     }
 
+    /// Whether a service with routes has this method, as `package.Service/Method`.
+    pub(crate) fn has(&self, method: &str) -> bool {
+        let Some((service, name)) = method.split_once('/') else { return false };
+        let services = self.routes.list().iter().map(|route| route.rpc.method.parent_service());
+        let mut services = services.filter(|known| known.full_name() == service);
+        services.any(|service| service.methods().any(|method| method.name() == name))
+    }
+
     /// How many routes it has.
     pub(crate) fn len(&self) -> usize {
         self.routes.list().len()

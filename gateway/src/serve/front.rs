@@ -29,7 +29,7 @@ use tower_http::{
 use tracing::{Instrument as _, Span};
 
 use crate::{
-    admit::{Client, rate::limit},
+    admit::{Admission, Client},
     answer::{
         problem::{ActualStatus, Problem, Style},
         refusal::{call_type, is_call, of_call, refusal},
@@ -64,25 +64,26 @@ struct Inner {
 impl Front {
     pub(crate) fn new(edge: Edge) -> Self {
         let edge = Arc::new(edge);
-        let (cors, limits, compresses) =
-            (edge.cors.clone(), edge.admission.limits.clone(), edge.config.compress);
-        let layered = cors.is_some() || limits.is_some() || compresses;
+        let (cors, compresses) = (edge.cors.clone(), edge.config.compress);
+        let layered = cors.is_some() || compresses;
         let layers = ServiceBuilder::new()
             .option_layer(cors)
             .layer(from_fn(caught))
-            .option_layer(limits.map(|limits| from_fn_with_state(limits, limit)))
             .option_layer(compresses.then(|| (MapResponseBodyLayer::new(Body::new), compression())));
-        let router = pages::router(edge.config.jwks.clone())
-            .with_state(Arc::clone(&edge.thread))
-            .fallback(handler)
-            .with_state(Arc::clone(&edge))
-            .layer(layers);
+        let documents = pages::router(edge.config.jwks.clone()).with_state(Arc::clone(&edge.thread));
+        // What is called counts for its caller, which the handler knows.
+        let documents = match edge.admission.counts() {
+            true => documents.route_layer(from_fn_with_state(Arc::clone(&edge.admission), counted)),
+            false => documents,
+        };
+        let router = documents.fallback(handler).with_state(Arc::clone(&edge)).layer(layers);
         Self(Arc::new(Inner { edge, router, layered }))
     }
 
     /// Answers a request. Deadlines are the handler's: it alone knows how long a request wants to wait, and a stream has none.
     pub(crate) async fn answer(self, mut request: Request, client: Client) -> Response {
         let id = self.identify(&mut request);
+        let client = self.0.edge.admission.behind_proxies(client, request.headers());
         if let Entry::Occupied(mut secrets) = request.headers_mut().entry(header::AUTHORIZATION) {
             secrets.iter_mut().for_each(|secret| secret.set_sensitive(true));
         }
@@ -156,6 +157,19 @@ async fn handler(
     let mut response = answer(&edge, request, client, &mut seen).await;
     response.extensions_mut().insert(seen);
     response
+}
+
+/// Lets a request for a document on, unless its address has had its share.
+async fn counted(
+    State(admission): State<Arc<Admission>>,
+    Extension(client): Extension<Client>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match admission.count(&client.who(None), None, &mut None) {
+        Ok(()) => next.run(request).await,
+        Err(fault) => refusal(&request, fault),
+    }
 }
 
 /// What is shorter gains nothing, and a stream would be held back until there is enough of it.

@@ -14,6 +14,7 @@ use chassis::{
     clock::{Clock, SystemClock},
     tls::{ClientTls, ServerTls},
 };
+use ipnet::IpNet;
 use upstream::{Location, Resolver, SystemResolver, Trust};
 
 /// An edge's settings, as values.
@@ -53,11 +54,16 @@ pub struct Config {
     pub max_requests: usize,
     /// How many streams are open at most.
     pub max_streams: usize,
-    /// How many of them a client's address may have.
+    /// How many of them a caller may have: the subject of a token, or without one a client's address.
     pub max_streams_per_client: usize,
-    /// How many requests a client's address may make in a second, and at once. Whoever mounts the router instead of serving it
-    /// does without: only [`crate::serve`] knows where a request comes from.
+    /// How many of a method, by its name as in gRPC's path, a caller may have.
+    pub method_streams: BTreeMap<String, usize>,
+    /// How many requests a caller may make in a second, and at once.
     pub rate_limit: Option<NonZeroU32>,
+    /// How many of a method, by its name as in gRPC's path.
+    pub method_limits: BTreeMap<String, NonZeroU32>,
+    /// The proxies that say in `Forwarded` or `X-Forwarded-For` whose requests they hand on.
+    pub trusted_proxies: Vec<IpNet>,
     /// Whether answers are compressed for clients that accept it.
     pub compress: bool,
     /// The origins whose pages may read answers; `*` alone for all.
@@ -145,7 +151,10 @@ impl Config {
             max_requests: 4_096,
             max_streams: 16_384,
             max_streams_per_client: 4_096,
+            method_streams: BTreeMap::new(),
             rate_limit: None,
+            method_limits: BTreeMap::new(),
+            trusted_proxies: Vec::new(),
             compress: false,
             cors_origins: Vec::new(),
             auth: AuthConfig::default(),

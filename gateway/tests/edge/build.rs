@@ -101,19 +101,25 @@ async fn mistaken_flags_are_named_together() {
         "--max-connections=0",
         "--orders-url=localhost:1",
         "--rate-limit=0",
+        "--method-limit=a.v1.A=1,a.v1.A/B=many",
+        "--method-streams=a.v1.A/B",
+        "--trusted-proxies=10.0.0.0/8,somebody",
         "--upstream-ca=/dev/null",
         "--cors-origin=https://a.example,https://b.example/path",
         "--descriptor-set=/does/not/exist",
         "--upstream=http://x",
     ]);
     let error = Edge::build(arguments.edge).expect_err("there are errors").to_string();
-    assert!(error.starts_with("8 errors"), "{error}");
+    assert!(error.starts_with("12 errors"), "{error}");
     for flag in [
         "--listen",
         "--max-body-bytes",
         "--request-timeout",
         "--max-connections",
         "--rate-limit",
+        "--method-limit",
+        "--method-streams",
+        "--trusted-proxies",
         "--upstream-ca",
         "--cors-origin",
         "--descriptor-set",

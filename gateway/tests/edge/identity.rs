@@ -32,22 +32,24 @@ fn config(upstream: &Upstream, scope: &str, foreign: Option<Vec<String>>) -> Con
     Config { descriptor_set: described(scope), upstreams, foreign, ..Config::default() }
 }
 
+/// What verifies the tokens of this issuer.
+pub(crate) fn verifier(issuer: &Issuer) -> Verifier {
+    let config = IssuerConfig {
+        issuer: ISSUER.to_owned(),
+        audiences: vec![AUDIENCE.to_owned()],
+        keys: KeySource::Url(issuer.jwks_url().parse().expect("a URL")),
+        algorithms: vec!["ES256".parse().expect("a name")],
+        scope_claim: "scope".to_owned(),
+        max_age: Duration::from_secs(3_600),
+        tls: ClientTls::default(),
+    };
+    Verifier::new(config, SystemClock::shared()).expect("TLS")
+}
+
 #[tokio::test]
 async fn a_route_without_a_rule_wants_any_token_and_one_with_a_rule_its_scope() {
     let issuer = Issuer::start().await.expect("an issuer");
-    let verifier = Verifier::new(
-        IssuerConfig {
-            issuer: ISSUER.to_owned(),
-            audiences: vec![AUDIENCE.to_owned()],
-            keys: KeySource::Url(issuer.jwks_url().parse().expect("a URL")),
-            algorithms: vec!["ES256".parse().expect("a name")],
-            scope_claim: "scope".to_owned(),
-            max_age: Duration::from_secs(3_600),
-            tls: ClientTls::default(),
-        },
-        SystemClock::shared(),
-    )
-    .expect("TLS");
+    let verifier = verifier(&issuer);
     let token = async |scope| issuer.token("first", &claims("alice", scope, 600)).await.expect("a token");
     let (none, read) = (token("").await, token("things:read").await);
     let upstream = Upstream::start(async |call| echo(&call)).await;

@@ -24,6 +24,7 @@ mod held;
 mod early;
 mod bare;
 mod limits;
+mod callers;
 mod coding;
 mod tls;
 mod hostile;
