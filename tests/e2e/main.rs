@@ -60,6 +60,7 @@ mod identity;
 mod identity_kept;
 mod exposed;
 mod audit;
+mod roles;
 mod tls_peers;
 mod tls;
 mod tls_refused;

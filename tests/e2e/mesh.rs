@@ -42,6 +42,9 @@ pub(crate) struct Mesh {
     _data: Option<Scratch>,
 }
 
+/// Of each service the URLs of its database and of the broker.
+type Urls = BTreeMap<&'static str, (String, String)>;
+
 /// Environment variables that all processes of a mesh have.
 type Env = [(&'static str, String)];
 
@@ -80,10 +83,40 @@ impl Mesh {
         };
         let mut mesh = Self { rabbitmq, postgres, _data: Some(data), ..Self::of(databases)? };
         if arrangement.apart {
-            mesh.start_apart(&amqp_url.context("processes apart need RabbitMQ between them")?, &env).await?;
+            let amqp_url = amqp_url.context("processes apart need RabbitMQ between them")?;
+            let urls =
+                mesh.databases.iter().map(|(service, url)| (*service, (url.clone(), amqp_url.clone())));
+            mesh.start_apart(&urls.collect(), &env).await?;
         } else {
             mesh.start_together(amqp_url, &env).await?;
         }
+        Ok(mesh)
+    }
+
+    /// Starts a mesh as deploy/ has it: each service is a user of its own to the broker, and a role of its own to its database, which another
+    /// role has migrated.
+    pub(crate) async fn start_as_deployed(env: &Env) -> Result<Self> {
+        let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::start().await?);
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+        let passwords = ["ORDERS", "ORDERS_OWNER", "PAYMENTS", "PAYMENTS_OWNER"]
+            .map(|role| (format!("{role}_PASSWORD"), role));
+        postgres.script(&deploy.join("postgres/init.sql"), "postgres", &passwords).await?;
+        let passwords = [("ORDERS", "orders-amqp"), ("PAYMENTS", "payments-amqp")]
+            .map(|(user, password)| (format!("{user}_AMQP_PASSWORD"), password));
+        rabbitmq.script(&deploy.join("rabbitmq/users.sh"), &passwords).await?;
+        let (mut databases, mut urls) = (BTreeMap::new(), BTreeMap::new());
+        for service in ["orders", "payments"] {
+            let all = postgres.url(service);
+            let of = |role: &str| all.replace("postgres@", &format!("{role}@"));
+            let migrate = Program::named(service)?.args(["migrate"]).env("AMQP_URL", "amqp://127.0.0.1:1");
+            let mut migrate = migrate.env("DATABASE_URL", of(&format!("{service}_owner"))).start()?;
+            ensure!(migrate.wait(PATIENCE).await?.success(), "{}", migrate.output());
+            let amqp_url = rabbitmq.amqp_url().replace("guest:guest", &format!("{service}:{service}-amqp"));
+            urls.insert(service, (of(service), amqp_url));
+            databases.insert(service, all);
+        }
+        let mut mesh = Self { rabbitmq: Some(rabbitmq), postgres: Some(postgres), ..Self::of(databases)? };
+        mesh.start_apart(&urls, env).await?;
         Ok(mesh)
     }
 
@@ -154,11 +187,12 @@ impl Mesh {
         Ok(())
     }
 
-    async fn start_apart(&mut self, amqp_url: &str, env: &Env) -> Result<()> {
+    async fn start_apart(&mut self, urls: &Urls, env: &Env) -> Result<()> {
         for service in ["orders", "payments"] {
+            let (database_url, amqp_url) = &urls[service];
             let program = with(Program::named(service)?, env)
                 .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-                .env("DATABASE_URL", &self.databases[service])
+                .env("DATABASE_URL", database_url)
                 .env("AMQP_URL", amqp_url);
             self.processes.push(program.start()?);
         }

@@ -135,8 +135,17 @@ impl Postgres {
     pub async fn restore(&self, dump: &str, database: &str) -> Result<()> {
         let file = self.scratch.path().join(format!("{database}.sql"));
         fs::write(&file, dump)?;
+        self.script(&file, database, &[]).await
+    }
+
+    /// Runs a file of SQL in a database, with these variables in its environment.
+    ///
+    /// # Errors
+    /// With what `psql` said.
+    pub async fn script(&self, file: &Path, database: &str, env: &[(String, &str)]) -> Result<()> {
         let mut psql = Command::new(self.binaries.join("psql"));
-        psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(&file).arg(self.url(database));
+        psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(file).arg(self.url(database));
+        psql.envs(env.iter().map(|(name, value)| (name, value)));
         let output = psql.output().await?;
         ensure!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())

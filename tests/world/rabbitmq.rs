@@ -176,6 +176,23 @@ impl RabbitMq {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Runs a script whose commands are the broker's own and mean this one, with these variables in its environment.
+    ///
+    /// # Errors
+    /// When it does not succeed, with what it said.
+    pub async fn script(&self, file: &Path, env: &[(String, &str)]) -> Result<()> {
+        let mut command = self.command("rabbitmqctl")?;
+        let folder = self.script.parent().context("a script has a folder")?.display().to_string();
+        let mut script = Command::new("/bin/sh");
+        script.arg(file).envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        script.env("PATH", format!("{folder}:/usr/sbin:/usr/bin:/sbin:/bin"));
+        script.envs(env.iter().map(|(name, value)| (name, value)));
+        command = script;
+        let output = tokio::process::Command::from(command).output().await?;
+        ensure!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
     fn command(&self, script: &str) -> Result<Command> {
         let at = |name: &str| self.scratch.path().join(name);
         let mut command = guarded(&self.script.with_file_name(script), None)?;
