@@ -1,5 +1,6 @@
 //! `ordermesh check`: reads everything through the services' own calls and verifies what must hold at rest.
 
+mod channel;
 mod books;
 mod invariants;
 mod report;
@@ -11,6 +12,7 @@ use chassis::{
     clock::{Clock as _, SystemClock},
     secret::{self, ExposeSecret as _, SecretString},
     settings::ConfigErrors,
+    tls::UpstreamTlsSettings,
 };
 
 use self::books::Books;
@@ -30,6 +32,9 @@ pub(crate) struct Arguments {
     /// A file with the bearer token of both services' admin services, instead of --admin-token
     #[arg(long, env = "ADMIN_TOKEN_FILE", value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
+    /// TLS towards the services
+    #[command(flatten)]
+    tls: UpstreamTlsSettings,
     /// Prints one line of JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -43,8 +48,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut errors = ConfigErrors::default();
     let token = secret::admin_token(arguments.admin_token, arguments.admin_token_file, &mut errors);
     errors.require(token.is_some() || errors.count() > 0, "--admin-token", "is missing");
-    let token = errors.or(token)?;
-    let books = Books::read(&arguments.orders_url, &arguments.payments_url, token.expose_secret()).await;
+    let tls = arguments.tls.check(&mut errors);
+    let (token, tls) = errors.or(token.zip(tls))?;
+    let (orders, payments) = (arguments.orders_url, arguments.payments_url);
+    let books = async {
+        let (orders, payments) = (channel::open(&orders, &tls).await?, channel::open(&payments, &tls).await?);
+        Books::read(orders, payments, token.expose_secret()).await
+    };
+    let books = books.await;
     let books = books.context("cannot read the books")?;
     let findings = invariants::findings(&books, SystemClock.now());
     if arguments.json { report::json(&findings, &books) } else { report::table(&findings, &books) }

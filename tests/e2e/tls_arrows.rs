@@ -39,7 +39,8 @@ impl Secured {
             .env("TLS_CERT", cert)
             .env("TLS_KEY", key)
             .env("TLS_CLIENT_CA", at("ca.crt"))
-            .env("TLS_CLIENT_SAN", "spiffe://ordermesh/gateway"))
+            .env("TLS_CLIENT_SAN", "spiffe://ordermesh/gateway")
+            .env("ADMIN_TOKEN", "the-operator"))
     }
 
     /// An edge of these services, which shows them this certificate.
@@ -99,8 +100,29 @@ async fn an_order_is_paid_with_certificates_at_both_ends_of_every_arrow() -> Res
     for name in ["CN=orders", "CN=payments"] {
         ensure!(connected.contains(&name), "{connected:?}");
     }
+    books_are_checked(&world, &orders_url, &payments_url).await?;
     edges_that_are_refused(&world, &orders_url, &payments_url).await?;
     services_that_are_refused(&world).await
+}
+
+/// The operator's check calls services as the edge does, and not without its certificate.
+async fn books_are_checked(world: &Secured, orders: &str, payments: &str) -> Result<()> {
+    let at = |file: &str| world.certificates.file(file);
+    let check =
+        Program::named("ordermesh")?.args(["check", "--orders-url", orders, "--payments-url", payments]);
+    let check = check.env("ADMIN_TOKEN", "the-operator").env("UPSTREAM_CA", at("ca.crt"));
+    let shown = check.clone().env("UPSTREAM_CERT", at("gateway.crt")).env("UPSTREAM_KEY", at("gateway.key"));
+    eventually("books at rest", PATIENCE, async || {
+        let mut shown = shown.start()?;
+        let status = shown.wait(PATIENCE).await?;
+        ensure!(status.success(), "{}", shown.output());
+        anyhow::Ok(())
+    })
+    .await?;
+    let mut bare = check.start()?;
+    let status = bare.wait(PATIENCE).await?;
+    ensure!(!status.success() && bare.output().contains("cannot"), "{}", bare.output());
+    Ok(())
 }
 
 /// Of each arrow from the edge to a service, the one end or the other has the wrong certificate: nothing is called.

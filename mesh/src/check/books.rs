@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use chassis::redact::redacted;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ordermesh::{
     messaging::v1::{
@@ -28,7 +27,7 @@ use tonic::{
     Code, Request, Status,
     metadata::AsciiMetadataValue,
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::Channel,
 };
 
 /// The largest pages that are given.
@@ -78,15 +77,10 @@ impl Books {
     ///
     /// # Errors
     /// When a service cannot be reached, or refuses the token.
-    pub(super) async fn read(orders_url: &str, payments_url: &str, token: &str) -> anyhow::Result<Self> {
+    pub(super) async fn read(orders: Channel, payments: Channel, token: &str) -> anyhow::Result<Self> {
         let bearer = Bearer(format!("Bearer {token}").parse().context("the token is not printable ASCII")?);
-        let connect = async |url: &str| {
-            let endpoint = Endpoint::from_shared(url.to_owned())?;
-            let channel =
-                endpoint.connect().await.with_context(|| format!("cannot reach {}", redacted(url)))?;
-            anyhow::Ok(InterceptedService::new(channel, bearer.clone()))
-        };
-        let (orders, payments) = (connect(orders_url).await?, connect(payments_url).await?);
+        let (orders, payments) =
+            (InterceptedService::new(orders, bearer.clone()), InterceptedService::new(payments, bearer));
         let mut reader = Reader {
             orders: OrdersServiceClient::new(orders.clone()),
             payments: PaymentsServiceClient::new(payments.clone()),
