@@ -101,7 +101,8 @@ impl AuthSettings {
         let is_long = max_age.is_none_or(|age| age >= SHORTEST_AGE);
         errors.require(is_long, "--jwks-max-age", "must be at least 10s");
         let algorithms = algorithms(&self.auth_algorithms, errors);
-        let keys = self.auth_jwks.and_then(|text| source(&text, errors));
+        // A variable that is empty is as one that is not set.
+        let keys = self.auth_jwks.filter(|text| !text.is_empty()).and_then(|text| source(&text, errors));
         let issuer = self.auth_issuer.filter(|issuer| !issuer.is_empty());
         errors.require(
             issuer.is_none() || keys.is_some() || errors.count() > before,
@@ -235,7 +236,9 @@ mod tests {
         let issuer = check(&both).expect("no errors").issuer.expect("an issuer");
         assert_eq!(issuer.audiences, ["ordermesh"]);
         assert_eq!(issuer.algorithms, [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA]);
-        assert!(check(&[]).expect("no errors").issuer.is_none());
+        for nobody in [&[][..], &["--auth-issuer", "", "--auth-jwks", ""]] {
+            assert!(check(nobody).expect("no errors").issuer.is_none());
+        }
         for (flags, flag) in [
             (&["--auth-issuer", "x"][..], "--auth-jwks"),
             (&["--auth-jwks", "https://x/jwks"], "--auth-issuer"),
