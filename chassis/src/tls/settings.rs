@@ -104,7 +104,9 @@ struct Group {
 impl Group {
     fn check(self, purpose: &'static str, is_whole: bool, errors: &mut ConfigErrors) -> Option<ServerTls> {
         let (ca_flag, ca) = self.ca;
-        let (listed_flag, names) = self.listed;
+        let (listed_flag, mut names) = self.listed;
+        // A variable that is empty is as one that is not set.
+        names.retain(|name| !name.trim().is_empty());
         let ca = ca.map(|path| (ca_flag, path));
         let name =
             |text: &String| text.trim().parse::<Name>().map_err(|error| errors.note(listed_flag, error));
