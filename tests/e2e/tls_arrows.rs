@@ -153,6 +153,11 @@ async fn edges_that_are_refused(world: &Secured, orders: &str, payments: &str) -
         let edge = url(&mut gateway, "http").await?;
         let said = curl(&flags(certificates, None), &format!("{edge}/gateway/payments/alice")).await?;
         ensure!(said.status == 503 && said.body.contains("UPSTREAM_UNAVAILABLE"), "{what}: {said:?}");
+        // A write is known not to have been made, except where it was sent in the clear.
+        let path = format!("{edge}/gateway/payments");
+        let written = post(&flags(certificates, None), &path, r#"{"userId":"mallory"}"#).await?;
+        let reason = if what == "plain HTTP" { "OUTCOME_UNKNOWN" } else { "UPSTREAM_UNAVAILABLE" };
+        ensure!(written.status == 503 && written.body.contains(reason), "{what}: {written:?}");
     }
     // An empty variable is no file.
     let mut gateway = unshown(world.gateway(orders, payments, "gateway")?).start()?;

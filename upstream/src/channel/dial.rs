@@ -95,13 +95,14 @@ pub(super) async fn open(
 ) -> Result<SendRequest<Bytes>, BoxError> {
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
     stream.set_nodelay(true)?;
-    match tls {
-        None => begin(stream, windows).await,
-        Some(tls) => begin(timeout(CONNECT_TIMEOUT, tls.connect(stream)).await??, windows).await,
-    }
+    let Some(tls) = tls else { return begin(stream, windows, false).await };
+    let stream = timeout(CONNECT_TIMEOUT, tls.connect(stream)).await??;
+    timeout(CONNECT_TIMEOUT, begin(stream, windows, true)).await?
 }
 
-async fn begin<S>(stream: S, windows: Windows) -> Result<SendRequest<Bytes>, BoxError>
+/// Begins HTTP/2. With TLS 1.3 (RFC 8446, section 4.4.2.4) who is refused for its certificate learns so with the first thing that it reads: `asks` waits
+/// for an answer before anything is called, as nobody would know whether that call was made.
+async fn begin<S>(stream: S, windows: Windows, asks: bool) -> Result<SendRequest<Bytes>, BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -113,7 +114,16 @@ where
         .max_header_list_size(MAX_HEADER_LIST_BYTES)
         .initial_max_send_streams(FIRST_MAX_STREAMS);
     let (requests, mut connection) = builder.handshake(stream).await?;
-    let pings = connection.ping_pong().ok_or_else(|| io::Error::other("the pings are taken"))?;
+    let mut pings = connection.ping_pong().ok_or_else(|| io::Error::other("the pings are taken"))?;
+    if asks {
+        tokio::select! {
+            outcome = &mut connection => {
+                outcome?;
+                return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
+            }
+            pong = pings.ping(Ping::opaque()) => { let _pong = pong?; }
+        }
+    }
     tokio::spawn(keep(connection, pings));
     Ok(requests)
 }
