@@ -24,11 +24,13 @@ async fn a_foreign_client_learns_and_calls_both_services() -> Result<()> {
     ensure!(client.status.success(), "{errors}");
     let saw: Value = serde_json::from_slice(&client.stdout).with_context(|| errors.into_owned())?;
 
-    let (health, operator) = ("grpc.health.v1.Health", "ordermesh.messaging.v1.MessagingAdminService");
+    let (health, audit) = ("grpc.health.v1.Health", "ordermesh.audit.v1.AuditService");
+    let operator = "ordermesh.messaging.v1.MessagingAdminService";
     let services = json!([
-        [health, operator, "ordermesh.orders.v1.OrdersService"],
+        [health, audit, operator, "ordermesh.orders.v1.OrdersService"],
         [
             health,
+            audit,
             operator,
             "ordermesh.payments.v1.PaymentsAdminService",
             "ordermesh.payments.v1.PaymentsService"
