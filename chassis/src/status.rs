@@ -75,12 +75,18 @@ reasons! {
     AccountNotFound = "ACCOUNT_NOT_FOUND", NotFound, 404;
     /// The payment of the order is not decided, or there is no such order.
     PaymentNotFound = "PAYMENT_NOT_FOUND", NotFound, 404;
+    /// No such message is parked.
+    ParkedMessageNotFound = "PARKED_MESSAGE_NOT_FOUND", NotFound, 404;
+    /// No redrive has this number.
+    RedriveNotFound = "REDRIVE_NOT_FOUND", NotFound, 404;
     /// The user has an account already.
     AccountAlreadyExists = "ACCOUNT_ALREADY_EXISTS", AlreadyExists, 409;
     /// The idempotency key was used for a different request.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", FailedPrecondition, 422;
     /// The order has ended and cannot be cancelled any more.
     OrderNotCancellable = "ORDER_NOT_CANCELLABLE", FailedPrecondition, 400;
+    /// The message waits for nobody to change it: it is held or was sent back, or its payload is not understood as a whole.
+    ParkedMessageNotEditable = "PARKED_MESSAGE_NOT_EDITABLE", FailedPrecondition, 400;
     /// The account is held in another currency.
     CurrencyMismatch = "CURRENCY_MISMATCH", FailedPrecondition, 400;
     /// The balance would pass the largest one that is kept.

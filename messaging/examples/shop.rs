@@ -10,7 +10,10 @@ use messaging::{
     envelope::Envelope,
     outbox::Outbox,
     relay::Relay,
-    schema::{COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS},
+    schema::{
+        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, PARKED_OPERATIONS,
+        WHOLE_TRACE_CONTEXTS,
+    },
     topology::{Subscription, Topology},
 };
 use prost::{Message, Name};
@@ -43,6 +46,7 @@ impl MigratorTrait for Migrations {
             Box::new(WHOLE_TRACE_CONTEXTS),
             Box::new(KEPT_ORIGINS),
             Box::new(KEPT_ACTIONS),
+            Box::new(PARKED_OPERATIONS),
             Box::new(Statements::new("shop", TABLES)),
         ]
     }

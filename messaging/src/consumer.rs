@@ -12,18 +12,24 @@ mod attempts;
 mod apart;
 mod partition;
 mod redrive;
+mod paced;
+mod preview;
 
 use std::{fmt, sync::Arc};
 
 use storage::Database;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub use self::handler::{AfterCommit, Deduplication, Effects, Handler, Verdict};
 use self::{
     attempts::Attempts,
     partition::Partition,
     source::Source,
     subscribed::{Permits, Subscribed},
+};
+pub use self::{
+    handler::{AfterCommit, Deduplication, Effects, Handler, Verdict},
+    preview::{Operated, Outcome, Preview},
 };
 use crate::{
     broker::{Broker, BrokerError, Inflow},
@@ -42,6 +48,8 @@ pub struct Consumer {
     broker: Arc<dyn Broker>,
     partitions: u16,
     health: Health,
+    /// Wakes who runs redrives in the background.
+    jobs: Arc<Notify>,
 }
 
 impl Consumer {
@@ -57,7 +65,7 @@ impl Consumer {
         // Whoever holds a row for long keeps only the messages of its key waiting.
         let (database, handler, permits) = (database.with_brief_waits(), Box::new(handler), Permits::new());
         let shared = Arc::new(Subscribed { database, subscription, deduplication, handler, permits });
-        Self { shared, broker, partitions, health: Health::new() }
+        Self { shared, broker, partitions, health: Health::new(), jobs: Arc::default() }
     }
 
     /// Sets where its state is reported: for each partition as the part `consumer.0` and so on, for what the broker has given up as
@@ -67,12 +75,22 @@ impl Consumer {
         Self { health: health.clone(), ..self }
     }
 
+    /// What an operator does about it in this process.
+    #[must_use]
+    pub fn operated(&self) -> Operated {
+        Operated::new(&self.shared, &self.jobs)
+    }
+
     /// Consumes until `stop`; a batch under way is finished first. Neither a broker nor a database that is away ends it.
     pub async fn run(self, stop: CancellationToken) {
         observe::consumer_begins(&self.shared.subscription.consumer);
         let sources = (0..self.partitions).map(Source::Partition).chain([Source::DeadLetters]);
         let sources = sources.map(|source| self.consume(source, &stop));
-        tokio::join!(futures_util::future::join_all(sources), self.redrive(&stop));
+        tokio::join!(
+            futures_util::future::join_all(sources),
+            self.redrive(&stop),
+            paced::run(&self.shared, &self.jobs, &stop)
+        );
     }
 
     async fn consume(&self, source: Source, stop: &CancellationToken) {

@@ -1,23 +1,37 @@
 //! Parked messages: what a consumer could not handle, kept in the database with its whole story for an operator.
 
+mod causes;
+mod filter;
+pub mod note;
+mod groups;
 mod operate;
+mod edit;
+pub mod jobs;
 mod redrive;
 mod storable;
 
 use std::collections::HashSet;
 
 use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _,
-    Statement, entity::prelude::*,
+    ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QuerySelect as _, Statement, entity::prelude::*,
 };
 use storage::{Transaction, rows};
 
 use crate::{broker::Undecodable, envelope::Envelope};
 
-pub use self::operate::{Action, Filter, Mode, Operator, actions, list, note, operate};
 pub(crate) use self::{
-    redrive::{Begun, begin, give_back, leaving, lock, remove},
+    causes::cause,
+    redrive::{Begun, begin, give_back, leaving, lock, lock_parked, remove},
     storable::Form,
+};
+pub use self::{
+    causes::{common, complete_causes},
+    edit::{Edited, edit},
+    filter::Filter,
+    groups::{Group, groups},
+    note::{Operator, actions},
+    operate::{Action, Mode, list, operate, previewable},
 };
 
 /// What is to become of a parked message.
@@ -78,6 +92,13 @@ pub struct Model {
     pub redrives: i32,
     /// When the last one of these began, in microseconds since the Unix epoch.
     pub redrive_time: Option<i64>,
+    /// Stands for consumer, kind and error; see [`groups`]. Absent until somebody asks for groups, where another version has parked the
+    /// message or it has come back.
+    pub cause: Option<String>,
+    /// The body as it came, when an operator has changed it.
+    pub original_payload: Option<Vec<u8>>,
+    /// The [job](jobs) that is to try it.
+    pub redrive_job: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
@@ -143,7 +164,12 @@ pub(crate) async fn is_repeated(
         .filter(Column::PartitionKey.eq(attributes.key))
         .filter(Column::Kind.eq(attributes.kind))
         .filter(Column::MessageId.ne(message.id))
-        .filter(Column::Payload.eq(message.payload.to_vec()));
+        // An operator's edit is not what the sender repeats.
+        .filter(
+            Column::Payload
+                .eq(message.payload.to_vec())
+                .or(Column::OriginalPayload.eq(message.payload.to_vec())),
+        );
     Ok(same.into_tuple::<i64>().one(transaction).await?.is_some())
 }
 
@@ -161,6 +187,7 @@ fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (Model, R
         state: parking.state,
         error: error.clone(),
     };
+    let cause = cause(consumer, &attributes.kind, &error);
     let headers = unknown.map(|undecodable| form.whole(&undecodable.headers)).or(attributes.originals);
     let model = Model {
         // The database's.
@@ -183,6 +210,9 @@ fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (Model, R
         park_time: now,
         redrives: 0,
         redrive_time: None,
+        cause: Some(cause),
+        original_payload: None,
+        redrive_job: None,
     };
     (model, report)
 }

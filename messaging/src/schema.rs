@@ -87,6 +87,34 @@ const ORIGINS: &[&str] = &[
     "ALTER TABLE operator_actions ADD COLUMN trace_id TEXT",
 ];
 
+/// What operators do about parked messages: the group of each by its error, the payload before it was edited, who is to try it again and
+/// how far that has come, and why somebody acted.
+const OPERATIONS: &[&str] = &[
+    "ALTER TABLE parked ADD COLUMN cause TEXT",
+    "ALTER TABLE parked ADD COLUMN original_payload {bytes}",
+    "ALTER TABLE parked ADD COLUMN redrive_job {int}",
+    "CREATE INDEX parked_by_cause ON parked (cause, seq)",
+    "CREATE INDEX parked_by_job ON parked (redrive_job, seq) WHERE redrive_job IS NOT NULL",
+    "ALTER TABLE operator_actions ADD COLUMN reason TEXT",
+    "CREATE TABLE redrive_jobs (
+        id {serial},
+        consumer TEXT NOT NULL,
+        state {code} NOT NULL CHECK (state IN (0, 1, 2)),
+        total {int} NOT NULL,
+        done {int} NOT NULL,
+        failed {int} NOT NULL,
+        released {int} NOT NULL,
+        per_second INTEGER NOT NULL CHECK (per_second >= 0),
+        start_time {int} NOT NULL,
+        end_time {int},
+        operator TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        filter TEXT NOT NULL,
+        CHECK ((state = 0) = (end_time IS NULL))
+    ) {strict}",
+    "CREATE INDEX redrive_jobs_running ON redrive_jobs (consumer, id) WHERE state = 0",
+];
+
 /// Makes the tables `outbox`, `inbox`, `parked`, `operator_actions` and `leases`.
 pub const MESSAGING_TABLES: Statements =
     Statements::new("m0001_messaging", TABLES).on_postgres(&[VACUUM_OUTBOX]);
@@ -104,3 +132,7 @@ pub const KEPT_ORIGINS: Statements = Statements::new("m0004_messaging_origins", 
 /// Keeps what operators did: `operator_actions` is only added to. To come behind [`KEPT_ORIGINS`].
 pub const KEPT_ACTIONS: AppendOnly =
     AppendOnly::new("m0005_messaging_append_only_actions", &["operator_actions"]);
+
+/// Adds what operators do about parked messages to `parked` and `operator_actions`, and the table `redrive_jobs`. To come behind
+/// [`KEPT_ACTIONS`].
+pub const PARKED_OPERATIONS: Statements = Statements::new("m0006_messaging_parked_operations", OPERATIONS);

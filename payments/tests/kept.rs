@@ -64,7 +64,7 @@ async fn are_kept(url: &DatabaseUrl) -> Result<()> {
     let top_ups = GroupCommit::start(database.clone(), TopUpAccount { clock: SystemClock::shared() });
     let booked = top_ups.submit(deposit).await?;
     ensure!(booked.is_ok(), "{:?}", booked.err());
-    let olga = Operator { name: "olga".to_owned(), origin };
+    let olga = Operator { origin, ..Operator::from("olga") };
     operate(&database, Action::Redrive, &Filter::default(), olga, Mode::Apply).await?;
     write_as_before(&database).await?;
 

@@ -37,6 +37,7 @@ struct Model {
     operator: Option<String>,
     filter: Option<String>,
     affected: Option<i64>,
+    reason: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
@@ -47,7 +48,7 @@ const MOVEMENT: &str = "id, action, subject, token_id, trace_id, request_id, use
 /// What operators have done, with the columns of movements before its own. A row has no id but its number, so it gets one: a UUIDv7 of its
 /// time and its number.
 const ACTIONS: &str = "SELECT {id} AS id, UPPER(action) AS action, subject, token_id, trace_id, {text} AS request_id, \
-     {text} AS user_id, {uuid} AS order_id, {int} AS amount, operator, filter, affected FROM operator_actions";
+     {text} AS user_id, {uuid} AS order_id, {int} AS amount, operator, filter, affected, reason FROM operator_actions";
 
 /// Serves `ordermesh.audit.v1.AuditService`.
 #[derive(Debug, Clone)]
@@ -117,7 +118,9 @@ impl Audit {
         let actions = [("{id}", id), ("{text}", &text), ("{uuid}", &uuid), ("{int}", &int)];
         let actions = actions.into_iter().fold(ACTIONS.to_owned(), |sql, (word, is)| sql.replace(word, is));
         let movements = self.movements.map(|movements| {
-            format!(" UNION ALL SELECT {MOVEMENT}, {text}, {text}, {int} FROM ({movements}) AS movements")
+            format!(
+                " UNION ALL SELECT {MOVEMENT}, {text}, {text}, {int}, {text} FROM ({movements}) AS movements"
+            )
         });
         actions + &movements.unwrap_or_default()
     }
@@ -158,5 +161,6 @@ fn event(event: Model) -> AuditEvent {
         operator: event.operator.unwrap_or_default(),
         filter: event.filter.unwrap_or_default(),
         affected: event.affected.unwrap_or_default(),
+        reason: event.reason.unwrap_or_default(),
     }
 }

@@ -17,7 +17,7 @@ use http::{Request, Response};
 use hyper::body::Body as HttpBody;
 use messaging::{
     broker::Broker,
-    consumer::{Consumer, Deduplication, Handler},
+    consumer::{Consumer, Deduplication, Handler, Operated},
     health::Health,
     outbox::Outbox,
     relay::Relay,
@@ -39,7 +39,7 @@ use tower::Service as Server;
 
 use crate::{
     Service,
-    admin::MessagingAdmin,
+    admin::{MessagingAdmin, Payloads},
     audit::Audit,
     grpc::{self, Contract},
     page::PageTokens,
@@ -92,6 +92,7 @@ pub async fn build_by<S: Service>(rules: Rules, service: S, foundation: Foundati
         routes: Routes::default(),
         services: BTreeSet::new(),
         movements: None,
+        consumers: Vec::new(),
         tasks: Vec::new(),
     };
     service.wire(&mut wiring).await?;
@@ -128,6 +129,7 @@ pub struct Wiring {
     routes: Routes,
     services: BTreeSet<String>,
     movements: Option<&'static str>,
+    consumers: Vec<Operated>,
     tasks: Vec<Task>,
 }
 
@@ -190,6 +192,7 @@ impl Wiring {
         let consumer =
             Consumer::new(database, broker, self.partitions, subscription, deduplication, reaction);
         let consumer = consumer.with_health(&self.health);
+        self.consumers.push(consumer.operated());
         self.run(Stage::Last, format!("{} consumer", self.name), |stop| consumer.run(stop).map(Ok));
     }
 
@@ -208,8 +211,13 @@ impl Wiring {
     /// Adds what every service has: the admin service of its messages, the list of who did what, and a relay.
     fn finish(mut self, descriptor_sets: &'static [&'static [u8]]) -> anyhow::Result<Wired> {
         let (database, health) = (self.database.clone(), self.health.clone());
-        let admin =
-            MessagingAdmin { database: database.clone(), pages: self.pages.clone(), health: health.clone() };
+        let admin = MessagingAdmin {
+            database: database.clone(),
+            pages: self.pages.clone(),
+            health: health.clone(),
+            consumers: std::mem::take(&mut self.consumers),
+            payloads: Payloads::of(descriptor_sets)?,
+        };
         let audit =
             Audit { database: database.clone(), pages: self.pages.clone(), movements: self.movements };
         let gzip = CompressionEncoding::Gzip;

@@ -1,5 +1,5 @@
 //! What every database is: connections to SQLite or PostgreSQL, transactions that nobody cancels, group commit, rows in
-//! statements of bounded size, leases, and wake-ups between processes. It knows no table of any service.
+//! statements of bounded size, rehearsals, leases, and wake-ups between processes. It knows no table of any service.
 
 pub mod url;
 mod session;
@@ -7,6 +7,7 @@ pub mod opened;
 mod observe;
 mod connection;
 pub mod connections;
+mod noting;
 pub mod transaction;
 pub mod executor;
 pub mod database;
@@ -15,6 +16,7 @@ mod probe;
 mod health;
 pub mod failure;
 pub mod transact;
+pub mod rehearsal;
 pub mod group;
 pub mod rows;
 pub mod schema;

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::{
     connections::{Checkout, Connections, concerns_the_statement},
     failure::Failure,
+    noting::noting,
 };
 
 /// How long one of many that are tried alone waits for a lock at first. Together they have waited for longer, and 256 of which each waits
@@ -22,12 +23,16 @@ pub(crate) const FIRST_WAIT: &str = "SET LOCAL lock_timeout = '10ms'";
 pub struct Transaction {
     backend: DbBackend,
     state: Mutex<State>,
+    /// Whether its statements note the rows that they change, as in a rehearsal on PostgreSQL.
+    is_noting: bool,
 }
 
 struct State {
     /// `None` while a statement is under way, so that one that is given up takes the connection with it.
     checkout: Option<Checkout>,
     failed: Option<RuntimeErr>,
+    /// An error that was taken back, of a statement that may be at fault another time.
+    recovered: Option<RuntimeErr>,
 }
 
 /// The right to make the next statement.
@@ -49,7 +54,8 @@ impl Connections {
             checkout.close_after(&error);
             return Err(DbErr::Exec(RuntimeErr::SqlxError(error.into())));
         }
-        Ok(Transaction { backend, state: Mutex::new(State { checkout: Some(checkout), failed: None }) })
+        let state = State { checkout: Some(checkout), failed: None, recovered: None };
+        Ok(Transaction { backend, state: Mutex::new(state), is_noting: false })
     }
 }
 
@@ -70,7 +76,7 @@ impl Transaction {
     /// # Errors
     /// [`Failure::Unknown`] when it may have committed all the same.
     pub(crate) async fn commit(self) -> Result<(), Failure> {
-        let State { checkout, failed } = self.state.into_inner();
+        let State { checkout, failed, .. } = self.state.into_inner();
         if let Some(error) = failed {
             roll_back(checkout, Some(&error)).await;
             return Err(DbErr::Exec(error).into());
@@ -90,8 +96,53 @@ impl Transaction {
 
     /// Rolls back. Where that fails the end of the connection does it.
     pub(crate) async fn rollback(self) {
-        let State { checkout, failed } = self.state.into_inner();
-        roll_back(checkout, failed.as_ref()).await;
+        let State { checkout, failed, recovered } = self.state.into_inner();
+        roll_back(checkout, failed.as_ref().or(recovered.as_ref())).await;
+    }
+
+    /// The same, whose statements note from now on the rows that they change.
+    pub(crate) fn noting(self) -> Self {
+        Self { is_noting: true, ..self }
+    }
+
+    /// Begins a part that can be taken back alone.
+    pub(crate) async fn savepoint(&self) -> Result<(), DbErr> {
+        self.execute_unprepared("SAVEPOINT part").await.map(drop)
+    }
+
+    /// Ends a part that stays.
+    pub(crate) async fn release(&self) -> Result<(), DbErr> {
+        self.execute_unprepared("RELEASE SAVEPOINT part").await.map(drop)
+    }
+
+    /// Takes a part back, with the error that has ended it. What has ended the whole transaction, or left its connection in doubt, cannot
+    /// be taken back.
+    pub(crate) async fn back_to_savepoint(&self) -> Result<(), DbErr> {
+        let mut state = self.state.lock().await;
+        let Some(mut checkout) = state.checkout.take() else {
+            return Err(DbErr::Exec(state.failed.clone().unwrap_or_else(given_up)));
+        };
+        match checkout.execute_unprepared("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await {
+            Ok(_) => {
+                state.checkout = Some(checkout);
+                let failed = state.failed.take();
+                state.recovered = failed.or(state.recovered.take());
+                Ok(())
+            }
+            Err(error) => {
+                checkout.close_after(&error);
+                let error = RuntimeErr::SqlxError(error.into());
+                state.failed = Some(error.clone());
+                Err(DbErr::Exec(error))
+            }
+        }
+    }
+
+    fn noted(&self, statement: Statement) -> Statement {
+        if !self.is_noting {
+            return statement;
+        }
+        Statement { sql: noting(&statement.sql), ..statement }
     }
 
     async fn next(&self) -> Result<Next<'_>, RuntimeErr> {
@@ -153,6 +204,7 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let statement = self.noted(statement);
         let mut next = self.next().await.map_err(DbErr::Exec)?;
         let done = next.checkout.execute(statement).await;
         next.end(done).map_err(DbErr::Exec)
@@ -165,12 +217,14 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let statement = self.noted(statement);
         let mut next = self.next().await.map_err(DbErr::Query)?;
         let row = next.checkout.query_one(statement).await;
         next.end(row).map_err(DbErr::Query)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let statement = self.noted(statement);
         let mut next = self.next().await.map_err(DbErr::Query)?;
         let rows = next.checkout.query_all(statement).await;
         next.end(rows).map_err(DbErr::Query)

@@ -15,6 +15,7 @@ mod cancel;
 mod conditions;
 mod watch;
 mod admin_services;
+mod parked;
 mod check;
 mod clients;
 mod lists;

@@ -31,7 +31,7 @@ const PAGE: u64 = 100;
 const CONTENDED: Duration = Duration::from_secs(60);
 
 /// The messages whose last attempt came back with a failure, and since when others get in the way of each, if they do.
-type Returned = HashMap<i64, Option<Instant>>;
+pub(super) type Returned = HashMap<i64, Option<Instant>>;
 
 impl Consumer {
     /// Handles what comes back until `stop`, each message in a transaction of its own: it has failed before.
@@ -78,28 +78,34 @@ impl Subscribed {
             if stop.is_cancelled() {
                 return Ok(false);
             }
-            let failure = match self.redrive_one(*seq, returned.contains_key(seq)).await {
-                Ok(left) => {
-                    done += usize::from(left);
-                    continue;
-                }
-                Err(failure) => failure,
-            };
-            let contended = returned.entry(*seq).or_default();
-            if matches!(failure, Failure::Contention(_)) {
-                if contended.get_or_insert_with(Instant::now).elapsed() < CONTENDED {
-                    // Those behind it need not wait for that.
-                    observe::storage_failed(&self.subscription.consumer, &failure);
-                    continue;
-                }
-            } else if failure.passes() {
-                return Err(failure);
-            }
-            self.give_back(*seq, observe::chain(&failure)).await?;
-            returned.remove(seq);
-            done += 1;
+            done += usize::from(self.try_again(*seq, returned).await?);
         }
         Ok(done > 0 && seqs.len() as u64 == PAGE)
+    }
+
+    /// Handles a message that comes back, unless others are in its way. Returns whether it has left, or waits for an operator again.
+    pub(super) async fn try_again(
+        self: &Arc<Self>,
+        seq: i64,
+        returned: &mut Returned,
+    ) -> Result<bool, Failure> {
+        let failure = match self.redrive_one(seq, returned.contains_key(&seq)).await {
+            Ok(left) => return Ok(left),
+            Err(failure) => failure,
+        };
+        let contended = returned.entry(seq).or_default();
+        if matches!(failure, Failure::Contention(_)) {
+            if contended.get_or_insert_with(Instant::now).elapsed() < CONTENDED {
+                // Those behind it need not wait for that.
+                observe::storage_failed(&self.subscription.consumer, &failure);
+                return Ok(false);
+            }
+        } else if failure.passes() {
+            return Err(failure);
+        }
+        self.give_back(seq, observe::chain(&failure)).await?;
+        returned.remove(&seq);
+        Ok(true)
     }
 
     /// `came_back` when the last attempt of this process did. Returns whether the message has left, or waits for an operator again.
@@ -137,8 +143,17 @@ impl Subscribed {
         seq: i64,
     ) -> Result<Option<(AfterCommit, Option<String>)>, DbErr> {
         let Some(row) = parked::lock(transaction, seq).await? else { return Ok(None) };
+        self.handle_again(transaction, &row, retry::now()).await.map(Some)
+    }
+
+    /// The same for a message that the caller holds.
+    pub(super) async fn handle_again(
+        &self,
+        transaction: &Transaction,
+        row: &parked::Model,
+        now: i64,
+    ) -> Result<(AfterCommit, Option<String>), DbErr> {
         let mut effects = Effects::default();
-        let now = retry::now();
         let verdict = match row.envelope() {
             Some(message) if self.subscription.kinds.contains(&message.kind) => {
                 self.judge(transaction, &message, row.state, &mut effects, now).await?
@@ -152,15 +167,15 @@ impl Subscribed {
         let after = effects.apply(transaction).await?;
         let problem = match verdict {
             Verdict::Done => {
-                parked::remove(transaction, seq).await?;
+                parked::remove(transaction, row.seq).await?;
                 None
             }
             Verdict::Park(error) => {
-                parked::give_back(transaction, seq, &error, now).await?;
+                parked::give_back(transaction, row.seq, &error, now).await?;
                 Some(error)
             }
         };
-        Ok(Some((after, problem)))
+        Ok((after, problem))
     }
 
     async fn judge(

@@ -1,31 +1,17 @@
 //! What an operator does about parked messages: looks at them, sends them back, discards them. Every action leaves a row.
 
 use sea_orm::{
-    ActiveValue::{NotSet, Set},
     Condition, ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
-    entity::prelude::*,
-    sea_query::LikeExpr,
+    QueryOrder as _, QuerySelect as _, entity::prelude::*,
 };
 use storage::{Database, Failure};
 
-use super::{Column, Entity, Model, State};
-use crate::{origin::Origin, retry};
-
-/// Which parked messages are meant: those that meet every condition that is given.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// One of these; empty for any.
-    pub seqs: Vec<i64>,
-    /// Parked by this consumer.
-    pub consumer: Option<String>,
-    /// Of this kind.
-    pub kind: Option<String>,
-    /// With this text in its error.
-    pub error: Option<String>,
-    /// Parked before this time, in microseconds since the Unix epoch.
-    pub parked_before: Option<i64>,
-}
+use super::{
+    Column, Entity, Model, State,
+    causes::complete_causes,
+    filter::Filter,
+    note::{self, Operator},
+};
 
 /// What is to be done with parked messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,21 +32,6 @@ pub enum Mode {
     Apply,
 }
 
-/// Who acts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Operator {
-    /// The name that they give.
-    pub name: String,
-    /// Who they are, and by which request they act.
-    pub origin: Origin,
-}
-
-impl From<&str> for Operator {
-    fn from(name: &str) -> Self {
-        Self { name: name.to_owned(), ..Self::default() }
-    }
-}
-
 /// Acts on every message that the filter means, and returns how many they are.
 ///
 /// # Errors
@@ -72,7 +43,10 @@ pub async fn operate(
     operator: impl Into<Operator> + Send,
     mode: Mode,
 ) -> Result<u64, Failure> {
-    let meant = filter.condition().add(action.condition());
+    if filter.cause.is_some() {
+        complete_causes(database).await?;
+    }
+    let meant = filter.meaning(action.condition());
     if mode == Mode::DryRun {
         return Ok(Entity::find().filter(meant).count(database.read()).await?);
     }
@@ -81,31 +55,23 @@ pub async fn operate(
         let (meant, filter, operator) = (meant.clone(), filter.clone(), operator.clone());
         Box::pin(async move {
             let affected = action.apply(transaction, meant).await?;
-            let note = note::ActiveModel {
-                seq: NotSet,
-                operator: Set(operator.name),
-                action: Set(format!("{action:?}")),
-                filter: Set(filter),
-                affected: Set(i64::try_from(affected).unwrap_or(i64::MAX)),
-                act_time: Set(retry::now()),
-                subject: Set(operator.origin.subject),
-                token_id: Set(operator.origin.token_id),
-                trace_id: Set(operator.origin.trace_id),
-            };
-            note::Entity::insert(note).exec_without_returning(transaction).await?;
+            note::write(transaction, operator, &format!("{action:?}"), filter, affected).await?;
             Ok(affected)
         })
     });
     acted.await
 }
 
+/// What waits for an operator and can be sent back.
+pub(super) fn redrivable() -> Condition {
+    Condition::all().add(Column::State.eq(State::Parked)).add(Column::MessageId.is_not_null())
+}
+
 impl Action {
     /// What it can be done to.
     fn condition(self) -> Condition {
         match self {
-            Self::Redrive => {
-                Condition::all().add(Column::State.eq(State::Parked)).add(Column::MessageId.is_not_null())
-            }
+            Self::Redrive => redrivable(),
             Self::Discard => Condition::all(),
         }
     }
@@ -121,33 +87,8 @@ impl Action {
     }
 }
 
-impl Filter {
-    fn condition(&self) -> Condition {
-        let chosen = (!self.seqs.is_empty()).then(|| Column::Seq.is_in(self.seqs.iter().copied()));
-        Condition::all()
-            .add_option(chosen)
-            .add_option(self.consumer.as_deref().map(|consumer| Column::Consumer.eq(consumer)))
-            .add_option(self.kind.as_deref().map(|kind| Column::Kind.eq(kind)))
-            .add_option(self.error.as_deref().map(|error| Column::Error.like(literally(error))))
-            .add_option(self.parked_before.map(|time| Column::ParkTime.lt(time)))
-    }
-}
-
-/// What LIKE finds a text with, whatever is in it.
-fn literally(text: &str) -> LikeExpr {
-    let mut pattern = String::from("%");
-    for character in text.chars() {
-        // Not the backslash, which the databases understand each in its own way.
-        if matches!(character, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    LikeExpr::new(pattern).escape('!')
-}
-
-/// Lists the messages that the filter means, in the order they were parked: at most `limit`, those after the number `after`.
+/// Lists the messages that the filter means, in the order they were parked: at most `limit`, those after the number `after`. Of a cause only
+/// those that have one; see [`complete_causes`].
 ///
 /// # Errors
 /// As the database says.
@@ -166,43 +107,29 @@ pub async fn list(
         .await
 }
 
-/// What operators did, the latest first, at most `limit`.
+/// The consumers and numbers of the messages that the filter means and that can be sent back: the first `limit`, in the order they were
+/// parked; and how many they are in all.
 ///
 /// # Errors
 /// As the database says.
-pub async fn actions(connection: &impl ConnectionTrait, limit: u64) -> Result<Vec<note::Model>, DbErr> {
-    note::Entity::find().order_by_desc(note::Column::Seq).limit(limit).all(connection).await
-}
-
-/// What an operator did.
-pub mod note {
-    use sea_orm::entity::prelude::*;
-
-    /// A row of `operator_actions`.
-    #[sea_orm::model]
-    #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "operator_actions")]
-    pub struct Model {
-        /// The order in which they were done.
-        #[sea_orm(primary_key)]
-        pub seq: i64,
-        /// Who did it.
-        pub operator: String,
-        /// What was done.
-        pub action: String,
-        /// To which messages.
-        pub filter: String,
-        /// How many these were.
-        pub affected: i64,
-        /// In microseconds since the Unix epoch.
-        pub act_time: i64,
-        /// See [`Origin::subject`](crate::origin::Origin::subject); absent where nobody says who calls.
-        pub subject: Option<String>,
-        /// See [`Origin::token_id`](crate::origin::Origin::token_id).
-        pub token_id: Option<String>,
-        /// See [`Origin::trace_id`](crate::origin::Origin::trace_id).
-        pub trace_id: Option<String>,
+pub async fn previewable(
+    database: &Database,
+    filter: &Filter,
+    limit: u64,
+) -> Result<(Vec<(String, i64)>, u64), Failure> {
+    if filter.cause.is_some() {
+        complete_causes(database).await?;
     }
-
-    impl ActiveModelBehavior for ActiveModel {}
+    let meant = filter.condition().add(redrivable());
+    let all = Entity::find().filter(meant.clone()).count(database.read()).await?;
+    let first = Entity::find()
+        .select_only()
+        .columns([Column::Consumer, Column::Seq])
+        .filter(meant)
+        .order_by_asc(Column::Seq)
+        .limit(limit)
+        .into_tuple()
+        .all(database.read())
+        .await?;
+    Ok((first, all))
 }

@@ -2,11 +2,11 @@
 
 use sea_orm::{
     Condition, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, entity::prelude::*,
+    QuerySelect as _, Statement, entity::prelude::*,
 };
 use storage::Transaction;
 
-use super::{Column, Entity, Form, Model, State, storable};
+use super::{Column, Entity, Form, Model, State, jobs, storable};
 use crate::{envelope::Envelope, topology::Subscription};
 
 /// The first of those that go back to the consumer: what an operator sent, and what was held and is known by now.
@@ -82,9 +82,21 @@ pub(crate) async fn begin(
     Ok(Begun::Yes)
 }
 
+/// One of those that wait for an operator, held as by [`lock`].
+pub(crate) async fn lock_parked(transaction: &Transaction, seq: i64) -> Result<Option<Model>, DbErr> {
+    let waiting = Column::State.eq(State::Parked);
+    Entity::find_by_id(seq).filter(waiting).lock_exclusive().one(transaction).await
+}
+
 /// It was handled.
 pub(crate) async fn remove(transaction: &Transaction, seq: i64) -> Result<(), DbErr> {
-    Entity::delete_by_id(seq).exec(transaction).await.map(drop)
+    let sql = "DELETE FROM parked WHERE seq = $1 RETURNING redrive_job";
+    let remove = Statement::from_sql_and_values(transaction.get_database_backend(), sql, [seq.into()]);
+    let removed = transaction.query_one_raw(remove).await?;
+    match removed.map(|row| row.try_get_by_index(0)).transpose()?.flatten() {
+        Some(job) => jobs::count(transaction, job, jobs::Column::Done).await,
+        None => Ok(()),
+    }
 }
 
 /// It failed once more, and waits for an operator again.
@@ -94,6 +106,8 @@ pub(crate) async fn give_back(
     error: &str,
     now: i64,
 ) -> Result<(), DbErr> {
+    let job = Entity::find_by_id(seq).select_only().column(Column::RedriveJob);
+    let job: Option<Option<i64>> = job.into_tuple().one(transaction).await?;
     Entity::update_many()
         .col_expr(Column::State, Expr::value(State::Parked))
         .col_expr(Column::Error, Expr::value(Form::Ascii.error(error)))
@@ -101,10 +115,15 @@ pub(crate) async fn give_back(
         .col_expr(Column::ParkTime, Expr::value(now))
         .col_expr(Column::Redrives, Expr::value(0))
         .col_expr(Column::RedriveTime, Expr::value(None::<i64>))
+        .col_expr(Column::Cause, Expr::value(None::<String>))
+        .col_expr(Column::RedriveJob, Expr::value(None::<i64>))
         .filter(Column::Seq.eq(seq))
         .exec(transaction)
-        .await
-        .map(drop)
+        .await?;
+    match job.flatten() {
+        Some(job) => jobs::count(transaction, job, jobs::Column::Failed).await,
+        None => Ok(()),
+    }
 }
 
 impl Model {

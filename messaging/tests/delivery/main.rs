@@ -15,6 +15,8 @@ mod health;
 mod dead_letters;
 mod leases;
 mod operator;
+mod groups;
+mod paced;
 mod redrives;
 mod stops;
 mod retention;

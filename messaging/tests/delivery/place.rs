@@ -8,7 +8,10 @@ use messaging::{
     envelope::Envelope,
     outbox::{self, Outbox},
     parked,
-    schema::{COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS},
+    schema::{
+        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, PARKED_OPERATIONS,
+        WHOLE_TRACE_CONTEXTS,
+    },
     topology::Topology,
 };
 use sea_orm::{ConnectionTrait as _, EntityTrait as _, QueryOrder as _, Statement, TryGetable};
@@ -215,6 +218,7 @@ impl MigratorTrait for Migrations {
             Box::new(WHOLE_TRACE_CONTEXTS),
             Box::new(KEPT_ORIGINS),
             Box::new(KEPT_ACTIONS),
+            Box::new(PARKED_OPERATIONS),
             Box::new(Statements::new("effects", &[fact::TABLE])),
         ]
     }

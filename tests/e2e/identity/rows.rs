@@ -163,10 +163,60 @@ fn operators() -> Vec<Row> {
         "ordermesh.payments.v1.PaymentsAdminService/GetReconciliationReport",
         "ordermesh.messaging.v1.MessagingAdminService/GetMessagingStatus",
         "ordermesh.messaging.v1.MessagingAdminService/ListParkedMessages",
+        "ordermesh.messaging.v1.MessagingAdminService/ListParkedMessageGroups",
+        "ordermesh.messaging.v1.MessagingAdminService/ListRedrives",
         "ordermesh.audit.v1.AuditService/ListAuditEvents",
     ];
     let reads = reads.map(|method| Row { operator: "", ..row(method, "admin:read", json!({})) });
     let redrive = "ordermesh.messaging.v1.MessagingAdminService/RedriveParkedMessages";
     let redrive = Row { operator: "", ..row(redrive, "admin:write", json!({ "operator": "olga" })) };
-    reads.into_iter().chain([redrive]).collect()
+    reads.into_iter().chain([redrive]).chain(operators_of_parked_messages()).collect()
+}
+
+/// Nothing is parked, and no redrive was started before.
+fn operators_of_parked_messages() -> Vec<Row> {
+    let who = || json!({ "operator": "olga", "reason": "a test" });
+    let act = |more: Value| {
+        let mut request = who();
+        for (name, value) in more.as_object().into_iter().flatten() {
+            request[name] = value.clone();
+        }
+        request
+    };
+    let missing = json!({ "redriveId": "1000000" });
+    let any = json!({ "filter": { "kind": "none" } });
+    let rows = [
+        ("ordermesh.messaging.v1.MessagingAdminService/PreviewParkedMessages", "admin:write", json!({}), ""),
+        (
+            "ordermesh.messaging.v1.MessagingAdminService/DiscardParkedMessages",
+            "admin:write",
+            act(any.clone()),
+            "",
+        ),
+        ("ordermesh.messaging.v1.MessagingAdminService/StartRedrive", "admin:write", act(any), ""),
+        (
+            "ordermesh.messaging.v1.MessagingAdminService/StopRedrive",
+            "admin:write",
+            act(missing.clone()),
+            "REDRIVE_NOT_FOUND",
+        ),
+        (
+            "ordermesh.messaging.v1.MessagingAdminService/GetRedrive",
+            "admin:read",
+            missing,
+            "REDRIVE_NOT_FOUND",
+        ),
+        (
+            "ordermesh.messaging.v1.MessagingAdminService/EditParkedMessage",
+            "admin:write",
+            act(json!({ "sequence": "1000000", "patch": {} })),
+            "PARKED_MESSAGE_NOT_FOUND",
+        ),
+    ];
+    let methods = rows.map(|(method, scope, request, outcome)| Row {
+        operator: outcome,
+        own: outcome,
+        ..row(method, scope, request)
+    });
+    methods.into()
 }

@@ -1,7 +1,7 @@
 //! The schema.
 
 use messaging::schema::{
-    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, WHOLE_TRACE_CONTEXTS,
+    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use storage::schema::{Owner, Statements};
@@ -20,6 +20,7 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_ORIGINS),
             Box::new(KEPT_ACTIONS),
             Box::new(Statements::new("m0002_shipments", TABLES)),
+            Box::new(PARKED_OPERATIONS),
         ]
     }
 }

@@ -1,0 +1,181 @@
+//! Redrives in the background, at a rate: of several processes the one with the lease runs the jobs of a consumer, one after another.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+    time::Duration,
+};
+
+use storage::{
+    Database, Failure,
+    lease::{Attempt, Lease},
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{redrive::Returned, subscribed::Subscribed};
+use crate::{
+    observe,
+    parked::jobs::{self, Next},
+};
+
+/// How long a job waits at most until a process finds it that did not start it.
+const POLL: Duration = Duration::from_secs(5);
+/// How long another process waits for the jobs of one that has died.
+const TERM: Duration = Duration::from_secs(6);
+/// The lease is given up before its end: no message is begun after it.
+const MARGIN: Duration = Duration::from_secs(1);
+/// Messages are sent back in steps of so long, or one by one where that is longer.
+const STEP: Duration = Duration::from_millis(100);
+/// What was not sent in time is made up for to so much of it: more would exceed the rate.
+const BEHIND: Duration = Duration::from_millis(160);
+/// Messages of a step at most.
+const MOST: u64 = 100;
+/// Messages of different keys that are handled at a time.
+const LANES: u64 = 4;
+
+/// Runs the jobs of a consumer until `stop`.
+pub(super) async fn run(shared: &Arc<Subscribed>, wake: &Notify, stop: &CancellationToken) {
+    let holder = holder(&shared.database);
+    while !stop.is_cancelled() {
+        let rest = match step(shared, &holder, stop).await {
+            Ok(rest) => rest,
+            Err(failure) => {
+                observe::storage_failed(&shared.subscription.consumer, &failure);
+                POLL
+            }
+        };
+        tokio::select! {
+            () = sleep(rest) => {}
+            () = wake.notified() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Who holds the lease. A SQLite file belongs to one process at a time: after a crash the next one goes on at once.
+fn holder(database: &Database) -> String {
+    if database.is_embedded() {
+        return "the process with the file".to_owned();
+    }
+    format!("process {} ({:016x})", std::process::id(), rand::random::<u64>())
+}
+
+/// Runs jobs as long as there are any; returns how long to rest.
+async fn step(shared: &Arc<Subscribed>, holder: &str, stop: &CancellationToken) -> Result<Duration, Failure> {
+    let consumer = &shared.subscription.consumer;
+    if jobs::running(shared.database.read(), consumer).await?.is_none() {
+        return Ok(POLL);
+    }
+    let name = format!("redrive.{consumer}");
+    let lease = match Lease::attempt(&shared.database, &name, holder, TERM).await? {
+        Attempt::Won(lease) => lease,
+        Attempt::Taken(rest) => return Ok(rest.min(POLL)),
+    };
+    let ran = tokio::select! {
+        ran = run_all(shared, stop) => ran,
+        () = lease.keep(MARGIN) => Ok(()),
+    };
+    lease.release().await?;
+    ran.map(|()| Duration::ZERO)
+}
+
+async fn run_all(shared: &Arc<Subscribed>, stop: &CancellationToken) -> Result<(), Failure> {
+    while let Some((job, per_second)) =
+        jobs::running(shared.database.read(), &shared.subscription.consumer).await?
+    {
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+        run_one(shared, job, per_second, stop).await?;
+    }
+    Ok(())
+}
+
+async fn run_one(
+    shared: &Arc<Subscribed>,
+    job: i64,
+    per_second: i32,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let mut pace = Pace::new(per_second);
+    loop {
+        let most = tokio::select! {
+            most = pace.due() => most,
+            () = stop.cancelled() => return Ok(()),
+        };
+        let next = shared
+            .database
+            .transact(move |transaction| Box::pin(async move { jobs::next(transaction, job, most).await }));
+        match next.await? {
+            Next::Ended => return Ok(()),
+            Next::Wait => sleep(STEP).await,
+            Next::Try(messages) => {
+                pace.sent(messages.len());
+                try_all(shared, messages).await?;
+            }
+        }
+    }
+}
+
+/// Handles each message in a transaction of its own; those of one key one after another.
+async fn try_all(shared: &Arc<Subscribed>, messages: Vec<(i64, String)>) -> Result<(), Failure> {
+    let mut lanes: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
+    for (seq, key) in messages {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        lanes.entry(hasher.finish() % LANES).or_default().push(seq);
+    }
+    let lanes = lanes.into_values().map(|seqs| async move {
+        let mut returned = Returned::new();
+        for seq in seqs {
+            // One that others are in the way of stays as it was sent back, and is tried again with all such.
+            shared.try_again(seq, &mut returned).await?;
+        }
+        Ok(())
+    });
+    futures_util::future::join_all(lanes).await.into_iter().collect()
+}
+
+/// How many messages may be sent, and when.
+struct Pace {
+    per_second: f64,
+    /// Messages that may be sent by now.
+    credit: f64,
+    counted: Instant,
+    next: Instant,
+}
+
+impl Pace {
+    fn new(per_second: i32) -> Self {
+        let now = Instant::now();
+        Self { per_second: per_second.into(), credit: 0.0, counted: now, next: now + STEP }
+    }
+
+    /// Waits until at least one may be sent, and returns how many may be.
+    async fn due(&mut self) -> u64 {
+        if self.per_second <= 0.0 {
+            return MOST;
+        }
+        loop {
+            sleep_until(self.next).await;
+            let now = Instant::now();
+            self.next = (self.next + STEP).max(now);
+            self.credit += now.duration_since(self.counted).as_secs_f64() * self.per_second;
+            self.counted = now;
+            self.credit = self.credit.min((BEHIND.as_secs_f64() * self.per_second).max(1.0));
+            let due = (0..MOST).take_while(|many| *many as f64 + 1.0 <= self.credit).count() as u64;
+            if due > 0 {
+                return due;
+            }
+        }
+    }
+
+    fn sent(&mut self, messages: usize) {
+        self.credit -= messages as f64;
+    }
+}

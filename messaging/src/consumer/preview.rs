@@ -1,0 +1,148 @@
+//! What would become of parked messages, found out by handling them in a transaction that is rolled back.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sea_orm::DbErr;
+use storage::{
+    Failure,
+    rehearsal::{Change, Rehearsal},
+};
+use tokio::sync::Notify;
+use tracing::{Dispatch, instrument::WithSubscriber as _};
+
+use super::subscribed::Subscribed;
+use crate::{
+    observe,
+    parked::{self, Model},
+    retry,
+};
+
+/// For so long rows may be held: others wait 5 s for them, and for SQLite's only connection that writes.
+const HOLD: Duration = Duration::from_secs(4);
+/// JSON of changed rows at most: an answer of gRPC has 4 MiB as a rule.
+const SPACE: usize = 3 * 1_024 * 1_024;
+/// The tables of messages, which say nothing of what a handler does.
+const OURS: [&str; 3] = ["parked", "inbox", "redrive_jobs"];
+const OUTBOX: &str = "outbox";
+
+/// A consumer for who operates it, in the same process.
+#[derive(Clone)]
+pub struct Operated {
+    shared: Arc<Subscribed>,
+    jobs: Arc<Notify>,
+}
+
+/// What would become of a parked message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    /// The message.
+    pub message: Model,
+    /// What would become of it.
+    pub outcome: Outcome,
+    /// The rows that would change, without those of messages.
+    pub changes: Vec<Change>,
+    /// The rows of the outbox that would be written.
+    pub outbox: Vec<Change>,
+}
+
+/// What would become of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It would leave.
+    Done,
+    /// It would be parked again, for this reason.
+    Parked(String),
+    /// Others hold what it needs: it would be tried again.
+    Held(String),
+}
+
+impl Operated {
+    pub(super) fn new(shared: &Arc<Subscribed>, jobs: &Arc<Notify>) -> Self {
+        Self { shared: Arc::clone(shared), jobs: Arc::clone(jobs) }
+    }
+
+    /// The consumer's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.subscription.consumer
+    }
+
+    /// Has it look at once whether there is a [job](parked::jobs) to run.
+    pub fn wake_jobs(&self) {
+        self.jobs.notify_one();
+    }
+
+    /// What would become of these messages if they were sent back now, one after another in their order: each that waits for an operator.
+    /// Fewer when time (4 s) or space (3 MiB) does not suffice.
+    ///
+    /// # Errors
+    /// As [`storage::Database::rehearse`].
+    pub async fn preview(&self, mut seqs: Vec<i64>) -> Result<Vec<Preview>, Failure> {
+        seqs.sort_unstable();
+        let shared = Arc::clone(&self.shared);
+        let rehearsed = self.shared.database.rehearse(move |rehearsal| {
+            // It is no handling: no log and no trace shall say that it was.
+            Box::pin(async move { shared.preview(rehearsal, &seqs).await }.with_subscriber(Dispatch::none()))
+        });
+        rehearsed.await
+    }
+}
+
+impl Subscribed {
+    async fn preview(&self, rehearsal: &Rehearsal, seqs: &[i64]) -> Result<Vec<Preview>, DbErr> {
+        let (begun, mut space) = (Instant::now(), 0);
+        let mut previews = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            if begun.elapsed() > HOLD || space > SPACE {
+                break;
+            }
+            let Some(preview) = self.preview_one(rehearsal, *seq).await? else { continue };
+            space += preview.changes.iter().chain(&preview.outbox).map(size).sum::<usize>();
+            previews.push(preview);
+        }
+        Ok(previews)
+    }
+
+    /// `None` when it does not wait for an operator any more.
+    async fn preview_one(&self, rehearsal: &Rehearsal, seq: i64) -> Result<Option<Preview>, DbErr> {
+        let mut found = None;
+        let handled = rehearsal.attempt(async {
+            let transaction = rehearsal.transaction();
+            let Some(row) = parked::lock_parked(transaction, seq).await? else { return Ok(None) };
+            let row = found.insert(row);
+            // What is to be done after the commit is dropped.
+            self.handle_again(transaction, row, retry::now()).await.map(|(_after, problem)| Some(problem))
+        });
+        let outcome = match handled.await? {
+            Ok(None) => return Ok(None),
+            Ok(Some(None)) => Outcome::Done,
+            Ok(Some(Some(problem))) => Outcome::Parked(problem),
+            Err(failure @ Failure::Contention(_)) => Outcome::Held(observe::chain(&failure)),
+            Err(Failure::Unavailable(error) | Failure::Full(error) | Failure::Unknown(error)) => {
+                return Err(Arc::unwrap_or_clone(error));
+            }
+            Err(failure) => Outcome::Parked(observe::chain(&failure)),
+        };
+        let Some(message) = found else { return Ok(None) };
+        let changes = rehearsal.changes().await?.into_iter();
+        let changes = changes.filter(|change| !OURS.contains(&change.table.as_str()));
+        let (outbox, changes) = changes.partition(|change| change.table == OUTBOX);
+        Ok(Some(Preview { message, outcome, changes, outbox }))
+    }
+}
+
+/// About the bytes of a change as JSON.
+fn size(change: &Change) -> usize {
+    let rows = change.before.iter().chain(&change.after);
+    rows.map(|row| row.to_string().len()).sum()
+}
+
+impl fmt::Debug for Operated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operated").field("consumer", &self.name()).finish_non_exhaustive()
+    }
+}
