@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{redrive::Returned, subscribed::Subscribed};
+use super::subscribed::Subscribed;
 use crate::{
     observe,
     parked::jobs::{self, Next},
@@ -31,8 +31,11 @@ const TERM: Duration = Duration::from_secs(6);
 const MARGIN: Duration = Duration::from_secs(1);
 /// Messages are sent back in steps of so long, or one by one where that is longer.
 const STEP: Duration = Duration::from_millis(100);
-/// What was not sent in time is made up for to so much of it: more would exceed the rate.
-const BEHIND: Duration = Duration::from_millis(160);
+/// So much of what was not sent in time is made up for,
+const BEHIND: Duration = Duration::from_secs(2);
+/// at so many times the rate, of which so much may go out together.
+const FASTER: f64 = 1.08;
+const TOGETHER: Duration = Duration::from_millis(250);
 /// Messages of a step at most.
 const MOST: u64 = 100;
 /// Messages of different keys that are handled at a time.
@@ -131,10 +134,8 @@ async fn try_all(shared: &Arc<Subscribed>, messages: Vec<(i64, String)>) -> Resu
         lanes.entry(hasher.finish() % LANES).or_default().push(seq);
     }
     let lanes = lanes.into_values().map(|seqs| async move {
-        let mut returned = Returned::new();
         for seq in seqs {
-            // One that others are in the way of stays as it was sent back, and is tried again with all such.
-            shared.try_again(seq, &mut returned).await?;
+            shared.redrive_of_job(seq).await?;
         }
         Ok(())
     });
@@ -144,8 +145,10 @@ async fn try_all(shared: &Arc<Subscribed>, messages: Vec<(i64, String)>) -> Resu
 /// How many messages may be sent, and when.
 struct Pace {
     per_second: f64,
-    /// Messages that may be sent by now.
-    credit: f64,
+    /// Messages that should have been sent by now.
+    owed: f64,
+    /// Messages that may be sent without being too many at a time.
+    allowed: f64,
     counted: Instant,
     next: Instant,
 }
@@ -153,7 +156,7 @@ struct Pace {
 impl Pace {
     fn new(per_second: i32) -> Self {
         let now = Instant::now();
-        Self { per_second: per_second.into(), credit: 0.0, counted: now, next: now + STEP }
+        Self { per_second: per_second.into(), owed: 0.0, allowed: 0.0, counted: now, next: now + STEP }
     }
 
     /// Waits until at least one may be sent, and returns how many may be.
@@ -165,17 +168,67 @@ impl Pace {
             sleep_until(self.next).await;
             let now = Instant::now();
             self.next = (self.next + STEP).max(now);
-            self.credit += now.duration_since(self.counted).as_secs_f64() * self.per_second;
+            let due = self.count(now.duration_since(self.counted));
             self.counted = now;
-            self.credit = self.credit.min((BEHIND.as_secs_f64() * self.per_second).max(1.0));
-            let due = (0..MOST).take_while(|many| *many as f64 + 1.0 <= self.credit).count() as u64;
             if due > 0 {
                 return due;
             }
         }
     }
 
+    fn count(&mut self, passed: Duration) -> u64 {
+        let at_rate = |time: Duration| time.as_secs_f64() * self.per_second;
+        self.owed = (self.owed + at_rate(passed)).min(at_rate(BEHIND).max(1.0));
+        self.allowed = (self.allowed + at_rate(passed) * FASTER).min(at_rate(TOGETHER).max(1.0));
+        let credit = self.owed.min(self.allowed);
+        (0..MOST).take_while(|many| *many as f64 + 1.0 <= credit).count() as u64
+    }
+
     fn sent(&mut self, messages: usize) {
-        self.credit -= messages as f64;
+        self.owed -= messages as f64;
+        self.allowed -= messages as f64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages of each second, where each step takes so long.
+    fn seconds(per_second: i32, steps: impl Fn(u32) -> u64) -> Vec<u64> {
+        let (mut pace, mut now, mut sent, mut step) = (Pace::new(per_second), 0, vec![0; 10], 0);
+        while now < 10_000 {
+            let took = steps(step).min(10_000 - now);
+            now += took;
+            let due = pace.count(Duration::from_millis(took));
+            pace.sent(usize::try_from(due).unwrap_or_default());
+            sent[usize::try_from((now - 1) / 1_000).unwrap_or_default()] += due;
+            step += 1;
+        }
+        sent
+    }
+
+    #[test]
+    fn a_rate_is_held_by_steps_of_any_length() {
+        for step in [7, 100, 130, 200] {
+            for per_second in [1, 3, 50] {
+                let sent = seconds(per_second, |_| step);
+                let rate = u64::from(per_second.unsigned_abs());
+                let (least, most) = (rate - rate / 10, rate + rate / 10);
+                assert!(
+                    sent[1..].iter().all(|sent| (least.saturating_sub(1)..=most + 1).contains(sent)),
+                    "{step}: {sent:?}"
+                );
+                assert!(sent.iter().sum::<u64>().abs_diff(rate * 10) <= rate / 4 + 2, "{step}: {sent:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_is_made_up_for_slowly() {
+        // The twentieth step takes a second.
+        let sent = seconds(50, |step| if step == 20 { 1_000 } else { 100 });
+        assert!(sent.iter().all(|sent| *sent <= 65), "{sent:?}");
+        assert!(sent.iter().sum::<u64>() >= 470, "{sent:?}");
     }
 }

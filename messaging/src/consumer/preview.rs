@@ -21,8 +21,6 @@ use crate::{
     retry,
 };
 
-/// For so long rows may be held: others wait 5 s for them, and for SQLite's only connection that writes.
-const HOLD: Duration = Duration::from_secs(4);
 /// JSON of changed rows at most: an answer of gRPC has 4 MiB as a rule.
 const SPACE: usize = 3 * 1_024 * 1_024;
 /// The tables of messages, which say nothing of what a handler does.
@@ -77,27 +75,35 @@ impl Operated {
     }
 
     /// What would become of these messages if they were sent back now, one after another in their order: each that waits for an operator.
-    /// Fewer when time (4 s) or space (3 MiB) does not suffice.
+    /// None is begun after `hold`, for so long rows are held: others wait 5 s for them, and for SQLite's only connection that writes. Nor is
+    /// one when there is no more space (3 MiB).
     ///
     /// # Errors
     /// As [`storage::Database::rehearse`].
-    pub async fn preview(&self, mut seqs: Vec<i64>) -> Result<Vec<Preview>, Failure> {
+    pub async fn preview(&self, mut seqs: Vec<i64>, hold: Duration) -> Result<Vec<Preview>, Failure> {
         seqs.sort_unstable();
         let shared = Arc::clone(&self.shared);
         let rehearsed = self.shared.database.rehearse(move |rehearsal| {
             // It is no handling: no log and no trace shall say that it was.
-            Box::pin(async move { shared.preview(rehearsal, &seqs).await }.with_subscriber(Dispatch::none()))
+            Box::pin(
+                async move { shared.preview(rehearsal, &seqs, hold).await }.with_subscriber(Dispatch::none()),
+            )
         });
         rehearsed.await
     }
 }
 
 impl Subscribed {
-    async fn preview(&self, rehearsal: &Rehearsal, seqs: &[i64]) -> Result<Vec<Preview>, DbErr> {
+    async fn preview(
+        &self,
+        rehearsal: &Rehearsal,
+        seqs: &[i64],
+        hold: Duration,
+    ) -> Result<Vec<Preview>, DbErr> {
         let (begun, mut space) = (Instant::now(), 0);
         let mut previews = Vec::with_capacity(seqs.len());
         for seq in seqs {
-            if begun.elapsed() > HOLD || space > SPACE {
+            if begun.elapsed() > hold || space > SPACE {
                 break;
             }
             let Some(preview) = self.preview_one(rehearsal, *seq).await? else { continue };

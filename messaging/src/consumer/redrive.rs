@@ -31,7 +31,7 @@ const PAGE: u64 = 100;
 const CONTENDED: Duration = Duration::from_secs(60);
 
 /// The messages whose last attempt came back with a failure, and since when others get in the way of each, if they do.
-pub(super) type Returned = HashMap<i64, Option<Instant>>;
+type Returned = HashMap<i64, Option<Instant>>;
 
 impl Consumer {
     /// Handles what comes back until `stop`, each message in a transaction of its own: it has failed before.
@@ -84,11 +84,7 @@ impl Subscribed {
     }
 
     /// Handles a message that comes back, unless others are in its way. Returns whether it has left, or waits for an operator again.
-    pub(super) async fn try_again(
-        self: &Arc<Self>,
-        seq: i64,
-        returned: &mut Returned,
-    ) -> Result<bool, Failure> {
+    async fn try_again(self: &Arc<Self>, seq: i64, returned: &mut Returned) -> Result<bool, Failure> {
         let failure = match self.redrive_one(seq, returned.contains_key(&seq)).await {
             Ok(left) => return Ok(left),
             Err(failure) => failure,
@@ -121,6 +117,12 @@ impl Subscribed {
                 return Ok(true);
             }
         }
+        self.redrive_begun(seq).await?;
+        Ok(true)
+    }
+
+    /// Handles a message, of which an attempt was counted.
+    async fn redrive_begun(self: &Arc<Self>, seq: i64) -> Result<(), Failure> {
         let shared = Arc::clone(self);
         let handled = self.database.transact(move |transaction| {
             let shared = Arc::clone(&shared);
@@ -133,7 +135,20 @@ impl Subscribed {
                 Some(problem) => observe::redrive_failed(&self.subscription.consumer, seq, &problem),
             }
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Handles a message of a job, of which an attempt was counted. One that others are in the way of stays sent back, and is tried again with
+    /// all such.
+    pub(super) async fn redrive_of_job(self: &Arc<Self>, seq: i64) -> Result<(), Failure> {
+        match self.redrive_begun(seq).await {
+            Err(failure @ Failure::Contention(_)) => {
+                observe::storage_failed(&self.subscription.consumer, &failure);
+                Ok(())
+            }
+            Err(failure) if !failure.passes() => self.give_back(seq, observe::chain(&failure)).await,
+            outcome => outcome,
+        }
     }
 
     /// What is to be done after the commit, unless another process was faster; and why the message waits for an operator again, if it does.

@@ -66,7 +66,7 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// How far a job has come.
+/// A job, and how many messages it has not tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// The job.
@@ -87,7 +87,7 @@ pub enum Started {
 /// What a job has to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// These messages, by their numbers and partition keys: they are marked as sent back.
+    /// These messages, by their numbers and partition keys: they are marked as sent back, and an attempt at each is counted.
     Try(Vec<(i64, String)>),
     /// Nothing at the moment: others are at its last messages.
     Wait,
@@ -170,10 +170,8 @@ pub async fn stop(database: &Database, id: i64, operator: Operator) -> Result<Op
     let stopped = database.transact(move |transaction| {
         let operator = operator.clone();
         Box::pin(async move {
-            let Some(job) = Entity::find_by_id(id).lock_exclusive().one(transaction).await? else {
-                return Ok(());
-            };
-            if job.state != State::Running {
+            let job = Entity::find_by_id(id).lock_exclusive().one(transaction).await?;
+            if job.is_none_or(|job| job.state != State::Running) {
                 return Ok(());
             }
             let released = ParkedMessages::update_many()
@@ -282,8 +280,11 @@ pub(crate) async fn next(transaction: &Transaction, id: i64, most: u64) -> Resul
     let seqs: Vec<i64> = next.iter().map(|(seq, _)| *seq).collect();
     let backend = transaction.get_database_backend();
     let these = rows::one_of(backend, &seqs);
-    let sql = format!("UPDATE parked SET state = 2 WHERE seq {}", these.condition);
-    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, [these.value])).await?;
+    // An attempt at each begins: see `begin`.
+    let begun = "UPDATE parked SET state = 2, redrives = redrives + 1, redrive_time = $2 WHERE seq";
+    let sql = format!("{begun} {}", these.condition);
+    let values = [these.value, retry::now().into()];
+    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
     Ok(Next::Try(next))
 }
 

@@ -1,6 +1,6 @@
 //! What a redrive would do, by doing it: see [`Operated::preview`](messaging::consumer::Operated::preview).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use chassis::status::Fault;
 use messaging::{
@@ -20,6 +20,8 @@ use crate::{fault, request::Checks};
 /// Messages of one call, unless it says so, and at most.
 const MESSAGES: u64 = 100;
 const MOST_MESSAGES: u64 = 1_000;
+/// For so long rows may be held: less than the 5 s for which others wait.
+const HOLD: Duration = Duration::from_secs(4);
 
 impl MessagingAdmin {
     pub(super) async fn preview(
@@ -60,7 +62,7 @@ impl MessagingAdmin {
         consumer: &Operated,
         seqs: Vec<i64>,
     ) -> Result<Vec<ParkedMessagePreview>, Fault> {
-        let previews = consumer.preview(seqs).await.map_err(fault)?;
+        let previews = consumer.preview(seqs, HOLD).await.map_err(fault)?;
         Ok(previews.into_iter().map(|preview| message(preview, &self.payloads)).collect())
     }
 
