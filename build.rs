@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "ordermesh/auth/v1/rule.proto",
     "ordermesh/orders/v1/orders.proto",
     "ordermesh/orders/v1/events.proto",
@@ -13,6 +13,7 @@ const FILES: [&str; 8] = [
     "ordermesh/payments/v1/events.proto",
     "ordermesh/payments/v1/admin.proto",
     "ordermesh/messaging/v1/admin.proto",
+    "ordermesh/messaging/v1/pauses.proto",
     "ordermesh/audit/v1/audit.proto",
 ];
 

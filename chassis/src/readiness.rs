@@ -30,6 +30,8 @@ pub enum State {
     Degraded(String),
     /// It does not work, for this reason.
     Failed(String),
+    /// Somebody has paused it, for this reason: nothing is wrong with it.
+    Paused(String),
 }
 
 impl State {
@@ -40,6 +42,7 @@ impl State {
             Self::Ok => "ok",
             Self::Degraded(_) => "degraded",
             Self::Failed(_) => "failed",
+            Self::Paused(_) => "paused",
         }
     }
 
@@ -48,7 +51,7 @@ impl State {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Ok => None,
-            Self::Degraded(reason) | Self::Failed(reason) => Some(reason),
+            Self::Degraded(reason) | Self::Failed(reason) | Self::Paused(reason) => Some(reason),
         }
     }
 }
@@ -245,13 +248,14 @@ impl Readiness {
     fn measure(&self) {
         metrics::describe_gauge!(
             "ordermesh_part_state",
-            "0 when a part does its work, 1 when it does not do all of it, 2 when it does not work"
+            "0 when a part does its work, 1 when it does not do all of it, 2 when it does not work, 3 when somebody has paused it"
         );
         for (part, state) in self.now().parts {
             metrics::gauge!("ordermesh_part_state", "part" => part).set(match state {
                 State::Ok => 0.0,
                 State::Degraded(_) => 1.0,
                 State::Failed(_) => 2.0,
+                State::Paused(_) => 3.0,
             });
         }
     }

@@ -6,6 +6,7 @@
 mod chain;
 mod clip;
 mod code;
+mod reason;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -79,6 +80,8 @@ reasons! {
     ParkedMessageNotFound = "PARKED_MESSAGE_NOT_FOUND", NotFound, 404;
     /// No redrive has this number.
     RedriveNotFound = "REDRIVE_NOT_FOUND", NotFound, 404;
+    /// No such pause, or it is over.
+    PauseNotFound = "PAUSE_NOT_FOUND", NotFound, 404;
     /// The user has an account already.
     AccountAlreadyExists = "ACCOUNT_ALREADY_EXISTS", AlreadyExists, 409;
     /// The idempotency key was used for a different request.
@@ -136,27 +139,6 @@ reasons! {
     Unimplemented = "UNIMPLEMENTED", Unimplemented, 501;
     /// A bug. The text says nothing of the inside; the log does.
     Internal = "INTERNAL", Internal, 500;
-}
-
-impl Reason {
-    /// The reason that ErrorInfo spells so.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
-    }
-
-    /// When a client may try again by default: only for reasons that pass by themselves.
-    const fn retry_after(self) -> Option<Duration> {
-        match self {
-            Self::ConcurrentUpdate => Some(Duration::from_millis(100)),
-            Self::RateLimited | Self::StorageUnavailable | Self::UpstreamUnavailable => {
-                Some(Duration::from_secs(1))
-            }
-            // Somebody has to make space first.
-            Self::StorageFull => Some(Duration::from_secs(10)),
-            _ => None,
-        }
-    }
 }
 
 /// One field that is out of its limits.

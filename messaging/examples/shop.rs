@@ -11,8 +11,8 @@ use messaging::{
     outbox::Outbox,
     relay::Relay,
     schema::{
-        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, PARKED_OPERATIONS,
-        WHOLE_TRACE_CONTEXTS,
+        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, MESSAGING_TABLES,
+        PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
     },
     topology::{Subscription, Topology},
 };
@@ -47,6 +47,8 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_ORIGINS),
             Box::new(KEPT_ACTIONS),
             Box::new(PARKED_OPERATIONS),
+            Box::new(KEPT_PAUSES),
+            Box::new(KEPT_ORDER),
             Box::new(Statements::new("shop", TABLES)),
         ]
     }

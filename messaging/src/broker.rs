@@ -33,6 +33,14 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
         prefetch: u16,
     ) -> Result<Box<dyn Inflow>, BrokerError>;
 
+    /// The consumer of a queue takes nothing from it until what is returned is dropped. A broker that keeps messages by itself need not
+    /// know: by default nothing happens. One that leaves them to their publisher has to give them back ([`Outcome::Postponed`]), so
+    /// that others can pass them by.
+    fn hold(&self, subscription: &Subscription, partition: u16) -> Held {
+        let _keeps_them = (subscription, partition);
+        Held::default()
+    }
+
     /// Starts to receive what the broker has given up of a consumer's messages, each with its story; `None` from a broker that never gives
     /// up, the default.
     ///
@@ -49,6 +57,16 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     /// When the broker cannot be reached.
     async fn upkeep(&self) -> Result<Option<Box<dyn Upkeep>>, BrokerError> {
         Ok(None)
+    }
+}
+
+/// As long as it is there, a queue gives back what comes to it.
+#[derive(Default)]
+pub struct Held(pub(crate) Option<Box<dyn Send + Sync>>);
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Held").field(&self.0.is_some()).finish()
     }
 }
 
@@ -103,6 +121,8 @@ pub enum Outcome {
     Unroutable,
     /// The broker refused it, with its reason.
     Refused(String),
+    /// Its consumer takes nothing at present: it is to be published later.
+    Postponed,
     /// No answer came: it may or may not have arrived, and has to be published again.
     Unknown(String),
 }
@@ -110,11 +130,18 @@ pub enum Outcome {
 /// The messages of one queue.
 #[async_trait]
 pub trait Inflow: Send {
-    /// Waits for at least one message, then takes what is there, at most `max`. Dropping the future loses nothing.
+    /// Waits for at least one message, then takes what is there, at most `max`; none when nothing comes after [`Inflow::cancel`]. Dropping the future loses nothing.
     ///
     /// # Errors
     /// When the connection is lost: whatever was received and not acknowledged is delivered again.
     async fn receive(&mut self, max: usize) -> Result<Vec<Delivery>, BrokerError>;
+
+    /// Lets the broker deliver nothing more. What it has delivered before is received as ever, and then [`Inflow::receive`] returns
+    /// nothing.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    async fn cancel(&mut self) -> Result<(), BrokerError>;
 
     /// Acknowledges every message received up to `tag`, including it.
     ///

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{broker::BrokerError, observe, retry};
+use crate::{broker::BrokerError, observe, pauses::Paused, retry};
 
 /// How often a lasting state is logged again: an outage explains itself, what never cures itself waits for a person.
 const DEGRADED_AGAIN: Duration = Duration::from_secs(60);
@@ -30,6 +30,13 @@ pub enum Condition {
         /// Why, in the broker's own words, and what to do.
         reason: String,
         /// When it began, in microseconds since the Unix epoch.
+        since: i64,
+    },
+    /// An operator has paused it: it does nothing until it is resumed.
+    Paused {
+        /// By whom and why.
+        reason: String,
+        /// When the pause began, in microseconds since the Unix epoch.
         since: i64,
     },
 }
@@ -71,6 +78,17 @@ impl Health {
         // Readiness is requested all the time: a gauge that is not set any more is not shown.
         states.parts.iter().for_each(|(name, state)| observe::part_state(name, &state.of, &state.condition));
         states.parts.iter().map(|(name, state)| (name.clone(), state.condition.clone())).collect()
+    }
+
+    /// Why the relay publishes nothing by an operator's will, if so.
+    #[must_use]
+    pub fn paused_relay(&self) -> Option<String> {
+        let states = self.states();
+        let relay = states.parts.get("relay");
+        match relay.map(|state| &state.condition) {
+            Some(Condition::Paused { reason, .. }) => Some(reason.clone()),
+            _ => None,
+        }
     }
 
     /// Messages that the broker has given up and that are not parked yet, in all dead-letter queues of the mesh.
@@ -141,6 +159,16 @@ impl Part {
         self.report(Condition::Failed { reason: reason.into(), since: retry::now() });
     }
 
+    /// An operator has paused it.
+    pub(crate) fn paused(&self, Paused { reason, since }: Paused) {
+        self.report(Condition::Paused { reason, since });
+    }
+
+    /// It is no part any more.
+    pub(crate) fn gone(&self) {
+        self.health.states().parts.remove(&self.name);
+    }
+
     /// The broker cannot be used: what it refuses is never cured by trying again.
     pub(crate) fn broker_failed(&self, error: &BrokerError) {
         match error {
@@ -164,6 +192,7 @@ impl Part {
             (Condition::Failed { reason, .. }, Condition::Failed { reason: other, .. }) => {
                 reason != other || elapsed.is_none_or(|since| since >= FAILED_AGAIN)
             }
+            (Condition::Paused { reason, .. }, Condition::Paused { reason: other, .. }) => reason != other,
             _ => true,
         };
         if due {

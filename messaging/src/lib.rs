@@ -28,7 +28,7 @@
 //! ```
 //!
 //! Nothing here knows a service or its contract: any sea-orm service can take the migrations of [`schema`] into its own, from
-//! [`schema::MESSAGING_TABLES`] to [`schema::PARKED_OPERATIONS`].
+//! [`schema::MESSAGING_TABLES`] to [`schema::KEPT_ORDER`].
 
 pub mod envelope;
 pub mod origin;
@@ -40,6 +40,7 @@ pub mod broker;
 pub mod consumer;
 pub mod inbox;
 pub mod parked;
+pub mod pauses;
 pub mod retention;
 pub mod health;
 

@@ -3,6 +3,8 @@
 //! Metrics go to whichever recorder of the crate `metrics` the process has installed, and nowhere without one.
 
 mod broker;
+mod parked;
+mod pauses;
 mod spans;
 
 use std::{error::Error, time::Duration};
@@ -12,13 +14,15 @@ use storage::Failure;
 
 pub(crate) use self::{
     broker::{dead_letters, dead_letters_moved, part_changed, part_state, refused, restored},
+    parked::{parked, parked_before, redrive_failed, redriven},
+    pauses::pauses,
     spans::{effects, publishing},
 };
 use crate::{
-    broker::Delivery,
+    broker::{Delivery, Outcome},
     envelope::Envelope,
     outbox::Backlog,
-    parked::{Report, State},
+    parked::State,
     retry,
 };
 
@@ -65,7 +69,7 @@ fn describe() {
     );
     describe_gauge!(
         STATE,
-        "0 when a part does its work, 1 when it tries again by itself, 2 when somebody has to act"
+        "0 when a part does its work, 1 when it tries again by itself, 2 when somebody has to act, 3 when an operator has paused it"
     );
 }
 
@@ -85,12 +89,13 @@ pub(crate) fn consumer_begins(consumer: &str) {
 }
 
 /// How many messages of a consumer are parked in each state.
-pub(crate) fn parked_now(consumer: &str, counts: [(State, i64); 3]) {
+pub(crate) fn parked_now(consumer: &str, counts: [(State, i64); 4]) {
     for (state, count) in counts {
         let state = match state {
             State::Parked => "parked",
             State::Held => "held",
             State::Redriven => "redriven",
+            State::Waiting => "waiting",
         };
         gauge!(PARKED_NOW, "consumer" => consumer.to_owned(), "state" => state).set(as_f64(count));
     }
@@ -153,7 +158,13 @@ pub(crate) fn backlog(source: &str, backlog: &Backlog, now: i64) {
     }
 }
 
-pub(crate) fn window_published(source: &str, window: &[Envelope], confirmed: &[&Envelope], took: Duration) {
+pub(crate) fn window_published(
+    source: &str,
+    window: &[Envelope],
+    outcomes: &[Outcome],
+    confirmed: &[&Envelope],
+    took: Duration,
+) {
     histogram!(WINDOWS, "source" => source.to_owned()).record(window.len() as f64);
     ages(&histogram!(TO_CONFIRM, "source" => source.to_owned()), confirmed.iter().copied());
     each_message("published", confirmed.iter().copied());
@@ -166,7 +177,9 @@ pub(crate) fn window_published(source: &str, window: &[Envelope], confirmed: &[&
         window.took_us = took_us,
         "published"
     );
-    if confirmed < size {
+    // What waits for the end of a pause is as it should be.
+    let postponed = outcomes.iter().filter(|outcome| **outcome == Outcome::Postponed).count();
+    if confirmed + postponed < size {
         tracing::warn!(
             messaging.source = source,
             window.size = size,
@@ -189,33 +202,6 @@ pub(crate) fn batch_applied(consumer: &str, deliveries: &[Delivery]) {
     ages(&histogram!(TO_EFFECT, "consumer" => consumer.to_owned()), messages());
     tracing::debug!(messaging.part = consumer, batch.size = deliveries.len(), "applied");
     each_message("applied", messages());
-}
-
-/// Said after the commit.
-pub(crate) fn parked(consumer: &str, report: &Report) {
-    let name = if report.state == State::Held { HELD } else { PARKED };
-    counter!(name, "consumer" => consumer.to_owned()).increment(1);
-    tracing::error!(
-        messaging.part = consumer,
-        message.id = report.message_id.map(tracing::field::display),
-        message.kind = report.message_id.map(|_| report.kind.as_str()),
-        trace.parent = report.traceparent.as_deref(),
-        parked.state = ?report.state,
-        error = report.error,
-        "a message is parked: an operator must look"
-    );
-}
-
-/// A request that cannot be handled repeats one that is parked.
-pub(crate) fn parked_before(consumer: &str, message: &Envelope, error: &str) {
-    tracing::debug!(
-        messaging.part = consumer,
-        message.id = %message.id,
-        message.kind = message.kind,
-        trace.parent = message.traceparent.as_deref(),
-        error,
-        "the same request is parked already"
-    );
 }
 
 /// The span of a handler's work: its log lines name the request the batch began with.
@@ -271,16 +257,4 @@ pub(crate) fn batch_failed(consumer: &str, size: usize, failure: &Failure, first
 /// How many messages of a source wait apart from the others.
 pub(crate) fn waiting(consumer: &str, part: &str, messages: usize) {
     gauge!(WAITING, "consumer" => consumer.to_owned(), "part" => part.to_owned()).set(messages as f64);
-}
-
-pub(crate) fn redriven(consumer: &str, seq: i64) {
-    tracing::info!(
-        messaging.part = consumer,
-        parked.seq = seq,
-        "a parked message came back and was judged again"
-    );
-}
-
-pub(crate) fn redrive_failed(consumer: &str, seq: i64, error: &str) {
-    tracing::error!(messaging.part = consumer, parked.seq = seq, error, "a parked message failed again");
 }

@@ -4,13 +4,14 @@ mod causes;
 mod filter;
 pub mod note;
 mod groups;
+mod ahead;
 mod operate;
 mod edit;
 pub mod jobs;
 mod redrive;
 mod storable;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, str::FromStr};
 
 use sea_orm::{
     ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, PaginatorTrait as _, QueryFilter as _,
@@ -21,8 +22,9 @@ use storage::{Transaction, rows};
 use crate::{broker::Undecodable, envelope::Envelope};
 
 pub(crate) use self::{
+    ahead::{Ahead, ahead, any_ahead},
     causes::cause,
-    redrive::{Begun, begin, give_back, leaving, lock, lock_parked, remove},
+    redrive::{Begun, begin, give_back, is_first, leaving, lock, lock_parked, remove},
     storable::Form,
 };
 pub use self::{
@@ -44,6 +46,30 @@ pub enum State {
     Held = 1,
     /// An operator has sent it back to the consumer.
     Redriven = 2,
+    /// It waits behind another message of its key, or for the end of a pause, and then leaves by itself.
+    Waiting = 3,
+}
+
+/// What waits with a message that is parked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Park {
+    /// Nothing: later messages of its key overtake it.
+    #[default]
+    Message,
+    /// Later messages of its key, which wait behind it and leave in their order once it was handled or discarded.
+    Key,
+}
+
+impl FromStr for Park {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "message" => Ok(Self::Message),
+            "key" => Ok(Self::Key),
+            _ => Err("must be message or key"),
+        }
+    }
 }
 
 /// A parked message.
@@ -229,7 +255,7 @@ pub async fn count(connection: &impl ConnectionTrait, state: State) -> Result<u6
 pub(crate) async fn by_state(
     connection: &impl ConnectionTrait,
     consumer: &str,
-) -> Result<[(State, i64); 3], DbErr> {
+) -> Result<[(State, i64); 4], DbErr> {
     let counted = Entity::find()
         .select_only()
         .column(Column::State)
@@ -240,5 +266,5 @@ pub(crate) async fn by_state(
     let counted = counted.all(connection).await?;
     let count =
         |state| counted.iter().find(|(other, _)| *other == state).map_or(0, |(_, messages)| *messages);
-    Ok([State::Parked, State::Held, State::Redriven].map(|state| (state, count(state))))
+    Ok([State::Parked, State::Held, State::Redriven, State::Waiting].map(|state| (state, count(state))))
 }

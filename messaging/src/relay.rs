@@ -25,6 +25,7 @@ use crate::{
     health::{Health, Part},
     observe,
     outbox::Outbox,
+    pauses::Pauses,
     retry::Backoff,
 };
 
@@ -57,6 +58,7 @@ pub struct Relay {
     holder: String,
     lease_term: Duration,
     part: Part,
+    pauses: Pauses,
     /// Nobody is waited for any more.
     hurry: CancellationToken,
     /// Rung by the slow poll.
@@ -78,13 +80,20 @@ impl Relay {
         let (source, lease_term) = (source.into(), LEASE_TERM);
         let (waiting, dead) = (Notify::new(), AtomicU64::new(0));
         let (part, hurry) = (Health::new().part(PART, &source), CancellationToken::new());
-        Self { database, outbox, broker, source, holder, lease_term, part, hurry, waiting, dead }
+        let pauses = Pauses::none();
+        Self { database, outbox, broker, source, holder, lease_term, part, pauses, hurry, waiting, dead }
     }
 
     /// Sets where its state is reported, as the part `relay`.
     #[must_use]
     pub fn with_health(self, health: &Health) -> Self {
         Self { part: health.part(PART, &self.source), ..self }
+    }
+
+    /// Sets what may pause it: it publishes nothing then, and nothing before they were read.
+    #[must_use]
+    pub fn with_pauses(self, pauses: &Pauses) -> Self {
+        Self { pauses: pauses.clone(), ..self }
     }
 
     /// Sets how long the outbox stands still after its relay was killed, instead of [`LEASE_TERM`].
@@ -111,6 +120,10 @@ impl Relay {
     }
 
     async fn take_turns(&self, stop: &CancellationToken) {
+        tokio::select! {
+            () = self.pauses.read() => {}
+            () = stop.cancelled() => return,
+        }
         let mut backoff = Backoff::new();
         while !stop.is_cancelled() {
             match Lease::attempt(&self.database, OUTBOX, &self.holder, self.lease_term).await {
@@ -122,7 +135,6 @@ impl Relay {
                     }
                 }
                 Ok(Attempt::Taken(left)) => {
-                    self.part.ok();
                     self.stand_by(left.min(STAND_BY), stop).await;
                 }
                 Err(failure) => {
@@ -144,8 +156,14 @@ impl Relay {
                 tokio::time::sleep(COALESCED).await;
             }
         };
+        let paused = self.pauses.of_relay();
+        match paused.clone() {
+            Some(paused) => self.part.paused(paused),
+            None => self.part.ok(),
+        }
         tokio::select! {
             () = pass_on => {}
+            () = self.pauses.relay_changes(paused.as_ref()) => {}
             () = pause(rest, stop) => {}
         }
     }

@@ -115,6 +115,37 @@ const OPERATIONS: &[&str] = &[
     "CREATE INDEX redrive_jobs_running ON redrive_jobs (consumer, id) WHERE state = 0",
 ];
 
+/// What operators have stopped for a time. Without a consumer, a kind or a partition a pause is of all of them.
+const PAUSES: &[&str] = &["CREATE TABLE pauses (
+        seq {serial},
+        part {code} NOT NULL CHECK (part IN (0, 1)),
+        consumer TEXT,
+        kind TEXT,
+        partition_number INTEGER CHECK (partition_number >= 0),
+        reason TEXT NOT NULL CHECK (length(reason) > 0),
+        operator TEXT NOT NULL CHECK (length(operator) > 0),
+        subject TEXT,
+        token_id TEXT,
+        pause_time {int} NOT NULL,
+        -- A relay has no parts.
+        CHECK (part = 0 OR (consumer IS NULL AND kind IS NULL AND partition_number IS NULL))
+    ) {strict}"];
+
+/// SQLite cannot change a constraint: another column takes the place of the one that has it.
+const WAITING_ON_SQLITE: &[&str] = &[
+    "DROP INDEX parked_leaving",
+    "ALTER TABLE parked ADD COLUMN next_state INTEGER NOT NULL DEFAULT 0 CHECK (next_state IN (0, 1, 2, 3))",
+    "UPDATE parked SET next_state = state",
+    "ALTER TABLE parked DROP COLUMN state",
+    "ALTER TABLE parked RENAME COLUMN next_state TO state",
+    "CREATE INDEX parked_leaving ON parked (consumer, seq) WHERE state > 0",
+];
+
+const WAITING_ON_POSTGRES: &[&str] = &[
+    "ALTER TABLE parked DROP CONSTRAINT parked_state_check",
+    "ALTER TABLE parked ADD CONSTRAINT parked_state_check CHECK (state IN (0, 1, 2, 3))",
+];
+
 /// Makes the tables `outbox`, `inbox`, `parked`, `operator_actions` and `leases`.
 pub const MESSAGING_TABLES: Statements =
     Statements::new("m0001_messaging", TABLES).on_postgres(&[VACUUM_OUTBOX]);
@@ -136,3 +167,11 @@ pub const KEPT_ACTIONS: AppendOnly =
 /// Adds what operators do about parked messages to `parked` and `operator_actions`, and the table `redrive_jobs`. To come behind
 /// [`KEPT_ACTIONS`].
 pub const PARKED_OPERATIONS: Statements = Statements::new("m0006_messaging_parked_operations", OPERATIONS);
+
+/// Makes the table `pauses`. To come behind [`PARKED_OPERATIONS`].
+pub const KEPT_PAUSES: Statements = Statements::new("m0007_messaging_pauses", PAUSES);
+
+/// Lets messages in the table `parked` wait behind others of their keys. To come behind [`KEPT_PAUSES`].
+pub const KEPT_ORDER: Statements = Statements::new("m0008_messaging_waiting", &[])
+    .on_sqlite(WAITING_ON_SQLITE)
+    .on_postgres(WAITING_ON_POSTGRES);

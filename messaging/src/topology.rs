@@ -43,14 +43,10 @@ impl Topology {
         Self { exchange: exchange.into(), partitions, consumers: consumers.into_iter().collect() }
     }
 
-    /// The partition of a key: FNV-1a, because it must be the same in every process and every version.
+    /// The partition of a key.
     #[must_use]
     pub fn partition(&self, key: &str) -> u16 {
-        let hash = key
-            .bytes()
-            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        // The remainder is below `partitions`, a u16.
-        u16::try_from(hash % u32::from(self.partitions.max(1))).unwrap_or_default()
+        partition(key, self.partitions)
     }
 
     /// The routing key of a message: its kind, and its partition as the last word.
@@ -108,6 +104,15 @@ impl Topology {
     pub fn dead_letter_exchange(&self) -> String {
         format!("{}.{DEAD}", self.exchange)
     }
+}
+
+/// The partition of a key, of so many: FNV-1a, because it must be the same in every process and every version.
+#[must_use]
+pub fn partition(key: &str, partitions: u16) -> u16 {
+    let hash =
+        key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    // The remainder is below `partitions`, a u16.
+    u16::try_from(hash % u32::from(partitions.max(1))).unwrap_or_default()
 }
 
 #[cfg(test)]

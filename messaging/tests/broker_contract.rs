@@ -44,6 +44,7 @@ promises! {
     no_more_than_the_prefetch_is_unanswered,
     one_of_two_subscribers_is_active_until_it_goes,
     a_dropped_receive_loses_nothing,
+    a_cancelled_inflow_gives_what_was_delivered_and_nothing_more,
 }
 
 /// The same for what is special about one broker.
@@ -63,6 +64,7 @@ specials! {
     what_nobody_acknowledges_in_time_is_unknown_and_withdrawn,
     a_dropped_publish_is_withdrawn,
     an_abandoned_copy_does_not_return_to_the_queue,
+    a_held_queue_gives_back_what_comes_and_keeps_its_order,
 }
 
 specials! {

@@ -63,6 +63,7 @@ impl MessagingAdminService for MessagingAdmin {
             held: number(count(State::Held).await?),
             redriven: number(count(State::Redriven).await?),
             dead_letters: number(self.health.dead_letters()),
+            waiting: number(count(State::Waiting).await?),
         }))
     }
 

@@ -16,6 +16,7 @@ pub mod filter;
 pub mod list;
 pub mod page;
 pub mod admin;
+pub mod pauses;
 pub mod audit;
 
 use std::fmt;

@@ -15,15 +15,22 @@ use storage::{Database, Usage};
 #[must_use]
 pub fn parts(service: &'static str, database: &Database, health: &Health) -> Vec<Part> {
     connections(service, database);
-    let (probed, waiting, health) = (database.clone(), database.clone(), health.clone());
+    let (probed, waiting, relay, health) =
+        (database.clone(), database.clone(), health.clone(), health.clone());
     vec![
         Part::new(format!("{service}.database"), move || {
             let database = probed.clone();
             async move { database.ping().await.map_err(|failure| failure.to_string()) }
         }),
         Part::new(format!("{service}.outbox"), move || {
-            let database = waiting.clone();
-            async move { outbox::readiness(&database).await.map_or_else(State::Degraded, |()| State::Ok) }
+            let (database, relay) = (waiting.clone(), relay.clone());
+            async move {
+                match (outbox::readiness(&database).await, relay.paused_relay()) {
+                    (Ok(()), _) => State::Ok,
+                    (Err(late), Some(reason)) => State::Paused(format!("{late}; the relay is {reason}")),
+                    (Err(late), None) => State::Degraded(late),
+                }
+            }
         })
         .behind(),
         Part::group(service, move || health.parts().into_iter().map(state).collect()).behind(),
@@ -64,6 +71,7 @@ fn state((name, condition): (String, Condition)) -> (String, State) {
         Condition::Ok => State::Ok,
         Condition::Degraded { reason, .. } => State::Degraded(reason),
         Condition::Failed { reason, .. } => State::Failed(reason),
+        Condition::Paused { reason, .. } => State::Paused(reason),
     };
     (name, state)
 }

@@ -1,25 +1,21 @@
 //! The parts of a service, connected: its contract to the listener, its groups to their writers, its outbox to a relay, and its reactions to
 //! consumers. Nothing runs before [`Wired::spawn`].
 
-use std::{borrow::Cow, collections::BTreeSet, convert::Infallible, error::Error, fmt, sync::Arc};
+mod wired;
+
+use std::{borrow::Cow, collections::BTreeSet, convert::Infallible, fmt, sync::Arc};
 
 use anyhow::ensure;
 use auth::{Guard, Rules, Who};
-use bytes::Bytes;
-use chassis::{
-    clock::Clock,
-    lifecycle::{Lifecycle, Stage},
-    readiness::Readiness,
-    tls::ServerTls,
-};
+use chassis::{clock::Clock, lifecycle::Stage, tls::ServerTls};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
-use hyper::body::Body as HttpBody;
 use messaging::{
     broker::Broker,
     consumer::{Consumer, Deduplication, Handler, Operated},
     health::Health,
     outbox::Outbox,
+    parked::Park,
     relay::Relay,
     retention::Retention,
     topology::Subscription,
@@ -32,7 +28,6 @@ use storage::{
     Database,
     group::{Batch, GroupCommit},
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, codec::CompressionEncoding, server::NamedService, service::Routes};
 use tower::Service as Server;
@@ -41,9 +36,9 @@ use crate::{
     Service,
     admin::{MessagingAdmin, Payloads},
     audit::Audit,
-    grpc::{self, Contract},
+    grpc::Contract,
     page::PageTokens,
-    readiness::parts,
+    pauses::PausesAdmin,
     settings::MeshConfig,
 };
 
@@ -77,7 +72,9 @@ pub async fn build<S: Service>(service: S, foundation: Foundation) -> anyhow::Re
 pub async fn build_by<S: Service>(rules: Rules, service: S, foundation: Foundation) -> anyhow::Result<Wired> {
     foundation.database.migrate::<S::Migrations>().await?;
     let pages = PageTokens::of(&foundation.database).await?;
+    let partitions = foundation.mesh.broker.partitions;
     let mut wiring = Wiring {
+        pauses: PausesAdmin::new(&foundation.database, partitions),
         database: foundation.database,
         clock: foundation.clock,
         default_currency: foundation.mesh.default_currency,
@@ -85,7 +82,8 @@ pub async fn build_by<S: Service>(rules: Rules, service: S, foundation: Foundati
         pages,
         name: S::NAME,
         broker: foundation.broker,
-        partitions: foundation.mesh.broker.partitions,
+        partitions,
+        park: foundation.mesh.broker.park,
         guard: Arc::new(Guard::new(rules, foundation.who)),
         tls: foundation.mesh.tls.public,
         health: Health::new(),
@@ -123,6 +121,8 @@ pub struct Wiring {
     name: &'static str,
     broker: Arc<dyn Broker>,
     partitions: u16,
+    park: Park,
+    pauses: PausesAdmin,
     guard: Arc<Guard>,
     tls: ServerTls,
     health: Health,
@@ -189,9 +189,11 @@ impl Wiring {
             self.run(Stage::Last, format!("{} retention", self.name), |stop| retention.run(stop).map(Ok));
         }
         let broker = Arc::clone(&self.broker);
+        self.pauses.consumers.push(subscription.clone());
         let consumer =
             Consumer::new(database, broker, self.partitions, subscription, deduplication, reaction);
-        let consumer = consumer.with_health(&self.health);
+        let consumer =
+            consumer.with_health(&self.health).with_park(self.park).with_pauses(&self.pauses.pauses);
         self.consumers.push(consumer.operated());
         self.run(Stage::Last, format!("{} consumer", self.name), |stop| consumer.run(stop).map(Ok));
     }
@@ -208,7 +210,7 @@ impl Wiring {
         self.tasks.push(Task { stage, name: name.into(), run: Box::new(|stop| task(stop).boxed()) });
     }
 
-    /// Adds what every service has: the admin service of its messages, the list of who did what, and a relay.
+    /// Adds what every service has: the admin services of its messages and pauses, the list of who did what, and a relay.
     fn finish(mut self, descriptor_sets: &'static [&'static [u8]]) -> anyhow::Result<Wired> {
         let (database, health) = (self.database.clone(), self.health.clone());
         let admin = MessagingAdmin {
@@ -220,11 +222,15 @@ impl Wiring {
         };
         let audit =
             Audit { database: database.clone(), pages: self.pages.clone(), movements: self.movements };
+        let pauses = self.pauses.clone();
         let gzip = CompressionEncoding::Gzip;
         self.serve_admin(MessagingAdminServiceServer::new(admin).accept_compressed(gzip));
+        self.serve_admin(pauses.server());
         self.serve_admin(AuditServiceServer::new(audit).accept_compressed(gzip));
+        self.run(Stage::Last, format!("{} pauses", self.name), |stop| pauses.follow(stop).map(Ok));
         let source = format!("/ordermesh/{}", self.name);
-        let relay = Relay::new(database.clone(), self.outbox, self.broker, source).with_health(&health);
+        let relay = Relay::new(database.clone(), self.outbox, self.broker, source);
+        let relay = relay.with_health(&health).with_pauses(&self.pauses.pauses);
         let Self { name, routes, services, tasks, guard, tls, clock, .. } = self;
         let unruled = guard.unruled(&services);
         ensure!(unruled.is_empty(), "the descriptors of {name} have no rules for {unruled:?}");
@@ -240,46 +246,6 @@ pub struct Wired {
     relay: Relay,
     database: Database,
     health: Health,
-}
-
-impl Wired {
-    /// Its services for callers in the same process: they answer as behind the listener. The writers end when this is dropped, not before.
-    ///
-    /// # Errors
-    /// When the descriptor set cannot be read.
-    pub fn calls(
-        &self,
-    ) -> anyhow::Result<
-        impl Server<
-            Request<Body>,
-            Response = Response<
-                impl HttpBody<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
-            >,
-            Error = Infallible,
-            Future: Send,
-        > + Clone
-        + Send
-        + Sync
-        + 'static,
-    > {
-        grpc::answering(&self.contract, self.contract.routes.clone())
-    }
-
-    /// Starts serving, relaying and consuming, until the lifecycle's stop.
-    pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) -> Readiness {
-        let name = self.contract.name;
-        let readiness = Readiness::start(parts(name, &self.database, &self.health), life);
-        let follows = readiness.clone();
-        life.spawn(Stage::Services, format!("{name} grpc"), |stop| {
-            grpc::serve(listener, self.contract, follows, stop)
-        });
-        for Task { stage, name, run } in self.tasks {
-            life.spawn(stage, name, run);
-        }
-        let relay = self.relay.with_hurry(life.hurrying());
-        life.spawn(Stage::Relays, format!("{name} relay"), |stop| relay.run(stop).map(Ok));
-        readiness
-    }
 }
 
 impl fmt::Debug for Wiring {

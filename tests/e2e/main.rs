@@ -44,6 +44,7 @@ mod no_nul;
 mod scrape;
 mod seen;
 mod outage;
+mod pauses;
 mod proxies;
 mod held_rows;
 mod database_away;

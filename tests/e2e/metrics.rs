@@ -65,7 +65,7 @@ async fn nothing_happened_yet(mesh: &Mesh) -> Result<()> {
                 let name = format!("messaging_{counter}");
                 ensure!(scrape.number(&name, &[("consumer", consumer)])? == 0.0, "{name} of {consumer}");
             }
-            for state in ["parked", "held", "redriven"] {
+            for state in ["parked", "held", "redriven", "waiting"] {
                 let labels = [("consumer", consumer), ("state", state)];
                 ensure!(scrape.number("messaging_parked_messages", &labels)? == 0.0, "{state} at {consumer}");
             }

@@ -26,12 +26,14 @@ async fn a_foreign_client_learns_and_calls_both_services() -> Result<()> {
 
     let (health, audit) = ("grpc.health.v1.Health", "ordermesh.audit.v1.AuditService");
     let operator = "ordermesh.messaging.v1.MessagingAdminService";
+    let pauses = "ordermesh.messaging.v1.PausesService";
     let services = json!([
-        [health, audit, operator, "ordermesh.orders.v1.OrdersService"],
+        [health, audit, operator, pauses, "ordermesh.orders.v1.OrdersService"],
         [
             health,
             audit,
             operator,
+            pauses,
             "ordermesh.payments.v1.PaymentsAdminService",
             "ordermesh.payments.v1.PaymentsService"
         ],

@@ -220,9 +220,9 @@ fn messages(books: &Books) -> Vec<String> {
     let busy = books.messages.iter().filter(|(_, status)| *status != MessagingStatus::default());
     busy.map(|(service, status)| {
         let (pending, unroutable, parked) = (status.outbox_pending, status.outbox_unroutable, status.parked);
-        let (later, dead) = (status.held + status.redriven, status.dead_letters);
+        let (later, dead) = (status.held + status.redriven + status.waiting, status.dead_letters);
         format!(
-            "{service}: {pending} pending, {unroutable} unroutable, {parked} parked, {later} held or redriven, \
+            "{service}: {pending} pending, {unroutable} unroutable, {parked} parked, {later} held, redriven or waiting, \
              {dead} dead letters on the broker"
         )
     })

@@ -13,7 +13,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use self::{exchange::Exchange, inflow::MemoryInflow, publisher::MemoryPublisher};
-use super::{Broker, BrokerError, Inflow, Publisher};
+use super::{Broker, BrokerError, Held, Inflow, Publisher};
 use crate::topology::{Subscription, Topology};
 
 /// How long a publisher waits for the consumers. Well above the time of one batch with its retries: a message that is
@@ -57,6 +57,10 @@ impl Broker for MemoryBroker {
     ) -> Result<Box<dyn Inflow>, BrokerError> {
         let queue = self.exchange.declare(subscription, partition);
         Ok(Box::new(MemoryInflow::new(queue, prefetch)))
+    }
+
+    fn hold(&self, subscription: &Subscription, partition: u16) -> Held {
+        Held(Some(Box::new(self.exchange.declare(subscription, partition).hold())))
     }
 }
 

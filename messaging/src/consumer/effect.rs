@@ -3,21 +3,16 @@
 use std::{collections::HashSet, sync::Arc};
 
 use sea_orm::{ConnectionTrait as _, DbErr};
-use storage::{Executor, Failure, Reading, Transaction};
+use storage::{Executor, Failure, Reading};
 use tracing::Instrument as _;
 
 use super::{
+    attempt::Attempt,
     handler::{AfterCommit, Deduplication, Effects, Verdict},
-    part::{Fault, Part},
+    part::Part,
     subscribed::Subscribed,
 };
-use crate::{
-    broker::{Delivery, Undecodable},
-    envelope::Envelope,
-    inbox, observe,
-    parked::{self, Form, Parking, State},
-    retry,
-};
+use crate::{broker::Delivery, envelope::Envelope, inbox, observe, retry};
 
 impl Subscribed {
     /// Applies or parks every message of the part, together with its memory.
@@ -63,10 +58,13 @@ impl Subscribed {
 
     /// See [`Reading::Optimistic`]. `None` when the part has to be handled under locks.
     async fn optimistic(self: &Arc<Self>, part: &Part) -> Result<Option<AfterCommit>, Failure> {
-        let known = |delivery: &Delivery| {
-            delivery.message.as_ref().is_ok_and(|message| self.subscription.kinds.contains(&message.kind))
+        // Looked at once: hardly ever is anything paused.
+        let any = self.pauses.any();
+        let goes = |delivery: &Delivery| {
+            let message = delivery.message.as_ref();
+            message.is_ok_and(|it| self.knows(it) && (!any || self.pause_of(&it.kind, &it.key).is_none()))
         };
-        let plain = part.fault.is_none() && part.deliveries.iter().all(known);
+        let plain = part.fault.is_none() && !self.knowledge.may_be() && part.deliveries.iter().all(goes);
         if !plain || !self.handler.is_optimistic() {
             return Ok(None);
         }
@@ -147,116 +145,6 @@ impl Subscribed {
         });
         applied.await
     }
-}
-
-/// One attempt at the transaction of a part.
-struct Attempt<'t> {
-    shared: &'t Subscribed,
-    transaction: &'t Transaction,
-    /// How often its messages have been tried, this time included.
-    attempts: i32,
-}
-
-impl Attempt<'_> {
-    /// Returns what is to be done after the commit.
-    async fn apply(&self, deliveries: &[Delivery], fault: Option<Fault>) -> Result<AfterCommit, DbErr> {
-        let now = retry::now();
-        let consumer = &self.shared.subscription.consumer;
-        let decoded = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
-        let (known, strange): (Vec<&Envelope>, Vec<&Envelope>) =
-            decoded.partition(|message| self.shared.subscription.kinds.contains(&message.kind));
-        let mut effects = Effects::default();
-        let messages = match self.shared.deduplication {
-            Deduplication::Inbox | Deduplication::Requests => {
-                inbox::new_among(self.transaction, consumer, known, now).await?
-            }
-            Deduplication::Handler => known,
-        };
-        let form = fault.as_ref().map_or(Form::Readable, |fault| fault.form);
-        let verdicts = match fault {
-            Some(Fault { reason, .. }) => vec![Verdict::Park(reason); messages.len()],
-            None if messages.is_empty() => Vec::new(),
-            None => self.shared.verdicts(Reading::Locked(self.transaction), &messages, &mut effects).await?,
-        };
-        let mut after = effects.apply(self.transaction).await?;
-        let undecodable = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().err());
-        let mut parkings: Vec<Parking<'_>> = self
-            .refused(messages.into_iter().zip(verdicts))
-            .chain(
-                undecodable.map(|message| self.parking(Err(message), message.reason.clone(), State::Parked)),
-            )
-            .chain(strange.into_iter().map(|message| self.strange(message)))
-            .collect();
-        if self.shared.deduplication == Deduplication::Requests {
-            parkings = self.without_repeated(parkings, form).await?;
-        }
-        if !parkings.is_empty() {
-            let reports = parked::park(self.transaction, consumer, &parkings, form, now).await?;
-            let consumer = consumer.clone();
-            after
-                .0
-                .push(Box::new(move || reports.iter().for_each(|report| observe::parked(&consumer, report))));
-        }
-        Ok(after)
-    }
-
-    /// Without requests that repeat one that is parked.
-    async fn without_repeated<'m>(
-        &self,
-        parkings: Vec<Parking<'m>>,
-        form: Form,
-    ) -> Result<Vec<Parking<'m>>, DbErr> {
-        let consumer = &self.shared.subscription.consumer;
-        let mut rest = Vec::with_capacity(parkings.len());
-        for parking in parkings {
-            if let Ok(message) = parking.message
-                && parked::is_repeated(self.transaction, consumer, message, form).await?
-            {
-                observe::parked_before(consumer, message, &parking.error);
-                continue;
-            }
-            rest.push(parking);
-        }
-        Ok(rest)
-    }
-
-    /// A message of a kind that the consumer does not know: the next version may, unless nothing can be called so.
-    fn strange<'m>(&self, message: &'m Envelope) -> Parking<'m> {
-        let (consumer, kind) = (&self.shared.subscription.consumer, &message.kind);
-        if kind.len() <= KIND_MAX && kind.bytes().all(is_of_a_name) {
-            let error = format!("{consumer} does not know messages of the kind {kind}");
-            return self.parking(Ok(message), error, State::Held);
-        }
-        let error = format!("cloudEvents:type is not the name of a protobuf message: {kind:?}");
-        self.parking(Ok(message), error, State::Parked)
-    }
-
-    fn refused<'m>(
-        &self,
-        judged: impl Iterator<Item = (&'m Envelope, Verdict)>,
-    ) -> impl Iterator<Item = Parking<'m>> {
-        judged.filter_map(|(message, verdict)| match verdict {
-            Verdict::Done => None,
-            Verdict::Park(error) => Some(self.parking(Ok(message), error, State::Parked)),
-        })
-    }
-
-    fn parking<'m>(
-        &self,
-        message: Result<&'m Envelope, &'m Undecodable>,
-        error: String,
-        state: State,
-    ) -> Parking<'m> {
-        Parking { message, error, attempts: self.attempts, state }
-    }
-}
-
-/// The bytes of an AMQP property: whoever publishes a message puts its kind into one.
-const KIND_MAX: usize = 255;
-
-/// The full name of a protobuf message has no other bytes.
-const fn is_of_a_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')
 }
 
 /// The relay may have published a message twice.

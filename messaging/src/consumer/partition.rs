@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::{pin, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     apart::Apart,
@@ -24,10 +25,12 @@ const LASTING: Duration = Duration::from_secs(6);
 /// One source of a consumer.
 pub(super) struct Partition<'c> {
     pub(super) attempts: Attempts<'c>,
+    /// When it is paused: the broker delivers nothing more, and what it has delivered is handled.
+    pub(super) drain: &'c CancellationToken,
 }
 
 impl Partition<'_> {
-    /// Consumes until the connection is lost, or until the stop. Also returns whether the subscription was of any use.
+    /// Consumes until the connection is lost, until nothing more comes of what is drained, or until the stop. Also returns whether the subscription was of any use.
     pub(super) async fn consume(&self, mut inflow: Box<dyn Inflow>) -> (bool, Result<(), BrokerError>) {
         let mut useful = false;
         let ended = self.consume_from(inflow.as_mut(), &mut useful).await;
@@ -37,15 +40,21 @@ impl Partition<'_> {
     async fn consume_from(&self, inflow: &mut dyn Inflow, useful: &mut bool) -> Result<(), BrokerError> {
         let most = self.attempts.shared.database.batch(BATCH);
         let (mut line, mut apart) = (self.attempts.progress.line(), Apart::new(&self.attempts));
+        let (mut begun, mut draining, mut drained) = (false, false, false);
         let lasting = sleep(LASTING);
         pin!(lasting);
-        while !self.attempts.stop.is_cancelled() {
+        while !self.attempts.stop.is_cancelled() && (!drained || !apart.is_empty()) {
             let batch = tokio::select! {
                 settled = apart.settled(), if !apart.is_empty() => {
                     inflow.ack(&settled).await?;
                     continue;
                 }
-                batch = inflow.receive(most), if !apart.is_full() => batch?,
+                batch = inflow.receive(most), if !apart.is_full() && !drained => batch?,
+                () = self.drain.cancelled(), if !draining => {
+                    inflow.cancel().await?;
+                    draining = true;
+                    continue;
+                }
                 () = &mut lasting, if !*useful => {
                     *useful = true;
                     self.attempts.progress.proven();
@@ -54,7 +63,13 @@ impl Partition<'_> {
                 () = self.attempts.stop.cancelled() => break,
             };
             observe::batch_received(self.attempts.consumer(), &batch);
-            let Some(last) = batch.last().map(|delivery| delivery.tag) else { continue };
+            let Some(last) = batch.last().map(|delivery| delivery.tag) else {
+                drained = draining;
+                continue;
+            };
+            if !std::mem::replace(&mut begun, true) {
+                self.attempts.shared.takes_over().await;
+            }
             let Some(done) = self.settle(part::cut(batch), &mut line, &mut apart).await else { break };
             // What waits apart must not be acknowledged together with what came behind it.
             if apart.is_empty() {

@@ -1,7 +1,7 @@
 //! What was parked comes back: sent by an operator, or held until this version that knows its kind.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,8 +18,8 @@ use super::{
 use crate::{
     envelope::Envelope,
     inbox, observe,
-    parked::{self, Begun, State},
-    retry,
+    parked::{self, Begun, Park, State},
+    retry, topology,
 };
 
 /// How long an operator waits at most until what was redriven is tried.
@@ -36,20 +36,22 @@ type Returned = HashMap<i64, Option<Instant>>;
 impl Consumer {
     /// Handles what comes back until `stop`, each message in a transaction of its own: it has failed before.
     pub(super) async fn redrive(&self, stop: &CancellationToken) {
-        let mut returned = Returned::new();
+        let (shared, mut returned) = (&self.shared, Returned::new());
+        tokio::select! {
+            () = shared.pauses.read() => {}
+            () = stop.cancelled() => {}
+        }
         while !stop.is_cancelled() {
-            self.shared.report_parked().await;
-            let came_back = self.shared.redrive_page(&mut returned, stop).await;
-            let rest = match came_back {
+            shared.report_parked().await;
+            let pauses = shared.pauses.now();
+            match shared.redrive_all(&mut returned, stop).await {
                 Ok(true) => continue,
-                Ok(false) => POLL,
-                Err(failure) => {
-                    observe::storage_failed(&self.shared.subscription.consumer, &failure);
-                    POLL
-                }
-            };
+                Ok(false) => {}
+                Err(failure) => observe::storage_failed(&shared.subscription.consumer, &failure),
+            }
             tokio::select! {
-                () = tokio::time::sleep(rest) => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = shared.pauses.change(&pauses) => {}
                 () = stop.cancelled() => {}
             }
         }
@@ -65,22 +67,44 @@ impl Subscribed {
         }
     }
 
-    /// Returns whether there may be more.
-    async fn redrive_page(
+    /// Handles what comes back, page by page; returns whether anything has left, or waits for an operator again: others may have waited for
+    /// that.
+    async fn redrive_all(
         self: &Arc<Self>,
         returned: &mut Returned,
         stop: &CancellationToken,
     ) -> Result<bool, Failure> {
-        let seqs = parked::leaving(self.database.read(), &self.subscription, PAGE).await?;
-        returned.retain(|seq, _| seqs.contains(seq));
-        let mut done = 0;
-        for seq in &seqs {
-            if stop.is_cancelled() {
-                return Ok(false);
+        let (mut after, mut done, mut there) = (0, false, HashSet::new());
+        loop {
+            let (read, subscription) = (self.database.read(), &self.subscription);
+            let page = parked::leaving(read, subscription, self.park, after, PAGE).await?;
+            for leaving in &page {
+                if stop.is_cancelled() {
+                    return Ok(false);
+                }
+                there.insert(leaving.seq);
+                // Looked at for each: it may have begun in the middle of a page.
+                if !self.is_paused(&leaving.kind, &leaving.partition_key) {
+                    done |= self.try_again(leaving.seq, returned).await?;
+                }
             }
-            done += usize::from(self.try_again(*seq, returned).await?);
+            match page.last() {
+                Some(last) if page.len() as u64 == PAGE => after = last.seq,
+                _ => break,
+            }
         }
-        Ok(done > 0 && seqs.len() as u64 == PAGE)
+        returned.retain(|seq, _| there.contains(seq));
+        if let Err(error) = self.look_ahead().await {
+            observe::storage_failed(&self.subscription.consumer, &error.into());
+        }
+        Ok(done)
+    }
+
+    /// Whether what an operator sent back has to wait for the end of a pause.
+    pub(super) fn is_paused(&self, kind: &str, key: &str) -> bool {
+        let number = topology::partition(key, self.partitions);
+        self.pauses.of_partition(&self.subscription.consumer, number).is_some()
+            || self.pause_of(kind, key).is_some()
     }
 
     /// Handles a message that comes back, unless others are in its way. Returns whether it has left, or waits for an operator again.
@@ -158,6 +182,12 @@ impl Subscribed {
         seq: i64,
     ) -> Result<Option<(AfterCommit, Option<String>)>, DbErr> {
         let Some(row) = parked::lock(transaction, seq).await? else { return Ok(None) };
+        // Whoever has chosen it may not have looked. It stays sent back, and is tried once nothing is in its way any more.
+        if self.is_paused(&row.kind, &row.partition_key)
+            || self.park == Park::Key && !parked::is_first(transaction, &row).await?
+        {
+            return Ok(None);
+        }
         self.handle_again(transaction, &row, retry::now()).await.map(Some)
     }
 
@@ -170,7 +200,7 @@ impl Subscribed {
     ) -> Result<(AfterCommit, Option<String>), DbErr> {
         let mut effects = Effects::default();
         let verdict = match row.envelope() {
-            Some(message) if self.subscription.kinds.contains(&message.kind) => {
+            Some(message) if self.knows(&message) => {
                 self.judge(transaction, &message, row.state, &mut effects, now).await?
             }
             Some(message) => {

@@ -3,15 +3,39 @@
 use storage::Database;
 use tokio::sync::Semaphore;
 
-use super::handler::{Deduplication, Handler};
-use crate::topology::Subscription;
+use super::{
+    handler::{Deduplication, Handler},
+    knowledge::Knowledge,
+};
+use crate::{
+    envelope::Envelope,
+    parked::Park,
+    pauses::{Paused, Pauses},
+    topology::{self, Subscription},
+};
 
 pub(super) struct Subscribed {
     pub(super) database: Database,
     pub(super) subscription: Subscription,
+    pub(super) partitions: u16,
     pub(super) deduplication: Deduplication,
     pub(super) handler: Box<dyn Handler>,
+    pub(super) park: Park,
+    pub(super) pauses: Pauses,
+    pub(super) knowledge: Knowledge,
     pub(super) permits: Permits,
+}
+
+impl Subscribed {
+    pub(super) fn knows(&self, message: &Envelope) -> bool {
+        self.subscription.kinds.contains(&message.kind)
+    }
+
+    /// Why messages like this one are paused, though their partition need not be, if they are.
+    pub(super) fn pause_of(&self, kind: &str, key: &str) -> Option<Paused> {
+        let number = || topology::partition(key, self.partitions);
+        self.pauses.of_kind(&self.subscription.consumer, kind, number)
+    }
 }
 
 /// Attempts at what waits apart at a time, of all partitions of a consumer: the first ones, which do not wait for the others, and those.

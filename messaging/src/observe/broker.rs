@@ -15,6 +15,7 @@ pub(crate) fn part_state(part: &str, of: &str, condition: &Condition) {
         Condition::Ok => 0.0,
         Condition::Degraded { .. } => 1.0,
         Condition::Failed { .. } => 2.0,
+        Condition::Paused { .. } => 3.0,
     };
     gauge!(STATE, "part" => part.to_owned(), "of" => of.to_owned()).set(state);
 }
@@ -38,6 +39,9 @@ pub(crate) fn part_changed(part: &str, of: &str, condition: &Condition) {
                 error = reason,
                 "failed: trying again does not cure it, somebody has to act"
             );
+        }
+        Condition::Paused { reason, .. } => {
+            tracing::info!(messaging.part = part, messaging.of = of, pause.reason = reason, "paused");
         }
     }
 }

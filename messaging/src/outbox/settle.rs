@@ -36,6 +36,21 @@ pub(crate) async fn unroutable(transaction: &Transaction, seqs: &[i64], until: i
     Ok(())
 }
 
+/// Keeps rows whose consumer takes nothing at present until a later attempt. It costs none.
+pub(crate) async fn postpone(transaction: &Transaction, seqs: &[i64], until: i64) -> Result<(), DbErr> {
+    if seqs.is_empty() {
+        return Ok(());
+    }
+    let backend = transaction.get_database_backend();
+    let keys = rows::one_of(backend, seqs);
+    let sql = format!(
+        "UPDATE outbox SET state = 0, next_attempt_time = $2, last_error = 'its consumer is paused' WHERE seq {}",
+        keys.condition
+    );
+    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, [keys.value, until.into()])).await?;
+    Ok(())
+}
+
 /// A row that the broker refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {

@@ -1,34 +1,67 @@
 //! Parked messages on their way back to their consumer.
 
 use sea_orm::{
-    Condition, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Statement, entity::prelude::*,
+    Condition, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement, entity::prelude::*,
 };
 use storage::Transaction;
 
-use super::{Column, Entity, Form, Model, State, jobs, storable};
+use super::{Column, Entity, Form, Model, Park, State, jobs, storable};
 use crate::{envelope::Envelope, topology::Subscription};
 
-/// The first of those that go back to the consumer: what an operator sent, and what was held and is known by now.
+/// A message that goes back to its consumer, unless it is paused.
+#[derive(Debug, FromQueryResult)]
+pub(crate) struct Leaving {
+    pub(crate) seq: i64,
+    pub(crate) kind: String,
+    pub(crate) partition_key: String,
+}
+
+/// Nobody is ahead of it: with [`Park::Key`] no message of its key, and otherwise none that waits too and is of its kind.
+const FIRST: &str = "NOT EXISTS (SELECT 1 FROM parked AS earlier WHERE earlier.consumer = parked.consumer
+    AND earlier.partition_key = parked.partition_key AND earlier.seq < parked.seq AND ";
+
+/// The first of those that go back to the consumer, behind the number `after`: what an operator sent, what was held and is known by now,
+/// and what nothing is ahead of any more.
 pub(crate) async fn leaving(
     connection: &impl ConnectionTrait,
     subscription: &Subscription,
+    park: Park,
+    after: i64,
     limit: u64,
-) -> Result<Vec<i64>, DbErr> {
+) -> Result<Vec<Leaving>, DbErr> {
     let known = Column::Kind.is_in(subscription.kinds.iter().map(String::as_str));
     let held = Condition::all().add(Column::State.eq(State::Held)).add(known);
+    let first = match park {
+        Park::Key => format!("{FIRST} earlier.message_id IS NOT NULL)"),
+        Park::Message => format!("(state <> 3 OR {FIRST} earlier.state = 3 AND earlier.kind = parked.kind))"),
+    };
     Entity::find()
         .select_only()
-        .column(Column::Seq)
+        .columns([Column::Seq, Column::Kind, Column::PartitionKey])
         .filter(Column::Consumer.eq(&subscription.consumer))
+        .filter(Column::Seq.gt(after))
+        .filter(Expr::cust(first))
         // Said again for the sake of the index, which has no others.
         .filter(Expr::cust("state > 0"))
-        .filter(Condition::any().add(Column::State.eq(State::Redriven)).add(held))
+        .filter(Condition::any().add(Column::State.is_in([State::Redriven, State::Waiting])).add(held))
         .order_by_asc(Column::Seq)
         .limit(limit)
-        .into_tuple()
+        .into_model::<Leaving>()
         .all(connection)
         .await
+}
+
+/// Whether no message of its key was parked before it and is still there.
+pub(crate) async fn is_first(transaction: &Transaction, row: &Model) -> Result<bool, DbErr> {
+    let earlier = Entity::find()
+        .select_only()
+        .column(Column::Seq)
+        .filter(Column::Consumer.eq(&row.consumer))
+        .filter(Column::PartitionKey.eq(&row.partition_key))
+        .filter(Column::Seq.lt(row.seq))
+        .filter(Column::MessageId.is_not_null());
+    Ok(earlier.into_tuple::<i64>().one(transaction).await?.is_none())
 }
 
 /// One of those, unless another process was faster. Nobody else has it until the end of the transaction.

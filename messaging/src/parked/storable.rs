@@ -57,6 +57,11 @@ impl Form {
         }
     }
 
+    /// An attribute as it is stored.
+    pub(super) fn attribute(self, text: &str) -> String {
+        self.limited(text, ATTRIBUTE_MAX).into_owned()
+    }
+
     pub(super) fn error(self, text: &str) -> String {
         self.limited(text, ERROR_MAX).into_owned()
     }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     broker::Publisher,
     observe, outbox,
+    pauses::Paused,
     retry::{self, Backoff},
 };
 
@@ -29,8 +30,13 @@ impl Relay {
     pub(super) async fn publish(&self, lease: &Lease, stop: &CancellationToken) {
         let (mut backoff, mut doubted) = (Backoff::new(), false);
         while !stop.is_cancelled() {
+            if let Some(paused) = self.pauses.of_relay() {
+                self.wait_out(paused, stop).await;
+                continue;
+            }
             let connected = tokio::select! {
                 connected = self.broker.publisher() => connected,
+                () = self.pauses.relay_changes(None) => continue,
                 () = stop.cancelled() => return,
             };
             match connected {
@@ -47,11 +53,23 @@ impl Relay {
                 }
                 Err(error) => self.part.broker_failed(&error),
             }
-            pause(backoff.delay(), stop).await;
+            tokio::select! {
+                () = pause(backoff.delay(), stop) => {}
+                () = self.pauses.relay_changes(None) => {}
+            }
         }
     }
 
-    /// Whether the connection was of any use.
+    /// Publishes nothing, without a connection. What is written meanwhile stays in the outbox.
+    async fn wait_out(&self, paused: Paused, stop: &CancellationToken) {
+        self.part.paused(paused.clone());
+        tokio::select! {
+            () = self.pauses.relay_changes(Some(&paused)) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// Publishes until the connection is lost, the relay is paused, or the stop. Whether the connection was of any use.
     async fn publish_until_lost(
         &self,
         mut publisher: Box<dyn Publisher>,
@@ -60,7 +78,7 @@ impl Relay {
     ) -> bool {
         let mut backoff = Backoff::new();
         let (mut confirmed, mut useful) = (Vec::new(), false);
-        while !stop.is_cancelled() {
+        while !stop.is_cancelled() && self.pauses.of_relay().is_none() {
             let retry = match self.step(publisher.as_mut(), lease, &mut confirmed).await {
                 Ok(Step::More) => {
                     self.took(&mut useful);
@@ -85,6 +103,7 @@ impl Relay {
                 () = self.outbox.woken() => {}
                 () = self.waiting.notified() => {}
                 () = tokio::time::sleep(retry) => {}
+                () = self.pauses.relay_changes(None) => {}
                 () = stop.cancelled() => {}
             }
         }
@@ -120,8 +139,8 @@ impl Relay {
         let mut unsettled = Settlement::default();
         let window = self.database.batch(WINDOW);
         for (tickets, window) in tickets.chunks(window).zip(messages.chunks(window)) {
-            if lease.remaining() <= self.margin() {
-                // Time has passed: whoever keeps the lease says so in a moment.
+            if lease.remaining() <= self.margin() || self.pauses.of_relay().is_some() {
+                // Time has passed: whoever keeps the lease says so in a moment. Or somebody has paused it.
                 end = Some(Step::Postponed);
                 break;
             }
@@ -131,7 +150,7 @@ impl Relay {
             let (outcomes, settled) = tokio::join!(publisher.publish(window), settling);
             drop(spans);
             let taken_over = window::confirmed(window, &outcomes);
-            observe::window_published(&self.source, window, &taken_over, began.elapsed());
+            observe::window_published(&self.source, window, &outcomes, &taken_over, began.elapsed());
             self.dead.fetch_add(taken_over.len() as u64, Relaxed);
             observe::refused(&self.source, window, &outcomes);
             unsettled = Settlement::of(tickets, outcomes);

@@ -37,6 +37,8 @@ impl Step {
     pub(super) fn after(settlement: &Settlement) -> Option<Self> {
         match &settlement.unknown {
             Some(reason) => Some(Self::Lost(reason.clone())),
+            // What comes next of their keys is held back once this is settled; others need not wait for that.
+            None if settlement.only_postponed() => Some(Self::More),
             None if settlement.postpones() => Some(Self::Postponed),
             None => None,
         }
@@ -72,6 +74,7 @@ pub(super) fn confirmed<'w>(window: &'w [Envelope], outcomes: &[Outcome]) -> Vec
 pub(crate) struct Settlement {
     pub(crate) confirmed: Vec<i64>,
     unroutable: Vec<i64>,
+    postponed: Vec<i64>,
     refused: Vec<(Ticket, String)>,
     unknown: Option<String>,
     /// Something left that may have held back others.
@@ -88,6 +91,7 @@ impl Settlement {
                     settlement.released |= ticket.tried;
                 }
                 Outcome::Unroutable => settlement.unroutable.push(ticket.seq),
+                Outcome::Postponed => settlement.postponed.push(ticket.seq),
                 Outcome::Refused(reason) => settlement.refused.push((*ticket, reason)),
                 Outcome::Unknown(reason) => settlement.unknown = Some(reason),
             }
@@ -106,11 +110,16 @@ impl Settlement {
     }
 
     const fn postpones(&self) -> bool {
-        !self.unroutable.is_empty() || !self.refused.is_empty()
+        !self.unroutable.is_empty() || !self.refused.is_empty() || !self.postponed.is_empty()
+    }
+
+    /// Whether nothing is wrong with those that did not go but that their consumers take nothing.
+    const fn only_postponed(&self) -> bool {
+        !self.postponed.is_empty() && self.unroutable.is_empty() && self.refused.is_empty()
     }
 }
 
-/// Writes down what became of a window; what no queue was bound for is due again after `unroutable`.
+/// Writes down what became of a window; what no queue was bound for, or no consumer takes, is due again after `unroutable`.
 pub(super) async fn settle(
     database: &Database,
     settlement: Settlement,
@@ -125,7 +134,9 @@ pub(super) async fn settle(
         let settlement = Arc::clone(&settlement);
         Box::pin(async move {
             let now = retry::now();
-            outbox::unroutable(transaction, &settlement.unroutable, now + retry::micros(unroutable)).await?;
+            let later = now + retry::micros(unroutable);
+            outbox::unroutable(transaction, &settlement.unroutable, later).await?;
+            outbox::postpone(transaction, &settlement.postponed, later).await?;
             outbox::refuse(transaction, &settlement.refusals(now)).await
         })
     });

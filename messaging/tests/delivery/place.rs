@@ -9,8 +9,8 @@ use messaging::{
     outbox::{self, Outbox},
     parked,
     schema::{
-        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, PARKED_OPERATIONS,
-        WHOLE_TRACE_CONTEXTS,
+        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, MESSAGING_TABLES,
+        PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
     },
     topology::Topology,
 };
@@ -219,6 +219,8 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_ORIGINS),
             Box::new(KEPT_ACTIONS),
             Box::new(PARKED_OPERATIONS),
+            Box::new(KEPT_PAUSES),
+            Box::new(KEPT_ORDER),
             Box::new(Statements::new("effects", &[fact::TABLE])),
         ]
     }

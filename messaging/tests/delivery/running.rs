@@ -7,6 +7,8 @@ use messaging::{
     broker::Broker,
     consumer::{Consumer, Deduplication},
     health::Health,
+    parked::Park,
+    pauses::Pauses,
     relay::Relay,
     topology::Subscription,
 };
@@ -26,7 +28,9 @@ pub(crate) const LEASE_TERM: Duration = Duration::from_secs(2);
 pub(crate) struct Running {
     stop: CancellationToken,
     tasks: JoinSet<()>,
-    /// What the consumers say of themselves.
+    /// What they obey.
+    pub(crate) pauses: Pauses,
+    /// What they say of themselves.
     pub(crate) health: Health,
 }
 
@@ -42,8 +46,32 @@ impl Running {
 
     pub(crate) fn relay_to(mut self, place: &Place, broker: Arc<dyn Broker>) -> Self {
         let relay = Relay::new(place.database.clone(), place.outbox.clone(), broker, "/tests");
-        let relay = relay.with_lease_term(LEASE_TERM);
+        let relay = relay.with_lease_term(LEASE_TERM).with_health(&self.health).with_pauses(&self.pauses);
         self.tasks.spawn(relay.run(self.stop.clone()));
+        self
+    }
+
+    /// As another process that obeys the pauses in the database.
+    pub(crate) fn with_pauses(mut self, place: &Place) -> Self {
+        self.pauses = Pauses::unread();
+        self.tasks.spawn(self.pauses.clone().follow(place.database.clone(), self.stop.clone()));
+        self
+    }
+
+    /// A consumer that is different from others.
+    pub(crate) fn consumer_as(
+        mut self,
+        subscription: Subscription,
+        place: &Place,
+        effects: Effects,
+        park: Park,
+        partitions: u16,
+    ) -> Self {
+        let (database, broker) = (place.database.clone(), Arc::clone(&place.broker));
+        let consumer =
+            Consumer::new(database, broker, partitions, subscription, Deduplication::Inbox, effects);
+        let consumer = consumer.with_health(&self.health).with_pauses(&self.pauses).with_park(park);
+        self.tasks.spawn(consumer.run(self.stop.clone()));
         self
     }
 
@@ -59,18 +87,8 @@ impl Running {
         self.consumer_of(reader(), place, effects)
     }
 
-    pub(crate) fn consumer_of(mut self, subscription: Subscription, place: &Place, effects: Effects) -> Self {
-        let (database, broker) = (place.database.clone(), Arc::clone(&place.broker));
-        let consumer = Consumer::new(
-            database,
-            broker,
-            topology().partitions,
-            subscription,
-            Deduplication::Inbox,
-            effects,
-        );
-        self.tasks.spawn(consumer.with_health(&self.health).run(self.stop.clone()));
-        self
+    pub(crate) fn consumer_of(self, subscription: Subscription, place: &Place, effects: Effects) -> Self {
+        self.consumer_as(subscription, place, effects, Park::Message, topology().partitions)
     }
 
     /// Lets every task finish what it has begun.

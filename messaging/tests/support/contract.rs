@@ -280,3 +280,37 @@ async fn take_impatiently(inflow: &mut dyn Inflow, count: usize) -> Result<Vec<E
     }
     Ok(taken)
 }
+
+/// So that a pause costs no delivery: of each message there are a few until it is given up.
+pub(crate) async fn a_cancelled_inflow_gives_what_was_delivered_and_nothing_more(
+    ground: &Ground,
+) -> Result<()> {
+    let broker = ground.broker(&mesh("cancelled", 1))?;
+    let mut inflow = broker.subscribe(&consumer("reader"), 0, 20).await?;
+    let sent = messages(50);
+    let mut publisher = broker.publisher().await?;
+    let window = sent.clone();
+    let publishing = tokio::spawn(async move { publisher.publish(&window).await });
+    let mut received = inflow.receive(5).await?;
+    inflow.cancel().await?;
+    loop {
+        let more = inflow.receive(5).await?;
+        if more.is_empty() {
+            break;
+        }
+        received.extend(more);
+    }
+    ensure!(received.len() <= 20, "{} messages were delivered", received.len());
+    inflow.ack_through(received.last().map_or(0, |last| last.tag)).await?;
+    drop(inflow);
+    let mut next = broker.subscribe(&consumer("reader"), 0, PREFETCH).await?;
+    while received.len() < sent.len() {
+        let rest = next.receive(100).await?;
+        ensure!(rest.iter().all(|delivery| !delivery.redelivered), "{rest:?}");
+        next.ack_through(rest.last().map_or(0, |last| last.tag)).await?;
+        received.extend(rest);
+    }
+    let received: Vec<Envelope> = received.into_iter().filter_map(|delivery| delivery.message.ok()).collect();
+    assert_eq!(numbers(&received), numbers(&sent));
+    confirmed(&publishing.await?)
+}

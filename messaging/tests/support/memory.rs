@@ -99,3 +99,26 @@ pub(crate) async fn an_abandoned_copy_does_not_return_to_the_queue() -> Result<(
     let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
     quiet(&mut *inflow).await
 }
+
+pub(crate) async fn a_held_queue_gives_back_what_comes_and_keeps_its_order() -> Result<()> {
+    let broker = MemoryBroker::new(Topology { consumers: vec![consumer("reader")], ..mesh("held", 1) });
+    let mut publisher = broker.publisher().await?;
+    let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
+    let window = messages(3);
+    let sent = window.clone();
+    let publishing = tokio::spawn(async move { (publisher.publish(&sent).await, publisher) });
+    let received = inflow.receive(2).await?;
+    inflow.ack(&[received[0].tag]).await?;
+    let held = broker.hold(&consumer("reader"), 0);
+    // What was delivered and not acknowledged goes back as well.
+    drop(inflow);
+    let (outcomes, mut publisher) = publishing.await?;
+    assert_eq!(outcomes, [Outcome::Confirmed, Outcome::Postponed, Outcome::Postponed]);
+    assert_eq!(publisher.publish(&window[1..]).await, [Outcome::Postponed, Outcome::Postponed]);
+    drop(held);
+    let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
+    let (outcomes, received) = tokio::join!(publisher.publish(&window[1..]), take(&mut *inflow, 2));
+    assert_eq!(outcomes, [Outcome::Confirmed, Outcome::Confirmed]);
+    assert_eq!(received?, window[1..]);
+    Ok(())
+}

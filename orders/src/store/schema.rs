@@ -1,7 +1,8 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
 use messaging::schema::{
-    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORIGINS, MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
+    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, MESSAGING_TABLES,
+    PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use storage::schema::{Owner, Statements};
@@ -24,6 +25,8 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_ACTIONS),
             Box::new(Statements::new("m0005_placed_by", PLACED_BY)),
             Box::new(PARKED_OPERATIONS),
+            Box::new(KEPT_PAUSES),
+            Box::new(KEPT_ORDER),
         ]
     }
 }

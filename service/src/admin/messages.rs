@@ -75,6 +75,7 @@ pub(super) fn message(parked: Model, view: ParkedMessageView, payloads: &Payload
         State::Parked => pb::parked_message::State::Parked,
         State::Held => pb::parked_message::State::Held,
         State::Redriven => pb::parked_message::State::Redriven,
+        State::Waiting => pb::parked_message::State::Waiting,
     };
     let is_full = view == ParkedMessageView::Full;
     let decode = |payload: &[u8]| decoded(payloads, &parked.kind, payload);

@@ -88,6 +88,7 @@ fn stored(state: parked_message::State) -> Option<State> {
         parked_message::State::Parked => Some(State::Parked),
         parked_message::State::Held => Some(State::Held),
         parked_message::State::Redriven => Some(State::Redriven),
+        parked_message::State::Waiting => Some(State::Waiting),
     }
 }
 

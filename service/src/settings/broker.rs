@@ -10,6 +10,7 @@ use chassis::{
 };
 use messaging::{
     broker::{Broker, memory::MemoryBroker, rabbit::RabbitBroker},
+    parked::Park,
     topology::{Subscription, Topology},
 };
 use ordermesh::topology::CONSUMERS;
@@ -35,6 +36,10 @@ pub struct BrokerSettings {
     /// Queues per consumer; the same in every process of the mesh. Fewer are refused while messages wait in the queues beyond
     #[arg(long, env = "PARTITIONS", default_value = "1")]
     pub partitions: Checked<u16>,
+    /// What waits behind a message that is parked: nothing (message), or what comes later of its key (key); the same in every process of a
+    /// service
+    #[arg(long, env = "PARK", default_value = "message", value_name = "message|key")]
+    pub park: Checked<Park>,
 }
 
 /// The settings of the broker without errors.
@@ -46,6 +51,8 @@ pub struct BrokerConfig {
     pub tls: ClientTls,
     /// Queues per consumer, at least 1.
     pub partitions: u16,
+    /// What waits behind a message that is parked.
+    pub park: Park,
 }
 
 impl BrokerSettings {
@@ -61,7 +68,8 @@ impl BrokerSettings {
         let tls = client_tls("amqp", ("--amqp-ca", self.amqp_ca), identity, errors);
         let partitions = self.partitions.take("--partitions", errors);
         errors.require(partitions != Some(0), "--partitions", "must be at least 1");
-        let config = BrokerConfig { url, tls: tls?, partitions: partitions? };
+        let park = self.park.take("--park", errors);
+        let config = BrokerConfig { url, tls: tls?, partitions: partitions?, park: park? };
         (errors.count() == before).then_some(config)
     }
 }

@@ -10,6 +10,7 @@ use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager, async_trai
 pub struct Statements {
     name: &'static str,
     shared: &'static [&'static str],
+    sqlite: &'static [&'static str],
     postgres: &'static [&'static str],
 }
 
@@ -17,7 +18,13 @@ impl Statements {
     /// A migration by its name, which never changes.
     #[must_use]
     pub const fn new(name: &'static str, shared: &'static [&'static str]) -> Self {
-        Self { name, shared, postgres: &[] }
+        Self { name, shared, sqlite: &[], postgres: &[] }
+    }
+
+    /// With these on SQLite alone, behind the others.
+    #[must_use]
+    pub const fn on_sqlite(self, sqlite: &'static [&'static str]) -> Self {
+        Self { sqlite, ..self }
     }
 
     /// With these on PostgreSQL alone, behind the others.
@@ -55,8 +62,8 @@ impl MigrationTrait for Statements {
                 ("{strict}", ""),
             ],
         };
-        let postgres = if backend == DbBackend::Postgres { self.postgres } else { &[] };
-        for statement in self.shared.iter().chain(postgres) {
+        let own = if backend == DbBackend::Postgres { self.postgres } else { self.sqlite };
+        for statement in self.shared.iter().chain(own) {
             let sql = words.iter().fold((*statement).to_owned(), |sql, (word, name)| sql.replace(word, name));
             manager.get_connection().execute_unprepared(&sql).await?;
         }

@@ -9,6 +9,7 @@ use chassis::{
     lifecycle::Lifecycle,
     tls::{ClientTls, TlsConfig},
 };
+use messaging::parked::Park;
 use orders::Orders;
 use payments::Payments;
 use service::{
@@ -38,7 +39,12 @@ impl Inside {
     /// Starts them with their databases in this folder.
     pub(crate) async fn start(folder: &Path, issuer: &Verifier, rules: &Rules) -> Result<Self> {
         let mesh = MeshConfig {
-            broker: BrokerConfig { url: None, tls: ClientTls::default(), partitions: 1 },
+            broker: BrokerConfig {
+                url: None,
+                tls: ClientTls::default(),
+                partitions: 1,
+                park: Park::default(),
+            },
             default_currency: "RUB".to_owned(),
             admin_token: None,
             auth: AuthConfig::default(),

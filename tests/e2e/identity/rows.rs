@@ -165,12 +165,13 @@ fn operators() -> Vec<Row> {
         "ordermesh.messaging.v1.MessagingAdminService/ListParkedMessages",
         "ordermesh.messaging.v1.MessagingAdminService/ListParkedMessageGroups",
         "ordermesh.messaging.v1.MessagingAdminService/ListRedrives",
+        "ordermesh.messaging.v1.PausesService/ListPauses",
         "ordermesh.audit.v1.AuditService/ListAuditEvents",
     ];
     let reads = reads.map(|method| Row { operator: "", ..row(method, "admin:read", json!({})) });
     let redrive = "ordermesh.messaging.v1.MessagingAdminService/RedriveParkedMessages";
     let redrive = Row { operator: "", ..row(redrive, "admin:write", json!({ "operator": "olga" })) };
-    reads.into_iter().chain([redrive]).chain(operators_of_parked_messages()).collect()
+    reads.into_iter().chain([redrive]).chain(pauses()).chain(operators_of_parked_messages()).collect()
 }
 
 /// Nothing is parked, and no redrive was started before.
@@ -219,4 +220,20 @@ fn operators_of_parked_messages() -> Vec<Row> {
         ..row(method, scope, request)
     });
     methods.into()
+}
+
+/// Nothing is paused while others are at it: the service has no such partition, and there is no such pause.
+fn pauses() -> [Row; 2] {
+    let pause =
+        json!({ "pause": { "part": "CONSUMER", "partition": 9, "reason": "none", "operator": "olga" } });
+    let pause = Row {
+        own: "INVALID_FIELD",
+        ..row("ordermesh.messaging.v1.PausesService/CreatePause", "admin:write", pause)
+    };
+    let resume = json!({ "sequence": "1000", "operator": "olga" });
+    let resume = Row {
+        own: "PAUSE_NOT_FOUND",
+        ..row("ordermesh.messaging.v1.PausesService/DeletePause", "admin:write", resume)
+    };
+    [pause, resume]
 }

@@ -27,13 +27,15 @@ impl Flight {
 pub(super) struct Message {
     pub(super) envelope: Envelope,
     flight: Arc<Flight>,
-    /// Queues that have not acknowledged their copy.
+    /// Queues that are not done with their copy.
     open: AtomicUsize,
+    /// A queue whose consumer takes nothing has given its copy back.
+    given_back: AtomicBool,
 }
 
 impl Message {
     pub(super) fn new(envelope: Envelope, flight: Arc<Flight>, copies: usize) -> Self {
-        Self { envelope, flight, open: AtomicUsize::new(copies) }
+        Self { envelope, flight, open: AtomicUsize::new(copies), given_back: AtomicBool::new(false) }
     }
 
     /// One queue is done with its copy.
@@ -43,13 +45,25 @@ impl Message {
         }
     }
 
-    pub(super) fn is_acknowledged(&self) -> bool {
+    /// One queue does not take its copy.
+    pub(super) fn give_back(&self) {
+        self.given_back.store(true, Ordering::Release);
+        self.acknowledge();
+    }
+
+    /// Whether it has to be published again, whatever others have done with their copies.
+    pub(super) fn is_given_back(&self) -> bool {
+        self.given_back.load(Ordering::Acquire)
+    }
+
+    /// Whether every queue is done with its copy.
+    pub(super) fn is_settled(&self) -> bool {
         self.open.load(Ordering::Acquire) == 0
     }
 
     /// Waits until every queue is done with it. For one caller per flight.
-    pub(super) async fn acknowledged(&self) {
-        while !self.is_acknowledged() {
+    pub(super) async fn settled(&self) {
+        while !self.is_settled() {
             self.flight.acknowledged.notified().await;
         }
     }

@@ -14,12 +14,20 @@ pub(super) struct MemoryInflow {
     /// Delivered and not acknowledged, with their tags, the oldest first.
     unacked: VecDeque<(u64, Queued)>,
     last_tag: u64,
+    cancelled: bool,
 }
 
 impl MemoryInflow {
     pub(super) fn new(queue: Arc<Queue>, prefetch: u16) -> Self {
         let permit = queue.try_permit();
-        Self { queue, prefetch: usize::from(prefetch.max(1)), permit, unacked: VecDeque::new(), last_tag: 0 }
+        Self {
+            queue,
+            prefetch: usize::from(prefetch.max(1)),
+            permit,
+            unacked: VecDeque::new(),
+            last_tag: 0,
+            cancelled: false,
+        }
     }
 
     fn deliver(&mut self, queued: Queued) -> Delivery {
@@ -38,6 +46,9 @@ impl MemoryInflow {
 #[async_trait]
 impl Inflow for MemoryInflow {
     async fn receive(&mut self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        if self.cancelled {
+            return Ok(Vec::new());
+        }
         if self.permit.is_none() {
             let permit =
                 self.queue.permit().await.map_err(|closed| BrokerError::Connection(Box::new(closed)))?;
@@ -50,6 +61,11 @@ impl Inflow for MemoryInflow {
         }
         let taken = self.queue.take(max.clamp(1, free)).await;
         Ok(taken.into_iter().map(|queued| self.deliver(queued)).collect())
+    }
+
+    async fn cancel(&mut self) -> Result<(), BrokerError> {
+        self.cancelled = true;
+        Ok(())
     }
 
     async fn ack_through(&mut self, tag: u64) -> Result<(), BrokerError> {

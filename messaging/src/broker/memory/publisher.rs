@@ -42,6 +42,8 @@ struct Window {
     /// One per envelope; none for what has no queue.
     messages: Vec<Option<Arc<Message>>>,
     queues: Vec<Arc<Queue>>,
+    /// Queues that have given back one of its messages, and with it all behind that one: their order is kept.
+    held: Vec<Arc<Queue>>,
 }
 
 impl Window {
@@ -50,6 +52,7 @@ impl Window {
             flight: Arc::default(),
             messages: Vec::with_capacity(envelopes.len()),
             queues: Vec::new(),
+            held: Vec::new(),
         };
         for envelope in envelopes {
             let message = window.send(envelope, exchange.route(envelope));
@@ -65,8 +68,16 @@ impl Window {
         }
         let message = Arc::new(Message::new(envelope.clone(), Arc::clone(&self.flight), queues.len()));
         for queue in queues {
-            queue.push(Arc::clone(&message));
-            if !self.queues.iter().any(|other| Arc::ptr_eq(other, &queue)) {
+            let is_of = |others: &[Arc<Queue>]| others.iter().any(|other| Arc::ptr_eq(other, &queue));
+            if is_of(&self.held) {
+                message.give_back();
+                continue;
+            }
+            if !queue.push(&message) {
+                self.held.push(queue);
+                continue;
+            }
+            if !is_of(&self.queues) {
                 self.queues.push(queue);
             }
         }
@@ -75,15 +86,18 @@ impl Window {
 
     async fn acknowledged(&self) {
         for message in self.messages.iter().flatten() {
-            message.acknowledged().await;
+            message.settled().await;
         }
     }
 
     fn outcomes(&self) -> Vec<Outcome> {
         let outcome = |message: &Option<Arc<Message>>| match message {
             None => Outcome::Unroutable,
-            Some(message) if message.is_acknowledged() => Outcome::Confirmed,
-            Some(_) => Outcome::Unknown("no consumer acknowledged it in time".to_owned()),
+            Some(message) if !message.is_settled() => {
+                Outcome::Unknown("no consumer acknowledged it in time".to_owned())
+            }
+            Some(message) if message.is_given_back() => Outcome::Postponed,
+            Some(_) => Outcome::Confirmed,
         };
         self.messages.iter().map(outcome).collect()
     }
@@ -92,7 +106,7 @@ impl Window {
 impl Drop for Window {
     fn drop(&mut self) {
         self.flight.abandon();
-        if self.messages.iter().flatten().any(|message| !message.is_acknowledged()) {
+        if self.messages.iter().flatten().any(|message| !message.is_settled()) {
             self.queues.iter().for_each(|queue| queue.withdraw_abandoned());
         }
     }

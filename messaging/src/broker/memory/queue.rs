@@ -19,10 +19,26 @@ pub(super) struct Queued {
 pub(super) type Permit = OwnedSemaphorePermit;
 
 pub(super) struct Queue {
-    waiting: Mutex<VecDeque<Queued>>,
+    waiting: Mutex<Waiting>,
     arrived: Notify,
     /// Its single permit makes one of the subscribers the active one, the others wait for it in the order they came.
     permit: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    copies: VecDeque<Queued>,
+    /// Who holds it at present: the consumers of several processes may.
+    holders: usize,
+}
+
+/// Holds a queue as long as it is there.
+pub(super) struct Hold(Arc<Queue>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.waiting().holders -= 1;
+    }
 }
 
 impl Default for Queue {
@@ -32,9 +48,17 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Puts a copy at the end. Nobody is woken yet, so that a consumer finds a window and not its first message.
-    pub(super) fn push(&self, message: Arc<Message>) {
-        self.waiting().push_back(Queued { message, redelivered: false });
+    /// Puts a copy at the end, or gives it back. Nobody is woken yet, so that a consumer finds a window and not its first message.
+    /// Returns whether it was taken.
+    pub(super) fn push(&self, message: &Arc<Message>) -> bool {
+        let mut waiting = self.waiting();
+        let takes = waiting.holders == 0;
+        if takes {
+            waiting.copies.push_back(Queued { message: Arc::clone(message), redelivered: false });
+        } else {
+            message.give_back();
+        }
+        takes
     }
 
     /// Wakes the consumer: something was pushed.
@@ -44,7 +68,7 @@ impl Queue {
 
     /// Removes what nobody waits for: its publisher sends it again, and two copies would be one too many.
     pub(super) fn withdraw_abandoned(&self) {
-        self.waiting().retain(|queued| !queued.message.is_abandoned());
+        self.waiting().copies.retain(|queued| !queued.message.is_abandoned());
     }
 
     /// The permit, if nobody has it.
@@ -62,8 +86,8 @@ impl Queue {
         loop {
             let taken: Vec<Queued> = {
                 let mut waiting = self.waiting();
-                let there = waiting.len().min(max);
-                waiting.drain(..there).collect()
+                let there = waiting.copies.len().min(max);
+                waiting.copies.drain(..there).collect()
             };
             if !taken.is_empty() {
                 return taken;
@@ -77,13 +101,24 @@ impl Queue {
         let mut waiting = self.waiting();
         for queued in unacked.rev() {
             // Looked at under the lock: a flight abandoned later finds the copy in the queue and withdraws it.
-            if !queued.message.is_abandoned() {
-                waiting.push_front(Queued { redelivered: true, ..queued });
+            if waiting.holders > 0 {
+                queued.message.give_back();
+            } else if !queued.message.is_abandoned() {
+                waiting.copies.push_front(Queued { redelivered: true, ..queued });
             }
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Queued>> {
+    /// Gives back what waits, and what comes, as long as the answer is there.
+    pub(super) fn hold(self: Arc<Self>) -> Hold {
+        let mut waiting = self.waiting();
+        waiting.holders += 1;
+        waiting.copies.drain(..).for_each(|queued| queued.message.give_back());
+        drop(waiting);
+        Hold(self)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

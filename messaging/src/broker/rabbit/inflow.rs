@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
 use lapin::{
     Channel, Consumer,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
 
@@ -19,6 +19,8 @@ pub(super) struct RabbitInflow {
     /// The stream yields its end once and never wakes anybody after that.
     ended: Option<Ended>,
     acked_through: u64,
+    /// The end of the stream is what was wanted.
+    cancelled: bool,
     /// What comes was given up by the broker.
     dead: bool,
 }
@@ -48,7 +50,15 @@ impl RabbitInflow {
             FieldTable::default(),
         );
         let consumer = consumer.await.map_err(refused_or_lost)?;
-        Ok(Self { consumer, channel, _link: link, ended: None, acked_through: 0, dead: false })
+        Ok(Self {
+            consumer,
+            channel,
+            _link: link,
+            ended: None,
+            acked_through: 0,
+            cancelled: false,
+            dead: false,
+        })
     }
 
     /// The same, of a dead-letter queue.
@@ -93,9 +103,16 @@ impl Inflow for RabbitInflow {
             batch.extend(self.take(item));
         }
         match &self.ended {
+            Some(Ended::Cancelled) if self.cancelled => Ok(batch),
             Some(ended) if batch.is_empty() => Err(BrokerError::Connection(Box::new(ended.clone()))),
             _ => Ok(batch),
         }
+    }
+
+    async fn cancel(&mut self) -> Result<(), BrokerError> {
+        self.cancelled = true;
+        let cancelled = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
+        cancelled.await.map_err(refused_or_lost)
     }
 
     async fn ack_through(&mut self, tag: u64) -> Result<(), BrokerError> {

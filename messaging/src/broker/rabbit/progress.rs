@@ -44,7 +44,7 @@ impl<'w> Progress<'w> {
                 Outcome::Unroutable => drop(unrouted.insert(route.as_str())),
                 Outcome::Unknown(reason) => lost = Some(reason.clone()),
                 // One that was refused says nothing about the way of the others.
-                Outcome::Confirmed | Outcome::Refused(_) => {}
+                Outcome::Confirmed | Outcome::Refused(_) | Outcome::Postponed => {}
             }
             self.outcomes[*at] = outcome;
         }
