@@ -61,6 +61,12 @@ pub enum RuleError {
 }
 
 impl Rule {
+    /// Whether only operators may call by it.
+    #[must_use]
+    pub fn is_for_operators(&self) -> bool {
+        self.data == Data::All || self.scope.starts_with("admin:")
+    }
+
     /// The rule of a method, if it has one.
     ///
     /// # Errors

@@ -1,12 +1,17 @@
-//! The operator's listener: is the process alive, is it ready, what does it measure.
+//! The operator's listener: is the process alive, is it ready, what does it measure, and what else it answers there.
 
 mod healthcheck;
 
 use std::{io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{
+    Json, Router,
+    extract::State,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
 use futures_util::future::join_all;
-use http::{StatusCode, header::CONTENT_TYPE};
+use http::{StatusCode, Uri, header};
 use hyper::server::conn::http1::Builder;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -20,7 +25,9 @@ pub use self::healthcheck::healthcheck;
 use crate::{
     accept::{Permits, accept},
     metrics,
+    problem::PROBLEM_JSON,
     readiness::{Readiness, Report},
+    status::{Fault, Reason},
     tls::{Acceptor, Protocols, ServerTls},
 };
 
@@ -41,13 +48,13 @@ struct Bounds {
     head: Duration,
     /// For a connection, which has one request: whatever is not sent or taken by then is cut.
     whole: Duration,
-    /// The longest head, and so the most of a body that is read: none of the answers needs one.
+    /// The longest head, and so the most that is read of a body at a time: what takes one has a bound for it.
     head_bytes: usize,
 }
 
 /// Serves `/livez` (200 as long as the process runs), `/readyz` (200 when it can do its work for its callers, otherwise 503; the state of
-/// each part, and why it is not `ok`) and `/metrics` (the text format of Prometheus) until `stop`, over HTTP/1.1 and a connection for each
-/// request.
+/// each part, and why it is not `ok`), `/metrics` (the text format of Prometheus) and the routes of `api` until `stop`, over HTTP/1.1 and a
+/// connection for each request.
 ///
 /// # Errors
 /// When something else in the process records its metrics.
@@ -55,26 +62,33 @@ pub async fn serve(
     listener: TcpListener,
     tls: ServerTls,
     readiness: Vec<Readiness>,
+    api: Router,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    serve_within(BOUNDS, listener, tls, readiness, stop).await
+    serve_within(BOUNDS, listener, tls, (readiness, api), stop).await
 }
 
 async fn serve_within(
     bounds: Bounds,
     listener: TcpListener,
     tls: ServerTls,
-    readiness: Vec<Readiness>,
+    (readiness, api): (Vec<Readiness>, Router),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let recorder = metrics::recorder()?;
     let metrics_shown = recorder.clone();
-    let text = [(CONTENT_TYPE, "text/plain; version=0.0.4")];
+    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     let app = Router::new()
         .route("/livez", get(async || "alive"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(move || std::future::ready((text, metrics::text(&metrics_shown)))))
-        .with_state(Arc::new(readiness));
+        .with_state(Arc::new(readiness))
+        .merge(api)
+        .fallback(async |uri: Uri| {
+            let fault =
+                Fault::new(Reason::RouteNotFound, "the admin listener of this process has no such path");
+            refusal(&fault, uri.path())
+        });
     let upkeep = async {
         loop {
             tokio::time::sleep(metrics::UPKEEP).await;
@@ -108,6 +122,20 @@ async fn serve_within(
         () = upkeep => {}
     }
     Ok(())
+}
+
+/// The answer to a request of this path that failed: problem details, with a challenge where the caller was not let in.
+pub fn refusal(fault: &Fault, path: &str) -> Response {
+    let mut response = fault.details(path).to_string().into_response();
+    *response.status_mut() = fault.reason.http();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(PROBLEM_JSON));
+    headers.extend(fault.challenge().map(|challenge| (header::WWW_AUTHENTICATE, challenge)));
+    if let Some(time) = fault.retry_after {
+        // Whole seconds, and never at once (RFC 9110, section 10.2.3).
+        headers.insert(header::RETRY_AFTER, (time.as_secs_f64().ceil().max(1.0) as u64).into());
+    }
+    response
 }
 
 async fn readyz(State(readiness): State<Arc<Vec<Readiness>>>) -> (StatusCode, Json<Value>) {
@@ -152,7 +180,13 @@ mod tests {
         let (address, stop) = (listener.local_addr()?, CancellationToken::new());
         let head = Duration::from_millis(500);
         let bounds = Bounds { connections: 4, head, whole, head_bytes: 8 << 10 };
-        tokio::spawn(serve_within(bounds, listener, ServerTls::default(), Vec::new(), stop.clone()));
+        tokio::spawn(serve_within(
+            bounds,
+            listener,
+            ServerTls::default(),
+            (Vec::new(), Router::new()),
+            stop.clone(),
+        ));
         Ok((address, stop))
     }
 
@@ -234,7 +268,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, ServerTls::default(), Vec::new(), stop.clone()));
+        let server =
+            tokio::spawn(serve(listener, ServerTls::default(), Vec::new(), Router::new(), stop.clone()));
         let answer = tokio::task::spawn_blocking(move || {
             let mut stream = TcpStream::connect(address)?;
             stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")?;

@@ -12,6 +12,7 @@ pub mod trace;
 pub mod lifecycle;
 pub mod readiness;
 pub mod status;
+pub mod problem;
 pub mod deadline;
 pub mod accept;
 pub mod tls;

@@ -190,6 +190,12 @@ impl Fault {
         Self { violations: vec![violation], ..Self::new(reason, format!("{field}: {problem}")) }
     }
 
+    /// A request that is not understood: one that is unreadable, or one with fields that are out of their limits.
+    pub fn of_request(is_readable: bool, message: impl Into<String>, violations: Vec<Violation>) -> Self {
+        let reason = if is_readable { Reason::InvalidField } else { Reason::MalformedRequest };
+        Self { violations, ..Self::new(reason, message) }
+    }
+
     /// A call that may have taken effect, because of `cause`: without the invitation to try again, which would do it a second time where the
     /// call has no idempotency key.
     #[must_use]

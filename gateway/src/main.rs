@@ -95,7 +95,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let readiness = Readiness::start(vec![known(Arc::clone(&routes))], &mut life);
     let admin_tls = source.config().admin_tls.clone();
     life.spawn(Stage::Operator, "admin", |stop| {
-        admin::serve(admin_listener, admin_tls, vec![readiness], stop)
+        admin::serve(admin_listener, admin_tls, vec![readiness], axum::Router::new(), stop)
     });
     life.spawn(Stage::Edge, "edge", |stop| serve(socket, source, threads, routes, stop));
     life.run(signals).await

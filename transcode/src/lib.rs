@@ -27,6 +27,7 @@ pub use self::{
         compile::RouteError,
         percent::PercentError,
         route::{Body, FieldPath, Route, Rpc},
+        selection::{Mount, Serves},
         template::Template,
         trie::{Ambiguity, Lookup},
     },

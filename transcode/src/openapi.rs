@@ -32,9 +32,10 @@ pub struct Listed<'r> {
     pub scope: Option<&'r str>,
 }
 
-/// The ids of operations, by the RPC and the number of its binding: the same in every document, and none twice in one about all routes.
+/// The ids of operations, by the RPC, the number of its binding and the name that it is put below: the same in every document, and none
+/// twice in one about all routes.
 #[derive(Debug, Default)]
-pub struct Ids(HashMap<(String, usize), String>);
+pub struct Ids(HashMap<(String, usize, String), String>);
 
 impl Ids {
     /// The ids of all these routes: the names of service and RPC, with the package where several have the same; further bindings are
@@ -52,6 +53,9 @@ impl Ids {
             let service =
                 if is_alone { service.name().to_owned() } else { service.full_name().replace('.', "_") };
             let mut id = format!("{service}_{}", route.rpc.method.name());
+            if !route.mount.is_empty() {
+                id = format!("{}_{id}", route.mount);
+            }
             if route.binding > 0 {
                 id = format!("{id}_{}", route.binding);
             }
@@ -59,13 +63,14 @@ impl Ids {
             while !used.insert(id.clone()) {
                 id.push('_');
             }
-            ids.insert((route.rpc.name.clone(), route.binding), id);
+            ids.insert((route.rpc.name.clone(), route.binding, route.mount.clone()), id);
         }
         Self(ids)
     }
 
     fn get(&self, route: &Route) -> &str {
-        self.0.get(&(route.rpc.name.clone(), route.binding)).map_or("", String::as_str)
+        let key = (route.rpc.name.clone(), route.binding, route.mount.clone());
+        self.0.get(&key).map_or("", String::as_str)
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod percent;
 pub(crate) mod template;
 pub(crate) mod trie;
 pub(crate) mod route;
+pub(crate) mod selection;
 pub(crate) mod compile;
 
 use std::{
@@ -18,6 +19,7 @@ use prost_reflect::{DescriptorError, DescriptorPool};
 use self::{
     compile::RouteError,
     route::Route,
+    selection::{Mount, Selection, Serves},
     trie::{Ambiguity, Entry, Lookup, Trie},
 };
 use crate::descriptors::{self, Described};
@@ -52,8 +54,32 @@ impl Routes {
     /// # Errors
     /// Every error in it, all at once.
     pub fn compile(set: impl AsRef<[u8]>) -> Result<Self, Vec<RoutesError>> {
+        Self::compile_where(set, &|_| true)
+    }
+
+    /// The same, of those methods only that are served.
+    ///
+    /// # Errors
+    /// As [`Routes::compile`].
+    pub fn compile_where(set: impl AsRef<[u8]>, serves: Serves<'_>) -> Result<Self, Vec<RoutesError>> {
         let pool = DescriptorPool::decode(set.as_ref()).map_err(|error| vec![error.into()])?;
-        let (list, errors) = compile::compile(&pool);
+        Self::of(&pool, Selection { serves, mount: None })
+    }
+
+    /// The routes of those methods of several sets that are served, below a name.
+    ///
+    /// # Errors
+    /// As [`Routes::compile`].
+    pub fn mounted(sets: &[&[u8]], serves: Serves<'_>, mount: Mount<'_>) -> Result<Self, Vec<RoutesError>> {
+        let mut pool = DescriptorPool::new();
+        for set in sets {
+            pool.decode_file_descriptor_set(*set).map_err(|error| vec![error.into()])?;
+        }
+        Self::of(&pool, Selection { serves, mount: Some(mount) })
+    }
+
+    fn of(pool: &DescriptorPool, selection: Selection<'_>) -> Result<Self, Vec<RoutesError>> {
+        let (list, errors) = compile::compile(pool, selection);
         let (trie, clashes) = Trie::build(&entries(&list));
         let mut errors: Vec<RoutesError> = errors.into_iter().map(Into::into).collect();
         errors.extend(clashes.into_iter().map(RoutesError::from));
@@ -65,16 +91,24 @@ impl Routes {
     ///
     /// # Errors
     /// Bytes that are no such set.
-    pub fn of_foreign(set: &Bytes, google: &Bytes) -> Result<(Self, Vec<String>), RoutesError> {
+    pub fn of_foreign(
+        set: &Bytes,
+        google: &Bytes,
+        serves: Serves<'_>,
+    ) -> Result<(Self, Vec<String>), RoutesError> {
         // Nobody knows what a library makes of descriptors that no compiler has made.
-        let routes = catch_unwind(AssertUnwindSafe(|| Self::as_far_as_possible(set, google)));
+        let routes = catch_unwind(AssertUnwindSafe(|| Self::as_far_as_possible(set, google, serves)));
         let routes = routes.unwrap_or_else(|_| Err("the descriptors made their reader panic".to_owned()));
         routes.map_err(RoutesError::Unreadable)
     }
 
-    fn as_far_as_possible(set: &Bytes, google: &Bytes) -> Result<(Self, Vec<String>), String> {
+    fn as_far_as_possible(
+        set: &Bytes,
+        google: &Bytes,
+        serves: Serves<'_>,
+    ) -> Result<(Self, Vec<String>), String> {
         let Described { pool, mut left_out } = descriptors::read(set, google)?;
-        let (list, errors) = compile::compile(&pool);
+        let (list, errors) = compile::compile(&pool, Selection { serves, mount: None });
         let (_, clashes) = Trie::build(&entries(&list));
         left_out.extend(errors.iter().map(ToString::to_string));
         left_out.extend(clashes.iter().map(|clash| format!("{}: {clash}", list[clash.index].rpc.name)));

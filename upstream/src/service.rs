@@ -90,6 +90,13 @@ enum Way {
     Local(Connection),
 }
 
+impl From<Local> for Upstream {
+    /// The service in the same process.
+    fn from(local: Local) -> Self {
+        Self(Way::Local(Connection::Local(local)))
+    }
+}
+
 impl Upstream {
     /// The service at this location. Must be called inside of a tokio runtime: names are looked up from then on.
     ///
@@ -98,7 +105,7 @@ impl Upstream {
     pub fn of(location: &Location, trust: Trust<'_>) -> Result<Self, Vec<String>> {
         Ok(Self(match location {
             Location::Url(urls) => Way::Remote(resolve::pool(urls, trust.tls, Arc::clone(trust.resolver))?),
-            Location::Local(local) => Way::Local(Connection::Local(local.clone())),
+            Location::Local(local) => return Ok(local.clone().into()),
         }))
     }
 

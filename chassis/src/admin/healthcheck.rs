@@ -127,7 +127,7 @@ mod tests {
         let mut life = Lifecycle::new();
         let readiness = Readiness::start(parts, &mut life);
         life.spawn(Stage::Operator, "admin", |stop| {
-            serve(listener, ServerTls::default(), vec![readiness], stop)
+            serve(listener, ServerTls::default(), vec![readiness], axum::Router::new(), stop)
         });
         let (answered, stop) = tokio::sync::oneshot::channel();
         let asking = tokio::task::spawn_blocking(move || {

@@ -1,6 +1,5 @@
 //! Errors as clients see them: AIP-193 JSON, or RFC 9457 problem details for those who ask for them.
 
-mod challenge;
 mod code;
 mod detail;
 mod event;
@@ -10,7 +9,10 @@ mod style;
 use std::{collections::HashMap, error::Error as _, time::Duration};
 
 use axum::{body::Body, response::Response};
-use chassis::status::{Chain, DOMAIN, Fault, Reason, Violation, clip, code_name};
+use chassis::{
+    problem::{self, PROBLEM_JSON},
+    status::{Chain, DOMAIN, Fault, Reason, Violation, clip, code_name},
+};
 use http::{HeaderValue, StatusCode, header};
 use prost_reflect::DescriptorPool;
 use serde_json::{Value, json};
@@ -18,7 +20,6 @@ use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
 use upstream::{TransportError, too_large};
 
-use self::style::PROBLEM_JSON;
 pub(crate) use self::{event::ActualStatus, request::refused, style::Style};
 
 /// Details that a problem has fields for.
@@ -150,7 +151,10 @@ impl Problem {
             headers.insert(header::RETRY_AFTER, (time.as_secs_f64().ceil().max(1.0) as u64).into());
         }
         let ours = self.info.as_ref().filter(|info| info.domain == DOMAIN);
-        let challenge = ours.and_then(|info| challenge::of(&info.reason, &self.message, &info.metadata));
+        let challenge = ours.and_then(|info| {
+            let word = |key: &str| info.metadata.get(key).map(String::as_str);
+            problem::challenge(&info.reason, &self.message, word)
+        });
         let any = || (self.http == StatusCode::UNAUTHORIZED).then(|| HeaderValue::from_static("Bearer"));
         headers.extend(challenge.or_else(any).map(|challenge| (header::WWW_AUTHENTICATE, challenge)));
         headers.extend(self.hint.map(|hint| match hint {
@@ -187,18 +191,9 @@ impl Problem {
         details
     }
 
-    /// RFC 9457, section 3. `about:blank` as section 4.2.1 defines it: `reason` distinguishes problems, no page has to exist.
     fn problem_details(&self, path: &str) -> Value {
-        let errors = |at: &Violation| json!({ "field": at.field, "detail": at.description });
-        json!({
-            "type": "about:blank",
-            "title": self.http.canonical_reason().unwrap_or("Error"),
-            "status": self.http.as_u16(),
-            "detail": self.message,
-            "instance": path,
-            "reason": self.info.as_ref().map_or(code_name(self.code), |info| &info.reason),
-            "errors": self.violations.iter().map(errors).collect::<Vec<_>>(),
-        })
+        let reason = self.info.as_ref().map_or(code_name(self.code), |info| &info.reason);
+        problem::details(self.http, &self.message, path, reason, &self.violations)
     }
 }
 

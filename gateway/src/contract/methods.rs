@@ -11,7 +11,7 @@ use http::Method;
 use prost_reflect::MethodDescriptor;
 use upstream::Upstream;
 
-use super::served::Served;
+use super::{routes::is_public, served::Served};
 use crate::metrics;
 
 /// The methods that can be called, by their path.
@@ -36,7 +36,7 @@ pub(crate) struct Called {
 }
 
 impl Methods {
-    /// Every method of the services that have a route: one without a route, such as an operator's, stays unknown here too.
+    /// Every method of the services that have a route, but for those of operators: a service without a route stays unknown here too.
     pub(crate) fn of(served: &[Arc<Served>], rules: &Rules) -> Self {
         let gets = served.iter().filter(|served| served.route.method == Method::GET.as_str());
         let reads: HashSet<_> = gets.map(|served| served.route.rpc.method.full_name().to_owned()).collect();
@@ -52,7 +52,8 @@ impl Methods {
         let methods = |served: &Arc<Served>| {
             let service = served.route.rpc.method.parent_service().clone();
             let upstream = Arc::clone(&served.upstream);
-            service.methods().map(|method| called(&method, &upstream)).collect::<Vec<_>>()
+            let methods = service.methods().filter(is_public);
+            methods.map(|method| called(&method, &upstream)).collect::<Vec<_>>()
         };
         let by_path = served.iter().flat_map(methods).collect();
         Self { by_path, other: metrics::call("_OTHER") }

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use auth::Rules;
 use chassis::settings::ConfigErrors;
+use prost_reflect::MethodDescriptor;
 use transcode::{
     Route, Routes,
     openapi::{Listed, Tokens},
@@ -73,7 +74,8 @@ impl Contract {
         let Some((service, name)) = method.split_once('/') else { return false };
         let services = self.routes.list().iter().map(|route| route.rpc.method.parent_service());
         let mut services = services.filter(|known| known.full_name() == service);
-        services.any(|service| service.methods().any(|method| method.name() == name))
+        let is_it = |method: &MethodDescriptor| method.name() == name && routes::is_public(method);
+        services.any(|service| service.methods().any(|method| is_it(&method)))
     }
 
     /// How many routes it has.

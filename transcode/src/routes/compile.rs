@@ -10,6 +10,7 @@ use prost_reflect::{
 
 use super::{
     route::{Body, FieldPath, Route, Rpc},
+    selection::Selection,
     template::Template,
 };
 use crate::{
@@ -26,14 +27,14 @@ pub struct RouteError {
     problem: String,
 }
 
-/// Compiles the bindings that can be served of every service in the pool, and says why the others cannot.
+/// Compiles the bindings that can be served of every selected method in the pool, and says why the others cannot.
 #[must_use]
-pub(crate) fn compile(pool: &DescriptorPool) -> (Vec<Route>, Vec<RouteError>) {
+pub(crate) fn compile(pool: &DescriptorPool, selection: Selection<'_>) -> (Vec<Route>, Vec<RouteError>) {
     let (mut routes, mut errors) = (Vec::new(), Vec::new());
     let Some(http) = pool.get_extension_by_name("google.api.http") else { return (routes, errors) };
     let methods = || {
         let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
-        methods.filter(|method| method.options().has_extension(&http))
+        methods.filter(|method| method.options().has_extension(&http) && (selection.serves)(method))
     };
     let mut plans = Plans::default();
     for method in methods() {
@@ -42,7 +43,7 @@ pub(crate) fn compile(pool: &DescriptorPool) -> (Vec<Route>, Vec<RouteError>) {
     }
     let plans = Arc::new(plans);
     for method in methods() {
-        for binding in bindings(&method, &http, &plans).unwrap_or_else(|p| vec![Err(p)]) {
+        for binding in bindings(&method, &http, &plans, selection).unwrap_or_else(|p| vec![Err(p)]) {
             match binding {
                 Ok(route) => routes.push(route),
                 Err(problem) => errors.push(RouteError { rpc: method.full_name().to_owned(), problem }),
@@ -58,6 +59,7 @@ fn bindings(
     method: &MethodDescriptor,
     http: &ExtensionDescriptor,
     plans: &Arc<Plans>,
+    selection: Selection<'_>,
 ) -> Result<Bindings, String> {
     let options = method.options();
     let rule = options.get_extension(http);
@@ -65,7 +67,7 @@ fn bindings(
     let rpc = Arc::new(rpc(method, plans)?);
     let mut rules = vec![rule.clone()];
     rules.extend(list(rule, "additional_bindings"));
-    Ok(rules.iter().enumerate().map(|(binding, rule)| route(&rpc, binding, rule)).collect())
+    Ok(rules.iter().enumerate().map(|(binding, rule)| route(&rpc, binding, rule, selection)).collect())
 }
 
 fn rpc(method: &MethodDescriptor, plans: &Arc<Plans>) -> Result<Rpc, String> {
@@ -105,9 +107,14 @@ fn version(message: &MessageDescriptor) -> Option<FieldPath> {
     own(message).map(|field| vec![field]).or_else(|| message.fields().find_map(nested))
 }
 
-fn route(rpc: &Arc<Rpc>, binding: usize, rule: &DynamicMessage) -> Result<Route, String> {
+fn route(
+    rpc: &Arc<Rpc>,
+    binding: usize,
+    rule: &DynamicMessage,
+    selection: Selection<'_>,
+) -> Result<Route, String> {
     let (method, path) = pattern(rule)?;
-    let template = Template::parse(&path).map_err(|error| error.to_string())?;
+    let template = Template::parse(&selection.path(path)?).map_err(|error| error.to_string())?;
     let variables = template.variables.iter().map(|variable| bound_field(&rpc.input, &variable.field));
     let body = match text(rule, "body").as_str() {
         // Each message of a stream is a message as a whole.
@@ -134,6 +141,7 @@ fn route(rpc: &Arc<Rpc>, binding: usize, rule: &DynamicMessage) -> Result<Route,
     Ok(Route {
         rpc: Arc::clone(rpc),
         binding,
+        mount: selection.name().to_owned(),
         update_mask: mask::field(&method, &body, &rpc.input),
         method,
         template,

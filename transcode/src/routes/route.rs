@@ -49,6 +49,8 @@ pub struct Route {
     pub rpc: Arc<Rpc>,
     /// Which of the RPC's bindings: 0, or the place among the additional ones, from 1.
     pub binding: usize,
+    /// The name that it is put below, as [`super::selection::Mount`] says; empty for a route where its rule says.
+    pub mount: String,
     /// The HTTP method, or `*` for every one.
     pub method: String,
     /// The path.

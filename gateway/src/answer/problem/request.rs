@@ -1,6 +1,6 @@
 //! What a client got wrong: the violations of a request as a failure with a reason.
 
-use chassis::status::{Fault, Reason, Violation};
+use chassis::status::{Fault, Violation};
 use transcode::{RequestError, RequestErrorKind};
 
 use super::Problem;
@@ -13,11 +13,7 @@ impl From<RequestError> for Problem {
 
 /// Why a request is refused that cannot become a message.
 pub(crate) fn refused(error: RequestError) -> Fault {
-    let reason = match error.kind {
-        RequestErrorKind::Unreadable => Reason::MalformedRequest,
-        RequestErrorKind::Invalid => Reason::InvalidField,
-    };
-    let fault = Fault::new(reason, error.to_string());
     let of = |at: transcode::Violation| Violation { field: at.field, description: at.description };
-    Fault { violations: error.violations.into_iter().map(of).collect(), ..fault }
+    let (is_readable, message) = (error.kind == RequestErrorKind::Invalid, error.to_string());
+    Fault::of_request(is_readable, message, error.violations.into_iter().map(of).collect())
 }

@@ -1,10 +1,9 @@
 //! How a request wants its errors.
 
+use chassis::problem::PROBLEM_JSON;
 use http::HeaderMap;
 
 use crate::request::headers;
-
-pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The type of server-sent events.
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
