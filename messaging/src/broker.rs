@@ -91,6 +91,17 @@ pub struct Found {
     pub refused: Option<String>,
     /// How many messages each dead-letter queue holds.
     pub dead_letters: BTreeMap<String, u64>,
+    /// What is in each queue of a partition.
+    pub queues: BTreeMap<String, Depth>,
+}
+
+/// What the broker says of a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Those that are ready: not what a consumer has and has not acknowledged.
+    pub messages: u64,
+    /// Who has subscribed to it, active or standing by.
+    pub consumers: u32,
 }
 
 /// A message that the broker has given up.

@@ -7,7 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{broker::BrokerError, observe, pauses::Paused, retry};
+use crate::{
+    broker::{BrokerError, Depth},
+    observe,
+    pauses::Paused,
+    rate::Rate,
+    retry,
+};
 
 /// How often a lasting state is logged again: an outage explains itself, what never cures itself waits for a person.
 const DEGRADED_AGAIN: Duration = Duration::from_secs(60);
@@ -46,6 +52,8 @@ pub enum Condition {
 pub struct Health {
     // Taken when a state changes or is read, never for a message.
     states: Arc<Mutex<States>>,
+    /// By the relay or consumer. Taken when a part begins, and when an operator asks.
+    rates: Arc<Mutex<BTreeMap<String, Arc<Rate>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +61,8 @@ struct States {
     parts: BTreeMap<String, State>,
     /// By the name of the queue.
     dead_letters: BTreeMap<String, u64>,
+    /// By the name of the queue.
+    queues: BTreeMap<String, Depth>,
 }
 
 #[derive(Debug)]
@@ -105,9 +115,37 @@ impl Health {
         self.states().dead_letters = queues;
     }
 
+    /// What the broker said last of the queue with this name; `None` where nobody has asked one.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> Option<Depth> {
+        self.states().queues.get(name).copied()
+    }
+
+    /// Whether a broker has said anything of queues: the one within a process has none.
+    #[must_use]
+    pub fn has_queues(&self) -> bool {
+        !self.states().queues.is_empty()
+    }
+
+    /// Sets what the queues of the mesh hold.
+    pub(crate) fn set_queues(&self, queues: BTreeMap<String, Depth>) {
+        self.states().queues = queues;
+    }
+
+    /// How many messages a second the relay or consumer of this name has got rid of in the last ten seconds, in this process.
+    #[must_use]
+    pub fn per_second(&self, of: &str) -> f64 {
+        self.rates().get(of).map_or(0.0, |rate| rate.per_second())
+    }
+
+    fn rates(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Rate>>> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The handle of a part that begins, of the relay or consumer with the name `of`.
     pub(crate) fn part(&self, name: impl Into<String>, of: &str) -> Part {
-        let part = Part { health: self.clone(), name: name.into(), of: of.to_owned() };
+        let rate = self.rates().entry(of.to_owned()).or_insert_with(|| Arc::new(Rate::new())).clone();
+        let part = Part { health: self.clone(), name: name.into(), of: of.to_owned(), rate };
         let condition = Condition::Degraded { reason: "not connected yet".to_owned(), since: retry::now() };
         observe::part_state(&part.name, of, &condition);
         self.states().parts.insert(part.name.clone(), State { of: of.to_owned(), condition, logged: None });
@@ -131,9 +169,15 @@ pub(crate) struct Part {
     health: Health,
     name: String,
     of: String,
+    rate: Arc<Rate>,
 }
 
 impl Part {
+    /// So many messages have left.
+    pub(crate) fn count(&self, messages: usize) {
+        self.rate.count(messages);
+    }
+
     /// Another part of the same relay or consumer.
     pub(crate) fn beside(&self, name: &str) -> Self {
         self.health.part(name, &self.of)

@@ -43,6 +43,8 @@ pub mod parked;
 pub mod pauses;
 pub mod retention;
 pub mod health;
+pub mod whereabouts;
 
+mod rate;
 mod retry;
 mod observe;

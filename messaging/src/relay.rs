@@ -41,7 +41,7 @@ const PART: &str = "relay";
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// The lease's name, and that of the channel on which its holder is notified.
-const OUTBOX: &str = "outbox";
+pub const OUTBOX: &str = "outbox";
 
 /// How long the outbox stands still after its relay was killed, at most. A window has to be over in half of it: the
 /// connection of a publisher that is given up closes within 5 s.

@@ -20,6 +20,29 @@ pub const TABLE: &str = "CREATE TABLE leases (
     expire_time {int} NOT NULL
 ) {strict}";
 
+/// Who has a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The name that the holder has given itself.
+    pub holder: String,
+    /// For how long, by the database's clock, unless it is renewed.
+    pub left: Duration,
+}
+
+/// Who has the lease `name`, if anybody has.
+///
+/// # Errors
+/// As the database says.
+pub async fn held(database: &Database, name: &str) -> Result<Option<Held>, Failure> {
+    let backend = database.backend();
+    let sql = format!("SELECT holder, expire_time - {} FROM leases WHERE name = $1", now(backend));
+    let find = Statement::from_sql_and_values(backend, sql, [name.into()]);
+    let Some(row) = database.read().query_one_raw(find).await? else { return Ok(None) };
+    let left = u64::try_from(row.try_get_by_index::<i64>(1)?).unwrap_or_default();
+    let holder = row.try_get_by_index(0)?;
+    Ok((left > 0).then_some(Held { holder, left: Duration::from_micros(left) }))
+}
+
 /// What an attempt at a lease came to.
 #[derive(Debug)]
 pub enum Attempt {

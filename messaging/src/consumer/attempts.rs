@@ -79,6 +79,7 @@ impl<'c> Attempts<'c> {
         match line.watch(self.shared.apply(part, briefly)).await {
             Ok(()) => {
                 line.made();
+                self.progress.count(part.deliveries.len());
                 if part.fault.is_none() {
                     self.suspects.clear(&part.deliveries);
                 }

@@ -63,6 +63,11 @@ impl<'h> Progress<'h> {
         self.show(&mut self.lines());
     }
 
+    /// So many messages were handled.
+    pub(super) fn count(&self, messages: usize) {
+        self.health.count(messages);
+    }
+
     fn show(&self, lines: &mut Lines) {
         let Lines { failing, shown, .. } = lines;
         if let Some(refused) = failing.values().find(|line| line.refused) {

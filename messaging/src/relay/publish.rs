@@ -152,6 +152,7 @@ impl Relay {
             let taken_over = window::confirmed(window, &outcomes);
             observe::window_published(&self.source, window, &outcomes, &taken_over, began.elapsed());
             self.dead.fetch_add(taken_over.len() as u64, Relaxed);
+            self.part.count(taken_over.len());
             observe::refused(&self.source, window, &outcomes);
             unsettled = Settlement::of(tickets, outcomes);
             // What was not settled is published again, which does no harm, and behind nothing of its key.

@@ -44,7 +44,7 @@ impl Relay {
 
     /// `known` once the topology was seen: what is missing before that has never been there.
     fn report(&self, part: &Part, found: Found, known: &mut bool) {
-        let Found { restored, moved, refused, dead_letters } = found;
+        let Found { restored, moved, refused, dead_letters, queues } = found;
         if std::mem::replace(known, true) && !restored.is_empty() {
             observe::restored(&self.source, &restored);
         }
@@ -56,6 +56,7 @@ impl Relay {
         causes.values().for_each(|letters| observe::dead_letters_moved(&self.source, letters));
         let waiting: u64 = dead_letters.values().sum();
         part.health().set_dead_letters(dead_letters);
+        part.health().set_queues(queues);
         match (refused, waiting) {
             (Some(reason), _) => part.failed(reason),
             (None, 0) => part.ok(),

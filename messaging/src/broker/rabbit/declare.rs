@@ -11,14 +11,9 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use super::{
-    connection::Link,
-    names::short,
-    passive::{self, Depth},
-    refusal::refused_or_lost,
-};
+use super::{connection::Link, names::short, passive, refusal::refused_or_lost};
 use crate::{
-    broker::BrokerError,
+    broker::{BrokerError, Depth},
     topology::{Subscription, Topology},
 };
 

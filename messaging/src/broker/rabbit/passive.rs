@@ -8,14 +8,7 @@ use lapin::{
 };
 
 use super::{names::short, refusal::refused_or_lost};
-use crate::broker::BrokerError;
-
-/// What the broker says of a queue.
-pub(super) struct Depth {
-    /// Those that are ready: not what a consumer has and has not acknowledged.
-    pub(super) messages: u64,
-    pub(super) consumers: u32,
-}
+use crate::broker::{BrokerError, Depth};
 
 /// Its depth; `None` when there is no such queue, and then the channel is closed.
 pub(super) async fn queue(channel: &Channel, queue: &str) -> Result<Option<Depth>, BrokerError> {

@@ -13,7 +13,7 @@ use super::{
     passive,
 };
 use crate::{
-    broker::{BrokerError, Found, Upkeep},
+    broker::{BrokerError, Depth, Found, Upkeep},
     observe,
     topology::Topology,
 };
@@ -59,10 +59,16 @@ impl RabbitUpkeep {
     async fn look_once(&mut self) -> Result<Found, BrokerError> {
         let (mut found, mut refused) = (Found::default(), None);
         for declared in declared(&self.topology, self.former) {
-            match declared.messages(&self.channel).await {
-                Ok(Some(messages)) => {
-                    if let Declared::DeadLetters(queue) = declared {
-                        found.dead_letters.insert(queue, messages);
+            match declared.depth(&self.channel).await {
+                Ok(Some(depth)) => {
+                    match declared {
+                        Declared::DeadLetters(queue) => {
+                            found.dead_letters.insert(queue, depth.messages);
+                        }
+                        Declared::Queue(queue) => {
+                            found.queues.insert(queue, depth);
+                        }
+                        Declared::Exchange(_) => {}
                     }
                     continue;
                 }
@@ -181,13 +187,11 @@ fn declared(topology: &Topology, former: bool) -> Vec<Declared> {
 }
 
 impl Declared {
-    /// How many messages are in it, 0 for an exchange; `None` when it is missing, and then the channel is closed.
-    async fn messages(&self, channel: &Channel) -> Result<Option<u64>, BrokerError> {
+    /// What is in it, nothing in an exchange; `None` when it is missing, and then the channel is closed.
+    async fn depth(&self, channel: &Channel) -> Result<Option<Depth>, BrokerError> {
         match self {
-            Self::Exchange(name) => Ok(passive::exchange(channel, name).await?.map(|()| 0)),
-            Self::Queue(name) | Self::DeadLetters(name) => {
-                Ok(passive::queue(channel, name).await?.map(|depth| depth.messages))
-            }
+            Self::Exchange(name) => Ok(passive::exchange(channel, name).await?.map(|()| Depth::default())),
+            Self::Queue(name) | Self::DeadLetters(name) => passive::queue(channel, name).await,
         }
     }
 
