@@ -5,15 +5,17 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 11] = [
     "ordermesh/auth/v1/rule.proto",
     "ordermesh/orders/v1/orders.proto",
     "ordermesh/orders/v1/events.proto",
+    "ordermesh/orders/v1/admin.proto",
     "ordermesh/payments/v1/payments.proto",
     "ordermesh/payments/v1/events.proto",
     "ordermesh/payments/v1/admin.proto",
     "ordermesh/messaging/v1/admin.proto",
     "ordermesh/messaging/v1/pauses.proto",
+    "ordermesh/messaging/v1/whereabouts.proto",
     "ordermesh/audit/v1/audit.proto",
 ];
 

@@ -4,14 +4,16 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use auth::Who;
+use axum::Router;
 use chassis::{
     admin,
     clock::SystemClock,
     lifecycle::{Lifecycle, Stage},
     tls::ServerTls,
 };
+use orders::{Orders, explain::payments::Whom};
 use payments::Payments;
-use service::{Foundation, Wired, wiring};
+use service::{Foundation, Wired, rest, wiring};
 use storage::Database;
 use tokio::net::TcpListener;
 
@@ -24,6 +26,7 @@ pub(crate) struct Mesh {
     payments: (Wired, TcpListener),
     edge: (gateway::Edge, TcpListener),
     admin: (TcpListener, ServerTls),
+    api: Router,
 }
 
 impl Mesh {
@@ -48,10 +51,13 @@ impl Mesh {
             let (broker, clock, mesh) = (Arc::clone(&broker), Arc::clone(&clock), config.mesh.clone());
             Ok::<_, anyhow::Error>(Foundation { database, broker, clock, mesh, who: who.clone() })
         };
-        let orders = wiring::build(config.orders, foundation(&databases.orders).await?);
-        let orders = orders.await.context("the orders service cannot start")?;
         let payments = wiring::build(Payments, foundation(&databases.payments).await?);
         let payments = payments.await.context("the payments service cannot start")?;
+        // What payments knows of an order is asked in this process too.
+        let asked = Whom { location: payments.operators()?.map(Into::into), ..Whom::default() };
+        let orders = Orders { payments: asked, ..config.orders };
+        let orders = wiring::build(orders, foundation(&databases.orders).await?);
+        let orders = orders.await.context("the orders service cannot start")?;
         // The edge calls the services in this process; the addresses that were taken are for others.
         let local = |service: &Wired, listener: &TcpListener| {
             let found_at = listener.local_addr()?.to_string();
@@ -68,7 +74,12 @@ impl Mesh {
                 local(&payments, &payments_listener)?,
             )
         })?;
+        let api = rest::router(&[
+            (&orders, orders_listener.local_addr()?),
+            (&payments, payments_listener.local_addr()?),
+        ])?;
         Ok(Self {
+            api,
             orders: (orders, orders_listener),
             payments: (payments, payments_listener),
             edge: (edge, edge_listener),
@@ -95,8 +106,8 @@ impl Mesh {
         let (payments, payments_listener) = self.payments;
         let (edge, edge_listener) = self.edge;
         let readiness = vec![payments.spawn(payments_listener, life), orders.spawn(orders_listener, life)];
-        let (admin, tls) = self.admin;
-        life.spawn(Stage::Operator, "admin", |stop| admin::serve(admin, tls, readiness, stop));
+        let ((admin, tls), api) = (self.admin, self.api);
+        life.spawn(Stage::Operator, "admin", |stop| admin::serve(admin, tls, readiness, api, stop));
         life.spawn(Stage::Edge, "edge", |stop| gateway::serve(edge_listener, edge, stop));
     }
 }

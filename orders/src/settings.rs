@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use chassis::settings::{Checked, ConfigErrors};
+use chassis::{
+    settings::{Checked, ConfigErrors},
+    tls::UpstreamTlsSettings,
+};
+
+use crate::explain::payments::{Payments, Whom};
 
 /// A shorter time would give up payments that are merely under way.
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
@@ -15,11 +20,47 @@ pub struct OrderSettings {
     pub order_ttl: Checked<humantime::Duration>,
 }
 
+/// Those of a process that payments is no part of.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ProcessSettings {
+    /// Those of orders
+    #[command(flatten)]
+    pub orders: OrderSettings,
+    /// Where payments is
+    #[command(flatten)]
+    pub payments: PaymentsSettings,
+}
+
+/// Where payments is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PaymentsSettings {
+    /// Where the payments service serves gRPC, for ExplainOrder: it is asked there with the operator's own token; absent: what payments knows
+    /// is left out of the answer
+    #[arg(long, env = "PAYMENTS_URL", value_name = "URL")]
+    pub payments_url: Option<String>,
+    /// TLS towards it
+    #[command(flatten)]
+    pub tls: UpstreamTlsSettings,
+}
+
 impl OrderSettings {
     /// When an undecided payment is given up, or `None` after an error was noted.
     pub(crate) fn check(self, errors: &mut ConfigErrors) -> Option<Duration> {
         let ttl: Duration = self.order_ttl.take("--order-ttl", errors)?.into();
         errors.require(ttl >= SHORTEST_TTL, "--order-ttl", "must be at least 1s");
         Some(ttl)
+    }
+}
+
+impl PaymentsSettings {
+    /// Where payments is, or `None` after errors were noted. Must be called inside of a tokio runtime.
+    pub(crate) fn check(self, errors: &mut ConfigErrors) -> Option<Whom> {
+        let location = self.payments_url.filter(|url| !url.is_empty()).map(Into::into);
+        let whom = Whom { location, tls: self.tls.check(errors)? };
+        if let Err(error) = Payments::of(&whom) {
+            errors.note("--payments-url", error);
+            return None;
+        }
+        Some(whom)
     }
 }

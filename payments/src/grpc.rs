@@ -2,6 +2,7 @@
 
 mod list;
 pub mod wire;
+mod explain;
 pub mod admin;
 
 use std::sync::Arc;

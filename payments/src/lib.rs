@@ -55,7 +55,7 @@ impl Service for Payments {
         };
         let gzip = CompressionEncoding::Gzip;
         wiring.serve(PaymentsServiceServer::new(grpc).accept_compressed(gzip));
-        let admin = PaymentsAdmin { database, pages };
+        let admin = PaymentsAdmin { database, pages, whereabouts: wiring.whereabouts() };
         wiring.serve_admin(PaymentsAdminServiceServer::new(admin).accept_compressed(gzip));
         wiring.audit(ledger::MOVEMENTS);
         let decide_payments = DecidePayments { outbox: wiring.outbox.clone(), clock };

@@ -18,6 +18,8 @@ pub mod page;
 pub mod admin;
 pub mod pauses;
 pub mod audit;
+pub mod whereabouts;
+pub mod rest;
 
 use std::fmt;
 

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeSet, convert::Infallible, fmt, sync::Ar
 use anyhow::ensure;
 use auth::{Guard, Rules, Who};
 use chassis::{clock::Clock, lifecycle::Stage, tls::ServerTls};
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::FutureExt as _;
 use http::{Request, Response};
 use messaging::{
     broker::Broker,
@@ -18,7 +18,7 @@ use messaging::{
     parked::Park,
     relay::Relay,
     retention::Retention,
-    topology::Subscription,
+    topology::{Subscription, Topology},
 };
 use ordermesh::{
     audit::v1::audit_service_server::AuditServiceServer,
@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, codec::CompressionEncoding, server::NamedService, service::Routes};
 use tower::Service as Server;
 
+use self::wired::Task;
+pub use self::wired::Wired;
 use crate::{
     Service,
     admin::{MessagingAdmin, Payloads},
@@ -40,6 +42,7 @@ use crate::{
     page::PageTokens,
     pauses::PausesAdmin,
     settings::MeshConfig,
+    whereabouts::Whereabouts,
 };
 
 /// What a service stands on.
@@ -88,6 +91,7 @@ pub async fn build_by<S: Service>(rules: Rules, service: S, foundation: Foundati
         tls: foundation.mesh.tls.public,
         health: Health::new(),
         routes: Routes::default(),
+        operators: Routes::default(),
         services: BTreeSet::new(),
         movements: None,
         consumers: Vec::new(),
@@ -95,15 +99,6 @@ pub async fn build_by<S: Service>(rules: Rules, service: S, foundation: Foundati
     };
     service.wire(&mut wiring).await?;
     wiring.finish(S::DESCRIPTOR_SETS)
-}
-
-type Run = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
-
-/// A task, by the stage of the stop that ends it and its name.
-struct Task {
-    stage: Stage,
-    name: Cow<'static, str>,
-    run: Run,
 }
 
 /// What the parts of a service are built with, and where they are added.
@@ -127,6 +122,8 @@ pub struct Wiring {
     tls: ServerTls,
     health: Health,
     routes: Routes,
+    /// Those of them that are for operators.
+    operators: Routes,
     services: BTreeSet<String>,
     movements: Option<&'static str>,
     consumers: Vec<Operated>,
@@ -160,8 +157,17 @@ impl Wiring {
             + 'static,
     {
         if self.guard.knows_operators() {
+            self.operators = std::mem::take(&mut self.operators).add_service(server.clone());
             self.serve(server);
         }
+    }
+
+    /// Where the service's messages are.
+    #[must_use]
+    pub fn whereabouts(&self) -> Whereabouts {
+        let topology = Topology::new(ordermesh::EVENTS_EXCHANGE, self.partitions, []);
+        let (database, health) = (self.database.clone(), self.health.clone());
+        Whereabouts { database, health, topology, name: self.name }
     }
 
     /// Adds movements of money to the list of who did what; see [`Audit::movements`].
@@ -231,31 +237,17 @@ impl Wiring {
         let source = format!("/ordermesh/{}", self.name);
         let relay = Relay::new(database.clone(), self.outbox, self.broker, source);
         let relay = relay.with_health(&health).with_pauses(&self.pauses.pauses);
+        let operators = self.guard.knows_operators().then_some(self.operators);
         let Self { name, routes, services, tasks, guard, tls, clock, .. } = self;
         let unruled = guard.unruled(&services);
         ensure!(unruled.is_empty(), "the descriptors of {name} have no rules for {unruled:?}");
         let contract = Contract { name, routes, descriptor_sets, services, guard, clock, tls };
-        Ok(Wired { contract, tasks, relay, database, health })
+        Ok(Wired { contract, operators, tasks, relay, database, health })
     }
-}
-
-/// A service, ready to run.
-pub struct Wired {
-    contract: Contract,
-    tasks: Vec<Task>,
-    relay: Relay,
-    database: Database,
-    health: Health,
 }
 
 impl fmt::Debug for Wiring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wiring").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Wired {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wired").field("name", &self.contract.name).finish_non_exhaustive()
     }
 }

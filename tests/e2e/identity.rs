@@ -19,7 +19,7 @@ use world::{AUDIENCE, ISSUER, Issuer, PATIENCE, Scratch, claims, eventually, now
 use self::{
     inside::Inside,
     rows::{Row, rows},
-    ways::{Outcome, Whose, grpc, grpc_web, http, socket, wire},
+    ways::{Outcome, Whose, at_admin, grpc, grpc_web, http, socket, wire},
 };
 use crate::mesh::{EMBEDDED, Mesh};
 
@@ -216,6 +216,14 @@ async fn every_cell_of_the_table_holds() -> Result<()> {
             for (name, service) in &services {
                 if row.service().is_none_or(|only| only == *name) {
                     outcomes.push((*name, false, grpc(service, row, wire.clone(), token).await?));
+                    if row.admin.is_some() {
+                        let mut outcome = at_admin(mesh.admin(name)?, name, row, whose, token).await?;
+                        // Problem details have no word for the check.
+                        if let Expected::Unauthenticated(check) = &expected {
+                            outcome.check = (*check).to_owned();
+                        }
+                        outcomes.push(("the operator's listener", true, outcome));
+                    }
                 }
             }
             if row.route.is_some() {

@@ -30,6 +30,8 @@ pub(crate) const ADMIN_TOKEN: &str = "the-operator";
 /// A running mesh.
 pub(crate) struct Mesh {
     programs: Vec<Program>,
+    /// That of orders, where it is a process of its own.
+    orders_program: Option<Program>,
     pub(crate) processes: Vec<Process>,
     databases: BTreeMap<&'static str, String>,
     pub(crate) api: Api,
@@ -140,6 +142,7 @@ impl Mesh {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
         Ok(Self {
             programs: Vec::new(),
+            orders_program: None,
             processes: Vec::new(),
             databases,
             api: Api::new("http://127.0.0.1")?,
@@ -188,16 +191,22 @@ impl Mesh {
     }
 
     async fn start_apart(&mut self, urls: &Urls, env: &Env) -> Result<()> {
-        for service in ["orders", "payments"] {
+        let service = |service: &str| {
             let (database_url, amqp_url) = &urls[service];
             let program = with(Program::named(service)?, env)
                 .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
                 .env("DATABASE_URL", database_url)
                 .env("AMQP_URL", amqp_url);
-            self.processes.push(program.start()?);
-        }
-        self.orders = self.processes[0].address("orders-grpc").await?;
-        self.payments = self.processes[1].address("payments-grpc").await?;
+            anyhow::Ok(program)
+        };
+        let mut payments = service("payments")?.start()?;
+        self.payments = payments.address("payments-grpc").await?;
+        // Orders asks payments about an order that an operator wants explained.
+        let orders = service("orders")?.env("PAYMENTS_URL", format!("http://{}", self.payments));
+        self.orders_program = Some(orders.clone());
+        let mut orders = orders.start()?;
+        self.orders = orders.address("orders-grpc").await?;
+        self.processes = vec![orders, payments];
         let mut gateway = with(Program::named("gateway")?, env)
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(["--orders-url".to_owned(), format!("http://{}", self.orders)])
@@ -209,6 +218,11 @@ impl Mesh {
             self.admins.push(Api::new(format!("http://{}", process.address("admin").await?))?);
         }
         Ok(())
+    }
+
+    /// Another process of orders, beside the first one of a mesh of several processes.
+    pub(crate) fn another_orders(&self) -> Result<Process> {
+        self.orders_program.as_ref().context("a mesh of several processes")?.start()
     }
 
     /// The operator's listener of a service's process.

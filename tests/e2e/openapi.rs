@@ -14,7 +14,7 @@ const VALIDATE: &str = "import json, sys\n\
     errors = [str(e) for e in OpenAPIV31SpecValidator(json.load(sys.stdin)).iter_errors()]\n\
     sys.exit('\\n'.join(errors) or 0)";
 
-async fn validate(document: &str) -> Result<()> {
+pub(crate) async fn validate(document: &str) -> Result<()> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/python/bin/python");
     ensure!(python.is_file(), "{} is missing: run scripts/setup", python.display());
     let mut validator = Command::new(python);

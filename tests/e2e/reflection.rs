@@ -28,7 +28,14 @@ async fn a_foreign_client_learns_and_calls_both_services() -> Result<()> {
     let operator = "ordermesh.messaging.v1.MessagingAdminService";
     let pauses = "ordermesh.messaging.v1.PausesService";
     let services = json!([
-        [health, audit, operator, pauses, "ordermesh.orders.v1.OrdersService"],
+        [
+            health,
+            audit,
+            operator,
+            pauses,
+            "ordermesh.orders.v1.OrdersAdminService",
+            "ordermesh.orders.v1.OrdersService"
+        ],
         [
             health,
             audit,

@@ -1,18 +1,19 @@
-//! What an operator asks of payments: every account, and the sums.
+//! What an operator asks of payments: every account, the sums, and what became of one order.
 
 use ordermesh::payments::v1::{
-    GetReconciliationReportRequest, ListAccountsRequest, ListAccountsResponse, ReconciliationReport,
-    payments_admin_service_server::PaymentsAdminService,
+    ExplainPaymentRequest, GetReconciliationReportRequest, ListAccountsRequest, ListAccountsResponse,
+    PaymentExplanation, ReconciliationReport, payments_admin_service_server::PaymentsAdminService,
 };
 use service::{
     fault,
     page::{self, PageTokens},
     request::Checks,
+    whereabouts::Whereabouts,
 };
 use storage::Database;
 use tonic::{Request, Response, Status};
 
-use super::wire;
+use super::{explain, wire};
 use crate::store::{accounts, reconciliation};
 
 /// What a page token of ListAccounts is bound to: the list has no choices.
@@ -25,6 +26,8 @@ pub struct PaymentsAdmin {
     pub database: Database,
     /// The tokens of ListAccounts.
     pub pages: PageTokens,
+    /// Where its messages are.
+    pub whereabouts: Whereabouts,
 }
 
 #[tonic::async_trait]
@@ -53,5 +56,11 @@ impl PaymentsAdminService for PaymentsAdmin {
         let sums = reconciliation::sums(self.database.reports()).await;
         let sums = sums.map_err(fault)?;
         Ok(Response::new(ReconciliationReport { currencies: sums.into_iter().map(wire::sums).collect() }))
+    }
+    async fn explain_payment(
+        &self,
+        request: Request<ExplainPaymentRequest>,
+    ) -> Result<Response<PaymentExplanation>, Status> {
+        Ok(Response::new(explain::explain(&self.whereabouts, request.into_inner()).await?))
     }
 }

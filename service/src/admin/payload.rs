@@ -5,7 +5,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMe
 use serde_json::Value;
 
 /// What the payloads of a service say, by the names of their kinds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Payloads {
     pool: DescriptorPool,
 }

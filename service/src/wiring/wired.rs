@@ -1,21 +1,47 @@
-//! A service that is put together, on its way to be run.
+//! A service whose parts are connected: it is called in the same process, and started.
 
-use std::{convert::Infallible, error::Error};
+use std::{borrow::Cow, convert::Infallible, error::Error, fmt};
 
 use bytes::Bytes;
 use chassis::{
     lifecycle::{Lifecycle, Stage},
     readiness::Readiness,
 };
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
 use hyper::body::Body as HttpBody;
+use messaging::{health::Health, relay::Relay};
+use storage::Database;
 use tokio::net::TcpListener;
-use tonic::body::Body;
+use tokio_util::sync::CancellationToken;
+use tonic::{body::Body, service::Routes};
 use tower::Service as Server;
+use upstream::Local;
 
-use super::{Task, Wired};
-use crate::{grpc, readiness::parts};
+use crate::{
+    grpc::{self, Contract},
+    readiness::parts,
+};
+
+pub(super) type Run = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
+
+/// A task, by the stage of the stop that ends it and its name.
+pub(super) struct Task {
+    pub(super) stage: Stage,
+    pub(super) name: Cow<'static, str>,
+    pub(super) run: Run,
+}
+
+/// A service, ready to run.
+pub struct Wired {
+    pub(super) contract: Contract,
+    /// Its services for operators; `None` where nobody can be one.
+    pub(super) operators: Option<Routes>,
+    pub(super) tasks: Vec<Task>,
+    pub(super) relay: Relay,
+    pub(super) database: Database,
+    pub(super) health: Health,
+}
 
 impl Wired {
     /// Its services for callers in the same process: they answer as behind the listener. The writers end when this is dropped, not before.
@@ -40,6 +66,20 @@ impl Wired {
         grpc::answering(&self.contract, self.contract.routes.clone())
     }
 
+    /// What it serves.
+    pub(crate) const fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    /// Its services for operators, for callers in the same process; `None` where nobody can be one. No writer waits for their end.
+    ///
+    /// # Errors
+    /// As [`Wired::calls`].
+    pub fn operators(&self) -> anyhow::Result<Option<Local>> {
+        let answering = |routes: &Routes| grpc::answering(&self.contract, routes.clone()).map(Local::new);
+        self.operators.as_ref().map(answering).transpose()
+    }
+
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) -> Readiness {
         let name = self.contract.name;
@@ -54,5 +94,11 @@ impl Wired {
         let relay = self.relay.with_hurry(life.hurrying());
         life.spawn(Stage::Relays, format!("{name} relay"), |stop| relay.run(stop).map(Ok));
         readiness
+    }
+}
+
+impl fmt::Debug for Wired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wired").field("name", &self.contract.name).finish_non_exhaustive()
     }
 }

@@ -59,7 +59,8 @@ impl Inside {
             anyhow::Ok(Foundation { database, broker, clock, mesh: mesh.clone(), who })
         };
         let mut life = Lifecycle::new();
-        let orders = Orders { order_ttl: std::time::Duration::from_secs(600) };
+        let (order_ttl, payments) = (std::time::Duration::from_secs(600), Default::default());
+        let orders = Orders { order_ttl, payments };
         let orders = wiring::build_by(rules.clone(), orders, foundation("orders").await?).await?;
         let payments = wiring::build_by(rules.clone(), Payments, foundation("payments").await?).await?;
         let shipping = wiring::build_by(rules.clone(), Shipping, foundation("shipping").await?).await?;

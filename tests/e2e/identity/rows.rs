@@ -13,6 +13,8 @@ pub(crate) struct Row {
     pub(crate) request: Value,
     /// Its route: the method and the path, and the body as JSON.
     pub(crate) route: Option<(&'static str, &'static str, Option<Value>)>,
+    /// Its route at the operator's listener of each service that has it, whose name stands for `$SERVICE`; the body is the request.
+    pub(crate) admin: Option<(&'static str, &'static str)>,
     /// Whether it can be a WebSocket.
     pub(crate) streams: bool,
     /// The reason of the answer to who has the scope and means what is theirs; empty for OK.
@@ -38,6 +40,7 @@ fn row(method: &'static str, scope: &'static str, request: Value) -> Row {
         scope,
         request,
         route: None,
+        admin: None,
         streams: false,
         own: "",
         other: None,
@@ -158,20 +161,52 @@ fn payments() -> Vec<Row> {
 }
 
 fn operators() -> Vec<Row> {
-    let reads = [
-        "ordermesh.payments.v1.PaymentsAdminService/ListAccounts",
-        "ordermesh.payments.v1.PaymentsAdminService/GetReconciliationReport",
-        "ordermesh.messaging.v1.MessagingAdminService/GetMessagingStatus",
-        "ordermesh.messaging.v1.MessagingAdminService/ListParkedMessages",
-        "ordermesh.messaging.v1.MessagingAdminService/ListParkedMessageGroups",
-        "ordermesh.messaging.v1.MessagingAdminService/ListRedrives",
-        "ordermesh.messaging.v1.PausesService/ListPauses",
-        "ordermesh.audit.v1.AuditService/ListAuditEvents",
-    ];
-    let reads = reads.map(|method| Row { operator: "", ..row(method, "admin:read", json!({})) });
-    let redrive = "ordermesh.messaging.v1.MessagingAdminService/RedriveParkedMessages";
-    let redrive = Row { operator: "", ..row(redrive, "admin:write", json!({ "operator": "olga" })) };
-    reads.into_iter().chain([redrive]).chain(pauses()).chain(operators_of_parked_messages()).collect()
+    let read = |method, path| Row {
+        admin: Some(("GET", path)),
+        operator: "",
+        ..row(method, "admin:read", json!({}))
+    };
+    let write = |method, path, request| Row {
+        admin: Some(("POST", path)),
+        operator: "",
+        ..row(method, "admin:write", request)
+    };
+    vec![
+        read("ordermesh.payments.v1.PaymentsAdminService/ListAccounts", "/admin/v1/$SERVICE/accounts"),
+        read(
+            "ordermesh.payments.v1.PaymentsAdminService/GetReconciliationReport",
+            "/admin/v1/$SERVICE/reconciliation",
+        ),
+        read("ordermesh.messaging.v1.MessagingAdminService/GetMessagingStatus", "/admin/v1/$SERVICE/status"),
+        read("ordermesh.messaging.v1.MessagingAdminService/ListParkedMessages", "/admin/v1/$SERVICE/parked"),
+        read("ordermesh.audit.v1.AuditService/ListAuditEvents", "/admin/v1/$SERVICE/audit"),
+        Row {
+            request: json!({ "orderId": "$ORDER" }),
+            ..read("ordermesh.orders.v1.OrdersAdminService/ExplainOrder", "/admin/v1/$SERVICE/$ORDER:explain")
+        },
+        Row {
+            request: json!({ "orderId": "$ORDER", "userId": "$USER" }),
+            ..read(
+                "ordermesh.payments.v1.PaymentsAdminService/ExplainPayment",
+                "/admin/v1/$SERVICE/orders/$ORDER:explain?userId=$USER",
+            )
+        },
+        write(
+            "ordermesh.messaging.v1.MessagingAdminService/RedriveParkedMessages",
+            "/admin/v1/$SERVICE/parked:redrive",
+            json!({ "operator": "olga" }),
+        ),
+        read(
+            "ordermesh.messaging.v1.MessagingAdminService/ListParkedMessageGroups",
+            "/admin/v1/$SERVICE/parked:groups",
+        ),
+        read("ordermesh.messaging.v1.MessagingAdminService/ListRedrives", "/admin/v1/$SERVICE/redrives"),
+        read("ordermesh.messaging.v1.PausesService/ListPauses", "/admin/v1/$SERVICE/pauses"),
+    ]
+    .into_iter()
+    .chain(pauses())
+    .chain(operators_of_parked_messages())
+    .collect()
 }
 
 /// Nothing is parked, and no redrive was started before.
@@ -187,34 +222,35 @@ fn operators_of_parked_messages() -> Vec<Row> {
     let missing = json!({ "redriveId": "1000000" });
     let any = json!({ "filter": { "kind": "none" } });
     let rows = [
-        ("ordermesh.messaging.v1.MessagingAdminService/PreviewParkedMessages", "admin:write", json!({}), ""),
+        ("ordermesh.messaging.v1.MessagingAdminService/PreviewParkedMessages", ("POST", "/admin/v1/$SERVICE/parked:preview"), "admin:write", json!({}), ""),
         (
-            "ordermesh.messaging.v1.MessagingAdminService/DiscardParkedMessages",
+            "ordermesh.messaging.v1.MessagingAdminService/DiscardParkedMessages", ("POST", "/admin/v1/$SERVICE/parked:discard"),
             "admin:write",
             act(any.clone()),
             "",
         ),
-        ("ordermesh.messaging.v1.MessagingAdminService/StartRedrive", "admin:write", act(any), ""),
+        ("ordermesh.messaging.v1.MessagingAdminService/StartRedrive", ("POST", "/admin/v1/$SERVICE/redrives"), "admin:write", act(any), ""),
         (
-            "ordermesh.messaging.v1.MessagingAdminService/StopRedrive",
+            "ordermesh.messaging.v1.MessagingAdminService/StopRedrive", ("POST", "/admin/v1/$SERVICE/redrives/1000000:stop"),
             "admin:write",
             act(missing.clone()),
             "REDRIVE_NOT_FOUND",
         ),
         (
-            "ordermesh.messaging.v1.MessagingAdminService/GetRedrive",
+            "ordermesh.messaging.v1.MessagingAdminService/GetRedrive", ("GET", "/admin/v1/$SERVICE/redrives/1000000"),
             "admin:read",
             missing,
             "REDRIVE_NOT_FOUND",
         ),
         (
-            "ordermesh.messaging.v1.MessagingAdminService/EditParkedMessage",
+            "ordermesh.messaging.v1.MessagingAdminService/EditParkedMessage", ("POST", "/admin/v1/$SERVICE/parked/1000000:edit"),
             "admin:write",
             act(json!({ "sequence": "1000000", "patch": {} })),
             "PARKED_MESSAGE_NOT_FOUND",
         ),
     ];
-    let methods = rows.map(|(method, scope, request, outcome)| Row {
+    let methods = rows.map(|(method, admin, scope, request, outcome)| Row {
+        admin: Some(admin),
         operator: outcome,
         own: outcome,
         ..row(method, scope, request)
@@ -227,11 +263,13 @@ fn pauses() -> [Row; 2] {
     let pause =
         json!({ "pause": { "part": "CONSUMER", "partition": 9, "reason": "none", "operator": "olga" } });
     let pause = Row {
+        admin: Some(("POST", "/admin/v1/$SERVICE/pauses")),
         own: "INVALID_FIELD",
         ..row("ordermesh.messaging.v1.PausesService/CreatePause", "admin:write", pause)
     };
     let resume = json!({ "sequence": "1000", "operator": "olga" });
     let resume = Row {
+        admin: Some(("POST", "/admin/v1/$SERVICE/pauses/1000:resume")),
         own: "PAUSE_NOT_FOUND",
         ..row("ordermesh.messaging.v1.PausesService/DeletePause", "admin:write", resume)
     };

@@ -153,6 +153,35 @@ pub(crate) async fn http(edge: &Api, row: &Row, whose: Whose<'_>, token: Option<
     Ok(Outcome::of_problem(status.as_u16(), &body, headers.get("www-authenticate")))
 }
 
+/// Calls a route at the operator's listener of a service, whose errors are problem details.
+pub(crate) async fn at_admin(
+    operator: &Api,
+    service: &str,
+    row: &Row,
+    whose: Whose<'_>,
+    token: Option<&str>,
+) -> Result<Outcome> {
+    let (method, path) = row.admin.context("a route")?;
+    let path = whose.text(&path.replace("$SERVICE", service));
+    let mut request = authorized(operator.request(method.parse()?, &path), token);
+    if method != "GET" {
+        // What the path has is not in the body.
+        let mut body = row.request.clone();
+        if let Some(fields) = body.as_object_mut() {
+            let is_in_path = |text: &str| path.contains(&format!("/{text}:"));
+            fields.retain(|_, value| !value.as_str().is_some_and(is_in_path));
+        }
+        // The body of CreatePause is the pause itself.
+        let body = body.get("pause").unwrap_or(&body).to_string();
+        request = request.header("content-type", "application/json").body(whose.text(&body));
+    }
+    let Answer { status, headers, body, .. } = answer(request).await?;
+    let (reason, challenge) = (body["reason"].as_str(), headers.get("www-authenticate"));
+    let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+    let challenge = text(challenge.and_then(|value| value.to_str().ok()));
+    Ok(Outcome { code: status.as_u16(), reason: text(reason), check: String::new(), challenge })
+}
+
 /// Opens a route as a WebSocket.
 pub(crate) async fn socket(edge: &Api, row: &Row, whose: Whose<'_>, token: Option<&str>) -> Result<Outcome> {
     let (_, path, _) = row.route.as_ref().context("a route")?;

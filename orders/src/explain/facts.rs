@@ -1,0 +1,81 @@
+//! What is known of one order, at orders and at payments.
+
+use chassis::clock::Micros;
+use ordermesh::{
+    messaging::v1::{ParkedMessage, WaitingMessage, Whereabouts},
+    payments::v1::{Payment, PaymentExplanation},
+};
+
+use crate::store::entity::order::{Model as Order, Status};
+
+/// What is known of one order.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The order.
+    pub order: Order,
+    /// When it was looked.
+    pub now: Micros,
+    /// Its messages at orders.
+    pub own: Whereabouts,
+    /// What payments says of it, or why it says nothing.
+    pub payments: Result<PaymentExplanation, String>,
+}
+
+impl Facts {
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.order.status != Status::New
+    }
+
+    /// Whether its payment is to be given up.
+    #[must_use]
+    pub fn is_to_be_voided(&self) -> bool {
+        self.order.cancel_request_time.is_some() || self.order.is_expired(self.now)
+    }
+
+    /// The request that waits to be published.
+    #[must_use]
+    pub fn request(&self) -> Option<&WaitingMessage> {
+        self.own.outbox.first()
+    }
+
+    /// Its messages at payments.
+    #[must_use]
+    pub fn theirs(&self) -> Option<&Whereabouts> {
+        self.payments.as_ref().ok()?.whereabouts.as_ref()
+    }
+
+    /// The decision.
+    #[must_use]
+    pub fn decision(&self) -> Option<&Payment> {
+        self.payments.as_ref().ok()?.payment.as_ref()
+    }
+
+    /// The decision as long as it waits to be published.
+    #[must_use]
+    pub fn answer(&self) -> Option<&WaitingMessage> {
+        self.theirs()?.outbox.first()
+    }
+
+    /// The request as it was parked by payments.
+    #[must_use]
+    pub fn parked_request(&self) -> Option<&ParkedMessage> {
+        self.theirs()?.parked.first().filter(|_| self.decision().is_none())
+    }
+
+    /// The decision as it was parked by orders.
+    #[must_use]
+    pub fn parked_answer(&self) -> Option<&ParkedMessage> {
+        self.own.parked.first()
+    }
+
+    /// The trace of the request that has placed it, where anything has kept that.
+    #[must_use]
+    pub fn trace_id(&self) -> String {
+        let payments = self.payments.as_ref().ok().map(|payments| payments.trace_id.as_str());
+        let waiting = [self.request(), self.answer()].into_iter().flatten();
+        let mut known = payments.into_iter().chain(waiting.map(|message| message.trace_id.as_str()));
+        known.find(|trace| !trace.is_empty()).unwrap_or_default().to_owned()
+    }
+}

@@ -1,0 +1,90 @@
+//! The question to payments: what it knows of an order. It is asked over gRPC with the operator's own token, or in the same process.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use chassis::{tls::ClientTls, trace};
+use http::{HeaderMap, HeaderName, header::AUTHORIZATION, uri::PathAndQuery};
+use ordermesh::payments::v1::{ExplainPaymentRequest, PaymentExplanation};
+use prost::Message as _;
+use tokio::time::{Instant, timeout_at};
+use upstream::{Call, Location, Resolver, SystemResolver, Tried, Trust, Upstream};
+
+static METHOD: PathAndQuery =
+    PathAndQuery::from_static("/ordermesh.payments.v1.PaymentsAdminService/ExplainPayment");
+/// How long payments has: it asks its database for 4 s at most.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+/// Where payments is, if anybody has said.
+#[derive(Debug, Clone, Default)]
+pub struct Whom {
+    /// Where it is.
+    pub location: Option<Location>,
+    /// Whose certificate it has to have, and what it is shown.
+    pub tls: ClientTls,
+}
+
+/// Asks payments.
+#[derive(Clone)]
+pub struct Payments(Option<Arc<Upstream>>);
+
+impl Payments {
+    /// Payments as it is found there. Must be called inside of a tokio runtime.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn of(whom: &Whom) -> Result<Self, String> {
+        let Some(location) = &whom.location else { return Ok(Self(None)) };
+        let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver);
+        let upstream = Upstream::of(location, Trust { tls: &whom.tls, resolver: &resolver });
+        Ok(Self(Some(Arc::new(upstream.map_err(|errors| errors.join("; "))?))))
+    }
+
+    /// What it knows of an order, for who has sent these headers.
+    ///
+    /// # Errors
+    /// Why it does not say, for a person.
+    pub async fn explain(
+        &self,
+        request: &ExplainPaymentRequest,
+        headers: &HeaderMap,
+    ) -> Result<PaymentExplanation, String> {
+        let upstream = self.0.as_deref().ok_or("nobody has said where it is (--payments-url)")?;
+        let deadline = Instant::now() + PATIENCE;
+        let call = Call {
+            upstream,
+            tried: &Tried::default(),
+            path: &METHOD,
+            streams: false,
+            wire: Bytes::from(request.encode_to_vec()),
+            headers,
+            metadata,
+            deadline: Some(deadline),
+        };
+        let answered = timeout_at(deadline, call.unary()).await;
+        let answered = answered.map_err(|_| format!("it has not answered within {PATIENCE:?}"))?;
+        let answer = answered.map_err(|status| format!("{}: {}", status.code(), status.message()))?;
+        PaymentExplanation::decode(answer.body).map_err(|error| error.to_string())
+    }
+}
+
+fn metadata(headers: &HeaderMap) -> HeaderMap {
+    let mut metadata = HeaderMap::new();
+    let names = [
+        AUTHORIZATION,
+        HeaderName::from_static(trace::TRACEPARENT),
+        HeaderName::from_static(trace::TRACESTATE),
+    ];
+    for name in names {
+        for value in headers.get_all(&name) {
+            metadata.append(name.clone(), value.clone());
+        }
+    }
+    metadata
+}
+
+impl fmt::Debug for Payments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Payments").field(&self.0.is_some()).finish()
+    }
+}

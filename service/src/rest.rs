@@ -1,0 +1,97 @@
+//! The admin services as JSON, for the operator's listener of their process: the routes of their contracts below the name of each service.
+//!
+//! A rule says `/admin/v1/parked`; orders has it at `/admin/v1/orders/parked`, and payments at `/admin/v1/payments/parked`.
+
+mod mount;
+mod call;
+mod document;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+    routing::{any, get},
+};
+use bytes::Bytes;
+use chassis::{
+    admin::refusal,
+    status::{Fault, Reason},
+};
+use http::{HeaderMap, header};
+
+use self::mount::{BASE, Found, Mounted};
+use crate::wiring::Wired;
+
+/// The services of a process that have something for operators.
+#[derive(Debug)]
+struct Mounts {
+    each: Vec<Mounted>,
+    document: Bytes,
+}
+
+/// What the operator's listener answers for these services, each with the address of its gRPC: the routes of what they serve for operators, and
+/// `/admin/v1/openapi.json`. Where nobody can be an operator, that is said.
+///
+/// # Errors
+/// When a contract has a route that cannot be served.
+pub fn router(services: &[(&Wired, SocketAddr)]) -> anyhow::Result<Router> {
+    let mut each = Vec::new();
+    for (service, address) in services {
+        each.extend(Mounted::of(service, *address)?);
+    }
+    let text = document::of(&each).to_string().into();
+    let mounts = Arc::new(Mounts { each, document: text });
+    Ok(Router::new()
+        .route("/admin/v1/openapi.json", get(document))
+        .route("/admin/v1/{*rest}", any(answer))
+        .with_state(mounts))
+}
+
+async fn document(State(mounts): State<Arc<Mounts>>) -> Response {
+    json(mounts.document.clone())
+}
+
+async fn answer(State(mounts): State<Arc<Mounts>>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    match answered(&mounts, request).await {
+        Ok(response) => response,
+        Err((fault, headers)) => {
+            let mut response = refusal(&fault, &path);
+            response.headers_mut().extend(headers);
+            response
+        }
+    }
+}
+
+async fn answered(mounts: &Mounts, request: Request) -> Result<Response, (Fault, HeaderMap)> {
+    let alone = |fault| (fault, HeaderMap::new());
+    if mounts.each.is_empty() {
+        let message = "this process has no admin services: start it with an ADMIN_TOKEN or with an issuer";
+        return Err(alone(Fault::new(Reason::RouteNotFound, message)));
+    }
+    let path = request.uri().path();
+    let mounted = mounts.each.iter().find(|mounted| mounted.has(path)).ok_or_else(|| {
+        let names: Vec<&str> = mounts.each.iter().map(|mounted| mounted.name).collect();
+        let message = format!("no service has this path: this process has {BASE}{{{}}}", names.join("|"));
+        alone(Fault::new(Reason::RouteNotFound, message))
+    })?;
+    match mounted.find(request.method().as_str(), path) {
+        Found::Route(route, captures) => {
+            call::answer(&mounted.upstream, route, captures, request).await.map(json).map_err(alone)
+        }
+        Found::OtherMethods(allow) => {
+            let fault = Fault::new(Reason::MethodNotAllowed, "no route has this path with this method");
+            Err((fault, HeaderMap::from_iter([(header::ALLOW, allow)])))
+        }
+        Found::Nothing => {
+            let message = "no route has this path: /admin/v1/openapi.json lists those that there are";
+            Err(alone(Fault::new(Reason::RouteNotFound, message)))
+        }
+    }
+}
+
+fn json(body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
+}

@@ -1,0 +1,149 @@
+//! Where the messages about one thing are in a service, and what they wait for, as its admin services say it.
+
+use std::time::Duration;
+
+use chassis::{clock::timestamp, status::Chain};
+use messaging::{
+    health::{Condition, Health},
+    origin::trace_id,
+    outbox,
+    relay::{LEASE_TERM, OUTBOX},
+    topology::Topology,
+    whereabouts::{self, About, Ahead, Waiting},
+};
+use ordermesh::messaging::v1 as pb;
+use storage::{Database, Failure, lease};
+use tokio::time::timeout;
+
+use crate::admin::brief;
+
+/// How long the database is asked: an operator wants to be answered also when it is away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Knows where the messages of one service are.
+#[derive(Debug, Clone)]
+pub struct Whereabouts {
+    /// Where they wait.
+    pub database: Database,
+    /// What the parts of the process say of themselves.
+    pub health: Health,
+    /// Which queue is whose.
+    pub topology: Topology,
+    /// The name of the service, and of its consumer.
+    pub name: &'static str,
+}
+
+impl Whereabouts {
+    /// Where the messages of this key are that have this text in them.
+    pub async fn of(&self, key: &str, text: &str) -> pb::Whereabouts {
+        let mut found = pb::Whereabouts {
+            relay: Some(self.relay()),
+            consumer: Some(self.consumer(key)),
+            ..pb::Whereabouts::default()
+        };
+        if let Err(error) = self.within(self.add_rows(About { key, text }, &mut found)).await {
+            found.database_error = error;
+        }
+        found
+    }
+
+    /// What a question to the database comes to, within bounds.
+    ///
+    /// # Errors
+    /// Why there is no answer, as text.
+    pub async fn within<T>(&self, asking: impl Future<Output = Result<T, Failure>>) -> Result<T, String> {
+        match timeout(PATIENCE, asking).await {
+            Ok(answered) => answered.map_err(|failure| Chain(&failure).to_string()),
+            Err(_elapsed) => Err(format!("the database has not answered within {PATIENCE:?}")),
+        }
+    }
+
+    async fn add_rows(&self, about: About<'_>, found: &mut pb::Whereabouts) -> Result<(), Failure> {
+        let read = self.database.read();
+        for waits in whereabouts::waiting(read, about).await? {
+            let ahead = whereabouts::ahead(read, about.key, &waits).await?;
+            found.outbox.push(waiting(waits, ahead));
+        }
+        let parked = whereabouts::parked(read, self.name, about).await?;
+        found.parked = parked.into_iter().map(brief).collect();
+        if let (Some(held), Some(relay)) = (lease::held(&self.database, OUTBOX).await?, &mut found.relay) {
+            relay.lease_holder = held.holder;
+            relay.lease_left = Some(duration(held.left));
+            relay.lease_unrenewed = Some(duration(LEASE_TERM.saturating_sub(held.left)));
+        }
+        Ok(())
+    }
+
+    fn relay(&self) -> pb::RelayState {
+        pb::RelayState {
+            state: Some(self.publishing()),
+            per_second: self.health.per_second(&format!("/ordermesh/{}", self.name)),
+            ..pb::RelayState::default()
+        }
+    }
+
+    fn consumer(&self, key: &str) -> pb::ConsumerState {
+        let partition = self.topology.partition(key);
+        let queue = self.topology.queue(self.name, partition);
+        let depth = self.health.queue(&queue);
+        pb::ConsumerState {
+            consumer: self.name.to_owned(),
+            partition: partition.into(),
+            state: Some(self.part(&format!("consumer.{partition}"))),
+            queue: depth.map(|_| queue).unwrap_or_default(),
+            queue_messages: depth.map_or(0, |depth| number(depth.messages)),
+            queue_consumers: depth.map_or(0, |depth| i32::try_from(depth.consumers).unwrap_or(i32::MAX)),
+            per_second: self.health.per_second(self.name),
+            dead_letters: number(self.health.dead_letters()),
+        }
+    }
+
+    /// A process that stands by publishes nothing, and sees all the same whether there is a broker: it looks after the queues.
+    fn publishing(&self) -> pb::PartState {
+        use pb::part_state::Condition::Ok as Fine;
+        let (relay, topology) = (self.part("relay"), self.part("topology"));
+        if relay.condition() == Fine && topology.reason.starts_with("the broker") { topology } else { relay }
+    }
+
+    fn part(&self, name: &str) -> pb::PartState {
+        use pb::part_state::Condition as Is;
+        let parts = self.health.parts();
+        let (condition, why) = match parts.into_iter().find(|(part, _)| part == name) {
+            None => (Is::Unspecified, None),
+            Some((_, Condition::Ok)) => (Is::Ok, None),
+            Some((_, Condition::Degraded { reason, since })) => (Is::Degraded, Some((reason, since))),
+            Some((_, Condition::Failed { reason, since })) => (Is::Failed, Some((reason, since))),
+            Some((_, Condition::Paused { reason, since })) => (Is::Paused, Some((reason, since))),
+        };
+        let (reason, since) = why.map(|(reason, since)| (reason, timestamp(since))).unzip();
+        pb::PartState { condition: condition.into(), reason: reason.unwrap_or_default(), since }
+    }
+}
+
+fn waiting(waits: Waiting, ahead: Ahead) -> pb::WaitingMessage {
+    pb::WaitingMessage {
+        message_id: waits.message_id.to_string(),
+        kind: waits.kind,
+        trace_id: waits.traceparent.as_deref().and_then(trace_id).unwrap_or_default(),
+        create_time: Some(timestamp(waits.create_time)),
+        unroutable: waits.state == outbox::State::Unroutable,
+        attempts: waits.attempts,
+        next_attempt_time: (waits.next_attempt_time > 0).then(|| timestamp(waits.next_attempt_time)),
+        error: waits.last_error.unwrap_or_default(),
+        ahead: ahead.all,
+        ahead_of_key: ahead.of_key,
+        ahead_error: ahead.error.unwrap_or_default(),
+    }
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn duration(time: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        // Below 10^9.
+        nanos: i32::try_from(time.subsec_nanos()).unwrap_or_default(),
+    }
+}
