@@ -2,21 +2,24 @@
 
 mod settings;
 mod up;
+mod services;
 mod check;
+mod admin;
 mod token;
 mod certs;
 
-use std::{future::Future, process::ExitCode};
+use std::{future::Future, io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
 use chassis::{
-    admin,
+    admin as listener,
     lifecycle::Lifecycle,
     settings::ConfigErrors,
     signals::Signals,
     start,
     telemetry::{self, LogSettings},
 };
+use clap::CommandFactory as _;
 use mimalloc::MiMalloc;
 use orders::Orders;
 use payments::Payments;
@@ -37,12 +40,22 @@ fn main() -> ExitCode {
         Some(Command::Up(settings)) => on_threads(run(*settings)),
         Some(Command::Migrate { databases, logs }) => on_threads(migrate(*databases, logs)),
         Some(Command::Healthcheck { admin, tls }) => {
-            admin::healthcheck(admin, tls.itself().as_ref()).map(|()| ExitCode::SUCCESS)
+            listener::healthcheck(admin, tls.itself().as_ref()).map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Check(arguments)) => on_threads(check::run(arguments)),
+        Some(Command::Admin(arguments)) => on_threads(admin::run(*arguments)),
+        Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Token(arguments)) => token::run(arguments),
         Some(Command::Certs(arguments)) => certs::run(arguments),
     })
+}
+
+/// Prints what a shell completes commands by.
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "ordermesh", &mut script);
+    std::io::stdout().write_all(&script).context("cannot write to standard output")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn on_threads(process: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
@@ -83,7 +96,7 @@ async fn begin(config: Config) -> anyhow::Result<Lifecycle> {
     let addresses = mesh.addresses()?;
     let mut life = Lifecycle::new();
     mesh.spawn(&mut life);
-    admin::announce(&addresses);
+    listener::announce(&addresses);
     let scheme = if has_tls { "https" } else { "http" };
     greet(&format!("{scheme}://{}", addresses[0].1), has_tokens)
         .context("cannot write to standard output")?;
@@ -92,7 +105,6 @@ async fn begin(config: Config) -> anyhow::Result<Lifecycle> {
 
 /// What a user who has just started it wants to do next.
 fn greet(edge: &str, has_tokens: bool) -> std::io::Result<()> {
-    use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     let token = if has_tokens { " -H \"authorization: Bearer $(ordermesh token --user alice)\"" } else { "" };
     writeln!(out, "documents: {edge}/swagger/index.html")?;

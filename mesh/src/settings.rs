@@ -14,10 +14,7 @@ use chassis::{
     tls::TlsSettings,
 };
 use orders::{Orders, settings::OrderSettings};
-use service::{
-    Service as _,
-    settings::{BrokerSettings, CallSettings, LimitSettings, MeshConfig, database_url},
-};
+use service::settings::{BrokerSettings, CallSettings, LimitSettings, MeshConfig, database_url};
 use storage::{DatabaseUrl, Limits};
 
 /// In the help of this binary, what a broker and connections are is said otherwise than in that of a single service.
@@ -53,6 +50,13 @@ pub(crate) enum Command {
     },
     /// Verifies the books of a mesh at rest: exit status 0, or 1 when an invariant is broken
     Check(crate::check::Arguments),
+    /// Asks and acts as an operator: the way of an order, parked messages, who did what, sums
+    Admin(Box<crate::admin::Arguments>),
+    /// Prints a script by which a shell completes commands, such as `ordermesh completions bash > /etc/bash_completion.d/ordermesh`
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
     /// Prints a token for development: `up --auth dev` lets its user in
     Token(crate::token::Arguments),
     /// Makes certificates for development: an authority, and one for each process of the mesh, for what it rests on, and for a client
@@ -227,7 +231,7 @@ impl Settings {
         }
         let tls = self.tls.check(&mut errors);
         let mesh = MeshConfig::check(self.broker, self.calls, auth, tls, &mut errors);
-        let orders = Orders::check(self.orders, &mut errors);
+        let orders = Orders::of(self.orders, &mut errors);
         let all = (|| {
             Some(Config {
                 databases: databases?,

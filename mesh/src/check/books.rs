@@ -5,7 +5,6 @@ use std::{
     io::{IsTerminal as _, Write as _, stderr},
 };
 
-use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ordermesh::{
     messaging::v1::{
@@ -23,12 +22,9 @@ use ordermesh::{
         payments_service_client::PaymentsServiceClient,
     },
 };
-use tonic::{
-    Code, Request, Status,
-    metadata::AsciiMetadataValue,
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::Channel,
-};
+use tonic::Code;
+
+use crate::services::Caller;
 
 /// The largest pages that are given.
 const PAGE: i32 = 1_000;
@@ -53,23 +49,9 @@ pub(super) struct Books {
     pub(super) messages: Vec<(&'static str, MessagingStatus)>,
 }
 
-/// A service that is called with the token.
-type Service = InterceptedService<Channel, Bearer>;
-
-/// Adds the token to each call.
-#[derive(Debug, Clone)]
-struct Bearer(AsciiMetadataValue);
-
-impl Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
-        Ok(request)
-    }
-}
-
 struct Reader {
-    orders: OrdersServiceClient<Service>,
-    payments: PaymentsServiceClient<Service>,
+    orders: OrdersServiceClient<Caller>,
+    payments: PaymentsServiceClient<Caller>,
 }
 
 impl Books {
@@ -77,10 +59,7 @@ impl Books {
     ///
     /// # Errors
     /// When a service cannot be reached, or refuses the token.
-    pub(super) async fn read(orders: Channel, payments: Channel, token: &str) -> anyhow::Result<Self> {
-        let bearer = Bearer(format!("Bearer {token}").parse().context("the token is not printable ASCII")?);
-        let (orders, payments) =
-            (InterceptedService::new(orders, bearer.clone()), InterceptedService::new(payments, bearer));
+    pub(super) async fn read(orders: Caller, payments: Caller) -> anyhow::Result<Self> {
         let mut reader = Reader {
             orders: OrdersServiceClient::new(orders.clone()),
             payments: PaymentsServiceClient::new(payments.clone()),
@@ -147,10 +126,7 @@ impl Reader {
         Ok(payments.into_iter().flatten().collect())
     }
 
-    async fn accounts(
-        &self,
-        admin: &mut PaymentsAdminServiceClient<Service>,
-    ) -> anyhow::Result<Vec<Account>> {
+    async fn accounts(&self, admin: &mut PaymentsAdminServiceClient<Caller>) -> anyhow::Result<Vec<Account>> {
         let (mut accounts, mut page_token) = (Vec::new(), String::new());
         loop {
             let request = ListAccountsRequest { page_size: PAGE, page_token };
@@ -175,7 +151,7 @@ impl Reader {
 }
 
 async fn ledger(
-    mut client: PaymentsServiceClient<Service>,
+    mut client: PaymentsServiceClient<Caller>,
     user_id: &str,
 ) -> anyhow::Result<Vec<LedgerEntry>> {
     let (mut entries, mut page_token) = (Vec::new(), String::new());

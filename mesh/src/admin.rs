@@ -1,0 +1,101 @@
+//! `ordermesh admin`: what an operator asks and does, over the admin services of orders and payments.
+
+mod explain;
+mod messages;
+mod reports;
+mod show;
+
+use std::process::ExitCode;
+
+use crate::services::{Caller, Services, ServicesSettings};
+
+/// The exit status of an answer that somebody has to look at: an order that is stuck, something parked, sums that differ.
+const ATTENTION: u8 = 3;
+
+/// Flags of `admin`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    services: ServicesSettings,
+    /// Prints JSON as the admin API answers it, instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+    /// What to ask or to do
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What is asked or done.
+#[derive(Debug, Clone, clap::Subcommand)]
+enum Command {
+    /// The whole way of one order, and what it waits for: exit status 3 when it is stuck
+    Explain {
+        /// The order
+        order_id: String,
+    },
+    /// What waits at each service: exit status 3 when somebody has to look
+    Status {
+        /// Shows it anew every second until the end of the command
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Messages that could not be handled
+    #[command(subcommand)]
+    Parked(messages::Parked),
+    /// Who did it: movements of money, and what operators did; the newest first
+    Audit(reports::Audit),
+    /// Every account
+    Accounts(reports::Accounts),
+    /// The sums of accounts and ledger: exit status 3 when they differ
+    Reconciliation,
+}
+
+/// One of the services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Service {
+    /// Orders.
+    Orders,
+    /// Payments.
+    Payments,
+}
+
+impl Service {
+    const ALL: [Self; 2] = [Self::Orders, Self::Payments];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Orders => "orders",
+            Self::Payments => "payments",
+        }
+    }
+
+    async fn of(self, services: &Services) -> anyhow::Result<Caller> {
+        match self {
+            Self::Orders => services.orders().await,
+            Self::Payments => services.payments().await,
+        }
+    }
+}
+
+/// This one, or all.
+fn chosen(service: Option<Service>) -> Vec<Service> {
+    service.map_or_else(|| Service::ALL.to_vec(), |service| vec![service])
+}
+
+/// Asks or does it; the exit status is 0, or 3 when somebody has to look.
+///
+/// # Errors
+/// When a service cannot be reached, or refuses.
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { services, json, command } = arguments;
+    let services = services.check()?;
+    let fine = match command {
+        Command::Explain { order_id } => explain::run(&services, order_id, json).await?,
+        Command::Status { watch } => messages::status(&services, watch, json).await?,
+        Command::Parked(parked) => messages::parked(&services, parked, json).await?,
+        Command::Audit(audit) => reports::audit(&services, audit, json).await?,
+        Command::Accounts(accounts) => reports::accounts(&services, accounts, json).await?,
+        Command::Reconciliation => reports::reconciliation(&services, json).await?,
+    };
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(ATTENTION) })
+}

@@ -1,0 +1,122 @@
+//! What was answered, as a table for a person or as ProtoJSON for a machine.
+
+use std::{
+    io::{Result, Write as _, stdout},
+    sync::LazyLock,
+};
+
+use anyhow::{Context as _, anyhow};
+use chassis::clock::{Clock as _, SystemClock};
+use ordermesh::DESCRIPTOR_SET;
+use prost::{Message, Name};
+use prost_reflect::DescriptorPool;
+use prost_types::{Duration, Timestamp};
+use serde_json::Value;
+use transcode::Type;
+
+/// Every contract. They were compiled with this binary.
+static CONTRACTS: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(DESCRIPTOR_SET).unwrap_or_default());
+
+/// The ProtoJSON of an answer, as the admin API over HTTP has it.
+///
+/// # Errors
+/// When the answer is of no contract that is known.
+pub(super) fn json_of<M: Message + Name>(message: &M) -> anyhow::Result<Value> {
+    let descriptor = CONTRACTS.get_message_by_name(&M::full_name());
+    let descriptor = descriptor.ok_or_else(|| anyhow!("{} is in no contract", M::full_name()))?;
+    Ok(serde_json::from_slice(&Type::new(&descriptor).json(&message.encode_to_vec())?)?)
+}
+
+/// Prints a line of JSON.
+///
+/// # Errors
+/// When nobody reads it.
+pub(super) fn json(value: &Value) -> anyhow::Result<()> {
+    writeln!(stdout(), "{value}").context("cannot write to standard output")
+}
+
+/// Prints lines.
+///
+/// # Errors
+/// When nobody reads them.
+pub(super) fn lines(lines: &[String]) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    let written: Result<()> = lines.iter().try_for_each(|line| writeln!(out, "{line}"));
+    written.context("cannot write to standard output")
+}
+
+/// The lines of a table: columns as wide as they have to be, and the last one as it comes.
+pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> Vec<String> {
+    let heads = heads.map(str::to_owned);
+    let all = || [&heads].into_iter().chain(rows);
+    let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    all().map(line).collect()
+}
+
+/// A moment in UTC; a dash for none.
+pub(super) fn moment(time: Option<&Timestamp>) -> String {
+    time.map_or_else(|| "-".to_owned(), Timestamp::to_string)
+}
+
+/// How long ago that is.
+pub(super) fn ago(time: Option<&Timestamp>) -> String {
+    let Some(time) = time else { return "-".to_owned() };
+    let then = time.seconds.saturating_mul(1_000_000) + i64::from(time.nanos) / 1_000;
+    let micros = SystemClock.now().saturating_sub(then).max(0);
+    let nanos = i32::try_from(micros % 1_000_000 * 1_000).unwrap_or_default();
+    span(Some(&Duration { seconds: micros / 1_000_000, nanos }))
+}
+
+/// A time in the units of a person: `350 ms`, `12.3 s`, `4 min`, `5 h`, `6 d`; a dash for none.
+pub(super) fn span(time: Option<&Duration>) -> String {
+    let Some(time) = time else { return "-".to_owned() };
+    let millis = time.seconds.saturating_mul(1_000) + i64::from(time.nanos) / 1_000_000;
+    match millis {
+        ..1_000 => format!("{millis} ms"),
+        ..120_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        ..7_200_000 => format!("{} min", millis / 60_000),
+        ..172_800_000 => format!("{} h", millis / 3_600_000),
+        _ => format!("{} d", millis / 86_400_000),
+    }
+}
+
+/// A text without line breaks, and not longer than a person reads.
+pub(super) fn short(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= most {
+        line
+    } else {
+        format!("{}…", line.chars().take(most).collect::<String>())
+    }
+}
+
+/// A dash for an empty text.
+pub(super) fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_in_the_units_of_a_person() {
+        let said = [(0, 350), (12, 340), (119, 0), (240, 0), (18_000, 0), (600_000, 0)]
+            .map(|(seconds, millis)| span(Some(&Duration { seconds, nanos: millis * 1_000_000 })));
+        assert_eq!(said, ["350 ms", "12.3 s", "119.0 s", "4 min", "5 h", "6 d"]);
+        assert_eq!(span(None), "-");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_they_have_to_be() {
+        let rows = [["1".to_owned(), "äöü".to_owned(), "x".to_owned()]];
+        assert_eq!(table(["number", "b", "c"], &rows), ["number  b    c", "1       äöü  x"]);
+        assert_eq!(short("a\n b  cdef", 5), "a b c…");
+    }
+}
