@@ -194,7 +194,7 @@ fn row(service: Service, message: &ParkedMessage) -> [String; 8] {
         show::or_dash(&message.partition_key),
         show::ago(message.park_time.as_ref()),
         message.attempts.to_string(),
-        show::short(&message.error, 100),
+        show::short(&message.error, 200),
     ]
 }
 

@@ -1,3 +1,5 @@
+//! Each cause alone, and which of several is the first.
+
 use ordermesh::{
     messaging::v1::{PartState, parked_message::State},
     payments::v1::{Payment, PaymentExplanation},
