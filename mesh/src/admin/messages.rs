@@ -153,7 +153,14 @@ pub(super) async fn parked(services: &Services, parked: Parked, as_json: bool) -
         Parked::Redrive { service, which, sequences, operator, dry_run } => {
             let mut admin = Admin::new(service.of(services).await?);
             let Which { kind, error } = which;
-            let request = RedriveParkedMessagesRequest { sequences, kind, error, operator, dry_run };
+            let request = RedriveParkedMessagesRequest {
+                sequences,
+                kind,
+                error,
+                operator,
+                dry_run,
+                ..RedriveParkedMessagesRequest::default()
+            };
             let sent = admin.redrive_parked_messages(request).await?.into_inner();
             if !dry_run && !as_json {
                 come_to_all(&mut admin, sent.redriven).await?;
@@ -174,7 +181,13 @@ async fn list(admin: &mut Admin, which: &Which, limit: usize) -> anyhow::Result<
     while messages.len() < limit {
         let page_size = i32::try_from((limit - messages.len()).min(PAGE))?;
         let (kind, error) = (which.kind.clone(), which.error.clone());
-        let request = ListParkedMessagesRequest { page_size, page_token, kind, error };
+        let request = ListParkedMessagesRequest {
+            page_size,
+            page_token,
+            kind,
+            error,
+            ..ListParkedMessagesRequest::default()
+        };
         let page = admin.list_parked_messages(request).await?.into_inner();
         messages.extend(page.messages);
         page_token = page.next_page_token;

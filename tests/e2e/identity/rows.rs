@@ -222,28 +222,44 @@ fn operators_of_parked_messages() -> Vec<Row> {
     let missing = json!({ "redriveId": "1000000" });
     let any = json!({ "filter": { "kind": "none" } });
     let rows = [
-        ("ordermesh.messaging.v1.MessagingAdminService/PreviewParkedMessages", ("POST", "/admin/v1/$SERVICE/parked:preview"), "admin:write", json!({}), ""),
         (
-            "ordermesh.messaging.v1.MessagingAdminService/DiscardParkedMessages", ("POST", "/admin/v1/$SERVICE/parked:discard"),
+            "ordermesh.messaging.v1.MessagingAdminService/PreviewParkedMessages",
+            ("POST", "/admin/v1/$SERVICE/parked:preview"),
+            "admin:write",
+            json!({}),
+            "",
+        ),
+        (
+            "ordermesh.messaging.v1.MessagingAdminService/DiscardParkedMessages",
+            ("POST", "/admin/v1/$SERVICE/parked:discard"),
             "admin:write",
             act(any.clone()),
             "",
         ),
-        ("ordermesh.messaging.v1.MessagingAdminService/StartRedrive", ("POST", "/admin/v1/$SERVICE/redrives"), "admin:write", act(any), ""),
         (
-            "ordermesh.messaging.v1.MessagingAdminService/StopRedrive", ("POST", "/admin/v1/$SERVICE/redrives/1000000:stop"),
+            "ordermesh.messaging.v1.MessagingAdminService/StartRedrive",
+            ("POST", "/admin/v1/$SERVICE/redrives"),
+            "admin:write",
+            act(any),
+            "",
+        ),
+        (
+            "ordermesh.messaging.v1.MessagingAdminService/StopRedrive",
+            ("POST", "/admin/v1/$SERVICE/redrives/1000000:stop"),
             "admin:write",
             act(missing.clone()),
             "REDRIVE_NOT_FOUND",
         ),
         (
-            "ordermesh.messaging.v1.MessagingAdminService/GetRedrive", ("GET", "/admin/v1/$SERVICE/redrives/1000000"),
+            "ordermesh.messaging.v1.MessagingAdminService/GetRedrive",
+            ("GET", "/admin/v1/$SERVICE/redrives/1000000"),
             "admin:read",
             missing,
             "REDRIVE_NOT_FOUND",
         ),
         (
-            "ordermesh.messaging.v1.MessagingAdminService/EditParkedMessage", ("POST", "/admin/v1/$SERVICE/parked/1000000:edit"),
+            "ordermesh.messaging.v1.MessagingAdminService/EditParkedMessage",
+            ("POST", "/admin/v1/$SERVICE/parked/1000000:edit"),
             "admin:write",
             act(json!({ "sequence": "1000000", "patch": {} })),
             "PARKED_MESSAGE_NOT_FOUND",
