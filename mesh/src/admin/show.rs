@@ -79,9 +79,9 @@ pub(super) fn span(time: Option<&Duration>) -> String {
     let millis = time.seconds.saturating_mul(1_000) + i64::from(time.nanos) / 1_000_000;
     match millis {
         ..1_000 => format!("{millis} ms"),
-        ..120_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
-        ..7_200_000 => format!("{} min", millis / 60_000),
-        ..172_800_000 => format!("{} h", millis / 3_600_000),
+        1_000..120_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        120_000..7_200_000 => format!("{} min", millis / 60_000),
+        7_200_000..172_800_000 => format!("{} h", millis / 3_600_000),
         _ => format!("{} d", millis / 86_400_000),
     }
 }

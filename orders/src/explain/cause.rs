@@ -161,7 +161,10 @@ fn at_consumer(facts: &Facts, whereabouts: &Whereabouts, service: &str) -> Optio
         return Some(Stuck { since: state.since, ..found.with_error(reason) });
     }
     if state.condition() == Condition::Paused {
-        return Some(Stuck { since: state.since, ..paused("consumer", service, &state.reason).behind(ready, rate) });
+        return Some(Stuck {
+            since: state.since,
+            ..paused("consumer", service, &state.reason).behind(ready, rate)
+        });
     }
     if has_queue && consumer.queue_consumers == 0 {
         let sentence = format!("nobody consumes {}, which holds {ready} messages", consumer.queue);

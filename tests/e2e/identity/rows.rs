@@ -211,12 +211,9 @@ fn operators() -> Vec<Row> {
 
 /// Nothing is parked, and no redrive was started before.
 fn operators_of_parked_messages() -> Vec<Row> {
-    let who = || json!({ "operator": "olga", "reason": "a test" });
-    let act = |more: Value| {
-        let mut request = who();
-        for (name, value) in more.as_object().into_iter().flatten() {
-            request[name] = value.clone();
-        }
+    let act = |mut request: Value| {
+        request["operator"] = "olga".into();
+        request["reason"] = "a test".into();
         request
     };
     let missing = json!({ "redriveId": "1000000" });
