@@ -8,6 +8,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use world::{Postgres, Process, Program, RabbitMq, Scratch};
 
+use crate::{callers::Callers, secured::Ground};
+
 /// How the mesh is put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
@@ -25,13 +27,17 @@ pub(crate) enum Kind {
 /// A running mesh, and a PostgreSQL server for it or for the yardstick.
 pub(crate) struct Stage {
     pub(crate) edge: SocketAddr,
+    /// Who calls it there.
+    pub(crate) callers: Callers,
     pub(crate) orders: SocketAddr,
-    pub(crate) payments: SocketAddr,
     /// With their names.
     pub(crate) processes: Vec<(&'static str, Process)>,
     postgres: Postgres,
     rabbitmq: Option<RabbitMq>,
     data: Scratch,
+    /// What it stands on where it is secured, for as long as it runs.
+    #[expect(dead_code, reason = "dropping it ends the issuer, and removes the certificates")]
+    ground: Option<Ground>,
 }
 
 impl Stage {
@@ -59,8 +65,29 @@ impl Stage {
         let last = processes.len() - 1;
         let edge = processes[last].1.address("http").await?;
         let orders = processes[0].1.address("orders-grpc").await?;
-        let payments = processes[usize::from(last > 0)].1.address("payments-grpc").await?;
-        Ok(Self { edge, orders, payments, processes, postgres, rabbitmq, data })
+        let callers = Callers::open(edge);
+        Ok(Self { edge, callers, orders, processes, postgres, rabbitmq, data, ground: None })
+    }
+
+    /// Processes apart with TLS and certificates at both ends of every arrow, and so many users with tokens.
+    pub(crate) async fn secured(users: usize) -> Result<Self> {
+        let binaries = own_folder()?;
+        let ground = Ground::new(&binaries).await?;
+        let (postgres, rabbitmq) = ground.servers().await?;
+        let (mut processes, mut urls) = (Vec::new(), Vec::new());
+        for service in ["orders", "payments"] {
+            let program = binary(&binaries, service);
+            let mut process = ground.service(service, program, &postgres, &rabbitmq)?.start()?;
+            urls.push(process.address(&format!("{service}-grpc")).await?);
+            processes.push((service, process));
+        }
+        let mut gateway = ground.gateway(binary(&binaries, "gateway"), urls[0], urls[1]).start()?;
+        let edge = gateway.address("http").await?;
+        processes.push(("gateway", gateway));
+        let callers = ground.callers(edge, users).await?;
+        let data = Scratch::new("bench")?;
+        let (orders, rabbitmq, ground) = (urls[0], Some(rabbitmq), Some(ground));
+        Ok(Self { edge, callers, orders, processes, postgres, rabbitmq, data, ground })
     }
 
     pub(crate) const fn postgres(&self) -> &Postgres {

@@ -18,7 +18,7 @@ use http::Request;
 use ordermesh::orders::v1::{CreateOrderRequest, Order};
 use prost::Message as _;
 
-use crate::{arrangement::Stage, load};
+use crate::{arrangement::Stage, callers, load};
 
 /// Connections of the callers; several share one, as callers in a process do.
 const CONNECTIONS: usize = 4;
@@ -34,7 +34,7 @@ pub(crate) async fn acknowledged_alone(
     stage.rabbitmq()?.stop().await?;
     let rate = place(stage, callers, accounts, time).await?;
     stage.rabbitmq()?.start_again().await?;
-    load::drained(stage).await?;
+    load::drained(&stage.callers, load::DRAIN).await?;
     Ok(rate)
 }
 
@@ -46,7 +46,7 @@ pub(crate) async fn acknowledged(
     time: Duration,
 ) -> Result<f64> {
     let rate = place(stage, callers, accounts, time).await?;
-    load::drained(stage).await?;
+    load::drained(&stage.callers, load::DRAIN).await?;
     Ok(rate)
 }
 
@@ -59,7 +59,7 @@ async fn place(stage: &Stage, callers: usize, accounts: usize, time: Duration) -
         async move {
             let mut acknowledged = 0_u32;
             while began.elapsed() < time {
-                let user_id = load::user(next.fetch_add(1, Ordering::Relaxed) % accounts);
+                let user_id = callers::user(next.fetch_add(1, Ordering::Relaxed) % accounts);
                 let order = Order { user_id, amount: 7, description: "bench".into(), ..Order::default() };
                 let request = CreateOrderRequest { order: Some(order), request_id: String::new() };
                 create_order(&mut connection, &request).await?;
@@ -75,7 +75,7 @@ async fn place(stage: &Stage, callers: usize, accounts: usize, time: Duration) -
 type Connection = SendRequest<Bytes>;
 
 async fn connect(orders: SocketAddr) -> Result<Connection> {
-    let (sender, connection) = h2::client::handshake(load::open(orders).await?).await?;
+    let (sender, connection) = h2::client::handshake(callers::open(orders).await?).await?;
     tokio::spawn(connection);
     Ok(sender)
 }

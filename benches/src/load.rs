@@ -1,7 +1,6 @@
 //! The load: accounts with money, and clients that place orders over HTTP as fast as they are answered.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,23 +11,22 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
-use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use ordermesh::{
-    orders::v1::{ListOrdersRequest, order::Status, orders_service_client::OrdersServiceClient},
-    payments::v1::{
-        Account, CreateAccountRequest, TopUpAccountRequest, payments_service_client::PaymentsServiceClient,
-    },
-};
-use tokio::net::TcpStream;
+use http::Method;
+use http_body_util::BodyExt as _;
+use serde_json::Value;
 use world::eventually;
 
-use crate::arrangement::Stage;
+use crate::{
+    arrangement::Stage,
+    callers::{Callers, Sender, user},
+};
 
 /// Enough for every order of a run.
 const BALANCE: i64 = 1_000_000_000;
-const DRAIN: Duration = Duration::from_secs(120);
+/// After this time orders are taken for stuck.
+pub(crate) const DRAIN: Duration = Duration::from_secs(120);
+/// Connections that open accounts.
+const OPENING: usize = 64;
 
 /// What a run came to.
 #[derive(Debug, Clone)]
@@ -52,29 +50,31 @@ impl Measured {
     }
 }
 
+/// Opens accounts with enough money for every order of a run.
 pub(crate) async fn open_accounts(stage: &Stage, accounts: usize) -> Result<()> {
-    let payments = PaymentsServiceClient::connect(format!("http://{}", stage.payments)).await?;
-    stream::iter(0..accounts)
-        .map(|number| {
-            let mut payments = payments.clone();
-            async move {
-                let user_id = user(number);
-                let account = Account { user_id: user_id.clone(), ..Account::default() };
-                let request = CreateAccountRequest { account: Some(account), request_id: String::new() };
-                payments.create_account(request).await?;
-                let top_up =
-                    TopUpAccountRequest { user_id, amount: BALANCE, ..TopUpAccountRequest::default() };
-                payments.top_up_account(top_up).await?;
-                anyhow::Ok(())
-            }
-        })
-        .buffer_unordered(64)
+    let numbers = Arc::new(AtomicUsize::new(0));
+    stream::iter(0..OPENING.min(accounts))
+        .map(|_| open_some(&stage.callers, &numbers, accounts))
+        .buffer_unordered(OPENING)
         .try_collect::<()>()
         .await
 }
 
-pub(crate) fn user(number: usize) -> String {
-    format!("user-{number}")
+/// On one connection, until all are there.
+async fn open_some(callers: &Callers, numbers: &AtomicUsize, accounts: usize) -> Result<()> {
+    let mut sender = callers.connect().await?;
+    loop {
+        let number = numbers.fetch_add(1, Ordering::Relaxed);
+        if number >= accounts {
+            return Ok(());
+        }
+        let user = user(number);
+        let account = format!(r#"{{"userId":"{user}"}}"#);
+        call(&mut sender, callers, Some(number), Method::POST, "/gateway/payments", account).await?;
+        let (path, amount) =
+            (format!("/gateway/payments/{user}/top-up"), format!(r#"{{"amount":{BALANCE}}}"#));
+        call(&mut sender, callers, Some(number), Method::POST, &path, amount).await?;
+    }
 }
 
 /// When no further order is placed.
@@ -90,8 +90,8 @@ pub(crate) enum Until {
 pub(crate) async fn run(stage: &Stage, clients: usize, accounts: usize, until: Until) -> Result<Measured> {
     let before = processor(stage)?;
     let began = Instant::now();
-    let orders = place_until(stage.edge, clients, accounts, until).await?;
-    drained(stage).await?;
+    let orders = place_until(&stage.callers, clients, accounts, until).await?;
+    drained(&stage.callers, DRAIN).await?;
     let elapsed = began.elapsed();
     let after = processor(stage)?;
     let processor = before.into_iter().zip(after).map(|((name, before), (_, after))| (name, after - before));
@@ -100,40 +100,25 @@ pub(crate) async fn run(stage: &Stage, clients: usize, accounts: usize, until: U
 
 /// Places orders, and returns how many.
 pub(crate) async fn place_until(
-    edge: SocketAddr,
+    callers: &Callers,
     clients: usize,
     accounts: usize,
     until: Until,
 ) -> Result<usize> {
     let (began, next) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
-    let clients = (0..clients).map(|_| client(edge, until, began, Arc::clone(&next), accounts));
+    let clients = (0..clients).map(|_| client(callers, until, began, Arc::clone(&next), accounts));
     Ok(try_join_all(clients).await?.into_iter().sum())
-}
-
-pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
-
-/// A connection on which nothing waits for more to be sent along.
-pub(crate) async fn open(address: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-pub(crate) async fn connect(edge: SocketAddr) -> Result<Sender> {
-    let (sender, connection) = http1::handshake(TokioIo::new(open(edge).await?)).await?;
-    tokio::spawn(connection);
-    Ok(sender)
 }
 
 /// One connection, one order at a time.
 async fn client(
-    edge: SocketAddr,
+    callers: &Callers,
     until: Until,
     began: Instant,
     next: Arc<AtomicUsize>,
     accounts: usize,
 ) -> Result<usize> {
-    let mut sender = connect(edge).await?;
+    let mut sender = callers.connect().await?;
     let mut placed = 0;
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
@@ -144,38 +129,48 @@ async fn client(
         if over {
             return Ok(placed);
         }
-        post(&mut sender, &user(number % accounts)).await?;
+        post(&mut sender, callers, number % accounts).await?;
         placed += 1;
     }
 }
 
-/// Places an order, and returns its id.
-pub(crate) async fn place(sender: &mut Sender, user: &str) -> Result<String> {
-    let order: serde_json::Value = serde_json::from_slice(&post(sender, user).await?)?;
+/// Places an order of the user with this number, and returns its id.
+pub(crate) async fn place(sender: &mut Sender, callers: &Callers, number: usize) -> Result<String> {
+    let order: Value = serde_json::from_slice(&post(sender, callers, number).await?)?;
     Ok(order["id"].as_str().context("an order has an id")?.to_owned())
 }
 
-async fn post(sender: &mut Sender, user: &str) -> Result<Bytes> {
-    let body = format!(r#"{{"userId":"{user}","amount":7,"description":"bench"}}"#);
-    let request = Request::post("/gateway/orders")
-        .header("host", "bench")
-        .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(body)))?;
+async fn post(sender: &mut Sender, callers: &Callers, number: usize) -> Result<Bytes> {
+    let body = format!(r#"{{"userId":"{}","amount":7,"description":"bench"}}"#, user(number));
+    call(sender, callers, Some(number), Method::POST, "/gateway/orders", body).await
+}
+
+async fn call(
+    sender: &mut Sender,
+    callers: &Callers,
+    user: Option<usize>,
+    method: Method,
+    path: &str,
+    body: String,
+) -> Result<Bytes> {
+    let request = callers.request(user, method, path, body)?;
     sender.ready().await?;
     let answer = sender.send_request(request).await?;
     let status = answer.status();
     let text = answer.into_body().collect().await?.to_bytes();
-    ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&text));
+    ensure!(status == 200, "{path}: {status}: {}", String::from_utf8_lossy(&text));
     Ok(text)
 }
 
 /// Until no order is NEW.
-pub(crate) async fn drained(stage: &Stage) -> Result<()> {
-    let orders = OrdersServiceClient::connect(format!("http://{}", stage.orders)).await?;
-    let open = ListOrdersRequest { page_size: 1, status: Status::New.into(), ..ListOrdersRequest::default() };
-    eventually("the end of every order", DRAIN, async || {
-        let page = orders.clone().list_orders(open.clone()).await?.into_inner();
-        ensure!(page.orders.is_empty(), "an order is still NEW");
+pub(crate) async fn drained(callers: &Callers, within: Duration) -> Result<()> {
+    let mut sender = callers.connect().await?;
+    eventually("the end of every order", within, async || {
+        let path = "/gateway/orders?status=NEW&pageSize=1";
+        let list = call(&mut sender, callers, None, Method::GET, path, String::new()).await?;
+        let list: Value = serde_json::from_slice(&list)?;
+        let open = list["orders"].as_array().map_or(0, Vec::len);
+        ensure!(open == 0, "an order is still NEW");
         anyhow::Ok(())
     })
     .await

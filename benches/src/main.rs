@@ -3,6 +3,8 @@
 //! minute mean anything.
 
 mod arrangement;
+mod secured;
+mod callers;
 mod load;
 mod calls;
 mod pace;
@@ -48,6 +50,8 @@ enum Part {
     Stored,
     /// What the log costs.
     Log,
+    /// What tokens, and TLS on every arrow, cost.
+    Secured,
 }
 
 /// What is measured, and how often.
@@ -161,6 +165,7 @@ impl Settings {
                 Part::Pace => self.paced(&stage, report).await?,
                 Part::Stored => self.stored(&stage, report).await?,
                 Part::Log => self.logged(&stage, report).await?,
+                Part::Secured => self.secured(&stage, report).await?,
             }
         }
         Ok(rates)

@@ -51,7 +51,7 @@ pub(crate) async fn orders(stage: &Stage, accounts: usize, time: Duration) -> Re
     let watching = tokio::spawn(watch(stage.orders.to_string(), Arc::clone(&ended)));
     let mut ready = Vec::new();
     for _ in 0..CONNECTIONS {
-        ready.push(Arc::new(tokio::sync::Mutex::new(load::connect(stage.edge).await?)));
+        ready.push(Arc::new(tokio::sync::Mutex::new(stage.callers.connect().await?)));
     }
     let mut ticks = each_second(RATE)?;
     let mut placing = Vec::new();
@@ -59,9 +59,9 @@ pub(crate) async fn orders(stage: &Stage, accounts: usize, time: Duration) -> Re
     for number in 0..count {
         // The moment it should go, not the one at which this task runs.
         let due = ticks.tick().await.into_std();
-        let sender = Arc::clone(&ready[number % CONNECTIONS]);
+        let (sender, callers) = (Arc::clone(&ready[number % CONNECTIONS]), stage.callers.clone());
         placing.push(tokio::spawn(async move {
-            let id = load::place(&mut *sender.lock().await, &load::user(number % accounts)).await?;
+            let id = load::place(&mut *sender.lock().await, &callers, number % accounts).await?;
             anyhow::Ok((id, due))
         }));
     }

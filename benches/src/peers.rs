@@ -1,17 +1,17 @@
 //! The same job done with other libraries (`benches/peers`), on the same servers and under the same load.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use http_body_util::{BodyExt as _, Full};
-use hyper::Request;
-use world::{Postgres, Process, Program, RabbitMq, eventually};
+use world::{Postgres, Process, Program, RabbitMq};
 
-use crate::load::{self, Until};
+use crate::{
+    callers::Callers,
+    load::{self, Until},
+};
 
 /// An interpreter that has to compile its libraries first.
 const START: Duration = Duration::from_secs(60);
@@ -37,10 +37,10 @@ impl Peer {
         };
         let _payments = ready(start("payments").await?, "ready payments=").await?;
         let mut orders = ready(start("orders").await?, "listening http=").await?;
-        let edge = orders.address("http").await?;
+        let callers = Callers::open(orders.address("http").await?);
         let began = Instant::now();
-        let placed = load::place_until(edge, clients, accounts, Until::Time(time)).await?;
-        eventually("the end of every order", DRAIN, async || drained(edge).await).await?;
+        let placed = load::place_until(&callers, clients, accounts, Until::Time(time)).await?;
+        load::drained(&callers, DRAIN).await?;
         Ok(placed as f64 / began.elapsed().as_secs_f64())
     }
 
@@ -65,15 +65,4 @@ impl Peer {
 async fn ready(mut process: Process, line: &str) -> Result<Process> {
     process.line_within(line, START).await?;
     Ok(process)
-}
-
-/// Whether no order is NEW.
-async fn drained(edge: SocketAddr) -> Result<()> {
-    let mut sender = load::connect(edge).await?;
-    let request = Request::get("/gateway/orders?status=NEW&pageSize=1").header("host", "bench");
-    let answer = sender.send_request(request.body(Full::default())?).await?.into_body().collect().await?;
-    let list: serde_json::Value = serde_json::from_slice(&answer.to_bytes())?;
-    let orders = list["orders"].as_array().map_or(0, Vec::len);
-    ensure!(orders == 0, "an order is still NEW");
-    Ok(())
 }

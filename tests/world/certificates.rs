@@ -31,11 +31,19 @@ impl Certificates {
     /// # Errors
     /// When it does not make them, with what it said.
     pub async fn make() -> Result<Self> {
+        Self::made_by(Program::named("ordermesh")?).await
+    }
+
+    /// The same, made by this build of it.
+    ///
+    /// # Errors
+    /// As [`Certificates::make`].
+    pub async fn made_by(ordermesh: Program) -> Result<Self> {
         let scratch = Scratch::new("certificates")?;
         // Servers that drop the privileges of root have to read some of it.
         fs::set_permissions(scratch.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let folder = scratch.path().join("certs");
-        let made = Program::named("ordermesh")?.args(["certs", "--out"]).args([folder.display().to_string()]);
+        let made = ordermesh.args(["certs", "--out"]).args([folder.display().to_string()]);
         let mut made = made.start()?;
         let status = made.wait(PATIENCE).await?;
         ensure!(status.success(), "{}", made.output());
