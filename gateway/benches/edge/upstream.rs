@@ -14,19 +14,22 @@ use tokio_stream::wrappers::IntervalStream;
 use tonic::{
     Request, Response, Status, async_trait,
     codegen::BoxStream,
-    transport::{Server, server::TcpIncoming},
+    transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 
-/// Starts it on a port of its own.
+/// Starts it on a port of its own, with TLS if there is a certificate.
 ///
 /// # Errors
 /// No port is free.
-pub(crate) async fn start() -> Result<SocketAddr> {
+pub(crate) async fn start(identity: Option<Identity>) -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server =
-        Server::builder().add_service(OrdersServiceServer::new(Canned)).serve_with_incoming(incoming);
+    let mut server = Server::builder();
+    if let Some(identity) = identity {
+        server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
+    }
+    let server = server.add_service(OrdersServiceServer::new(Canned)).serve_with_incoming(incoming);
     tokio::spawn(server);
     Ok(address)
 }

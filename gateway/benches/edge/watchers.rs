@@ -41,8 +41,8 @@ pub(crate) async fn run() -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     ensure!(hard > 30_000, "{hard} open files are allowed: too few");
-    let upstream = upstream::start().await?;
-    let (with, without) = (Process::gateway(upstream).await?, Process::gateway(upstream).await?);
+    let upstream = upstream::start(None).await?;
+    let (with, without) = (Process::gateway(upstream, None).await?, Process::gateway(upstream, None).await?);
     // What is compiled, allocated and connected at first is not counted.
     for process in [&with, &without] {
         reads(process).await?;
