@@ -13,6 +13,7 @@ pub mod lifecycle;
 pub mod readiness;
 pub mod status;
 pub mod problem;
+pub mod metadata;
 pub mod deadline;
 pub mod accept;
 pub mod tls;

@@ -9,15 +9,10 @@ use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, metadata::MetadataValue};
 
 use chassis::{
+    metadata::{IDEMPOTENCY_REPLAYED, STREAM_COMPLETE},
     status::{Fault, Reason, Violation},
     trace,
 };
-
-/// The metadata of an answer that is given again.
-pub const REPLAYED: &str = "idempotency-replayed";
-
-/// The metadata of a stream that ends without a message, and would however often it were called again.
-pub const STREAM_COMPLETE: &str = "stream-complete";
 
 /// Collects what is wrong with the fields of a request, so that its caller learns all of it at once.
 #[derive(Debug, Default)]
@@ -79,7 +74,7 @@ pub fn origin<T>(request: &Request<T>) -> Origin {
 pub fn answer<T>(message: T, replayed: bool) -> Response<T> {
     let mut response = Response::new(message);
     if replayed {
-        response.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));
+        response.metadata_mut().insert(IDEMPOTENCY_REPLAYED, MetadataValue::from_static("true"));
     }
     response
 }

@@ -1,16 +1,19 @@
 //! The metadata of calls: the names that every call may have, and how long it may be.
 
-use chassis::status::{Fault, Reason};
+use chassis::{
+    metadata,
+    status::{Fault, Reason},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The time that a service has for a call.
 pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Marks an answer as that of an earlier request with the same key.
-pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static(metadata::IDEMPOTENCY_REPLAYED);
 
 /// Marks a stream that ends without a message, and would however often it were called again.
-const STREAM_COMPLETE: HeaderName = HeaderName::from_static("stream-complete");
+const STREAM_COMPLETE: HeaderName = HeaderName::from_static(metadata::STREAM_COMPLETE);
 
 /// Longest metadata that travels, as RFC 9113, section 6.5.2, counts it. Services take 16 KiB together with what HTTP/2 adds (that is the
 /// usual limit of gRPC in Rust), and may end the connection over longer ones, with the calls of others on it.

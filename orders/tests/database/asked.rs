@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use chassis::clock::{Clock, Micros, SystemClock};
+use chassis::clock::Micros;
 use messaging::outbox::{self, Outbox};
 use orders::{
     commands::create_order::{CreateOrder, Placing},
@@ -18,21 +18,10 @@ use storage::{Database, DatabaseUrl, Limits, group::GroupCommit};
 use uuid::Uuid;
 use world::{Postgres, Scratch};
 
+use crate::clock::At;
+
 const PLACED: Micros = 1_700_000_000_000_000;
 const TTL: Micros = 600_000_000;
-
-#[derive(Debug)]
-struct At(Micros);
-
-impl Clock for At {
-    fn now(&self) -> Micros {
-        self.0
-    }
-
-    fn new_id(&self) -> Uuid {
-        SystemClock.new_id()
-    }
-}
 
 #[tokio::test]
 async fn on_sqlite() -> Result<()> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use chassis::clock::{Clock, Micros, SystemClock};
+use chassis::clock::Micros;
 use messaging::{
     broker::{Broker, memory::MemoryBroker},
     envelope::Envelope,
@@ -21,6 +21,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use world::{PATIENCE, Postgres, Scratch};
+
+use crate::clock::At;
 
 const PLACED: Micros = 1_700_000_000_000_000;
 const EXPIRES: Micros = PLACED + 600_000_000;
@@ -46,19 +48,6 @@ const BEFORE: [&str; 17] = [
     "ALTER TABLE orders DROP COLUMN ask_due_time",
     "DELETE FROM seaql_migrations WHERE version = 'm0004_ask_due_time'",
 ];
-
-#[derive(Debug)]
-struct At(Micros);
-
-impl Clock for At {
-    fn now(&self) -> Micros {
-        self.0
-    }
-
-    fn new_id(&self) -> Uuid {
-        SystemClock.new_id()
-    }
-}
 
 #[tokio::test]
 async fn orders_of_the_version_before_are_asked_about_on_sqlite() -> Result<()> {

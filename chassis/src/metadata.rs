@@ -1,0 +1,7 @@
+//! The metadata by which a service says more about an answer than its message does; the edge makes headers of it.
+
+/// `true` for an answer that was given before, to an earlier request with the same key.
+pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
+
+/// `true` for a stream that ends without a message, and would however often it were called again.
+pub const STREAM_COMPLETE: &str = "stream-complete";

@@ -1,0 +1,5 @@
+//! What payments writes and reads, on both databases.
+
+mod kept;
+mod optimistic;
+mod tampered;

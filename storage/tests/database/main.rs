@@ -1,0 +1,11 @@
+//! What storage guarantees, on real databases.
+
+mod abandoned;
+mod faults;
+mod group_commit;
+mod late;
+mod migrations;
+mod postgres_statements;
+mod rows;
+mod silent;
+mod single_statements;
