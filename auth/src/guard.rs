@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use chassis::{
     clock::Clock,
+    readiness::Part,
     secret::SecretString,
     status::{Fault, Reason},
 };
@@ -91,6 +92,15 @@ impl Guard {
     #[must_use]
     pub fn knows_operators(&self) -> bool {
         !matches!(self.who, Who::Anyone)
+    }
+
+    /// What readiness shows of the issuer, if there is one.
+    #[must_use]
+    pub fn part(&self) -> Option<Part> {
+        match &self.who {
+            Who::Issuer(verifier) => Some(verifier.part()),
+            Who::Operator(_) | Who::Anyone => None,
+        }
     }
 
     /// Lets in the caller of the method with this path, who sends these headers; `None` where everybody may call.

@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use chassis::status::Chain;
+use chassis::{readiness::State, status::Chain};
 use jsonwebtoken::Algorithm;
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -40,6 +40,8 @@ struct Seen {
     begun: u64,
     /// The number of the last look that has ended, whatever came of it.
     ended: u64,
+    /// Why they could not be read at the last look, if so.
+    away: Option<Arc<str>>,
 }
 
 /// The keys of an issuer. Dropping it ends its task.
@@ -91,6 +93,19 @@ impl Jwks {
         self.find(&seen, id, algorithm)
     }
 
+    /// Whether anybody can be let in, and whether the issuer can be read.
+    pub(crate) fn state(&self) -> State {
+        let seen = self.seen.borrow();
+        match (self.is_good(&seen), &seen.away) {
+            (true, None) => State::Ok,
+            (true, Some(reason)) => {
+                State::Degraded(format!("the keys that are known stay in force for a time: {reason}"))
+            }
+            (false, Some(reason)) => State::Failed(format!("nobody is let in without keys: {reason}")),
+            (false, None) => State::Failed("the keys of the issuer have not been read yet".to_owned()),
+        }
+    }
+
     fn find(&self, seen: &Seen, id: Option<&str>, algorithm: Algorithm) -> Option<(Arc<Key>, u64)> {
         let key = seen.keys.find(id, algorithm).filter(|_| self.is_good(seen))?;
         Some((Arc::clone(key), seen.generation))
@@ -130,11 +145,15 @@ impl Looks {
                     self.note(keys);
                 }
                 Err(error) => {
+                    let error = Chain(error.as_ref());
                     if !std::mem::replace(&mut is_away, true) {
-                        let error = Chain(error.as_ref());
                         tracing::warn!(%error, "cannot read the keys of the issuer: those that are known stay in force for a time");
                     }
-                    self.seen.send_modify(|seen| seen.ended = seen.begun);
+                    let reason = Arc::from(format!("cannot read the keys of the issuer: {error}"));
+                    self.seen.send_modify(|seen| {
+                        seen.ended = seen.begun;
+                        seen.away = Some(reason);
+                    });
                 }
             }
             let rest = if is_away { RETRY.min(self.refresh) } else { self.refresh };
@@ -148,7 +167,7 @@ impl Looks {
     fn note(&self, keys: Keys) {
         self.seen.send_modify(|seen| {
             seen.ended = seen.begun;
-            seen.at = Some(Instant::now());
+            (seen.at, seen.away) = (Some(Instant::now()), None);
             if *seen.keys != keys {
                 tracing::info!(keys = keys.len(), "the issuer has other keys");
                 seen.keys = Arc::new(keys);

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, error::Error, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use chassis::clock::{Clock, Micros};
+use chassis::{
+    clock::{Clock, Micros},
+    readiness::Part,
+};
 use http::{HeaderMap, header};
 use jsonwebtoken::{Algorithm, Validation, decode, errors::ErrorKind};
 use serde::Deserialize;
@@ -61,6 +64,13 @@ impl Verifier {
         let source = Source::new(config.keys.clone(), config.tls.clone()).map_err(VerifierError)?;
         let jwks = Jwks::watch(source, config.max_age);
         Ok(Self(Arc::new(Inner { config, jwks, verified: Tokens::default(), clock })))
+    }
+
+    /// The part `issuer` of readiness: without keys in force nobody is let in.
+    #[must_use]
+    pub fn part(&self) -> Part {
+        let this = self.clone();
+        Part::known("issuer", move || this.0.jwks.state())
     }
 
     /// Who sends a request with these headers.

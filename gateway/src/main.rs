@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use auth::Verifier;
 use chassis::{
     admin,
     lifecycle::{Lifecycle, Stage},
@@ -92,7 +93,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     admin::announce(&[("admin", admin_listener.local_addr()?)]);
     let routes = Arc::new(AtomicBool::new(false));
     let mut life = Lifecycle::new();
-    let readiness = Readiness::start(vec![known(Arc::clone(&routes))], &mut life);
+    let issuer = source.config().issuer.as_ref().map(Verifier::part);
+    let parts = issuer.into_iter().chain([known(Arc::clone(&routes))]).collect();
+    let readiness = Readiness::start(parts, &mut life);
     let admin_tls = source.config().admin_tls.clone();
     life.spawn(Stage::Operator, "admin", |stop| {
         admin::serve(admin_listener, admin_tls, vec![readiness], axum::Router::new(), stop)

@@ -256,15 +256,27 @@ async fn keys_change_and_the_issuer_goes_under_load() -> Result<()> {
             unknown.text
         );
         some_more(&calls).await?;
+        issuer_is(&mesh, "degraded").await?;
         issuer.away(false).await?;
         issuer.publish(&[&before, "new"]).await?;
         let known = mesh.api.with_token(&token("new").await?).get("/gateway/orders").await?;
         ensure!(known.status == 200, "{}", known.text);
+        issuer_is(&mesh, "ok").await?;
         over.store(true, Ordering::Relaxed);
         anyhow::Ok(())
     };
     tokio::try_join!(loads, changes)?;
     Ok(())
+}
+
+/// Waits until readiness, which is given all the time, shows the issuer so.
+async fn issuer_is(mesh: &Mesh, state: &str) -> Result<()> {
+    world::eventually("the state of the issuer", PATIENCE, async || {
+        let shown = mesh.admin("orders")?.get("/readyz").await?;
+        ensure!(shown.status == 200 && shown.body["states"]["issuer"] == state, "{}", shown.text);
+        anyhow::Ok(())
+    })
+    .await
 }
 
 /// Waits for some more calls of the load.

@@ -83,7 +83,9 @@ impl Wired {
     /// Starts serving, relaying and consuming, until the lifecycle's stop.
     pub fn spawn(self, listener: TcpListener, life: &mut Lifecycle) -> Readiness {
         let name = self.contract.name;
-        let readiness = Readiness::start(parts(name, &self.database, &self.health), life);
+        let mut parts = parts(name, &self.database, &self.health);
+        parts.extend(self.contract.guard.part());
+        let readiness = Readiness::start(parts, life);
         let follows = readiness.clone();
         life.spawn(Stage::Services, format!("{name} grpc"), |stop| {
             grpc::serve(listener, self.contract, follows, stop)
