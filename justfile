@@ -30,7 +30,7 @@ bench-edge:
 
 # many watchers on one gateway: reads beside them, memory, events
 bench-watchers:
-    cargo bench --locked --workspace --bench edge -- watchers
+    cargo bench --profile dist --locked --workspace --bench edge -- watchers
 
 # the official protobuf conformance suite against the ProtoJSON of the edge
 conformance:

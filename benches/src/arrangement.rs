@@ -26,8 +26,7 @@ pub(crate) enum Kind {
 
 /// A running mesh, and a PostgreSQL server for it or for the yardstick.
 pub(crate) struct Stage {
-    pub(crate) edge: SocketAddr,
-    /// Who calls it there.
+    /// Who calls its edge.
     pub(crate) callers: Callers,
     pub(crate) orders: SocketAddr,
     /// With their names.
@@ -66,7 +65,7 @@ impl Stage {
         let edge = processes[last].1.address("http").await?;
         let orders = processes[0].1.address("orders-grpc").await?;
         let callers = Callers::open(edge);
-        Ok(Self { edge, callers, orders, processes, postgres, rabbitmq, data, ground: None })
+        Ok(Self { callers, orders, processes, postgres, rabbitmq, data, ground: None })
     }
 
     /// Processes apart with TLS and certificates at both ends of every arrow, and so many users with tokens.
@@ -87,7 +86,7 @@ impl Stage {
         let callers = ground.callers(edge, users).await?;
         let data = Scratch::new("bench")?;
         let (orders, rabbitmq, ground) = (urls[0], Some(rabbitmq), Some(ground));
-        Ok(Self { edge, callers, orders, processes, postgres, rabbitmq, data, ground })
+        Ok(Self { callers, orders, processes, postgres, rabbitmq, data, ground })
     }
 
     pub(crate) const fn postgres(&self) -> &Postgres {

@@ -1,6 +1,7 @@
 //! The two edges as processes, and the CPU time that the kernel has counted for them.
 
 use std::{
+    env,
     ffi::OsStr,
     fs,
     net::SocketAddr,
@@ -31,14 +32,15 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// The gateway as it ships: every layer, limit and log line.
+    /// The gateway as it ships: every layer, limit and log line. It is that of this build, unless `GATEWAY` is the path of another one.
     ///
     /// # Errors
     /// It does not start.
     pub(crate) async fn gateway(upstream: SocketAddr, secured: Option<&Secured>) -> Result<Self> {
         let scheme = if secured.is_some() { "https" } else { "http" };
         let (address, url) = (free().await?, format!("{scheme}://localhost:{}", upstream.port()));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        let binary = env::var_os("GATEWAY").unwrap_or_else(|| env!("CARGO_BIN_EXE_gateway").into());
+        let mut command = Command::new(binary);
         command.args(["--listen", &address.to_string(), "--admin", "127.0.0.1:0"]);
         command.args(["--threads", &WORKERS.to_string()]);
         command.args(["--orders-url", &url, "--payments-url", &url]);
