@@ -30,7 +30,8 @@ bench-edge:
 
 # many watchers on one gateway: reads beside them, memory, events
 bench-watchers:
-    cargo bench --profile dist --locked --workspace --bench edge -- watchers
+    cargo build --profile dist --locked --workspace --bins
+    target/dist/bench-edge watchers
 
 # the official protobuf conformance suite against the ProtoJSON of the edge
 conformance:

@@ -50,7 +50,7 @@ pub(crate) const CASES: &[Case] = &[
     },
 ];
 
-type Sender = http1::SendRequest<Full<Bytes>>;
+pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
 
 /// Clients of one edge.
 pub(crate) struct Load<'p> {
@@ -117,7 +117,11 @@ impl<'p> Load<'p> {
     }
 }
 
-async fn connect(process: &Process, secured: Option<&Secured>) -> Result<Sender> {
+/// A connection to an edge.
+///
+/// # Errors
+/// It lets nobody in.
+pub(crate) async fn connect(process: &Process, secured: Option<&Secured>) -> Result<Sender> {
     let stream = TcpStream::connect(process.address).await?;
     stream.set_nodelay(true)?;
     let Some(secured) = secured else {

@@ -5,13 +5,14 @@ use std::{
     ffi::OsStr,
     fs,
     net::SocketAddr,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
-use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
+use world::Scratch;
 
 use crate::{envoy, secured::Secured};
 
@@ -22,7 +23,7 @@ const WORKERS: usize = 2;
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
-    _folder: TempDir,
+    _folder: Scratch,
 }
 
 impl Drop for Process {
@@ -39,7 +40,10 @@ impl Process {
     pub(crate) async fn gateway(upstream: SocketAddr, secured: Option<&Secured>) -> Result<Self> {
         let scheme = if secured.is_some() { "https" } else { "http" };
         let (address, url) = (free().await?, format!("{scheme}://localhost:{}", upstream.port()));
-        let binary = env::var_os("GATEWAY").unwrap_or_else(|| env!("CARGO_BIN_EXE_gateway").into());
+        let binary = match env::var_os("GATEWAY") {
+            Some(another) => another.into(),
+            None => own_folder()?.join("gateway"),
+        };
         let mut command = Command::new(binary);
         command.args(["--listen", &address.to_string(), "--admin", "127.0.0.1:0"]);
         command.args(["--threads", &WORKERS.to_string()]);
@@ -48,10 +52,11 @@ impl Process {
         command.args(["--max-streams-per-client", "16384"]);
         command.env("LOG_FORMAT", "json"); // as in the image
         if let Some(secured) = secured {
-            command.env("TLS_CERT", secured.certificate()).env("TLS_KEY", secured.key());
-            command.env("UPSTREAM_CA", secured.certificate()).envs(secured.issuer.env());
+            let file = |name: &str| secured.certificates.file(name);
+            command.env("TLS_CERT", file("gateway.crt")).env("TLS_KEY", file("gateway.key"));
+            command.env("UPSTREAM_CA", file("ca.crt")).envs(secured.issuer.env());
         }
-        Self::start(command, address, tempfile::tempdir()?).await
+        Self::start(command, address, Scratch::new("edge")?).await
     }
 
     /// Envoy with the transcoder and the router, the check of tokens where it is secured, and nothing else: no access log, no statistics
@@ -64,7 +69,7 @@ impl Process {
         upstream: SocketAddr,
         secured: Option<&Secured>,
     ) -> Result<Self> {
-        let (address, folder) = (free().await?, tempfile::tempdir()?);
+        let (address, folder) = (free().await?, Scratch::new("edge")?);
         let (set, config) = (folder.path().join("set.binpb"), folder.path().join("envoy.json"));
         fs::write(&set, ordermesh::DESCRIPTOR_SET)?;
         fs::write(&config, envoy::config(address, upstream, &set.to_string_lossy(), secured).to_string())?;
@@ -74,7 +79,7 @@ impl Process {
         Self::start(command, address, folder).await
     }
 
-    async fn start(mut command: Command, address: SocketAddr, folder: TempDir) -> Result<Self> {
+    async fn start(mut command: Command, address: SocketAddr, folder: Scratch) -> Result<Self> {
         let child =
             command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("cannot start an edge")?;
         let mut process = Self { child, address, _folder: folder };
@@ -111,6 +116,12 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
+}
+
+/// The folder of this binary, which was built together with the others.
+pub(crate) fn own_folder() -> Result<PathBuf> {
+    let here = env::current_exe()?;
+    Ok(here.parent().context("a file has a folder")?.to_owned())
 }
 
 async fn free() -> Result<SocketAddr> {

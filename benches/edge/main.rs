@@ -38,7 +38,7 @@ async fn main() -> Result<()> {
 
 /// Both edges in front of the same service, in turns.
 async fn beside(envoy: &OsStr, secured: Option<&Secured>) -> Result<()> {
-    let upstream = upstream::start(secured.map(Secured::identity).transpose()?).await?;
+    let upstream = upstream::start(secured).await?;
     let gateway = Process::gateway(upstream, secured).await?;
     let envoy = Process::envoy(envoy, upstream, secured).await?;
     let mut out = std::io::stdout().lock();

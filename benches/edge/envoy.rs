@@ -90,8 +90,8 @@ fn listener_tls(secured: &Secured) -> Value {
         "typed_config": {
             "@type": kind("transport_sockets.tls.v3.DownstreamTlsContext"),
             "common_tls_context": { "tls_certificates": [{
-                "certificate_chain": { "filename": secured.certificate() },
-                "private_key": { "filename": secured.key() },
+                "certificate_chain": { "filename": secured.certificates.file("gateway.crt") },
+                "private_key": { "filename": secured.certificates.file("gateway.key") },
             }] },
         },
     })
@@ -104,7 +104,7 @@ fn upstream_tls(secured: &Secured) -> Value {
             "@type": kind("transport_sockets.tls.v3.UpstreamTlsContext"),
             "sni": "localhost",
             "common_tls_context": { "alpn_protocols": ["h2"], "validation_context": {
-                "trusted_ca": { "filename": secured.certificate() },
+                "trusted_ca": { "filename": secured.certificates.file("ca.crt") },
             } },
         },
     })

@@ -4,34 +4,50 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use futures_util::{StreamExt as _, stream};
+use hyper::server::conn::http2;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    service::TowerToHyperService,
+};
 use ordermesh::orders::v1::{
     CreateOrderRequest, GetOrderRequest, ListOrdersRequest, ListOrdersResponse, Order, OrderEvent,
     WatchOrderRequest,
     orders_service_server::{OrdersService, OrdersServiceServer},
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::IntervalStream;
-use tonic::{
-    Request, Response, Status, async_trait,
-    codegen::BoxStream,
-    transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
-};
+use tonic::{Request, Response, Status, async_trait, codegen::BoxStream};
 
-/// Starts it on a port of its own, with TLS if there is a certificate.
+use crate::secured::Secured;
+
+/// Starts it on a port of its own, with TLS if it is secured.
 ///
 /// # Errors
 /// No port is free.
-pub(crate) async fn start(identity: Option<Identity>) -> Result<SocketAddr> {
+pub(crate) async fn start(secured: Option<&Secured>) -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let mut server = Server::builder();
-    if let Some(identity) = identity {
-        server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
-    }
-    let server = server.add_service(OrdersServiceServer::new(Canned)).serve_with_incoming(incoming);
-    tokio::spawn(server);
+    let acceptor = secured.map(Secured::acceptor).transpose()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(connection(stream, acceptor.clone()));
+        }
+    });
     Ok(address)
+}
+
+async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let server = http2::Builder::new(TokioExecutor::new());
+    let service = TowerToHyperService::new(OrdersServiceServer::new(Canned));
+    match acceptor {
+        None => server.serve_connection(TokioIo::new(stream), service).await?,
+        Some(acceptor) => {
+            server.serve_connection(TokioIo::new(acceptor.accept(stream).await?), service).await?
+        }
+    }
+    Ok(())
 }
 
 /// The order whose watchers receive its first version, and nothing more.

@@ -7,20 +7,25 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use reqwest::Client;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
 use crate::{
+    load::connect,
     process::Process,
     upstream::{self, BUSY, EVENTS, IDLE},
 };
 
 /// Watchers that receive nothing.
 const SILENT: usize = 10_000;
+
+/// What one process needs for all of them, and for what it has beside.
+const OPEN_FILES: u64 = 12_000;
 
 /// Watchers with ten events a second.
 const LIVELY: usize = 1_000;
@@ -40,7 +45,7 @@ const AT_ONCE: usize = 250;
 pub(crate) async fn run() -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    ensure!(hard > 30_000, "{hard} open files are allowed: too few");
+    ensure!(hard > OPEN_FILES, "{hard} open files are allowed: too few");
     let upstream = upstream::start(None).await?;
     let (with, without) = (Process::gateway(upstream, None).await?, Process::gateway(upstream, None).await?);
     // What is compiled, allocated and connected at first is not counted.
@@ -101,16 +106,20 @@ async fn watcher(process: &Process, order: &str) -> Result<TcpStream> {
 
 /// The number of events that a watcher gets until its stream ends, one after the other.
 async fn events(process: &Process) -> Result<usize> {
-    let client = Client::builder().no_proxy().http1_only().build()?;
-    let url = format!("http://{}/gateway/orders/{BUSY}:watch", process.address);
-    let mut response = client.get(url).send().await?.error_for_status()?;
-    let (mut text, mut last) = (String::new(), 0);
-    while let Some(chunk) = response.chunk().await? {
+    let mut sender = connect(process, None).await?;
+    let path = format!("/gateway/orders/{BUSY}:watch");
+    let request = Request::get(path).header("host", "bench").body(Full::default())?;
+    let response = sender.send_request(request).await?;
+    ensure!(response.status() == 200, "a watcher is refused: {}", response.status());
+    let (mut body, mut text, mut last) = (response.into_body(), String::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(chunk) = frame?.into_data() else { continue };
         text.push_str(std::str::from_utf8(&chunk).context("text")?);
         while let Some((line, rest)) = text.split_once('\n') {
             if let Some(id) = line.strip_prefix("id: ") {
                 let id: usize = id.parse()?;
-                ensure!(id == last + 1, "{id} comes after {last}");
+                // The end repeats the last.
+                ensure!(id == last + 1 || id == last && last == EVENTS, "{id} comes after {last}");
                 last = id;
             }
             text = rest.to_owned();
@@ -121,13 +130,17 @@ async fn events(process: &Process) -> Result<usize> {
 
 /// How long each of many reads takes, in milliseconds.
 async fn reads(process: &Process) -> Result<Vec<f64>> {
-    let url = format!("http://{}/gateway/orders/{IDLE}", process.address);
     let clients = (0..CLIENTS).map(|_| async {
-        let client = Client::builder().no_proxy().http1_only().build()?;
+        let mut sender = connect(process, None).await?;
         let mut took = Vec::with_capacity(READS);
         for _ in 0..READS {
+            let path = format!("/gateway/orders/{IDLE}");
+            let request = Request::get(path).header("host", "bench").body(Full::default())?;
             let begin = Instant::now();
-            client.get(&url).send().await?.error_for_status()?.bytes().await?;
+            sender.ready().await?;
+            let response = sender.send_request(request).await?;
+            ensure!(response.status() == 200, "{}", response.status());
+            response.into_body().collect().await?;
             took.push(begin.elapsed());
         }
         anyhow::Ok(took)
