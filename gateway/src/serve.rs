@@ -150,7 +150,8 @@ async fn connection(
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         peer.note(&mut request, &unread);
         let (busy, front, client) = (seen.begin(), front.clone(), peer.client.clone());
-        async move {
+        // Boxed: hyper keeps the place of the future as long as the connection, and a stream lasts.
+        Box::pin(async move {
             // A client that takes no answers gets no refusals either, beyond some: each stream would keep one more.
             if request.version() == Version::HTTP_2 && client.answers.is_beyond() {
                 refused(limit::BUFFERED_BYTES);
@@ -158,7 +159,7 @@ async fn connection(
             }
             let response = front.answer(boxed(request), client).await;
             Ok(busy.until_sent(response))
-        }
+        })
     });
     let serving = server.serve_connection_with_upgrades(stream, service).into_owned();
     let (mut serving, mut watch) = (pin!(serving), Watch::new(activity, patience.head, patience.idle));

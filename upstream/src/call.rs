@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tonic::{
     Request, Status, Streaming,
     client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
 };
 
@@ -142,6 +142,11 @@ pub fn grpc_timeout(time: Duration) -> HeaderValue {
 #[derive(Debug, Clone, Copy, Default)]
 struct Raw;
 
+/// What a stream reads into and is written from at first, in bytes: most messages fit, and thousands of streams may be open that wait.
+const FIRST_BUFFER: usize = 1_024;
+/// Bytes that are gathered before they are sent.
+const SENT_TOGETHER: usize = 32 << 10;
+
 impl Codec for Raw {
     type Encode = Bytes;
     type Decode = Bytes;
@@ -161,6 +166,10 @@ impl Encoder for Raw {
     type Item = Bytes;
     type Error = Status;
 
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(FIRST_BUFFER, SENT_TOGETHER)
+    }
+
     fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
         to.put(message);
         Ok(())
@@ -170,6 +179,10 @@ impl Encoder for Raw {
 impl Decoder for Raw {
     type Item = Bytes;
     type Error = Status;
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(FIRST_BUFFER, SENT_TOGETHER)
+    }
 
     fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         // The buffer ends where the message does, and its bytes are shared, not copied.
