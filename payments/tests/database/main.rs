@@ -2,4 +2,5 @@
 
 mod kept;
 mod optimistic;
+mod previewed;
 mod tampered;

@@ -6,6 +6,7 @@ mod group_commit;
 mod late;
 mod migrations;
 mod postgres_statements;
+mod rehearsal;
 mod rows;
 mod silent;
 mod single_statements;
