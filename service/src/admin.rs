@@ -13,27 +13,22 @@ use messaging::{
     consumer::Operated,
     health::Health,
     outbox,
-    parked::{self, Model, State},
+    parked::{self, State},
 };
 use ordermesh::messaging::v1::{
     DiscardParkedMessagesRequest, DiscardParkedMessagesResponse, EditParkedMessageRequest,
     GetMessagingStatusRequest, GetRedriveRequest, ListParkedMessageGroupsRequest,
     ListParkedMessageGroupsResponse, ListParkedMessagesRequest, ListParkedMessagesResponse,
-    ListRedrivesRequest, ListRedrivesResponse, MessagingStatus, ParkedMessage, ParkedMessageView,
-    PreviewParkedMessagesRequest, PreviewParkedMessagesResponse, Redrive, RedriveParkedMessagesRequest,
-    RedriveParkedMessagesResponse, StartRedriveRequest, StopRedriveRequest,
-    messaging_admin_service_server::MessagingAdminService,
+    ListRedrivesRequest, ListRedrivesResponse, MessagingStatus, ParkedMessage, PreviewParkedMessagesRequest,
+    PreviewParkedMessagesResponse, Redrive, RedriveParkedMessagesRequest, RedriveParkedMessagesResponse,
+    StartRedriveRequest, StopRedriveRequest, messaging_admin_service_server::MessagingAdminService,
 };
 use storage::Database;
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::messages::brief;
 pub use self::payload::Payloads;
 use crate::{fault, page::PageTokens};
-
-/// A parked message in the words of the contract, without its payload.
-pub(crate) fn brief(parked: Model) -> ParkedMessage {
-    messages::message(parked, ParkedMessageView::Basic, &Payloads::default())
-}
 
 /// Serves `ordermesh.messaging.v1.MessagingAdminService`.
 #[derive(Debug, Clone)]

@@ -69,6 +69,11 @@ fn query(request: &ListParkedMessagesRequest) -> Vec<u8> {
     [&b"ListParkedMessages by "[..], &fingerprint(&same)].concat()
 }
 
+/// A message without its payload.
+pub(crate) fn brief(parked: Model) -> pb::ParkedMessage {
+    message(parked, ParkedMessageView::Basic, &Payloads::default())
+}
+
 /// A message as a view shows it.
 pub(super) fn message(parked: Model, view: ParkedMessageView, payloads: &Payloads) -> pb::ParkedMessage {
     let state = match parked.state {
