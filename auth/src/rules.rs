@@ -64,7 +64,7 @@ impl Rule {
     /// Whether only operators may call by it.
     #[must_use]
     pub fn is_for_operators(&self) -> bool {
-        self.data == Data::All || self.scope.starts_with("admin:")
+        self.data == Data::All
     }
 
     /// The rule of a method, if it has one.

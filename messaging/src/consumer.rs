@@ -193,7 +193,8 @@ impl Consumer {
     ) -> (bool, Result<(), BrokerError>) {
         let (drain, halt) = (CancellationToken::new(), stop.child_token());
         let attempts = Attempts::new(&self.shared, source.to_string(), part, doubted, &halt);
-        let partition = Partition { attempts, drain: &drain };
+        let number = if let Source::Partition(number) = source { Some(number) } else { None };
+        let partition = Partition { attempts, number, drain: &drain };
         let pause = async {
             self.pause_changes(source, None).await;
             drain.cancel();

@@ -98,23 +98,25 @@ struct Known {
     rows: watch::Sender<Option<Arc<[Model]>>>,
     /// Asks for a look before its time.
     look: Notify,
+    /// Whether there is a table of them.
+    is_followed: bool,
 }
 
 impl Pauses {
     /// For who cannot be paused.
     #[must_use]
     pub fn none() -> Self {
-        Self::known(Some(Arc::default()))
+        Self::known(Some(Arc::default()), false)
     }
 
     /// Those of a service, which are known once [`Pauses::follow`] has read them.
     #[must_use]
     pub fn unread() -> Self {
-        Self::known(None)
+        Self::known(None, true)
     }
 
-    fn known(rows: Option<Arc<[Model]>>) -> Self {
-        Self(Arc::new(Known { rows: watch::Sender::new(rows), look: Notify::new() }))
+    fn known(rows: Option<Arc<[Model]>>, is_followed: bool) -> Self {
+        Self(Arc::new(Known { rows: watch::Sender::new(rows), look: Notify::new(), is_followed }))
     }
 
     /// Reads them once a second until `stop`. While the database is away, those that were read last stay.
@@ -141,6 +143,14 @@ impl Pauses {
                 () = stop.cancelled() => return,
             }
         }
+    }
+
+    /// Reads them once, now, for who must not rest on what was read before. Of who cannot be paused there are none.
+    pub(crate) async fn read_now(&self, database: &Database) -> Result<(), DbErr> {
+        if self.0.is_followed {
+            self.set(list(database.read()).await?.into());
+        }
+        Ok(())
     }
 
     /// Lets [`Pauses::follow`] look at once: something was paused or resumed.

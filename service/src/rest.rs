@@ -79,7 +79,7 @@ async fn answered(mounts: &Mounts, request: Request) -> Result<Response, (Fault,
     })?;
     match mounted.find(request.method().as_str(), path) {
         Found::Route(route, captures) => {
-            call::answer(&mounted.upstream, route, captures, request).await.map(json).map_err(alone)
+            call::answer(mounted, route, captures, request).await.map(json).map_err(alone)
         }
         Found::OtherMethods(allow) => {
             let fault = Fault::new(Reason::MethodNotAllowed, "no route has this path with this method");

@@ -8,7 +8,7 @@ use std::{
 use anyhow::ensure;
 use indicatif::{ProgressBar, ProgressStyle};
 use ordermesh::messaging::v1::{
-    GetMessagingStatusRequest, ListParkedMessagesRequest, MessagingStatus, ParkedMessage,
+    GetMessagingStatusRequest, ListParkedMessagesRequest, MessagingStatus, ParkedMessage, ParkedMessageView,
     RedriveParkedMessagesRequest, messaging_admin_service_client::MessagingAdminServiceClient,
 };
 use serde_json::Value;
@@ -186,6 +186,7 @@ async fn list(admin: &mut Admin, which: &Which, limit: usize) -> anyhow::Result<
             page_token,
             kind,
             error,
+            view: ParkedMessageView::Basic.into(),
             ..ListParkedMessagesRequest::default()
         };
         let page = admin.list_parked_messages(request).await?.into_inner();

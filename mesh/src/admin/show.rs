@@ -88,7 +88,7 @@ pub(super) fn span(time: Option<&Duration>) -> String {
 
 /// A text without line breaks, and not longer than a person reads.
 pub(super) fn short(text: &str, most: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = text.split_whitespace().map(printable).collect::<Vec<_>>().join(" ");
     if line.chars().count() <= most {
         line
     } else {
@@ -98,7 +98,12 @@ pub(super) fn short(text: &str, most: usize) -> String {
 
 /// A dash for an empty text.
 pub(super) fn or_dash(text: &str) -> String {
-    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+    if text.is_empty() { "-".to_owned() } else { printable(text) }
+}
+
+/// A text in which nothing is an order to the terminal: whoever publishes messages writes what is shown of them.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "�")
 }
 
 #[cfg(test)]
@@ -118,5 +123,6 @@ mod tests {
         let rows = [["1".to_owned(), "äöü".to_owned(), "x".to_owned()]];
         assert_eq!(table(["number", "b", "c"], &rows), ["number  b    c", "1       äöü  x"]);
         assert_eq!(short("a\n b  cdef", 5), "a b c…");
+        assert_eq!((short("\x1b[2J", 9), or_dash("\x07")), ("�[2J".to_owned(), "�".to_owned()));
     }
 }

@@ -36,17 +36,27 @@ impl Subscribed {
         let before = self.knowledge.before();
         if !parked::any_ahead(self.database.read(), &self.subscription.consumer, self.park).await? {
             self.knowledge.none_since(before);
+        } else {
+            // Another process may have parked it, which has had it of the broker's dead letters.
+            self.knowledge.found();
         }
         Ok(())
     }
 
-    /// A partition has become this process's: another one may have parked something of it until now.
-    pub(super) async fn takes_over(&self) {
+    /// A partition has become this process's: another one may have parked something of it until now. Returns whether it may go on: that one
+    /// may have left it because it is paused, which this process has not read yet.
+    pub(super) async fn takes_over(&self, number: Option<u16>) -> bool {
+        let consumer = &self.subscription.consumer;
         self.knowledge.found();
         if let Err(error) = self.look_ahead().await {
             // Until it can be read, every attempt looks.
-            observe::storage_failed(&self.subscription.consumer, &error.into());
+            observe::storage_failed(consumer, &error.into());
         }
+        let Some(number) = number else { return true };
+        if let Err(error) = self.pauses.read_now(&self.database).await {
+            observe::storage_failed(consumer, &error.into());
+        }
+        self.pauses.of_partition(consumer, number).is_none()
     }
 
     /// Divides the messages of a batch that are `new` among all of it, which are in the order in which they came. `looks` unless nothing can

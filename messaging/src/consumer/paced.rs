@@ -142,6 +142,9 @@ async fn try_all(shared: &Arc<Subscribed>, messages: Vec<(i64, String)>) -> Resu
     futures_util::future::join_all(lanes).await.into_iter().collect()
 }
 
+/// Messages that the counts of a pace can hold at least: with one, what a step is beyond it would be lost.
+const LEAST: f64 = 2.0;
+
 /// How many messages may be sent, and when.
 struct Pace {
     per_second: f64,
@@ -178,8 +181,8 @@ impl Pace {
 
     fn count(&mut self, passed: Duration) -> u64 {
         let at_rate = |time: Duration| time.as_secs_f64() * self.per_second;
-        self.owed = (self.owed + at_rate(passed)).min(at_rate(BEHIND).max(1.0));
-        self.allowed = (self.allowed + at_rate(passed) * FASTER).min(at_rate(TOGETHER).max(1.0));
+        self.owed = (self.owed + at_rate(passed)).min(at_rate(BEHIND).max(LEAST));
+        self.allowed = (self.allowed + at_rate(passed) * FASTER).min(at_rate(TOGETHER).max(LEAST));
         let credit = self.owed.min(self.allowed);
         (0..MOST).take_while(|many| *many as f64 + 1.0 <= credit).count() as u64
     }

@@ -25,6 +25,8 @@ const LASTING: Duration = Duration::from_secs(6);
 /// One source of a consumer.
 pub(super) struct Partition<'c> {
     pub(super) attempts: Attempts<'c>,
+    /// Its number, unless it is where the broker's dead letters wait.
+    pub(super) number: Option<u16>,
     /// When it is paused: the broker delivers nothing more, and what it has delivered is handled.
     pub(super) drain: &'c CancellationToken,
 }
@@ -67,8 +69,8 @@ impl Partition<'_> {
                 drained = draining;
                 continue;
             };
-            if !std::mem::replace(&mut begun, true) {
-                self.attempts.shared.takes_over().await;
+            if !std::mem::replace(&mut begun, true) && !self.attempts.shared.takes_over(self.number).await {
+                return Ok(());
             }
             let Some(done) = self.settle(part::cut(batch), &mut line, &mut apart).await else { break };
             // What waits apart must not be acknowledged together with what came behind it.

@@ -11,7 +11,7 @@ use storage::{
     Failure,
     rehearsal::{Change, Rehearsal},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tracing::{Dispatch, instrument::WithSubscriber as _};
 
 use super::subscribed::Subscribed;
@@ -32,6 +32,8 @@ const OUTBOX: &str = "outbox";
 pub struct Operated {
     shared: Arc<Subscribed>,
     jobs: Arc<Notify>,
+    /// One preview at a time: each holds a connection, and rows, for seconds.
+    previews: Arc<Semaphore>,
 }
 
 /// What would become of a parked message.
@@ -60,7 +62,8 @@ pub enum Outcome {
 
 impl Operated {
     pub(super) fn new(shared: &Arc<Subscribed>, jobs: &Arc<Notify>) -> Self {
-        Self { shared: Arc::clone(shared), jobs: Arc::clone(jobs) }
+        let previews = Arc::new(Semaphore::new(1));
+        Self { shared: Arc::clone(shared), jobs: Arc::clone(jobs), previews }
     }
 
     /// The consumer's name.
@@ -82,6 +85,8 @@ impl Operated {
     /// As [`storage::Database::rehearse`].
     pub async fn preview(&self, mut seqs: Vec<i64>, hold: Duration) -> Result<Vec<Preview>, Failure> {
         seqs.sort_unstable();
+        // Nobody closes the semaphore.
+        let _permit = self.previews.acquire().await.ok();
         let shared = Arc::clone(&self.shared);
         let rehearsed = self.shared.database.rehearse(move |rehearsal| {
             // It is no handling: no log and no trace shall say that it was.

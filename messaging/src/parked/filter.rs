@@ -55,11 +55,12 @@ impl Filter {
 
     /// The same for those that `also` is true of, of which it means only the first where it says so.
     pub(super) fn meaning(&self, also: Condition) -> Condition {
-        let meant = self.condition().add(also);
-        let Some(first) = self.first else { return meant };
-        let seqs = Entity::find().select_only().column(Column::Seq).filter(meant.clone());
+        let Some(first) = self.first else { return self.condition().add(also) };
+        let seqs =
+            Entity::find().select_only().column(Column::Seq).filter(self.condition().add(also.clone()));
         let seqs = seqs.order_by_asc(Column::Seq).limit(first).into_query();
-        meant.add(Column::Seq.in_subquery(seqs))
+        // What has changed meanwhile is not meant any more. The rest is bound once: a statement has to stay small.
+        Condition::all().add(also).add(Column::Seq.in_subquery(seqs))
     }
 }
 

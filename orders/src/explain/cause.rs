@@ -16,12 +16,18 @@ use super::facts::Facts;
 
 /// An order that nothing is known to be in the way of is merely under way for so long, in microseconds.
 const YOUNG: Micros = 2_000_000;
+/// Messages that a consumer has received and not yet acknowledged, at most.
+const HANDLED_AT_ONCE: f64 = 400.0;
 /// A lease that was not renewed for so many seconds is that of a process that is frozen or cut off: others renew it every 4 s.
 const UNRENEWED_S: i64 = 6;
 
 /// Why an order has not ended.
 #[must_use]
 pub fn of(facts: &Facts) -> Stuck {
+    if let Some(error) = facts.own_error() {
+        let sentence = format!("where its messages are is not known: {error}");
+        return stuck(Cause::OrdersDatabaseAway, "orders", sentence).with_error(error);
+    }
     if let Some(request) = facts.request() {
         let relay = facts.own.relay.clone().unwrap_or_default();
         let before = in_outbox(&relay, request, "orders");
@@ -39,6 +45,7 @@ fn beyond_outbox(facts: &Facts) -> Option<Stuck> {
         return Some(parked_at(parked, "orders"));
     }
     let theirs = match (&facts.payments, facts.theirs()) {
+        (Err(_), _) if is_young(facts) => return None,
         (Err(error), _) => {
             let sentence = format!("payments cannot be asked: {error}");
             return Some(stuck(Cause::PaymentsUnreachable, "payments", sentence).with_error(error));
@@ -150,7 +157,7 @@ fn at_consumer(facts: &Facts, whereabouts: &Whereabouts, service: &str) -> Optio
     let has_queue = !consumer.queue.is_empty();
     if matches!(state.condition(), Condition::Degraded | Condition::Failed) {
         let reason = &state.reason;
-        let found = if reason.starts_with("the broker") {
+        let found = if reason.starts_with("the broker") || reason.starts_with("not connected") {
             stuck(Cause::BrokerAway, "broker", format!("the consumer of {service} has no broker: {reason}"))
         } else {
             let partition = consumer.partition;
@@ -175,7 +182,7 @@ fn at_consumer(facts: &Facts, whereabouts: &Whereabouts, service: &str) -> Optio
             format!("the broker has given up {} messages, which are not parked yet", consumer.dead_letters);
         return Some(stuck(Cause::DeadLetters, service, sentence));
     }
-    if service == "payments" && facts.is_to_be_voided() {
+    if service == "payments" && facts.is_to_be_voided() && !is_young(facts) {
         let sentence = "payments has not answered yet that it will not be paid".to_owned();
         let since = facts.order.cancel_request_time.unwrap_or(facts.order.expire_time);
         let stuck = stuck(Cause::VoidPending, service, sentence).behind(ready, rate);
@@ -191,13 +198,20 @@ fn at_consumer(facts: &Facts, whereabouts: &Whereabouts, service: &str) -> Optio
 
 /// Whether messages wait longer than they should, and get on.
 fn is_slow(facts: &Facts, consumer: &ConsumerState) -> bool {
-    let is_old = facts.now.saturating_sub(facts.order.create_time) >= YOUNG;
-    is_old && (consumer.queue_messages > 0 || consumer.per_second > 0.0)
+    // What has left the queue is handled, or was, for as long as so many take.
+    let handled = facts.now.saturating_sub(facts.last_moved()) as f64 / 1e6 * consumer.per_second;
+    let is_handled = consumer.per_second > 0.0 && handled <= HANDLED_AT_ONCE;
+    !is_young(facts) && (consumer.queue_messages > 0 || is_handled)
+}
+
+/// Whether nothing has had the time to be done about it.
+fn is_young(facts: &Facts) -> bool {
+    facts.now.saturating_sub(facts.last_moved()) < YOUNG
 }
 
 /// Nothing is known to be in the way.
 fn not_answered(facts: &Facts) -> Stuck {
-    if facts.now.saturating_sub(facts.order.create_time) < YOUNG {
+    if is_young(facts) {
         return under_way(facts);
     }
     let (service, what) =

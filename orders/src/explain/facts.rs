@@ -2,7 +2,7 @@
 
 use chassis::clock::Micros;
 use ordermesh::{
-    messaging::v1::{ParkedMessage, WaitingMessage, Whereabouts},
+    messaging::v1::{ParkedMessage, WaitingMessage, Whereabouts, parked_message::State},
     payments::v1::{Payment, PaymentExplanation},
 };
 
@@ -34,6 +34,19 @@ impl Facts {
         self.order.cancel_request_time.is_some() || self.order.is_expired(self.now)
     }
 
+    /// Why it is not known where its messages at orders are, if so.
+    #[must_use]
+    pub fn own_error(&self) -> Option<&str> {
+        Some(self.own.database_error.as_str()).filter(|error| !error.is_empty())
+    }
+
+    /// When something was last to happen to it: it was placed, its cancellation was requested, or it has expired.
+    #[must_use]
+    pub fn last_moved(&self) -> Micros {
+        let expired = self.order.is_expired(self.now).then_some(self.order.expire_time);
+        self.order.create_time.max(self.order.cancel_request_time.max(expired).unwrap_or_default())
+    }
+
     /// The request that waits to be published.
     #[must_use]
     pub fn request(&self) -> Option<&WaitingMessage> {
@@ -61,13 +74,13 @@ impl Facts {
     /// The request as it was parked by payments.
     #[must_use]
     pub fn parked_request(&self) -> Option<&ParkedMessage> {
-        self.theirs()?.parked.first().filter(|_| self.decision().is_none())
+        first(&self.theirs()?.parked).filter(|_| self.decision().is_none())
     }
 
     /// The decision as it was parked by orders.
     #[must_use]
     pub fn parked_answer(&self) -> Option<&ParkedMessage> {
-        self.own.parked.first()
+        first(&self.own.parked)
     }
 
     /// The trace of the request that has placed it, where anything has kept that.
@@ -78,4 +91,14 @@ impl Facts {
         let mut known = payments.into_iter().chain(waiting.map(|message| message.trace_id.as_str()));
         known.find(|trace| !trace.is_empty()).unwrap_or_default().to_owned()
     }
+}
+
+/// What an operator has to look at is before what waits for that.
+fn first(parked: &[ParkedMessage]) -> Option<&ParkedMessage> {
+    parked.iter().min_by_key(|message| match message.state() {
+        State::Unspecified | State::Parked => 0,
+        State::Held => 1,
+        State::Redriven => 2,
+        State::Waiting => 3,
+    })
 }

@@ -51,6 +51,9 @@ fn noted(name: Name, state: State, note: impl Into<String>) -> Station {
 
 /// The id of the request has the moment at which it was written.
 fn in_outbox(facts: &Facts) -> Station {
+    if let Some(unknown) = not_found(facts, Name::InOutbox) {
+        return unknown;
+    }
     let id = facts.order.last_message();
     let waits = facts.request();
     let state = if waits.is_some() { State::Waiting } else { State::Passed };
@@ -63,6 +66,9 @@ fn in_outbox(facts: &Facts) -> Station {
 }
 
 fn published(facts: &Facts) -> Station {
+    if let Some(unknown) = not_found(facts, Name::Published) {
+        return unknown;
+    }
     match facts.request() {
         Some(_) if facts.decision().is_none() => station(Name::Published, State::Ahead),
         _ => noted(Name::Published, State::Passed, NOT_RECORDED),
@@ -144,6 +150,12 @@ fn ended(facts: &Facts) -> Station {
 fn undecided(facts: &Facts, name: Name) -> Station {
     let is_known = facts.theirs().is_some_and(|theirs| theirs.database_error.is_empty());
     if is_known { station(name, State::Ahead) } else { unknown(name) }
+}
+
+/// What is said while it is not known where its messages are.
+fn not_found(facts: &Facts, name: Name) -> Option<Station> {
+    let error = facts.own_error().filter(|_| !facts.has_ended() && facts.decision().is_none())?;
+    Some(noted(name, State::Unknown, format!("orders does not know: {error}")))
 }
 
 fn unknown(name: Name) -> Station {

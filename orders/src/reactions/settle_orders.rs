@@ -69,6 +69,11 @@ impl Handler for SettleOrders {
                 judge(&decisions, |decision| transition(found.get(&decision.order_id), decision))
             }
         };
+        let parks = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Park(_)));
+        if parks && matches!(reading, Reading::Optimistic(_)) {
+            // What ends here stays so, and might have to wait behind what is to be parked.
+            return Err(DbErr::RecordNotUpdated);
+        }
         self.end(reading.executor(), &ends, effects).await?;
         Ok(verdicts)
     }

@@ -11,6 +11,8 @@ use crate::request::{Checks, non_empty, origin};
 const OPERATOR_MAX: usize = 64;
 /// The longest reason, in characters.
 const REASON_MAX: usize = 1_024;
+/// The longest text of a condition, in characters: what is stored is not longer, and a statement has to stay small.
+const TEXT_MAX: usize = 1_024;
 /// Numbers that one call may name: what one statement binds stays below 14 KiB.
 const SEQUENCES_MAX: usize = 1_000;
 
@@ -27,7 +29,7 @@ pub(super) fn filter(given: Option<ParkedMessageFilter>, at: &str, checks: &mut 
         ("cause", &given.cause),
     ];
     for (name, text) in texts {
-        checks.field(&format!("{at}{name}"), storable(text));
+        checks.field(&format!("{at}{name}"), condition(text));
     }
     let mut time = |name: &str, time: Option<Timestamp>| {
         let micros = time.map(micros).transpose();
@@ -62,9 +64,9 @@ pub(super) fn narrowed(filter: Filter, kind: &str, error: &str, checks: &mut Che
         (!is_twice).then_some(()).ok_or("must not be given beside that of the filter")
     };
     checks
-        .field("kind", storable(kind))
+        .field("kind", condition(kind))
         .field("kind", twice(kind, &filter.kind))
-        .field("error", storable(error))
+        .field("error", condition(error))
         .field("error", twice(error, &filter.error));
     let kind = filter.kind.or_else(|| non_empty(kind.to_owned()));
     let error = filter.error.or_else(|| non_empty(error.to_owned()));
@@ -123,6 +125,10 @@ pub(super) fn operator<T>(
         .field("reason", given.then_some(()).ok_or("must be given"))
         .field("reason", storable(reason));
     Operator { name: name.to_owned(), reason: non_empty(reason.to_owned()), origin: origin(request) }
+}
+
+fn condition(text: &str) -> Result<(), &'static str> {
+    if text.chars().count() > TEXT_MAX { Err("must be at most 1,024 characters") } else { storable(text) }
 }
 
 /// PostgreSQL's text holds no U+0000: nothing that is stored has it.

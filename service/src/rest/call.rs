@@ -13,7 +13,9 @@ use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use transcode::{Encoded, Input, PercentError, RequestError, RequestErrorKind, Route};
-use upstream::{Call, Tried, Upstream};
+use upstream::{Call, Tried};
+
+use super::mount::Mounted;
 
 /// The longest body that is read: a parked payload is 256 KiB at most, and more in JSON.
 const MOST_BODY: usize = 1 << 20;
@@ -34,13 +36,15 @@ const FORWARDED: [HeaderName; 3] = [
 /// # Errors
 /// What is wrong with the request, or what the handler says.
 pub(super) async fn answer(
-    upstream: &Upstream,
+    mounted: &Mounted,
     route: &Route,
     captures: Vec<Result<String, PercentError>>,
     request: Request,
 ) -> Result<Bytes, Fault> {
     let deadline = Instant::now() + TIME;
     let (mut parts, body) = request.into_parts();
+    // Before the body, which nobody reads for a stranger. The handler's own guard asks again.
+    mounted.guard.admit(route.rpc.path.path(), &parts.headers).await?;
     let body = received(body).await?;
     let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let input = Input {
@@ -59,7 +63,7 @@ pub(super) async fn answer(
         parts.headers.insert(trace::TRACEPARENT, fresh);
     }
     let call = Call {
-        upstream,
+        upstream: &mounted.upstream,
         tried: &Tried::default(),
         path: &route.rpc.path,
         streams: false,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use anyhow::anyhow;
-use auth::Rule;
+use auth::{Guard, Rule};
 use http::HeaderValue;
 use transcode::{Lookup, Mount, PercentError, Route, Routes};
 use upstream::Upstream;
@@ -18,6 +18,8 @@ pub(super) const BASE: &str = "/admin/v1/";
 pub(super) struct Mounted {
     pub(super) name: &'static str,
     pub(super) upstream: Upstream,
+    /// Who may call what.
+    pub(super) guard: Arc<Guard>,
     /// Where its gRPC is.
     pub(super) authority: String,
     routes: Routes,
@@ -54,7 +56,8 @@ impl Mounted {
             anyhow!("the admin routes of {name} cannot be served: {}", errors.join("; "))
         })?;
         let (upstream, base) = (Upstream::from(local), format!("{BASE}{name}/"));
-        Ok(Some(Self { name, upstream, authority: address.to_string(), routes, base }))
+        let guard = Arc::clone(&contract.guard);
+        Ok(Some(Self { name, upstream, guard, authority: address.to_string(), routes, base }))
     }
 
     /// Whether a path is below its name.

@@ -176,7 +176,9 @@ pub(crate) async fn at_admin(
         request = request.header("content-type", "application/json").body(whose.text(&body));
     }
     let Answer { status, headers, body, .. } = answer(request).await?;
-    let (reason, challenge) = (body["reason"].as_str(), headers.get("www-authenticate"));
+    // An answer may have a reason of its own.
+    let reason = body["reason"].as_str().filter(|_| !status.is_success());
+    let challenge = headers.get("www-authenticate");
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
     let challenge = text(challenge.and_then(|value| value.to_str().ok()));
     Ok(Outcome { code: status.as_u16(), reason: text(reason), check: String::new(), challenge })
