@@ -125,6 +125,8 @@ fn what_was_published_waits_for_payments() {
     let slow = assert_is(&facts, Cause::ConsumerTooSlow, "1000 messages");
     assert_eq!(slow.estimate.map(|time| time.seconds), Some(50));
     facts.order.cancel_request_time = Some(NOW - 1_000_000);
+    assert_is(&facts, Cause::UnderWay, "young");
+    facts.order.cancel_request_time = Some(NOW - 3_000_000);
     assert_is(&facts, Cause::VoidPending, "not be paid");
     consumer(&mut facts, |consumer| consumer.queue_consumers = 0);
     assert_is(&facts, Cause::NoConsumer, "nobody consumes");
@@ -143,10 +145,31 @@ fn what_was_published_waits_for_payments() {
         theirs(&mut facts).parked = vec![parked];
         assert_eq!(assert_is(&facts, cause, "payments").parked_sequence, 9);
     }
+    // What an operator has to look at is before what waits behind it.
+    let number =
+        |state: State, sequence| ParkedMessage { state: state.into(), sequence, ..ParkedMessage::default() };
+    theirs(&mut facts).parked = vec![number(State::Waiting, 12), number(State::Parked, 9)];
+    assert_eq!(assert_is(&facts, Cause::Parked, "number 9").parked_sequence, 9);
     theirs(&mut facts).database_error = "connection refused".into();
     assert_is(&facts, Cause::PaymentsDatabaseAway, "connection refused");
     facts.payments = Err("it has not answered".into());
     assert_is(&facts, Cause::PaymentsUnreachable, "it has not answered");
+}
+
+#[test]
+fn what_has_left_the_queue_is_handled_for_a_time() {
+    let mut facts = facts(5_000_000);
+    let rate = |facts: &mut Facts, per_second| {
+        theirs(facts).consumer.as_mut().expect("a consumer").per_second = per_second;
+    };
+    // The 400 that a consumer may have take 20 s.
+    rate(&mut facts, 20.0);
+    assert_is(&facts, Cause::ConsumerTooSlow, "20.0 a second");
+    // They take 2 s: after 5 s it is not among them.
+    rate(&mut facts, 200.0);
+    assert!(assert_is(&facts, Cause::NotAnswered, "request").next_attempt_time.is_some());
+    facts.own.database_error = "it has not answered".into();
+    assert_is(&facts, Cause::OrdersDatabaseAway, "it has not answered");
 }
 
 #[test]
