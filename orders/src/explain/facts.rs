@@ -93,12 +93,7 @@ impl Facts {
     }
 }
 
-/// What an operator has to look at is before what waits for that.
+/// The newest of those that stand for themselves: what waits behind one of them is not why.
 fn first(parked: &[ParkedMessage]) -> Option<&ParkedMessage> {
-    parked.iter().min_by_key(|message| match message.state() {
-        State::Unspecified | State::Parked => 0,
-        State::Held => 1,
-        State::Redriven => 2,
-        State::Waiting => 3,
-    })
+    parked.iter().min_by_key(|message| message.state() == State::Waiting)
 }
