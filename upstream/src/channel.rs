@@ -4,6 +4,7 @@
 //! tonic's channel hands each call to a task, which hands it to another one. Here whoever calls writes into the connection's own
 //! buffers, and the one task of the connection does the rest.
 
+mod cancelled;
 mod dial;
 mod exchange;
 mod line;
@@ -11,8 +12,6 @@ mod permits;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use bytes::Bytes;
-use h2::{SendStream, client::ResponseFuture};
 use http::{
     HeaderMap, Method, Request, Uri,
     uri::{Authority, PathAndQuery, Scheme},
@@ -20,6 +19,7 @@ use http::{
 use tonic::{ConnectError, Status};
 
 use self::{
+    cancelled::Begun,
     dial::Windows,
     line::Line,
     permits::{Permit, Permits},
@@ -61,11 +61,7 @@ impl Channel {
     ///
     /// # Errors
     /// UNAVAILABLE with a [`ConnectError`] when it cannot be sent.
-    pub(crate) async fn call_at_once(
-        &self,
-        path: PathAndQuery,
-        headers: HeaderMap,
-    ) -> Result<(ResponseFuture, SendStream<Bytes>), Status> {
+    pub(crate) async fn call_at_once(&self, path: PathAndQuery, headers: HeaderMap) -> Result<Begun, Status> {
         self.send(&self.0.calls, path, headers, false).await
     }
 
@@ -87,7 +83,7 @@ impl Channel {
         path: PathAndQuery,
         mut headers: HeaderMap,
         is_whole: bool,
-    ) -> Result<(ResponseFuture, SendStream<Bytes>), Status> {
+    ) -> Result<Begun, Status> {
         metadata::complete(&mut headers);
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
@@ -96,10 +92,11 @@ impl Channel {
         let mut connection = line.connection().await?;
         // What fails here has not been sent. Where it is not the connection that has gone since, it is the request, and another endpoint
         // would not take it either.
-        connection.send_request(request, is_whole).map_err(|error| {
+        let (response, stream) = connection.send_request(request, is_whole).map_err(|error| {
             let gone = error.is_io() || error.is_go_away() || error.is_reset();
             if gone { not_sent(&Arc::new(ConnectError(error.into()))) } else { own(Own::Request(error)) }
-        })
+        })?;
+        Ok((line.cancellations.begin(response), stream))
     }
 
     fn uri(&self, path: PathAndQuery) -> Result<Uri, Status> {

@@ -16,7 +16,13 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use gateway::{Config, Resolver};
 use http::StatusCode;
-use tokio::{net::TcpListener, runtime::Runtime, time::sleep};
+use reqwest::Response;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    runtime::Runtime,
+    time::{sleep, timeout},
+};
 use tonic::Status;
 
 use crate::{
@@ -203,6 +209,37 @@ async fn an_endpoint_that_takes_calls_and_answers_none_is_left_out() {
         slow += usize::from(!answered || time > Duration::from_secs(5));
     }
     assert!(slow <= 2, "{slow} of 40 calls waited for the endpoint that answers none");
+}
+
+/// Asks, gives up after a while, and returns when the edge has noticed.
+async fn give_up(world: &World) {
+    let address = world.url.strip_prefix("http://").expect("an address");
+    let mut stream = TcpStream::connect(address).await.expect("the edge listens");
+    let request = format!("GET {READ} HTTP/1.1\r\nhost: edge\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("the edge reads");
+    let answer = timeout(Duration::from_millis(500), stream.read_u8()).await;
+    assert!(answer.is_err(), "there is nobody who could answer");
+    stream.shutdown().await.expect("open");
+    assert!(stream.read_u8().await.is_err(), "the edge closes the connection");
+}
+
+#[tokio::test]
+async fn clients_that_leave_a_service_that_stands_still_end_no_call_of_others() {
+    let process = Process::start().await;
+    let world = World::of_shapes(&process.upstream).await;
+    json(world.get(READ).await, StatusCode::OK).await;
+    for _ in 0..2 {
+        let frozen = process.freeze();
+        let others = join_all((0..5).map(|_| world.send("POST", "/v1/shapes/a", "{}")));
+        // More than a service lets anybody begin and reset before it has looked.
+        let leaving = join_all((0..100).map(|_| give_up(&world)));
+        let (others, ()) = tokio::join!(others, async {
+            leaving.await;
+            drop(frozen);
+        });
+        let answered: Vec<StatusCode> = others.iter().map(Response::status).collect();
+        assert_eq!(answered, [StatusCode::OK; 5]);
+    }
 }
 
 #[tokio::test]

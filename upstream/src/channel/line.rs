@@ -16,7 +16,10 @@ use futures_util::{
 use h2::client::SendRequest;
 use tonic::{ConnectError, Status};
 
-use super::dial::{self, FIRST_MAX_STREAMS, Tls, Windows};
+use super::{
+    cancelled::Cancellations,
+    dial::{self, FIRST_MAX_STREAMS, Tls, Windows},
+};
 use crate::error::not_sent;
 
 /// A connection to an address.
@@ -29,6 +32,7 @@ pub(super) struct Line {
     opening: Mutex<Option<Opening>>,
     /// Calls at once that the service takes on it.
     most: AtomicUsize,
+    pub(super) cancellations: Arc<Cancellations>,
 }
 
 /// One attempt to connect, for all who wait for it.
@@ -36,7 +40,8 @@ type Opening = Shared<BoxFuture<'static, Result<SendRequest<Bytes>, Arc<ConnectE
 
 impl Line {
     pub(super) fn new(address: SocketAddr, tls: Option<Tls>, windows: Windows) -> Self {
-        Self { address, tls, windows, opening: Mutex::default(), most: AtomicUsize::new(FIRST_MAX_STREAMS) }
+        let (most, cancellations) = (AtomicUsize::new(FIRST_MAX_STREAMS), Arc::default());
+        Self { address, tls, windows, opening: Mutex::default(), most, cancellations }
     }
 
     /// Calls at once that the service takes on it, as far as is known: HTTP/2 would let any more wait, without a word.
