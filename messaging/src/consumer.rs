@@ -20,6 +20,7 @@ mod preview;
 
 use std::{collections::BTreeMap, convert::Infallible, fmt, future::pending, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use storage::Database;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -125,13 +126,15 @@ impl Consumer {
     pub async fn run(self, stop: CancellationToken) {
         observe::consumer_begins(&self.shared.subscription.consumer);
         let sources = (0..self.partitions).map(Source::Partition).chain([Source::DeadLetters]);
-        let sources = sources.map(|source| self.consume(source, &stop));
-        tokio::join!(
-            futures_util::future::join_all(sources),
-            self.redrive(&stop),
-            paced::run(&self.shared, &self.jobs, &stop),
-            self.show_paused_kinds(&stop)
-        );
+        let beside = [
+            self.redrive(&stop).boxed(),
+            paced::run(&self.shared, &self.jobs, &stop).boxed(),
+            self.show_paused_kinds(&stop).boxed(),
+        ];
+        // Who is woken is polled alone: of all these, one has something to do at a time.
+        let all: FuturesUnordered<_> =
+            sources.map(|source| self.consume(source, &stop).boxed()).chain(beside).collect();
+        all.collect().await
     }
 
     async fn consume(&self, source: Source, stop: &CancellationToken) {
