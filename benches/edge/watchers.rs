@@ -2,13 +2,16 @@
 
 use std::{
     io::Write as _,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
 use futures_util::future::try_join_all;
 use http_body_util::{BodyExt as _, Full};
-use hyper::Request;
+use hyper::{Request, body::Incoming, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -34,6 +37,9 @@ const LIVELY: usize = 1_000;
 const ROUNDS: usize = 15;
 const CLIENTS: usize = 4;
 const READS: usize = 500;
+
+/// Watchers of one connection of HTTP/2, as proxies have them.
+const TOGETHER: usize = 100;
 
 /// Connections that are opened at once: the others wait in no queue of the kernel.
 const AT_ONCE: usize = 250;
@@ -70,9 +76,19 @@ pub(crate) async fn run() -> Result<()> {
     let (beside, alone, ratio) =
         (median(&|pair| pair.0), median(&|pair| pair.1), median(&|pair| pair.0 / pair.1));
     drop(watchers);
+    let together = each_together(upstream).await?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "| {SILENT} idle watchers | |\n|---|---|")?;
-    writeln!(out, "| memory of each at the edge, KiB | {:.1} |", each as f64 / 1024.0)?;
+    writeln!(
+        out,
+        "| memory of each at the edge, a connection of HTTP/1.1 each, KiB | {:.1} |",
+        each as f64 / 1024.0
+    )?;
+    writeln!(
+        out,
+        "| the same, {TOGETHER} on a connection of HTTP/2, KiB | {:.1} |",
+        together as f64 / 1024.0
+    )?;
     writeln!(out, "| p99 of a GET beside them, ms | {beside:.2} |")?;
     writeln!(out, "| p99 of a GET without, ms | {alone:.2} |\n| ratio | {ratio:.2} |")?;
     drop(out);
@@ -102,6 +118,39 @@ async fn watcher(process: &Process, order: &str) -> Result<TcpStream> {
         head.extend_from_slice(&part[..read]);
     }
     Ok(stream)
+}
+
+/// The memory of each of as many watchers that share connections of HTTP/2, in bytes.
+async fn each_together(upstream: SocketAddr) -> Result<u64> {
+    let process = Process::gateway(upstream, None).await?;
+    reads(&process).await?;
+    let before = process.resident_bytes()?;
+    let mut connections = Vec::with_capacity(SILENT / TOGETHER);
+    while connections.len() < SILENT / TOGETHER {
+        connections.push(watchers_together(&process).await?);
+    }
+    Ok(process.resident_bytes()?.saturating_sub(before) / SILENT as u64)
+}
+
+/// Watchers on one connection, each of which has had its first event.
+async fn watchers_together(process: &Process) -> Result<Vec<Incoming>> {
+    let stream = TcpStream::connect(process.address).await?;
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let watchers = (0..TOGETHER).map(|_| async {
+        let mut sender = sender.clone();
+        sender.ready().await?;
+        let uri = format!("http://bench/gateway/orders/{IDLE}:watch");
+        let response = sender.send_request(Request::get(uri).body(Full::<Bytes>::default())?).await?;
+        ensure!(response.status() == 200, "a watcher is refused: {}", response.status());
+        let (mut body, mut head) = (response.into_body(), Vec::new());
+        while !contains(&head, b"id: 1\n") {
+            let frame = body.frame().await.context("a stream ends")??;
+            head.extend(frame.into_data().unwrap_or_default());
+        }
+        Ok(body)
+    });
+    try_join_all(watchers).await
 }
 
 /// The number of events that a watcher gets until its stream ends, one after the other.
