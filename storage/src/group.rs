@@ -3,6 +3,9 @@
 //! Alone, a write waits for nobody. When a group fails as a whole each of its members is tried alone, beside the groups that come after:
 //! neither a bad request nor a row that somebody holds fails the others or keeps them waiting.
 
+mod applying;
+mod batch;
+
 use std::{
     fmt,
     ops::Range,
@@ -11,20 +14,24 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
+use sea_orm::DbErr;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
 
+pub use self::batch::Batch;
+use self::{
+    applying::{Applying, Callers},
+    batch::Reply,
+};
 use crate::{
     connections::PATIENCE,
     database::{AGAIN, ALONE, Database},
     executor::Executor,
     failure::Failure,
-    transact::{Body, execute_on, transact_on},
+    transact::{execute_on, is_gone, transact_on},
     transaction::FIRST_WAIT,
 };
 
@@ -35,41 +42,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Requests that wait for their group before callers wait to be let in.
 const QUEUE: usize = 1_024;
 
-/// One kind of write, applied to many requests in a transaction.
-pub trait Batch: Send + Sync + 'static {
-    /// A request.
-    type Request: Send + Sync + 'static;
-    /// The reply once the transaction is committed: a refusal of the domain is a reply, not an error.
-    type Reply: Send + 'static;
-
-    /// What is made of requests before they are applied, once, however often that is tried.
-    type Prepared: Send + Sync + 'static;
-
-    /// Makes it.
-    ///
-    /// # Errors
-    /// For what cannot be applied; nothing was begun then.
-    fn prepare(&self, backend: DbBackend, requests: &[Self::Request]) -> Result<Self::Prepared, DbErr>;
-
-    /// Whether all that is changed is changed by a single statement, so that no transaction is needed around it.
-    fn is_one_statement(&self, prepared: &Self::Prepared) -> bool {
-        let _in_general_not = prepared;
-        false
-    }
-
-    /// Applies all requests and returns a reply for each, in their order. An error rolls all of it back.
-    fn apply<'t>(
-        &'t self,
-        executor: Executor<'t>,
-        requests: &'t [Self::Request],
-        prepared: &'t Self::Prepared,
-    ) -> BoxFuture<'t, Result<Vec<Self::Reply>, DbErr>>;
-
-    /// Called after each commit, before the callers get their replies.
-    fn committed(&self) {}
-}
-
-type Reply<B> = oneshot::Sender<Result<<B as Batch>::Reply, Failure>>;
 type Waiting<B> = (<B as Batch>::Request, Reply<B>);
 
 /// The way to the writer of one kind of write. Cloning shares it.
@@ -94,7 +66,7 @@ impl<B: Batch> GroupCommit<B> {
     }
 
     /// Waits until the request is committed. Dropping the future does not undo it; but what was not begun is left then, and what waits for
-    /// a row that somebody holds is rolled back.
+    /// a row that somebody holds, or whose group has taken longer than 0.1 s, is rolled back.
     ///
     /// # Errors
     /// As [`Database::transact`].
@@ -133,7 +105,12 @@ async fn write<B: Batch>(database: Database, batch: Arc<B>, mut queue: mpsc::Rec
         }
         let (requests, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
         let requests: Arc<[B::Request]> = requests.into();
-        match writer.apply(&requests, 0..requests.len(), None).await {
+        let replies = Arc::new(replies);
+        let outcome =
+            writer.apply(&requests, 0..requests.len(), Callers::of_group(Arc::clone(&replies))).await;
+        // The transaction is over, and has dropped its own.
+        let Some(replies) = Arc::into_inner(replies) else { continue };
+        match outcome {
             Ok(outcomes) => {
                 for (reply, outcome) in replies.into_iter().zip(outcomes) {
                     let _caller_has_gone = reply.send(Ok(outcome));
@@ -145,7 +122,14 @@ async fn write<B: Batch>(database: Database, batch: Arc<B>, mut queue: mpsc::Rec
                 }
             }
             Err(failure) => {
-                tracing::warn!(error = %failure, group.size = replies.len(), "a group failed: its members are tried alone");
+                if is_gone(&failure) {
+                    tracing::info!(
+                        group.size = replies.len(),
+                        "a group had to wait, and not all of its callers did: its members are tried alone"
+                    );
+                } else {
+                    tracing::warn!(error = %failure, group.size = replies.len(), "a group failed: its members are tried alone");
+                }
                 for (at, reply) in replies.into_iter().enumerate() {
                     members.spawn(Arc::clone(&writer).settle(Arc::clone(&requests), at, reply));
                 }
@@ -181,7 +165,7 @@ impl<B: Batch> Writer<B> {
     /// Applies the request at this place alone, while somebody waits for it. A row that is held is tried again, in all as long as any
     /// transaction waits for a lock, but no connection is kept for it meanwhile.
     async fn settle(self: Arc<Self>, requests: Arc<[B::Request]>, at: usize, reply: Reply<B>) {
-        let reply = Arc::new(reply);
+        let replies = Arc::new(vec![reply]);
         let until = Instant::now() + PATIENCE;
         let mut locked: Option<Failure> = None;
         let outcome = loop {
@@ -193,11 +177,10 @@ impl<B: Batch> Writer<B> {
                     Err(_) => break Err(failure),
                 },
             };
-            if reply.is_closed() {
+            if replies.iter().any(Reply::<B>::is_closed) {
                 return;
             }
-            let alone = Alone { reply: Arc::clone(&reply), wait };
-            match self.apply(&requests, at..at + 1, Some(alone)).await {
+            match self.apply(&requests, at..at + 1, Callers::of_one(Arc::clone(&replies), wait)).await {
                 Err(failure) if failure.is_held() && Instant::now() < until => locked = Some(failure),
                 outcome => break outcome.and_then(|mut replies| replies.pop().ok_or(Failure::Panicked)),
             }
@@ -205,7 +188,7 @@ impl<B: Batch> Writer<B> {
             sleep(PAUSE).await;
         };
         // The transaction is over, and has dropped its own.
-        if let Some(reply) = Arc::into_inner(reply) {
+        if let Some(reply) = Arc::into_inner(replies).and_then(|mut replies| replies.pop()) {
             let _caller_has_gone = reply.send(outcome);
         }
     }
@@ -214,82 +197,26 @@ impl<B: Batch> Writer<B> {
         &self,
         requests: &Arc<[B::Request]>,
         range: Range<usize>,
-        alone: Option<Alone<B>>,
+        callers: Callers<B>,
     ) -> Result<Vec<B::Reply>, Failure> {
         let (database, batch, count) = (&self.database, &self.batch, range.len());
         let prepare = || batch.prepare(database.backend(), &requests[range.clone()]);
         let prepared = catch_unwind(AssertUnwindSafe(prepare)).map_err(|_| Failure::Panicked)??;
         // What is a transaction by itself cannot be taken back when its caller has gone.
-        let one_statement = alone.is_none() && batch.is_one_statement(&prepared);
-        let body = Applying {
-            batch: Arc::clone(batch),
-            requests: Arc::clone(requests),
-            range,
-            prepared: Arc::new(prepared),
-            alone,
-        };
+        let one_statement = !callers.is_one && batch.is_one_statement(&prepared);
+        let (batch, requests) = (Arc::clone(batch), Arc::clone(requests));
+        let body = Arc::new(Applying { batch, requests, range, prepared, callers });
         let groups = database.groups();
         let replies = if one_statement {
-            execute_on(groups, move |executor| body.run(executor)).await?
+            execute_on(groups, move |executor| Arc::clone(&body).run(executor)).await?
         } else {
-            transact_on(groups, move |transaction| body.run(Executor::Transaction(transaction))).await?
+            transact_on(groups, move |transaction| Arc::clone(&body).run(Executor::Transaction(transaction)))
+                .await?
         };
         debug_assert_eq!(replies.len(), count, "a batch must reply to each of its requests");
-        batch.committed();
+        self.batch.committed();
         // What was woken by that goes on, and waits for the database or the broker while the callers are answered.
         tokio::task::yield_now().await;
         Ok(replies)
-    }
-}
-
-/// Of a member that is tried alone.
-struct Alone<B: Batch> {
-    /// Closed once nobody waits for it.
-    reply: Arc<Reply<B>>,
-    /// The statement that says how long it waits for locks, if not as its group.
-    wait: Option<&'static str>,
-}
-
-impl<B: Batch> Clone for Alone<B> {
-    fn clone(&self) -> Self {
-        Self { reply: Arc::clone(&self.reply), wait: self.wait }
-    }
-}
-
-impl<B: Batch> Alone<B> {
-    fn is_waited_for(&self) -> Result<(), DbErr> {
-        if self.reply.is_closed() {
-            return Err(DbErr::Custom("the caller has gone".to_owned()));
-        }
-        Ok(())
-    }
-}
-
-/// What a transaction does, as often as it is tried.
-struct Applying<B: Batch> {
-    batch: Arc<B>,
-    requests: Arc<[B::Request]>,
-    range: Range<usize>,
-    prepared: Arc<B::Prepared>,
-    alone: Option<Alone<B>>,
-}
-
-impl<B: Batch> Applying<B> {
-    fn run<'t>(&self, executor: Executor<'t>) -> Body<'t, Vec<B::Reply>> {
-        let (batch, requests) = (Arc::clone(&self.batch), Arc::clone(&self.requests));
-        let (range, prepared, alone) = (self.range.clone(), Arc::clone(&self.prepared), self.alone.clone());
-        Box::pin(async move {
-            let Some(alone) = alone else { return batch.apply(executor, &requests[range], &prepared).await };
-            alone.is_waited_for()?;
-            if let Some(wait) = alone.wait
-                && executor.get_database_backend() == DbBackend::Postgres
-            {
-                executor.execute_unprepared(wait).await?;
-            }
-            let replies = batch.apply(executor, &requests[range], &prepared).await?;
-            // It may have waited for a lock: what nobody waits for is not to take effect later.
-            alone.is_waited_for()?;
-            Ok(replies)
-        })
     }
 }

@@ -1,14 +1,19 @@
 //! Transactions that nobody cancels.
 //!
 //! A handler's future is dropped when its client goes away, and whether a statement that is given up half-way took effect nobody
-//! knows; its connection has to be closed. So a transaction runs in a task of its own, and its caller only waits.
+//! knows; its connection has to be closed. So a transaction runs in a task of its own, and its caller only waits. What nobody waits for any
+//! more is not begun, and what was begun is rolled back at its end: a caller whose time is over may have asked again.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{convert::Infallible, future::Future, pin::Pin, time::Duration};
 
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    connections::Connections, database::Database, executor::Executor, failure::Failure,
+    connections::{Connections, PATIENCE},
+    database::Database,
+    executor::Executor,
+    failure::Failure,
     transaction::Transaction,
 };
 
@@ -19,10 +24,16 @@ pub type Body<'t, T> = Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 't
 const ATTEMPTS: u32 = 4;
 /// The pause before the second attempt; it doubles.
 const PAUSE: Duration = Duration::from_millis(5);
+/// Why nothing of a transaction was done. Nobody is there to read it.
+const GONE: &str = "the caller has gone";
+
+/// Closed once the caller of a transaction has gone.
+type Caller = oneshot::Sender<Infallible>;
 
 impl Database {
     /// Runs `body` in a transaction and commits it; an error or a panic rolls it back. When others get in the way, it runs
-    /// again, up to four times in all, but not after a wait of 5 s for a lock: the body must have no effect outside of the transaction.
+    /// again, up to four times in all, but not once 5 s have passed, as after a wait for a lock: the body must have no effect outside of the
+    /// transaction. Dropping the future lets an attempt that is under way come to its end, and rolls it back unless its COMMIT was sent.
     ///
     /// # Errors
     /// As [`Failure`] says. Only after [`Failure::Unknown`] the transaction may have taken effect.
@@ -71,10 +82,11 @@ where
     B: for<'t> Fn(&'t Transaction) -> Body<'t, T> + Send + Sync + 'static,
 {
     let connections = connections.clone();
+    let (caller, _waiting) = oneshot::channel();
     let task = tokio::spawn(async move {
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::begin();
         loop {
-            let outcome = attempt(&connections, &body).await;
+            let outcome = attempt(&connections, &body, &caller).await;
             let Some(pause) = attempts.another(&outcome) else { return outcome };
             tokio::time::sleep(pause).await;
         }
@@ -90,7 +102,7 @@ where
 {
     let connections = connections.clone();
     let task = tokio::spawn(async move {
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::begin();
         loop {
             let outcome = body(Executor::Connections(&connections)).await.map_err(Failure::of_commit);
             let Some(pause) = attempts.another(&outcome) else { return outcome };
@@ -100,12 +112,22 @@ where
     task.await.unwrap_or(Err(Failure::Panicked))
 }
 
-async fn attempt<T, B>(connections: &Connections, body: &B) -> Result<T, Failure>
+async fn attempt<T, B>(connections: &Connections, body: &B, caller: &Caller) -> Result<T, Failure>
 where
     B: for<'t> Fn(&'t Transaction) -> Body<'t, T>,
 {
-    let transaction = connections.begin().await?;
+    let checkout = connections.checkout().await?;
+    if caller.is_closed() {
+        checkout.give_back();
+        return Err(gone().into());
+    }
+    let transaction = checkout.begin().await?;
     match body(&transaction).await {
+        // It may have waited for a lock.
+        Ok(_) if caller.is_closed() => {
+            transaction.rollback().await;
+            Err(gone().into())
+        }
         Ok(value) => {
             transaction.commit().await?;
             Ok(value)
@@ -117,19 +139,36 @@ where
     }
 }
 
+/// Of what nobody waits for any more.
+pub(crate) fn gone() -> DbErr {
+    DbErr::Custom(GONE.to_owned())
+}
+
+/// Whether nothing was done because somebody who was to be answered has gone.
+pub(crate) fn is_gone(failure: &Failure) -> bool {
+    matches!(failure, Failure::Refused(cause) if matches!(&**cause, DbErr::Custom(why) if why == GONE))
+}
+
 /// The attempts at something that others get in the way of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Attempts {
+    begun: Instant,
     made: u32,
 }
 
 impl Attempts {
+    /// Before the first one.
+    pub(crate) fn begin() -> Self {
+        Self { begun: Instant::now(), made: 0 }
+    }
+
     /// How long to wait before another attempt, if this outcome calls for one.
     pub(crate) fn another<T>(&mut self, outcome: &Result<T, Failure>) -> Option<Duration> {
         self.made += 1;
         match outcome {
-            // It was waited for already.
+            // It was waited for already; SQLite does not say so by a code of its own.
             Err(failure) if failure.is_held() => None,
+            _ if self.begun.elapsed() >= PATIENCE => None,
             Err(Failure::Contention(cause)) if self.made < ATTEMPTS => {
                 // What a conditional write met is there for good: nobody has to be waited for.
                 let met =

@@ -43,18 +43,23 @@ struct Next<'t> {
 
 impl Connections {
     pub(crate) async fn begin(&self) -> Result<Transaction, DbErr> {
-        let mut checkout = self.checkout().await?;
-        let backend = checkout.backend();
+        self.checkout().await?.begin().await
+    }
+}
+
+impl Checkout {
+    pub(crate) async fn begin(mut self) -> Result<Transaction, DbErr> {
+        let backend = self.backend();
         let begin = match backend {
             // A deferred transaction that reads and then writes fails as busy, whatever the timeout.
             DbBackend::Sqlite => "BEGIN IMMEDIATE",
             _ => "BEGIN",
         };
-        if let Err(error) = checkout.execute_unprepared(begin).await {
-            checkout.close_after(&error);
+        if let Err(error) = self.execute_unprepared(begin).await {
+            self.close_after(&error);
             return Err(DbErr::Exec(RuntimeErr::SqlxError(error.into())));
         }
-        let state = State { checkout: Some(checkout), failed: None, recovered: None };
+        let state = State { checkout: Some(self), failed: None, recovered: None };
         Ok(Transaction { backend, state: Mutex::new(state), is_noting: false })
     }
 }

@@ -5,12 +5,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 use ordermesh::{
-    orders::v1::{CreateOrderRequest, Order, orders_service_client::OrdersServiceClient},
+    orders::v1::{CancelOrderRequest, CreateOrderRequest, Order, orders_service_client::OrdersServiceClient},
     payments::v1::{TopUpAccountRequest, payments_service_client::PaymentsServiceClient},
 };
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, TransactionTrait as _};
 use serde_json::json;
-use tokio::{join, time::Instant, try_join};
+use tokio::{
+    join,
+    time::{Instant, sleep},
+    try_join,
+};
 use tonic::{Code, Request, Status, transport::Channel};
 use world::{PATIENCE, eventually};
 
@@ -101,11 +105,40 @@ async fn one_held_key_delays_no_other_order() -> Result<()> {
     ensure!(late == 0, "what had failed was stored later");
     let stored = mesh.count("orders", "SELECT COUNT(*) FROM orders").await?;
     ensure!(stored == i64::try_from(USERS)? + 2, "{stored}");
+    a_cancellation_that_nobody_waits_for_is_not_made(&mesh, &client).await
+}
+
+/// Of an order whose row somebody holds for longer than its caller waits.
+async fn a_cancellation_that_nobody_waits_for_is_not_made(
+    mesh: &Mesh,
+    client: &OrdersServiceClient<Channel>,
+) -> Result<()> {
+    // The order stays NEW.
+    let undecided = Database::connect(mesh.database_url("payments")).await?.begin().await?;
+    undecided.execute_unprepared("LOCK TABLE payments IN SHARE ROW EXCLUSIVE MODE").await?;
+    let id = mesh.order("bob", 1).await?;
+    let holder = Database::connect(mesh.database_url("orders")).await?.begin().await?;
+    let held = format!("SELECT 1 FROM orders WHERE id = '{id}' FOR UPDATE");
+    holder.execute_unprepared(&held).await?;
+    let asked = CancelOrderRequest { order_id: id.clone(), ..CancelOrderRequest::default() };
+    let cancelled = client.clone().cancel_order(within(asked, Some(Duration::from_secs(1)))).await;
+    let status = cancelled.err().context("it was answered while the order was held")?;
+    ensure!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+    // Behind it on the same connection: the service knows by now that nobody waits for it.
+    place(client, "after", None).await?;
+    holder.rollback().await?;
+    // Whatever still waited for the order had it before this one.
+    mesh.tamper("orders", &held).await?;
+    undecided.rollback().await?;
+    let order = mesh.ended(&id).await?;
+    ensure!(order["cancelRequestTime"].is_null() && order["version"] == "2", "{order}");
     Ok(())
 }
 
-/// How long the account is held while orders are paid, which is longer than anything that bounds a wait.
+/// How long the account is held in all, which is longer than anything that bounds a wait, and how long orders are paid meanwhile. Then nothing
+/// happens for longer than what nobody refreshes is shown.
 const HELD_FOR: Duration = Duration::from_secs(20);
+const PAID_FOR: Duration = Duration::from_secs(8);
 
 /// All accounts share one partition, as they do by default.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,7 +154,7 @@ async fn one_held_account_delays_no_other_order() -> Result<()> {
     holder.execute_unprepared(&format!("SELECT 1 FROM accounts WHERE user_id = '{HELD}' FOR UPDATE")).await?;
     let began = Instant::now();
     let (mut held, mut slowest) = (Vec::new(), Duration::ZERO);
-    while began.elapsed() < HELD_FOR {
+    while began.elapsed() < PAID_FOR {
         held.push(mesh.order(HELD, 1).await?);
         let others = users.iter().filter(|user| *user != HELD);
         let took = try_join_all(others.map(async |user| {
@@ -133,6 +166,7 @@ async fn one_held_account_delays_no_other_order() -> Result<()> {
         slowest = took.await?.into_iter().max().context("there are others")?.max(slowest);
         ensure!(slowest < SOON, "an order of another account took {slowest:?}");
     }
+    sleep(HELD_FOR.saturating_sub(began.elapsed())).await;
     let waiting = Scrape::of(mesh.admin("payments")?).await?;
     let waiting =
         waiting.number("messaging_waiting_messages", &[("consumer", "payments"), ("part", "consumer.0")])?;
