@@ -31,8 +31,8 @@ const MESSAGES: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0
 /// How often histograms are folded: what is recorded between takes memory for each value.
 pub(crate) const UPKEEP: Duration = Duration::from_secs(5);
 
-/// A gauge that nobody has set for so long is not shown any more: what it stood for cannot be found out. The slowest that sets one does so
-/// every five seconds.
+/// A gauge that nobody has set for so long is not shown any more: what it stood for cannot be found out. Whoever sets one does so every five
+/// seconds at least, not only when it changes.
 const STALE: Duration = Duration::from_secs(10);
 
 /// A process has one recorder, however often it is asked for.

@@ -72,6 +72,17 @@ struct State {
     condition: Condition,
     /// When it was logged last; `None` before the first time.
     logged: Option<Instant>,
+    /// How many of its messages wait apart; `None` for what has none to keep apart.
+    waiting: Option<usize>,
+}
+
+impl State {
+    fn show(&self, name: &str) {
+        observe::part_state(name, &self.of, &self.condition);
+        if let Some(messages) = self.waiting {
+            observe::waiting(&self.of, name, messages);
+        }
+    }
 }
 
 impl Health {
@@ -86,7 +97,7 @@ impl Health {
     pub fn parts(&self) -> Vec<(String, Condition)> {
         let states = self.states();
         // Readiness is requested all the time: a gauge that is not set any more is not shown.
-        states.parts.iter().for_each(|(name, state)| observe::part_state(name, &state.of, &state.condition));
+        states.parts.iter().for_each(|(name, state)| state.show(name));
         states.parts.iter().map(|(name, state)| (name.clone(), state.condition.clone())).collect()
     }
 
@@ -148,7 +159,9 @@ impl Health {
         let part = Part { health: self.clone(), name: name.into(), of: of.to_owned(), rate };
         let condition = Condition::Degraded { reason: "not connected yet".to_owned(), since: retry::now() };
         observe::part_state(&part.name, of, &condition);
-        self.states().parts.insert(part.name.clone(), State { of: of.to_owned(), condition, logged: None });
+        self.states()
+            .parts
+            .insert(part.name.clone(), State { of: of.to_owned(), condition, logged: None, waiting: None });
         part
     }
 
@@ -176,6 +189,13 @@ impl Part {
     /// So many messages have left.
     pub(crate) fn count(&self, messages: usize) {
         self.rate.count(messages);
+    }
+
+    /// So many of its messages wait apart from the others, which is shown from now on as long as it is so.
+    pub(crate) fn waiting(&self, messages: usize) {
+        if let Some(state) = self.health.states().parts.get_mut(&self.name) {
+            state.waiting = Some(messages);
+        }
     }
 
     /// Another part of the same relay or consumer.

@@ -116,6 +116,7 @@ impl<'p> Apart<'p> {
 
     fn show(&self) {
         observe::waiting(self.attempts.consumer(), &self.attempts.name, self.messages);
+        self.attempts.health.waiting(self.messages);
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) struct Attempts<'c> {
     pub(super) shared: &'c Arc<Subscribed>,
     /// That of its part in [`health::Health`].
     pub(super) name: String,
+    pub(super) health: &'c health::Part,
     pub(super) progress: Progress<'c>,
     suspects: Suspects,
     pub(super) stop: &'c CancellationToken,
@@ -42,7 +43,7 @@ impl<'c> Attempts<'c> {
         stop: &'c CancellationToken,
     ) -> Self {
         let (progress, suspects) = (Progress::new(health, doubted), Suspects::default());
-        Self { shared, name, progress, suspects, stop }
+        Self { shared, name, health, progress, suspects, stop }
     }
 
     pub(super) fn consumer(&self) -> &str {
