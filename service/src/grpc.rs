@@ -7,6 +7,7 @@ mod counted;
 mod ended;
 mod guarded;
 mod health;
+mod preface;
 mod reflection;
 
 use std::{convert::Infallible, error::Error, sync::Arc};
