@@ -3,6 +3,7 @@
 use chassis::{
     metrics::at_scrape,
     readiness::{Part, State},
+    status::Chain,
 };
 use messaging::{
     health::{Condition, Health},
@@ -20,7 +21,7 @@ pub fn parts(service: &'static str, database: &Database, health: &Health) -> Vec
     vec![
         Part::new(format!("{service}.database"), move || {
             let database = probed.clone();
-            async move { database.ping().await.map_err(|failure| failure.to_string()) }
+            async move { database.ping().await.map_err(|failure| Chain(&failure).to_string()) }
         }),
         Part::new(format!("{service}.outbox"), move || {
             let (database, relay) = (waiting.clone(), relay.clone());

@@ -1,0 +1,76 @@
+//! A database that says nothing any more to a process while its connections stay, and a writer that waits for somebody: calls end in time, and
+//! work goes on by itself.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use sea_orm::{
+    ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait as _,
+};
+use serde_json::json;
+use tokio::time::Instant;
+use world::{Answer, PATIENCE, eventually};
+
+use crate::mesh::{APART, Arrangement, Mesh};
+
+const DEADLINE: Duration = Duration::from_secs(2);
+/// For whatever else a call takes, on a busy machine.
+const SOON: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frozen_backends_stop_no_process() -> Result<()> {
+    let timeout = ("STATEMENT_TIMEOUT", format!("{}s", DEADLINE.as_secs()));
+    let on_postgres = Arrangement { rabbitmq: false, apart: false, ..APART };
+    let mesh = Mesh::start_with(on_postgres, &[timeout]).await?;
+    let postgres = mesh.postgres.as_ref().context("a mesh on PostgreSQL")?;
+    let elsewhere = Database::connect(postgres.url("postgres")).await?;
+    mesh.account("alice", 1_000).await?;
+    mesh.ended(&mesh.order("alice", 1).await?).await?;
+
+    // A connection that has rested is looked at first: these have not.
+    mesh.order("alice", 1).await?;
+    let frozen = backends(&elsewhere).await?;
+    ensure!(frozen.len() >= 6, "hardly any connection: {frozen:?}");
+    postgres.freeze(&frozen, true)?;
+    let began = Instant::now();
+    let asked = mesh.api.post("/gateway/orders", &json!({ "userId": "alice", "amount": 1 })).await?;
+    ensure!(asked.status == 200 || asked.status == 503, "{} {}", asked.status, asked.text);
+    ensure!(began.elapsed() < DEADLINE + SOON, "{} after {:?}", asked.text, began.elapsed());
+    let next = mesh.order("alice", 1).await?;
+    ensure!(began.elapsed() < DEADLINE + 2 * SOON, "the next order after {:?}", began.elapsed());
+    // The relay, what wakes it, and the consumers go on too.
+    ensure!(mesh.ended(&next).await?["status"] == "FINISHED");
+    ready(&mesh, 200, "").await?;
+    // A frozen process does not stop.
+    postgres.freeze(&frozen, false)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_waits_is_named() -> Result<()> {
+    let mesh = Mesh::start(Arrangement { rabbitmq: false, apart: false, ..APART }).await?;
+    ready(&mesh, 200, "").await?;
+    let holder = Database::connect(mesh.database_url("orders")).await?.begin().await?;
+    holder.execute_unprepared("SELECT 1 FROM leases WHERE name = 'writer' FOR UPDATE").await?;
+    let named = ready(&mesh, 503, "the writer makes no progress").await?;
+    ensure!(named.body["states"]["orders.database"] == "failed", "{}", named.text);
+    holder.rollback().await?;
+    ready(&mesh, 200, "").await.map(drop)
+}
+
+/// Waits until `/readyz` has this status and says this of the database of orders.
+async fn ready(mesh: &Mesh, status: u16, words: &str) -> Result<Answer> {
+    eventually("readiness to tell", PATIENCE, async || {
+        let answer = mesh.admin("orders")?.get("/readyz").await?;
+        let said = answer.body["parts"]["orders.database"].as_str().unwrap_or_default();
+        ensure!(answer.status == status && said.contains(words), "{} {}", answer.status, answer.text);
+        anyhow::Ok(answer)
+    })
+    .await
+}
+
+/// The server's processes for the connections of the mesh.
+async fn backends(elsewhere: &DatabaseConnection) -> Result<Vec<u32>> {
+    let of_ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ordermesh'";
+    let rows = elsewhere.query_all_raw(Statement::from_string(DbBackend::Postgres, of_ours)).await?;
+    rows.iter().map(|row| Ok(u32::try_from(row.try_get_by_index::<i32>(0)?)?)).collect()
+}
