@@ -66,6 +66,8 @@ async fn plain_http_is_refused_with_a_sentence_and_does_not_hang() -> Result<()>
     for address in [mesh.http, mesh.orders, mesh.payments, mesh.admin] {
         let said = curl(&[], &format!("http://{address}/")).await?;
         ensure!(said.status == 400 && said.body.contains("this port speaks TLS"), "{said:?}");
+        let error: serde_json::Value = serde_json::from_str(&said.body)?;
+        ensure!(error["error"]["details"][0]["reason"] == "MALFORMED_REQUEST", "{said:?}");
         // More than is read, and neither a client that goes on sending nor one of HTTP/2 is left waiting.
         for sent in
             [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &b"POST / HTTP/1.1\r\n\r\n".repeat(20_000), b"\0\0\0"]

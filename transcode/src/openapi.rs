@@ -194,7 +194,7 @@ fn error_detail() -> Value {
     })
 }
 
-/// RFC 9457, section 3, with `reason` and `errors` beside the standard members.
+/// RFC 9457, section 3, with `reason`, `errors` and `details` beside the standard members.
 fn problem() -> Value {
     let text = json!({ "type": "string" });
     json!({
@@ -208,6 +208,7 @@ fn problem() -> Value {
                 "type": "object",
                 "properties": { "field": text, "detail": text },
             } },
+            "details": { "type": "array", "items": { "$ref": "#/components/schemas/ErrorDetail" } },
         },
     })
 }

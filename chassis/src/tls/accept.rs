@@ -10,6 +10,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use serde_json::json;
+
+use crate::status::{DOMAIN, Reason, code_name};
+
 use super::{
     refusal::{self, Refusal},
     server::{Protocols, Server, ServerTls},
@@ -19,10 +23,23 @@ use super::{
 /// How a connection with TLS begins: with a record of the type `handshake` (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 0x16;
 
-/// What is said to a client of plain HTTP. It is not sent to `https://`: what it has sent, a token perhaps, everybody on the way has read, and
-/// with a redirection nobody would notice.
-const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 55\r\nconnection: close\r\n\r\n\
-this port speaks TLS: plain HTTP was sent to HTTPS here";
+/// What is said to a client of plain HTTP, as an error object like any other. It is not sent to `https://`: what it has sent, a token perhaps,
+/// everybody on the way has read, and with a redirection nobody would notice.
+fn plain() -> String {
+    let message = "this port speaks TLS: plain HTTP was sent to HTTPS here";
+    let reason = Reason::MalformedRequest;
+    let info = json!({
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason.as_str(), "domain": DOMAIN, "metadata": {},
+    });
+    let error = json!({
+        "code": reason.http().as_u16(), "status": code_name(reason.code()), "message": message, "details": [info],
+    });
+    let body = json!({ "error": error }).to_string();
+    format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
 
 /// How long a client may take to read why it is refused, and how much it may send meanwhile: a connection that is closed with bytes unread
 /// is reset, and its client would lose the reason.
@@ -85,7 +102,7 @@ impl Acceptor {
             Ok(1) if first[0] == HANDSHAKE => {}
             Ok(1) if first[0].is_ascii_uppercase() => {
                 refuse(Refusal::PlainHttp, &io::Error::other("plain HTTP"));
-                end(stream, PLAIN).await;
+                end(stream, plain().as_bytes()).await;
                 return None;
             }
             Ok(_) => {

@@ -166,11 +166,14 @@ impl Problem {
 
     /// <https://google.aip.dev/193>, "HTTP/1.1+JSON representation".
     fn aip_193(&self) -> Value {
-        let details = if self.sent_details.is_empty() { self.details() } else { self.sent_details.clone() };
         let error = json!({
-            "code": self.http.as_u16(), "status": code_name(self.code), "message": self.message, "details": details,
+            "code": self.http.as_u16(), "status": code_name(self.code), "message": self.message, "details": self.all_details(),
         });
         json!({ "error": error })
+    }
+
+    fn all_details(&self) -> Vec<Value> {
+        if self.sent_details.is_empty() { self.details() } else { self.sent_details.clone() }
     }
 
     fn details(&self) -> Vec<Value> {
@@ -193,7 +196,10 @@ impl Problem {
 
     fn problem_details(&self, path: &str) -> Value {
         let reason = self.info.as_ref().map_or(code_name(self.code), |info| &info.reason);
-        problem::details(self.http, &self.message, path, reason, &self.violations)
+        let mut problem = problem::details(self.http, &self.message, path, reason, &self.violations);
+        // An extension member (RFC 9457, section 3.2): what a service says in other types has no place in the standard ones.
+        problem["details"] = self.all_details().into();
+        problem
     }
 }
 

@@ -68,6 +68,11 @@ async fn a_fault_is_answered_as_problem_details_on_request() {
             "instance": "/v1/shapes",
             "reason": "IDEMPOTENCY_KEY_REUSED",
             "errors": [{"field": "order.amount", "detail": "must be positive"}],
+            "details": [
+                {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "IDEMPOTENCY_KEY_REUSED", "domain": "ordermesh", "metadata": {}},
+                {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [{"field": "order.amount", "description": "must be positive"}]},
+                {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1.500s"},
+            ],
         })
     );
 }
@@ -193,9 +198,14 @@ async fn every_detail_of_a_service_is_passed_on() {
         }
         Status::with_details(status.code(), status.message(), all.encode_to_vec().into())
     };
-    let response = failing(status).await.send("POST", "/v1/shapes/a", "{}").await;
+    let world = failing(status).await;
+    let response = world.send("POST", "/v1/shapes/a", "{}").await;
     assert_eq!(response.headers()["retry-after"], "7");
     let error = json(response, StatusCode::SERVICE_UNAVAILABLE).await;
+    // For those who ask for problem details too.
+    let asked = world.request("GET", "/v1/shapes").header("accept", "application/problem+json");
+    let problem = json(asked.send().await.expect("the edge answers"), StatusCode::SERVICE_UNAVAILABLE).await;
+    assert_eq!(problem["details"], error["error"]["details"]);
     assert_eq!(
         (reason(&error), &error["error"]["message"]),
         ("UPSTREAM_UNAVAILABLE", &json!("no space until tonight"))
