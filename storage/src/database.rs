@@ -180,7 +180,7 @@ impl Database {
         let singles = self.singles.iter().flat_map(|Singles { durable, unflushed, groups }| {
             [("single", durable), ("unflushed", unflushed), ("group", groups)]
         });
-        singles.chain([("read", &self.read), ("write", &self.write)]).collect()
+        singles.chain([("report", &self.reports), ("read", &self.read), ("write", &self.write)]).collect()
     }
 
     /// Who says how the connections of each kind are used; of none any more once the database is gone.

@@ -5,7 +5,8 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, ensure};
 use ordermesh::orders::v1::{GetOrderRequest, orders_service_client::OrdersServiceClient};
 use reqwest::Method;
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use sea_orm::{ConnectionTrait as _, Database, TransactionTrait as _};
+use tokio::{io::AsyncWriteExt as _, process::Command, try_join};
 use world::{PATIENCE, eventually};
 
 use crate::{
@@ -19,7 +20,8 @@ const UNKNOWN_ORDER: &str = "0190163d-8694-739b-aea5-966c26f8ad90";
 
 #[tokio::test]
 async fn requests_and_calls_are_counted_by_route_and_status() -> Result<()> {
-    let mesh = Mesh::start(APART).await?;
+    let one_stream = ("GATEWAY_MAX_STREAMS_PER_CLIENT", "1".to_owned());
+    let mut mesh = Mesh::start_with(APART, &[one_stream]).await?;
     mesh.account("alice", 1_000).await?;
     let id = mesh.order("alice", 1).await?;
     mesh.ended(&id).await?;
@@ -67,7 +69,41 @@ async fn requests_and_calls_are_counted_by_route_and_status() -> Result<()> {
         })
         .await?;
     }
-    what_is_open_is_shown(&mesh).await
+    what_is_open_is_shown(&mesh).await?;
+    what_is_used_of_a_pool_is_shown(&mesh).await?;
+    mesh.processes[0].kill9().await?;
+    ensure!(mesh.api.get(&format!("/gateway/orders/{id}")).await?.status == 503);
+    let retries = Scrape::of(mesh.admin("gateway")?).await?.number("gateway_upstream_retries_total", &[])?;
+    ensure!(retries >= 1.0, "{retries} calls were made again");
+    Ok(())
+}
+
+/// Of reads that wait for a table.
+async fn what_is_used_of_a_pool_is_shown(mesh: &Mesh) -> Result<()> {
+    let holder = Database::connect(mesh.database_url("orders")).await?.begin().await?;
+    holder.execute_unprepared("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE").await?;
+    let asked = mesh.api.get("/gateway/orders?userId=alice");
+    let shown = async {
+        eventually("a connection in use", PATIENCE, async || {
+            let scrape = Scrape::of(mesh.admin("orders")?).await?;
+            let of = |state| {
+                let pool = [("service_name", "orders"), ("db_client_connection_pool_name", "read")];
+                scrape.number(
+                    "db_client_connections",
+                    &[pool[0], pool[1], ("db_client_connection_state", state)],
+                )
+            };
+            ensure!(of("used")? >= 1.0 && of("idle")? <= 7.0, "{} and {}", of("used")?, of("idle")?);
+            let report = [("service_name", "orders"), ("db_client_connection_pool_name", "report")];
+            ensure!(scrape.number("db_client_connection_max", &report)? == 2.0);
+            anyhow::Ok(())
+        })
+        .await?;
+        Ok(holder.rollback().await?)
+    };
+    let (answer, ()) = try_join!(asked, shown)?;
+    ensure!(answer.status == 200, "{}", answer.text);
+    Ok(())
 }
 
 async fn what_is_open_is_shown(mesh: &Mesh) -> Result<()> {
@@ -89,6 +125,10 @@ async fn what_is_open_is_shown(mesh: &Mesh) -> Result<()> {
         anyhow::Ok(())
     })
     .await?;
+    ensure!(mesh.api.get("/gateway/orders:watch").await?.status == 429, "a second stream of one client");
+    let refused = [("limit", "--max-streams-per-client")];
+    let scrape = Scrape::of(mesh.admin("gateway")?).await?;
+    ensure!(scrape.number("http_server_refused_requests_total", &refused)? == 1.0);
     drop(watched);
     eventually("the stream to be gone", PATIENCE, async || {
         let scrape = Scrape::of(mesh.admin("gateway")?).await?;
