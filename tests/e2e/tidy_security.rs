@@ -1,4 +1,4 @@
-//! What SECURITY.md names as the test of a threat is one.
+//! What SECURITY.md names as the test of a threat, and RELIABILITY.md as that of a fault, is one.
 
 use std::{fs, path::Path};
 
@@ -8,10 +8,10 @@ fn named(page: &str) -> Vec<(&str, &str)> {
     spans.filter_map(|span| span.split_once(".rs: ").map(|(path, name)| (path, name.trim()))).collect()
 }
 
-#[test]
-fn every_threat_has_a_test_that_is_there() {
+/// A page below the root, each test of which is there.
+fn checked(page: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is below the root");
-    let page = fs::read_to_string(root.join("SECURITY.md")).expect("the page is there");
+    let page = fs::read_to_string(root.join(page)).expect("the page is there");
     let is_there = |(path, name): &(&str, &str)| {
         let file = fs::read_to_string(root.join(format!("{path}.rs"))).unwrap_or_default();
         file.contains(&format!("fn {name}("))
@@ -19,6 +19,20 @@ fn every_threat_has_a_test_that_is_there() {
     let named = named(&page);
     let absent: Vec<_> = named.iter().filter(|test| !is_there(test)).collect();
     assert!(named.len() > 50 && absent.is_empty(), "of {} tests there are no {absent:?}", named.len());
+    page
+}
+
+#[test]
+fn every_fault_has_a_test_that_is_there() {
+    let page = checked("docs/RELIABILITY.md");
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault |"));
+    let without: Vec<_> = rows.filter(|row| named(row).is_empty()).collect();
+    assert!(without.is_empty(), "faults without a test: {without:?}");
+}
+
+#[test]
+fn every_threat_has_a_test_that_is_there() {
+    let page = checked("SECURITY.md");
     let (threats, _) = page.split_once("\n## OWASP").expect("the threats come first");
     let rows = threats.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| | "));
     let without: Vec<_> = rows.filter(|row| !row.contains(".rs: ")).collect();
