@@ -106,4 +106,5 @@ specials! {
     an_alarm_ends_in_unknown_and_passes,
     nobody_listens,
     a_broker_that_never_answers_is_left_alone,
+    a_connection_that_falls_silent_is_given_up,
 }

@@ -107,6 +107,7 @@ async fn fields(mesh: &Mesh) -> Result<()> {
 async fn routes(mesh: &Mesh) -> Result<()> {
     for (path, status, reason) in [
         ("/gateway/orders/no-such-order", 404, "ORDER_NOT_FOUND"),
+        (&format!("/gateway/orders/{}", "x".repeat(18_000)), 404, "ORDER_NOT_FOUND"),
         ("/gateway/orders/0197b0c4-0000-7000-8000-000000000000", 404, "ORDER_NOT_FOUND"),
         ("/gateway/orders/0197b0c4-0000-7000-8000-000000000000/payment", 404, "PAYMENT_NOT_FOUND"),
         ("/gateway/payments/nobody", 404, "ACCOUNT_NOT_FOUND"),
@@ -118,7 +119,9 @@ async fn routes(mesh: &Mesh) -> Result<()> {
         ("/gateway/orders?status=OPEN", 400, "MALFORMED_REQUEST"),
         ("/gateway/nothing", 404, "ROUTE_NOT_FOUND"),
     ] {
-        is(&mesh.api.get(path).await?, status, reason)?;
+        let refused = mesh.api.get(path).await?;
+        is(&refused, status, reason)?;
+        ensure!(refused.text.len() < 4_096, "{} bytes for {} of a path", refused.text.len(), path.len());
     }
     let wrong = answer(mesh.api.request(Method::DELETE, "/gateway/orders")).await?;
     is(&wrong, 405, "METHOD_NOT_ALLOWED")?;

@@ -23,7 +23,8 @@ async fn conditions(arrangement: Arrangement) -> Result<()> {
     mesh.account("alice", 100).await?;
     top_ups(&mesh).await?;
     cancellations(&mesh).await?;
-    mesh.at_rest().await
+    mesh.at_rest().await?;
+    mesh.has_logged_no_error()
 }
 
 /// Many read one version, and one of them changes it.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ordermesh::{
-    orders::v1::{CreateOrderRequest, GetOrderRequest, Order, orders_service_client::OrdersServiceClient},
+    orders::v1::{
+        CreateOrderRequest, GetOrderRequest, ListOrdersRequest, Order, WatchOrderRequest,
+        orders_service_client::OrdersServiceClient,
+    },
     payments::v1::{GetAccountRequest, TopUpAccountRequest, payments_service_client::PaymentsServiceClient},
 };
 use tokio::time::Instant;
@@ -45,7 +48,9 @@ async fn who_asks_is_told_at_once_and_served_again_soon() -> Result<()> {
         ensure!(median < Duration::from_millis(100), "{call}: {median:?}");
     }
 
+    let began = Instant::now();
     let told = mesh.api.get(&format!("/gateway/orders/{id}")).await?;
+    ensure!(began.elapsed() < Duration::from_secs(1), "{} after {:?}", told.text, began.elapsed());
     ensure!(told.status == 503 && told.text.contains("STORAGE_UNAVAILABLE"), "{} {}", told.status, told.text);
 
     postgres.start_again().await?;
@@ -60,7 +65,15 @@ async fn who_asks_is_told_at_once_and_served_again_soon() -> Result<()> {
 }
 
 /// The kinds of calls.
-const ASKED: [&str; 4] = ["an order", "a top-up", "a look at an order", "a look at an account"];
+const ASKED: [&str; 7] = [
+    "an order",
+    "a top-up",
+    "a look at an order",
+    "a top-up with a key",
+    "a list of orders",
+    "a watch of an order",
+    "a look at an account",
+];
 
 /// Calls the services themselves: the edge repeats what is safe to repeat, after a pause.
 struct Clients {
@@ -84,6 +97,17 @@ impl Clients {
             1 => {
                 let asked = TopUpAccountRequest { user_id, amount: 1, ..TopUpAccountRequest::default() };
                 payments.top_up_account(asked).await.map(drop)
+            }
+            3 => {
+                let request_id = "again".to_owned();
+                let asked = TopUpAccountRequest { user_id, amount: 1, request_id, ..Default::default() };
+                payments.top_up_account(asked).await.map(drop)
+            }
+            4 => orders.list_orders(ListOrdersRequest { user_id, ..Default::default() }).await.map(drop),
+            5 => {
+                let order_id = self.order_id.clone();
+                let watch = orders.watch_order(WatchOrderRequest { order_id, ..Default::default() }).await?;
+                watch.into_inner().message().await.map(drop)
             }
             2 => orders.get_order(GetOrderRequest { order_id: self.order_id.clone() }).await.map(drop),
             _ => payments.get_account(GetAccountRequest { user_id }).await.map(drop),

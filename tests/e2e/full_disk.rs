@@ -25,6 +25,10 @@ async fn what_is_acknowledged_after_an_outage_survives_a_crash() -> Result<()> {
     })
     .await?;
     ready(&mesh, 503).await?;
+    let refused = mesh.api.post("/gateway/orders", &json!({ "userId": "alice", "amount": 1 })).await?;
+    let reason = &refused.body["error"]["details"][0]["reason"];
+    ensure!(refused.status == 503 && reason == "STORAGE_FULL", "{} {}", refused.status, refused.text);
+    ensure!(refused.header("retry-after") == Some("10"), "{:?}", refused.header("retry-after"));
     disk.free()?;
     ready(&mesh, 200).await?;
 

@@ -51,6 +51,7 @@ mod pauses;
 mod proxies;
 mod held_rows;
 mod database_away;
+mod silent_database;
 mod full_disk;
 mod disk_errors;
 mod topology;

@@ -312,6 +312,15 @@ impl Mesh {
         self.tamper("payments", &lift).await
     }
 
+    /// Losing a race, which is ordinary, is no error to PostgreSQL, whose operator would look for what is wrong.
+    pub(crate) fn has_logged_no_error(&self) -> Result<()> {
+        let Some(postgres) = &self.postgres else { return Ok(()) };
+        let log = postgres.log()?;
+        let error = log.lines().find(|line| line.contains("ERROR:"));
+        ensure!(error.is_none(), "PostgreSQL has logged {error:?} in\n{log}");
+        Ok(())
+    }
+
     /// Waits until nothing is on its way any more, and makes sure that nothing was parked.
     pub(crate) async fn at_rest(&self) -> Result<()> {
         for service in ["orders", "payments"] {

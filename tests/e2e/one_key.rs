@@ -70,7 +70,8 @@ async fn one_effect(arrangement: Arrangement) -> Result<()> {
     ensure!(mesh.ended(answer["id"].as_str().context("an order has an id")?).await?["status"] == "FINISHED");
     ensure!(mesh.count("orders", "SELECT COUNT(*) FROM orders").await? == 1);
     ensure!(mesh.balance("alice").await? == 650, "paid more than once");
-    mesh.at_rest().await
+    mesh.at_rest().await?;
+    mesh.has_logged_no_error()
 }
 
 /// Calls a hundred times at once; every answer is the same JSON, and all but one say that they are a repetition.

@@ -130,6 +130,42 @@ async fn a_whole_run_shows_none() -> Result<()> {
     Ok(())
 }
 
+/// What callers send: an edge and the services behind it, all of which log as much as they can.
+#[tokio::test]
+async fn what_callers_send_is_shown_nowhere() -> Result<()> {
+    let mut services = program("ordermesh", "json")?.env("ADMIN_TOKEN", TOKEN).start()?;
+    let (orders, payments) =
+        (services.address("orders-grpc").await?, services.address("payments-grpc").await?);
+    let operators = Api::new(format!("http://{}", services.address("admin").await?))?;
+    let mut gateway = program("gateway", "json")?
+        .env("ORDERS_URL", format!("http://{orders}"))
+        .env("PAYMENTS_URL", format!("http://{payments}"))
+        .start()?;
+    let edge = Api::new(format!("http://{}", gateway.address("http").await?))?;
+    let admin = Api::new(format!("http://{}", gateway.address("admin").await?))?;
+    for api in [&edge, &Api::new(format!("http://{}", services.address("http").await?))?] {
+        let order = serde_json::json!({ "userId": "alice", "amount": 1 });
+        let answer = api.with_token(TOKEN).post("/gateway/orders", &order).await?;
+        ensure!(answer.status == 200, "{}", answer.text);
+        shows_nothing("an answer", &answer.text)?;
+    }
+    for (token, status) in [(TOKEN, 200), ("p1anted", 401)] {
+        let answer = operators.with_token(token).get("/admin/v1/orders/status").await?;
+        ensure!(answer.status == status, "{} {}", answer.status, answer.text);
+        shows_nothing("an answer", &answer.text)?;
+    }
+    for api in [&admin, &operators] {
+        shows_nothing("/metrics", &api.get("/metrics").await?.text)?;
+    }
+    for process in [&mut gateway, &mut services] {
+        process.terminate()?;
+        let shown = ended(process).await?;
+        ensure!(shown.contains("TRACE"), "hardly anything is logged");
+        shows_nothing("a run", &shown)?;
+    }
+    Ok(())
+}
+
 /// URLs that are none, or not those that were meant.
 #[tokio::test]
 async fn what_cannot_be_read_is_not_quoted() -> Result<()> {

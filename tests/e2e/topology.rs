@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 use lapin::{
-    Connection, ConnectionProperties,
-    options::{QueueBindOptions, QueueDeclareOptions},
+    Channel, Connection, ConnectionProperties,
+    options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::FieldTable,
 };
 use ordermesh::{
@@ -15,7 +15,7 @@ use orders::reactions::settle_orders;
 use payments::reactions::decide_payments;
 use prost::Name as _;
 use serde_json::json;
-use world::{Api, PATIENCE, Postgres, Program, RabbitMq, eventually};
+use world::{Api, PATIENCE, Postgres, Process, Program, RabbitMq, eventually};
 
 #[test]
 fn the_table_names_the_subscriptions_of_the_services_and_messages_that_exist() {
@@ -73,12 +73,40 @@ async fn orders_placed_before_payments_first_started_wait_in_its_queue() -> Resu
     })
     .await?;
 
-    let _payments = start("payments", &[]).await?;
+    let mut payments = start("payments", &[]).await?;
     let path = format!("/gateway/orders/{}", placed.body["id"].as_str().unwrap_or_default());
     eventually("the decision", PATIENCE, async || {
         let order = api.get(&path).await?;
         ensure!(order.body["cancelReason"] == "ACCOUNT_NOT_FOUND", "{}", order.text);
         anyhow::Ok(())
     })
-    .await
+    .await?;
+    payments.kill9().await?;
+    what_loses_messages_is_named(&rabbitmq, &channel, &api, &orders).await
+}
+
+/// A policy that removes messages, and whoever deletes a queue, in lines of the level ERROR of the process that still runs.
+async fn what_loses_messages_is_named(
+    rabbitmq: &RabbitMq,
+    channel: &Channel,
+    api: &Api,
+    orders: &Process,
+) -> Result<()> {
+    const QUEUE: &str = "ordermesh.events.payments.0";
+    let says = async |words: &[&str]| {
+        eventually(&format!("an ERROR with {words:?}"), PATIENCE, async || {
+            let output = orders.output();
+            let mut errors = output.lines().filter(|line| line.contains("ERROR"));
+            ensure!(errors.any(|line| words.iter().all(|word| line.contains(word))), "{output}");
+            anyhow::Ok(())
+        })
+        .await
+    };
+    let policy = ["set_policy", "short-lived", QUEUE, r#"{"message-ttl":1}"#, "--apply-to", "queues"];
+    rabbitmq.control(&policy).await?;
+    let placed = api.post("/gateway/orders", &json!({ "userId": "alice", "amount": 1 })).await?;
+    ensure!(placed.status == 200, "{}", placed.text);
+    says(&["a policy of the broker removes messages", "message-ttl", QUEUE]).await?;
+    channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default()).await?;
+    says(&["declared again what was missing on the broker", QUEUE]).await
 }

@@ -1,14 +1,17 @@
 //! Answers that come before the body of their request has: the client gets them, and its connection lives.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
+use http::StatusCode;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
+use world::Issuer;
 
 use crate::{
+    identity::verifier,
     upstream::{Upstream, echo},
     world::{World, shapes},
 };
@@ -48,22 +51,33 @@ async fn a_body_that_comes_after_its_answer_costs_neither_answer_nor_connection(
         ("POST /ordermesh.x/Y HTTP/1.1\r\ncontent-type: application/grpc", "415"),
         ("POST /openapi.json HTTP/1.1", "405"),
     ] {
-        let mut stream = connect(&world).await;
-        let head = format!("{line}\r\nhost: x\r\ncontent-length: 50000\r\n\r\n");
-        stream.write_all(head.as_bytes()).await.expect("the edge listens");
-        // The answer is there before anything of the body is.
-        let early = answer(&mut stream).await;
-        assert!(early.starts_with(&format!("http/1.1 {status}")), "{line}: {early}");
-        for _ in 0..50 {
-            stream.write_all(&[b'x'; 1_000]).await.expect("the edge reads on");
-        }
-        stream
-            .write_all(b"GET /v1/shapes?text=a HTTP/1.1\r\nhost: x\r\n\r\n")
-            .await
-            .expect("the edge reads on");
-        let next = answer(&mut stream).await;
-        assert!(next.starts_with("http/1.1 200"), "{line}: {next}");
+        answers_early(&world, line, status, &["200"]).await;
     }
+    // Who is refused whatever it asks for.
+    let line = "POST /v1/shapes/a HTTP/1.1";
+    let issuer = Issuer::start().await.expect("an issuer");
+    let verified = gateway::Config { issuer: Some(verifier(&issuer)), ..shapes(&upstream.url()) };
+    answers_early(&World::with(verified).await, line, "401", &["401"]).await;
+    let limited = gateway::Config { rate_limit: NonZeroU32::new(1), ..shapes(&upstream.url()) };
+    let limited = World::with(limited).await;
+    while limited.get("/v1/shapes?text=a").await.status() != StatusCode::TOO_MANY_REQUESTS {}
+    answers_early(&limited, line, "429", &["200", "429"]).await;
+}
+
+/// The answer to a request comes before its body, and the one to the next request after it.
+async fn answers_early(world: &World, line: &str, status: &str, next: &[&str]) {
+    let mut stream = connect(world).await;
+    let head = format!("{line}\r\nhost: x\r\ncontent-length: 50000\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("the edge listens");
+    // The answer is there before anything of the body is.
+    let early = answer(&mut stream).await;
+    assert!(early.starts_with(&format!("http/1.1 {status}")), "{line}: {early}");
+    for _ in 0..50 {
+        stream.write_all(&[b'x'; 1_000]).await.expect("the edge reads on");
+    }
+    stream.write_all(b"GET /v1/shapes?text=a HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("the edge reads on");
+    let then = answer(&mut stream).await;
+    assert!(next.iter().any(|status| then.starts_with(&format!("http/1.1 {status}"))), "{line}: {then}");
 }
 
 #[tokio::test]

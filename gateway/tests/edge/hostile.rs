@@ -28,13 +28,16 @@ use crate::{
     world::shapes,
 };
 
+/// What is asked with this text is never answered.
+const NEVER: &str = "never";
+
 const MIB: u64 = 1 << 20;
 
 /// Longer than this, and the neighbour would say that the edge is down. Attackers, the edge and its service share the
 /// processors, and nothing is optimized here.
 const UNHARMED: Duration = Duration::from_secs(10);
 
-/// An edge for the services of `transcode/tests/proto/shapes.proto` as a process, with an upstream that answers what it is asked.
+/// An edge for the services of `transcode/tests/proto/shapes.proto` as a process, with an upstream that answers what it is asked, but [`NEVER`].
 struct Besieged {
     address: SocketAddr,
     process: Process,
@@ -49,6 +52,7 @@ impl Besieged {
     async fn with(flags: &[&str]) -> Self {
         let upstream = Upstream::start(async |call| match call.path.ends_with("/Watch") {
             true => Ok(tonic::Response::new(stream::pending().boxed())),
+            false if call.wire.ends_with(NEVER.as_bytes()) => std::future::pending().await,
             false => echo(&call),
         });
         let upstream = upstream.await;

@@ -5,9 +5,9 @@ use std::{collections::HashSet, time::Duration};
 use anyhow::{Context as _, Result};
 use messaging::broker::{Broker, BrokerError, Outcome, rabbit::RabbitBroker};
 use tokio::{
-    io::{AsyncReadExt as _, copy},
+    io::{AsyncReadExt as _, copy, copy_bidirectional},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, timeout},
 };
 use uuid::Uuid;
@@ -60,7 +60,7 @@ pub(crate) async fn a_killed_broker_keeps_what_it_confirmed() -> Result<()> {
 pub(crate) async fn an_alarm_ends_in_unknown_and_passes() -> Result<()> {
     let patience = Duration::from_secs(1);
     let server = RabbitMq::start().await?;
-    let (watched, mut closed) = watch(&server).await?;
+    let (watched, mut closed) = observed(&server).await?;
     let broker = RabbitBroker::new(&watched, mesh("alarm", 1))?.with_confirm_timeout(patience);
     drop(broker.subscribe(&consumer("reader"), 0, 100).await?);
     timeout(PATIENCE, closed.recv()).await?;
@@ -86,7 +86,7 @@ pub(crate) async fn an_alarm_ends_in_unknown_and_passes() -> Result<()> {
 }
 
 /// The URL of a way to the server that reports whenever a client has closed a connection.
-async fn watch(server: &RabbitMq) -> Result<(String, mpsc::UnboundedReceiver<()>)> {
+async fn observed(server: &RabbitMq) -> Result<(String, mpsc::UnboundedReceiver<()>)> {
     let url = server.amqp_url();
     let address = url.split(['@', '/']).nth(3).context("no address")?.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -133,4 +133,50 @@ pub(crate) async fn a_broker_that_never_answers_is_left_alone() -> Result<()> {
     attempt.abort();
     assert_eq!(timeout(PATIENCE, socket.read(&mut header)).await??, 0);
     Ok(())
+}
+
+/// A connection that is well until nothing comes through any more, as with a machine that is gone: heartbeats find it out, which the
+/// URL may ask for more often than by default.
+pub(crate) async fn a_connection_that_falls_silent_is_given_up() -> Result<()> {
+    let server = RabbitMq::start().await?;
+    let (url, silence) = silenceable(&server).await?;
+    let broker = RabbitBroker::new(&format!("{url}?heartbeat=1"), mesh("silenced", 1))?;
+    let mut inflow = broker.subscribe(&consumer("reader"), 0, 100).await?;
+    let mut publisher = broker.publisher().await?;
+    let sent = messages(1);
+    confirmed(&publisher.publish(&sent).await)?;
+    take(&mut *inflow, 1).await?;
+
+    silence.send(())?;
+    let began = Instant::now();
+    let (outcomes, received) =
+        timeout(PATIENCE, async { tokio::join!(publisher.publish(&sent), inflow.receive(1)) }).await?;
+    assert!(matches!(outcomes[..], [Outcome::Unknown(_)]), "{outcomes:?}");
+    assert!(matches!(received, Err(BrokerError::Connection(_))), "{received:?}");
+    assert!(began.elapsed() < Duration::from_secs(5), "noticed after {:?}", began.elapsed());
+    // The server is well: a new connection is served.
+    confirmed(&broker.publisher().await?.publish(&sent).await)
+}
+
+/// The URL of a way to the server through which nothing comes any more of what was open at a change; the connections stay.
+async fn silenceable(server: &RabbitMq) -> Result<(String, watch::Sender<()>)> {
+    let url = server.amqp_url();
+    let address = url.split(['@', '/']).nth(3).context("no address")?.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let through = url.replace(&address, &listener.local_addr()?.to_string());
+    let (silence, silent) = watch::channel(());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (address, mut silent) = (address.clone(), silent.clone());
+            silent.mark_unchanged();
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(address).await?;
+                tokio::select! {
+                    done = copy_bidirectional(&mut client, &mut server) => done.map(drop),
+                    _ = silent.changed() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    Ok((through, silence))
 }

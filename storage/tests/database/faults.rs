@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    os::unix::fs::PermissionsExt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -18,7 +19,7 @@ use futures_util::future::{join_all, try_join_all};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait as _};
 use storage::{Database, DatabaseUrl, Failure, Limits};
 use tokio::time::sleep;
-use world::{Postgres, SmallDisk, eventually};
+use world::{Postgres, Scratch, SmallDisk, eventually};
 
 const WRITES: i64 = 10_000;
 const WRITERS: i64 = 16;
@@ -137,6 +138,73 @@ async fn postgres_keeps_what_it_acknowledged_under_random_faults() -> Result<()>
     postgres.kill().await?;
     postgres.start_again().await?;
     judge(&answers, &ids(&sea_orm::Database::connect(&url).await?).await?)?;
+    postgres.stop().await
+}
+
+/// Nothing else makes a COMMIT of SQLite fail and leaves its transaction open.
+#[tokio::test]
+async fn a_commit_that_leaves_its_transaction_open_stops_nobody() -> Result<()> {
+    let scratch = Scratch::new("open")?;
+    let file = scratch.path().join("notes.db");
+    let database = Database::connect(&DatabaseUrl::file(&file), Limits::default()).await?;
+    create(&database).await?;
+    let write = async |sql: &'static str| {
+        let written = database.transact(move |transaction| {
+            Box::pin(async move { transaction.execute_unprepared(sql).await.map(drop) })
+        });
+        written.await
+    };
+    write("CREATE TABLE about (note INTEGER REFERENCES notes (id) DEFERRABLE INITIALLY DEFERRED)").await?;
+    let refused = write("INSERT INTO about VALUES (404)").await.expect_err("there is no such note");
+    ensure!(matches!(refused, Failure::Refused(_)), "{refused:?}");
+    for id in 0..5 {
+        store(&database, id, BODY).await?;
+    }
+    let elsewhere = sea_orm::Database::connect(format!("sqlite://{}?mode=ro", file.display())).await?;
+    ensure!(ids(&elsewhere).await? == (0..5).collect());
+    database.close().await;
+    ensure!(ids(&elsewhere).await? == (0..5).collect());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_disk_of_postgres_is_named_and_loses_nothing() -> Result<()> {
+    let disk = SmallDisk::mount("full-postgres", 32 << 10)?;
+    // The server may be another user, who makes the folder.
+    let folder = disk.path().parent().context("the disk is in a folder")?;
+    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711))?;
+    let mut postgres = Postgres::start().await?;
+    let operator = sea_orm::Database::connect(postgres.url("postgres")).await?;
+    let space = disk.path().join("space").display().to_string();
+    for sql in [
+        format!("COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; mkdir {space}'"),
+        format!("CREATE TABLESPACE small LOCATION '{space}'"),
+        "CREATE DATABASE small TABLESPACE small".to_owned(),
+    ] {
+        operator.execute_unprepared(&sql).await?;
+    }
+    let url = postgres.url("small");
+    let database = Database::connect(&url.parse()?, Limits::default()).await?;
+    create(&database).await?;
+    disk.fill()?;
+    // There is room in some pages still.
+    let mut stored = BTreeSet::new();
+    let failure = loop {
+        let id = i64::try_from(stored.len())?;
+        match store(&database, id, 1_900).await {
+            Ok(()) => ensure!(stored.insert(id) && id < 500, "the disk is not full"),
+            Err(failure) => break failure,
+        }
+    };
+    ensure!(matches!(failure, Failure::Full(_)), "{failure:?}");
+    disk.free()?;
+    for id in 500..600 {
+        store(&database, id, 1_900).await?;
+        stored.insert(id);
+    }
+    database.close().await;
+    ensure!(ids(&sea_orm::Database::connect(&url).await?).await? == stored);
+    // Its files end before the disk does.
     postgres.stop().await
 }
 

@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Besieged, MIB};
+use super::{Besieged, MIB, NEVER};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -68,6 +68,30 @@ async fn rapid_resets_end_their_own_connection() {
     let ended = join_all((0..8).map(|_| flood(&edge, Vec::new(), 100_000, reset))).await;
     assert!(ended.iter().all(|ended| *ended), "{ended:?}");
     edge.leaves_unharmed(32 * MIB).await;
+}
+
+/// Each asks once and leaves at once, so that none is over a limit of its own: the edge cancels as many calls on its connection to the service,
+/// which must not take the edge for an attacker. The others' writes, which are never repeated, would be lost with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_leave_at_once_end_no_call_of_others() {
+    let edge = Besieged::with(&[]).await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let url = format!("http://{}/v1/shapes/a", edge.address);
+    let ask = format!("GET /v1/shapes?text={NEVER} HTTP/1.1\r\nhost: x\r\n\r\n");
+    for round in 0..20 {
+        let leaving = join_all((0..500).map(|_| async {
+            let mut stream = edge.connect().await;
+            stream.write_all(ask.as_bytes()).await.expect("the edge listens");
+        }));
+        let writes = async {
+            for _ in 0..5 {
+                let written = client.post(&url).json(&serde_json::json!({})).send().await.expect("an answer");
+                assert_eq!(written.status(), 200, "round {round}");
+            }
+        };
+        tokio::join!(leaving, writes);
+    }
+    edge.leaves_unharmed(64 * MIB).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -146,3 +146,15 @@ fn second_handle(socket: &tokio::net::TcpStream) -> io::Result<TcpStream> {
 fn second_handle(socket: &tokio::net::TcpStream) -> io::Result<TcpStream> {
     Ok(std::os::windows::io::AsSocket::as_socket(socket).try_clone_to_owned()?.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn a_silent_peer_is_noticed_unless_the_url_says_otherwise() {
+        for (url, seconds) in [("amqp://localhost/%2f", 10), ("amqp://localhost/%2f?heartbeat=3", 3)] {
+            assert_eq!(parse(url).expect("a URL").query.heartbeat, Some(seconds), "{url}");
+        }
+    }
+}
