@@ -20,6 +20,7 @@ use crate::{
     connections::{Connections, PATIENCE, Usage},
     executor::Executor,
     limits::Limits,
+    observe,
     opened::{self, CannotOpen, Cause},
     probe::Probe,
     session::{PREPARED, Setting, with},
@@ -77,7 +78,9 @@ impl Database {
             DatabaseUrl::Postgres(url) => postgres(url, limits).await,
             DatabaseUrl::Sqlite(file) => sqlite(file, limits).await,
         };
-        opened.map_err(|cause| CannotOpen::new(url.to_string(), cause))
+        let opened = opened.map_err(|cause| CannotOpen::new(url.to_string(), cause))?;
+        observe::begin(opened.backend());
+        Ok(opened)
     }
 
     /// For reading outside of transactions. SQLite: these connections cannot write.

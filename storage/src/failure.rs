@@ -122,6 +122,9 @@ fn judge(cause: &SqlxError) -> fn(Arc<DbErr>) -> Failure {
     }
 }
 
+/// What [`kind`] says of statements and connects; only a COMMIT has an unknown outcome.
+pub(crate) const KINDS: [&str; 4] = ["unavailable", "full", "contention", "refused"];
+
 /// What an error is counted as.
 pub(crate) fn kind(error: &SqlxError) -> &'static str {
     match judge(error)(Arc::new(DbErr::Custom(String::new()))) {
