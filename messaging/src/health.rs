@@ -140,6 +140,7 @@ impl Health {
 
     /// Sets what the queues of the mesh hold.
     pub(crate) fn set_queues(&self, queues: BTreeMap<String, Depth>) {
+        observe::queues(&queues);
         self.states().queues = queues;
     }
 

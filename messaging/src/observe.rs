@@ -13,7 +13,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use storage::Failure;
 
 pub(crate) use self::{
-    broker::{dead_letters, dead_letters_moved, part_changed, part_state, refused, restored},
+    broker::{dead_letters, dead_letters_moved, part_changed, part_state, queues, refused, restored},
     parked::{parked, parked_before, redrive_failed, redriven},
     pauses::pauses,
     spans::{effects, publishing},
@@ -41,6 +41,8 @@ const INBOX_OVERDUE: &str = "messaging_inbox_overdue_age_seconds";
 const CONNECTIONS: &str = "messaging_connections_total";
 const STATE: &str = "messaging_part_state";
 const DEAD_LETTERS: &str = "messaging_dead_letters";
+const QUEUED: &str = "messaging_queue_messages";
+const CONSUMERS: &str = "messaging_queue_consumers";
 
 /// Describes the metrics to the recorder.
 fn describe() {
@@ -67,6 +69,8 @@ fn describe() {
         DEAD_LETTERS,
         "messages in a dead-letter queue of the broker that are not parked yet, but for up to 20 that a consumer is parking"
     );
+    describe_gauge!(QUEUED, "messages that wait in a queue of the broker: not what a consumer has in hand");
+    describe_gauge!(CONSUMERS, "who has subscribed to a queue of the broker, active or standing by");
     describe_gauge!(
         STATE,
         "0 when a part does its work, 1 when it tries again by itself, 2 when somebody has to act, 3 when an operator has paused it"

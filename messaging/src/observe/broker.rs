@@ -1,10 +1,12 @@
 //! What is reported of the broker: the states of the parts that need it, and what it refuses, loses or gives up.
 
+use std::collections::BTreeMap;
+
 use metrics::gauge;
 
-use super::{DEAD_LETTERS, STATE};
+use super::{CONSUMERS, DEAD_LETTERS, QUEUED, STATE};
 use crate::{
-    broker::{DeadLetter, Outcome},
+    broker::{DeadLetter, Depth, Outcome},
     envelope::Envelope,
     health::Condition,
 };
@@ -49,6 +51,14 @@ pub(crate) fn part_changed(part: &str, of: &str, condition: &Condition) {
 /// How much a dead-letter queue holds.
 pub(crate) fn dead_letters(queue: &str, messages: u64) {
     gauge!(DEAD_LETTERS, "queue" => queue.to_owned()).set(messages as f64);
+}
+
+/// What each queue of a partition holds, and who has subscribed to it.
+pub(crate) fn queues(queues: &BTreeMap<String, Depth>) {
+    for (queue, Depth { messages, consumers }) in queues {
+        gauge!(QUEUED, "queue" => queue.clone()).set(*messages as f64);
+        gauge!(CONSUMERS, "queue" => queue.clone()).set(f64::from(*consumers));
+    }
 }
 
 /// Something was deleted on the broker.
