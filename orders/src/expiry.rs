@@ -11,6 +11,7 @@ use chassis::{
     status::Chain,
 };
 use messaging::{envelope::Envelope, outbox::Outbox};
+use metrics::{describe_gauge, gauge};
 use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use storage::{Database, Failure, Transaction, rows};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ use crate::{
 const BATCH: u64 = 100;
 /// Between two looks: so late an order that is due is found.
 const POLL: Duration = Duration::from_secs(1);
+
+const OLDEST: &str = "orders_oldest_new_age_seconds";
 
 /// Asks payments again about orders that it has not decided: for their payment, and past their `expire_time` for their void.
 #[derive(Debug, Clone)]
@@ -43,7 +46,9 @@ impl Expiry {
     /// # Errors
     /// None.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        describe_gauge!(OLDEST, "how long the oldest order that is NEW waits for its end; 0 when none is");
         while !stop.is_cancelled() {
+            self.measure().await;
             let full = match self.step().await {
                 Ok(found) => found as u64 == BATCH,
                 Err(failure) => {
@@ -79,6 +84,14 @@ impl Expiry {
             self.outbox.wake();
         }
         Ok(due)
+    }
+
+    /// Shows how long the oldest order waits, while the database says it: a gauge that nobody sets disappears.
+    async fn measure(&self) {
+        if let Ok(oldest) = orders::oldest_new(self.database.read()).await {
+            let waits = oldest.map_or(0, |placed| self.clock.now().saturating_sub(placed));
+            gauge!(OLDEST).set(Duration::from_micros(u64::try_from(waits).unwrap_or_default()).as_secs_f64());
+        }
     }
 
     /// How many orders were due, and about how many of them payments is asked.

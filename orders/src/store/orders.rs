@@ -181,6 +181,17 @@ pub async fn lock_due(transaction: &Transaction, now: i64, limit: u64) -> Result
     find.all(transaction).await
 }
 
+/// When the oldest order that is NEW was placed, in microseconds since the Unix epoch; `None` when none is.
+///
+/// # Errors
+/// As the database says.
+pub async fn oldest_new(connection: &impl ConnectionTrait) -> Result<Option<i64>, DbErr> {
+    // Ids sort by the time of placing: the first entry of the index by status, however many orders there are.
+    let find = Entity::find().select_only().column(Column::CreateTime);
+    let find = find.filter(Column::Status.eq(Status::New)).order_by_asc(Column::Id);
+    find.into_tuple().one(connection).await
+}
+
 /// The statements that write down when payments is to be asked again about each order, and with which message it was asked last.
 ///
 /// # Errors
