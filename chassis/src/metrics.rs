@@ -1,6 +1,8 @@
 //! The recorder of the process's metrics, in the text format of Prometheus. Names follow the semantic conventions of OpenTelemetry where they
 //! have one (<https://opentelemetry.io/docs/specs/semconv/>).
 
+#[cfg(target_os = "linux")]
+mod process;
 mod rpc;
 mod scrape;
 
@@ -61,6 +63,8 @@ pub(crate) fn recorder() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Suffix("_messages".to_owned()), &MESSAGES)?
         .idle_timeout(MetricKindMask::GAUGE, Some(STALE));
     let installed = builder.install_recorder().context("the process has another recorder of metrics")?;
+    #[cfg(target_os = "linux")]
+    process::begin();
     Ok(recorder.insert(installed).clone())
 }
 
