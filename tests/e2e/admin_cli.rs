@@ -12,8 +12,12 @@ use crate::{
     mesh::{ADMIN_TOKEN, EMBEDDED, Mesh},
 };
 
+/// Payments on SQLite cannot handle the orders of the user `poison`.
+pub(crate) const POISON: &str = "CREATE TRIGGER hinder BEFORE INSERT ON payments WHEN NEW.user_id = 'poison'
+        BEGIN SELECT RAISE(ABORT, 'the poison works'); END";
+
 /// A command of the operator's, by the addresses of a mesh.
-fn operator(mesh: &Mesh, program: &str) -> Command {
+pub(crate) fn operator(mesh: &Mesh, program: &str) -> Command {
     let mut command = Command::new(program);
     command
         .env("ORDERS_URL", format!("http://{}", mesh.orders))
@@ -71,9 +75,7 @@ async fn an_operator_asks_and_acts() -> Result<()> {
 
 async fn what_is_parked(mesh: &Mesh) -> Result<()> {
     says(mesh, "admin parked list", 0, &["number"]).await?;
-    let hinder = "CREATE TRIGGER hinder BEFORE INSERT ON payments WHEN NEW.user_id = 'poison'
-        BEGIN SELECT RAISE(ABORT, 'the poison works'); END";
-    mesh.tamper("payments", hinder).await?;
+    mesh.tamper("payments", POISON).await?;
     mesh.account("poison", 10).await?;
     let id = mesh.order("poison", 1).await?;
     eventually("a parked message", PATIENCE, async || {

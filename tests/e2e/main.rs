@@ -57,6 +57,8 @@ mod disk_errors;
 mod topology;
 mod dead_letters;
 mod metrics;
+mod dashboards;
+mod runbook;
 mod collector;
 mod contradictions;
 mod traces;

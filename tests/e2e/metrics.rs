@@ -65,6 +65,10 @@ async fn nothing_happened_yet(mesh: &Mesh) -> Result<()> {
                 let name = format!("messaging_{counter}");
                 ensure!(scrape.number(&name, &[("consumer", consumer)])? == 0.0, "{name} of {consumer}");
             }
+            let timeouts = [("db_system_name", "postgresql")];
+            ensure!(scrape.number("db_client_connection_timeouts_total", &timeouts)? == 0.0, "{consumer}");
+            let failures = [timeouts[0], ("error_type", "full")];
+            ensure!(scrape.number("db_client_operation_failures_total", &failures)? == 0.0, "{consumer}");
             for state in ["parked", "held", "redriven", "waiting"] {
                 let labels = [("consumer", consumer), ("state", state)];
                 ensure!(scrape.number("messaging_parked_messages", &labels)? == 0.0, "{state} at {consumer}");
@@ -93,6 +97,14 @@ async fn orders_are_told(mesh: &Mesh) -> Result<()> {
         })
         .await?;
         let scrape = scrape(mesh, service).await?;
+        // Each process looks at all queues.
+        for consumer in ["orders", "payments"] {
+            let queue = topology().queue(consumer, 0);
+            let number = |name| scrape.number(name, &[("queue", queue.as_str())]);
+            let (waiting, subscribed) =
+                (number("messaging_queue_messages")?, number("messaging_queue_consumers")?);
+            ensure!((waiting, subscribed) == (0.0, 1.0), "{waiting} and {subscribed} at {queue}");
+        }
         let (confirmed, seconds) = scrape.histogram("messaging_commit_to_confirm_seconds", &of_source)?;
         ensure!(
             confirmed == orders && within_a_run(seconds / orders),
@@ -180,7 +192,9 @@ async fn a_message_without_a_queue_is_told(mesh: &Mesh) -> Result<()> {
         let scrape = scrape(mesh, "orders").await?;
         let depth = scrape.number("messaging_outbox_messages", &unroutable)?;
         let age = scrape.number("messaging_outbox_oldest_age_seconds", &unroutable)?;
+        let order = scrape.number("orders_oldest_new_age_seconds", &[])?;
         ensure!(depth == 1.0 && within_a_run(age), "{depth} of age {age}");
+        ensure!(within_a_run(order), "the oldest order waits for {order} s");
         Ok(())
     })
     .await?;
@@ -189,7 +203,12 @@ async fn a_message_without_a_queue_is_told(mesh: &Mesh) -> Result<()> {
     for id in &ids {
         mesh.ended(id).await?;
     }
-    Ok(())
+    eventually("no order that waits", PATIENCE, async || {
+        let order = scrape(mesh, "orders").await?.number("orders_oldest_new_age_seconds", &[])?;
+        ensure!(order == 0.0, "{order}");
+        Ok(())
+    })
+    .await
 }
 
 /// What nobody can read is parked, and what this version does not know is held.

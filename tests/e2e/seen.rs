@@ -183,6 +183,12 @@ async fn prometheus_takes_what_every_process_shows() -> Result<()> {
         let scrape = Scrape::of(mesh.admin(service)?).await?;
         let version = [("service_name", service), ("service_version", env!("CARGO_PKG_VERSION"))];
         ensure!(scrape.number("build_info", &version)? == 1.0, "{service}");
+        let age = world::now() as f64 - scrape.number("process_start_time_seconds", &[])?;
+        ensure!((-2.0..600.0).contains(&age), "{service} has run for {age} s");
+        for name in ["process_resident_memory_bytes", "process_open_fds", "process_max_fds"] {
+            ensure!(scrape.number(name, &[])? > 0.0, "{name} of {service}");
+        }
+        ensure!(scrape.text().contains("\nprocess_cpu_seconds_total "), "{service}");
         let mut promtool = Command::new("promtool");
         promtool
             .args(["check", "metrics"])
@@ -230,6 +236,7 @@ async fn a_gauge_that_cannot_be_refreshed_disappears() -> Result<()> {
         gauges.iter().try_for_each(|name| shown(&scrape, name, false))?;
         // What is known all the same stays.
         shown(&scrape, "ordermesh_part_state", true)?;
+        shown(&scrape, "messaging_waiting_messages", true)?;
         shown(&scrape, "db_client_operation_failures_total", true)
     })
     .await?;

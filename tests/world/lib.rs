@@ -19,6 +19,7 @@ mod eventually;
 mod http;
 mod raw;
 mod issuer;
+mod prometheus;
 
 pub use certificates::{Certificates, EXPIRED, VALID};
 pub use disk::SmallDisk;
@@ -28,6 +29,7 @@ pub use issuer::{AUDIENCE, ISSUER, Issuer, claims, now};
 pub use ports::Port;
 pub use postgres::Postgres;
 pub use process::{Process, Program};
+pub use prometheus::Prometheus;
 pub use rabbitmq::RabbitMq;
 pub use raw::Raw;
 pub use scratch::Scratch;
