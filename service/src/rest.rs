@@ -32,7 +32,7 @@ struct Mounts {
 }
 
 /// What the operator's listener answers for these services, each with the address of its gRPC: the routes of what they serve for operators, and
-/// `/admin/v1/openapi.json`. Where nobody can be an operator, that is said.
+/// `/admin/v1/openapi.json`, and the operations room at `/console/`, which calls them. Where nobody can be an operator, that is said.
 ///
 /// # Errors
 /// When a contract has a route that cannot be served.
@@ -46,7 +46,8 @@ pub fn router(services: &[(&Wired, SocketAddr)]) -> anyhow::Result<Router> {
     Ok(Router::new()
         .route("/admin/v1/openapi.json", get(document))
         .route("/admin/v1/{*rest}", any(answer))
-        .with_state(mounts))
+        .with_state(mounts)
+        .merge(console::operations()))
 }
 
 async fn document(State(mounts): State<Arc<Mounts>>) -> Response {

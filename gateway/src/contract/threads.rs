@@ -29,6 +29,11 @@ impl Thread {
         Arc::clone(&self.table.load().contract.documents)
     }
 
+    /// Whether a service with routes has this method, as `package.Service/Method`.
+    pub(crate) fn has(&self, method: &str) -> bool {
+        self.table.load().contract.has(method)
+    }
+
     /// The methods of all routes.
     pub(crate) fn methods_of_routes(&self) -> BTreeSet<String> {
         self.table.load().methods_of_routes()

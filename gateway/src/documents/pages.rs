@@ -1,4 +1,5 @@
-//! Where the documents and their pages are: keys at `/.well-known/jwks.json`, OpenAPI at `/openapi.json` and `/openapi/{service}.json`, Swagger UI at `/swagger/index.html`.
+//! Where the documents and their pages are: keys at `/.well-known/jwks.json`, OpenAPI at `/openapi.json` and `/openapi/{service}.json`, Swagger UI at `/swagger/index.html`,
+//! and in front of our own services the shop at `/shop/` and what is where at `/`.
 
 use std::sync::Arc;
 
@@ -28,12 +29,16 @@ const JWKS: &str = "/.well-known/jwks.json";
 
 /// Whether a path may be one of theirs.
 pub(crate) fn may_have(path: &str) -> bool {
-    path.starts_with("/openapi") || path.starts_with("/swagger") || path == JWKS
+    let of_shop = || path == "/" || path.starts_with("/shop");
+    path.starts_with("/openapi") || path.starts_with("/swagger") || path == JWKS || of_shop()
 }
 
-/// The routes of the documents, and of the keys that the edge publishes.
-pub(crate) fn router(jwks: Option<Bytes>) -> Router<Arc<Thread>> {
+/// The routes of the documents, of the keys that the edge publishes, and of the shop.
+pub(crate) fn router(jwks: Option<Bytes>, has_shop: bool) -> Router<Arc<Thread>> {
     let mut router = Router::new();
+    if has_shop {
+        router = router.merge(console::start()).merge(console::shop());
+    }
     if let Some(jwks) = jwks {
         router = router.route(JWKS, get(async move || json(jwks.clone())));
     }

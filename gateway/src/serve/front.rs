@@ -48,6 +48,10 @@ const MAX_REQUEST_ID: usize = 128;
 /// Digits and hyphens of an id in text (RFC 9562, section 4).
 const UUID_LENGTH: usize = 36;
 
+/// Methods without which there is nothing to be shopped.
+const SHOP_CALLS: [&str; 2] =
+    ["ordermesh.orders.v1.OrdersService/CreateOrder", "ordermesh.payments.v1.PaymentsService/TopUpAccount"];
+
 /// The edge, as connections see it. Cloning it is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct Front(Arc<Inner>);
@@ -70,7 +74,10 @@ impl Front {
             .option_layer(cors)
             .layer(from_fn(caught))
             .option_layer(compresses.then(|| (MapResponseBodyLayer::new(Body::new), compression())));
-        let documents = pages::router(edge.config.jwks.clone()).with_state(Arc::clone(&edge.thread));
+        // The shop is a client of both of our services, and of no others.
+        let has_shop = SHOP_CALLS.iter().all(|method| edge.thread.has(method));
+        let documents =
+            pages::router(edge.config.jwks.clone(), has_shop).with_state(Arc::clone(&edge.thread));
         // What is called counts for its caller, which the handler knows.
         let documents = match edge.admission.counts() {
             true => documents.route_layer(from_fn_with_state(Arc::clone(&edge.admission), counted)),

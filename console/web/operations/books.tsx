@@ -1,0 +1,81 @@
+// Whether the books agree: what came in, less what was paid, is what accounts hold.
+import { useState } from 'preact/hooks';
+import { Preview } from '../parts/calls';
+import { Failed, type Fault } from '../parts/fault';
+import { money } from '../parts/money';
+import { send } from '../parts/send';
+import { useStore } from '../parts/store';
+import { Time } from '../parts/time';
+import { Card, Chip, Empty, Wrong } from '../parts/ui';
+import { reconcile, type Books as Sums } from './calls';
+import { services } from './services';
+
+export function Books() {
+  const names = (useStore(services) ?? []).map(({ name }) => name);
+  const [sums, setSums] = useState<{ answer: Sums; at: string }>();
+  const [fault, setFault] = useState<Fault>();
+  const [isUnderWay, setUnderWay] = useState(false);
+  if (!names.includes('payments')) {
+    return <Empty>This process does not serve payments: ask the admin listener of the one that does.</Empty>;
+  }
+  const add = async () => {
+    setUnderWay(true);
+    setFault(undefined);
+    try {
+      setSums({ answer: await send(reconcile()), at: new Date().toISOString() });
+    } catch (error) {
+      if (error instanceof Failed) setFault(error.fault);
+    }
+    setUnderWay(false);
+  };
+  return (
+    <Card title="The books" aside={sums && <span class="faint">added up <Time at={sums.at} compact /></span>}>
+      <p>Accounts and ledger, currency by currency, in one reading. It reads everything: not for every minute.</p>
+      <div class="buttons">
+        <button type="button" class="primary" disabled={isUnderWay} onClick={() => void add()}>
+          Add them up
+        </button>
+      </div>
+      <Preview call={reconcile()} />
+      <Wrong fault={fault} />
+      {sums && (sums.answer.currencies ?? []).length === 0 && <Empty>There are no accounts.</Empty>}
+      {sums && (sums.answer.currencies ?? []).length > 0 && (
+        <div class="scroll" tabIndex={0} role="region" aria-label="Sums">
+          <table data-testid="books">
+            <thead>
+              <tr>
+                <th scope="col">Currency</th>
+                <th scope="col" class="number">Accounts</th>
+                <th scope="col" class="number">Top-ups</th>
+                <th scope="col" class="number">Debits</th>
+                <th scope="col" class="number">Balances</th>
+                <th scope="col">Agree</th>
+              </tr>
+            </thead>
+            <tbody>
+              {(sums.answer.currencies ?? []).map((one) => (
+                <Currency key={one.currencyCode} one={one} />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Card>
+  );
+}
+
+function Currency({ one }: { one: NonNullable<Sums['currencies']>[number] }) {
+  const differs = BigInt(one.topUps ?? 0) - BigInt(one.debits ?? 0) - BigInt(one.balances ?? 0);
+  return (
+    <tr>
+      <td>{one.currencyCode}</td>
+      <td class="number">{one.accounts ?? 0}</td>
+      <td class="number">{money(one.topUps ?? '0', one.currencyCode)}</td>
+      <td class="number">{money(one.debits ?? '0', one.currencyCode)}</td>
+      <td class="number">{money(one.balances ?? '0', one.currencyCode)}</td>
+      <td>
+        {differs === 0n ? <Chip kind="good">agree</Chip> : <Chip kind="bad">differ by {money(differs, one.currencyCode)}</Chip>}
+      </td>
+    </tr>
+  );
+}

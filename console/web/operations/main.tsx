@@ -1,0 +1,91 @@
+// The operations room: what is on which tab, and who looks.
+import { render } from 'preact';
+import { useEffect } from 'preact/hooks';
+import '../parts/style.css';
+import './operations.css';
+import { Log } from '../parts/calls';
+import { link as to, usePlace } from '../parts/route';
+import { SignIn, Signed } from '../parts/signin';
+import { useStore } from '../parts/store';
+import { token } from '../parts/token';
+import { Card, Chip, Empty, Wrong } from '../parts/ui';
+import { Audit } from './audit';
+import { Books } from './books';
+import { Explain } from './explain';
+import { Overview } from './overview';
+import { Parked } from './parked';
+import { Pauses } from './pauses';
+import { acts, askRights, discover, services, trouble } from './services';
+
+const TABS = [
+  ['', 'Overview', Overview],
+  ['parked', 'Parked', Parked],
+  ['order', 'Order', Explain],
+  ['pauses', 'Pauses', Pauses],
+  ['books', 'Books', Books],
+  ['audit', 'Audit', Audit],
+] as const;
+
+function Console() {
+  const known = useStore(services);
+  const fault = useStore(trouble);
+  const mayAct = useStore(acts);
+  const tab = usePlace().path[0] ?? '';
+  const found = TABS.find(([at]) => at === tab);
+  useEffect(() => {
+    document.title = `${found?.[1] ?? 'Console'} · ordermesh operations`;
+    scrollTo(0, 0);
+  }, [found]);
+  const Tab = found?.[2];
+  return (
+    <>
+      <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById('main')?.focus(); }}>
+        Skip to the content
+      </a>
+      <header class="top">
+        <p class="brand">
+          ordermesh <span>operations</span>
+        </p>
+        <nav aria-label="Parts of the console">
+          {TABS.map(([at, text]) => (
+            <a key={at} href={to(at)} aria-current={tab === at ? 'page' : undefined}>
+              {text}
+            </a>
+          ))}
+        </nav>
+        <span class="signed">
+          {mayAct === false && <Chip kind="plain">read only</Chip>}
+          <Signed />
+        </span>
+      </header>
+      <main id="main" tabIndex={-1}>
+        <h1 class="hidden">ordermesh operations</h1>
+        <Wrong fault={fault} again={() => void discover()} />
+        {known && known.length === 0 && (
+          <Card title="Nobody can be an operator here">
+            <p>This process has no admin services: start it with an ADMIN_TOKEN, or with an issuer.</p>
+          </Card>
+        )}
+        {!Tab && <Empty>There is no such page. Choose one above.</Empty>}
+        {known && known.length > 0 && Tab && <Tab />}
+        <Card title="What was sent" tone="quiet">
+          <Log />
+        </Card>
+      </main>
+      <SignIn
+        how="It is the ADMIN_TOKEN that the process was started with, or a token of the issuer for admin:read or admin:write. Where the mesh was started by `up --auth dev`, this makes one:"
+        command={'ordermesh token --user olga \\\n  --scope admin:write'}
+      />
+    </>
+  );
+}
+
+const root = document.getElementById('app');
+if (root) {
+  root.replaceChildren();
+  render(<Console />, root);
+  // From here on it can be used.
+  performance.mark('usable');
+  void discover().then(askRights);
+  token.follow(() => void askRights());
+}

@@ -1,0 +1,170 @@
+// One parked message: its story, its payload when somebody wants to see it, and what to do with it.
+import { useState } from 'preact/hooks';
+import { Failed, type Fault } from '../parts/fault';
+import { send } from '../parts/send';
+import { useStore } from '../parts/store';
+import { Time } from '../parts/time';
+import { Copy, Id, Wrong } from '../parts/ui';
+import { Act } from './act';
+import { discard, edit, readMessage, startRedrive, type Filter, type Message } from './calls';
+import { Rehearsal } from './rehearsal';
+import { acts } from './services';
+
+export function OneMessage({ service, message, changed }: { service: string; message: Message; changed: () => void }) {
+  const mayAct = useStore(acts) && message.state === 'PARKED';
+  const sequence = message.sequence ?? '';
+  const filter: Filter = { sequences: [sequence] };
+  const [act, setAct] = useState<'' | 'edit' | 'redrive' | 'discard'>('');
+  const turn = (to: typeof act) => setAct(act === to ? '' : to);
+  // The payload is another one then, and is hidden.
+  const [round, setRound] = useState(0);
+  const done = () => {
+    setAct('');
+    setRound((now) => now + 1);
+    changed();
+  };
+  return (
+    <div class="inside">
+      <dl class="facts">
+        <dt>Why</dt>
+        <dd>{message.error}</dd>
+        <dt>Kind</dt>
+        <dd>
+          <code>{message.kind || 'not decoded'}</code>
+        </dd>
+        <dt>Message</dt>
+        <dd>
+          <Id id={message.messageId ?? '–'} /> {message.messageId && <Copy text={message.messageId} what="the message's id" />}
+        </dd>
+        <dt>Attempts</dt>
+        <dd>{message.attempts ?? 0}</dd>
+        <dt>Parked</dt>
+        <dd>
+          <Time at={message.parkTime} />
+        </dd>
+      </dl>
+      <Payload key={round} service={service} sequence={sequence} />
+      {mayAct && (
+        <>
+          <Rehearsal service={service} filter={filter} />
+          <div class="buttons">
+            <button type="button" aria-expanded={act === 'redrive'} onClick={() => turn('redrive')}>
+              Redrive this one…
+            </button>
+            <button type="button" aria-expanded={act === 'edit'} onClick={() => turn('edit')}>
+              Edit…
+            </button>
+            <button type="button" class="danger" aria-expanded={act === 'discard'} onClick={() => turn('discard')}>
+              Discard this one…
+            </button>
+          </div>
+        </>
+      )}
+      {mayAct && act === 'redrive' && (
+        <Act
+          button="Send it back"
+          needsReason
+          make={(by) => startRedrive(service, { filter, perSecond: 0, maxMessages: '0', ...by })}
+          then={done}
+        />
+      )}
+      {mayAct && act === 'edit' && <Edit service={service} sequence={sequence} changed={done} />}
+      {mayAct && act === 'discard' && (
+        <Act button="Discard it for good" danger needsReason make={(by) => discard(service, { filter, ...by })} then={done} />
+      )}
+    </div>
+  );
+}
+
+/** What users have written is not shown before somebody asks for it. */
+function Payload({ service, sequence }: { service: string; sequence: string }) {
+  const [whole, setWhole] = useState<Message>();
+  const [fault, setFault] = useState<Fault>();
+  const show = () =>
+    send(readMessage(service, sequence)).then(
+      (answer) => setWhole(answer.messages?.[0]),
+      (error) => error instanceof Failed && setFault(error.fault),
+    );
+  if (!whole) {
+    return (
+      <div>
+        <Wrong fault={fault} />
+        <button type="button" class="quiet" onClick={() => void show()}>
+          Show the payload
+        </button>
+      </div>
+    );
+  }
+  return (
+    <div class="commands" data-testid="payload">
+      <p class="faint">Payload{whole.originalDecoded ? ', as it was edited' : ''}</p>
+      <pre tabIndex={0} role="region" aria-label="Payload">
+        {whole.decoded ? JSON.stringify(whole.decoded, null, 2) : whole.undecodable || whole.payload}
+      </pre>
+      {whole.originalDecoded && (
+        <>
+          <p class="faint">As it came</p>
+          <pre tabIndex={0} role="region" aria-label="Payload as it came">
+            {JSON.stringify(whole.originalDecoded, null, 2)}
+          </pre>
+        </>
+      )}
+      <div>
+        <button type="button" class="quiet" onClick={() => setWhole(undefined)}>
+          Hide the payload
+        </button>
+      </div>
+    </div>
+  );
+}
+
+/** Fields that are to be different, as a JSON merge patch (RFC 7396). */
+function Edit({ service, sequence, changed }: { service: string; sequence: string; changed: () => void }) {
+  const [text, setText] = useState('{\n  "amount": "100"\n}');
+  const [tried, setTried] = useState<Message>();
+  const patch = object(text);
+  return (
+    <>
+      <Act
+        button={tried ? 'Edit it' : 'Try the edit'}
+        needsReason
+        make={(by) => (patch ? edit(service, sequence, { patch, dryRun: !tried, ...by }) : undefined)}
+        then={(answer) => (tried ? changed() : setTried(answer))}
+      >
+        <p>Members replace those of the payload, and null takes one away. 64-bit numbers are text. The original is kept.</p>
+        <div class="field">
+          <label for={`patch-${sequence}`}>What is to be different</label>
+          <textarea
+            id={`patch-${sequence}`}
+            rows={4}
+            value={text}
+            spellcheck={false}
+            aria-invalid={patch ? undefined : true}
+            onInput={(event) => {
+              setText(event.currentTarget.value);
+              setTried(undefined);
+            }}
+          />
+          {!patch && <p class="note wrong">This is no JSON object.</p>}
+        </div>
+      </Act>
+      {tried && (
+        <div aria-live="polite">
+          <p class="faint">It would be:</p>
+          <pre tabIndex={0} role="region" aria-label="The payload that it would have">
+            {JSON.stringify(tried.decoded, null, 2)}
+          </pre>
+        </div>
+      )}
+    </>
+  );
+}
+
+function object(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,75 @@
+// Redrives in the background: how far they have come, and the button that stops them.
+import { Failed, type Fault } from '../parts/fault';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { send } from '../parts/send';
+import { useStore } from '../parts/store';
+import { Time } from '../parts/time';
+import { Card, Chip, Empty, Wrong } from '../parts/ui';
+import { listRedrives, stopRedrive, type Redrive } from './calls';
+import { usePoll } from './poll';
+import { acts, operator } from './services';
+
+const KINDS = { RUNNING: 'busy', STOPPED: 'warn', FINISHED: 'good', STATE_UNSPECIFIED: 'plain' } as const;
+
+export function Redrives({ service, round, changed }: { service: string; round: number; changed: () => void }) {
+  const { answer, fault, again } = usePoll(`${service} ${round}`, () => listRedrives(service, ''), 1_000);
+  const redrives = answer?.redrives ?? [];
+  // Messages have left, or have come back.
+  const running = redrives.filter(({ state }) => state === 'RUNNING').length;
+  const before = useRef(0);
+  useEffect(() => {
+    if (running < before.current) changed();
+    before.current = running;
+  }, [running]);
+  return (
+    <Card title="Redrives" aside={<span class="faint">{service}</span>}>
+      <Wrong fault={fault} />
+      {answer && redrives.length === 0 && <Empty>None yet.</Empty>}
+      <ul class="redrives" data-testid="redrives">
+        {redrives.map((redrive) => (
+          <li key={redrive.redriveId}>
+            <One service={service} redrive={redrive} again={again} />
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+function One({ service, redrive, again }: { service: string; redrive: Redrive; again: () => void }) {
+  const [done, failed, left, total] = [redrive.done, redrive.failed, redrive.left, redrive.total].map((text) => Number(text ?? 0));
+  return (
+    <div class="redrive">
+      <div class="headline">
+        <strong>Redrive {redrive.redriveId}</strong>
+        <Chip kind={KINDS[redrive.state ?? 'STATE_UNSPECIFIED']}>{redrive.state?.toLowerCase()}</Chip>
+        <span class="faint">
+          by {redrive.operator}, {redrive.perSecond ? `${redrive.perSecond} a second` : 'as fast as it goes'}: {redrive.reason}
+        </span>
+        <Time at={redrive.startTime} compact />
+        {redrive.state === 'RUNNING' && <Stop service={service} id={redrive.redriveId ?? ''} again={again} />}
+      </div>
+      <progress max={total} value={(done ?? 0) + (failed ?? 0)} aria-label={`Redrive ${redrive.redriveId}`} />
+      <p class="faint">
+        {done} done, {failed} parked again, {left} left of {total}
+      </p>
+    </div>
+  );
+}
+
+function Stop({ service, id, again }: { service: string; id: string; again: () => void }) {
+  const mayAct = useStore(acts);
+  const name = useStore(operator);
+  const [fault, setFault] = useState<Fault>();
+  if (!mayAct) return null;
+  const stop = () =>
+    send(stopRedrive(service, id, name.trim() || 'console')).then(again, (error) => error instanceof Failed && setFault(error.fault));
+  return (
+    <>
+      <button type="button" class="small" onClick={() => void stop()}>
+        Stop
+      </button>
+      <Wrong fault={fault} />
+    </>
+  );
+}

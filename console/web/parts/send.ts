@@ -1,0 +1,155 @@
+// Sends calls, remembers what was sent, and repeats a write whose answer was lost until an answer comes.
+import type { Call } from './call';
+import { url } from './call';
+import { Failed, faultOf, isRepeatable, refusal, unanswered, type Fault } from './fault';
+import { Store } from './store';
+import { token, wanted } from './token';
+
+/** A call that was sent. */
+export interface Sent {
+  readonly number: number;
+  readonly call: Call<unknown>;
+  readonly withToken: boolean;
+  readonly began: number;
+  /** How often it was sent. */
+  readonly attempts: number;
+  readonly state: 'sent' | 'repeats' | 'answered' | 'failed' | 'stopped';
+  readonly status?: number;
+  /** Until its answer, in milliseconds. */
+  readonly took?: number;
+  /** The answer is that of an earlier attempt. */
+  readonly replayed?: boolean;
+  readonly fault?: Fault;
+  /** When it is sent again, as `Date.now()` counts. */
+  readonly again?: number;
+}
+
+/** What was sent, the newest first. */
+export const log = new Store<readonly Sent[]>([]);
+
+/** Writes that wait to be sent again. */
+export const repeating = new Store<readonly Sent[]>([]);
+
+const KEPT = 30;
+const PENDING = 'ordermesh.pending';
+const LONGEST_PAUSE = 8_000;
+
+let numbers = 0;
+const wakers = new Map<number, (goOn: boolean) => void>();
+
+/** Sends a write at once that waits to be sent again, or gives it up. */
+export function wake(sent: Sent, goOn: boolean): void {
+  wakers.get(sent.number)?.(goOn);
+}
+
+function note(sent: Sent): void {
+  const is = (other: Sent) => other.number === sent.number;
+  log.update((all) => (all.some(is) ? all.map((one) => (is(one) ? sent : one)) : [sent, ...all].slice(0, KEPT)));
+  repeating.update((all) => {
+    const others = all.filter((one) => !is(one));
+    return sent.state === 'repeats' ? [...others, sent] : others;
+  });
+}
+
+/** The answer to a call; a write is repeated until there is one. `quiet` reads are not noted. Throws [`Failed`]. */
+export async function send<Answer>(call: Call<Answer>, quiet = false, signal?: AbortSignal): Promise<Answer> {
+  numbers += 1;
+  const began = { number: numbers, call, began: Date.now(), attempts: 0, withToken: token.get() !== '' };
+  const say = (sent: Sent) => quiet || note(sent);
+  if (call.key) keep(call);
+  for (let attempts = 1; ; attempts += 1) {
+    const sent = { ...began, attempts, withToken: token.get() !== '' };
+    say({ ...sent, state: 'sent' });
+    const since = performance.now();
+    const outcome = await attempt(call, signal);
+    const took = Math.round(performance.now() - since);
+    if ('answer' in outcome) {
+      if (call.key) forget(call);
+      say({ ...sent, state: 'answered', status: outcome.status, took, replayed: outcome.replayed });
+      return outcome.answer as Answer;
+    }
+    const fault = outcome.fault;
+    const isRefused = fault.status === 401;
+    if (isRefused) wanted.set(refusal(fault));
+    // A write that was sent is repeated also after somebody has signed in again.
+    const goOn = call.key && (isRepeatable(fault) || isRefused);
+    if (!goOn) {
+      if (call.key) forget(call);
+      say({ ...sent, state: 'failed', status: fault.status, took, fault });
+      throw new Failed(fault);
+    }
+    const pause = isRefused ? undefined : (fault.retryAfter ?? Math.min(1_000 * 2 ** (attempts - 1), LONGEST_PAUSE));
+    const waits: Sent = { ...sent, state: 'repeats', status: fault.status, took, fault };
+    say(pause === undefined ? waits : { ...waits, again: Date.now() + pause });
+    if (!(await pauseOf(began.number, pause))) {
+      forget(call);
+      say({ ...waits, state: 'stopped' });
+      throw new Failed({ ...fault, text: 'You have stopped it. Whether it took effect is not known.' });
+    }
+  }
+}
+
+/** Waits so long, or until somebody has signed in; false when it is given up. */
+function pauseOf(number: number, pause: number | undefined): Promise<boolean> {
+  return new Promise((resolve) => {
+    const leave = [
+      () => wakers.delete(number),
+      token.follow(() => token.get() && end(true)),
+      pause === undefined ? () => {} : clearTimeout.bind(undefined, setTimeout(() => end(true), pause)),
+    ];
+    const end = (goOn: boolean) => {
+      leave.forEach((one) => one());
+      resolve(goOn);
+    };
+    wakers.set(number, end);
+  });
+}
+
+type Outcome = { answer: unknown; status: number; replayed: boolean } | { fault: Fault };
+
+async function attempt(call: Call<unknown>, signal?: AbortSignal): Promise<Outcome> {
+  const headers = new Headers({ accept: 'application/json, application/problem+json' });
+  if (call.body) headers.set('content-type', 'application/json');
+  if (call.key) headers.set('idempotency-key', call.key);
+  if (token.get()) headers.set('authorization', `Bearer ${token.get()}`);
+  const body = call.body ? JSON.stringify(call.body) : null;
+  try {
+    const answer = await fetch(url(call), { method: call.method, headers, body, signal: signal ?? null, cache: 'no-cache' });
+    if (!answer.ok) return { fault: await faultOf(answer) };
+    // A body that breaks off is an answer that was lost.
+    const replayed = answer.headers.get('idempotency-replayed') === 'true';
+    return { answer: await answer.json(), status: answer.status, replayed };
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    return { fault: unanswered() };
+  }
+}
+
+/** Writes without an answer, which outlive the page: whoever loads it again repeats them by the same keys. */
+function pending(): Call<unknown>[] {
+  try {
+    return JSON.parse(sessionStorage.getItem(PENDING) ?? '[]');
+  } catch {
+    return [];
+  }
+}
+
+function keep(call: Call<unknown>): void {
+  const others = pending().filter((one) => one.key !== call.key);
+  sessionStorage.setItem(PENDING, JSON.stringify([...others, call]));
+}
+
+function forget(call: Call<unknown>): void {
+  const others = pending().filter((one) => one.key !== call.key);
+  sessionStorage.setItem(PENDING, JSON.stringify(others));
+}
+
+/** Repeats the writes that the page before had no answer to; `then` gets each answer. */
+export function resume(then: (call: Call<unknown>, answer: unknown) => void): void {
+  for (const call of pending()) {
+    send(call).then(
+      (answer) => then(call, answer),
+      () => {},
+    );
+  }
+}

@@ -1,0 +1,56 @@
+// Where a token is taken, when the mesh wants one.
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { useStore } from './store';
+import { claims, sign, token, wanted } from './token';
+import { Field } from './ui';
+
+/** A dialog that takes a token as soon as one is wanted. `how` says where to get one. */
+export function SignIn({ how, command }: { how: string; command: string }) {
+  const why = useStore(wanted);
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [text, setText] = useState('');
+  useEffect(() => {
+    if (why && !dialog.current?.open) dialog.current?.showModal();
+    if (!why && dialog.current?.open) dialog.current.close();
+  }, [why]);
+  return (
+    <dialog ref={dialog} aria-labelledby="signin" onCancel={(event) => event.preventDefault()}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (text.trim() === '') return;
+          sign(text);
+          setText('');
+        }}
+      >
+        <h2 id="signin">Sign in</h2>
+        <p>{why}</p>
+        <Field label="Token" value={text} onInput={setText} type="password" required wide hint="It stays in this tab, and goes to nobody but this server." />
+        <p class="faint">{how}</p>
+        <pre tabIndex={0} role="region" aria-label="How to make a token">{command}</pre>
+        <div class="buttons">
+          <button class="primary">Sign in</button>
+        </div>
+      </form>
+    </dialog>
+  );
+}
+
+/** Who is signed in, and how to leave. */
+export function Signed() {
+  const text = useStore(token);
+  if (!text) return null;
+  const { sub } = claims(text);
+  const leave = () => {
+    sign('');
+    location.reload();
+  };
+  return (
+    <span class="signed">
+      {sub && <span class="who">{sub}</span>}
+      <button type="button" class="small quiet" onClick={leave}>
+        Sign out
+      </button>
+    </span>
+  );
+}

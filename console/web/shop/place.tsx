@@ -1,0 +1,138 @@
+// The counter: an account, money on it, and an order.
+import { useEffect, useState } from 'preact/hooks';
+import { newKey, type Call } from '../parts/call';
+import { Preview } from '../parts/calls';
+import { Failed, type Fault } from '../parts/fault';
+import { minorOf, money } from '../parts/money';
+import { go } from '../parts/route';
+import { send } from '../parts/send';
+import { useStore } from '../parts/store';
+import { Card, Field, Wrong } from '../parts/ui';
+import { openAccount, placeOrder, topUp } from './calls';
+import { account, currencyOf, refresh, type AccountState } from './user';
+
+const CURRENCIES = ['RUB', 'EUR', 'USD', 'GBP', 'JPY', 'KWD'];
+
+/** A write of a form: its key stays until there is an answer, and the next one has another. */
+function useWrite<Answer>(make: (key: string) => Call<Answer> | undefined, then: (answer: Answer) => void) {
+  const [key, setKey] = useState(newKey);
+  const [fault, setFault] = useState<Fault>();
+  const [isUnderWay, setUnderWay] = useState(false);
+  const call = make(key);
+  const run = async (event: Event) => {
+    event.preventDefault();
+    if (!call || isUnderWay) return;
+    setUnderWay(true);
+    setFault(undefined);
+    try {
+      then(await send(call));
+    } catch (error) {
+      if (error instanceof Failed) setFault(error.fault);
+    }
+    setKey(newKey());
+    setUnderWay(false);
+  };
+  return { call, fault, isUnderWay, run };
+}
+
+export function Account({ user }: { user: string }) {
+  const state = useStore(account);
+  return (
+    <Card title="Account" aside={<span class="faint">{user}</span>}>
+      <Balance state={state} />
+      {state.state === 'none' && <Open user={user} />}
+      {state.state === 'there' && <TopUp user={user} currency={currencyOf(state)} />}
+      {state.state === 'failed' && <Wrong fault={state.fault} again={() => void refresh()} />}
+    </Card>
+  );
+}
+
+function Balance({ state }: { state: AccountState }) {
+  if (state.state === 'none') return <p>There is no account yet. Orders without one end cancelled.</p>;
+  if (state.state !== 'there') return <p class="amount">…</p>;
+  return (
+    <p class="amount" aria-live="polite" data-testid="balance">
+      {money(state.account.balance, state.account.currencyCode)}
+    </p>
+  );
+}
+
+function Open({ user }: { user: string }) {
+  const [currency, setCurrency] = useState('RUB');
+  const code = currency.trim().toUpperCase();
+  const wrong = /^[A-Z]{3}$/.test(code) ? undefined : 'Write the three letters of a currency.';
+  const { call, fault, isUnderWay, run } = useWrite(
+    (key) => (wrong ? undefined : openAccount(user, code, key)),
+    () => void refresh(),
+  );
+  return (
+    <form onSubmit={(event) => void run(event)}>
+      <Field label="Currency" value={currency} onInput={setCurrency} options={CURRENCIES} wrong={wrong} maxLength={3} hint="It never changes." />
+      <Wrong fault={fault} />
+      <div class="buttons">
+        <button class="primary" disabled={isUnderWay}>Open an account</button>
+      </div>
+      <Preview call={call} />
+    </form>
+  );
+}
+
+function TopUp({ user, currency }: { user: string; currency: string }) {
+  const [text, setText] = useState('');
+  const amount = minorOf(text, currency);
+  const { call, fault, isUnderWay, run } = useWrite(
+    (key) => ('minor' in amount ? topUp(user, amount.minor, currency, key) : undefined),
+    () => {
+      setText('');
+      void refresh();
+    },
+  );
+  const wrong = text !== '' && 'wrong' in amount ? amount.wrong : undefined;
+  return (
+    <form onSubmit={(event) => void run(event)}>
+      <Field label={`Top up by, in ${currency}`} value={text} onInput={setText} mode="decimal" wrong={wrong} required />
+      <Wrong fault={fault} />
+      <div class="buttons">
+        <button disabled={isUnderWay}>Top up</button>
+      </div>
+      <Preview call={call} />
+    </form>
+  );
+}
+
+export function PlaceOrder({ user }: { user: string }) {
+  const state = useStore(account);
+  const [description, setDescription] = useState('');
+  const [text, setText] = useState('');
+  const [currency, setCurrency] = useState(currencyOf(state));
+  const own = currencyOf(state);
+  useEffect(() => setCurrency(own), [own]);
+  const code = currency.trim().toUpperCase();
+  const amount = minorOf(text, code);
+  const { call, fault, isUnderWay, run } = useWrite(
+    (key) =>
+      'minor' in amount ? placeOrder({ userId: user, amount: amount.minor, currencyCode: code, description }, key) : undefined,
+    (order) => {
+      setText('');
+      setDescription('');
+      go('', { order: order.id ?? '' });
+    },
+  );
+  const wrong = text !== '' && 'wrong' in amount ? amount.wrong : undefined;
+  return (
+    <Card title="New order">
+      <form onSubmit={(event) => void run(event)}>
+        <Field label="What" value={description} onInput={setDescription} placeholder="Green tea, 100 g" maxLength={1024} wide />
+        <div class="row">
+          <Field label="Amount" value={text} onInput={setText} mode="decimal" wrong={wrong} required />
+          <Field label="Currency" value={currency} onInput={setCurrency} options={CURRENCIES} maxLength={3} required />
+        </div>
+        <Wrong fault={fault} />
+        <div class="buttons">
+          <button class="primary" disabled={isUnderWay}>Place the order</button>
+        </div>
+        <Preview call={call} />
+      </form>
+    </Card>
+  );
+}
