@@ -21,6 +21,7 @@ mod admin_cli;
 mod explain;
 mod check;
 mod clients;
+mod pages;
 mod lists;
 mod one_key;
 mod histories;

@@ -1,0 +1,208 @@
+// The operations room in a browser, in front of a running mesh. `EDGE` and `ADMIN` are its URLs, `ADMIN_TOKEN` the operator's token.
+import assert from 'node:assert/strict';
+import { ask, call, each, has, holds, isAccessible, launch, leave, open, picture } from './world.mjs';
+
+const { EDGE, ADMIN, ADMIN_TOKEN } = process.env;
+const PARKED = 60;
+
+/** Orders that payments cannot handle until somebody has mended its database. */
+async function poison() {
+  await call(EDGE, '/gateway/payments', { userId: 'poison' });
+  await call(EDGE, '/gateway/payments/poison/top-up', { amount: '100000' });
+  await ask('poison');
+  const ids = [];
+  await each(PARKED, 8, async (at) => ids.push((await call(EDGE, '/gateway/orders', { userId: 'poison', amount: 100 + at })).id));
+  return ids;
+}
+
+const group = (page) => page.getByTestId('groups').getByRole('button');
+
+const ids = await poison();
+/** One that is paid. */
+let paid;
+const browser = await launch();
+try {
+  const { page, close } = await open(browser, ADMIN);
+  await page.goto(`${ADMIN}/console`);
+  assert.equal(new URL(page.url()).pathname, '/console/');
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('This mesh wants a token with each call.').waitFor();
+  await isAccessible(page, 'the sign-in of the console');
+  await page.getByLabel('Token', { exact: true }).fill(ADMIN_TOKEN);
+  await dialog.getByRole('button', { name: 'Sign in' }).click();
+  await overview(page);
+  await explains(page);
+  await parked(page);
+  await pauses(page);
+  await books(page);
+  await audit(page);
+  await close();
+} finally {
+  await browser.close();
+  leave();
+}
+
+async function overview(page) {
+  await has(page.getByTestId('waits-payments').locator('.bad'), String(PARKED));
+  await call(EDGE, '/gateway/payments', { userId: 'good' });
+  await call(EDGE, '/gateway/payments/good/top-up', { amount: '1000' });
+  // Rates want two looks, and something to happen between them.
+  await each(20, 2, async () => ({ id: paid } = await call(EDGE, '/gateway/orders', { userId: 'good', amount: 1 })));
+  await has(page.locator('.chart', { hasText: 'From commit to effect' }).locator('.key.line0'), / (\d|\.)+ m?s/);
+  await page.getByTestId('parts').getByText('payments.consumer.0').first().waitFor();
+  holds('what waits, how old it is, how much is done and how quickly is shown');
+  await isAccessible(page, 'the overview');
+  // A line wants some looks.
+  if (process.env.PICTURES) {
+    const orders = setInterval(() => each(8, 2, () => call(EDGE, '/gateway/orders', { userId: 'good', amount: 1 })), 900);
+    await page.waitForFunction(() => (document.querySelector('.chart path')?.getAttribute('d') ?? '').split('L').length > 12);
+    clearInterval(orders);
+  }
+  await picture(page, 'overview');
+}
+
+async function explains(page) {
+  await page.goto(`${ADMIN}/console/#/order?id=${paid}`);
+  const explanation = page.getByTestId('explanation');
+  await has(explanation.locator('.timeline li'), /^Ended.*trace [0-9a-f]{8}…/);
+  await page.getByRole('link', { name: 'Order', exact: true }).click();
+  await page.getByLabel("The order's id").fill(ids[0]);
+  await page.getByRole('button', { name: 'Explain' }).click();
+  await explanation.getByText('PARKED', { exact: true }).waitFor();
+  await explanation.getByText('the poison works').first().waitFor();
+  assert.match(page.url(), new RegExp(`#/order\\?id=${ids[0]}$`));
+  await isAccessible(page, 'the explanation of an order');
+  await picture(page, 'explain');
+  await explanation.getByRole('link', { name: /Look at message/ }).click();
+  await page.getByRole('button', { name: 'Show the payload' }).waitFor();
+  holds('an order says where it is, and why');
+}
+
+
+async function parked(page) {
+  await page.getByRole('link', { name: 'Parked', exact: true }).click();
+  await has(group(page), 'the poison works');
+  assert.equal(await group(page).count(), 1);
+  await group(page).click();
+  assert.match(page.url(), /cause=[0-9a-f]{16}/);
+  const messages = page.getByTestId('messages').locator('li');
+  await messages.nth(49).waitFor();
+  assert.equal(await page.getByTestId('payload').count(), 0);
+  await messages.first().getByRole('button').first().click();
+  await page.getByRole('button', { name: 'Show the payload' }).click();
+  await has(page.getByTestId('payload').locator('pre'), '"userId": "poison"');
+  const { amount } = JSON.parse(await page.getByTestId('payload').locator('pre').first().textContent());
+  holds('parked messages are grouped by cause, and a payload is shown when it is asked for');
+  await isAccessible(page, 'a parked message');
+  await page.getByRole('button', { name: 'Edit…' }).click();
+  await page.getByLabel('What is to be different').fill('{"amount": "nothing"}');
+  await page.getByLabel('Your name').fill('olga');
+  await page.getByLabel('Reason').fill('a look');
+  await page.getByRole('button', { name: 'Try the edit' }).click();
+  await page.getByRole('alert').getByText('INVALID_FIELD').waitFor();
+  await page.getByLabel('What is to be different').fill('{"amount": "7"}');
+  await page.getByRole('button', { name: 'Try the edit' }).click();
+  await has(page.getByLabel('The payload that it would have'), '"amount": "7"');
+  // Its order is of another amount: it stays what it is, but for who has touched it.
+  await page.getByLabel('What is to be different').fill(JSON.stringify({ amount }));
+  await page.getByRole('button', { name: 'Try the edit' }).click();
+  await has(page.getByLabel('The payload that it would have'), `"amount": "${amount}"`);
+  await page.getByRole('button', { name: 'Edit it' }).click();
+  await page.getByRole('button', { name: 'Edit it' }).waitFor({ state: 'detached' });
+  holds('an edit is tried, and made');
+  await page.goto(page.url().replace(/&sequence=\d*/, ''));
+  await previews(page, 'parked again', String(PARKED));
+  await picture(page, 'parked');
+  await ask('cure');
+  await previews(page, 'would be done', String(PARKED));
+  holds('a preview says what a redrive would do');
+  await redrives(page);
+}
+
+async function previews(page, what, count) {
+  await page.getByRole('button', { name: 'Preview a redrive' }).click();
+  await has(page.getByTestId('preview').locator('p').first(), new RegExp(what === 'would be done' ? `^${count} would be done` : `${count} parked again`));
+}
+
+async function redrives(page) {
+  const redrive = page.getByTestId('redrives').locator('li');
+  await page.getByRole('button', { name: 'Redrive…' }).click();
+  await page.getByLabel('Messages a second').fill('10');
+  await page.getByLabel('Reason').fill('it is cured');
+  await page.getByRole('button', { name: 'Start the redrive' }).click();
+  await page.waitForFunction(() => Number(document.querySelector('progress')?.value) > 2);
+  await redrive.first().getByRole('button', { name: 'Stop' }).click();
+  await has(redrive.first().locator('.chip'), 'stopped');
+  const [, done, left] = /(\d+) done, 0 parked again, (\d+) left/.exec(await redrive.first().textContent());
+  assert.ok(Number(done) > 2 && Number(left) > 0 && Number(done) + Number(left) <= PARKED, `${done} ${left}`);
+  holds(`a redrive at a rate was stopped after ${done} of ${PARKED}`);
+  await has(group(page).locator('.size'), left);
+  await page.getByRole('button', { name: 'Redrive…' }).click();
+  await page.getByLabel('Messages a second').fill('0');
+  await page.getByLabel('Reason').fill('the rest');
+  await page.getByRole('button', { name: 'Start the redrive' }).click();
+  await has(redrive.first().locator('.chip'), 'finished');
+  await page.getByText('Nothing is parked. Everything could be handled.').waitFor();
+  for (const id of ids) {
+    for (let status = 'NEW'; status !== 'FINISHED'; ) {
+      ({ status } = await call(EDGE, `/gateway/orders/${id}`));
+      assert.notEqual(status, 'CANCELLED');
+    }
+  }
+  holds('the rest is redriven, and finished');
+  await isAccessible(page, 'the parked messages');
+}
+
+async function pauses(page) {
+  await page.getByRole('link', { name: 'Pauses', exact: true }).click();
+  await page.getByRole('button', { name: 'payments', exact: true }).click();
+  await page.getByText('Nothing is paused.').waitFor();
+  await page.getByLabel('Only this kind').fill('ordermesh.orders.v1.OrderPlaced');
+  await page.getByLabel('Reason').fill('a bad release');
+  await page.getByRole('button', { name: 'Pause it' }).click();
+  const one = page.getByTestId('pauses').locator('li');
+  await one.getByText('nothing of OrderPlaced is handled').waitFor();
+  await call(EDGE, '/gateway/payments', { userId: 'late' });
+  await call(EDGE, '/gateway/payments/late/top-up', { amount: '100' });
+  const { id } = await call(EDGE, '/gateway/orders', { userId: 'late', amount: '1' });
+  await isAccessible(page, 'the pauses');
+  await picture(page, 'pauses');
+  assert.equal((await call(EDGE, `/gateway/orders/${id}`)).status, 'NEW');
+  await one.getByRole('button', { name: 'Resume' }).click();
+  await page.getByText('Nothing is paused.').waitFor();
+  for (let status = 'NEW'; status === 'NEW'; ) ({ status } = await call(EDGE, `/gateway/orders/${id}`));
+  holds('what handles orders is paused and resumed');
+}
+
+async function books(page) {
+  await page.getByRole('link', { name: 'Books', exact: true }).click();
+  await page.getByRole('button', { name: 'Add them up' }).click();
+  await has(page.getByTestId('books').locator('tbody tr'), /^RUB.*agree$/);
+  await isAccessible(page, 'the books');
+  holds('the books agree');
+}
+
+async function audit(page) {
+  await page.getByRole('link', { name: 'Audit', exact: true }).click();
+  await page.getByRole('button', { name: 'payments', exact: true }).click();
+  const filter = page.getByLabel('Filter');
+  await filter.fill('act');
+  const suggested = () => page.locator('datalist option').evaluateAll((all) => all.map(({ value }) => value));
+  assert.deepEqual(await suggested(), ['action = ', 'action != ']);
+  await filter.fill('action = STOP');
+  assert.deepEqual(await suggested(), ['action = STOP_REDRIVE']);
+  await filter.fill('action = STOP_REDRIVE');
+  await filter.press('Enter');
+  const events = page.getByTestId('audit').locator('li');
+  await has(events, 'olga');
+  await page.getByText('All 1').waitFor();
+  assert.match(page.url(), /filter=action\+%3D\+STOP_REDRIVE/);
+  await filter.fill('action = REDRIVE');
+  await filter.press('Enter');
+  await has(events, 'it is cured');
+  await page.getByRole('button', { name: 'Everything' }).click();
+  await has(events, 'RESUME');
+  await isAccessible(page, 'the list of who did what');
+  await picture(page, 'audit');
+  holds('who did what is listed, and found by a filter');
+}
