@@ -342,6 +342,7 @@ export interface components {
                 field?: string;
                 detail?: string;
             }[];
+            details?: components["schemas"]["ErrorDetail"][];
         } & {
             [key: string]: unknown;
         };

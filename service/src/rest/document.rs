@@ -47,6 +47,11 @@ fn narrow(document: &mut Value) {
     if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
         schemas.shift_remove("Error");
         schemas.shift_remove("ErrorDetail");
+        // Problem details of this listener have no `details`, which would refer to what was taken out.
+        let problem = schemas.get_mut("Problem").and_then(|problem| problem["properties"].as_object_mut());
+        if let Some(members) = problem {
+            members.shift_remove("details");
+        }
     }
     document["components"]["securitySchemes"]["bearer"]["description"] =
         "The ADMIN_TOKEN, or a token of the issuer for the scope that the operation names.".into();
