@@ -7,6 +7,7 @@ mod check;
 mod admin;
 mod token;
 mod certs;
+mod backup;
 
 use std::{future::Future, io::Write as _, process::ExitCode};
 
@@ -47,7 +48,15 @@ fn main() -> ExitCode {
         Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Token(arguments)) => token::run(arguments),
         Some(Command::Certs(arguments)) => certs::run(arguments),
+        Some(Command::Backup(arguments)) => back_up(&arguments),
     })
+}
+
+/// Makes a backup, and says what it holds.
+fn back_up(arguments: &backup::Arguments) -> anyhow::Result<ExitCode> {
+    let made = backup::run(arguments)?;
+    writeln!(std::io::stdout(), "{made}").context("cannot write to standard output")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints what a shell completes commands by.

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     },
     /// Verifies the books of a mesh at rest: exit status 0, or 1 when an invariant is broken
     Check(crate::check::Arguments),
+    /// Copies both databases of the embedded mesh as they are at one instant, while it runs, and verifies the copies
+    Backup(crate::backup::Arguments),
     /// Asks and acts as an operator: the way of an order, parked messages, who did what, sums
     Admin(Box<crate::admin::Arguments>),
     /// Prints a script by which a shell completes commands, such as `ordermesh completions bash > /etc/bash_completion.d/ordermesh`
