@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "ordermesh/auth/v1/rule.proto",
     "ordermesh/orders/v1/orders.proto",
     "ordermesh/orders/v1/events.proto",
@@ -17,6 +17,7 @@ const FILES: [&str; 11] = [
     "ordermesh/messaging/v1/pauses.proto",
     "ordermesh/messaging/v1/whereabouts.proto",
     "ordermesh/audit/v1/audit.proto",
+    "ordermesh/reconciliation/v1/decisions.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

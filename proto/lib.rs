@@ -54,6 +54,14 @@ pub mod audit {
     }
 }
 
+/// Reconciliation: what orders and payments compare.
+pub mod reconciliation {
+    /// Version 1 of the contract, package `ordermesh.reconciliation.v1`.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/ordermesh.reconciliation.v1.rs"));
+    }
+}
+
 /// The encoded `google.protobuf.FileDescriptorSet` of every contract with its imports, options and comments: what server
 /// reflection answers and what the HTTP edge compiles its routes from.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ordermesh.binpb"));

@@ -15,7 +15,11 @@ pub const ORDERS: Consumer = Consumer { name: "orders", kinds: &["ordermesh.paym
 /// Decides about the payment of orders.
 pub const PAYMENTS: Consumer = Consumer {
     name: "payments",
-    kinds: &["ordermesh.orders.v1.OrderPlaced", "ordermesh.payments.v1.VoidPayment"],
+    kinds: &[
+        "ordermesh.orders.v1.OrderPlaced",
+        "ordermesh.payments.v1.VoidPayment",
+        "ordermesh.payments.v1.RestoreDecision",
+    ],
 };
 
 /// All of them.

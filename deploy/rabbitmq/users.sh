@@ -15,5 +15,5 @@ user() {
     rabbitmqctl --quiet set_topic_permissions -p / "$1" ordermesh.events "$3" '.*'
 }
 
-user orders "$ORDERS_AMQP_PASSWORD" '^ordermesh\.(orders\.v1\.OrderPlaced|payments\.v1\.VoidPayment)\.[0-9]+$'
+user orders "$ORDERS_AMQP_PASSWORD" '^ordermesh\.(orders\.v1\.OrderPlaced|payments\.v1\.(VoidPayment|RestoreDecision))\.[0-9]+$'
 user payments "$PAYMENTS_AMQP_PASSWORD" '^ordermesh\.payments\.v1\.PaymentDecided\.[0-9]+$'

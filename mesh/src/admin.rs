@@ -3,6 +3,7 @@
 mod explain;
 mod messages;
 mod reports;
+mod reconciliation;
 mod show;
 
 use std::process::ExitCode;
@@ -46,8 +47,8 @@ enum Command {
     Audit(reports::Audit),
     /// Every account
     Accounts(reports::Accounts),
-    /// The sums of accounts and ledger: exit status 3 when they differ
-    Reconciliation,
+    /// The sums of accounts and ledger, and the orders that orders and payments have stored otherwise: exit status 3 when anything differs
+    Reconciliation(reconciliation::Reconciliation),
 }
 
 /// One of the services.
@@ -95,7 +96,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Parked(parked) => messages::parked(&services, parked, json).await?,
         Command::Audit(audit) => reports::audit(&services, audit, json).await?,
         Command::Accounts(accounts) => reports::accounts(&services, accounts, json).await?,
-        Command::Reconciliation => reports::reconciliation(&services, json).await?,
+        Command::Reconciliation(flags) => reconciliation::run(&services, flags, json).await?,
     };
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(ATTENTION) })
 }

@@ -1,6 +1,7 @@
 //! `ordermesh check`: reads everything through the services' own calls and verifies what must hold at rest.
 
 mod books;
+mod reconcile;
 mod invariants;
 mod report;
 
@@ -20,6 +21,12 @@ pub(crate) struct Arguments {
     /// Prints one line of JSON instead of a table
     #[arg(long)]
     json: bool,
+    /// Only compares every decided order of orders with the decisions of payments, also while the mesh works: exit status 1 when any differ
+    #[arg(long)]
+    reconcile: bool,
+    /// With --reconcile, how long something may be on its way before it differs
+    #[arg(long, default_value = "5s", requires = "reconcile")]
+    settle: humantime::Duration,
 }
 
 /// Checks a mesh that is at rest; exit status 1 when an invariant is broken.
@@ -28,6 +35,9 @@ pub(crate) struct Arguments {
 /// When the services cannot be asked.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let services = arguments.services.check()?;
+    if arguments.reconcile {
+        return reconcile::run(&services, arguments.settle.into(), arguments.json).await;
+    }
     let books = async { Books::read(services.orders().await?, services.payments().await?).await };
     let books = books.await;
     let books = books.context("cannot read the books")?;

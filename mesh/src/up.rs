@@ -11,7 +11,7 @@ use chassis::{
     lifecycle::{Lifecycle, Stage},
     tls::ServerTls,
 };
-use orders::{Orders, explain::payments::Whom};
+use orders::{Orders, explain::payments::Whom, reconciliation::side::Sided};
 use payments::Payments;
 use service::{Foundation, Wired, rest, wiring};
 use storage::Database;
@@ -51,11 +51,15 @@ impl Mesh {
             let (broker, clock, mesh) = (Arc::clone(&broker), Arc::clone(&clock), config.mesh.clone());
             Ok::<_, anyhow::Error>(Foundation { database, broker, clock, mesh, who: who.clone() })
         };
-        let payments = wiring::build(Payments, foundation(&databases.payments).await?);
+        let of_payments = foundation(&databases.payments).await?;
+        // The decisions of payments are compared in this process, without a token.
+        let decisions: Sided =
+            Arc::new(payments::decisions(of_payments.database.clone(), Arc::clone(&clock)));
+        let payments = wiring::build(Payments, of_payments);
         let payments = payments.await.context("the payments service cannot start")?;
         // What payments knows of an order is asked in this process too.
         let asked = Whom { location: payments.operators()?.map(Into::into), ..Whom::default() };
-        let orders = Orders { payments: asked, ..config.orders };
+        let orders = Orders { payments: asked, decisions: Some(decisions), ..config.orders };
         let orders = wiring::build(orders, foundation(&databases.orders).await?);
         let orders = orders.await.context("the orders service cannot start")?;
         // The edge calls the services in this process; the addresses that were taken are for others.

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::envelope::Envelope;
 
-pub use self::backlog::{Backlog, backlog, list, readiness};
+pub use self::backlog::{Backlog, backlog, list, oldest, readiness};
 pub(crate) use self::{
     due::take,
     settle::{Refusal, clean, postpone, refuse, remove, unroutable},

@@ -97,7 +97,22 @@ impl Expiry {
     /// How many orders were due, and about how many of them payments is asked.
     async fn ask(&self, transaction: &Transaction) -> Result<(usize, usize), DbErr> {
         let now = self.clock.now();
-        let mut due = orders::lock_due(transaction, now, BATCH).await?;
+        let due = orders::lock_due(transaction, now, BATCH).await?;
+        let count = due.len();
+        Ok((count, self.ask_about(transaction, due, now).await?))
+    }
+
+    /// Asks payments about orders that the caller holds and that are NEW, unless the message that asked last waits to be published; returns
+    /// how many it asks about. The relay is to be woken after the commit.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub(crate) async fn ask_about(
+        &self,
+        transaction: &Transaction,
+        mut due: Vec<Order>,
+        now: Micros,
+    ) -> Result<usize, DbErr> {
         let last: Vec<Uuid> = due.iter().map(Order::last_message).collect();
         let unsent = unsent(transaction, &last).await?;
         let mut messages = Vec::new();
@@ -113,7 +128,7 @@ impl Expiry {
         let mut writes = orders::record_requests(backend, &due)?;
         writes.extend(self.outbox.writes(backend, &messages)?);
         rows::write(transaction, &writes).await?;
-        Ok((due.len(), messages.len()))
+        Ok(messages.len())
     }
 }
 
@@ -126,9 +141,12 @@ fn request(order: &Order, id: Uuid, now: Micros) -> Envelope {
     }
 }
 
-/// Which of these messages still wait in the outbox: at most [`BATCH`], each found by the key of its id. For every number of them it is the
-/// same prepared statement on PostgreSQL.
-async fn unsent(transaction: &Transaction, ids: &[Uuid]) -> Result<HashSet<Uuid>, DbErr> {
+/// Which of these messages still wait in the outbox, each found by the key of its id. For every number of them it is the same prepared
+/// statement on PostgreSQL.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn unsent(transaction: &Transaction, ids: &[Uuid]) -> Result<HashSet<Uuid>, DbErr> {
     let backend = transaction.get_database_backend();
     let mut found = HashSet::with_capacity(ids.len());
     for run in rows::statements(ids, |_| 37) {

@@ -3,6 +3,7 @@
 pub mod wire;
 mod list;
 mod watch;
+mod differences;
 pub mod admin;
 
 use std::{sync::Arc, time::Duration};

@@ -12,16 +12,17 @@ pub mod feed;
 pub mod messages;
 pub mod domain;
 pub mod explain;
+pub mod reconciliation;
 pub mod store;
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{lifecycle::Stage, settings::ConfigErrors};
+use chassis::{lifecycle::Stage, secret::SecretString, settings::ConfigErrors};
 use messaging::consumer::Deduplication;
 use ordermesh::orders::v1::{
     orders_admin_service_server::OrdersAdminServiceServer, orders_service_server::OrdersServiceServer,
 };
-use service::{Service, Wiring};
+use service::{Service, Wiring, decisions::Decisions};
 use tonic::codec::CompressionEncoding;
 
 use crate::{
@@ -34,6 +35,12 @@ use crate::{
     feed::Feed,
     grpc::admin::OrdersAdmin,
     reactions::settle_orders::{self, SettleOrders},
+    reconciliation::{
+        Reconciliation,
+        settings::Timing,
+        side::{Remote, Sided, Token},
+        status::Shared,
+    },
     settings::{OrderSettings, ProcessSettings},
     store::schema::Migrations,
 };
@@ -45,12 +52,61 @@ pub struct Orders {
     pub order_ttl: Duration,
     /// Where payments is asked what it knows of an order.
     pub payments: Whom,
+    /// When orders and payments are compared; `None` for never.
+    pub reconciliation: Option<Timing>,
+    /// The decisions of payments, where it is a part of this process.
+    pub decisions: Option<Sided>,
 }
 
 impl Orders {
     /// The service of these settings where others say where payments is; `None` after errors were noted.
     pub fn of(settings: OrderSettings, errors: &mut ConfigErrors) -> Option<Self> {
-        Some(Self { order_ttl: settings.check(errors)?, payments: Whom::default() })
+        let (order_ttl, reconciliation) = settings.check(errors)?;
+        Some(Self { order_ttl, payments: Whom::default(), reconciliation, decisions: None })
+    }
+
+    /// The other side of reconciliation, and when it is compared; or why it is not.
+    fn side(&self, admin_token: Option<&SecretString>) -> Result<(Sided, Timing), String> {
+        let timing = self.reconciliation.ok_or("it is switched off (--reconcile-every 0s)")?;
+        if let Some(side) = &self.decisions {
+            return Ok((Arc::clone(side), timing));
+        }
+        if self.payments.location.is_none() {
+            return Err("nobody has said where payments is (--payments-url)".to_owned());
+        }
+        let file = self.payments.token_file.clone().map(Token::File);
+        let token = file.or_else(|| admin_token.cloned().map(Token::Fixed));
+        let token =
+            token.ok_or("there is no token for payments (--payments-token-file, or --admin-token)")?;
+        let remote: Sided = Arc::new(Remote { payments: Payments::of(&self.payments)?, token });
+        Ok((remote, timing))
+    }
+}
+
+impl Orders {
+    /// Compares orders with payments, if it can; returns how far that is.
+    fn reconcile(&self, wiring: &mut Wiring, expiry: &Expiry) -> Shared {
+        let (payments, timing) = match self.side(wiring.admin_token.as_ref()) {
+            Ok(side) => side,
+            Err(why) => {
+                tracing::info!(reason = why, "orders and payments are not compared by this process");
+                return Shared::never(&why);
+            }
+        };
+        let (database, clock) = (wiring.database.clone(), Arc::clone(&wiring.clock));
+        let status = Shared::default();
+        let reconciliation = Reconciliation {
+            orders: Decisions::new(store::decisions::Orders, database.clone(), Arc::clone(&clock)),
+            database,
+            payments,
+            expiry: expiry.clone(),
+            whereabouts: wiring.whereabouts(),
+            clock,
+            timing,
+            status: status.clone(),
+        };
+        wiring.run(Stage::Services, "reconciliation", |stop| reconciliation.run(stop));
+        status
     }
 }
 
@@ -90,9 +146,13 @@ impl Service for Orders {
             feed: feed.clone(),
         };
         wiring.serve(OrdersServiceServer::new(grpc).accept_compressed(CompressionEncoding::Gzip));
+        let status = self.reconcile(wiring, &expiry);
         let payments = Payments::of(&self.payments).map_err(anyhow::Error::msg)?;
-        let explainer = Explainer { whereabouts: wiring.whereabouts(), payments, clock };
-        let admin = OrdersAdminServiceServer::new(OrdersAdmin { database, explainer });
+        let explainer = Explainer { whereabouts: wiring.whereabouts(), payments, clock: Arc::clone(&clock) };
+        let decisions = Decisions::new(store::decisions::Orders, database.clone(), clock);
+        let pages = wiring.pages.clone();
+        let admin = OrdersAdmin { database, explainer, decisions, reconciliation: status, pages };
+        let admin = OrdersAdminServiceServer::new(admin);
         wiring.serve_admin(admin.accept_compressed(CompressionEncoding::Gzip));
         wiring.consume(settle_orders::subscription(), Deduplication::Handler, settle_orders);
         wiring.run(Stage::Services, "orders feed", |stop| feed.run(stop));

@@ -6,3 +6,5 @@ pub mod orders;
 pub mod cancellations;
 pub mod selection;
 pub mod changes;
+pub mod decisions;
+pub mod differences;

@@ -11,12 +11,13 @@ pub mod store;
 
 use std::sync::Arc;
 
-use chassis::settings::ConfigErrors;
+use chassis::{clock::Clock, settings::ConfigErrors};
 use messaging::consumer::Deduplication;
 use ordermesh::payments::v1::{
     payments_admin_service_server::PaymentsAdminServiceServer, payments_service_server::PaymentsServiceServer,
 };
-use service::{Service, Wiring};
+use service::{Service, Wiring, decisions::Decisions};
+use storage::Database;
 use tonic::codec::CompressionEncoding;
 
 use crate::{
@@ -25,6 +26,11 @@ use crate::{
     reactions::decide_payments::{self, DecidePayments},
     store::{ledger, schema::Migrations},
 };
+
+/// The decisions in the database of payments, for who compares them in the same process.
+pub fn decisions(database: Database, clock: Arc<dyn Clock>) -> Decisions {
+    Decisions::new(store::decisions::Payments, database, clock)
+}
 
 /// What the service consists of.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +61,8 @@ impl Service for Payments {
         };
         let gzip = CompressionEncoding::Gzip;
         wiring.serve(PaymentsServiceServer::new(grpc).accept_compressed(gzip));
-        let admin = PaymentsAdmin { database, pages, whereabouts: wiring.whereabouts() };
+        let decisions = decisions(database.clone(), Arc::clone(&clock));
+        let admin = PaymentsAdmin { database, pages, whereabouts: wiring.whereabouts(), decisions };
         wiring.serve_admin(PaymentsAdminServiceServer::new(admin).accept_compressed(gzip));
         wiring.audit(ledger::MOVEMENTS);
         let decide_payments = DecidePayments { outbox: wiring.outbox.clone(), clock };

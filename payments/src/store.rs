@@ -5,4 +5,5 @@ pub mod entity;
 pub mod accounts;
 pub mod ledger;
 pub mod payments;
+pub mod decisions;
 pub mod reconciliation;

@@ -1,5 +1,5 @@
 //! What every service with a database is: its settings and its process, the gRPC listener, the checks of requests, lists (pages, tokens,
-//! filters), readiness, and what an operator asks: about its messages, and who did what. It knows no single service.
+//! filters), readiness, and what an operator asks: about its messages, its decided orders, and who did what. It knows no single service.
 //!
 //! A service says what it consists of in one place, its [`Service`]; [`process::main`] makes a process of that, and [`wiring::build`] a
 //! part of a process with several. `examples/shipping` is a whole one.
@@ -19,6 +19,7 @@ pub mod admin;
 pub mod pauses;
 pub mod audit;
 pub mod whereabouts;
+pub mod decisions;
 pub mod rest;
 
 use std::fmt;

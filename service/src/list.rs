@@ -43,7 +43,8 @@ pub fn begun(column: impl ColumnTrait, operator: Operator, at: Micros) -> Simple
 }
 
 /// The smallest id that was made at this time or later (RFC 9562, section 5.7: 48 bits of milliseconds).
-fn first_id(at: Micros) -> Uuid {
+#[must_use]
+pub fn first_id(at: Micros) -> Uuid {
     let millis = at.saturating_add(999).div_euclid(1_000).clamp(0, (1 << 48) - 1);
     Uuid::from_u128(u128::try_from(millis).unwrap_or_default() << 80)
 }

@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::BTreeSet, convert::Infallible, fmt, sync::Ar
 
 use anyhow::ensure;
 use auth::{Guard, Rules, Who};
-use chassis::{clock::Clock, lifecycle::Stage, tls::ServerTls};
+use chassis::{clock::Clock, lifecycle::Stage, secret::SecretString, tls::ServerTls};
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use messaging::{
@@ -81,6 +81,7 @@ pub async fn build_by<S: Service>(rules: Rules, service: S, foundation: Foundati
         database: foundation.database,
         clock: foundation.clock,
         default_currency: foundation.mesh.default_currency,
+        admin_token: foundation.mesh.admin_token,
         outbox: Outbox::new(),
         pages,
         name: S::NAME,
@@ -109,6 +110,8 @@ pub struct Wiring {
     pub clock: Arc<dyn Clock>,
     /// ISO 4217: what an empty `currency_code` means.
     pub default_currency: String,
+    /// Where there is no issuer: by which an operator is known, here and at the other services.
+    pub admin_token: Option<SecretString>,
     /// Its way into its outbox.
     pub outbox: Outbox,
     /// The tokens of its lists.

@@ -156,9 +156,8 @@ async fn is_acted_upon(mesh: &Mesh, entry: &Entry) -> Result<()> {
         ensure!(payment[field] == entry.meaning[field], "{payment} is not about {}", entry.meaning);
     }
     let reason = &entry.meaning["reason"];
-    ensure!(
-        reason.is_null() || (payment["outcome"] == "VOIDED" && payment["reason"] == *reason),
-        "{payment}"
-    );
+    let restored = &entry.meaning["outcome"];
+    let outcome = if restored.is_null() { "VOIDED" } else { restored.as_str().unwrap_or_default() };
+    ensure!(reason.is_null() || (payment["outcome"] == outcome && payment["reason"] == *reason), "{payment}");
     Ok(())
 }

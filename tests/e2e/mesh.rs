@@ -124,8 +124,13 @@ impl Mesh {
 
     /// Starts a mesh of one process on nothing else, with its databases in this folder.
     pub(crate) async fn start_in(folder: &Path) -> Result<Self> {
+        Self::start_in_with(folder, &[]).await
+    }
+
+    /// The same with these settings as well.
+    pub(crate) async fn start_in_with(folder: &Path, env: &Env) -> Result<Self> {
         let mut mesh = Self::of(files(folder))?;
-        mesh.start_together(None, &[]).await?;
+        mesh.start_together(None, env).await?;
         Ok(mesh)
     }
 

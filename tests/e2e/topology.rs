@@ -8,7 +8,7 @@ use lapin::{
 };
 use ordermesh::{
     orders::v1::OrderPlaced,
-    payments::v1::{PaymentDecided, VoidPayment},
+    payments::v1::{PaymentDecided, RestoreDecision, VoidPayment},
     topology::{CONSUMERS, ORDERS, PAYMENTS},
 };
 use orders::reactions::settle_orders;
@@ -26,7 +26,10 @@ fn the_table_names_the_subscriptions_of_the_services_and_messages_that_exist() {
         assert_eq!(consumer.kinds, subscription.kinds);
     }
     assert_eq!(ORDERS.kinds, [PaymentDecided::full_name()]);
-    assert_eq!(PAYMENTS.kinds, [OrderPlaced::full_name(), VoidPayment::full_name()]);
+    assert_eq!(
+        PAYMENTS.kinds,
+        [OrderPlaced::full_name(), VoidPayment::full_name(), RestoreDecision::full_name()]
+    );
     assert_eq!(CONSUMERS, [ORDERS, PAYMENTS], "whoever publishes declares all of them");
 }
 

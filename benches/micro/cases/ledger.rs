@@ -50,6 +50,7 @@ fn batch(accounts: u64) -> Call {
         currency_code: "EUR".to_owned(),
         void: None,
         origin: Origin::default(),
+        restored: None,
     };
     let account = |number: u64| Account {
         user_id: user(number),

@@ -1,11 +1,8 @@
-//! `ordermesh admin audit`, `accounts` and `reconciliation`: lists and sums.
+//! `ordermesh admin audit` and `accounts`: lists.
 
 use ordermesh::{
     audit::v1::{AuditEvent, ListAuditEventsRequest, audit_service_client::AuditServiceClient},
-    payments::v1::{
-        GetReconciliationReportRequest, ListAccountsRequest,
-        payments_admin_service_client::PaymentsAdminServiceClient, reconciliation_report::Currency,
-    },
+    payments::v1::{ListAccountsRequest, payments_admin_service_client::PaymentsAdminServiceClient},
 };
 use serde_json::{Value, json};
 
@@ -128,28 +125,4 @@ pub(super) async fn accounts(services: &Services, flags: Accounts, as_json: bool
         show::lines(&show::table(["user", "balance", "currency", "changed"], &rows))?;
     }
     Ok(true)
-}
-
-/// Shows the sums, and whether they are right.
-///
-/// # Errors
-/// When payments cannot be asked.
-pub(super) async fn reconciliation(services: &Services, as_json: bool) -> anyhow::Result<bool> {
-    let mut client = PaymentsAdminServiceClient::new(services.payments().await?);
-    let report = client.get_reconciliation_report(GetReconciliationReportRequest {}).await?.into_inner();
-    let is_right = |sums: &Currency| sums.balances == sums.top_ups - sums.debits;
-    if as_json {
-        show::json(&show::json_of(&report)?)?;
-    } else {
-        let row = |sums: &Currency| {
-            let difference = sums.top_ups - sums.debits - sums.balances;
-            let sums_of = [sums.accounts, sums.balances, sums.top_ups, sums.debits, difference];
-            let [accounts, balances, top_ups, debits, difference] = sums_of.map(|sum| sum.to_string());
-            [sums.currency_code.clone(), accounts, balances, top_ups, debits, difference]
-        };
-        let rows: Vec<_> = report.currencies.iter().map(row).collect();
-        let heads = ["currency", "accounts", "balances", "top-ups", "debits", "difference"];
-        show::lines(&show::table(heads, &rows))?;
-    }
-    Ok(report.currencies.iter().all(is_right))
 }

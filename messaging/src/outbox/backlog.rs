@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult, QueryOrder as _, QuerySelect as _, Statement,
+    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement,
 };
 use storage::Database;
 
-use super::{Column, Entity, Model};
+use super::{Column, Entity, Model, State};
 use crate::retry;
 
 /// Rows that [`list`] returns at most: an outbox has no bound.
@@ -63,6 +64,16 @@ const BACKLOG: &str = "SELECT
 pub async fn backlog(connection: &impl ConnectionTrait) -> Result<Backlog, DbErr> {
     let statement = Statement::from_string(connection.get_database_backend(), BACKLOG);
     Ok(Backlog::find_by_statement(statement).one(connection).await?.unwrap_or_default())
+}
+
+/// When the oldest message was written that waits to be published, in microseconds since the Unix epoch; `None` when none does.
+///
+/// # Errors
+/// As the database says.
+pub async fn oldest(connection: &impl ConnectionTrait) -> Result<Option<i64>, DbErr> {
+    let find = Entity::find().select_only().column(Column::CreateTime);
+    let find = find.filter(Column::State.eq(State::Pending)).order_by_asc(Column::Seq);
+    find.into_tuple().one(connection).await
 }
 
 /// The first thousand rows, in the order they were written: what an operator looks at.

@@ -57,7 +57,10 @@ impl From<&str> for Operator {
 }
 
 /// Notes in the caller's transaction what an operator does: `action` is a word in CamelCase, such as `Redrive`.
-pub(crate) async fn write(
+///
+/// # Errors
+/// As the database says.
+pub async fn write(
     transaction: &Transaction,
     operator: Operator,
     action: &str,

@@ -1,12 +1,12 @@
 //! The question to payments: what it knows of an order. It is asked over gRPC with the operator's own token, or in the same process.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chassis::{tls::ClientTls, trace};
 use http::{HeaderMap, HeaderName, header::AUTHORIZATION, uri::PathAndQuery};
 use ordermesh::payments::v1::{ExplainPaymentRequest, PaymentExplanation};
-use prost::Message as _;
+use prost::Message;
 use tokio::time::{Instant, timeout_at};
 use upstream::{Call, Location, Resolver, SystemResolver, Tried, Trust, Upstream};
 
@@ -22,6 +22,8 @@ pub struct Whom {
     pub location: Option<Location>,
     /// Whose certificate it has to have, and what it is shown.
     pub tls: ClientTls,
+    /// The token by which it is asked when nobody has called, if it is in a file.
+    pub token_file: Option<PathBuf>,
 }
 
 /// Asks payments.
@@ -49,12 +51,26 @@ impl Payments {
         request: &ExplainPaymentRequest,
         headers: &HeaderMap,
     ) -> Result<PaymentExplanation, String> {
+        self.call(&METHOD, request, headers, PATIENCE).await
+    }
+
+    /// What it answers to a call for who has sent these headers.
+    ///
+    /// # Errors
+    /// Why it does not answer, for a person.
+    pub async fn call<A: Message + Default>(
+        &self,
+        path: &PathAndQuery,
+        request: &impl Message,
+        headers: &HeaderMap,
+        patience: Duration,
+    ) -> Result<A, String> {
         let upstream = self.0.as_deref().ok_or("nobody has said where it is (--payments-url)")?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         let call = Call {
             upstream,
             tried: &Tried::default(),
-            path: &METHOD,
+            path,
             streams: false,
             wire: Bytes::from(request.encode_to_vec()),
             headers,
@@ -62,9 +78,9 @@ impl Payments {
             deadline: Some(deadline),
         };
         let answered = timeout_at(deadline, call.unary()).await;
-        let answered = answered.map_err(|_| format!("it has not answered within {PATIENCE:?}"))?;
+        let answered = answered.map_err(|_| format!("it has not answered within {patience:?}"))?;
         let answer = answered.map_err(|status| format!("{}: {}", status.code(), status.message()))?;
-        PaymentExplanation::decode(answer.body).map_err(|error| error.to_string())
+        A::decode(answer.body).map_err(|error| error.to_string())
     }
 }
 

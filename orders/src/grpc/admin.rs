@@ -1,15 +1,22 @@
-//! What an operator asks of orders: the whole way of one.
+//! What an operator asks of orders: the whole way of one, and what payments has otherwise.
 
 use chassis::status::{Fault, Reason};
 use ordermesh::{
-    orders::v1::{ExplainOrderRequest, OrderExplanation, orders_admin_service_server::OrdersAdminService},
+    orders::v1::{
+        ExplainOrderRequest, GetReconciliationRequest, HealDifferencesRequest, HealDifferencesResponse,
+        OrderExplanation, Reconciliation, orders_admin_service_server::OrdersAdminService,
+    },
+    reconciliation::v1::{
+        DecisionsDigest, DigestDecisionsRequest, ListDecisionsRequest, ListDecisionsResponse,
+    },
     rules,
 };
-use service::{fault, request::Checks};
+use service::{decisions::Decisions, fault, page::PageTokens, request::Checks};
 use storage::Database;
 use tonic::{Request, Response, Status};
 
-use crate::{explain::Explainer, store::orders};
+use super::differences;
+use crate::{explain::Explainer, reconciliation::status::Shared, store::orders};
 
 /// Serves `ordermesh.orders.v1.OrdersAdminService`.
 #[derive(Debug, Clone)]
@@ -18,6 +25,12 @@ pub struct OrdersAdmin {
     pub database: Database,
     /// Explains them.
     pub explainer: Explainer,
+    /// What reconciliation compares.
+    pub decisions: Decisions,
+    /// How far that is.
+    pub reconciliation: Shared,
+    /// The tokens of GetReconciliation.
+    pub pages: PageTokens,
 }
 
 #[tonic::async_trait]
@@ -34,5 +47,36 @@ impl OrdersAdminService for OrdersAdmin {
         let found = orders::find(self.database.read(), id, None).await.map_err(fault)?;
         let order = found.ok_or_else(absent)?;
         Ok(Response::new(self.explainer.explain(order, metadata.as_ref()).await))
+    }
+
+    async fn digest_decisions(
+        &self,
+        request: Request<DigestDecisionsRequest>,
+    ) -> Result<Response<DecisionsDigest>, Status> {
+        Ok(Response::new(self.decisions.digest(request.into_inner()).await?))
+    }
+
+    async fn list_decisions(
+        &self,
+        request: Request<ListDecisionsRequest>,
+    ) -> Result<Response<ListDecisionsResponse>, Status> {
+        Ok(Response::new(self.decisions.list(request.into_inner()).await?))
+    }
+
+    async fn get_reconciliation(
+        &self,
+        request: Request<GetReconciliationRequest>,
+    ) -> Result<Response<Reconciliation>, Status> {
+        let (request, status) = (request.into_inner(), self.reconciliation.read());
+        let answer = differences::get(&self.database, &self.pages, status, request);
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn heal_differences(
+        &self,
+        request: Request<HealDifferencesRequest>,
+    ) -> Result<Response<HealDifferencesResponse>, Status> {
+        let differences = differences::heal(&self.database, request).await?;
+        Ok(Response::new(HealDifferencesResponse { differences }))
     }
 }

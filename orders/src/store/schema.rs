@@ -27,6 +27,7 @@ impl MigratorTrait for Migrations {
             Box::new(PARKED_OPERATIONS),
             Box::new(KEPT_PAUSES),
             Box::new(KEPT_ORDER),
+            Box::new(Statements::new("m0006_differences", DIFFERENCES)),
         ]
     }
 }
@@ -104,3 +105,20 @@ const ASK_DUE_TIME: &[&str] = &[
 /// Who has placed an order, for messages that ask for its payment again. Versions that do not know the columns leave them empty.
 const PLACED_BY: &[&str] =
     &["ALTER TABLE orders ADD COLUMN subject TEXT", "ALTER TABLE orders ADD COLUMN token_id TEXT"];
+
+/// What orders and payments have stored otherwise. Versions before know nothing of it.
+const DIFFERENCES: &[&str] = &[
+    "CREATE TABLE reconciliation_differences (
+        order_id {uuid} PRIMARY KEY,
+        kind {code} NOT NULL CHECK (kind IN (1, 2, 3, 4)),
+        orders_has {bytes},
+        payments_has {bytes},
+        find_time {int} NOT NULL,
+        heal_time {int},
+        heal_attempts INTEGER NOT NULL CHECK (heal_attempts >= 0),
+        next_heal_time {int},
+        message_id {uuid}
+    ) {strict}",
+    // Only what is there; usually nothing.
+    "CREATE INDEX differences_there ON reconciliation_differences (order_id) WHERE heal_time IS NULL",
+];

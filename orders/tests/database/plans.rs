@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use orders::{
     domain::settle::{Decision, End},
     store::{
+        decisions,
         entity::order::{CancelReason, Status},
         schema::Migrations,
         selection::{Condition, Cursor, Selection, SortKey, Sorting},
@@ -58,6 +59,14 @@ async fn plans(database: &Database) -> Result<Vec<(Selection, String)>> {
     Ok(plans)
 }
 
+/// How the database reads what is compared with payments: a minute of orders, and those that are NEW.
+async fn compared(database: &Database) -> Result<[String; 2]> {
+    let (from, before) = (id(500), id(700));
+    let range = decisions::in_range(from, before, 2_000).build(database.backend());
+    let new = decisions::new_in_range(Uuid::nil(), before, 1_000).build(database.backend());
+    Ok([plan(database, range).await?, plan(database, new).await?])
+}
+
 /// How the database goes about a statement, line by line.
 async fn plan(database: &Database, mut statement: Statement) -> Result<String> {
     let (explain, column) = match database.backend() {
@@ -88,6 +97,12 @@ async fn sqlite_reads_lists_by_an_index() -> Result<()> {
         });
         ensure!(sorts_what_it_found || !plan.contains("TEMP B-TREE"), "{selection:?}: {plan}");
     }
+    let [range, new] = compared(&database).await?;
+    ensure!(
+        range.contains("sqlite_autoindex_orders_1 (id>? AND id<?)") && !range.contains("B-TREE"),
+        "{range}"
+    );
+    ensure!(new.contains("orders_by_status (status=? AND id>? AND id<?)"), "{new}");
     database.close().await;
     Ok(())
 }
@@ -102,6 +117,9 @@ async fn postgresql_reads_lists_by_an_index() -> Result<()> {
     for (selection, plan) in plans(&database).await? {
         ensure!(plan.contains("Index") && !plan.contains("Seq Scan"), "{selection:?}: {plan}");
     }
+    let [range, new] = compared(&database).await?;
+    ensure!(range.contains("Index Scan using orders_pkey") && range.contains("id >="), "{range}");
+    ensure!(new.contains("Index Only Scan using orders_by_status"), "{new}");
     let due = async |column: &str| {
         let due =
             format!("SELECT id FROM orders WHERE status = 1 AND {column} <= 5 ORDER BY {column} LIMIT 9");

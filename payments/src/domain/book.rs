@@ -1,5 +1,7 @@
 //! The book: accounts loaded once, entries booked on them in order, decisions made against the balance as it then stands.
 
+mod restored;
+
 use std::collections::HashMap;
 
 use chassis::clock::Clock;
@@ -7,6 +9,7 @@ use messaging::origin::Origin;
 use ordermesh::rules::BALANCE_MAX;
 use uuid::Uuid;
 
+pub use self::restored::Restored;
 use super::deposit::{Deposit, Refusal};
 use crate::store::entity::{
     account::Model as Account,
@@ -29,6 +32,8 @@ pub struct Charge {
     pub void: Option<Reason>,
     /// On whose behalf the order was placed.
     pub origin: Origin,
+    /// The decision that there has to be, or none; absent when any may be.
+    pub restored: Option<Restored>,
 }
 
 impl Charge {
@@ -224,6 +229,7 @@ mod tests {
             currency_code: currency_code.into(),
             void: None,
             origin: Origin::default(),
+            restored: None,
         }
     }
 

@@ -1,10 +1,16 @@
 //! What an operator asks of payments: every account, the sums, and what became of one order.
 
-use ordermesh::payments::v1::{
-    ExplainPaymentRequest, GetReconciliationReportRequest, ListAccountsRequest, ListAccountsResponse,
-    PaymentExplanation, ReconciliationReport, payments_admin_service_server::PaymentsAdminService,
+use ordermesh::{
+    payments::v1::{
+        ExplainPaymentRequest, GetReconciliationReportRequest, ListAccountsRequest, ListAccountsResponse,
+        PaymentExplanation, ReconciliationReport, payments_admin_service_server::PaymentsAdminService,
+    },
+    reconciliation::v1::{
+        DecisionsDigest, DigestDecisionsRequest, ListDecisionsRequest, ListDecisionsResponse,
+    },
 };
 use service::{
+    decisions::Decisions,
     fault,
     page::{self, PageTokens},
     request::Checks,
@@ -28,6 +34,8 @@ pub struct PaymentsAdmin {
     pub pages: PageTokens,
     /// Where its messages are.
     pub whereabouts: Whereabouts,
+    /// Its decisions, for reconciliation.
+    pub decisions: Decisions,
 }
 
 #[tonic::async_trait]
@@ -57,10 +65,25 @@ impl PaymentsAdminService for PaymentsAdmin {
         let sums = sums.map_err(fault)?;
         Ok(Response::new(ReconciliationReport { currencies: sums.into_iter().map(wire::sums).collect() }))
     }
+
     async fn explain_payment(
         &self,
         request: Request<ExplainPaymentRequest>,
     ) -> Result<Response<PaymentExplanation>, Status> {
         Ok(Response::new(explain::explain(&self.whereabouts, request.into_inner()).await?))
+    }
+
+    async fn digest_decisions(
+        &self,
+        request: Request<DigestDecisionsRequest>,
+    ) -> Result<Response<DecisionsDigest>, Status> {
+        Ok(Response::new(self.decisions.digest(request.into_inner()).await?))
+    }
+
+    async fn list_decisions(
+        &self,
+        request: Request<ListDecisionsRequest>,
+    ) -> Result<Response<ListDecisionsResponse>, Status> {
+        Ok(Response::new(self.decisions.list(request.into_inner()).await?))
     }
 }

@@ -1,6 +1,8 @@
 //! An order was placed, or is to be voided: its payment is decided, once, and the decision is published for whoever requested it. Whichever
 //! comes first decides, so the two may come in any order and any number of times.
 
+mod charge;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -11,17 +13,10 @@ use chassis::clock::Clock;
 use messaging::{
     consumer::{Effects, Handler, Verdict},
     envelope::Envelope,
-    origin::Origin,
     outbox::Outbox,
     topology::Subscription,
 };
-use ordermesh::{
-    orders::v1::OrderPlaced,
-    payments::v1::{self as pb, PaymentDecided, VoidPayment},
-    rules,
-    topology::PAYMENTS,
-};
-use prost::{Message as _, Name as _};
+use ordermesh::{payments::v1::PaymentDecided, topology::PAYMENTS};
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use storage::Reading;
 use uuid::Uuid;
@@ -31,10 +26,7 @@ use crate::{
     grpc::wire,
     store::{
         accounts,
-        entity::{
-            account::Model as Account,
-            payment::{Model as Payment, Reason},
-        },
+        entity::{account::Model as Account, payment::Model as Payment},
         ledger, payments,
     },
 };
@@ -69,7 +61,8 @@ impl Handler for DecidePayments {
             Reading::Optimistic(executor) => accounts::find_all(&executor, users(&charges)).await?,
         };
         // Hardly any order was decided before, unless this is about voiding it.
-        let stored = if reading.locks() || charges.iter().flatten().any(|charge| charge.void.is_some()) {
+        let is_rare = |charge: &Charge| charge.void.is_some() || charge.restored.is_some();
+        let stored = if reading.locks() || charges.iter().flatten().any(is_rare) {
             payments::find_all(&executor, &order_ids(&charges)).await?
         } else {
             Vec::new()
@@ -103,12 +96,18 @@ impl DecidePayments {
     ) -> Result<Vec<Verdict>, DbErr> {
         let mut decided: HashSet<Uuid> = stored.iter().map(|payment| payment.order_id).collect();
         let mut book = Book::open(accounts, self.clock.as_ref());
-        let new: Vec<Payment> = charges
-            .iter()
-            .flatten()
-            .filter(|charge| decided.insert(charge.order_id))
-            .map(|charge| book.decide(charge))
-            .collect();
+        let mut new: Vec<Payment> = Vec::new();
+        for charge in charges.iter().flatten() {
+            if decided.contains(&charge.order_id) {
+                continue;
+            }
+            let payment = match &charge.restored {
+                Some(was) => book.restore(charge, was),
+                None => Some(book.decide(charge)),
+            };
+            decided.extend(payment.as_ref().map(|payment| payment.order_id));
+            new.extend(payment);
+        }
         let bookings = book.close();
         effects.write(accounts::updates(backend, &bookings.accounts)?);
         effects.write(ledger::appends(backend, &bookings.entries)?);
@@ -119,10 +118,11 @@ impl DecidePayments {
             (Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len()));
         for (message, charge) in messages.iter().zip(charges) {
             verdicts.push(match charge.and_then(|charge| decision(&decisions, &charge)) {
-                Ok(payment) => {
+                Ok(Some(payment)) => {
                     envelopes.push(self.message(payment, message));
                     Verdict::Done
                 }
+                Ok(None) => Verdict::Done,
                 Err(problem) => Verdict::Park(problem),
             });
         }
@@ -141,7 +141,7 @@ impl DecidePayments {
 }
 
 fn charges(messages: &[&Envelope]) -> Vec<Result<Charge, String>> {
-    messages.iter().map(|message| read(message)).collect()
+    messages.iter().map(|message| charge::read(message)).collect()
 }
 
 fn users(charges: &[Result<Charge, String>]) -> impl Iterator<Item = &str> {
@@ -152,37 +152,18 @@ fn order_ids(charges: &[Result<Charge, String>]) -> Vec<Uuid> {
     charges.iter().flatten().map(|charge| charge.order_id).collect()
 }
 
-/// The decision about the order of a charge, unless that was about something else: an order asks for one thing only.
-fn decision<'d>(decisions: &'d HashMap<Uuid, Payment>, charge: &Charge) -> Result<&'d Payment, String> {
-    let payment = decisions.get(&charge.order_id).ok_or("the order was not decided about")?;
-    if charge.fits(payment) { Ok(payment) } else { Err(format!("the decision was about {payment:?}")) }
-}
-
-/// The charge in a message, or why there is none: such a message is parked, not guessed at.
-fn read(message: &Envelope) -> Result<Charge, String> {
-    let undecodable = |error: prost::DecodeError| error.to_string();
-    let (placed, void) = if message.kind == OrderPlaced::full_name() {
-        (OrderPlaced::decode(message.payload.clone()).map_err(undecodable)?, None)
-    } else if message.kind == VoidPayment::full_name() {
-        let void = VoidPayment::decode(message.payload.clone()).map_err(undecodable)?;
-        let reason = match void.reason() {
-            pb::payment::Reason::UserRequested => Reason::UserRequested,
-            pb::payment::Reason::PaymentExpired => Reason::PaymentExpired,
-            other => return Err(format!("a payment is not voided for {other:?}")),
+/// The decision about the order of a charge, unless that was about something else: an order asks for one thing only. `None` for one that
+/// cannot be restored.
+fn decision<'d>(
+    decisions: &'d HashMap<Uuid, Payment>,
+    charge: &Charge,
+) -> Result<Option<&'d Payment>, String> {
+    let Some(payment) = decisions.get(&charge.order_id) else {
+        return if charge.restored.is_some() {
+            Ok(None)
+        } else {
+            Err("the order was not decided about".into())
         };
-        let VoidPayment { order_id, user_id, amount, currency_code, .. } = void;
-        (OrderPlaced { order_id, user_id, amount, currency_code }, Some(reason))
-    } else {
-        return Err(format!("payments does not know messages of the kind {}", message.kind));
     };
-    for (field, verdict) in [
-        ("user_id", rules::user_id(&placed.user_id)),
-        ("amount", rules::amount(placed.amount)),
-        ("currency_code", rules::currency_code(&placed.currency_code)),
-    ] {
-        verdict.map_err(|problem| format!("{field} {problem}"))?;
-    }
-    let OrderPlaced { order_id, user_id, amount, currency_code } = placed;
-    let order_id = order_id.parse().map_err(|_| format!("order_id {order_id:?} is no UUID"))?;
-    Ok(Charge { order_id, user_id, amount, currency_code, void, origin: Origin::of(message) })
+    if charge.fits(payment) { Ok(Some(payment)) } else { Err(format!("the decision was about {payment:?}")) }
 }

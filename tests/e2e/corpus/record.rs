@@ -15,7 +15,7 @@ use prost_reflect::DynamicMessage;
 use reqwest::Method;
 use serde_json::json;
 use tokio::time::timeout;
-use world::PATIENCE;
+use world::{PATIENCE, eventually};
 
 use super::{
     ON_RABBITMQ, VERSION, contracts,
@@ -32,17 +32,21 @@ const LAST: &str = "ordermesh.payments.v1.PaymentDecided-VOIDED-PAYMENT_EXPIRED"
 #[tokio::test]
 #[ignore = "writes files: `just corpus` runs it"]
 async fn record() -> Result<()> {
-    let mesh = Mesh::start_with(ON_RABBITMQ, &[("ORDER_TTL", "3s".to_owned())]).await?;
+    let often = |name| (name, "200ms".to_owned());
+    let env = [("ORDER_TTL", "3s".to_owned()), often("RECONCILE_EVERY"), often("RECONCILE_SETTLE")];
+    let mesh = Mesh::start_with(ON_RABBITMQ, &env).await?;
     let amqp_url = mesh.rabbitmq.as_ref().context("a mesh on RabbitMQ")?.amqp_url();
     let connection = Connection::connect(&amqp_url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
-    let mut spy = spy(&channel).await?;
     let broker = RabbitBroker::new(&amqp_url, topology())?;
     let everything = Subscription { consumer: "reader".to_owned(), kinds: kinds()?.into_iter().collect() };
     let mut reader = broker.subscribe(&everything, 0, 100).await?;
+    // The subscription has declared the exchange.
+    let mut spy = spy(&channel).await?;
 
     mesh.account("alice", 1_000).await?;
     decide(&mesh).await?;
+    lose(&mesh).await?;
     void(&mesh, &channel).await?;
 
     let mut entries = BTreeMap::new();
@@ -91,6 +95,17 @@ async fn decide(mesh: &Mesh) -> Result<()> {
         mesh.ended(placed.body["id"].as_str().with_context(|| placed.text.clone())?).await?;
     }
     Ok(())
+}
+
+/// A decision that payments has lost, and that orders asks for.
+async fn lose(mesh: &Mesh) -> Result<()> {
+    mesh.lift_append_only("payments").await?;
+    mesh.tamper("payments", "DELETE FROM payments WHERE user_id = 'bob'").await?;
+    eventually("the decision to be restored", PATIENCE, async || {
+        ensure!(mesh.count("payments", "SELECT COUNT(*) FROM payments WHERE user_id = 'bob'").await? == 1);
+        Ok(())
+    })
+    .await
 }
 
 /// Orders whose payment nobody is asked for: one is cancelled, the other expires.

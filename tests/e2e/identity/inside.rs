@@ -60,7 +60,7 @@ impl Inside {
         };
         let mut life = Lifecycle::new();
         let (order_ttl, payments) = (std::time::Duration::from_secs(600), Default::default());
-        let orders = Orders { order_ttl, payments };
+        let orders = Orders { order_ttl, payments, reconciliation: None, decisions: None };
         let orders = wiring::build_by(rules.clone(), orders, foundation("orders").await?).await?;
         let payments = wiring::build_by(rules.clone(), Payments, foundation("payments").await?).await?;
         let shipping = wiring::build_by(rules.clone(), Shipping, foundation("shipping").await?).await?;

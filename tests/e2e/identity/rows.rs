@@ -205,6 +205,7 @@ fn operators() -> Vec<Row> {
     ]
     .into_iter()
     .chain(pauses())
+    .chain(reconciliation())
     .chain(operators_of_parked_messages())
     .collect()
 }
@@ -287,4 +288,36 @@ fn pauses() -> [Row; 2] {
         ..row("ordermesh.messaging.v1.PausesService/DeletePause", "admin:write", resume)
     };
     [pause, resume]
+}
+
+/// Nothing differs, and nothing is placed in the range.
+fn reconciliation() -> Vec<Row> {
+    let range = json!({ "from": "2026-01-31T00:00:00Z", "until": "2026-01-31T00:01:00Z" });
+    let read = |method, path, request: &Value| Row {
+        admin: Some(("GET", path)),
+        operator: "",
+        ..row(method, "admin:read", request.clone())
+    };
+    let digests = "/admin/v1/$SERVICE/decisions:digest?from=2026-01-31T00:00:00Z&until=2026-01-31T00:01:00Z";
+    let lists = "/admin/v1/$SERVICE/decisions?from=2026-01-31T00:00:00Z&until=2026-01-31T00:01:00Z";
+    vec![
+        read("ordermesh.orders.v1.OrdersAdminService/DigestDecisions", digests, &range),
+        read("ordermesh.payments.v1.PaymentsAdminService/DigestDecisions", digests, &range),
+        read("ordermesh.orders.v1.OrdersAdminService/ListDecisions", lists, &range),
+        read("ordermesh.payments.v1.PaymentsAdminService/ListDecisions", lists, &range),
+        read(
+            "ordermesh.orders.v1.OrdersAdminService/GetReconciliation",
+            "/admin/v1/$SERVICE/reconciliation",
+            &json!({}),
+        ),
+        Row {
+            admin: Some(("POST", "/admin/v1/$SERVICE/reconciliation:heal")),
+            operator: "",
+            ..row(
+                "ordermesh.orders.v1.OrdersAdminService/HealDifferences",
+                "admin:write",
+                json!({ "operator": "olga" }),
+            )
+        },
+    ]
 }

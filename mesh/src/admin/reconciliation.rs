@@ -1,0 +1,123 @@
+//! `ordermesh admin reconciliation`: the sums, and what orders and payments have stored otherwise.
+
+use anyhow::Context as _;
+use ordermesh::{
+    orders::v1::{
+        Difference, GetReconciliationRequest, HealDifferencesRequest, Reconciliation as Compared,
+        orders_admin_service_client::OrdersAdminServiceClient,
+    },
+    payments::v1::{
+        GetReconciliationReportRequest, ReconciliationReport,
+        payments_admin_service_client::PaymentsAdminServiceClient, reconciliation_report::Currency,
+    },
+};
+use serde_json::Value;
+
+use super::show;
+use crate::services::{Caller, Services};
+
+/// Differences that are shown at most.
+const SHOWN: i32 = 1_000;
+
+/// Flags of `reconciliation`.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Reconciliation {
+    /// Those that are healed, instead of those that are there
+    #[arg(long)]
+    healed: bool,
+    /// Heals what can be healed now, instead of when it is due
+    #[arg(long, requires = "operator")]
+    heal: bool,
+    /// Only this order is healed; may be given several times
+    #[arg(long, value_name = "ORDER", requires = "heal")]
+    order: Vec<String>,
+    /// Who acts
+    #[arg(long, default_value = "", hide_default_value = true)]
+    operator: String,
+    /// Why
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+}
+
+/// Shows the sums and the differences, or lets them be healed; whether nothing is wrong.
+///
+/// # Errors
+/// When a service cannot be asked.
+pub(super) async fn run(services: &Services, flags: Reconciliation, as_json: bool) -> anyhow::Result<bool> {
+    let mut orders = OrdersAdminServiceClient::new(services.orders().await?);
+    if flags.heal {
+        let Reconciliation { order: order_ids, operator, reason, .. } = flags;
+        let request = HealDifferencesRequest { order_ids, operator, reason };
+        let healed = orders.heal_differences(request).await?.into_inner();
+        if as_json {
+            show::json(&show::json_of(&healed)?)?;
+        } else {
+            show::lines(&[format!("{} differences are to be healed now", healed.differences)])?;
+        }
+        return Ok(true);
+    }
+    let mut payments = PaymentsAdminServiceClient::new(services.payments().await?);
+    let report = payments.get_reconciliation_report(GetReconciliationReportRequest {}).await?.into_inner();
+    let compared = compared(&mut orders, flags.healed).await?;
+    if as_json {
+        show::json(&together(&report, &compared)?)?;
+    } else {
+        show::lines(&sums(&report))?;
+        show::lines(&differences(&compared))?;
+    }
+    let is_right = |sums: &Currency| sums.balances == sums.top_ups - sums.debits;
+    Ok(compared.total == 0 && report.currencies.iter().all(is_right))
+}
+
+async fn compared(client: &mut OrdersAdminServiceClient<Caller>, healed: bool) -> anyhow::Result<Compared> {
+    let request =
+        GetReconciliationRequest { page_size: SHOWN, healed, ..GetReconciliationRequest::default() };
+    Ok(client.get_reconciliation(request).await?.into_inner())
+}
+
+/// What both services answer, as one object.
+fn together(report: &ReconciliationReport, compared: &Compared) -> anyhow::Result<Value> {
+    let (mut all, compared) = (show::json_of(report)?, show::json_of(compared)?);
+    let (Value::Object(all_members), Value::Object(members)) = (&mut all, compared) else {
+        return Err(anyhow::anyhow!("an answer is no object")).context("cannot show the answers");
+    };
+    all_members.extend(members);
+    Ok(all)
+}
+
+fn sums(report: &ReconciliationReport) -> Vec<String> {
+    let row = |sums: &Currency| {
+        let difference = sums.top_ups - sums.debits - sums.balances;
+        let sums_of = [sums.accounts, sums.balances, sums.top_ups, sums.debits, difference];
+        let [accounts, balances, top_ups, debits, difference] = sums_of.map(|sum| sum.to_string());
+        [sums.currency_code.clone(), accounts, balances, top_ups, debits, difference]
+    };
+    let rows: Vec<_> = report.currencies.iter().map(row).collect();
+    let heads = ["currency", "accounts", "balances", "top-ups", "debits", "difference"];
+    show::table(heads, &rows)
+}
+
+fn differences(compared: &Compared) -> Vec<String> {
+    let row = |difference: &Difference| {
+        [
+            difference.order_id.clone(),
+            difference.kind().as_str_name().to_owned(),
+            show::moment(difference.find_time.as_ref()),
+            difference.heal_attempts.to_string(),
+            difference.sentence.clone(),
+        ]
+    };
+    let rows: Vec<_> = compared.differences.iter().map(row).collect();
+    let mut lines =
+        vec![String::new(), format!("{} orders differ between orders and payments", compared.total)];
+    if !compared.error.is_empty() {
+        lines.push(format!("not compared by the process that answers: {}", compared.error));
+    } else if compared.comparing {
+        let (from, until) = (compared.sweep_time.as_ref(), compared.compared_time.as_ref());
+        lines.push(format!("compared up to {}, back to {}", show::moment(until), show::moment(from)));
+    }
+    if !rows.is_empty() {
+        lines.extend(show::table(["order", "kind", "found", "attempts", "what"], &rows));
+    }
+    lines
+}

@@ -1,0 +1,89 @@
+//! What the process that compares knows: how far it is, and what it suspects. Another process begins anew.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Instant,
+};
+
+use chassis::clock::Micros;
+use uuid::Uuid;
+
+use super::{
+    compare::{Difference, MOST_FOUND},
+    settings::Timing,
+};
+use crate::store::differences::Kind;
+
+/// How far it is.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// Orders that were placed before, and not before `sweep`, are compared.
+    pub(crate) tail: Micros,
+    /// Orders that were placed from here on are compared.
+    pub(crate) sweep: Micros,
+    /// When the sweep last came to the first order.
+    pub(crate) swept: Option<Micros>,
+    /// The sweep goes on then.
+    pub(crate) rest_until: Instant,
+    /// The processes of payments that have answered.
+    pub(crate) instances: HashSet<String>,
+    /// Of the orders that are NEW, the one that was looked at last.
+    pub(crate) undecided: Uuid,
+    /// Of the differences that are kept, the one that was looked at last.
+    pub(crate) known: Uuid,
+    /// What may be a difference.
+    pub(crate) suspects: BTreeMap<Uuid, Suspect>,
+}
+
+/// Since when something differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Suspect {
+    /// What seems to be wrong.
+    pub(crate) kind: Kind,
+    /// Since when it does, or since when nothing about it can be on its way any more.
+    pub(crate) since: Micros,
+    /// When payments first said so, by its clock; `None` before it is asked about this order alone.
+    pub(crate) read: Option<Micros>,
+    /// Whether everything has been delivered that was on its way then.
+    pub(crate) is_delivered: bool,
+}
+
+impl Memory {
+    /// Nothing is compared yet.
+    pub(super) fn begun(now: Micros, timing: &Timing) -> Self {
+        let begun = (now - timing.settle_micros()) / 1_000 * 1_000;
+        Self {
+            tail: begun,
+            sweep: begun,
+            swept: None,
+            rest_until: Instant::now(),
+            instances: HashSet::new(),
+            undecided: Uuid::nil(),
+            known: Uuid::nil(),
+            suspects: BTreeMap::new(),
+        }
+    }
+
+    /// Keeps in mind what may be differences.
+    pub(super) fn suspect(&mut self, found: impl IntoIterator<Item = Difference>, now: Micros) {
+        for Difference { order_id, kind, .. } in found {
+            if self.suspects.len() >= MOST_FOUND {
+                return;
+            }
+            let suspect = Suspect { kind, since: now, read: None, is_delivered: false };
+            self.suspects.entry(order_id).or_insert(suspect);
+        }
+    }
+
+    /// Who has answered: a process that was not there before may be on a database that was restored, so the sweep begins anew.
+    pub(super) fn answered_by(&mut self, instance: &str) {
+        if !instance.is_empty() && self.instances.insert(instance.to_owned()) && self.instances.len() > 1 {
+            tracing::info!(
+                payments.instance = instance,
+                "payments was started anew: everything is compared again"
+            );
+            self.sweep = self.tail;
+            self.rest_until = Instant::now();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `ordermesh backup` and the commands of docs/BACKUP.md.
+
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::future::join;
+use tokio::process::Command;
+use world::{PATIENCE, Postgres, Program, Scratch};
+
+use crate::{
+    mesh::Mesh,
+    reconciliation::{is_right, often},
+    reconciliation_restored::back_up,
+};
+
+/// Backups while orders come in.
+const BACKUPS: usize = 5;
+
+#[tokio::test]
+async fn backups_under_load_are_of_one_instant_and_can_be_started() -> Result<()> {
+    let scratch = Scratch::new("backup")?;
+    let data = scratch.path().join("data");
+    fs::create_dir(&data)?;
+    let mesh = Mesh::start_in_with(&data, &often()).await?;
+    mesh.account("alice", 1_000_000).await?;
+    let is_over = AtomicBool::new(false);
+    let load = async {
+        while !is_over.load(Ordering::Relaxed) {
+            futures_util::future::try_join_all((0..16).map(|_| mesh.order("alice", 1))).await?;
+        }
+        anyhow::Ok(())
+    };
+    let backups = async {
+        let made = async {
+            for number in 0..BACKUPS {
+                // Of two instants, a decision would be there without its order, or the end of an order without its decision.
+                let said = back_up(&data, &scratch.path().join(format!("backup-{number}"))).await?;
+                ensure!(said.contains("1 accounts") && said.contains("and 0 orders differ"), "{said}");
+            }
+            Ok(())
+        };
+        let made = made.await;
+        is_over.store(true, Ordering::Relaxed);
+        made
+    };
+    let (load, backups) = join(load, backups).await;
+    backups.and(load)?;
+
+    let last = scratch.path().join(format!("backup-{}", BACKUPS - 1));
+    let names: Vec<_> = fs::read_dir(&last)?.flatten().map(|file| file.file_name()).collect();
+    ensure!(names.len() == 2, "more than the two files: {names:?}");
+    let mut again = backup(&data, &last)?.start()?;
+    ensure!(!again.wait(PATIENCE).await?.success(), "it overwrites");
+    ensure!(again.output().contains("overwrites nothing"), "{}", again.output());
+    drop(mesh);
+
+    // What was on its way arrives, and everything is right.
+    let restored = Mesh::start_in_with(&last, &often()).await?;
+    restored.at_rest().await?;
+    let orders = restored.count("orders", "SELECT COUNT(*) FROM orders WHERE status <> 1").await?;
+    let all = restored.count("orders", "SELECT COUNT(*) FROM orders").await?;
+    ensure!(orders == all && all > 0, "{orders} of {all} have ended");
+    is_right(&restored, usize::try_from(all)?).await
+}
+
+#[tokio::test]
+async fn what_is_no_mesh_or_is_damaged_leaves_no_backup() -> Result<()> {
+    let scratch = Scratch::new("backup")?;
+    let (data, out) = (scratch.path().join("data"), scratch.path().join("out"));
+    fs::create_dir(&data)?;
+    let fails = async |text: &str| {
+        let mut backup = backup(&data, &out)?.start()?;
+        ensure!(!backup.wait(PATIENCE).await?.success(), "{}", backup.output());
+        ensure!(backup.output().contains(text), "{}", backup.output());
+        let files =
+            fs::read_dir(scratch.path())?.flatten().map(|file| file.file_name().display().to_string());
+        let left: Vec<_> = files.filter(|name| name.starts_with("out")).collect();
+        ensure!(left.is_empty(), "left: {left:?}");
+        Ok(())
+    };
+    fails("there is no ").await?;
+    let mut mesh = Mesh::start_in(&data).await?;
+    mesh.account("alice", 10).await?;
+    mesh.processes[0].terminate()?;
+    mesh.processes[0].wait(PATIENCE).await?;
+    mesh.tamper("payments", "UPDATE accounts SET balance = 11").await?;
+    fails("1 balances that are not the sum of their entries").await
+}
+
+fn backup(data: &Path, out: &Path) -> Result<Program> {
+    Ok(Program::named("ordermesh")?.args(["backup", "--data-dir"]).args([
+        data.display().to_string(),
+        "--out".to_owned(),
+        out.display().to_string(),
+    ]))
+}
+
+/// The blocks of docs/BACKUP.md below a heading.
+fn blocks(heading: &str) -> Result<Vec<String>> {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/BACKUP.md"))?;
+    let section = page.split(&format!("\n## {heading}\n")).nth(1).with_context(|| heading.to_owned())?;
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let blocks = section.split("```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    let blocks: Vec<String> = blocks.map(str::to_owned).collect();
+    ensure!(!blocks.is_empty(), "no commands below {heading}");
+    Ok(blocks)
+}
+
+async fn run(script: &str, folder: &Path, env: &[(&str, String)]) -> Result<String> {
+    let programs = Program::named("ordermesh")?.binary().parent().context("a folder")?.display().to_string();
+    let postgres = "/usr/lib/postgresql/15/bin";
+    let path = format!("{programs}:{postgres}:{}", std::env::var("PATH")?);
+    let mut shell = Command::new("bash");
+    shell.args(["-euxc", script]).current_dir(folder).env("PATH", path).kill_on_drop(true);
+    shell.envs(env.iter().map(|(name, value)| (name, value)));
+    let output = shell.output().await?;
+    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{script}: {out}{error}");
+    Ok(out.into_owned())
+}
+
+#[tokio::test]
+async fn the_commands_for_the_embedded_mesh() -> Result<()> {
+    let scratch = Scratch::new("backup")?;
+    let data = scratch.path().join("data");
+    fs::create_dir(&data)?;
+    let mesh = Mesh::start_in(&data).await?;
+    mesh.account("alice", 10).await?;
+    let id = mesh.order("alice", 3).await?;
+    mesh.ended(&id).await?;
+    for block in blocks("The embedded mesh")? {
+        run(&block, scratch.path(), &[]).await?;
+    }
+    let restored = Mesh::start_in(&scratch.path().join("backup")).await?;
+    ensure!(restored.balance("alice").await? == 7, "another balance");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_commands_for_postgresql() -> Result<()> {
+    let scratch = Scratch::new("backup")?;
+    let postgres = Postgres::start().await?;
+    let mut env = Vec::new();
+    for service in ["orders", "payments"] {
+        postgres.create_database(service).await?;
+        let url = postgres.url(service);
+        let migrate = Program::named(service)?.args(["migrate"]).env("AMQP_URL", "amqp://127.0.0.1:1");
+        let mut migrate = migrate.env("DATABASE_URL", &url).start()?;
+        ensure!(migrate.wait(PATIENCE).await?.success(), "{}", migrate.output());
+        env.push((if service == "orders" { "ORDERS_URL" } else { "PAYMENTS_URL" }, url));
+    }
+    env.push(("SERVER_URL", postgres.url("postgres")));
+    for block in blocks("PostgreSQL")? {
+        run(&block, scratch.path(), &env).await?;
+    }
+    let tables = postgres.dump("orders_restored").await?;
+    ensure!(tables.contains("CREATE TABLE public.orders"), "the database was not restored");
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! Orders and payments are compared all the time: what was lost between them is found, to the last order, and healed.
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::{Value, json};
+use world::{PATIENCE, Program, eventually};
+
+use crate::{
+    admin_json::admin,
+    check::check,
+    mesh::{ADMIN_TOKEN, APART, EMBEDDED, Mesh},
+    scrape::Scrape,
+};
+
+const KINDS: [&str; 4] = ["not_applied", "decision_lost", "order_lost", "contradiction"];
+const LOST: usize = 100;
+
+/// Compares often, and asks about no order again by itself within the time of a test.
+pub(crate) fn often() -> Vec<(&'static str, String)> {
+    let values = [
+        ("RECONCILE_EVERY", "200ms"),
+        ("RECONCILE_SETTLE", "700ms"),
+        ("ORDER_TTL", "1h"),
+        ("ADMIN_TOKEN", ADMIN_TOKEN),
+    ];
+    values.map(|(name, value)| (name, value.to_owned())).into()
+}
+
+/// A number of reconciliation, of each kind.
+async fn numbers(mesh: &Mesh, name: &str) -> Result<[f64; 4]> {
+    let scrape = Scrape::of(mesh.admin("orders")?).await?;
+    let mut numbers = [0.0; 4];
+    for (number, kind) in numbers.iter_mut().zip(KINDS) {
+        *number = scrape.number(&format!("reconciliation_{name}"), &[("kind", kind)])?;
+    }
+    Ok(numbers)
+}
+
+/// Waits until so many differences of each kind were found and so many are there.
+pub(crate) async fn are(mesh: &Mesh, found: [f64; 4], there: [f64; 4]) -> Result<()> {
+    eventually("the differences", 2 * PATIENCE, async || {
+        let (total, now) = (numbers(mesh, "found_total").await?, numbers(mesh, "differences").await?);
+        ensure!(total == found && now == there, "{total:?} found, {now:?} there");
+        Ok(())
+    })
+    .await
+}
+
+/// Places so many orders of one minor unit each, and returns their ids.
+async fn place(mesh: &Mesh, count: usize) -> Result<Vec<String>> {
+    stream::iter(0..count).map(|_| mesh.order("alice", 1)).buffer_unordered(16).try_collect().await
+}
+
+/// Waits until everything that was placed so far is compared and nothing differs, and makes sure that the books are right.
+pub(crate) async fn is_right(mesh: &Mesh, orders: usize) -> Result<()> {
+    mesh.at_rest().await?;
+    let (succeeded, broken) = check(mesh).await?;
+    ensure!(succeeded && broken.is_empty(), "{broken:?}");
+    let (output, succeeded) = reconcile(mesh).await?;
+    let says = format!("{orders} decided orders were compared, 0 differ");
+    ensure!(succeeded && output.contains(&says), "{output}");
+    Ok(())
+}
+
+/// What `ordermesh check --reconcile` says, and whether it succeeds.
+pub(crate) async fn reconcile(mesh: &Mesh) -> Result<(String, bool)> {
+    let mut checker = Program::named("ordermesh")?
+        .args(["check".to_owned(), "--reconcile".to_owned(), "--settle".to_owned(), "1s".to_owned()])
+        .args(["--orders-url".to_owned(), format!("http://{}", mesh.orders)])
+        .args(["--payments-url".to_owned(), format!("http://{}", mesh.payments)])
+        .env("ADMIN_TOKEN", ADMIN_TOKEN)
+        .start()?;
+    let ended = checker.wait(PATIENCE).await?;
+    Ok((checker.output(), ended.success()))
+}
+
+#[tokio::test]
+async fn a_purged_queue_is_found_and_healed() -> Result<()> {
+    let mesh = Mesh::start_with(APART, &often()).await?;
+    mesh.account("alice", 1_000).await?;
+    nothing_is_found_under_load(&mesh).await?;
+
+    // The decisions of a hundred orders wait in the queue of orders, which does not take them.
+    let orders = mesh.admin("orders")?.with_token(ADMIN_TOKEN);
+    let pause = json!({ "part": "CONSUMER", "reason": "a purge", "operator": "olga" });
+    let paused = orders.post("/admin/v1/orders/pauses", &pause).await?;
+    ensure!(paused.status == 200, "{}", paused.text);
+    eventually("the pause", PATIENCE, async || {
+        let ready = orders.get("/readyz").await?;
+        ensure!(ready.body["states"]["orders.consumer.0"] == "paused", "{}", ready.text);
+        Ok(())
+    })
+    .await?;
+    place(&mesh, LOST).await?;
+    let rabbitmq = mesh.rabbitmq.as_ref().context("a broker")?;
+    eventually("the decisions in the queue", PATIENCE, async || {
+        let queues = rabbitmq.control(&["-q", "list_queues", "name", "messages"]).await?;
+        let is_full = queues.lines().any(|line| line.trim() == format!("ordermesh.events.orders.0\t{LOST}"));
+        ensure!(is_full, "{queues}");
+        Ok(())
+    })
+    .await?;
+    // What waits in a queue is no difference.
+    let now = numbers(&mesh, "found_total").await?;
+    ensure!(now == [0.0; 4], "{now:?} found");
+
+    rabbitmq.control(&["-q", "purge_queue", "ordermesh.events.orders.0"]).await?;
+    let sequence = paused.body["sequence"].as_str().context("a number")?;
+    let resume = format!("/admin/v1/orders/pauses/{sequence}:resume");
+    let resumed = orders.post(&resume, &json!({ "operator": "olga" })).await?;
+    ensure!(resumed.status == 200, "{}", resumed.text);
+    are(&mesh, [100.0, 0.0, 0.0, 0.0], [0.0; 4]).await?;
+    ensure!(numbers(&mesh, "healed_total").await? == [100.0, 0.0, 0.0, 0.0], "not all are healed");
+    let healed = admin(&mesh, "orders", "/reconciliation?healed=true&pageSize=1000").await?;
+    ensure!(healed["differences"].as_array().map(Vec::len) == Some(LOST), "{healed}");
+    ensure!(mesh.balance("alice").await? == 1_000 - 2 * i64::try_from(LOST)?, "an order was paid twice");
+    is_right(&mesh, 2 * LOST).await
+}
+
+/// A mesh that is well reports nothing, however busy it is, and compares all the while.
+async fn nothing_is_found_under_load(mesh: &Mesh) -> Result<()> {
+    let placed = place(mesh, LOST).await?;
+    for id in &placed {
+        mesh.ended(id).await?;
+    }
+    eventually("orders to be compared", PATIENCE, async || {
+        let scrape = Scrape::of(mesh.admin("orders")?).await?;
+        let compared = scrape.number("reconciliation_compared_orders_total", &[])?;
+        ensure!(compared > 0.0, "none is compared");
+        Ok(())
+    })
+    .await?;
+    are(mesh, [0.0; 4], [0.0; 4]).await
+}
+
+#[tokio::test]
+async fn decisions_that_never_left_are_found_and_healed_in_one_process() -> Result<()> {
+    let mesh = Mesh::start_with(EMBEDDED, &often()).await?;
+    mesh.account("alice", 1_000).await?;
+    nothing_is_found_under_load(&mesh).await?;
+    let lose = "CREATE TRIGGER lose AFTER INSERT ON outbox BEGIN DELETE FROM outbox WHERE seq = NEW.seq; END";
+    mesh.tamper("payments", lose).await?;
+    place(&mesh, LOST).await?;
+    eventually("the decisions", PATIENCE, async || {
+        let decided = mesh.count("payments", "SELECT COUNT(*) FROM payments").await?;
+        ensure!(decided == 2 * i64::try_from(LOST)?, "{decided} are decided");
+        Ok(())
+    })
+    .await?;
+    mesh.tamper("payments", "DROP TRIGGER lose").await?;
+    are(&mesh, [100.0, 0.0, 0.0, 0.0], [0.0; 4]).await?;
+    is_right(&mesh, 2 * LOST).await
+}
+
+#[tokio::test]
+async fn what_nobody_can_heal_is_listed_and_explained() -> Result<()> {
+    let mesh = Mesh::start_with(EMBEDDED, &often()).await?;
+    mesh.account("alice", 100).await?;
+    let (lost, other) = (mesh.order("alice", 30).await?, mesh.order("alice", 1_000).await?);
+    for id in [&lost, &other] {
+        mesh.ended(id).await?;
+    }
+    mesh.at_rest().await?;
+    let id = |text: &str| text.replace('-', "");
+    mesh.tamper("orders", &format!("DELETE FROM orders WHERE id = X'{}'", id(&lost))).await?;
+    let reason = format!("UPDATE orders SET cancel_reason = 2 WHERE id = X'{}'", id(&other));
+    mesh.tamper("orders", &reason).await?;
+    // What was compared before is looked at again from the start of a process on.
+    let mut mesh = mesh;
+    mesh.processes[0].terminate()?;
+    mesh.processes[0].wait(PATIENCE).await?;
+    mesh.start_again().await?;
+    are(&mesh, [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]).await?;
+    let listed = admin(&mesh, "orders", "/reconciliation").await?;
+    let rows = listed["differences"].as_array().context("a list")?;
+    let of = |id: &str| rows.iter().find(|row| row["orderId"] == id).cloned().unwrap_or(Value::Null);
+    let (gone, changed) = (of(&lost), of(&other));
+    ensure!(gone["kind"] == "ORDER_LOST" && gone["payments"]["amount"] == "30", "{gone}");
+    ensure!(gone["sentence"].as_str().is_some_and(|text| text.contains("the money was taken")), "{gone}");
+    ensure!(
+        changed["kind"] == "CONTRADICTION" && changed["orders"]["reason"] == "ACCOUNT_NOT_FOUND",
+        "{changed}"
+    );
+    ensure!(listed["total"] == "2" && listed["comparing"] == true, "{listed}");
+    let (output, succeeded) = reconcile(&mesh).await?;
+    ensure!(!succeeded && output.contains("2 differ") && output.contains(&lost), "{output}");
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! One database is restored from an earlier backup than the other: what follows is found, healed where that is safe, and else listed.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use world::{PATIENCE, Program, Scratch, eventually};
+
+use crate::{
+    admin_json::admin,
+    mesh::{ADMIN_TOKEN, APART, Mesh},
+    reconciliation::{are, is_right, often},
+};
+
+/// A backup of the mesh in `data`.
+pub(crate) async fn back_up(data: &Path, out: &Path) -> Result<String> {
+    let mut backup = Program::named("ordermesh")?
+        .args(["backup", "--data-dir"])
+        .args([data.display().to_string(), "--out".to_owned(), out.display().to_string()])
+        .start()?;
+    let ended = backup.wait(PATIENCE).await?;
+    ensure!(ended.success(), "{}", backup.output());
+    Ok(backup.output())
+}
+
+/// Ends the mesh, takes the database of a service out of a backup, and starts again.
+async fn restore(mesh: &mut Mesh, service: &str, backup: &Path, data: &Path) -> Result<()> {
+    mesh.processes[0].terminate()?;
+    mesh.processes[0].wait(PATIENCE).await?;
+    for file in [format!("{service}.db-wal"), format!("{service}.db-shm")] {
+        let _absent = fs::remove_file(data.join(file));
+    }
+    let file = format!("{service}.db");
+    fs::copy(backup.join(&file), data.join(&file))?;
+    mesh.start_again().await
+}
+
+/// Waits for the end of an order, and returns its status.
+async fn end(mesh: &Mesh, user: &str, amount: i64) -> Result<(String, Value)> {
+    let id = mesh.order(user, amount).await?;
+    let order = mesh.ended(&id).await?;
+    Ok((id, order))
+}
+
+#[tokio::test]
+async fn payments_from_an_earlier_backup_decides_again_as_before_or_not_at_all() -> Result<()> {
+    let scratch = Scratch::new("restored")?;
+    let (data, backup) = (scratch.path().join("data"), scratch.path().join("backup"));
+    fs::create_dir(&data)?;
+    let mut mesh = Mesh::start_in_with(&data, &often()).await?;
+    mesh.account("alice", 100).await?;
+    mesh.account("bob", 10).await?;
+    end(&mesh, "alice", 1).await?;
+    mesh.at_rest().await?;
+    back_up(&data, &backup).await?;
+
+    let (_, paid) = end(&mesh, "alice", 30).await?;
+    end(&mesh, "alice", 1_000).await?;
+    end(&mesh, "nobody", 1).await?;
+    // What pays this one is lost with the backup.
+    let top_up = mesh.api.post("/gateway/payments/bob/top-up", &json!({ "amount": 50 })).await?;
+    ensure!(top_up.status == 200, "{}", top_up.text);
+    let (poor, _) = end(&mesh, "bob", 60).await?;
+    mesh.at_rest().await?;
+    restore(&mut mesh, "payments", &backup, &data).await?;
+
+    are(&mesh, [0.0, 4.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]).await?;
+    // The debit has its own id again.
+    let payment = mesh.api.get(&format!("/gateway/orders/{}/payment", text(&paid["id"]))).await?;
+    ensure!(payment.body["ledgerEntryId"] == paid["ledgerEntryId"], "{} {paid}", payment.text);
+    ensure!(mesh.balance("alice").await? == 69 && mesh.balance("bob").await? == 10, "money moved");
+    let listed = admin(&mesh, "orders", "/reconciliation").await?;
+    let row = &listed["differences"][0];
+    ensure!(row["orderId"] == poor && row["kind"] == "DECISION_LOST", "{listed}");
+    ensure!(row["orders"]["amount"] == "60" && row["payments"].is_null(), "{listed}");
+
+    // The operator books what was lost, and does not wait for the next attempt.
+    let top_up = mesh.api.post("/gateway/payments/bob/top-up", &json!({ "amount": 50 })).await?;
+    ensure!(top_up.status == 200, "{}", top_up.text);
+    let heal = format!("--operator olga --reason booked --heal --order {poor}");
+    let said = reconciliation(&mesh, &heal).await?;
+    ensure!(said.contains("1 differences are to be healed now"), "{said}");
+    are(&mesh, [0.0, 4.0, 0.0, 0.0], [0.0; 4]).await?;
+    let audit = admin(&mesh, "orders", "/audit").await?;
+    ensure!(audit["events"][0]["action"] == "HEAL" && audit["events"][0]["operator"] == "olga", "{audit}");
+    is_right(&mesh, 5).await
+}
+
+#[tokio::test]
+async fn orders_from_an_earlier_backup_ends_its_orders_and_lists_those_it_has_lost() -> Result<()> {
+    let scratch = Scratch::new("restored")?;
+    let (data, backup) = (scratch.path().join("data"), scratch.path().join("backup"));
+    fs::create_dir(&data)?;
+    let mut mesh = Mesh::start_in_with(&data, &often()).await?;
+    mesh.account("alice", 100).await?;
+    // One is under way when the backup is made: payments does not get on.
+    let pause = json!({ "part": "CONSUMER", "reason": "a backup", "operator": "olga" });
+    let operator = mesh.admin("payments")?.with_token(ADMIN_TOKEN);
+    let paused = operator.post("/admin/v1/payments/pauses", &pause).await?;
+    ensure!(paused.status == 200, "{}", paused.text);
+    let under_way = mesh.order("alice", 10).await?;
+    back_up(&data, &backup).await?;
+    let resume = format!("/admin/v1/payments/pauses/{}:resume", text(&paused.body["sequence"]));
+    ensure!(operator.post(&resume, &json!({ "operator": "olga" })).await?.status == 200);
+    mesh.ended(&under_way).await?;
+    let (lost, _) = end(&mesh, "alice", 20).await?;
+    mesh.at_rest().await?;
+    restore(&mut mesh, "orders", &backup, &data).await?;
+
+    // The request that waited in the outbox of the backup is sent again, and answered with the decision or known already.
+    let order = mesh.ended(&under_way).await?;
+    ensure!(order["status"] == "FINISHED" && mesh.balance("alice").await? == 70, "{order}");
+    eventually("the lost order to be listed", PATIENCE, async || {
+        let listed = admin(&mesh, "orders", "/reconciliation").await?;
+        let row = &listed["differences"][0];
+        ensure!(listed["total"] == "1" && row["orderId"] == lost && row["kind"] == "ORDER_LOST", "{listed}");
+        ensure!(row["nextHealTime"].is_null() && row["payments"]["outcome"] == "PAID", "{listed}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn with_postgresql_as_well() -> Result<()> {
+    let mut mesh = Mesh::start_with(APART, &often()).await?;
+    mesh.account("alice", 100).await?;
+    end(&mesh, "alice", 1).await?;
+    mesh.at_rest().await?;
+    let postgres = mesh.postgres.as_ref().context("a server")?;
+    let dump = postgres.dump("payments").await?;
+    end(&mesh, "alice", 30).await?;
+    end(&mesh, "alice", 1_000).await?;
+    mesh.at_rest().await?;
+
+    mesh.processes[1].terminate()?;
+    mesh.processes[1].wait(PATIENCE).await?;
+    mesh.tamper("orders", "DROP DATABASE payments WITH (FORCE)").await?;
+    let postgres = mesh.postgres.as_ref().context("a server")?;
+    postgres.create_database("payments").await?;
+    postgres.restore(&dump, "payments").await?;
+    mesh.processes[1] = payments(&mesh)?.start()?;
+    mesh.processes[1].address("payments-grpc").await?;
+    are(&mesh, [0.0, 2.0, 0.0, 0.0], [0.0; 4]).await?;
+    let balance = mesh.balance("alice").await?;
+    ensure!(balance == 69, "{balance} are left");
+    is_right(&mesh, 3).await
+}
+
+/// The process of payments, where it was before.
+fn payments(mesh: &Mesh) -> Result<Program> {
+    let rabbitmq = mesh.rabbitmq.as_ref().context("a broker")?;
+    Ok(Program::named("payments")?
+        .args(["--listen".to_owned(), mesh.payments.to_string()])
+        .args(["--admin", "127.0.0.1:0"])
+        .env("DATABASE_URL", mesh.database_url("payments"))
+        .env("AMQP_URL", rabbitmq.amqp_url())
+        .env("ADMIN_TOKEN", ADMIN_TOKEN))
+}
+
+/// What `ordermesh admin reconciliation` says.
+async fn reconciliation(mesh: &Mesh, flags: &str) -> Result<String> {
+    let mut admin = Program::named("ordermesh")?
+        .args(["admin", "reconciliation"])
+        .args(flags.split(' '))
+        .env("ORDERS_URL", format!("http://{}", mesh.orders))
+        .env("PAYMENTS_URL", format!("http://{}", mesh.payments))
+        .env("ADMIN_TOKEN", ADMIN_TOKEN)
+        .start()?;
+    ensure!(admin.wait(PATIENCE).await?.success(), "{}", admin.output());
+    Ok(admin.output())
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
