@@ -67,6 +67,12 @@ impl Rule {
         self.data == Data::All
     }
 
+    /// Whether it lets an operator look, and change nothing.
+    #[must_use]
+    pub fn only_reads(&self) -> bool {
+        self.scope == ADMIN_READ
+    }
+
     /// The rule of a method, if it has one.
     ///
     /// # Errors

@@ -90,6 +90,8 @@ reasons! {
     OrderNotCancellable = "ORDER_NOT_CANCELLABLE", FailedPrecondition, 400;
     /// The message waits for nobody to change it: it is held or was sent back, or its payload is not understood as a whole.
     ParkedMessageNotEditable = "PARKED_MESSAGE_NOT_EDITABLE", FailedPrecondition, 400;
+    /// So many pauses at a time are not kept: others have to be ended first.
+    TooManyPauses = "TOO_MANY_PAUSES", FailedPrecondition, 400;
     /// The account is held in another currency.
     CurrencyMismatch = "CURRENCY_MISMATCH", FailedPrecondition, 400;
     /// The balance would pass the largest one that is kept.

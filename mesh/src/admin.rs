@@ -1,10 +1,14 @@
 //! `ordermesh admin`: what an operator asks and does, over the admin services of orders and payments.
 
 mod explain;
-mod messages;
+mod jobs;
+mod parked;
+mod pauses;
 mod reports;
 mod reconciliation;
 mod show;
+mod status;
+mod which;
 
 use std::process::ExitCode;
 
@@ -42,7 +46,13 @@ enum Command {
     },
     /// Messages that could not be handled
     #[command(subcommand)]
-    Parked(messages::Parked),
+    Parked(parked::Parked),
+    /// Redrives of parked messages, which go on in the background
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
+    /// What is paused
+    #[command(subcommand)]
+    Pauses(pauses::Pauses),
     /// Who did it: movements of money, and what operators did; the newest first
     Audit(reports::Audit),
     /// Every account
@@ -92,8 +102,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let services = services.check()?;
     let fine = match command {
         Command::Explain { order_id } => explain::run(&services, order_id, json).await?,
-        Command::Status { watch } => messages::status(&services, watch, json).await?,
-        Command::Parked(parked) => messages::parked(&services, parked, json).await?,
+        Command::Status { watch } => status::status(&services, watch, json).await?,
+        Command::Parked(parked) => parked::run(&services, parked, json).await?,
+        Command::Jobs(jobs) => jobs::run(&services, jobs, json).await?,
+        Command::Pauses(pauses) => pauses::run(&services, pauses, json).await?,
         Command::Audit(audit) => reports::audit(&services, audit, json).await?,
         Command::Accounts(accounts) => reports::accounts(&services, accounts, json).await?,
         Command::Reconciliation(flags) => reconciliation::run(&services, flags, json).await?,

@@ -101,9 +101,9 @@ async fn migrate(databases: DatabaseSettings, logs: LogSettings) -> anyhow::Resu
 /// Builds every part, and starts it.
 async fn begin(config: Config) -> anyhow::Result<Lifecycle> {
     let (has_tokens, has_tls) = (config.jwks.is_some(), config.mesh.tls.public.is_on());
-    let mesh = up::Mesh::build(config).await?;
-    let addresses = mesh.addresses()?;
     let mut life = Lifecycle::new();
+    let mesh = up::Mesh::build(config, &life).await?;
+    let addresses = mesh.addresses()?;
     mesh.spawn(&mut life);
     listener::announce(&addresses);
     let scheme = if has_tls { "https" } else { "http" };

@@ -30,11 +30,11 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// Takes the ports, opens the databases, brings their schemas up to date and compiles the routes.
+    /// Takes the ports, opens the databases, brings their schemas up to date and compiles the routes, for a process of this life.
     ///
     /// # Errors
     /// The first part that cannot be built.
-    pub(crate) async fn build(config: Config) -> anyhow::Result<Self> {
+    pub(crate) async fn build(config: Config, life: &Lifecycle) -> anyhow::Result<Self> {
         let orders_listener = listen(config.orders_grpc, "orders").await?;
         let payments_listener = listen(config.payments_grpc, "payments").await?;
         let edge_listener = listen(config.http, "HTTP").await?;
@@ -78,10 +78,8 @@ impl Mesh {
                 local(&payments, &payments_listener)?,
             )
         })?;
-        let api = rest::router(&[
-            (&orders, orders_listener.local_addr()?),
-            (&payments, payments_listener.local_addr()?),
-        ])?;
+        let served = [(&orders, orders_listener.local_addr()?), (&payments, payments_listener.local_addr()?)];
+        let api = rest::router(&served, life.stopping())?;
         Ok(Self {
             api,
             orders: (orders, orders_listener),

@@ -11,8 +11,8 @@ use messaging::{
     outbox::Outbox,
     relay::Relay,
     schema::{
-        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, MESSAGING_TABLES,
-        PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
+        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_REQUESTS,
+        MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
     },
     topology::{Subscription, Topology},
 };
@@ -49,6 +49,7 @@ impl MigratorTrait for Migrations {
             Box::new(PARKED_OPERATIONS),
             Box::new(KEPT_PAUSES),
             Box::new(KEPT_ORDER),
+            Box::new(KEPT_REQUESTS),
             Box::new(Statements::new("shop", TABLES)),
         ]
     }

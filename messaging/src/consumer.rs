@@ -14,7 +14,10 @@ mod progress;
 mod attempts;
 mod apart;
 mod partition;
+mod lanes;
+mod returned;
 mod redrive;
+mod waiting;
 mod paced;
 mod preview;
 

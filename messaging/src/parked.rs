@@ -10,6 +10,8 @@ mod edit;
 pub mod jobs;
 mod redrive;
 mod storable;
+#[cfg(test)]
+mod tables;
 
 use std::{collections::HashSet, str::FromStr};
 
@@ -24,7 +26,10 @@ use crate::{broker::Undecodable, envelope::Envelope};
 pub(crate) use self::{
     ahead::{Ahead, ahead, any_ahead},
     causes::cause,
-    redrive::{Begun, begin, give_back, is_first, leaving, lock, lock_parked, remove},
+    redrive::{
+        Begun, Leaving, ahead_of, begin, begin_line, give_back, leaving, lock, lock_line, lock_parked,
+        put_back, remove, remove_line,
+    },
     storable::Form,
 };
 pub use self::{

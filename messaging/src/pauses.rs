@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{observe, retry::Backoff};
 
-pub use self::operate::{Pause, list, pause, resume};
+pub use self::operate::{Begun, Key, MOST, Pause, list, pause, resume};
 
 /// Between two looks at the table: a pause is obeyed within two of them, by a process that was not running when it began as well.
 const POLL: Duration = Duration::from_secs(1);
@@ -214,6 +214,12 @@ impl Pauses {
         let number = number();
         let of = |pause: &&Model| pause.kind.as_deref() == Some(kind) && pause.is_of(consumer);
         rows.iter().filter(of).find(|pause| pause.is_in(number)).map(Model::paused)
+    }
+
+    /// The kinds of a consumer that are paused in each of its partitions.
+    pub(crate) fn kinds(&self, consumer: &str) -> Vec<String> {
+        let whole = |pause: &&Model| pause.is_of(consumer) && pause.partition_number.is_none();
+        self.now().iter().filter(whole).filter_map(|pause| pause.kind.clone()).collect()
     }
 
     /// The pauses of single kinds of a consumer, each by the name of what it stops: `kind.KIND`, or `kind.KIND.PARTITION`.

@@ -146,6 +146,21 @@ const WAITING_ON_POSTGRES: &[&str] = &[
     "ALTER TABLE parked ADD CONSTRAINT parked_state_check CHECK (state IN (0, 1, 2, 3))",
 ];
 
+/// Why a redrive has left messages, the requests for pauses by their keys, and who is next of a key, however many there are of it.
+const OPERATORS_DAY: &[&str] = &[
+    "ALTER TABLE redrive_jobs ADD COLUMN left_reason TEXT",
+    "CREATE TABLE pause_requests (
+        request_id TEXT PRIMARY KEY,
+        fingerprint {bytes} NOT NULL,
+        pause {int} NOT NULL,
+        subject TEXT,
+        token_id TEXT,
+        pause_time {int} NOT NULL
+    ) {strict}",
+    "CREATE INDEX parked_by_key_in_order ON parked (consumer, partition_key, seq)",
+    "DROP INDEX parked_by_key",
+];
+
 /// Makes the tables `outbox`, `inbox`, `parked`, `operator_actions` and `leases`.
 pub const MESSAGING_TABLES: Statements =
     Statements::new("m0001_messaging", TABLES).on_postgres(&[VACUUM_OUTBOX]);
@@ -175,3 +190,6 @@ pub const KEPT_PAUSES: Statements = Statements::new("m0007_messaging_pauses", PA
 pub const KEPT_ORDER: Statements = Statements::new("m0008_messaging_waiting", &[])
     .on_sqlite(WAITING_ON_SQLITE)
     .on_postgres(WAITING_ON_POSTGRES);
+
+/// Adds to `redrive_jobs` why messages were left, and the table `pause_requests`. To come behind [`KEPT_ORDER`].
+pub const KEPT_REQUESTS: Statements = Statements::new("m0009_messaging_kept_requests", OPERATORS_DAY);

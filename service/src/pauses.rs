@@ -6,13 +6,16 @@ use chassis::{
 };
 use messaging::{
     parked::Operator,
-    pauses::{self, Model, Part, Pauses},
+    pauses::{self, Begun, Key, Model, Part, Pauses},
     topology::Subscription,
 };
-use ordermesh::messaging::v1::{
-    self as pb, CreatePauseRequest, DeletePauseRequest, DeletePauseResponse, ListPausesRequest,
-    ListPausesResponse,
-    pauses_service_server::{PausesService, PausesServiceServer},
+use ordermesh::{
+    messaging::v1::{
+        self as pb, CreatePauseRequest, DeletePauseRequest, DeletePauseResponse, ListPausesRequest,
+        ListPausesResponse,
+        pauses_service_server::{PausesService, PausesServiceServer},
+    },
+    rules,
 };
 use storage::Database;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +23,7 @@ use tonic::{Request, Response, Status, codec::CompressionEncoding};
 
 use crate::{
     fault,
-    request::{Checks, non_empty, origin},
+    request::{Checks, answer, fingerprint, key_reused, non_empty, origin},
 };
 
 /// The longest name of an operator, in characters.
@@ -48,8 +51,10 @@ impl PausesService for PausesAdmin {
         request: Request<CreatePauseRequest>,
     ) -> Result<Response<pb::Pause>, Status> {
         let origin = origin(&request);
-        let pause = request.into_inner().pause.unwrap_or_default();
-        let part = self.check(&pause)?;
+        let CreatePauseRequest { pause, request_id } = request.into_inner();
+        let pause = pause.unwrap_or_default();
+        let part = self.check(&pause, &request_id)?;
+        let key = key(request_id, &pause);
         let pb::Pause { consumer, kind, partition, reason, operator, .. } = pause;
         let pause = pauses::Pause {
             part,
@@ -59,9 +64,15 @@ impl PausesService for PausesAdmin {
             reason,
         };
         let operator = Operator { name: operator, origin, reason: Some(pause.reason.clone()) };
-        let begun = pauses::pause(&self.database, pause, operator).await.map_err(fault)?;
+        let (begun, replayed) =
+            match pauses::pause(&self.database, pause, operator, key).await.map_err(fault)? {
+                Begun::Now(begun) => (begun, false),
+                Begun::Before(begun) => (begun, true),
+                Begun::KeyReused => return Err(key_reused().into()),
+                Begun::TooMany => return Err(too_many().into()),
+            };
         self.pauses.look();
-        Ok(Response::new(wire(begun)))
+        Ok(answer(wire(begun), replayed))
     }
 
     async fn list_pauses(
@@ -113,8 +124,9 @@ impl PausesAdmin {
     }
 
     /// What a pause is to be of, if the service has it.
-    fn check(&self, pause: &pb::Pause) -> Result<Part, Fault> {
+    fn check(&self, pause: &pb::Pause, request_id: &str) -> Result<Part, Fault> {
         let mut checks = Checks::default();
+        checks.field("request_id", rules::request_id(request_id));
         let reason = text(&pause.reason, REASON_MAX, "must be 1 to 1,024 characters, without U+0000");
         let operator = text(&pause.operator, OPERATOR_MAX, "must be 1 to 64 characters, without U+0000");
         checks.field("pause.reason", reason).field("pause.operator", operator);
@@ -157,6 +169,18 @@ impl PausesAdmin {
             .field("pause.kind", is_known.then_some(()).ok_or("the consumer does not subscribe to this kind"))
             .field("pause.partition", is_there.then_some(()).ok_or("there is no such partition"));
     }
+}
+
+/// What a request with this key is known again by: without what is output only.
+fn key(request_id: String, pause: &pb::Pause) -> Option<Key> {
+    let pb::Pause { part, consumer, kind, partition, reason, operator, .. } = pause.clone();
+    let asked = pb::Pause { part, consumer, kind, partition, reason, operator, ..pb::Pause::default() };
+    non_empty(request_id).map(|id| Key { id, fingerprint: fingerprint(&asked).to_vec() })
+}
+
+fn too_many() -> Fault {
+    let message = format!("there are {} pauses already: others have to be ended first", pauses::MOST);
+    Fault::new(Reason::TooManyPauses, message)
 }
 
 /// What every database stores, within its limits.

@@ -77,8 +77,8 @@ async fn begin<S: Service>(config: ServiceConfig<S>) -> anyhow::Result<Lifecycle
     let service = wiring::build(service, Foundation { database, broker, clock, mesh, who }).await?;
     let grpc = format!("{}-grpc", S::NAME);
     admin::announce(&[(&grpc, listener.local_addr()?), ("admin", admin_listener.local_addr()?)]);
-    let api = rest::router(&[(&service, listener.local_addr()?)])?;
     let mut life = Lifecycle::new();
+    let api = rest::router(&[(&service, listener.local_addr()?)], life.stopping())?;
     let readiness = service.spawn(listener, &mut life);
     life.spawn(Stage::Operator, "admin", |stop| {
         admin::serve(admin_listener, admin_tls, vec![readiness], api, stop)

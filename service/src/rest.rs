@@ -20,6 +20,7 @@ use chassis::{
     status::{Fault, Reason},
 };
 use http::{HeaderMap, header};
+use tokio_util::sync::CancellationToken;
 
 use self::mount::{BASE, Found, Mounted};
 use crate::wiring::Wired;
@@ -29,20 +30,23 @@ use crate::wiring::Wired;
 struct Mounts {
     each: Vec<Mounted>,
     document: Bytes,
+    /// When the process has begun to stop.
+    stopping: CancellationToken,
 }
 
 /// What the operator's listener answers for these services, each with the address of its gRPC: the routes of what they serve for operators, and
-/// `/admin/v1/openapi.json`, and the operations room at `/console/`, which calls them. Where nobody can be an operator, that is said.
+/// `/admin/v1/openapi.json`, and the operations room at `/console/`, which calls them. Where nobody can be an operator, that is said. Once
+/// the process is `stopping`, which this listener outlives, an operator can look and change nothing.
 ///
 /// # Errors
 /// When a contract has a route that cannot be served.
-pub fn router(services: &[(&Wired, SocketAddr)]) -> anyhow::Result<Router> {
+pub fn router(services: &[(&Wired, SocketAddr)], stopping: CancellationToken) -> anyhow::Result<Router> {
     let mut each = Vec::new();
     for (service, address) in services {
         each.extend(Mounted::of(service, *address)?);
     }
     let text = document::of(&each).to_string().into();
-    let mounts = Arc::new(Mounts { each, document: text });
+    let mounts = Arc::new(Mounts { each, document: text, stopping });
     Ok(Router::new()
         .route("/admin/v1/openapi.json", get(document))
         .route("/admin/v1/{*rest}", any(answer))
@@ -80,6 +84,10 @@ async fn answered(mounts: &Mounts, request: Request) -> Result<Response, (Fault,
     })?;
     match mounted.find(request.method().as_str(), path) {
         Found::Route(route, captures) => {
+            if mounts.stopping.is_cancelled() && mount::writes(route) {
+                let message = "the process stops, and nothing was done: ask another one, or this one again";
+                return Err(alone(Fault::new(Reason::UpstreamUnavailable, message)));
+            }
             call::answer(mounted, route, captures, request).await.map(json).map_err(alone)
         }
         Found::OtherMethods(allow) => {

@@ -69,6 +69,7 @@ async fn an_operator_asks_and_acts() -> Result<()> {
     for shell in ["bash", "zsh", "fish"] {
         says(&mesh, &format!("completions {shell}"), 0, &["ordermesh", "reconciliation"]).await?;
     }
+    what_is_away(&mesh).await?;
     what_is_parked(&mesh).await?;
     the_page(&mesh, &id).await
 }
@@ -78,23 +79,88 @@ async fn what_is_parked(mesh: &Mesh) -> Result<()> {
     mesh.tamper("payments", POISON).await?;
     mesh.account("poison", 10).await?;
     let id = mesh.order("poison", 1).await?;
-    eventually("a parked message", PATIENCE, async || {
+    let number = eventually("a parked message", PATIENCE, async || {
         let parked = admin(mesh, "payments", "/parked").await?;
         ensure!(parked["messages"][0]["state"] == "PARKED", "{parked}");
-        Ok(())
+        parked["messages"][0]["sequence"].as_str().map(str::to_owned).context("a number")
     })
     .await?;
     says(mesh, "admin parked list --service payments", 3, &["OrderPlaced", "poison", "the poison works"])
         .await?;
+    says(mesh, "admin parked list --key nobody --state parked --since 2026-01-31T12:00:00Z", 0, &["number"])
+        .await?;
+    says(mesh, "admin parked groups", 3, &["messages", "OrderPlaced", "the poison works"]).await?;
     says(mesh, &format!("admin explain {id}"), 3, &["PARKED: payments has parked its OrderPlaced"]).await?;
-    says(mesh, "admin status", 3, &["payments"]).await?;
+    says(mesh, "admin status", 3, &["payments", "waiting"]).await?;
+    let (preview, redrive) = (
+        "admin parked preview --service payments",
+        "admin parked redrive --service payments --operator olga",
+    );
+    says(mesh, preview, 3, &["parked again", "the poison works"]).await?;
+    says(mesh, redrive, 3, &["redrive 1 of 1 messages of payments, finished: 0 done, 1 parked again"])
+        .await?;
     mesh.tamper("payments", "DROP TRIGGER hinder").await?;
-    let redrive = "admin parked redrive --service payments --operator olga";
-    says(mesh, &format!("{redrive} --kind other"), 0, &["0 messages were sent back"]).await?;
-    says(mesh, redrive, 0, &["1 messages were sent back to payments"]).await?;
+    says(mesh, preview, 0, &["accounts, ledger_entries, payments", "PaymentDecided", "1 would be done"])
+        .await?;
+    what_is_edited(mesh, &number).await?;
+    says(mesh, &format!("{redrive} --dry-run"), 0, &["1 messages would be sent back to payments"]).await?;
+    says(mesh, &format!("{redrive} --kind other"), 0, &["redrive 2 of 0 messages", "0 done"]).await?;
+    what_waits_for_a_pause(mesh, redrive).await?;
     let order = mesh.ended(&id).await?;
     ensure!(order["status"] == "FINISHED", "{order}");
-    says(mesh, "admin audit --service payments --limit 5", 0, &["REDRIVE", "olga"]).await
+    says(mesh, "admin jobs list --service payments", 0, &["finished", "stopped", "by ordermesh admin"])
+        .await?;
+    says(mesh, "admin audit --service payments --limit 9", 0, &["REDRIVE", "PAUSE", "STOP_REDRIVE", "olga"])
+        .await
+}
+
+async fn what_is_edited(mesh: &Mesh, number: &str) -> Result<()> {
+    let edit =
+        format!("admin parked edit {number} --service payments --operator olga --reason wrong --patch");
+    says(mesh, &format!("{edit} {{\"amount\":\"1\"}}"), 1, &["changes nothing"]).await?;
+    says(mesh, &format!("{edit} {{\"colour\":1}}"), 1, &["has no field", "colour"]).await?;
+    says(mesh, &format!("{edit} [1]"), 1, &["is no JSON object"]).await?;
+    let edited = ["would be", "\"amount\":\"2\"", "and was", "\"amount\":\"1\""];
+    says(mesh, &format!("{edit} {{\"amount\":\"2\"}} --dry-run"), 0, &edited).await?;
+    let discard =
+        format!("admin parked discard --service payments --operator olga --reason none --sequence {number}");
+    says(mesh, &format!("{discard} --dry-run"), 0, &["1 messages of payments would be discarded"]).await?;
+    says(mesh, "admin parked discard --service payments --operator olga --reason none", 1, &["a condition"])
+        .await
+}
+
+/// A redrive of what is paused waits, can be stopped, and is done once the pause is over.
+async fn what_waits_for_a_pause(mesh: &Mesh, redrive: &str) -> Result<()> {
+    let create =
+        "admin pauses create consumer --service payments --operator olga --reason none --request-id monday";
+    says(mesh, create, 0, &["pause 1 of payments has begun"]).await?;
+    says(mesh, create, 0, &["pause 1 of payments has begun"]).await?;
+    says(mesh, "admin pauses list", 0, &["payments", "consumer", "olga"]).await?;
+    let (line, code) = run(mesh, &format!("{redrive} --json --no-wait")).await?;
+    let started: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+    ensure!(code == 0 && started["redriveId"] == "3" && started["left"] == "1", "{started}");
+    let stop = "admin jobs stop 3 --service payments --operator olga";
+    says(mesh, stop, 0, &["redrive 3 of 1 messages of payments, stopped: 0 done, 0 parked again, 1 left"])
+        .await?;
+    says(mesh, "admin jobs watch 3 --service payments", 3, &["stopped"]).await?;
+    says(mesh, "admin pauses remove 1 --service payments --operator olga", 0, &["is over"]).await?;
+    says(mesh, "admin pauses remove 1 --service payments --operator olga", 1, &["there is no pause 1"])
+        .await?;
+    let (line, code) = run(mesh, &format!("{redrive} --json")).await?;
+    let ended: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+    ensure!(code == 0 && ended["state"] == "FINISHED" && ended["done"] == "1", "{ended}");
+    says(mesh, "admin jobs watch 4 --service payments", 0, &["1 done"]).await
+}
+
+/// A service that is away is shown as that, beside the other one.
+async fn what_is_away(mesh: &Mesh) -> Result<()> {
+    let away = "admin status --payments-url http://127.0.0.1:1";
+    says(mesh, away, 1, &["orders    0 ", "payments  ?", "cannot reach", "payments cannot be asked"]).await?;
+    let binary = Program::named("ordermesh")?.binary().display().to_string();
+    let output = operator(mesh, &binary).args(format!("{away} --json").split(' ')).output().await?;
+    let asked: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(asked["orders"].is_object() && asked["payments"]["error"].is_string(), "{asked}");
+    Ok(())
 }
 
 /// Every shell block of docs/ADMIN.md.

@@ -165,6 +165,7 @@ async fn each_cause_is_found() -> Result<()> {
         )
         .await?;
     what_was_parked(&mesh).await?;
+    what_is_paused(&mesh).await?;
     a_consumer_that_is_too_slow(&mesh).await?;
     a_locked_account(&mesh, &payments).await?;
     a_frozen_process(&mesh).await?;
@@ -204,6 +205,34 @@ async fn what_was_parked(mesh: &Mesh) -> Result<()> {
     channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await?;
     mesh.tamper("orders", &publish("ordermesh.orders.v1.OrderChanged")).await?;
     says(&is_stuck(mesh, &id, "HELD").await?, "does not know ordermesh.orders.v1.OrderChanged")
+}
+
+/// The consumer of payments, and then one kind of its messages.
+async fn what_is_paused(mesh: &Mesh) -> Result<()> {
+    let operator = mesh.admin("payments")?.with_token(ADMIN_TOKEN);
+    for (kind, cause) in [("", "PAUSED"), ("ordermesh.orders.v1.OrderPlaced", "WAITING")] {
+        let pause =
+            json!({ "part": "CONSUMER", "kind": kind, "reason": "a bad release", "operator": "olga" });
+        let paused = operator.post("/admin/v1/payments/pauses", &pause).await?;
+        let number = paused.body["sequence"].as_str().with_context(|| paused.text.clone())?.to_owned();
+        let part =
+            if kind.is_empty() { "payments.consumer.0".to_owned() } else { format!("payments.kind.{kind}") };
+        eventually("the pause", PATIENCE, async || {
+            let ready = operator.get("/readyz").await?;
+            ensure!(ready.body["states"][&part] == "paused", "{}", ready.text);
+            anyhow::Ok(())
+        })
+        .await?;
+        let id = mesh.order("bob", 1).await?;
+        says(&is_stuck(mesh, &id, cause).await?, "paused by olga: a bad release")?;
+        let (path, by) =
+            (format!("/admin/v1/payments/pauses/{number}:resume"), json!({ "operator": "olga" }));
+        let resume = operator.post(&path, &by);
+        let resumed = resume.await?;
+        ensure!(resumed.status == 200, "{}", resumed.text);
+        mesh.ended(&id).await?;
+    }
+    Ok(())
 }
 
 async fn channel(mesh: &Mesh) -> Result<Channel> {

@@ -8,6 +8,7 @@ use ordermesh::{
         pauses_service_client::PausesServiceClient,
     },
 };
+use serde_json::json;
 use tonic::{Code, Request, transport::Channel};
 use tonic_types::StatusExt as _;
 use world::{PATIENCE, eventually};
@@ -38,7 +39,7 @@ impl Operator {
     }
 
     async fn pause(&mut self, pause: Pause) -> Result<i64> {
-        let request = with_token(CreatePauseRequest { pause: Some(pause) })?;
+        let request = with_token(CreatePauseRequest { pause: Some(pause), ..CreatePauseRequest::default() })?;
         Ok(self.0.create_pause(request).await?.into_inner().sequence)
     }
 
@@ -80,7 +81,7 @@ async fn what_cannot_be_paused(operator: &mut Operator) -> Result<()> {
         (Pause { reason: "r".repeat(1_025), ..consumer() }, "pause.reason"),
         (Pause { operator: "a\0b".into(), ..consumer() }, "pause.operator"),
     ] {
-        let request = with_token(CreatePauseRequest { pause: Some(wrong) })?;
+        let request = with_token(CreatePauseRequest { pause: Some(wrong), ..CreatePauseRequest::default() })?;
         let refused = operator.0.create_pause(request).await.err().context(field)?;
         let fields = refused.get_details_bad_request().map(|request| request.field_violations);
         let names: Vec<String> = fields.into_iter().flatten().map(|violation| violation.field).collect();
@@ -91,6 +92,31 @@ async fn what_cannot_be_paused(operator: &mut Operator) -> Result<()> {
         let refused = operator.resume(sequence).await.err().context("there is no such pause")?;
         ensure!(refused.code() == code, "{refused:?}");
     }
+    Ok(())
+}
+
+/// A request with a key pauses once, over HTTP and over gRPC.
+async fn what_comes_again(mesh: &Mesh, operator: &mut Operator) -> Result<()> {
+    let api = mesh.admin("orders")?.with_token(ADMIN_TOKEN);
+    let over_http = async |reason: &str| {
+        let pause = json!({ "part": "RELAY", "reason": reason, "operator": "olga" });
+        let request = api.request(reqwest::Method::POST, "/admin/v1/orders/pauses");
+        world::answer(request.header("idempotency-key", "monday").json(&pause)).await
+    };
+    let first = over_http("a bad release").await?;
+    let again = over_http("a bad release").await?;
+    ensure!(first.status == 200 && again.body == first.body, "{} and {}", first.text, again.text);
+    let request = CreatePauseRequest { pause: Some(pause_of(Part::Relay)), request_id: "monday".into() };
+    let replayed = operator.0.create_pause(with_token(request)?).await?;
+    ensure!(
+        replayed.metadata().get("idempotency-replayed").is_some_and(|value| value == "true"),
+        "{replayed:?}"
+    );
+    ensure!(first.body["sequence"] == replayed.get_ref().sequence.to_string().as_str(), "{replayed:?}");
+    let other = over_http("another one").await?;
+    ensure!(other.status == 422 && other.body["reason"] == "IDEMPOTENCY_KEY_REUSED", "{}", other.text);
+    ensure!(operator.paused().await?.len() == 1, "one pause");
+    operator.resume(replayed.get_ref().sequence).await?;
     Ok(())
 }
 
@@ -117,6 +143,7 @@ async fn a_paused_mesh_of_one_process_stays_paused_over_a_restart() -> Result<()
     what_cannot_be_paused(&mut payments).await?;
     let consumer = payments.pause(Pause { consumer: "payments".into(), ..pause_of(Part::Consumer) }).await?;
     let mut orders = Operator::of(&mesh, "orders").await?;
+    what_comes_again(&mesh, &mut orders).await?;
     let relay = orders.pause(pause_of(Part::Relay)).await?;
     shows(&mesh, "payments.consumer.0", "paused", "paused by olga: a bad release").await?;
     shows(&mesh, "orders.relay", "paused", "paused by olga: a bad release").await?;

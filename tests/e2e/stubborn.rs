@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use h2::{SendStream, client::ResponseFuture};
 use http::{Method, Request, Version};
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -21,9 +22,9 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest,
 };
 use tonic_types::StatusExt as _;
-use world::{PATIENCE, Process};
+use world::{PATIENCE, Process, eventually};
 
-use crate::mesh::{APART, Arrangement, EMBEDDED, Mesh};
+use crate::mesh::{ADMIN_TOKEN, APART, Arrangement, EMBEDDED, Mesh};
 
 /// The grace period of a process: what does not end is cut before.
 const GRACE: Duration = Duration::from_secs(20);
@@ -97,6 +98,27 @@ async fn a_second_signal_waits_for_no_broker() -> Result<()> {
         mesh.processes[0].output()
     );
     Ok(())
+}
+
+/// The operator's listener outlives the others: whoever looks sees how the stop goes, and whoever acts is refused as everywhere else.
+#[tokio::test]
+async fn an_operator_looks_and_does_nothing_while_a_process_stops() -> Result<()> {
+    let mut mesh = Mesh::start(EMBEDDED).await?;
+    mesh.account("alice", 1).await?;
+    let operator = mesh.admin("orders")?.with_token(ADMIN_TOKEN);
+    let _client = Stubborn::of_service(mesh.orders, GET_ORDER).await?;
+    mesh.processes[0].terminate()?;
+    let redrive = json!({ "operator": "olga" });
+    let refused = eventually("a refusal", PATIENCE, async || {
+        let refused = operator.post("/admin/v1/payments/parked:redrive", &redrive).await?;
+        ensure!(refused.status == 503, "{}", refused.text);
+        anyhow::Ok(refused)
+    })
+    .await?;
+    ensure!(refused.body["reason"] == "UPSTREAM_UNAVAILABLE", "{}", refused.text);
+    let seen = operator.get("/admin/v1/payments/parked").await?;
+    ensure!(seen.status == 200, "{}", seen.text);
+    ended_in_time(&mut mesh.processes[0]).await
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use anyhow::{Context as _, anyhow};
 use chassis::clock::{Clock as _, SystemClock};
 use ordermesh::DESCRIPTOR_SET;
 use prost::{Message, Name};
-use prost_reflect::DescriptorPool;
-use prost_types::{Duration, Timestamp};
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use prost_types::{Duration, Struct, Timestamp};
 use serde_json::Value;
 use transcode::Type;
 
@@ -26,6 +26,17 @@ pub(super) fn json_of<M: Message + Name>(message: &M) -> anyhow::Result<Value> {
     let descriptor = CONTRACTS.get_message_by_name(&M::full_name());
     let descriptor = descriptor.ok_or_else(|| anyhow!("{} is in no contract", M::full_name()))?;
     Ok(serde_json::from_slice(&Type::new(&descriptor).json(&message.encode_to_vec())?)?)
+}
+
+/// A JSON object as `google.protobuf.Struct`.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn to_struct(object: &Value) -> anyhow::Result<Struct> {
+    let descriptor =
+        CONTRACTS.get_message_by_name("google.protobuf.Struct").context("no contract has objects")?;
+    let read = DynamicMessage::deserialize(descriptor, object)?;
+    Ok(Struct::decode(read.encode_to_vec().as_slice())?)
 }
 
 /// Prints a line of JSON.

@@ -1,11 +1,6 @@
 //! Redrives in the background, at a rate: of several processes the one with the lease runs the jobs of a consumer, one after another.
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use storage::{
     Database, Failure,
@@ -17,10 +12,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::subscribed::Subscribed;
+use super::{lanes, subscribed::Subscribed};
 use crate::{
     observe,
     parked::jobs::{self, Next},
+    pauses,
+    retry::Backoff,
 };
 
 /// How long a job waits at most until a process finds it that did not start it.
@@ -38,8 +35,8 @@ const FASTER: f64 = 1.08;
 const TOGETHER: Duration = Duration::from_millis(250);
 /// Messages of a step at most.
 const MOST: u64 = 100;
-/// Messages of different keys that are handled at a time.
-const LANES: u64 = 4;
+/// Between two looks at a job whose last messages others are at.
+const OTHERS: Duration = Duration::from_secs(1);
 
 /// Runs the jobs of a consumer until `stop`.
 pub(super) async fn run(shared: &Arc<Subscribed>, wake: &Notify, stop: &CancellationToken) {
@@ -99,42 +96,92 @@ async fn run_all(shared: &Arc<Subscribed>, stop: &CancellationToken) -> Result<(
     Ok(())
 }
 
+/// Runs a job until it is at its end, or has to wait for the end of a pause: it may be stopped meanwhile.
 async fn run_one(
     shared: &Arc<Subscribed>,
     job: i64,
     per_second: i32,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let mut pace = Pace::new(per_second);
+    let (mut pace, mut pass, mut others) = (Pace::new(per_second), Pass::default(), Backoff::up_to(OTHERS));
     loop {
+        let pauses = shared.pauses.now();
+        if shared.is_paused_as_a_whole() {
+            return wait_out(shared, &pauses, stop).await;
+        }
         let most = tokio::select! {
             most = pace.due() => most,
             () = stop.cancelled() => return Ok(()),
         };
-        let next = shared
-            .database
-            .transact(move |transaction| Box::pin(async move { jobs::next(transaction, job, most).await }));
-        match next.await? {
+        match next(shared, job, pass.after, most).await? {
             Next::Ended => return Ok(()),
-            Next::Wait => sleep(STEP).await,
-            Next::Try(messages) => {
+            Next::Skip { after } => pass = Pass { after, ..pass },
+            Next::Try { messages, after } => {
+                pass = Pass { after, tried: true };
+                others.reset();
                 pace.sent(messages.len());
                 try_all(shared, messages).await?;
+            }
+            // What was not free at the beginning may be by now.
+            Next::Over if pass.tried => pass = Pass::default(),
+            Next::Over if finish(shared, job).await? => return Ok(()),
+            Next::Over if shared.pauses.any() => return wait_out(shared, &pauses, stop).await,
+            Next::Over => {
+                pass = Pass::default();
+                tokio::select! {
+                    () = sleep(others.delay()) => {}
+                    () = stop.cancelled() => return Ok(()),
+                }
             }
         }
     }
 }
 
+/// How far the messages of a job were looked through, and whether any was tried.
+#[derive(Default)]
+struct Pass {
+    after: i64,
+    tried: bool,
+}
+
+async fn wait_out(
+    shared: &Subscribed,
+    pauses: &[pauses::Model],
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    tokio::select! {
+        () = shared.pauses.change(pauses) => {}
+        () = sleep(POLL) => {}
+        () = stop.cancelled() => {}
+    }
+    Ok(())
+}
+
+async fn next(shared: &Arc<Subscribed>, job: i64, after: i64, most: u64) -> Result<Next, Failure> {
+    let of = Arc::clone(shared);
+    let next = shared.database.transact(move |transaction| {
+        let of = Arc::clone(&of);
+        Box::pin(async move {
+            let is_paused = |kind: &str, key: &str| of.is_paused(kind, key);
+            jobs::next(transaction, job, of.park, after, most, is_paused).await
+        })
+    });
+    next.await
+}
+
+async fn finish(shared: &Subscribed, job: i64) -> Result<bool, Failure> {
+    let park = shared.park;
+    let finished = shared
+        .database
+        .transact(move |transaction| Box::pin(async move { jobs::finish(transaction, job, park).await }));
+    finished.await
+}
+
 /// Handles each message in a transaction of its own; those of one key one after another.
 async fn try_all(shared: &Arc<Subscribed>, messages: Vec<(i64, String)>) -> Result<(), Failure> {
-    let mut lanes: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
-    for (seq, key) in messages {
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        lanes.entry(hasher.finish() % LANES).or_default().push(seq);
-    }
-    let lanes = lanes.into_values().map(|seqs| async move {
-        for seq in seqs {
+    let lanes = lanes::by_key(messages, |(_, key)| key);
+    let lanes = lanes.into_iter().map(|lane| async move {
+        for (seq, _) in lane {
             shared.redrive_of_job(seq).await?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::{
 
 use sea_orm::DbErr;
 use storage::{
-    Failure,
+    Failure, Transaction,
     rehearsal::{Change, Rehearsal},
 };
 use tokio::sync::{Notify, Semaphore};
@@ -17,7 +17,7 @@ use tracing::{Dispatch, instrument::WithSubscriber as _};
 use super::subscribed::Subscribed;
 use crate::{
     observe,
-    parked::{self, Model},
+    parked::{self, Model, Park},
     retry,
 };
 
@@ -58,6 +58,8 @@ pub enum Outcome {
     Parked(String),
     /// Others hold what it needs: it would be tried again.
     Held(String),
+    /// It would wait: its partition or kind is paused, or another message of its key is ahead of it.
+    Waits(String),
 }
 
 impl Operated {
@@ -72,13 +74,21 @@ impl Operated {
         &self.shared.subscription.consumer
     }
 
+    /// Why it is paused as a whole, if it is.
+    #[must_use]
+    pub fn paused(&self) -> Option<String> {
+        let shared = &self.shared;
+        let reason = || shared.pauses.of_partition(self.name(), 0).map(|paused| paused.reason);
+        shared.is_paused_as_a_whole().then(reason).flatten()
+    }
+
     /// Has it look at once whether there is a [job](parked::jobs) to run.
     pub fn wake_jobs(&self) {
         self.jobs.notify_one();
     }
 
     /// What would become of these messages if they were sent back now, one after another in their order: each that waits for an operator.
-    /// None is begun after `hold`, for so long rows are held: others wait 5 s for them, and for SQLite's only connection that writes. Nor is
+    /// Those that would wait, because of a pause or behind another of their keys, do so here. None is begun after `hold`, for so long rows are held: others wait 5 s for them, and for SQLite's only connection that writes. Nor is
     /// one when there is no more space (3 MiB).
     ///
     /// # Errors
@@ -124,14 +134,18 @@ impl Subscribed {
         let handled = rehearsal.attempt(async {
             let transaction = rehearsal.transaction();
             let Some(row) = parked::lock_parked(transaction, seq).await? else { return Ok(None) };
-            let row = found.insert(row);
+            // What its job counts stays as it is, and is locked by nobody who holds messages for long.
+            let row = found.insert(Model { redrive_job: None, ..row });
+            if let Some(reason) = self.waits_for(transaction, row).await? {
+                return Ok(Some(Outcome::Waits(reason)));
+            }
             // What is to be done after the commit is dropped.
-            self.handle_again(transaction, row, retry::now()).await.map(|(_after, problem)| Some(problem))
+            let (_after, problem) = self.handle_again(transaction, row, retry::now()).await?;
+            Ok(Some(problem.map_or(Outcome::Done, Outcome::Parked)))
         });
         let outcome = match handled.await? {
             Ok(None) => return Ok(None),
-            Ok(Some(None)) => Outcome::Done,
-            Ok(Some(Some(problem))) => Outcome::Parked(problem),
+            Ok(Some(outcome)) => outcome,
             Err(failure @ Failure::Contention(_)) => Outcome::Held(observe::chain(&failure)),
             Err(Failure::Unavailable(error) | Failure::Full(error) | Failure::Unknown(error)) => {
                 return Err(Arc::unwrap_or_clone(error));
@@ -143,6 +157,16 @@ impl Subscribed {
         let changes = changes.filter(|change| !OURS.contains(&change.table.as_str()));
         let (outbox, changes) = changes.partition(|change| change.table == OUTBOX);
         Ok(Some(Preview { message, outcome, changes, outbox }))
+    }
+
+    /// Why a message would wait that is sent back.
+    async fn waits_for(&self, transaction: &Transaction, row: &Model) -> Result<Option<String>, DbErr> {
+        let paused = self.paused(&row.kind, &row.partition_key).map(|paused| paused.reason);
+        if paused.is_some() || self.park == Park::Message {
+            return Ok(paused);
+        }
+        let ahead = parked::ahead_of(transaction, row).await?;
+        Ok(ahead.map(|ahead| format!("the message {ahead} of its key is parked ahead of it")))
     }
 }
 

@@ -1,10 +1,6 @@
 //! What was parked comes back: sent by an operator, or held until this version that knows its kind.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use sea_orm::DbErr;
 use storage::{Failure, Reading, Transaction};
@@ -13,12 +9,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Consumer,
     handler::{AfterCommit, Deduplication, Effects, Verdict},
+    lanes,
+    returned::Returned,
     subscribed::Subscribed,
 };
 use crate::{
     envelope::Envelope,
     inbox, observe,
-    parked::{self, Begun, Park, State},
+    parked::{self, Begun, Leaving, Park, State},
+    pauses::Paused,
     retry, topology,
 };
 
@@ -30,13 +29,10 @@ const PAGE: u64 = 100;
 /// rule.
 const CONTENDED: Duration = Duration::from_secs(60);
 
-/// The messages whose last attempt came back with a failure, and since when others get in the way of each, if they do.
-type Returned = HashMap<i64, Option<Instant>>;
-
 impl Consumer {
     /// Handles what comes back until `stop`, each message in a transaction of its own: it has failed before.
     pub(super) async fn redrive(&self, stop: &CancellationToken) {
-        let (shared, mut returned) = (&self.shared, Returned::new());
+        let (shared, returned) = (&self.shared, Returned::default());
         tokio::select! {
             () = shared.pauses.read() => {}
             () = stop.cancelled() => {}
@@ -44,7 +40,7 @@ impl Consumer {
         while !stop.is_cancelled() {
             shared.report_parked().await;
             let pauses = shared.pauses.now();
-            match shared.redrive_all(&mut returned, stop).await {
+            match shared.redrive_all(&returned, stop).await {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(failure) => observe::storage_failed(&shared.subscription.consumer, &failure),
@@ -71,51 +67,86 @@ impl Subscribed {
     /// that.
     async fn redrive_all(
         self: &Arc<Self>,
-        returned: &mut Returned,
+        returned: &Returned,
         stop: &CancellationToken,
     ) -> Result<bool, Failure> {
+        if self.is_paused_as_a_whole() {
+            return Ok(false);
+        }
         let (mut after, mut done, mut there) = (0, false, HashSet::new());
+        let paused = self.pauses.kinds(&self.subscription.consumer);
         loop {
             let (read, subscription) = (self.database.read(), &self.subscription);
-            let page = parked::leaving(read, subscription, self.park, after, PAGE).await?;
-            for leaving in &page {
-                if stop.is_cancelled() {
-                    return Ok(false);
-                }
-                there.insert(leaving.seq);
-                // Looked at for each: it may have begun in the middle of a page.
-                if !self.is_paused(&leaving.kind, &leaving.partition_key) {
-                    done |= self.try_again(leaving.seq, returned).await?;
-                }
-            }
-            match page.last() {
-                Some(last) if page.len() as u64 == PAGE => after = last.seq,
-                _ => break,
+            let page = parked::leaving(read, subscription, self.park, &paused, after, PAGE).await?;
+            let last = page.last().map(|last| last.seq).filter(|_| page.len() as u64 == PAGE);
+            there.extend(page.iter().map(|leaving| leaving.seq));
+            done |= self.come_back(page, returned, stop).await?;
+            match last {
+                _ if stop.is_cancelled() => return Ok(false),
+                Some(last) => after = last,
+                None => break,
             }
         }
-        returned.retain(|seq, _| there.contains(seq));
+        returned.retain(&there);
         if let Err(error) = self.look_ahead().await {
             observe::storage_failed(&self.subscription.consumer, &error.into());
         }
         Ok(done)
     }
 
+    /// Handles what comes back of a page, each key in a lane.
+    async fn come_back(
+        self: &Arc<Self>,
+        page: Vec<Leaving>,
+        returned: &Returned,
+        stop: &CancellationToken,
+    ) -> Result<bool, Failure> {
+        let lanes = lanes::by_key(page, |leaving| &leaving.partition_key);
+        let lanes = lanes.into_iter().map(|lane| async move {
+            let mut done = false;
+            for leaving in lane {
+                // Looked at for each: it may have begun in the middle of a page.
+                if stop.is_cancelled() || self.is_paused(&leaving.kind, &leaving.partition_key) {
+                    continue;
+                }
+                done |= match leaving.state {
+                    State::Waiting => self.drain(&leaving, returned, stop).await?,
+                    _ => self.try_again(leaving.seq, returned).await?,
+                };
+            }
+            Ok(done)
+        });
+        let lanes = futures_util::future::join_all(lanes).await;
+        lanes.into_iter().try_fold(false, |done, lane: Result<bool, Failure>| Ok(done | lane?))
+    }
+
     /// Whether what an operator sent back has to wait for the end of a pause.
     pub(super) fn is_paused(&self, kind: &str, key: &str) -> bool {
+        self.pauses.any() && self.paused(kind, key).is_some()
+    }
+
+    /// Why it has to.
+    pub(super) fn paused(&self, kind: &str, key: &str) -> Option<Paused> {
         let number = topology::partition(key, self.partitions);
-        self.pauses.of_partition(&self.subscription.consumer, number).is_some()
-            || self.pause_of(kind, key).is_some()
+        let partition = self.pauses.of_partition(&self.subscription.consumer, number);
+        partition.or_else(|| self.pause_of(kind, key))
+    }
+
+    /// Whether nothing of the consumer may be handled.
+    pub(super) fn is_paused_as_a_whole(&self) -> bool {
+        let is_paused = |number| self.pauses.of_partition(&self.subscription.consumer, number).is_some();
+        self.pauses.any() && (0..self.partitions).all(is_paused)
     }
 
     /// Handles a message that comes back, unless others are in its way. Returns whether it has left, or waits for an operator again.
-    async fn try_again(self: &Arc<Self>, seq: i64, returned: &mut Returned) -> Result<bool, Failure> {
-        let failure = match self.redrive_one(seq, returned.contains_key(&seq)).await {
+    pub(super) async fn try_again(self: &Arc<Self>, seq: i64, returned: &Returned) -> Result<bool, Failure> {
+        let failure = match self.redrive_one(seq, returned.contains(seq)).await {
             Ok(left) => return Ok(left),
             Err(failure) => failure,
         };
-        let contended = returned.entry(seq).or_default();
+        returned.add(&[seq]);
         if matches!(failure, Failure::Contention(_)) {
-            if contended.get_or_insert_with(Instant::now).elapsed() < CONTENDED {
+            if returned.contended_for(seq) < CONTENDED {
                 // Those behind it need not wait for that.
                 observe::storage_failed(&self.subscription.consumer, &failure);
                 return Ok(false);
@@ -124,7 +155,7 @@ impl Subscribed {
             return Err(failure);
         }
         self.give_back(seq, observe::chain(&failure)).await?;
-        returned.remove(&seq);
+        returned.remove(seq);
         Ok(true)
     }
 
@@ -145,7 +176,7 @@ impl Subscribed {
         Ok(true)
     }
 
-    /// Handles a message, of which an attempt was counted.
+    /// Handles a message, of which an attempt was counted, unless it cannot be tried now.
     async fn redrive_begun(self: &Arc<Self>, seq: i64) -> Result<(), Failure> {
         let shared = Arc::clone(self);
         let handled = self.database.transact(move |transaction| {
@@ -182,10 +213,14 @@ impl Subscribed {
         seq: i64,
     ) -> Result<Option<(AfterCommit, Option<String>)>, DbErr> {
         let Some(row) = parked::lock(transaction, seq).await? else { return Ok(None) };
-        // Whoever has chosen it may not have looked. It stays sent back, and is tried once nothing is in its way any more.
+        // Whoever has chosen it may not have looked. It stays sent back, and is tried once nothing is in its way any more; what a job has chosen
+        // waits for the operator, who may stop the job.
         if self.is_paused(&row.kind, &row.partition_key)
-            || self.park == Park::Key && !parked::is_first(transaction, &row).await?
+            || self.park == Park::Key && parked::ahead_of(transaction, &row).await?.is_some()
         {
+            if row.redrive_job.is_some() {
+                parked::put_back(transaction, &row).await?;
+            }
             return Ok(None);
         }
         self.handle_again(transaction, &row, retry::now()).await.map(Some)
@@ -212,11 +247,11 @@ impl Subscribed {
         let after = effects.apply(transaction).await?;
         let problem = match verdict {
             Verdict::Done => {
-                parked::remove(transaction, row.seq).await?;
+                parked::remove(transaction, row).await?;
                 None
             }
             Verdict::Park(error) => {
-                parked::give_back(transaction, row.seq, &error, now).await?;
+                parked::give_back(transaction, row, &error, now).await?;
                 Some(error)
             }
         };
@@ -246,7 +281,12 @@ impl Subscribed {
         let reason = error.clone();
         let given_back = self.database.transact(move |transaction| {
             let error = error.clone();
-            Box::pin(async move { parked::give_back(transaction, seq, &error, retry::now()).await })
+            Box::pin(async move {
+                match parked::lock(transaction, seq).await? {
+                    Some(row) => parked::give_back(transaction, &row, &error, retry::now()).await,
+                    None => Ok(()),
+                }
+            })
         });
         given_back.await?;
         observe::redrive_failed(&self.subscription.consumer, seq, &reason);

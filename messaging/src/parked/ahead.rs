@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 use storage::rows;
 
 use super::{Form, Park, State};
@@ -56,14 +56,16 @@ pub(crate) async fn ahead(
 ) -> Result<Ahead, DbErr> {
     let mut ahead = Ahead::none(park);
     let keys: BTreeSet<&str> = messages.iter().map(|message| message.key.as_str()).collect();
-    // A database in another encoding can be given no other key: all are read then.
-    if !keys.iter().all(|key| key.is_ascii()) {
+    if !keys.iter().all(|key| key.is_ascii()) && !stores_every_letter(connection).await? {
+        // It can be given no other keys: all are read then.
         let sql = format!("SELECT DISTINCT {} WHERE consumer = $1 AND {}", columns(park), blocking(park));
         let all = Statement::from_sql_and_values(connection.get_database_backend(), sql, [consumer.into()]);
         ahead.found(&connection.query_all_raw(all).await?)?;
         return Ok(ahead);
     }
-    let keys: Vec<[Value; 1]> = keys.into_iter().map(|key| [Form::Readable.attribute(key).into()]).collect();
+    let forms = keys.iter().flat_map(|key| [Form::Readable, Form::Ascii].map(|form| form.attribute(key)));
+    let forms: BTreeSet<String> = forms.collect();
+    let keys: Vec<[Value; 1]> = forms.into_iter().map(|key| [key.into()]).collect();
     for run in rows::statements(&keys, |[key]| rows::value_bytes(key)) {
         let backend = connection.get_database_backend();
         let table = rows::table(backend, "given", &["text"], run)?;
@@ -71,7 +73,7 @@ pub(crate) async fn ahead(
             "SELECT DISTINCT {} WHERE {} AND consumer = {} AND {}",
             columns(park),
             table.has("partition_key"),
-            if backend == sea_orm::DbBackend::Postgres { "$2" } else { "?" },
+            if backend == DbBackend::Postgres { "$2" } else { "?" },
             blocking(park),
         );
         let values = table.values.into_iter().chain([consumer.into()]);
@@ -79,6 +81,18 @@ pub(crate) async fn ahead(
         ahead.found(&connection.query_all_raw(some).await?)?;
     }
     Ok(ahead)
+}
+
+/// Whether the database can be given any text: with another encoding than UTF-8 PostgreSQL refuses most letters.
+async fn stores_every_letter(connection: &impl ConnectionTrait) -> Result<bool, DbErr> {
+    let backend = connection.get_database_backend();
+    if backend != DbBackend::Postgres {
+        return Ok(true);
+    }
+    let encoding = Statement::from_string(backend, "SELECT current_setting('server_encoding')");
+    let encoding = connection.query_one_raw(encoding).await?;
+    let encoding: Option<String> = encoding.map(|row| row.try_get_by_index(0)).transpose()?;
+    Ok(encoding.as_deref() == Some("UTF8"))
 }
 
 /// Whether anything of a consumer is parked that others have to wait behind.
@@ -114,5 +128,44 @@ impl Ahead {
             self.lines.insert((row.try_get_by_index(0)?, kind));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::parked::tables::{Parked, open, park};
+
+    fn message(key: &str) -> Envelope {
+        Envelope {
+            id: Uuid::nil(),
+            kind: "tests.v1.Fact".to_owned(),
+            key: key.to_owned(),
+            source: String::new(),
+            payload: Bytes::new(),
+            traceparent: None,
+            tracestate: None,
+            subject: None,
+            token_id: None,
+            create_time: 0,
+        }
+    }
+
+    /// Only what is parked of the keys of these messages is read, whatever letters they have and in whichever form they are stored.
+    #[tokio::test]
+    async fn no_other_keys_are_read() {
+        let (database, _scratch) = open().await;
+        for key in ["käthe", r"k\u00e4the", "bob", "carol"] {
+            park(&database, Parked { key, state: State::Parked, kind: "tests.v1.Fact" }).await;
+        }
+        let messages = [message("käthe"), message("dora")];
+        let given: Vec<&Envelope> = messages.iter().collect();
+        let ahead = ahead(database.read(), "reader", Park::Key, &given).await.expect("rows");
+        assert_eq!(ahead.lines.len(), 2, "{ahead:?}");
+        assert!(ahead.is_of(&messages[0]) && !ahead.is_of(&messages[1]), "{ahead:?}");
+        database.close().await;
     }
 }

@@ -48,7 +48,7 @@ pub async fn groups(database: &Database, filter: &Filter, limit: u64) -> Result<
         .column_as(Column::ParkTime.min(), "first_time")
         .column_as(Column::ParkTime.max(), "last_time")
         .column_as(Column::Seq.min(), "example")
-        .filter(filter.condition())
+        .filter(filter.condition(database.backend()))
         // What came back this moment is counted the next time.
         .filter(Column::Cause.is_not_null())
         .group_by(Column::Cause)

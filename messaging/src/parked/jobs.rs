@@ -1,18 +1,24 @@
 //! Redrives in the background: which messages one is to try, and how far it has come. A job is a row, and its messages name it, so that it
 //! outlives the process that runs it.
+//!
+//! Whoever locks rows of messages and of a job takes those of messages first, in the order of their numbers.
+
+mod run;
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    Condition, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+    Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement,
     entity::prelude::*,
 };
-use storage::{Database, Failure, Transaction, rows};
+use storage::{Database, Failure, Transaction};
 
+pub(super) use self::run::count;
+pub(crate) use self::run::{Next, finish, next, running};
 use super::{
-    Column as Parked, Entity as ParkedMessages, State as ParkedState,
+    Column as Parked, Entity as ParkedMessages,
     causes::complete_causes,
-    filter::Filter,
+    filter::{Filter, in_order},
     note::{self, Operator},
     operate::redrivable,
 };
@@ -26,7 +32,7 @@ pub enum State {
     Running = 0,
     /// An operator has stopped it.
     Stopped = 1,
-    /// It has tried every message.
+    /// It has tried every message that could be.
     Finished = 2,
 }
 
@@ -48,7 +54,7 @@ pub struct Model {
     pub done: i64,
     /// Messages that were parked again.
     pub failed: i64,
-    /// Messages that it had not tried when it was stopped.
+    /// Messages that it had not tried when it ended.
     pub released: i64,
     /// Messages a second; 0 for as many as there can be.
     pub per_second: i32,
@@ -62,6 +68,8 @@ pub struct Model {
     pub reason: String,
     /// Which messages were meant.
     pub filter: String,
+    /// Why it has not tried those that it has left, unless it was stopped.
+    pub left_reason: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
@@ -84,17 +92,6 @@ pub enum Started {
     SeveralConsumers,
 }
 
-/// What a job has to do next.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// These messages, by their numbers and partition keys: they are marked as sent back, and an attempt at each is counted.
-    Try(Vec<(i64, String)>),
-    /// Nothing at the moment: others are at its last messages.
-    Wait,
-    /// It was stopped, or is finished by now.
-    Ended,
-}
-
 /// Starts a job for the messages that the filter means now, can be sent back, and are no other job's.
 ///
 /// # Errors
@@ -108,7 +105,11 @@ pub async fn start(
     if filter.cause.is_some() {
         complete_causes(database).await?;
     }
-    let meant = filter.meaning(redrivable().add(Parked::RedriveJob.is_null()));
+    // Of one that has ended a message may have been left, by a process that died or by an earlier version.
+    let free = Expr::cust(
+        "(redrive_job IS NULL OR redrive_job NOT IN (SELECT id FROM redrive_jobs WHERE state = 0))",
+    );
+    let meant = filter.meaning(redrivable().add(free), database.backend());
     let what = format!("{filter:?}");
     let started = database.transact(move |transaction| {
         let (meant, what, operator) = (meant.clone(), what.clone(), operator.clone());
@@ -145,15 +146,17 @@ async fn start_in(
         operator: Set(operator.name.clone()),
         reason: Set(operator.reason.clone().unwrap_or_default()),
         filter: Set(what.clone()),
+        left_reason: Set(None),
     };
     let id = Entity::insert(job).exec(transaction).await?.last_insert_id;
-    let chosen = ParkedMessages::update_many().col_expr(Parked::RedriveJob, Expr::value(id)).filter(meant);
+    let chosen =
+        ParkedMessages::update_many().col_expr(Parked::RedriveJob, Expr::value(id)).filter(in_order(meant));
     let total = chosen.exec(transaction).await?.rows_affected;
     let total = i64::try_from(total).unwrap_or(i64::MAX);
     let counted = Entity::update_many().col_expr(Column::Total, Expr::value(total));
     counted.filter(Column::Id.eq(id)).exec(transaction).await?;
     if total == 0 {
-        end(transaction, id, State::Finished, 0).await?;
+        end(transaction, id, State::Finished, 0, None).await?;
     }
     let what = format!("redrive {id}, {per_second} a second: {what}");
     note::write(transaction, operator, "Redrive", what, total.unsigned_abs()).await?;
@@ -162,7 +165,8 @@ async fn start_in(
     Ok(Started::Job(Box::new(Progress { job, left: total })))
 }
 
-/// Stops a job, if it runs, and says how far it has come; `None` when there is none. What is under way at the moment is finished.
+/// Stops a job, if it runs, and says how far it has come; `None` when there is none. What is under way at the moment is finished, and what was
+/// not tried waits for an operator again.
 ///
 /// # Errors
 /// As [`Database::transact`].
@@ -170,32 +174,50 @@ pub async fn stop(database: &Database, id: i64, operator: Operator) -> Result<Op
     let stopped = database.transact(move |transaction| {
         let operator = operator.clone();
         Box::pin(async move {
-            let job = Entity::find_by_id(id).lock_exclusive().one(transaction).await?;
+            let job = Entity::find_by_id(id).one(transaction).await?;
             if job.is_none_or(|job| job.state != State::Running) {
                 return Ok(());
             }
-            let released = ParkedMessages::update_many()
-                .col_expr(Parked::RedriveJob, Expr::value(None::<i64>))
-                .filter(Parked::RedriveJob.eq(id))
-                .filter(Parked::State.eq(ParkedState::Parked));
-            let released = released.exec(transaction).await?.rows_affected;
-            end(transaction, id, State::Stopped, released).await?;
-            note::write(transaction, operator, "Stop_Redrive", format!("redrive {id}"), released).await
+            let released = release(transaction, id).await?;
+            // Who has finished it meanwhile has released everything.
+            if end(transaction, id, State::Stopped, released, None).await? {
+                note::write(transaction, operator, "Stop_Redrive", format!("redrive {id}"), released).await?;
+            }
+            Ok(())
         })
     });
     stopped.await?;
     Ok(find(database.read(), id).await?)
 }
 
-async fn end(transaction: &Transaction, id: i64, state: State, released: u64) -> Result<(), DbErr> {
-    Entity::update_many()
+/// Leaves what a job has not tried to the operator, and returns how many messages these are. An attempt under way is waited for.
+async fn release(transaction: &Transaction, id: i64) -> Result<u64, DbErr> {
+    let backend = transaction.get_database_backend();
+    let lock = if backend == DbBackend::Postgres { " ORDER BY seq FOR UPDATE" } else { "" };
+    let sql = format!(
+        "UPDATE parked SET state = 0, redrives = 0, redrive_time = NULL, redrive_job = NULL WHERE seq IN
+         (SELECT seq FROM parked WHERE redrive_job = $1 AND state IN (0, 2){lock})"
+    );
+    let release = Statement::from_sql_and_values(backend, sql, [id.into()]);
+    Ok(transaction.execute_raw(release).await?.rows_affected())
+}
+
+/// Ends a job that runs, and returns whether it did.
+async fn end(
+    transaction: &Transaction,
+    id: i64,
+    state: State,
+    released: u64,
+    left_reason: Option<String>,
+) -> Result<bool, DbErr> {
+    let ended = Entity::update_many()
         .col_expr(Column::State, Expr::value(state))
         .col_expr(Column::Released, Expr::value(i64::try_from(released).unwrap_or(i64::MAX)))
         .col_expr(Column::EndTime, Expr::value(retry::now()))
+        .col_expr(Column::LeftReason, Expr::value(left_reason))
         .filter(Column::Id.eq(id))
-        .exec(transaction)
-        .await
-        .map(drop)
+        .filter(Column::State.eq(State::Running));
+    Ok(ended.exec(transaction).await?.rows_affected > 0)
 }
 
 /// A job; `None` when there is none with this number.
@@ -234,66 +256,4 @@ async fn progress(connection: &impl ConnectionTrait, job: Model) -> Result<Progr
 
 async fn members(connection: &impl ConnectionTrait, id: i64) -> Result<u64, DbErr> {
     ParkedMessages::find().filter(Parked::RedriveJob.eq(id)).count(connection).await
-}
-
-/// The job of a consumer that is to go on, and how many messages a second it may try.
-pub(crate) async fn running(
-    connection: &impl ConnectionTrait,
-    consumer: &str,
-) -> Result<Option<(i64, i32)>, DbErr> {
-    Entity::find()
-        .select_only()
-        .columns([Column::Id, Column::PerSecond])
-        .filter(Column::Consumer.eq(consumer))
-        .filter(Expr::cust("state = 0"))
-        .order_by_asc(Column::Id)
-        .limit(1)
-        .into_tuple()
-        .one(connection)
-        .await
-}
-
-/// What a job has to do next: at most so many messages.
-pub(crate) async fn next(transaction: &Transaction, id: i64, most: u64) -> Result<Next, DbErr> {
-    let job = Entity::find_by_id(id).lock_exclusive().one(transaction).await?;
-    if job.is_none_or(|job| job.state != State::Running) {
-        return Ok(Next::Ended);
-    }
-    let next: Vec<(i64, String)> = ParkedMessages::find()
-        .select_only()
-        .columns([Parked::Seq, Parked::PartitionKey])
-        .filter(Parked::RedriveJob.eq(id))
-        .filter(Parked::State.eq(ParkedState::Parked))
-        .order_by_asc(Parked::Seq)
-        .limit(most)
-        .lock_exclusive()
-        .into_tuple()
-        .all(transaction)
-        .await?;
-    if next.is_empty() {
-        if members(transaction, id).await? > 0 {
-            return Ok(Next::Wait);
-        }
-        end(transaction, id, State::Finished, 0).await?;
-        return Ok(Next::Ended);
-    }
-    let seqs: Vec<i64> = next.iter().map(|(seq, _)| *seq).collect();
-    let backend = transaction.get_database_backend();
-    let these = rows::one_of(backend, &seqs);
-    // An attempt at each begins: see `begin`.
-    let begun = "UPDATE parked SET state = 2, redrives = redrives + 1, redrive_time = $2 WHERE seq";
-    let sql = format!("{begun} {}", these.condition);
-    let values = [these.value, retry::now().into()];
-    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-    Ok(Next::Try(next))
-}
-
-/// Counts what has become of a message of a job. Last in its transaction: others count on the same row.
-pub(super) async fn count(transaction: &Transaction, id: i64, column: Column) -> Result<(), DbErr> {
-    Entity::update_many()
-        .col_expr(column, Expr::col(column).add(1))
-        .filter(Column::Id.eq(id))
-        .exec(transaction)
-        .await
-        .map(drop)
 }

@@ -9,7 +9,7 @@ use storage::{Database, Failure};
 use super::{
     Column, Entity, Model, State,
     causes::complete_causes,
-    filter::Filter,
+    filter::{Filter, in_order},
     note::{self, Operator},
 };
 
@@ -46,7 +46,7 @@ pub async fn operate(
     if filter.cause.is_some() {
         complete_causes(database).await?;
     }
-    let meant = filter.meaning(action.condition());
+    let meant = filter.meaning(action.condition(), database.backend());
     if mode == Mode::DryRun {
         return Ok(Entity::find().filter(meant).count(database.read()).await?);
     }
@@ -77,6 +77,7 @@ impl Action {
     }
 
     async fn apply(self, connection: &impl ConnectionTrait, meant: Condition) -> Result<u64, DbErr> {
+        let meant = in_order(meant);
         Ok(match self {
             Self::Redrive => {
                 let redriven = Entity::update_many().col_expr(Column::State, Expr::value(State::Redriven));
@@ -100,7 +101,7 @@ pub async fn list(
 ) -> Result<Vec<Model>, DbErr> {
     let after = Column::Seq.gt(after);
     Entity::find()
-        .filter(filter.condition().add(after))
+        .filter(filter.condition(connection.get_database_backend()).add(after))
         .order_by_asc(Column::Seq)
         .limit(limit)
         .all(connection)
@@ -120,7 +121,7 @@ pub async fn previewable(
     if filter.cause.is_some() {
         complete_causes(database).await?;
     }
-    let meant = filter.condition().add(redrivable());
+    let meant = filter.condition(database.backend()).add(redrivable());
     let all = Entity::find().filter(meant.clone()).count(database.read()).await?;
     let first = Entity::find()
         .select_only()

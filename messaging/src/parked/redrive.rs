@@ -4,15 +4,16 @@ use sea_orm::{
     Condition, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, Statement, entity::prelude::*,
 };
-use storage::Transaction;
+use storage::{Transaction, rows};
 
 use super::{Column, Entity, Form, Model, Park, State, jobs, storable};
 use crate::{envelope::Envelope, topology::Subscription};
 
 /// A message that goes back to its consumer, unless it is paused.
-#[derive(Debug, FromQueryResult)]
+#[derive(Debug, Clone, FromQueryResult)]
 pub(crate) struct Leaving {
     pub(crate) seq: i64,
+    pub(crate) state: State,
     pub(crate) kind: String,
     pub(crate) partition_key: String,
 }
@@ -22,11 +23,12 @@ const FIRST: &str = "NOT EXISTS (SELECT 1 FROM parked AS earlier WHERE earlier.c
     AND earlier.partition_key = parked.partition_key AND earlier.seq < parked.seq AND ";
 
 /// The first of those that go back to the consumer, behind the number `after`: what an operator sent, what was held and is known by now,
-/// and what nothing is ahead of any more.
+/// and what nothing is ahead of any more. Not those of the kinds that are paused everywhere: there may be as many as come in a pause.
 pub(crate) async fn leaving(
     connection: &impl ConnectionTrait,
     subscription: &Subscription,
     park: Park,
+    paused: &[String],
     after: i64,
     limit: u64,
 ) -> Result<Vec<Leaving>, DbErr> {
@@ -38,9 +40,10 @@ pub(crate) async fn leaving(
     };
     Entity::find()
         .select_only()
-        .columns([Column::Seq, Column::Kind, Column::PartitionKey])
+        .columns([Column::Seq, Column::State, Column::Kind, Column::PartitionKey])
         .filter(Column::Consumer.eq(&subscription.consumer))
         .filter(Column::Seq.gt(after))
+        .filter(Column::Kind.is_not_in(paused.iter().map(String::as_str)))
         .filter(Expr::cust(first))
         // Said again for the sake of the index, which has no others.
         .filter(Expr::cust("state > 0"))
@@ -52,16 +55,68 @@ pub(crate) async fn leaving(
         .await
 }
 
-/// Whether no message of its key was parked before it and is still there.
-pub(crate) async fn is_first(transaction: &Transaction, row: &Model) -> Result<bool, DbErr> {
+/// Messages of one key that leave together, at most.
+const TOGETHER: u64 = 50;
+
+/// One that waits, and those of its key that wait right behind it: with [`Park::Message`] those of its kind. Nobody else has them until the end
+/// of the transaction. None when it does not wait any more, or something is ahead of it.
+pub(crate) async fn lock_line(
+    transaction: &Transaction,
+    consumer: &str,
+    park: Park,
+    first: &Leaving,
+    most: usize,
+) -> Result<Vec<Model>, DbErr> {
+    let line = Entity::find()
+        .filter(Column::Consumer.eq(consumer))
+        .filter(Column::PartitionKey.eq(&first.partition_key))
+        .filter(Column::MessageId.is_not_null());
+    let line = match park {
+        Park::Key => line,
+        Park::Message => line.filter(Column::Kind.eq(&first.kind)).filter(Column::State.eq(State::Waiting)),
+    };
+    let line = line.order_by_asc(Column::Seq).limit(Ord::min(TOGETHER, most as u64)).lock_exclusive();
+    let mut line = line.all(transaction).await?;
+    let waits = |row: &&Model| row.state == State::Waiting;
+    line.truncate(line.iter().take_while(waits).count());
+    Ok(line)
+}
+
+/// Counts an attempt at messages that are about to be handled together, as [`begin`] does; `false` when one of them has been begun before, and
+/// how that has ended is not known: each is to be tried by itself then.
+pub(crate) async fn begin_line(transaction: &Transaction, line: &[Model], now: i64) -> Result<bool, DbErr> {
+    if line.iter().any(|row| row.redrives > 0) {
+        return Ok(false);
+    }
+    let seqs: Vec<i64> = line.iter().map(|row| row.seq).collect();
+    let backend = transaction.get_database_backend();
+    let these = rows::one_of(backend, &seqs);
+    let sql =
+        format!("UPDATE parked SET redrives = redrives + 1, redrive_time = $2 WHERE seq {}", these.condition);
+    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, [these.value, now.into()])).await?;
+    Ok(true)
+}
+
+/// They were handled. None of them is of a job.
+pub(crate) async fn remove_line(transaction: &Transaction, line: &[Model]) -> Result<(), DbErr> {
+    let seqs: Vec<i64> = line.iter().map(|row| row.seq).collect();
+    let backend = transaction.get_database_backend();
+    let these = rows::one_of(backend, &seqs);
+    let sql = format!("DELETE FROM parked WHERE seq {}", these.condition);
+    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, [these.value])).await.map(drop)
+}
+
+/// The first message of its key that was parked before it and is still there.
+pub(crate) async fn ahead_of(transaction: &Transaction, row: &Model) -> Result<Option<i64>, DbErr> {
     let earlier = Entity::find()
         .select_only()
         .column(Column::Seq)
         .filter(Column::Consumer.eq(&row.consumer))
         .filter(Column::PartitionKey.eq(&row.partition_key))
         .filter(Column::Seq.lt(row.seq))
-        .filter(Column::MessageId.is_not_null());
-    Ok(earlier.into_tuple::<i64>().one(transaction).await?.is_none())
+        .filter(Column::MessageId.is_not_null())
+        .order_by_asc(Column::Seq);
+    earlier.into_tuple::<i64>().one(transaction).await
 }
 
 /// One of those, unless another process was faster. Nobody else has it until the end of the transaction.
@@ -104,7 +159,7 @@ pub(crate) async fn begin(
             "the process ended in each of {redrives} attempts at it since it was sent back: {}",
             row.error
         );
-        give_back(transaction, seq, &error, now).await?;
+        give_back(transaction, &row, &error, now).await?;
         return Ok(Begun::Never(error));
     }
     let counted = Entity::update_many()
@@ -121,26 +176,22 @@ pub(crate) async fn lock_parked(transaction: &Transaction, seq: i64) -> Result<O
     Entity::find_by_id(seq).filter(waiting).lock_exclusive().one(transaction).await
 }
 
-/// It was handled.
-pub(crate) async fn remove(transaction: &Transaction, seq: i64) -> Result<(), DbErr> {
-    let sql = "DELETE FROM parked WHERE seq = $1 RETURNING redrive_job";
-    let remove = Statement::from_sql_and_values(transaction.get_database_backend(), sql, [seq.into()]);
-    let removed = transaction.query_one_raw(remove).await?;
-    match removed.map(|row| row.try_get_by_index(0)).transpose()?.flatten() {
+/// It was handled. The caller holds it.
+pub(crate) async fn remove(transaction: &Transaction, row: &Model) -> Result<(), DbErr> {
+    let removed = Entity::delete_by_id(row.seq).exec(transaction).await?;
+    match row.redrive_job.filter(|_| removed.rows_affected > 0) {
         Some(job) => jobs::count(transaction, job, jobs::Column::Done).await,
         None => Ok(()),
     }
 }
 
-/// It failed once more, and waits for an operator again.
+/// It failed once more, and waits for an operator again. The caller holds it.
 pub(crate) async fn give_back(
     transaction: &Transaction,
-    seq: i64,
+    row: &Model,
     error: &str,
     now: i64,
 ) -> Result<(), DbErr> {
-    let job = Entity::find_by_id(seq).select_only().column(Column::RedriveJob);
-    let job: Option<Option<i64>> = job.into_tuple().one(transaction).await?;
     Entity::update_many()
         .col_expr(Column::State, Expr::value(State::Parked))
         .col_expr(Column::Error, Expr::value(Form::Ascii.error(error)))
@@ -150,13 +201,23 @@ pub(crate) async fn give_back(
         .col_expr(Column::RedriveTime, Expr::value(None::<i64>))
         .col_expr(Column::Cause, Expr::value(None::<String>))
         .col_expr(Column::RedriveJob, Expr::value(None::<i64>))
-        .filter(Column::Seq.eq(seq))
+        .filter(Column::Seq.eq(row.seq))
         .exec(transaction)
         .await?;
-    match job.flatten() {
+    match row.redrive_job {
         Some(job) => jobs::count(transaction, job, jobs::Column::Failed).await,
         None => Ok(()),
     }
+}
+
+/// Its job has chosen it, and it cannot be tried now: the job will choose it again, unless it is stopped. The caller holds it.
+pub(crate) async fn put_back(transaction: &Transaction, row: &Model) -> Result<(), DbErr> {
+    let waits = Entity::update_many()
+        .col_expr(Column::State, Expr::value(State::Parked))
+        .col_expr(Column::Redrives, Expr::value(0))
+        .col_expr(Column::RedriveTime, Expr::value(None::<i64>))
+        .filter(Column::Seq.eq(row.seq));
+    waits.exec(transaction).await.map(drop)
 }
 
 impl Model {
@@ -187,5 +248,36 @@ impl Model {
             token_id: self.token_id.clone(),
             create_time,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parked::tables::{Parked, open, park};
+
+    /// However many messages wait for the end of a pause, nobody reads them before.
+    #[tokio::test]
+    async fn paused_kinds_are_not_read() {
+        let (database, _scratch) = open().await;
+        let kinds = ["tests.v1.Fact", "tests.v2.Fact"];
+        for (number, kind) in [0, 0, 1, 0].into_iter().zip([0, 1, 0, 1]) {
+            let key = format!("key-{number}");
+            let kind = kinds[kind];
+            park(&database, Parked { key: &key, state: State::Waiting, kind }).await;
+        }
+        let subscription =
+            Subscription { consumer: "reader".to_owned(), kinds: kinds.map(str::to_owned).into() };
+        let leaves = async |park, paused: &[&str]| {
+            let paused: Vec<String> = paused.iter().map(|kind| (*kind).to_owned()).collect();
+            let leaving = leaving(database.read(), &subscription, park, &paused, 0, 10).await;
+            leaving.expect("rows").iter().map(|leaving| leaving.seq).collect::<Vec<i64>>()
+        };
+        assert_eq!(leaves(Park::Message, &[]).await, [1, 2, 3]);
+        assert_eq!(leaves(Park::Key, &[]).await, [1, 3]);
+        assert_eq!(leaves(Park::Message, &kinds[1..]).await, [1, 3]);
+        // What is paused is ahead of the others of its key.
+        assert_eq!(leaves(Park::Key, &kinds[..1]).await, [] as [i64; 0]);
+        database.close().await;
     }
 }

@@ -2,9 +2,9 @@
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ConnectionTrait, DbErr, EntityTrait as _, QueryOrder as _,
+    ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _, QueryOrder as _, Statement, Value,
 };
-use storage::{Database, Failure};
+use storage::{Database, Failure, Transaction};
 
 use super::{ActiveModel, Column, Entity, Model, Part};
 use crate::{
@@ -27,6 +27,31 @@ pub struct Pause {
     pub reason: String,
 }
 
+/// Pauses that are not over, at most: every process reads all of them once a second.
+pub const MOST: u64 = 1_000;
+
+/// What a request for a pause is known again by: its key, and what distinguishes it from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The key that its caller has chosen.
+    pub id: String,
+    /// See [`Begun::KeyReused`].
+    pub fingerprint: Vec<u8>,
+}
+
+/// What a request for a pause came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// It has begun.
+    Now(Model),
+    /// It had begun before, by the same request; it may be over by now.
+    Before(Model),
+    /// The key was used for a request with another fingerprint.
+    KeyReused,
+    /// There are [`MOST`] already.
+    TooMany,
+}
+
 /// All pauses that are not over, in the order in which they began.
 ///
 /// # Errors
@@ -35,33 +60,119 @@ pub async fn list(connection: &impl ConnectionTrait) -> Result<Vec<Model>, DbErr
     Entity::find().order_by_asc(Column::Seq).all(connection).await
 }
 
-/// Begins a pause. Others of the same may be there: each has to be ended.
+/// Begins a pause. Others of the same may be there: each has to be ended. With a key it begins once, however often it is requested.
 ///
 /// # Errors
 /// As [`Database::transact`].
-pub async fn pause(database: &Database, pause: Pause, operator: Operator) -> Result<Model, Failure> {
+pub async fn pause(
+    database: &Database,
+    pause: Pause,
+    operator: Operator,
+    key: Option<Key>,
+) -> Result<Begun, Failure> {
     let paused = database.transact(move |transaction| {
-        let (pause, operator) = (pause.clone(), operator.clone());
-        Box::pin(async move {
-            let Pause { part, consumer, kind, partition, reason } = pause;
-            let begun = ActiveModel {
-                seq: NotSet,
-                part: Set(part),
-                consumer: Set(consumer),
-                kind: Set(kind),
-                partition_number: Set(partition.map(i32::from)),
-                reason: Set(reason),
-                operator: Set(operator.name.clone()),
-                subject: Set(operator.origin.subject.clone()),
-                token_id: Set(operator.origin.token_id.clone()),
-                pause_time: Set(retry::now()),
-            };
-            let begun = Entity::insert(begun).exec_with_returning(transaction).await?;
-            note::write(transaction, operator, "Pause", begun.describe(), 1).await?;
-            Ok(begun)
-        })
+        let (pause, operator, key) = (pause.clone(), operator.clone(), key.clone());
+        Box::pin(async move { begin(transaction, pause, operator, key).await })
     });
     paused.await
+}
+
+async fn begin(
+    transaction: &Transaction,
+    pause: Pause,
+    operator: Operator,
+    key: Option<Key>,
+) -> Result<Begun, DbErr> {
+    if let Some(key) = &key
+        && let Some(before) = requested(transaction, key, &pause, &operator).await?
+    {
+        return Ok(before);
+    }
+    if Entity::find().count(transaction).await? >= MOST {
+        if let Some(key) = key {
+            forget(transaction, key).await?;
+        }
+        return Ok(Begun::TooMany);
+    }
+    let Pause { part, consumer, kind, partition, reason } = pause;
+    let begun = ActiveModel {
+        seq: NotSet,
+        part: Set(part),
+        consumer: Set(consumer),
+        kind: Set(kind),
+        partition_number: Set(partition.map(i32::from)),
+        reason: Set(reason),
+        operator: Set(operator.name.clone()),
+        subject: Set(operator.origin.subject.clone()),
+        token_id: Set(operator.origin.token_id.clone()),
+        pause_time: Set(retry::now()),
+    };
+    let begun = Entity::insert(begun).exec_with_returning(transaction).await?;
+    if let Some(key) = key {
+        remember(transaction, key, &begun).await?;
+    }
+    note::write(transaction, operator, "Pause", begun.describe(), 1).await?;
+    Ok(Begun::Now(begun))
+}
+
+/// What a key has come to before. Whoever has the same key at the same moment is waited for.
+async fn requested(
+    transaction: &Transaction,
+    key: &Key,
+    pause: &Pause,
+    operator: &Operator,
+) -> Result<Option<Begun>, DbErr> {
+    let backend = transaction.get_database_backend();
+    let claim =
+        "INSERT INTO pause_requests (request_id, fingerprint, pause, pause_time) VALUES ($1, $2, 0, 0)
+        ON CONFLICT (request_id) DO NOTHING";
+    let values: [Value; 2] = [key.id.as_str().into(), key.fingerprint.clone().into()];
+    let claim = Statement::from_sql_and_values(backend, claim, values);
+    if transaction.execute_raw(claim).await?.rows_affected() > 0 {
+        return Ok(None);
+    }
+    let find =
+        "SELECT fingerprint, pause, subject, token_id, pause_time FROM pause_requests WHERE request_id = $1";
+    let find = Statement::from_sql_and_values(backend, find, [key.id.as_str().into()]);
+    let found = transaction.query_one_raw(find).await?;
+    let found = found.ok_or_else(|| DbErr::RecordNotFound("the request for a pause".to_owned()))?;
+    if found.try_get_by_index::<Vec<u8>>(0)? != key.fingerprint {
+        return Ok(Some(Begun::KeyReused));
+    }
+    let Pause { part, consumer, kind, partition, reason } = pause.clone();
+    Ok(Some(Begun::Before(Model {
+        seq: found.try_get_by_index(1)?,
+        part,
+        consumer,
+        kind,
+        partition_number: partition.map(i32::from),
+        reason,
+        operator: operator.name.clone(),
+        subject: found.try_get_by_index(2)?,
+        token_id: found.try_get_by_index(3)?,
+        pause_time: found.try_get_by_index(4)?,
+    })))
+}
+
+/// Nothing came of it: it may be requested again.
+async fn forget(transaction: &Transaction, key: Key) -> Result<(), DbErr> {
+    let sql = "DELETE FROM pause_requests WHERE request_id = $1";
+    let forget = Statement::from_sql_and_values(transaction.get_database_backend(), sql, [key.id.into()]);
+    transaction.execute_raw(forget).await.map(drop)
+}
+
+async fn remember(transaction: &Transaction, key: Key, begun: &Model) -> Result<(), DbErr> {
+    let sql = "UPDATE pause_requests SET pause = $2, subject = $3, token_id = $4, pause_time = $5
+        WHERE request_id = $1";
+    let values: [Value; 5] = [
+        key.id.into(),
+        begun.seq.into(),
+        begun.subject.clone().into(),
+        begun.token_id.clone().into(),
+        begun.pause_time.into(),
+    ];
+    let remember = Statement::from_sql_and_values(transaction.get_database_backend(), sql, values);
+    transaction.execute_raw(remember).await.map(drop)
 }
 
 /// Ends a pause, and returns it; `None` when there is none with this number.

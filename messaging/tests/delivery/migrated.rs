@@ -4,8 +4,8 @@ use anyhow::{Result, ensure};
 use messaging::{
     parked::{self, Filter, State},
     schema::{
-        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, MESSAGING_TABLES,
-        PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
+        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_REQUESTS,
+        MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
     },
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -33,7 +33,7 @@ impl MigratorTrait for Now {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         Before::migrations()
             .into_iter()
-            .chain([Box::new(KEPT_PAUSES) as _, Box::new(KEPT_ORDER) as _])
+            .chain([Box::new(KEPT_PAUSES) as _, Box::new(KEPT_ORDER) as _, Box::new(KEPT_REQUESTS) as _])
             .collect()
     }
 }

@@ -44,7 +44,13 @@ async fn a_redriven_message_has_its_effect(place: Place) -> Result<()> {
         ..Filter::default()
     };
     let others = Filter { consumer: Some("writer".to_owned()), ..ours.clone() };
-    ensure!(operate(database, Action::Redrive, &others, "olga", Mode::DryRun).await? == 0);
+    let louder = Filter { error: Some("617 FAILS".to_owned()), ..ours.clone() };
+    for nothing in [others, louder] {
+        ensure!(
+            operate(database, Action::Redrive, &nothing, "olga", Mode::DryRun).await? == 0,
+            "{nothing:?}"
+        );
+    }
     ensure!(operate(database, Action::Redrive, &ours, "olga", Mode::DryRun).await? == 1);
     ensure!(parked::actions(database.read(), 10).await?.is_empty(), "a dry run does nothing");
     ensure!(place.parked().await? == parked, "a dry run changes nothing");

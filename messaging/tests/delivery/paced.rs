@@ -52,7 +52,7 @@ impl Reader {
 }
 
 /// Parks all facts.
-async fn park(place: &Place, facts: u64) -> Result<()> {
+pub(crate) async fn park(place: &Place, facts: u64) -> Result<()> {
     let refusing = Effects::unless(|_| Answer::Refuse);
     let running = Running::default().consumer(place, refusing).relay(place);
     place.write(0..i64::try_from(facts)?).await?;
@@ -60,18 +60,18 @@ async fn park(place: &Place, facts: u64) -> Result<()> {
     running.stop().await
 }
 
-async fn start(place: &Place, filter: &Filter, per_second: i32) -> Result<Progress> {
+pub(crate) async fn start(place: &Place, filter: &Filter, per_second: i32) -> Result<Progress> {
     match jobs::start(&place.database, filter, per_second, "olga".into()).await? {
         Started::Job(progress) => Ok(*progress),
         Started::SeveralConsumers => anyhow::bail!("there is one consumer"),
     }
 }
 
-async fn progress(place: &Place, id: i64) -> Result<Progress> {
+pub(crate) async fn progress(place: &Place, id: i64) -> Result<Progress> {
     jobs::find(place.database.read(), id).await?.context("the job")
 }
 
-async fn ended(place: &Place, id: i64) -> Result<Progress> {
+pub(crate) async fn ended(place: &Place, id: i64) -> Result<Progress> {
     eventually("the end of the redrive", 2 * PATIENCE, async || {
         let progress = progress(place, id).await?;
         ensure!(progress.job.state == JobState::Finished, "{progress:?}");

@@ -1,6 +1,12 @@
 //! What an operator has paused stands still in every process, over restarts, and loses nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use messaging::{
@@ -9,13 +15,13 @@ use messaging::{
     health::{Condition, Health},
     outbox,
     parked::{self, Action, Filter, Mode, Operator, Park, State},
-    pauses::{self, Part, Pause},
+    pauses::{self, Begun, Key, Part, Pause},
     topology::{Subscription, Topology},
 };
 use world::{PATIENCE, eventually};
 
 use crate::{
-    fact::{Answer, Effects, fact, key, reader},
+    fact::{Answer, Effects, KEYS, fact, key, reader},
     place::{Place, topology},
     running::Running,
 };
@@ -30,7 +36,10 @@ fn consumer() -> Pause {
 }
 
 async fn begin(place: &Place, pause: Pause) -> Result<i64> {
-    Ok(pauses::pause(&place.database, pause, Operator::from("olga")).await?.seq)
+    match pauses::pause(&place.database, pause, Operator::from("olga"), None).await? {
+        Begun::Now(begun) => Ok(begun.seq),
+        other => anyhow::bail!("{other:?}"),
+    }
 }
 
 async fn end(place: &Place, pause: i64) -> Result<()> {
@@ -217,25 +226,48 @@ async fn a_paused_partition_holds_up_no_other_in_process() -> Result<()> {
     let broker = Arc::new(MemoryBroker::new(topology.clone()));
     let first = Place::embedded().await?;
     let place = Place::join(&first.url, broker).await?;
+    let first_held = *held.first().context("a fact of the partition")?;
+    let refused = AtomicBool::new(false);
+    let refusing = Effects::unless(move |number| {
+        let refuses = number == first_held && !refused.swap(true, Ordering::Relaxed);
+        if refuses { Answer::Refuse } else { Answer::Apply }
+    });
     let running = Running::default().with_pauses(&place);
-    let running = running.consumer_as(reader(), &place, Effects::always(), Park::Message, 2).relay(&place);
+    let running = running.consumer_as(reader(), &place, refusing, Park::Message, 2).relay(&place);
+    place.write_messages(vec![fact(first_held)]).await?;
+    place.has_parked(1).await?;
     let pause = begin(&place, Pause { partition: Some(0), ..consumer() }).await?;
     becomes(&running.health, "consumer.0", is_paused).await?;
     ensure!(held.len() > 600, "more than a window of the broker");
-    place.write_messages(held.iter().map(|number| fact(*number)).collect()).await?;
+    parked::operate(&place.database, Action::Redrive, &Filter::default(), "olga", Mode::Apply).await?;
+    place.write_messages(held[1..].iter().map(|number| fact(*number)).collect()).await?;
     let others: Vec<i64> = (20_000..20_200).filter(|number| !of_held(number)).collect();
     ensure!(!others.is_empty());
     place.write_messages(others.iter().map(|number| fact(*number)).collect()).await?;
     place.has_effects(others.len()).await?;
     place.each_once(others.iter().copied()).await?;
     becomes(&running.health, "consumer.1", |state| *state == Condition::Ok).await?;
+    // Longer than a consumer needs to come to it.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    ensure!(
+        place.has_parked(1).await?[0].state == State::Redriven,
+        "a redrive obeys the pause of its partition"
+    );
     becomes(&running.health, "relay", |state| *state == Condition::Ok).await?;
     ensure!(place.one::<i64>("SELECT COUNT(*) FROM outbox WHERE attempts > 0").await? == 0);
     end(&place, pause).await?;
     place.has_effects(held.len() + others.len()).await?;
     place.is_drained().await?;
-    place.in_order().await?;
+    place.has_parked(0).await?;
+    let written: Vec<i64> =
+        place.effects().await?.into_iter().filter(|number| *number != first_held).collect();
+    ensure!(of_each_key(&written), "out of order");
     running.stop().await
+}
+
+/// Whether the facts of each key are in their order.
+fn of_each_key(numbers: &[i64]) -> bool {
+    (0..KEYS).all(|of| numbers.iter().filter(|number| *number % KEYS == of).is_sorted())
 }
 
 /// The pauses that were read last stay while the database is away.
@@ -258,4 +290,34 @@ async fn a_pause_outlives_an_outage_of_the_database() -> Result<()> {
     .await?;
     becomes(&running.health, "consumer.0", is_paused).await?;
     running.stop().await
+}
+
+/// A request that comes again begins nothing, whatever has become of its pause; and there are not more than can be read once a second.
+async fn begins_once(place: Place) -> Result<()> {
+    let key = |id: &str, of: u8| Some(Key { id: id.to_owned(), fingerprint: vec![of; 32] });
+    let ask = |key| pauses::pause(&place.database, consumer(), Operator::from("olga"), key);
+    let Begun::Now(first) = ask(key("monday", 1)).await? else { anyhow::bail!("it is the first") };
+    ensure!(ask(key("monday", 1)).await? == Begun::Before(first.clone()));
+    ensure!(ask(key("monday", 2)).await? == Begun::KeyReused);
+    end(&place, first.seq).await?;
+    ensure!(ask(key("monday", 1)).await? == Begun::Before(first));
+    ensure!(pauses::list(place.database.read()).await?.is_empty(), "a repetition has paused");
+    let many = "INSERT INTO pauses (part, reason, operator, pause_time) SELECT 1, 'many', 'olga', 0 FROM
+        (WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 999) SELECT n FROM numbers) AS numbers";
+    place.database.execute_unflushed(many.to_owned()).await?;
+    let Begun::Now(last) = ask(None).await? else { anyhow::bail!("one more may be") };
+    ensure!(ask(None).await? == Begun::TooMany && ask(key("tuesday", 1)).await? == Begun::TooMany);
+    end(&place, last.seq).await?;
+    ensure!(matches!(ask(key("tuesday", 1)).await?, Begun::Now(_)), "a refused request is remembered");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pause_begins_once_embedded() -> Result<()> {
+    begins_once(Place::embedded().await?).await
+}
+
+#[tokio::test]
+async fn a_pause_begins_once_on_postgres() -> Result<()> {
+    begins_once(Place::postgres().await?).await
 }

@@ -9,8 +9,8 @@ use messaging::{
     outbox::{self, Outbox},
     parked,
     schema::{
-        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, MESSAGING_TABLES,
-        PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
+        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_REQUESTS,
+        MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
     },
     topology::Topology,
 };
@@ -221,6 +221,7 @@ impl MigratorTrait for Migrations {
             Box::new(PARKED_OPERATIONS),
             Box::new(KEPT_PAUSES),
             Box::new(KEPT_ORDER),
+            Box::new(KEPT_REQUESTS),
             Box::new(Statements::new("effects", &[fact::TABLE])),
         ]
     }

@@ -1,8 +1,8 @@
 //! Payloads by the descriptors of the service: as ProtoJSON, and changed by it.
 
 use prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage as _};
-use serde_json::Value;
+use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _};
+use serde_json::{Map, Value};
 
 /// What the payloads of a service say, by the names of their kinds.
 #[derive(Debug, Clone, Default)]
@@ -43,12 +43,16 @@ impl Payloads {
         let descriptor = message.descriptor();
         let mut value = json(&message).map_err(Refusal::Payload)?;
         // What JSON does not say would be lost without a word.
-        if read(descriptor.clone(), &value) != Ok(message) {
+        if read(descriptor.clone(), &value).as_ref() != Ok(&message) {
             let problem = format!("the payload has fields of {kind} that this version does not know");
             return Err(Refusal::Payload(problem));
         }
-        merge(&mut value, patch);
+        let patch = named(&descriptor, patch).map_err(Refusal::Patch)?;
+        merge(&mut value, &patch);
         let changed = read(descriptor, &value).map_err(Refusal::Patch)?;
+        if changed == message {
+            return Err(Refusal::Patch("changes nothing".to_owned()));
+        }
         Ok(changed.encode_to_vec())
     }
 
@@ -67,6 +71,38 @@ fn read(descriptor: MessageDescriptor, value: &Value) -> Result<DynamicMessage, 
     DynamicMessage::deserialize(descriptor, value).map_err(|error| error.to_string())
 }
 
+/// A patch of a message with each field by its name in JSON, as the payload has it: ProtoJSON takes the name in the contract too. Within lists
+/// nothing is merged, and what is of no message of ours has no names.
+fn named(descriptor: &MessageDescriptor, patch: &Value) -> Result<Value, String> {
+    let Value::Object(members) = patch else { return Ok(patch.clone()) };
+    if descriptor.full_name().starts_with("google.protobuf.") {
+        return Ok(patch.clone());
+    }
+    let mut renamed = Map::new();
+    for (name, value) in members {
+        let field = descriptor.get_field_by_json_name(name).or_else(|| descriptor.get_field_by_name(name));
+        let field = field.ok_or_else(|| format!("{} has no field {name:?}", descriptor.full_name()))?;
+        let value = match (field.kind(), value) {
+            (Kind::Message(entry), Value::Object(entries)) if field.is_map() => of_map(&entry, entries)?,
+            (Kind::Message(message), value) if !field.is_list() => named(&message, value)?,
+            _ => value.clone(),
+        };
+        if renamed.insert(field.json_name().to_owned(), value).is_some() {
+            return Err(format!("{name:?} is there by both of its names"));
+        }
+    }
+    Ok(Value::Object(renamed))
+}
+
+/// The same for the values of a map.
+fn of_map(entry: &MessageDescriptor, entries: &Map<String, Value>) -> Result<Value, String> {
+    let Kind::Message(message) = entry.map_entry_value_field().kind() else {
+        return Ok(Value::Object(entries.clone()));
+    };
+    let of_entry = |(key, value): (&String, &Value)| Ok((key.clone(), named(&message, value)?));
+    entries.iter().map(of_entry).collect::<Result<Map<_, _>, String>>().map(Value::Object)
+}
+
 /// RFC 7396, section 2.
 fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
@@ -74,7 +110,7 @@ fn merge(target: &mut Value, patch: &Value) {
         return;
     };
     if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
+        *target = Value::Object(Map::new());
     }
     let Value::Object(members) = target else { return };
     for (name, value) in patch {
@@ -88,7 +124,10 @@ fn merge(target: &mut Value, patch: &Value) {
 
 #[cfg(test)]
 mod tests {
-    use ordermesh::{orders::v1::OrderPlaced, payments::v1::VoidPayment};
+    use ordermesh::{
+        orders::v1::OrderPlaced,
+        payments::v1::{Payment, PaymentDecided, VoidPayment},
+    };
     use prost::Name as _;
     use serde_json::json;
 
@@ -112,6 +151,41 @@ mod tests {
             let patched = payloads.patch(&kind, &payload, &json!({ "amount": amount, "currencyCode": null }));
             let expected = OrderPlaced { amount: 31, currency_code: String::new(), ..placed() };
             assert_eq!(patched, Ok(expected.encode_to_vec()));
+        }
+    }
+
+    #[test]
+    fn fields_go_by_either_of_their_names() {
+        let payloads = payloads();
+        let placed_with = |user_id: &str| OrderPlaced { user_id: user_id.into(), ..placed() }.encode_to_vec();
+        for patch in [json!({ "userId": "bob" }), json!({ "user_id": "bob" })] {
+            let patched = payloads.patch(&OrderPlaced::full_name(), &placed_with("alice"), &patch);
+            assert_eq!(patched, Ok(placed_with("bob")), "{patch}");
+        }
+        let decided = |user_id: &str| PaymentDecided {
+            payment: Some(Payment { order_id: "o".into(), user_id: user_id.into(), ..Payment::default() }),
+            ..PaymentDecided::default()
+        };
+        for patch in [json!({ "payment": { "userId": "bob" } }), json!({ "payment": { "user_id": "bob" } })] {
+            let payload = decided("alice").encode_to_vec();
+            let patched = payloads.patch(&PaymentDecided::full_name(), &payload, &patch);
+            assert_eq!(patched, Ok(decided("bob").encode_to_vec()), "{patch}");
+        }
+    }
+
+    #[test]
+    fn what_changes_nothing_is_refused() {
+        let (payloads, kind) = (payloads(), OrderPlaced::full_name());
+        let payload = placed().encode_to_vec();
+        for patch in [
+            json!({}),
+            json!({ "amount": "30" }),
+            json!({ "user_id": "alice" }),
+            json!({ "colour": null }),
+            json!({ "userId": "bob", "user_id": "carol" }),
+        ] {
+            let refused = payloads.patch(&kind, &payload, &patch);
+            assert!(matches!(refused, Err(Refusal::Patch(_))), "{patch}: {refused:?}");
         }
     }
 

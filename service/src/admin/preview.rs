@@ -52,6 +52,7 @@ impl MessagingAdmin {
             done: count(Verdict::Done),
             parked_again: count(Verdict::ParkedAgain),
             held_up: count(Verdict::HeldUp),
+            waiting: count(Verdict::Waiting),
             left: i64::try_from(left).unwrap_or(i64::MAX),
             messages,
         })
@@ -95,6 +96,7 @@ fn message(preview: Preview, payloads: &Payloads) -> ParkedMessagePreview {
         Outcome::Done => (Verdict::Done, String::new()),
         Outcome::Parked(error) => (Verdict::ParkedAgain, error),
         Outcome::Held(error) => (Verdict::HeldUp, error),
+        Outcome::Waits(error) => (Verdict::Waiting, error),
     };
     ParkedMessagePreview {
         error,

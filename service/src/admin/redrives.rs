@@ -4,7 +4,10 @@ use chassis::{
     clock::timestamp,
     status::{Fault, Reason as Because},
 };
-use messaging::parked::jobs::{self, Progress, Started};
+use messaging::{
+    consumer::Operated,
+    parked::jobs::{self, Progress, Started},
+};
 use ordermesh::messaging::v1::{
     ListRedrivesRequest, ListRedrivesResponse, Redrive, StartRedriveRequest, StopRedriveRequest,
     redrive::State,
@@ -40,7 +43,7 @@ impl MessagingAdmin {
                 if let Some(runner) = runner {
                     runner.wake_jobs();
                 }
-                Ok(redrive(*progress))
+                Ok(self.redrive_of(*progress))
             }
             Started::SeveralConsumers => Err(Fault::of_field(
                 Because::InvalidField,
@@ -57,11 +60,11 @@ impl MessagingAdmin {
             selection::operator(&request, &given.operator, &given.reason, Reason::Optional, &mut checks);
         checks.finish()?;
         let stopped = jobs::stop(&self.database, given.redrive_id, operator).await.map_err(fault)?;
-        found(given.redrive_id, stopped)
+        self.found(given.redrive_id, stopped)
     }
 
     pub(super) async fn progress(&self, id: i64) -> Result<Redrive, Fault> {
-        found(id, jobs::find(self.database.read(), id).await.map_err(fault)?)
+        self.found(id, jobs::find(self.database.read(), id).await.map_err(fault)?)
     }
 
     pub(super) async fn redrives(&self, request: ListRedrivesRequest) -> Result<ListRedrivesResponse, Fault> {
@@ -73,34 +76,40 @@ impl MessagingAdmin {
         let listed = jobs::list(self.database.read(), before, size + 1).await;
         let mut listed = listed.map_err(fault)?;
         let next_page_token = self.pages.cut(QUERY, size, &mut listed, |last| last.job.id.to_be_bytes());
-        Ok(ListRedrivesResponse { redrives: listed.into_iter().map(redrive).collect(), next_page_token })
+        Ok(ListRedrivesResponse {
+            redrives: listed.into_iter().map(|job| self.redrive_of(job)).collect(),
+            next_page_token,
+        })
     }
-}
 
-fn found(id: i64, progress: Option<Progress>) -> Result<Redrive, Fault> {
-    let missing = || Fault::new(Because::RedriveNotFound, format!("there is no redrive {id}"));
-    progress.map(redrive).ok_or_else(missing)
-}
+    fn found(&self, id: i64, progress: Option<Progress>) -> Result<Redrive, Fault> {
+        let missing = || Fault::new(Because::RedriveNotFound, format!("there is no redrive {id}"));
+        progress.map(|progress| self.redrive_of(progress)).ok_or_else(missing)
+    }
 
-fn redrive(Progress { job, left }: Progress) -> Redrive {
-    let state = match job.state {
-        jobs::State::Running => State::Running,
-        jobs::State::Stopped => State::Stopped,
-        jobs::State::Finished => State::Finished,
-    };
-    Redrive {
-        redrive_id: job.id,
-        consumer: job.consumer,
-        state: state.into(),
-        total: job.total,
-        done: job.done,
-        failed: job.failed,
-        left,
-        per_second: job.per_second,
-        start_time: Some(timestamp(job.start_time)),
-        end_time: job.end_time.map(timestamp),
-        operator: job.operator,
-        reason: job.reason,
-        filter: job.filter,
+    fn redrive_of(&self, Progress { job, left }: Progress) -> Redrive {
+        let state = match job.state {
+            jobs::State::Running => State::Running,
+            jobs::State::Stopped => State::Stopped,
+            jobs::State::Finished => State::Finished,
+        };
+        let consumer = self.consumers.iter().find(|operated| operated.name() == job.consumer);
+        let paused = consumer.filter(|_| state == State::Running).and_then(Operated::paused);
+        Redrive {
+            redrive_id: job.id,
+            consumer: job.consumer,
+            state: state.into(),
+            total: job.total,
+            done: job.done,
+            failed: job.failed,
+            left,
+            per_second: job.per_second,
+            start_time: Some(timestamp(job.start_time)),
+            end_time: job.end_time.map(timestamp),
+            operator: job.operator,
+            reason: job.reason,
+            filter: job.filter,
+            left_reason: job.left_reason.or(paused).unwrap_or_default(),
+        }
     }
 }

@@ -80,6 +80,11 @@ impl Mounted {
     }
 }
 
+/// Whether who calls it needs more than to be allowed to look.
+pub(super) fn writes(route: &Route) -> bool {
+    !matches!(Rule::of(&route.rpc.method), Ok(Some(rule)) if rule.only_reads())
+}
+
 /// Method names are tokens, so they are a header value.
 fn allow(methods: &BTreeSet<String>) -> HeaderValue {
     let methods: Vec<&str> = methods.iter().map(String::as_str).collect();

@@ -1,7 +1,7 @@
 //! The schema.
 
 use messaging::schema::{
-    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, MESSAGING_TABLES,
+    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_REQUESTS, MESSAGING_TABLES,
     PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -24,6 +24,7 @@ impl MigratorTrait for Migrations {
             Box::new(PARKED_OPERATIONS),
             Box::new(KEPT_PAUSES),
             Box::new(KEPT_ORDER),
+            Box::new(KEPT_REQUESTS),
         ]
     }
 }

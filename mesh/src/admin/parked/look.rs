@@ -1,0 +1,164 @@
+//! Looks at parked messages: each, by their causes, and what a redrive would do.
+
+use ordermesh::messaging::v1::{
+    ListParkedMessageGroupsRequest, ListParkedMessagesRequest, ParkedMessage, ParkedMessageFilter,
+    ParkedMessageGroup, ParkedMessagePreview, ParkedMessageView, PreviewParkedMessagesRequest,
+};
+use serde_json::Value;
+
+use super::{
+    super::{Service, chosen, show, which::Which},
+    Admin,
+};
+use crate::services::Services;
+
+/// The largest page.
+const PAGE: usize = 1_000;
+
+/// Lists them; whether there are none.
+pub(super) async fn list(
+    services: &Services,
+    service: Option<Service>,
+    which: &Which,
+    limit: usize,
+    as_json: bool,
+) -> anyhow::Result<bool> {
+    let (mut found, mut rows, filter) = (serde_json::Map::new(), Vec::new(), which.filter()?);
+    for service in chosen(service) {
+        let mut admin = Admin::new(service.of(services).await?);
+        let messages = pages(&mut admin, &filter, limit).await?;
+        rows.extend(messages.iter().map(|message| row(service, message)));
+        let messages: Result<Vec<Value>, _> = messages.iter().map(show::json_of).collect();
+        found.insert(service.name().to_owned(), messages?.into());
+    }
+    if as_json {
+        show::json(&found.into())?;
+    } else {
+        let heads = ["service", "number", "state", "kind", "key", "parked", "attempts", "error"];
+        show::lines(&show::table(heads, &rows))?;
+    }
+    Ok(rows.is_empty())
+}
+
+async fn pages(
+    admin: &mut Admin,
+    filter: &ParkedMessageFilter,
+    limit: usize,
+) -> anyhow::Result<Vec<ParkedMessage>> {
+    let (mut messages, mut page_token) = (Vec::new(), String::new());
+    while messages.len() < limit {
+        let request = ListParkedMessagesRequest {
+            page_size: i32::try_from((limit - messages.len()).min(PAGE))?,
+            page_token,
+            filter: Some(filter.clone()),
+            view: ParkedMessageView::Basic.into(),
+            ..ListParkedMessagesRequest::default()
+        };
+        let page = admin.list_parked_messages(request).await?.into_inner();
+        messages.extend(page.messages);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    Ok(messages)
+}
+
+/// The name of a message without its package.
+fn name(kind: &str) -> String {
+    show::or_dash(kind.rsplit('.').next().unwrap_or_default())
+}
+
+fn row(service: Service, message: &ParkedMessage) -> [String; 8] {
+    [
+        service.name().to_owned(),
+        message.sequence.to_string(),
+        message.state().as_str_name().to_lowercase(),
+        name(&message.kind),
+        show::or_dash(&message.partition_key),
+        show::ago(message.park_time.as_ref()),
+        message.attempts.to_string(),
+        show::short(&message.error, 200),
+    ]
+}
+
+/// Shows the groups; whether there are none.
+pub(super) async fn groups(
+    services: &Services,
+    service: Option<Service>,
+    which: &Which,
+    limit: i32,
+    as_json: bool,
+) -> anyhow::Result<bool> {
+    let (mut found, mut rows, filter) = (serde_json::Map::new(), Vec::new(), which.filter()?);
+    for service in chosen(service) {
+        let mut admin = Admin::new(service.of(services).await?);
+        let request = ListParkedMessageGroupsRequest { page_size: limit, filter: Some(filter.clone()) };
+        let groups = admin.list_parked_message_groups(request).await?.into_inner();
+        rows.extend(groups.groups.iter().map(|group| group_row(service, group)));
+        found.insert(service.name().to_owned(), show::json_of(&groups)?);
+    }
+    if as_json {
+        show::json(&found.into())?;
+    } else {
+        let heads = ["service", "messages", "cause", "kind", "first", "last", "error"];
+        show::lines(&show::table(heads, &rows))?;
+    }
+    Ok(rows.is_empty())
+}
+
+fn group_row(service: Service, group: &ParkedMessageGroup) -> [String; 7] {
+    [
+        service.name().to_owned(),
+        group.messages.to_string(),
+        group.cause.clone(),
+        name(&group.kind),
+        show::ago(group.first_time.as_ref()),
+        show::ago(group.last_time.as_ref()),
+        show::short(&group.error, 200),
+    ]
+}
+
+/// Shows what a redrive would do; whether all would be done.
+pub(super) async fn preview(
+    services: &Services,
+    service: Service,
+    which: &Which,
+    first: i32,
+    as_json: bool,
+) -> anyhow::Result<bool> {
+    let mut admin = Admin::new(service.of(services).await?);
+    let request = PreviewParkedMessagesRequest { filter: Some(which.filter()?), max_messages: first };
+    let preview = admin.preview_parked_messages(request).await?.into_inner();
+    let tried = preview.messages.len() as i64;
+    if as_json {
+        show::json(&show::json_of(&preview)?)?;
+    } else {
+        let rows: Vec<_> = preview.messages.iter().map(preview_row).collect();
+        let heads = ["number", "verdict", "kind", "key", "rows", "messages", "error"];
+        let mut lines = show::table(heads, &rows);
+        lines.push(format!(
+            "{} would be done, {} parked again, {} held up, {} would wait; {} not tried",
+            preview.done, preview.parked_again, preview.held_up, preview.waiting, preview.left
+        ));
+        show::lines(&lines)?;
+    }
+    Ok(preview.done == tried && preview.left == 0)
+}
+
+fn preview_row(message: &ParkedMessagePreview) -> [String; 7] {
+    let tables = message.changes.iter().map(|change| change.table.as_str());
+    let mut tables: Vec<&str> = tables.collect();
+    tables.dedup();
+    [
+        message.sequence.to_string(),
+        message.verdict().as_str_name().to_lowercase().replace('_', " "),
+        name(&message.kind),
+        show::or_dash(&message.partition_key),
+        show::or_dash(&tables.join(", ")),
+        show::or_dash(
+            &message.outbox.iter().map(|written| name(&written.kind)).collect::<Vec<_>>().join(", "),
+        ),
+        show::short(&message.error, 200),
+    ]
+}

@@ -1,0 +1,123 @@
+//! `ordermesh admin pauses`: what is stopped for a time.
+
+use ordermesh::messaging::v1::{
+    CreatePauseRequest, DeletePauseRequest, ListPausesRequest, Pause, pause::Part as WirePart,
+    pauses_service_client::PausesServiceClient,
+};
+
+use super::{Service, chosen, show, which::Who};
+use crate::services::Services;
+
+/// What is done about pauses.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub(super) enum Pauses {
+    /// Lists what is paused
+    List {
+        /// Only of this service
+        #[arg(long)]
+        service: Option<Service>,
+    },
+    /// Pauses the relay or the consumers of a service
+    Create {
+        /// Of which service
+        #[arg(long)]
+        service: Service,
+        /// What
+        part: Part,
+        /// Only messages of this kind, such as `ordermesh.orders.v1.OrderPlaced`
+        #[arg(long, default_value = "", hide_default_value = true)]
+        kind: String,
+        /// Only this partition
+        #[arg(long)]
+        partition: Option<i32>,
+        /// A key by which the command can be repeated: it pauses once
+        #[arg(long, default_value = "", hide_default_value = true)]
+        request_id: String,
+        #[command(flatten)]
+        who: Who,
+    },
+    /// Ends a pause
+    Remove {
+        /// Of which service
+        #[arg(long)]
+        service: Service,
+        /// Its number
+        sequence: i64,
+        /// Who does it; it is noted beside the subject of the token
+        #[arg(long, env = "USER")]
+        operator: String,
+    },
+}
+
+/// What can be paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Part {
+    /// The consumers.
+    Consumer,
+    /// The relay.
+    Relay,
+}
+
+/// Lists, begins or ends pauses.
+///
+/// # Errors
+/// When a service cannot be asked, or refuses.
+pub(super) async fn run(services: &Services, pauses: Pauses, as_json: bool) -> anyhow::Result<bool> {
+    match pauses {
+        Pauses::List { service } => list(services, service, as_json).await?,
+        Pauses::Create { service, part, kind, partition, request_id, who } => {
+            let part = match part {
+                Part::Consumer => WirePart::Consumer,
+                Part::Relay => WirePart::Relay,
+            };
+            let Who { operator, reason } = who;
+            let pause = Pause { part: part.into(), kind, partition, reason, operator, ..Pause::default() };
+            let mut client = PausesServiceClient::new(service.of(services).await?);
+            let request = CreatePauseRequest { pause: Some(pause), request_id };
+            let begun = client.create_pause(request).await?.into_inner();
+            if as_json {
+                show::json(&show::json_of(&begun)?)?;
+            } else {
+                show::lines(&[format!("pause {} of {} has begun", begun.sequence, service.name())])?;
+            }
+        }
+        Pauses::Remove { service, sequence, operator } => {
+            let mut client = PausesServiceClient::new(service.of(services).await?);
+            client.delete_pause(DeletePauseRequest { sequence, operator }).await?;
+            if as_json {
+                show::json(&serde_json::json!({}))?;
+            } else {
+                show::lines(&[format!("pause {sequence} of {} is over", service.name())])?;
+            }
+        }
+    }
+    Ok(true)
+}
+
+async fn list(services: &Services, service: Option<Service>, as_json: bool) -> anyhow::Result<()> {
+    let (mut found, mut rows) = (serde_json::Map::new(), Vec::new());
+    for service in chosen(service) {
+        let mut client = PausesServiceClient::new(service.of(services).await?);
+        let listed = client.list_pauses(ListPausesRequest {}).await?.into_inner();
+        rows.extend(listed.pauses.iter().map(|pause| row(service, pause)));
+        found.insert(service.name().to_owned(), show::json_of(&listed)?);
+    }
+    if as_json {
+        return show::json(&found.into());
+    }
+    let heads = ["service", "number", "part", "kind", "partition", "since", "operator", "reason"];
+    show::lines(&show::table(heads, &rows))
+}
+
+fn row(service: Service, pause: &Pause) -> [String; 8] {
+    [
+        service.name().to_owned(),
+        pause.sequence.to_string(),
+        pause.part().as_str_name().to_lowercase(),
+        show::or_dash(&pause.kind),
+        pause.partition.map_or_else(|| "-".to_owned(), |number| number.to_string()),
+        show::ago(pause.create_time.as_ref()),
+        show::or_dash(&pause.operator),
+        show::short(&pause.reason, 100),
+    ]
+}

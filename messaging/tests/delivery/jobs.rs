@@ -1,0 +1,138 @@
+//! Redrives in the background beside what is in their way: other messages of a key, a pause, an operator who stops them, a process that died.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use messaging::{
+    parked::{
+        Filter, Model, Park, State,
+        jobs::{self, State as JobState},
+    },
+    pauses::{self, Begun, Part, Pause},
+};
+use world::{PATIENCE, eventually};
+
+use crate::{
+    fact::{Answer, Effects, reader},
+    paced::{ended, park, progress, start},
+    place::Place,
+    running::Running,
+};
+
+fn process(place: &Place, effects: Effects, park: Park) -> Running {
+    Running::default().with_pauses(place).consumer_as(reader(), place, effects, park, 1)
+}
+
+/// The number of what a row is about: they were parked in the order of their numbers.
+fn of<'r>(rows: &'r [Model], number: usize) -> Result<&'r Model> {
+    rows.get(number).context("a row of each fact")
+}
+
+/// Of ten keys two messages each are parked. The job is not about the first of one key, and one of another fails again.
+async fn what_is_behind_others_is_left(place: Place) -> Result<()> {
+    park(&place, 20).await?;
+    let rows = place.parked().await?;
+    let (ahead, behind) = (of(&rows, 3)?.seq, of(&rows, 13)?.seq);
+    let seqs = rows.iter().map(|row| row.seq).filter(|seq| *seq != ahead).collect();
+    let job = start(&place, &Filter { seqs, ..Filter::default() }, 0).await?.job;
+    let later = start(&place, &Filter::default(), 0).await?.job;
+    let refusing = Effects::unless(|number| if number == 5 { Answer::Refuse } else { Answer::Apply });
+    let running = process(&place, refusing, Park::Key);
+    let ended_job = ended(&place, job.id).await?;
+    ensure!((ended_job.job.done, ended_job.job.failed, ended_job.left) == (16, 1, 2), "{ended_job:?}");
+    let reason = ended_job.job.left_reason.clone().unwrap_or_default();
+    ensure!(reason.contains(&format!("{behind}, behind the message {ahead}")), "{reason}");
+    // The one behind it goes on, and what was left can be tried by another.
+    let later = ended(&place, later.id).await?;
+    ensure!((later.job.done, later.left, later.job.left_reason) == (1, 0, None));
+    let left = place.has_parked(3).await?;
+    ensure!(left.iter().all(|row| row.state == State::Parked && row.redrive_job.is_none()), "{left:?}");
+    running.stop().await?;
+    let running = process(&place, Effects::always(), Park::Key);
+    let last = start(&place, &Filter::default(), 0).await?;
+    ensure!(ended(&place, last.job.id).await?.job.done == 3);
+    place.each_once(0..20).await?;
+    place.in_order().await?;
+    running.stop().await
+}
+
+#[tokio::test]
+async fn what_is_behind_others_is_left_embedded() -> Result<()> {
+    what_is_behind_others_is_left(Place::embedded().await?).await
+}
+
+#[tokio::test]
+async fn what_is_behind_others_is_left_on_postgres() -> Result<()> {
+    what_is_behind_others_is_left(Place::postgres().await?).await
+}
+
+async fn pause(place: &Place) -> Result<i64> {
+    let reason = "a bad release".to_owned();
+    let pause = Pause { part: Part::Consumer, consumer: None, kind: None, partition: None, reason };
+    match pauses::pause(&place.database, pause, "olga".into(), None).await? {
+        Begun::Now(begun) => Ok(begun.seq),
+        other => anyhow::bail!("{other:?}"),
+    }
+}
+
+/// As long as its consumer is paused a job marks nothing, so that it can be stopped; and then it goes on at its rate.
+async fn waits_for_the_end_of_a_pause(place: Place) -> Result<()> {
+    park(&place, 60).await?;
+    let paused = pause(&place).await?;
+    let running = process(&place, Effects::always(), Park::Message);
+    let first = start(&place, &Filter::default(), 0).await?.job;
+    // Longer than a process needs to find a job.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let rows = place.parked().await?;
+    ensure!(rows.len() == 60 && rows.iter().all(|row| row.state == State::Parked), "{rows:?}");
+    let stopped = jobs::stop(&place.database, first.id, "olga".into()).await?.context("the job")?;
+    ensure!((stopped.job.state, stopped.left) == (JobState::Stopped, 60), "{stopped:?}");
+    let second = start(&place, &Filter::default(), 20).await?.job;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    pauses::resume(&place.database, paused, "oleg".into()).await?;
+    let done = async |many: i64| {
+        eventually("messages to leave", PATIENCE, async || {
+            let job = progress(&place, second.id).await?.job;
+            ensure!(job.done >= many, "{job:?}");
+            anyhow::Ok(Instant::now())
+        })
+        .await
+    };
+    let (from, to) = (done(5).await?, done(45).await?);
+    let took = to.duration_since(from);
+    ensure!(took > Duration::from_millis(1_500), "40 messages left in {took:?}");
+    ensure!(ended(&place, second.id).await?.job.done == 60);
+    place.each_once(0..60).await?;
+    running.stop().await
+}
+
+#[tokio::test]
+async fn a_job_waits_for_the_end_of_a_pause() -> Result<()> {
+    waits_for_the_end_of_a_pause(Place::embedded().await?).await
+}
+
+/// What a process has marked that died before it tried it waits for an operator again once its job is stopped; and what has the number of a job
+/// that has ended, however that came, is another one's to take.
+#[tokio::test]
+async fn what_a_dead_process_has_marked_is_given_back() -> Result<()> {
+    for place in [Place::embedded().await?, Place::postgres().await?] {
+        park(&place, 10).await?;
+        let job = start(&place, &Filter::default(), 1).await?.job;
+        let marked = "UPDATE parked SET state = 2, redrives = 1, redrive_time = 1 WHERE seq IN
+            (SELECT seq FROM parked ORDER BY seq LIMIT 3)";
+        place.database.execute_unflushed(marked.to_owned()).await?;
+        let stopped = jobs::stop(&place.database, job.id, "olga".into()).await?.context("the job")?;
+        ensure!(stopped.left == 10, "{stopped:?}");
+        let rows = place.parked().await?;
+        let waits =
+            |row: &Model| row.state == State::Parked && row.redrive_job.is_none() && row.redrives == 0;
+        ensure!(rows.iter().all(waits), "{rows:?}");
+        let left = format!("UPDATE parked SET redrive_job = {}", job.id);
+        place.database.execute_unflushed(left).await?;
+        ensure!(
+            start(&place, &Filter::default(), 1).await?.left == 10,
+            "nobody can take what a job has left"
+        );
+    }
+    Ok(())
+}
