@@ -17,6 +17,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/orders/decisions:digest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The digest of the decided orders that were placed within a minute or less: where that of orders and that of payments are the same, so is what they have stored */
+        get: operations["orders_OrdersAdminService_DigestDecisions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/orders/decisions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the decisions about orders that were placed within a minute or less, or about these orders, by the ids of the orders */
+        get: operations["orders_OrdersAdminService_ListDecisions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/orders/reconciliation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What orders and payments have stored otherwise, as the reconciliation has found it, and how far that is */
+        get: operations["orders_OrdersAdminService_GetReconciliation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/orders/reconciliation:heal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lets what can be healed be healed within seconds instead of at its `next_heal_time` */
+        post: operations["orders_OrdersAdminService_HealDifferences"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/orders/status": {
         parameters: {
             query?: never;
@@ -462,6 +530,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/payments/decisions:digest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The digest of the decided orders that were placed within a minute or less: where that of orders and that of payments are the same, so is what they have stored */
+        get: operations["payments_PaymentsAdminService_DigestDecisions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/payments/decisions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the decisions about orders that were placed within a minute or less, or about these orders, by the ids of the orders */
+        get: operations["payments_PaymentsAdminService_ListDecisions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/payments/pauses": {
         parameters: {
             query?: never;
@@ -660,6 +762,8 @@ export interface components {
             heldUp?: string;
             /** Format: int64 */
             left?: string;
+            /** Format: int64 */
+            waiting?: string;
         };
         ParkedMessagePreview: {
             /** Format: int64 */
@@ -669,7 +773,7 @@ export interface components {
             kind?: string;
             partitionKey?: string;
             /** @enum {string} */
-            verdict?: "VERDICT_UNSPECIFIED" | "DONE" | "PARKED_AGAIN" | "HELD_UP" | "NO_CONSUMER";
+            verdict?: "VERDICT_UNSPECIFIED" | "DONE" | "PARKED_AGAIN" | "HELD_UP" | "NO_CONSUMER" | "WAITING";
             error?: string;
             changes?: components["schemas"]["RowChange"][];
             outbox?: components["schemas"]["OutboxPreview"][];
@@ -703,6 +807,7 @@ export interface components {
             operator?: string;
             reason?: string;
             filter?: string;
+            leftReason?: string;
         };
         RedriveParkedMessagesResponse: {
             /** Format: int64 */
@@ -713,6 +818,10 @@ export interface components {
             key?: string;
             before?: Record<string, never>;
             after?: Record<string, never>;
+        };
+        HealDifferencesResponse: {
+            /** Format: int64 */
+            differences?: string;
         };
         OrderExplanation: {
             order?: components["schemas"]["Order"];
@@ -746,6 +855,36 @@ export interface components {
             readonly ledgerEntryId?: string;
         } & {
             [key: string]: unknown;
+        };
+        Reconciliation: {
+            differences?: components["schemas"]["Difference"][];
+            nextPageToken?: string;
+            /** Format: int64 */
+            total?: string;
+            comparing?: boolean;
+            /** Format: date-time */
+            comparedTime?: string;
+            /** Format: date-time */
+            sweepTime?: string;
+            /** Format: date-time */
+            sweepEndTime?: string;
+            error?: string;
+        };
+        Difference: {
+            orderId?: string;
+            /** @enum {string} */
+            kind?: "KIND_UNSPECIFIED" | "NOT_APPLIED" | "DECISION_LOST" | "ORDER_LOST" | "CONTRADICTION";
+            orders?: components["schemas"]["DecidedOrder"];
+            payments?: components["schemas"]["DecidedOrder"];
+            /** Format: date-time */
+            findTime?: string;
+            /** Format: date-time */
+            healTime?: string;
+            /** Format: int32 */
+            healAttempts?: number;
+            /** Format: date-time */
+            nextHealTime?: string;
+            sentence?: string;
         };
         Station: {
             /** @enum {string} */
@@ -888,6 +1027,34 @@ export interface components {
             /** Format: int64 */
             debits?: string;
         };
+        DecidedOrder: {
+            orderId?: string;
+            userId?: string;
+            /** Format: int64 */
+            amount?: string;
+            currencyCode?: string;
+            /** @enum {string} */
+            outcome?: "OUTCOME_UNSPECIFIED" | "PAID" | "REJECTED" | "VOIDED";
+            /** @enum {string} */
+            reason?: "REASON_UNSPECIFIED" | "INSUFFICIENT_FUNDS" | "ACCOUNT_NOT_FOUND" | "CURRENCY_MISMATCH" | "USER_REQUESTED" | "PAYMENT_EXPIRED";
+            ledgerEntryId?: string;
+        };
+        DecisionsDigest: {
+            /** Format: int64 */
+            count?: string;
+            digest?: string;
+            /** Format: date-time */
+            earlierTime?: string;
+            instance?: string;
+        };
+        ListDecisionsResponse: {
+            decisions?: components["schemas"]["DecidedOrder"][];
+            nextAfterOrderId?: string;
+            /** Format: date-time */
+            readTime?: string;
+            /** Format: date-time */
+            oldestMessageTime?: string;
+        };
         Problem: {
             type: string;
             title: string;
@@ -937,6 +1104,113 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OrderExplanation"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    orders_OrdersAdminService_DigestDecisions: {
+        parameters: {
+            query: {
+                from: string;
+                until: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DecisionsDigest"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    orders_OrdersAdminService_ListDecisions: {
+        parameters: {
+            query?: {
+                from?: string;
+                until?: string;
+                afterOrderId?: string;
+                orderIds?: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListDecisionsResponse"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    orders_OrdersAdminService_GetReconciliation: {
+        parameters: {
+            query?: {
+                pageSize?: number;
+                pageToken?: string;
+                healed?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reconciliation"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    orders_OrdersAdminService_HealDifferences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "operator": "example"
+                 *     }
+                 */
+                "application/json": {
+                    orderIds?: string[];
+                    operator: string;
+                    reason?: string;
+                } & {
+                    [key: string]: unknown;
+                };
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HealDifferencesResponse"];
                 };
             };
             default: components["responses"]["Error"];
@@ -1318,7 +1592,9 @@ export interface operations {
     orders_PausesService_CreatePause: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1826,6 +2102,54 @@ export interface operations {
             default: components["responses"]["Error"];
         };
     };
+    payments_PaymentsAdminService_DigestDecisions: {
+        parameters: {
+            query: {
+                from: string;
+                until: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DecisionsDigest"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    payments_PaymentsAdminService_ListDecisions: {
+        parameters: {
+            query?: {
+                from?: string;
+                until?: string;
+                afterOrderId?: string;
+                orderIds?: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListDecisionsResponse"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
     payments_PausesService_ListPauses: {
         parameters: {
             query?: never;
@@ -1849,7 +2173,9 @@ export interface operations {
     payments_PausesService_CreatePause: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
