@@ -119,7 +119,9 @@ async fn postgresql_reads_lists_by_an_index() -> Result<()> {
     }
     let [range, new] = compared(&database).await?;
     ensure!(range.contains("Index Scan using orders_pkey") && range.contains("id >="), "{range}");
-    ensure!(new.contains("Index Only Scan using orders_by_status"), "{new}");
+    // Few are NEW: of two indexes that begin with those, either will do.
+    let by_status = ["orders_by_status", "orders_to_ask"].iter().any(|index| new.contains(index));
+    ensure!(by_status && !new.contains("Seq Scan"), "{new}");
     let due = async |column: &str| {
         let due =
             format!("SELECT id FROM orders WHERE status = 1 AND {column} <= 5 ORDER BY {column} LIMIT 9");
