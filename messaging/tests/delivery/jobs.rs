@@ -24,7 +24,7 @@ fn process(place: &Place, effects: Effects, park: Park) -> Running {
 }
 
 /// The number of what a row is about: they were parked in the order of their numbers.
-fn of<'r>(rows: &'r [Model], number: usize) -> Result<&'r Model> {
+fn of(rows: &[Model], number: usize) -> Result<&Model> {
     rows.get(number).context("a row of each fact")
 }
 

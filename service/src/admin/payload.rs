@@ -164,7 +164,6 @@ mod tests {
         }
         let decided = |user_id: &str| PaymentDecided {
             payment: Some(Payment { order_id: "o".into(), user_id: user_id.into(), ..Payment::default() }),
-            ..PaymentDecided::default()
         };
         for patch in [json!({ "payment": { "userId": "bob" } }), json!({ "payment": { "user_id": "bob" } })] {
             let payload = decided("alice").encode_to_vec();
