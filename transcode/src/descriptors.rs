@@ -62,6 +62,24 @@ pub fn name_of(file: &Bytes) -> Result<String, String> {
     if name.is_empty() { Err("a file has no name".to_owned()) } else { Ok(name) }
 }
 
+/// A file in which those services that are not served, by their full names, have no methods: a file is also imported for its messages. The
+/// places of services stay, which comments are found by.
+///
+/// # Errors
+/// Bytes that are no `google.protobuf.FileDescriptorProto`.
+pub fn as_served(file: &Bytes, is_served: impl Fn(&str) -> bool) -> Result<Bytes, String> {
+    let mut tree = Tree::read(file.clone()).map_err(|error| error.to_string())?;
+    let package = tree.text(PACKAGE);
+    let edited = tree.edit(SERVICES, &mut |service| {
+        if !is_served(&joined(&package, &service.text(NAME))) {
+            service.remove(METHODS);
+        }
+        Ok(())
+    });
+    edited.map_err(|error| error.to_string())?;
+    Ok(tree.write())
+}
+
 /// Files that can be read, each by itself.
 struct Set {
     files: Vec<File>,

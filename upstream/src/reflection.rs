@@ -48,6 +48,8 @@ type Files = BTreeMap<String, Bytes>;
 #[derive(Debug, Default)]
 pub struct Reflected {
     files: Files,
+    /// The full names of what it lists.
+    services: BTreeSet<String>,
     /// What it lists or imports and does not describe, with the reasons.
     pub left_out: Vec<String>,
 }
@@ -84,6 +86,7 @@ async fn files(connection: &Connection, path: &'static str) -> Result<Reflected,
     let mut reflected = Reflected::default();
     let mut missing = BTreeSet::new();
     for service in dialogue.services().await? {
+        reflected.services.insert(service.clone());
         let question = MessageRequest::FileContainingSymbol(service.clone());
         match dialogue.described(connection, path, question).await? {
             Ok(found) => reflected.keep(found, &mut missing)?,
@@ -112,11 +115,16 @@ impl Reflected {
         self.files.len()
     }
 
-    /// They as an encoded `google.protobuf.FileDescriptorSet`.
+    /// They as an encoded `google.protobuf.FileDescriptorSet`, in which only the services that are listed have methods: others are those of
+    /// files that were imported for their messages, and served elsewhere.
     #[must_use]
     pub fn set(self) -> Bytes {
+        let Self { files, services, .. } = self;
+        // What cannot be read is named later.
+        let served =
+            |file: Bytes| descriptors::as_served(&file, |name| services.contains(name)).unwrap_or(file);
         // The answer of reflection has the same form: bytes, repeated, with the number 1.
-        let file_descriptor_proto = self.files.into_values().map(Into::into).collect();
+        let file_descriptor_proto = files.into_values().map(|file| served(file).into()).collect();
         FileDescriptorResponse { file_descriptor_proto }.encode_to_vec().into()
     }
 
