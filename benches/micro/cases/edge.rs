@@ -15,7 +15,11 @@ use super::{
 const ORDER: &str = r#"{"userId":"alice","amount":"1999","currencyCode":"EUR","description":"two tickets, row 7; \"aisle\""}"#;
 
 fn routes() -> Routes {
-    Routes::compile(ordermesh::DESCRIPTOR_SET).expect("the contracts can be served")
+    // The edge has no route of the operator's: both services have some of the same paths.
+    let routes = Routes::compile_where(ordermesh::DESCRIPTOR_SET, &|method| {
+        !method.parent_service().name().ends_with("AdminService")
+    });
+    routes.expect("the contracts can be served")
 }
 
 fn route_of(method: &str, path: &str) -> Arc<Route> {
