@@ -40,8 +40,9 @@ pub fn healthcheck(address: SocketAddr, tls: Option<&Itself>) -> anyhow::Result<
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     let report: Value = serde_json::from_str(body).unwrap_or_default();
     let faults = faults(&report);
-    if report.is_null() {
-        bail!("the process at {address} does not answer as it should: {body}");
+    let refusal = report["error"]["message"].as_str();
+    if report.is_null() || refusal.is_some() {
+        bail!("the process at {address} does not answer as it should: {}", refusal.unwrap_or(body));
     }
     if answer.split_whitespace().nth(1) != Some("200") {
         let stopping = if report["stopping"] == true { "it stops; " } else { "" };

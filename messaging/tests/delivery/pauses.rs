@@ -227,9 +227,10 @@ async fn a_paused_partition_holds_up_no_other_in_process() -> Result<()> {
     let first = Place::embedded().await?;
     let place = Place::join(&first.url, broker).await?;
     let first_held = *held.first().context("a fact of the partition")?;
-    let refused = AtomicBool::new(false);
+    let cured = Arc::new(AtomicBool::new(false));
+    let is_cured = Arc::clone(&cured);
     let refusing = Effects::unless(move |number| {
-        let refuses = number == first_held && !refused.swap(true, Ordering::Relaxed);
+        let refuses = number == first_held && !is_cured.load(Ordering::Relaxed);
         if refuses { Answer::Refuse } else { Answer::Apply }
     });
     let running = Running::default().with_pauses(&place);
@@ -239,6 +240,7 @@ async fn a_paused_partition_holds_up_no_other_in_process() -> Result<()> {
     let pause = begin(&place, Pause { partition: Some(0), ..consumer() }).await?;
     becomes(&running.health, "consumer.0", is_paused).await?;
     ensure!(held.len() > 600, "more than a window of the broker");
+    cured.store(true, Ordering::Relaxed);
     parked::operate(&place.database, Action::Redrive, &Filter::default(), "olga", Mode::Apply).await?;
     place.write_messages(held[1..].iter().map(|number| fact(*number)).collect()).await?;
     let others: Vec<i64> = (20_000..20_200).filter(|number| !of_held(number)).collect();
