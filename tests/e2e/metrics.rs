@@ -96,15 +96,20 @@ async fn orders_are_told(mesh: &Mesh) -> Result<()> {
             Ok(())
         })
         .await?;
+        // Each process looks at all queues, every second.
+        eventually("the queues to be told", PATIENCE, async || {
+            let scrape = scrape(mesh, service).await?;
+            for consumer in ["orders", "payments"] {
+                let queue = topology().queue(consumer, 0);
+                let number = |name| scrape.number(name, &[("queue", queue.as_str())]);
+                let (waiting, subscribed) =
+                    (number("messaging_queue_messages")?, number("messaging_queue_consumers")?);
+                ensure!((waiting, subscribed) == (0.0, 1.0), "{waiting} and {subscribed} at {queue}");
+            }
+            Ok(())
+        })
+        .await?;
         let scrape = scrape(mesh, service).await?;
-        // Each process looks at all queues.
-        for consumer in ["orders", "payments"] {
-            let queue = topology().queue(consumer, 0);
-            let number = |name| scrape.number(name, &[("queue", queue.as_str())]);
-            let (waiting, subscribed) =
-                (number("messaging_queue_messages")?, number("messaging_queue_consumers")?);
-            ensure!((waiting, subscribed) == (0.0, 1.0), "{waiting} and {subscribed} at {queue}");
-        }
         let (confirmed, seconds) = scrape.histogram("messaging_commit_to_confirm_seconds", &of_source)?;
         ensure!(
             confirmed == orders && within_a_run(seconds / orders),
