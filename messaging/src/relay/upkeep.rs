@@ -1,6 +1,9 @@
 //! Keeping the topology on the broker in place: every relay does it, with the lease or without.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use super::Relay;
 use crate::{
@@ -22,13 +25,15 @@ impl Relay {
         loop {
             match self.broker.upkeep().await {
                 Ok(None) => {
+                    part.health().set_no_queues();
                     part.ok();
                     return std::future::pending().await;
                 }
                 Ok(Some(mut upkeep)) => {
                     let error = loop {
+                        let asked = Instant::now();
                         match upkeep.look().await {
-                            Ok(found) => self.report(&part, found, &mut known),
+                            Ok(found) => self.report(&part, asked, found, &mut known),
                             Err(error) => break error,
                         }
                         backoff.reset();
@@ -43,7 +48,7 @@ impl Relay {
     }
 
     /// `known` once the topology was seen: what is missing before that has never been there.
-    fn report(&self, part: &Part, found: Found, known: &mut bool) {
+    fn report(&self, part: &Part, asked: Instant, found: Found, known: &mut bool) {
         let Found { restored, moved, refused, dead_letters, queues } = found;
         if std::mem::replace(known, true) && !restored.is_empty() {
             observe::restored(&self.source, &restored);
@@ -56,7 +61,7 @@ impl Relay {
         causes.values().for_each(|letters| observe::dead_letters_moved(&self.source, letters));
         let waiting: u64 = dead_letters.values().sum();
         part.health().set_dead_letters(dead_letters);
-        part.health().set_queues(queues);
+        part.health().set_queues(asked, queues);
         match (refused, waiting) {
             (Some(reason), _) => part.failed(reason),
             (None, 0) => part.ok(),

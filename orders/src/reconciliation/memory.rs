@@ -44,8 +44,17 @@ pub(crate) struct Suspect {
     pub(crate) since: Micros,
     /// When payments first said so, by its clock; `None` before it is asked about this order alone.
     pub(crate) read: Option<Micros>,
+    /// When everything was seen to have been published that waited at payments then.
+    pub(crate) published: Option<Instant>,
     /// Whether everything has been delivered that was on its way then.
     pub(crate) is_delivered: bool,
+}
+
+impl Suspect {
+    /// Nobody has been asked about this order alone.
+    pub(super) const fn new(kind: Kind, now: Micros) -> Self {
+        Self { kind, since: now, read: None, published: None, is_delivered: false }
+    }
 }
 
 impl Memory {
@@ -70,8 +79,7 @@ impl Memory {
             if self.suspects.len() >= MOST_FOUND {
                 return;
             }
-            let suspect = Suspect { kind, since: now, read: None, is_delivered: false };
-            self.suspects.entry(order_id).or_insert(suspect);
+            self.suspects.entry(order_id).or_insert_with(|| Suspect::new(kind, now));
         }
     }
 

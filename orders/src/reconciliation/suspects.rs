@@ -1,6 +1,6 @@
 //! What is suspected: it is a difference once it has stayed when everything was delivered that was on its way.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use chassis::{clock::Micros, status::Chain};
 use ordermesh::reconciliation::v1::ListDecisionsResponse;
@@ -21,7 +21,6 @@ impl Reconciliation {
     pub(super) async fn confirm(&self, memory: &mut Memory) -> Result<(), String> {
         let ids: Vec<Uuid> = memory.suspects.keys().copied().collect();
         for ids in ids.chunks(MOST) {
-            let is_drained = self.is_drained();
             let (found, answer) = compare::these(&self.orders, self.payments.as_ref(), ids).await?;
             let found: BTreeMap<Uuid, Difference> =
                 found.into_iter().map(|difference| (difference.order_id, difference)).collect();
@@ -31,7 +30,7 @@ impl Reconciliation {
                     memory.suspects.remove(id);
                     continue;
                 };
-                suspect.look(difference.kind, &answer, is_drained, now);
+                suspect.look(difference.kind, &answer, now, |since| self.is_drained(since));
                 if suspect.is_delivered && now - suspect.since >= self.timing.settle_micros() {
                     confirmed.push(difference.kept(now));
                     memory.suspects.remove(id);
@@ -42,13 +41,11 @@ impl Reconciliation {
         Ok(())
     }
 
-    /// Whether no decision waits in a queue of orders. The broker within a process keeps nothing: what is not acknowledged is in the outbox.
-    fn is_drained(&self) -> bool {
+    /// Whether no decision has waited in a queue of orders at a moment after this one.
+    fn is_drained(&self, since: Instant) -> bool {
         let topology = &self.whereabouts.topology;
-        (0..topology.partitions).all(|partition| {
-            let depth = self.whereabouts.health.queue(&topology.queue(self.whereabouts.name, partition));
-            depth.is_none_or(|depth| depth.messages == 0)
-        })
+        let queues = (0..topology.partitions).map(|at| topology.queue(self.whereabouts.name, at));
+        self.whereabouts.health.are_empty(queues, since)
     }
 
     async fn keep(&self, found: Vec<Model>) -> Result<(), String> {
@@ -70,9 +67,15 @@ impl Reconciliation {
 
 impl Suspect {
     /// Takes down what was seen.
-    fn look(&mut self, kind: Kind, answer: &ListDecisionsResponse, is_drained: bool, now: Micros) {
+    fn look(
+        &mut self,
+        kind: Kind,
+        answer: &ListDecisionsResponse,
+        now: Micros,
+        is_drained: impl Fn(Instant) -> bool,
+    ) {
         if self.kind != kind {
-            *self = Self { kind, since: now, read: None, is_delivered: false };
+            *self = Self::new(kind, now);
         }
         if self.is_delivered {
             return;
@@ -80,8 +83,10 @@ impl Suspect {
         let read = answer.read_time.as_ref().map(micros).unwrap_or_default();
         let first = *self.read.get_or_insert(read);
         // Messages leave in the order in which they are written: none of before waits any more.
-        let is_published = answer.oldest_message_time.as_ref().is_none_or(|oldest| micros(oldest) > first);
-        if kind != Kind::NotApplied || (is_published && is_drained) {
+        if answer.oldest_message_time.as_ref().is_none_or(|oldest| micros(oldest) > first) {
+            self.published.get_or_insert_with(Instant::now);
+        }
+        if kind != Kind::NotApplied || self.published.is_some_and(is_drained) {
             self.is_delivered = true;
             self.since = now;
         }
