@@ -1,5 +1,7 @@
 //! The state of each part of messaging (the relay, each partition of a consumer, the topology on the broker), readable without I/O.
 
+mod queues;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -7,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::queues::Queues;
 use crate::{
-    broker::{BrokerError, Depth},
+    broker::BrokerError,
     observe,
     pauses::Paused,
     rate::Rate,
@@ -62,20 +65,6 @@ struct States {
     /// By the name of the queue.
     dead_letters: BTreeMap<String, u64>,
     queues: Queues,
-}
-
-/// What the broker said last of the queues of the mesh.
-#[derive(Debug, Default)]
-enum Queues {
-    /// Nothing yet.
-    #[default]
-    Unknown,
-    /// The broker within a process has none: what is not acknowledged is in the outbox.
-    Absent,
-    Seen {
-        asked: Instant,
-        depths: BTreeMap<String, Depth>,
-    },
 }
 
 #[derive(Debug)]
@@ -139,40 +128,6 @@ impl Health {
         self.states().dead_letters = queues;
     }
 
-    /// What the broker said last of the queue with this name; `None` where nobody has asked one.
-    #[must_use]
-    pub fn queue(&self, name: &str) -> Option<Depth> {
-        match &self.states().queues {
-            Queues::Seen { depths, .. } => depths.get(name).copied(),
-            Queues::Unknown | Queues::Absent => None,
-        }
-    }
-
-    /// Whether all of these queues were empty when the broker was asked, which must have been after that moment: what it said before
-    /// tells nothing of what has come since. A queue that is missing holds nothing.
-    #[must_use]
-    pub fn are_empty(&self, queues: impl IntoIterator<Item = String>, since: Instant) -> bool {
-        match &self.states().queues {
-            Queues::Unknown => false,
-            Queues::Absent => true,
-            Queues::Seen { asked, depths } => {
-                let is_empty = |queue: &String| depths.get(queue).is_none_or(|depth| depth.messages == 0);
-                *asked > since && queues.into_iter().all(|queue| is_empty(&queue))
-            }
-        }
-    }
-
-    /// Sets what the queues of the mesh hold, of which the broker was asked from that moment on.
-    pub(crate) fn set_queues(&self, asked: Instant, depths: BTreeMap<String, Depth>) {
-        observe::queues(&depths);
-        self.states().queues = Queues::Seen { asked, depths };
-    }
-
-    /// There are no queues.
-    pub(crate) fn set_no_queues(&self) {
-        self.states().queues = Queues::Absent;
-    }
-
     /// How many messages a second the relay or consumer of this name has got rid of in the last ten seconds, in this process.
     #[must_use]
     pub fn per_second(&self, of: &str) -> f64 {
@@ -225,6 +180,7 @@ impl Part {
     pub(crate) fn waiting(&self, messages: usize) {
         if let Some(state) = self.health.states().parts.get_mut(&self.name) {
             state.waiting = Some(messages);
+            observe::waiting(&self.of, &self.name, messages);
         }
     }
 
@@ -310,3 +266,6 @@ impl Condition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

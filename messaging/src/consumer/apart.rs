@@ -9,7 +9,7 @@ use super::{
     attempts::Attempts,
     part::{Key, Part, key},
 };
-use crate::{broker::Delivery, observe};
+use crate::broker::Delivery;
 
 /// Messages that may wait apart before the partition waits for them: half of what is received and not acknowledged, so that the broker
 /// goes on delivering.
@@ -115,7 +115,6 @@ impl<'p> Apart<'p> {
     }
 
     fn show(&self) {
-        observe::waiting(self.attempts.consumer(), &self.attempts.name, self.messages);
         self.attempts.health.waiting(self.messages);
     }
 }
