@@ -198,7 +198,7 @@ impl Consumer {
         stop: &CancellationToken,
     ) -> (bool, Result<(), BrokerError>) {
         let (drain, halt) = (CancellationToken::new(), stop.child_token());
-        let attempts = Attempts::new(&self.shared, source.to_string(), part, doubted, &halt);
+        let attempts = Attempts::new(&self.shared, part, doubted, &halt);
         let number = if let Source::Partition(number) = source { Some(number) } else { None };
         let partition = Partition { attempts, number, drain: &drain };
         let pause = async {

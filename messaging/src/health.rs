@@ -10,13 +10,7 @@ use std::{
 };
 
 use self::queues::Queues;
-use crate::{
-    broker::BrokerError,
-    observe,
-    pauses::Paused,
-    rate::Rate,
-    retry,
-};
+use crate::{broker::BrokerError, observe, pauses::Paused, rate::Rate, retry};
 
 /// How often a lasting state is logged again: an outage explains itself, what never cures itself waits for a person.
 const DEGRADED_AGAIN: Duration = Duration::from_secs(60);
@@ -126,6 +120,30 @@ impl Health {
             observe::dead_letters(queue, *messages);
         }
         self.states().dead_letters = queues;
+    }
+
+    /// What the broker said last of the queue with this name; `None` where nobody has asked one.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> Option<Depth> {
+        self.states().queues.depth(name)
+    }
+
+    /// Whether all of these queues were empty when the broker was asked, which must have been after that moment: what it said before
+    /// says nothing of what has come since. A queue that is missing holds nothing.
+    #[must_use]
+    pub fn are_empty(&self, queues: impl IntoIterator<Item = String>, since: Instant) -> bool {
+        self.states().queues.are_empty(queues, since)
+    }
+
+    /// Sets what the queues of the mesh hold, of which the broker was asked from that moment on.
+    pub(crate) fn set_queues(&self, asked: Instant, depths: BTreeMap<String, Depth>) {
+        observe::queues(&depths);
+        self.states().queues = Queues::Seen { asked, depths };
+    }
+
+    /// There are no queues.
+    pub(crate) fn set_no_queues(&self) {
+        self.states().queues = Queues::Absent;
     }
 
     /// How many messages a second the relay or consumer of this name has got rid of in the last ten seconds, in this process.

@@ -19,8 +19,6 @@ const APART_AGAIN: Duration = Duration::from_millis(500);
 /// Attempts at the messages of one source, one part after another, with their progress.
 pub(super) struct Attempts<'c> {
     pub(super) shared: &'c Arc<Subscribed>,
-    /// That of its part in [`health::Health`].
-    pub(super) name: String,
     pub(super) health: &'c health::Part,
     pub(super) progress: Progress<'c>,
     suspects: Suspects,
@@ -37,13 +35,12 @@ impl<'c> Attempts<'c> {
     /// `doubted` when the subscription before this one was lost at once, so that its part does not show `ok` yet.
     pub(super) fn new(
         shared: &'c Arc<Subscribed>,
-        name: String,
         health: &'c health::Part,
         doubted: bool,
         stop: &'c CancellationToken,
     ) -> Self {
         let (progress, suspects) = (Progress::new(health, doubted), Suspects::default());
-        Self { shared, name, health, progress, suspects, stop }
+        Self { shared, health, progress, suspects, stop }
     }
 
     pub(super) fn consumer(&self) -> &str {

@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use super::Health;
-use crate::{broker::Depth, observe};
+use crate::broker::Depth;
 
-/// What the broker said last of the queues of the mesh.
+/// What the broker said last.
 #[derive(Debug, Default)]
 pub(super) enum Queues {
     /// Nothing yet.
@@ -13,44 +12,28 @@ pub(super) enum Queues {
     Unknown,
     /// The broker within a process has none: what is not acknowledged is in the outbox.
     Absent,
-    Seen {
-        asked: Instant,
-        depths: BTreeMap<String, Depth>,
-    },
+    /// The depths by the names of the queues, as they were after the broker was asked.
+    Seen { asked: Instant, depths: BTreeMap<String, Depth> },
 }
 
-impl Health {
-    /// What the broker said last of the queue with this name; `None` where nobody has asked one.
-    #[must_use]
-    pub fn queue(&self, name: &str) -> Option<Depth> {
-        match &self.states().queues {
-            Queues::Seen { depths, .. } => depths.get(name).copied(),
-            Queues::Unknown | Queues::Absent => None,
+impl Queues {
+    /// What was said of the queue with this name.
+    pub(super) fn depth(&self, name: &str) -> Option<Depth> {
+        match self {
+            Self::Seen { depths, .. } => depths.get(name).copied(),
+            Self::Unknown | Self::Absent => None,
         }
     }
 
-    /// Whether all of these queues were empty when the broker was asked, which must have been after that moment: what it said before
-    /// tells nothing of what has come since. A queue that is missing holds nothing.
-    #[must_use]
-    pub fn are_empty(&self, queues: impl IntoIterator<Item = String>, since: Instant) -> bool {
-        match &self.states().queues {
-            Queues::Unknown => false,
-            Queues::Absent => true,
-            Queues::Seen { asked, depths } => {
-                let is_empty = |queue: &String| depths.get(queue).is_none_or(|depth| depth.messages == 0);
-                *asked > since && queues.into_iter().all(|queue| is_empty(&queue))
+    /// Whether these were empty when the broker was asked after that moment. A queue that is missing holds nothing.
+    pub(super) fn are_empty(&self, names: impl IntoIterator<Item = String>, since: Instant) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Absent => true,
+            Self::Seen { asked, .. } => {
+                let holds = |name: String| self.depth(&name).is_some_and(|depth| depth.messages > 0);
+                *asked > since && !names.into_iter().any(holds)
             }
         }
-    }
-
-    /// Sets what the queues of the mesh hold, of which the broker was asked from that moment on.
-    pub(crate) fn set_queues(&self, asked: Instant, depths: BTreeMap<String, Depth>) {
-        observe::queues(&depths);
-        self.states().queues = Queues::Seen { asked, depths };
-    }
-
-    /// There are no queues.
-    pub(crate) fn set_no_queues(&self) {
-        self.states().queues = Queues::Absent;
     }
 }

@@ -1,5 +1,6 @@
+//! What the broker says of queues counts from the moment on at which it was asked.
+
 use super::*;
-use crate::broker::Depth;
 
 const QUEUE: &str = "ordermesh.events.orders.0";
 
@@ -16,7 +17,7 @@ fn a_queue_is_empty_when_the_broker_says_so_after_the_moment() {
     let later = since + Duration::from_millis(1);
     health.set_queues(later, holds(0));
     assert!(is_empty(since));
-    assert!(!is_empty(later), "what the broker said before tells nothing of what has come since");
+    assert!(!is_empty(later), "what the broker said before says nothing of what has come since");
     health.set_queues(later, holds(1));
     assert!(!is_empty(since));
     health.set_queues(later, BTreeMap::new());
