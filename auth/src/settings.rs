@@ -155,6 +155,12 @@ impl AuthConfig {
         );
     }
 
+    /// Whether nobody is asked who calls, so that only this machine is served.
+    #[must_use]
+    pub const fn serves_own_machine(&self) -> bool {
+        self.issuer.is_none() && !self.insecure
+    }
+
     /// Says in the log who is let in.
     pub fn announce(&self) {
         match &self.issuer {

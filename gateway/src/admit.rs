@@ -5,6 +5,7 @@ mod admission;
 mod budget;
 mod client;
 pub(crate) mod cors;
+pub(crate) mod host;
 mod open_files;
 mod proxies;
 pub(crate) mod rate;

@@ -17,8 +17,8 @@ use chassis::{
     trace,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header};
-use http_body_util::BodyExt as _;
-use tokio::time::timeout;
+use http_body_util::{BodyExt as _, Full};
+use tokio::time::{Instant, timeout_at};
 use tonic::{Status, body::Body as GrpcBody};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -35,7 +35,10 @@ use crate::{
     contract::Called,
     edge::Edge,
     metrics::Seen,
-    request::headers,
+    request::{
+        body::{self, BodyLimit, Received},
+        headers,
+    },
     settings::timeout::LONGEST,
 };
 
@@ -50,6 +53,9 @@ const GRPC_WEB: [&str; 4] = [
 
 /// What a service may have sent of an answer that its client does not take: the window of its call.
 const UNTAKEN: usize = 64 << 10;
+
+/// A message that services of gRPC take if nobody has told them otherwise, with its prefix: so long a body of a call may always be.
+const MESSAGE_BYTES: usize = (4 << 20) + 5;
 
 /// Headers that the call to the service gets anew; `Expect` was the edge's to answer.
 const LEFT_OUT: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::EXPECT];
@@ -108,21 +114,25 @@ async fn forward(
     let method = request.uri().path();
     let by = (method, called.rule.as_ref());
     let who = edge.admission.admit(client, request.headers(), by, &mut None).await?;
-    let slot = edge.admission.owned_slot()?;
     let open = called.streams.then(|| edge.admission.streams.open(&who, method)).transpose()?;
     // Of a stream its client knows how long it lasts.
     let asked = time(request.headers());
     let usual = edge.config.request_timeout;
     let time = if called.streams { asked } else { Some(asked.unwrap_or(usual).min(LONGEST)) };
+    let deadline = time.map(|time| Instant::now() + time);
     // What its client says travels as it is spelled, within the bound.
     let request = outgoing(request, time.filter(|_| !called.streams && asked != time));
     check_length(request.headers())?;
-    let writes = !called.streams && !called.reads;
-    let sent = called.upstream.pass(request, called.streams);
-    let outcome = match time {
-        None => sent.await,
-        Some(time) => timeout(time, sent).await.map_err(|_| deadline_exceeded())?,
+    // Streams are counted, and bounded for each caller, by themselves. Of other calls the body comes first: clients that send slowly would
+    // take the slots of all others, and their places on the connections to the service.
+    let (request, slot, _received) = if called.streams {
+        (request, None, None)
+    } else {
+        let (request, received) = within(deadline, whole(edge, request, client)).await??;
+        (request, Some(edge.admission.owned_slot()?), Some(received))
     };
+    let writes = !called.streams && !called.reads;
+    let outcome = within(deadline, called.upstream.pass(request, called.streams)).await?;
     let response = outcome.map_err(|status| fault(&status, writes))?;
     if response.status() != StatusCode::OK && !response.headers().contains_key(Status::GRPC_STATUS) {
         return Err(fault(&of_http(response.status()), writes));
@@ -142,6 +152,28 @@ async fn forward(
         let span = Span::current();
         GrpcBody::new(Passing { body, stopping, writes, pace, account, counted, _held: place, span })
     }))
+}
+
+/// What comes of `work` before the deadline, if there is one.
+async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Fault> {
+    match deadline {
+        None => Ok(work.await),
+        Some(deadline) => timeout_at(deadline, work).await.map_err(|_| deadline_exceeded()),
+    }
+}
+
+/// The request once all of its body is there, and the body, which counts until it is dropped.
+async fn whole(
+    edge: &Edge,
+    request: http::Request<GrpcBody>,
+    client: &Client,
+) -> Result<(http::Request<GrpcBody>, Received), Fault> {
+    let each = edge.config.max_body_bytes.max(MESSAGE_BYTES);
+    let limit = BodyLimit { each, account: Arc::clone(&client.bodies) };
+    let (head, body) = request.into_parts();
+    let received = body::collect(Body::new(body), &limit).await?;
+    let body = GrpcBody::new(Full::new(received.bytes.clone()));
+    Ok((http::Request::from_parts(head, body), received))
 }
 
 /// How long a client waits, when that can be read.

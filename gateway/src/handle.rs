@@ -133,19 +133,24 @@ async fn call(
 ) -> Result<Response, Problem> {
     let Asked { mut parts, body, client } = asked;
     let called @ (method, _) = served.called();
-    let who = edge.admission.admit(&client, &parts.headers, called, standing).await?;
+    let asked = headers::request_timeout(&parts.headers);
+    let time = asked.as_ref().ok().copied().flatten().unwrap_or(edge.config.request_timeout);
+    let deadline = Instant::now() + time;
+    let admitted = edge.admission.admit(&client, &parts.headers, called, standing);
+    let who = within(deadline, admitted).await??;
     if served.route.rpc.client_streaming {
-        let _slot = edge.admission.slot()?;
+        // It is counted, and bounded for each caller, among the streams.
         let open = edge.admission.streams.open(&who, method)?;
         let asked = talk::Asked { parts, body, captures, open, client };
         return talk::answer(edge, served, asked, style).await;
     }
     let streams = served.route.rpc.streaming;
     let socket = if streams { socket::asked(&edge.config.cors_origins, &mut parts).await? } else { None };
-    let asked = headers::request_timeout(&parts.headers)?;
-    let deadline = Instant::now() + asked.unwrap_or(edge.config.request_timeout);
+    let asked = asked?;
     let read = matches!(parts.method, Method::GET | Method::HEAD);
-    let condition = condition(served, &parts, read)?;
+    // What a write says of the version that it is to change.
+    let condition =
+        if read { Vec::new() } else { headers::condition(&parts.headers, &served.route.rpc.input)? };
     let body = within(deadline, received(edge, served, &parts.headers, body, &client)).await??;
     // Not before: clients that send slowly would take the slots of all others.
     let _slot = edge.admission.slot()?;
@@ -192,11 +197,6 @@ async fn call(
     };
     note(response.headers_mut(), replayed, &ignored);
     Ok(response)
-}
-
-/// What a write says of the version that it is to change.
-fn condition(served: &Served, parts: &Parts, read: bool) -> Result<Vec<u8>, Fault> {
-    if read { Ok(Vec::new()) } else { headers::condition(&parts.headers, &served.route.rpc.input) }
 }
 
 async fn received(

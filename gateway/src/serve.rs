@@ -48,6 +48,9 @@ const MAX_HEADER_LIST_BYTES: u32 = 2 * MAX_HEAD_BYTES as u32;
 /// What a connection of HTTP/2 may keep of bodies that nobody has asked for yet, all of them together.
 const MAX_WINDOW_BYTES: u32 = 256 << 10;
 
+/// And those of one request: what its service does not read stops no other on the same connection.
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+
 /// What a connection of HTTP/1.1 may keep of what it has read: its longest head.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 
@@ -129,7 +132,7 @@ fn server(patience: Patience) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST_BYTES)
-        .initial_stream_window_size(MAX_WINDOW_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(MAX_WINDOW_BYTES)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);

@@ -192,6 +192,7 @@ fn identify(config: &mut Config, settings: AuthSettings, errors: &mut ConfigErro
     let verifier = |issuer| Verifier::new(issuer, Arc::clone(&config.clock));
     let issuer = auth.issuer.clone().map(verifier).transpose();
     config.issuer = issuer.map_err(|error| errors.note("--auth-jwks", error)).unwrap_or_default();
+    config.own_machine = auth.serves_own_machine();
     config.auth = auth;
 }
 

@@ -70,6 +70,7 @@ impl Mesh {
         // One issuer for all: its keys are read once.
         let issuer = if let Who::Issuer(issuer) = who { Some(issuer) } else { None };
         let edge = gateway::Edge::from_config(gateway::Config {
+            own_machine: config.mesh.auth.serves_own_machine(),
             issuer,
             jwks: config.jwks.map(Into::into),
             tls: config.mesh.tls.public.clone(),

@@ -59,6 +59,33 @@ async fn insecure_is_said_aloud_and_loopback_in_passing() -> Result<()> {
     Ok(())
 }
 
+/// A page whose name leads to this machine has the same origin as the edge for a browser: only `Host` tells.
+#[tokio::test]
+async fn names_of_other_machines_are_refused_where_nobody_is_asked() -> Result<()> {
+    for (name, listeners) in [LISTENERS[2], LISTENERS[3]] {
+        for (more, page) in [(&[][..], 403), (&["--insecure"][..], 200)] {
+            let mut process = start(name, listeners, "", more)?;
+            let address = process.address("http").await?;
+            let client = reqwest::Client::builder().no_proxy().resolve("shop.example", address).build()?;
+            let asked = async |host: &str| {
+                let url = format!("http://{host}:{}/openapi.json", address.port());
+                let answer = client.get(url).send().await?;
+                anyhow::Ok((answer.status().as_u16(), answer.text().await?))
+            };
+            let (status, text) = asked("shop.example").await?;
+            ensure!(status == page, "{name} {more:?}: {status} {text}");
+            ensure!(
+                page == 200 || text.contains("ORIGIN_NOT_ALLOWED") && text.contains("--insecure"),
+                "{text}"
+            );
+            for own in ["127.0.0.1", "localhost"] {
+                ensure!(asked(own).await?.0 == 200, "{name} as {own}");
+            }
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_key_for_development_lets_its_tokens_in() -> Result<()> {
     let folder = world::Scratch::new("development")?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Extension, Path, Request, State},
+    extract::{Extension, Path, Request, State, rejection::PathRejection},
     middleware::{Next, from_fn},
     response::{IntoResponse as _, Redirect, Response},
     routing::get,
@@ -66,12 +66,13 @@ async fn merged(State(thread): State<Arc<Thread>>) -> Response {
 
 async fn one(
     State(thread): State<Arc<Thread>>,
-    Path(file): Path<String>,
+    file: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
     let documents = thread.documents();
-    match file.strip_suffix(".json").and_then(|name| documents.each.get(name)) {
+    let name = file.as_ref().ok().and_then(|Path(file)| file.strip_suffix(".json"));
+    match name.and_then(|name| documents.each.get(name)) {
         Some(document) => json(document.clone()),
         None => Problem::route_not_found().into_response(&Style::of(&headers, uri.path())),
     }
@@ -85,11 +86,13 @@ async fn other_method(headers: HeaderMap, uri: Uri) -> Response {
 
 async fn page(
     State(thread): State<Arc<Thread>>,
-    Path(file): Path<String>,
+    file: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
     let style = Style::of(&headers, uri.path());
+    // A name that is no UTF-8 is that of no file.
+    let Ok(Path(file)) = file else { return Problem::route_not_found().into_response(&style) };
     let documents = thread.documents();
     let names = documents.each.keys();
     let names: Vec<(&String, String)> = names.map(|name| (name, format!("/openapi/{name}.json"))).collect();

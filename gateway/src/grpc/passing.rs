@@ -29,7 +29,7 @@ use crate::admit::{Account, Open, Permit, activity::patience};
 pub(super) enum Held {
     Stream(Open),
     /// With what its service may have sent and its client not taken.
-    Request(OwnedSemaphorePermit, Permit),
+    Request(Option<OwnedSemaphorePermit>, Permit),
 }
 
 /// How fast the answer to a unary call has to be taken.

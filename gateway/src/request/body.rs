@@ -114,7 +114,11 @@ pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
     coding(headers).is_some()
 }
 
-async fn collect(mut body: Body, limit: &BodyLimit) -> Result<Received, Problem> {
+/// Reads a body as it comes.
+///
+/// # Errors
+/// As [`read`], but for what a coding or a type may be wrong with.
+pub(crate) async fn collect(mut body: Body, limit: &BodyLimit) -> Result<Received, Fault> {
     let mut kept = BoundedBuffer::within(limit);
     if !body.is_end_stream() {
         while let Some(data) = next(&mut body).await? {
@@ -125,16 +129,16 @@ async fn collect(mut body: Body, limit: &BodyLimit) -> Result<Received, Problem>
 }
 
 /// A body in gzip, of one member or several (RFC 1952, section 2.2). tower-http's reader ends after the first.
-async fn gunzip(mut body: Body, limit: &BodyLimit) -> Result<Received, Problem> {
+async fn gunzip(mut body: Body, limit: &BodyLimit) -> Result<Received, Fault> {
     let mut unpacking = MultiGzDecoder::new(BoundedBuffer::within(limit));
     while let Some(data) = next(&mut body).await? {
         if unpacking.write_all(&data).is_err() {
-            return Err(unpacking.get_mut().refusal.take().map_or_else(no_body, Problem::from));
+            return Err(unpacking.get_mut().refusal.take().unwrap_or_else(no_body));
         }
     }
     match unpacking.try_finish() {
         Ok(()) => Ok(mem::replace(unpacking.get_mut(), BoundedBuffer::within(limit)).into()),
-        Err(_) => Err(unpacking.get_mut().refusal.take().map_or_else(no_body, Problem::from)),
+        Err(_) => Err(unpacking.get_mut().refusal.take().unwrap_or_else(no_body)),
     }
 }
 
@@ -185,7 +189,7 @@ impl From<BoundedBuffer> for Received {
 }
 
 /// The next part of a body; `None` after the last one.
-async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+async fn next(body: &mut Body) -> Result<Option<Bytes>, Fault> {
     loop {
         let frame = timeout(PAUSE, body.frame()).await.map_err(|_| broken("the body stopped coming"))?;
         match frame.transpose().map_err(|_| no_body())?.map(|frame| frame.into_data()) {
@@ -197,12 +201,12 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
     }
 }
 
-fn broken(problem: &str) -> Problem {
-    Fault::new(Reason::MalformedRequest, problem).into()
+fn broken(problem: &str) -> Fault {
+    Fault::new(Reason::MalformedRequest, problem)
 }
 
 /// What came instead of a body.
-fn no_body() -> Problem {
+fn no_body() -> Fault {
     broken("the body broke off, or is not what it should be")
 }
 

@@ -29,7 +29,7 @@ use tower_http::{
 use tracing::{Instrument as _, Span};
 
 use crate::{
-    admit::{Admission, Client},
+    admit::{Admission, Client, host},
     answer::{
         problem::{ActualStatus, Problem, Style},
         refusal::{call_type, is_call, of_call, refusal},
@@ -125,6 +125,9 @@ impl Front {
         if let (Version::HTTP_2, Err(fault)) = (request.version(), headers::check_head(request.headers())) {
             return refusal(&request, fault);
         }
+        if let Err(fault) = host::check(&request, edge.config.own_machine) {
+            return refusal(&request, fault);
+        }
         // Most requests need none of the layers: each would cost them a copy of itself and several allocations.
         if *layered || pages::may_have(request.uri().path()) {
             request.extensions_mut().insert(client);
@@ -194,7 +197,7 @@ fn span(request: &Request, id: &HeaderValue, parent: Option<&str>) -> Span {
         "request",
         otel.kind = "server",
         http.method = request.method().as_str(),
-        http.path = request.uri().path(),
+        http.path = start(request.uri().path()),
         request.id = id.to_str().unwrap_or_default(),
         trace.parent = parent,
     );
@@ -204,6 +207,13 @@ fn span(request: &Request, id: &HeaderValue, parent: Option<&str>) -> Span {
         span.record("trace.parent", own);
     }
     span
+}
+
+/// So much of a path is logged, in bytes: a head may be much longer than what a line should be.
+const LOGGED_BYTES: usize = 512;
+
+fn start(path: &str) -> &str {
+    &path[..path.floor_char_boundary(LOGGED_BYTES)]
 }
 
 /// Answers also when what is inside panics.

@@ -72,6 +72,9 @@ pub struct Config {
     pub reflect_every: Duration,
     /// Who may call, as the settings say it; for who embeds an edge, `issuer` decides.
     pub auth: AuthConfig,
+    /// Whether requests for names of other machines are refused: where nobody is asked who calls, a page of anywhere could otherwise call
+    /// through the browser of its reader, when its own name is made to lead here.
+    pub own_machine: bool,
     /// Whose tokens callers need; `None`: nobody is asked who calls.
     pub issuer: Option<Verifier>,
     /// The document at `/.well-known/jwks.json`, where the edge publishes keys.
@@ -158,6 +161,7 @@ impl Config {
             compress: false,
             cors_origins: Vec::new(),
             auth: AuthConfig::default(),
+            own_machine: false,
             issuer: None,
             jwks: None,
             reflect_every: Duration::from_secs(60),

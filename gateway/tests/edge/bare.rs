@@ -20,6 +20,8 @@ async fn documents_that_are_not_there_have_an_error_object() {
         ("GET", "/openapi/nope.json", StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND"),
         ("GET", "/openapi/nope", StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND"),
         ("GET", "/swagger/nope.css", StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND"),
+        ("GET", "/openapi/%ff.json", StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND"),
+        ("GET", "/swagger/%ff", StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND"),
         ("GET", "/openapinope", StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND"),
         ("POST", "/openapi.json", StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
         ("DELETE", "/openapi/shapes.json", StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
@@ -79,6 +81,12 @@ async fn heads_that_cannot_be_read_are_refused_with_an_error_object() {
         ),
         ("many fields", format!("GET / HTTP/1.1\r\nhost: x\r\n{fields}\r\n"), vec![431]),
         ("no field", "GET / HTTP/1.1\r\nhost x\r\n\r\n".to_owned(), vec![400]),
+        ("no host", "GET /v1/shapes HTTP/1.1\r\nconnection: close\r\n\r\n".to_owned(), vec![400]),
+        (
+            "two hosts",
+            "GET /v1/shapes HTTP/1.1\r\nhost: x\r\nhost: y\r\nconnection: close\r\n\r\n".to_owned(),
+            vec![400],
+        ),
         ("no method", "G@T / HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), vec![400]),
         ("no version", "GET / HTTP/9.1\r\nhost: x\r\n\r\n".to_owned(), vec![400]),
         (

@@ -1,14 +1,18 @@
 //! Clients that hold what they get: connections without requests, heads and bodies that never end.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use futures_util::future::join_all;
+use bytes::Bytes;
+use futures_util::{future::join_all, stream};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::{sleep, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 use world::{PATIENCE, eventually};
 
 use super::{Besieged, MIB, connect};
@@ -124,7 +128,7 @@ async fn an_idle_connection_of_http2_is_closed_and_a_stream_is_not() {
     .expect("HTTP/2 is spoken");
     let connection = tokio::spawn(connection);
     let request = http::Request::get(format!("http://{}/v1/shapes", edge.address));
-    let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).expect("a request");
+    let request = request.body(http_body_util::Empty::<Bytes>::new()).expect("a request");
     assert_eq!(sender.send_request(request).await.expect("an answer").status(), 200);
     let _closed_or_broken = connection.await.expect("no panic");
     assert!(sender.is_closed());
@@ -156,4 +160,34 @@ async fn two_thousand_streams_of_one_client_leave_places_to_others() {
     let count = |status: &str| statuses.iter().filter(|one| one.ends_with(status)).count();
     assert_eq!((count("200"), count("429")), (500, 1_500));
     edge.leaves_unharmed(64 * MIB).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_whose_message_never_comes_take_nobodys_turn() {
+    let edge = Besieged::with(&["--max-requests", "16"]).await;
+    let attack = join_all((0..4).map(|_| async {
+        let stream = hyper_util::rt::TokioIo::new(edge.connect().await);
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let connected = hyper::client::conn::http2::handshake(executor, stream).await;
+        let (sender, connection) = connected.expect("HTTP/2 is spoken");
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        let calls =
+            (0..100).map(|_| {
+                let mut sender = sender.clone();
+                let never = stream::pending::<Result<Frame<Bytes>, Infallible>>();
+                let request = http::Request::post(format!("http://{}/shapes.v1.Shapes/Query", edge.address))
+                    .header("content-type", "application/grpc")
+                    .header("te", "trailers")
+                    .header("grpc-timeout", "4S");
+                let request = request.body(StreamBody::new(never)).expect("a request");
+                async move {
+                    sender.send_request(request).await.expect("an answer").headers()["grpc-status"].clone()
+                }
+            });
+        join_all(calls).await
+    }));
+    for status in attack.await.into_iter().flatten() {
+        assert_eq!(status, "4", "its time is over, and nothing else was wrong");
+    }
+    edge.leaves_unharmed(32 * MIB).await;
 }
