@@ -2,19 +2,22 @@
 
 pub(crate) mod query;
 pub(crate) mod mask;
-mod message;
+pub(crate) mod message;
 pub(crate) mod json;
+pub(crate) mod decimal;
 pub(crate) mod scalar;
+pub(crate) mod known;
+pub(crate) mod names;
 pub(crate) mod closed;
 pub(crate) mod report;
 #[cfg(test)]
 mod tests;
 
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
-use serde_json::Value as Json;
 
 use self::{
-    message::Walk,
+    json::Json,
+    message::{Walk, has_null},
     query::{descend, dotted},
     report::{Report, RequestError},
 };
@@ -79,7 +82,12 @@ pub(crate) fn bind(
 }
 
 /// Binds the body; its JSON, if it is any.
-fn body(route: &Route, input: &Input<'_>, message: &mut DynamicMessage, report: &mut Report) -> Option<Json> {
+fn body<'i>(
+    route: &Route,
+    input: &Input<'i>,
+    message: &mut DynamicMessage,
+    report: &mut Report,
+) -> Option<Json<'i>> {
     if route.raw_body {
         raw_body(route, input, message);
         return None;
@@ -92,12 +100,13 @@ fn body(route: &Route, input: &Input<'_>, message: &mut DynamicMessage, report: 
         return None;
     }
     let json = json::parse(input.body).map_err(|error| report.unreadable(BODY, error.to_string())).ok()?;
-    match (&route.body, &json) {
+    let whole = Kind::Message(route.rpc.input.clone());
+    let kind = if let Body::Field(field) = &route.body { field.kind() } else { whole };
+    match &route.body {
         // What many generated clients send when they are given no body.
-        (_, Json::Null) => return None,
-        (Body::Field(field), json) => Walk::new(report).member(message, field, json),
-        (_, Json::Object(object)) => Walk::new(report).members(message, object),
-        _ => report.unreadable(BODY, "must be an object"),
+        _ if json.is_null() && !has_null(&kind) => return None,
+        Body::Field(field) => Walk::new(report).member(message, field, &json),
+        _ => Walk::new(report).whole(message, &json),
     }
     Some(json)
 }
@@ -128,8 +137,7 @@ pub(crate) fn message_of(
     let mut message = DynamicMessage::new(descriptor.clone());
     match json::parse(text) {
         Err(error) => report.unreadable(BODY, error.to_string()),
-        Ok(Json::Object(object)) => Walk::new(&mut report).members(&mut message, &object),
-        Ok(_) => report.unreadable(BODY, "must be an object"),
+        Ok(json) => Walk::new(&mut report).whole(&mut message, &json),
     }
     report.finish()?;
     Ok(message)
@@ -156,7 +164,7 @@ fn idempotency_key(route: &Route, key: &str, message: &mut DynamicMessage, repor
     match message.get_field(field).as_str() {
         Some("") | None => {}
         Some(given) if given == key => {}
-        Some(_) => return report.invalid(field.name(), "differs from the header Idempotency-Key"),
+        Some(_) => return report.invalid(field.json_name(), "differs from the header Idempotency-Key"),
     }
     message.set_field(field, Value::String(key.to_owned()));
 }
@@ -165,6 +173,6 @@ fn last_event_id(route: &Route, id: &str, message: &mut DynamicMessage, report: 
     let Some(field) = &route.rpc.after_version else { return };
     match id.parse() {
         Ok(version) => message.set_field(field, Value::I64(version)),
-        Err(_) => report.unreadable(field.name(), "the header Last-Event-ID must be a 64-bit integer"),
+        Err(_) => report.unreadable(field.json_name(), "the header Last-Event-ID must be a 64-bit integer"),
     }
 }

@@ -3,13 +3,12 @@
 //! Callers see bytes on both sides and no message, so that how the bytes are made can change behind these functions.
 
 use bytes::Bytes;
-use prost::{DecodeError, Message as _};
-use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _};
+use prost::DecodeError;
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor};
 use serde::ser::Error as _;
-use serde_json::Value as Json;
 
 use crate::{
-    bind::{self, Input, closed, report::RequestError},
+    bind::{self, Input, report::RequestError},
     direct::{
         self,
         fallback::NoJson,
@@ -19,6 +18,7 @@ use crate::{
         wire::{DELIMITED, VARINT, Wire},
     },
     payload::{self, Payload},
+    reflect,
     routes::route::Route,
 };
 
@@ -72,9 +72,9 @@ impl Type {
     /// Every violation.
     pub fn wire(&self, json: &[u8], lenient: bool) -> Result<Vec<u8>, RequestError> {
         let (plans, message) = (&self.plans, self.plans.message(self.place));
-        match direct::message(Reader { plans, lenient }, message, json) {
+        match direct::message(Reader { plans }, message, json) {
             Some(wire) => Ok(wire),
-            None => Ok(bind::message_of(&message.descriptor, json, lenient)?.encode_to_vec()),
+            None => Ok(reflect::encode::message(&bind::message_of(&message.descriptor, json, lenient)?)),
         }
     }
 
@@ -87,10 +87,16 @@ impl Type {
         if let Some(json) = rendered(&self.plans, message, wire)? {
             return Ok(json);
         }
-        let mut message = DynamicMessage::decode(message.descriptor.clone(), wire)?;
-        closed::forget_unknown(&mut message);
-        Ok(serde_json::to_vec(&message)?)
+        message_to_json(&message.descriptor, wire)
     }
+}
+
+/// Makes the JSON of a message whose type no route has, such as a detail of an error.
+///
+/// # Errors
+/// Bytes that are no such message, or one without a JSON form.
+pub fn message_to_json(descriptor: &MessageDescriptor, wire: &[u8]) -> Result<Vec<u8>, ResponseError> {
+    Ok(reflect::print::message(&DynamicMessage::decode(descriptor.clone(), wire)?)?)
 }
 
 impl ResponseError {
@@ -106,7 +112,7 @@ impl ResponseError {
 /// # Errors
 /// Every violation.
 pub fn request_from_json(route: &Route, input: &Input<'_>, lenient: bool) -> Result<Encoded, RequestError> {
-    match direct::request(route, input, lenient) {
+    match direct::request(route, input) {
         Some(wire) => Ok(Encoded { wire: wire.into(), ignored: Vec::new() }),
         None => request_by_reflection(route, input, lenient),
     }
@@ -114,7 +120,7 @@ pub fn request_from_json(route: &Route, input: &Input<'_>, lenient: bool) -> Res
 
 fn request_by_reflection(route: &Route, input: &Input<'_>, lenient: bool) -> Result<Encoded, RequestError> {
     let (message, ignored) = bind::bind(route, input, lenient)?;
-    Ok(Encoded { wire: message.encode_to_vec().into(), ignored })
+    Ok(Encoded { wire: reflect::encode::message(&message).into(), ignored })
 }
 
 /// Makes the HTTP body of a response, or of one message of a stream.
@@ -157,13 +163,12 @@ fn rendered(plans: &Plans, message: &Message, wire: &[u8]) -> Result<Option<Vec<
 }
 
 fn response_by_reflection(route: &Route, wire: Bytes) -> Result<Decoded, ResponseError> {
-    let mut message = DynamicMessage::decode(route.rpc.output.clone(), wire)?;
-    closed::forget_unknown(&mut message);
+    let message = DynamicMessage::decode(route.rpc.output.clone(), wire)?;
     let version = route.rpc.version.as_ref().filter(|_| route.rpc.streaming);
     let version = version.and_then(|path| version_of(&message, path));
     let json = match &route.response_body {
-        None => serde_json::to_vec(&message)?,
-        Some(field) => serde_json::to_vec(&field_to_json(message, field)?)?,
+        None => reflect::print::message(&message)?,
+        Some(field) => reflect::print::field(&message, field)?,
     };
     Ok(Decoded { json, version })
 }
@@ -190,20 +195,6 @@ fn version_of(message: &DynamicMessage, path: &[FieldDescriptor]) -> Option<i64>
     let (field, rest) = path.split_first().filter(|(field, _)| message.has_field(field))?;
     let value = message.get_field(field);
     if rest.is_empty() { value.as_i64() } else { version_of(value.as_message()?, rest) }
-}
-
-/// One field of a message; what is absent is its default, or null if it is a message.
-fn field_to_json(mut message: DynamicMessage, field: &FieldDescriptor) -> Result<Json, serde_json::Error> {
-    let mut only = DynamicMessage::new(message.descriptor().clone());
-    let value = message.take_field(field);
-    let absent = value.is_none();
-    if let Some(value) = value {
-        only.set_field(field, value);
-    }
-    // Defaults are printed only where nothing is nested in them.
-    let options = prost_reflect::SerializeOptions::new().skip_default_fields(!absent);
-    let mut json = only.serialize_with_options(serde_json::value::Serializer, &options)?;
-    Ok(json.get_mut(field.json_name()).map(Json::take).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ pub(crate) mod put;
 pub(crate) mod fallback;
 pub(crate) mod render;
 mod raw;
-mod print;
-mod civil;
+pub(crate) mod print;
+pub(crate) mod civil;
 pub(crate) mod wire;
 
 use serde::de::DeserializeSeed as _;
 
 use self::{
-    plan::{Field, Label, Message, Seen},
+    plan::{Field, Form, Label, Message, Seen},
     read::{Member, Members, Reader},
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// A request's wire bytes, or `None` when the reflective path has to look at it.
-pub(crate) fn request(route: &Route, input: &Input<'_>, lenient: bool) -> Option<Vec<u8>> {
+pub(crate) fn request(route: &Route, input: &Input<'_>) -> Option<Vec<u8>> {
     if route.raw_body || route.update_mask.is_some() {
         return None;
     }
@@ -35,7 +35,7 @@ pub(crate) fn request(route: &Route, input: &Input<'_>, lenient: bool) -> Option
     let message = plans.message(route.rpc.input_place);
     let (seen, oneofs) = (Seen::default(), Seen::default());
     let out = Vec::with_capacity(input.body.len() + 64);
-    let mut request = Request { reader: Reader { plans, lenient }, message, seen, oneofs, out };
+    let mut request = Request { reader: Reader { plans }, message, seen, oneofs, out };
     request.body(&route.body, input.body)?;
     if !input.query.is_empty() {
         request.query(route, input.query)?;
@@ -73,7 +73,7 @@ struct Request<'p> {
 
 impl<'p> Request<'p> {
     fn body(&mut self, body: &Body, text: &[u8]) -> Option<()> {
-        if self.message.form != self::plan::Form::Object {
+        if self.message.form != Form::Object {
             return None;
         }
         if text.is_empty() {
@@ -110,7 +110,7 @@ impl<'p> Request<'p> {
             let (place, field) = self.message.named(&percent::decode_query(name).ok()?)?;
             let from_elsewhere = route.variables.iter().any(|path| path.first() == Some(&field.descriptor))
                 || matches!(&route.body, Body::Field(body) if *body == field.descriptor);
-            if from_elsewhere {
+            if from_elsewhere || route.rpc.order_by.as_ref() == Some(&field.descriptor) {
                 return None;
             }
             self.text(place, &percent::decode_query(text).ok()?)?;

@@ -11,10 +11,14 @@ static ROUTES: LazyLock<Routes> =
     LazyLock::new(|| Routes::compile(set("shapes.proto")).expect("valid routes"));
 
 /// The message of `tests/proto/every.proto`, with every kind of field.
-pub(crate) static EVERY: LazyLock<MessageDescriptor> = LazyLock::new(|| {
-    let pool = DescriptorPool::decode(set("every.proto").as_slice()).expect("a complete set");
-    pool.get_message_by_name("every.v1.Every").expect("it is there")
-});
+pub(crate) static EVERY: LazyLock<MessageDescriptor> =
+    LazyLock::new(|| message("every.proto", "every.v1.Every"));
+
+/// A message of a contract.
+pub(crate) fn message(file: &str, name: &str) -> MessageDescriptor {
+    let pool = DescriptorPool::decode(set(file).as_slice()).expect("a complete set");
+    pool.get_message_by_name(name).expect("it is there")
+}
 
 /// A contract, compiled.
 fn set(file: &str) -> Vec<u8> {

@@ -6,6 +6,7 @@ pub mod descriptors;
 mod routes;
 mod bind;
 mod direct;
+mod reflect;
 mod payload;
 mod codec;
 pub mod openapi;
@@ -20,7 +21,10 @@ pub use self::{
         report::{RequestError, RequestErrorKind, Violation},
         scalar::is_well_known,
     },
-    codec::{Decoded, Encoded, ResponseError, Type, request_from_json, response_payload, response_to_json},
+    codec::{
+        Decoded, Encoded, ResponseError, Type, message_to_json, request_from_json, response_payload,
+        response_to_json,
+    },
     payload::Payload,
     routes::{
         Routes, RoutesError,

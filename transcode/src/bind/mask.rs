@@ -1,9 +1,12 @@
 //! The update mask of a PATCH whose client gave none: the fields that its body names (AIP-134).
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
-use serde_json::{Map, Value as Json};
 
-use super::scalar;
+use super::{
+    json::{Json, Object},
+    known,
+    names::{self, plain_message},
+};
 use crate::routes::route::Body;
 
 const NAME: &str = "update_mask";
@@ -18,12 +21,25 @@ pub(crate) fn field(method: &str, body: &Body, input: &MessageDescriptor) -> Opt
     (method == "PATCH" && patched && is_mask).then_some(mask)
 }
 
+/// The mask that a parameter gives: names of the body's fields, as the contract or as JSON has them.
+///
+/// # Errors
+/// What the text must be.
+pub(super) fn named(body: &FieldDescriptor, mask: &FieldDescriptor, text: &str) -> Result<Value, String> {
+    let kind = mask.kind();
+    let kind = kind.as_message().ok_or("is no mask")?;
+    let named = |path: &str| {
+        names::contract_path(&plain_message(body)?, path).or_else(|| known::path_of_either(path))
+    };
+    known::mask(kind, text, named).map(Value::Message)
+}
+
 /// Gives a request the mask that its body means, unless it has one.
 pub(crate) fn derive(
     message: &mut DynamicMessage,
     mask: &FieldDescriptor,
     body: &FieldDescriptor,
-    json: &Json,
+    json: &Json<'_>,
 ) {
     let (Json::Object(object), Some(patched)) = (json, plain_message(body)) else { return };
     if message.has_field(mask) {
@@ -39,11 +55,10 @@ pub(crate) fn derive(
 }
 
 /// The paths of all that an object names, down to what is no message of fields.
-fn collect(message: &MessageDescriptor, object: &Map<String, Json>, before: &str, paths: &mut Vec<Value>) {
+fn collect(message: &MessageDescriptor, object: &Object<'_>, before: &str, paths: &mut Vec<Value>) {
     for (name, json) in object {
-        let by_name = || message.get_field_by_name(name);
         // A lenient edge has passed over it.
-        let Some(field) = message.get_field_by_json_name(name).or_else(by_name) else { continue };
+        let Some(field) = names::field(message, name) else { continue };
         let path = format!("{before}{}", field.name());
         match (json, plain_message(&field)) {
             (Json::Object(inside), Some(kind)) if !inside.is_empty() => {
@@ -53,12 +68,4 @@ fn collect(message: &MessageDescriptor, object: &Map<String, Json>, before: &str
             _ => paths.push(Value::String(path)),
         }
     }
-}
-
-/// The message of a field that has fields of its own to be named.
-fn plain_message(field: &FieldDescriptor) -> Option<MessageDescriptor> {
-    if field.is_list() || field.is_map() {
-        return None;
-    }
-    field.kind().as_message().filter(|kind| !scalar::is_well_known(kind.full_name())).cloned()
 }

@@ -1,17 +1,18 @@
 //! A JSON tree becomes a message: every value that does not fit is reported with the path of its field.
 
-use prost_reflect::{
-    DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value,
-};
-use serde_json::{Map, Value as Json};
+mod trees;
 
-use super::{report::Report, scalar};
+use std::collections::HashSet;
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value};
+
+use super::{BODY, json::Json, names, report::Report, scalar};
 
 /// Walks a JSON tree along a message's descriptor.
 #[derive(Debug)]
 pub(crate) struct Walk<'r> {
     report: &'r mut Report,
-    /// The field that is being read, by the names of the contract: `order.amount`, `items[2].id`.
+    /// The field that is being read, by the names of JSON: `order.userId`, `items[2].id`.
     path: String,
 }
 
@@ -21,31 +22,41 @@ impl<'r> Walk<'r> {
         Self { report, path: String::new() }
     }
 
+    /// Reads a whole text into `message`.
+    pub(crate) fn whole(&mut self, message: &mut DynamicMessage, json: &Json<'_>) {
+        let kind = Kind::Message(message.descriptor());
+        if let Some(Value::Message(read)) = self.element(&kind, json) {
+            *message = read;
+        }
+    }
+
     /// Reads the members of an object into `message`.
-    pub(crate) fn members(&mut self, message: &mut DynamicMessage, object: &Map<String, Json>) {
+    pub(crate) fn members<'j, 't: 'j>(
+        &mut self,
+        message: &mut DynamicMessage,
+        members: impl IntoIterator<Item = &'j (String, Json<'t>)>,
+    ) {
         let descriptor = message.descriptor().clone();
-        let mut seen = Vec::new();
-        for (name, json) in object {
-            let by_name = || descriptor.get_field_by_name(name);
-            let Some(field) = descriptor.get_field_by_json_name(name).or_else(by_name) else {
+        let mut seen = HashSet::new();
+        for (name, json) in members {
+            let Some(field) = names::field(&descriptor, name) else {
                 let text = format!("is not a field of {}", descriptor.name());
                 self.at(name, |walk| walk.report.unknown(&walk.path, text));
                 continue;
             };
             // The parser refuses a name twice; this is one field by both of its names.
-            if seen.contains(&field.number()) {
-                self.at(field.name(), |walk| walk.report.unreadable(&walk.path, "is given twice"));
+            if !seen.insert(field.number()) {
+                self.at(field.json_name(), |walk| walk.report.unreadable(&walk.path, "is given twice"));
                 continue;
             }
-            seen.push(field.number());
             self.member(message, &field, json);
         }
     }
 
     /// Reads one field of `message`.
-    pub(crate) fn member(&mut self, message: &mut DynamicMessage, field: &FieldDescriptor, json: &Json) {
+    pub(crate) fn member(&mut self, message: &mut DynamicMessage, field: &FieldDescriptor, json: &Json<'_>) {
         let sibling = sibling(message, field);
-        self.at(field.name(), |walk| {
+        self.at(field.json_name(), |walk| {
             let Some(value) = walk.value(field, json) else { return };
             if let Some(sibling) = sibling {
                 walk.report.unreadable(&walk.path, format!("cannot be given together with {sibling}"));
@@ -56,7 +67,7 @@ impl<'r> Walk<'r> {
     }
 
     /// The value of a field; `None` when it is null, or does not fit, which is in the report then.
-    fn value(&mut self, field: &FieldDescriptor, json: &Json) -> Option<Value> {
+    fn value(&mut self, field: &FieldDescriptor, json: &Json<'_>) -> Option<Value> {
         let kind = field.kind();
         if json.is_null() && (field.is_list() || field.is_map() || !has_null(&kind)) {
             return None;
@@ -75,33 +86,40 @@ impl<'r> Walk<'r> {
         }
     }
 
-    fn map(&mut self, entry: &MessageDescriptor, json: &Json) -> Option<Value> {
+    fn map(&mut self, entry: &MessageDescriptor, json: &Json<'_>) -> Option<Value> {
         let Json::Object(object) = json else { return self.misfit("must be an object") };
         let (key_kind, value_kind) =
             (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
         let mut map = std::collections::HashMap::with_capacity(object.len());
         for (name, json) in object {
-            self.inside(&format!("[{name:?}]"), |walk| match map_key(&key_kind, name) {
-                Some(key) => map.extend(walk.element(&value_kind, json).map(|value| (key, value))),
-                None => walk.report.unreadable(&walk.path, "has a key of the wrong type"),
+            self.inside(&format!("[{name:?}]"), |walk| {
+                let Some(key) = scalar::key(&key_kind, name) else {
+                    return walk.report.unreadable(&walk.path, "has a key of the wrong type");
+                };
+                let Some(value) = walk.element(&value_kind, json) else { return };
+                // `1` and `01` are one key.
+                if map.insert(key, value).is_some() {
+                    walk.report.unreadable(&walk.path, "is given twice");
+                }
             });
         }
         Some(Value::Map(map))
     }
 
-    fn element(&mut self, kind: &Kind, json: &Json) -> Option<Value> {
-        if let Kind::Message(descriptor) = kind
-            && !scalar::is_well_known(descriptor.full_name())
-        {
+    fn element(&mut self, kind: &Kind, json: &Json<'_>) -> Option<Value> {
+        if let Kind::Message(descriptor) = kind {
+            if scalar::is_well_known(descriptor.full_name()) {
+                return self.well_known(descriptor, json).map(Value::Message);
+            }
             let Json::Object(object) = json else { return self.misfit("must be an object") };
             let mut message = DynamicMessage::new(descriptor.clone());
             self.members(&mut message, object);
             return Some(Value::Message(message));
         }
-        match scalar::from_json(kind, json, self.report.lenient()) {
+        match scalar::from_json(kind, json.leaf()) {
             Ok(value) => Some(value),
             // A newer client's enum value (ProtoJSON: ignored where unknown fields are).
-            Err(problem) if matches!(kind, Kind::Enum(_)) && json.is_string() => {
+            Err(problem) if matches!((kind, json), (Kind::Enum(_), Json::Text(_))) => {
                 self.report.unknown(&self.path, problem);
                 None
             }
@@ -109,8 +127,9 @@ impl<'r> Walk<'r> {
         }
     }
 
-    fn misfit(&mut self, problem: impl Into<String>) -> Option<Value> {
-        self.report.unreadable(&self.path, problem);
+    fn misfit<T>(&mut self, problem: impl Into<String>) -> Option<T> {
+        let field = if self.path.is_empty() { BODY } else { &self.path };
+        self.report.unreadable(field, problem);
         None
     }
 
@@ -134,20 +153,16 @@ pub(crate) fn sibling(message: &DynamicMessage, field: &FieldDescriptor) -> Opti
     oneof
         .fields()
         .find(|other| other != field && message.has_field(other))
-        .map(|other| other.name().to_owned())
+        .map(|other| other.json_name().to_owned())
 }
 
 /// Whether JSON's null is a value of this kind; everywhere else it stands for an absent field.
-fn has_null(kind: &Kind) -> bool {
+pub(crate) fn has_null(kind: &Kind) -> bool {
     match kind {
         Kind::Message(message) => message.full_name() == "google.protobuf.Value",
         Kind::Enum(descriptor) => descriptor.full_name() == "google.protobuf.NullValue",
         _ => false,
     }
-}
-
-fn map_key(kind: &Kind, name: &str) -> Option<MapKey> {
-    scalar::from_text(kind, name).ok()?.into_map_key()
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! Our walk against prost-reflect's reader: what we accept, it accepts too, and both mean the same.
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::fixture;
+use crate::{bind::message_of, fixture, reflect::print};
 
 fn leaf() -> impl Strategy<Value = Json> {
     let odd = select(vec![
         json!(null),
         json!(true),
-        // Neither `{}`, an Any of nothing, nor "1e2", an integer: the suite has them, the oracle refuses them.
+        // Neither `{}`, an Any of nothing, nor "1e2", an integer, nor 1.0, an enum's number: the oracle refuses them.
         json!([]),
         json!(""),
         json!("1"),
@@ -27,8 +27,6 @@ fn leaf() -> impl Strategy<Value = Json> {
         json!("AQI="),
         json!("_-8"),
         json!("true"),
-        json!(1.0),
-        json!(1e3),
         json!(1.5),
         json!(-0.0),
         json!(u64::MAX),
@@ -69,15 +67,11 @@ fn tree() -> impl Strategy<Value = Json> {
 proptest! {
     #[test]
     fn what_is_accepted_means_what_the_oracle_says(tree in tree()) {
-        let Json::Object(object) = &tree else { return Ok(()) };
         let input = fixture::route("GET", "/v1/shapes").0.rpc.input.clone();
-        let mut report = Report::new(false);
-        let mut ours = DynamicMessage::new(input.clone());
-        Walk::new(&mut report).members(&mut ours, object);
-        if report.finish().is_ok() {
+        if let Ok(ours) = message_of(&input, tree.to_string().as_bytes(), false) {
             let theirs = DynamicMessage::deserialize(input, &tree).expect("ours is the stricter one");
-            // Not the messages themselves: a NaN is not equal to itself, and their Debug does not end where types recurse. Not text: a map has no order.
-            prop_assert_eq!(serde_json::to_value(&ours).ok(), serde_json::to_value(&theirs).ok());
+            // Not the messages themselves: a NaN is not equal to itself, and their Debug does not end where types recurse.
+            prop_assert_eq!(print::message(&ours).ok(), print::message(&theirs).ok());
         }
     }
 }

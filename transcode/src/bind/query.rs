@@ -2,7 +2,7 @@
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
 
-use super::{message::sibling, report::Report, scalar};
+use super::{mask, message::sibling, names, report::Report, scalar};
 use crate::routes::{
     percent,
     route::{Body, FieldPath, Route},
@@ -30,7 +30,9 @@ pub(crate) fn bind(route: &Route, query: &str, message: &mut DynamicMessage, rep
             }
         };
         let Some(path) = resolve(&route.rpc.input, &name).filter(|_| route.body != Body::Whole) else {
-            report.unknown(&name, "is not a query parameter of this route");
+            if !is_of_every_route(&name, text) {
+                report.unknown(&name, "is not a query parameter of this route");
+            }
             continue;
         };
         match percent::decode_query(text) {
@@ -42,6 +44,19 @@ pub(crate) fn bind(route: &Route, query: &str, message: &mut DynamicMessage, rep
             Err(problem) => report.unreadable(&dotted(&path), problem.to_string()),
         }
         given.push(path);
+    }
+}
+
+/// Whether a parameter is one that Google's generated clients send to every method
+/// (<https://cloud.google.com/apis/docs/system-parameters>): the key of a quota, and how the answer is to be written. It is JSON here, as
+/// short as can be, with the names of enums, which all of those clients read.
+fn is_of_every_route(name: &str, text: &str) -> bool {
+    match name.strip_prefix('$').unwrap_or(name) {
+        "alt" => ["json", "json;enum-encoding=int", "json%3Benum-encoding%3Dint"]
+            .iter()
+            .any(|alt| text.eq_ignore_ascii_case(alt)),
+        "prettyPrint" | "key" | "quotaUser" | ".xgafv" => true,
+        _ => false,
     }
 }
 
@@ -66,7 +81,13 @@ fn parameter(
     if !field.is_list() && given.contains(path) {
         return Err("is given more than once".to_owned());
     }
-    let value = scalar::from_text(&field.kind(), text)?;
+    let in_contract =
+        (route.rpc.order_by.as_ref() == Some(field)).then(|| names::contract_order(&route.rpc.output, text));
+    let text = in_contract.as_deref().unwrap_or(text);
+    let value = match (&route.body, &route.update_mask) {
+        (Body::Field(body), Some(mask)) if mask == field => mask::named(body, mask, text)?,
+        _ => scalar::from_text(&field.kind(), text)?,
+    };
     let parent = descend(message, parents)?;
     if let Some(sibling) = sibling(parent, field) {
         return Err(format!("cannot be given together with {sibling}"));
@@ -92,7 +113,7 @@ pub(crate) fn descend<'m>(
     }
     match message.get_field_mut(field) {
         Value::Message(inner) => descend(inner, rest),
-        _ => Err(format!("{} has no fields of its own", field.name())),
+        _ => Err(format!("{} has no fields of its own", field.json_name())),
     }
 }
 
@@ -105,7 +126,7 @@ fn resolve(message: &MessageDescriptor, name: &str) -> Option<FieldPath> {
             return None;
         }
         let inside = message?;
-        let field = inside.get_field_by_json_name(step).or_else(|| inside.get_field_by_name(step))?;
+        let field = names::field(&inside, step)?;
         let is_one = !field.is_list() && !field.is_map();
         let has_fields = |inner: &&MessageDescriptor| is_one && !scalar::is_well_known(inner.full_name());
         message = field.kind().as_message().filter(has_fields).cloned();
@@ -114,8 +135,8 @@ fn resolve(message: &MessageDescriptor, name: &str) -> Option<FieldPath> {
     Some(path)
 }
 
-/// A path as the contract spells it.
+/// A path as JSON spells it.
 #[must_use]
 pub(crate) fn dotted(path: &[FieldDescriptor]) -> String {
-    path.iter().map(FieldDescriptor::name).collect::<Vec<_>>().join(".")
+    path.iter().map(FieldDescriptor::json_name).collect::<Vec<_>>().join(".")
 }

@@ -63,12 +63,6 @@ impl Report {
         Self { lenient, ..Self::default() }
     }
 
-    /// Whether unknown names are passed over.
-    #[must_use]
-    pub(crate) fn lenient(&self) -> bool {
-        self.lenient
-    }
-
     /// Notes a value that cannot be read.
     pub(crate) fn unreadable(&mut self, field: &str, description: impl Into<String>) {
         self.unreadable = true;

@@ -5,13 +5,9 @@ use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use prost_reflect::{DeserializeOptions, DynamicMessage, EnumDescriptor, Kind, MessageDescriptor, Value};
-use serde_json::Value as Json;
+use prost_reflect::{EnumDescriptor, Kind, MapKey, Value};
 
-use super::closed::is_closed;
-
-/// JSON numbers with a fraction or an exponent are read as doubles, which are exact integers only up to here.
-const EXACT_DOUBLE: f64 = 9_007_199_254_740_992.0;
+use super::{closed::is_closed, decimal, known};
 
 /// Names of an enum that a message lists at most.
 const LISTED_NAMES: usize = 16;
@@ -20,17 +16,7 @@ const LISTED_NAMES: usize = 16;
 #[must_use]
 pub(crate) fn is_textual(kind: &Kind) -> bool {
     match kind {
-        Kind::Message(message) => {
-            is_well_known(message.full_name())
-                && !matches!(
-                    message.full_name(),
-                    "google.protobuf.Any"
-                        | "google.protobuf.Struct"
-                        | "google.protobuf.ListValue"
-                        | "google.protobuf.Value"
-                        | "google.protobuf.Empty"
-                )
-        }
+        Kind::Message(message) => known::is_textual(message),
         _ => true,
     }
 }
@@ -52,24 +38,28 @@ pub fn is_well_known(full_name: &str) -> bool {
 pub(crate) fn from_text(kind: &Kind, text: &str) -> Result<Value, String> {
     match kind {
         Kind::Bool => boolean(text).map(Value::Bool),
-        Kind::Enum(descriptor) => match text.parse::<i32>() {
-            Ok(number) => enum_number(descriptor, number).map(Value::EnumNumber),
-            Err(_) => enum_name(descriptor, text).map(Value::EnumNumber),
-        },
-        Kind::Message(message) if message.full_name() == "google.protobuf.BoolValue" => {
-            well_known(message, &Json::Bool(boolean(text)?), false)
+        Kind::Enum(descriptor) => {
+            let leaf = text.parse::<i32>().map_or(Leaf::Text(text), |number| Leaf::Integer(number.into()));
+            enumeration(descriptor, leaf).map(Value::EnumNumber)
         }
-        _ => from_json(kind, &Json::String(text.to_owned()), false),
+        Kind::Message(message) => known::from_text(message, text).map(Value::Message),
+        _ => from_json(kind, Leaf::Text(text)),
     }
 }
 
-/// A value from JSON. `kind` is no message other than a well-known one; `lenient` passes over what is unknown inside of
-/// an Any.
+/// The key of a map.
+pub(crate) fn key(kind: &Kind, name: &str) -> Option<MapKey> {
+    match kind {
+        Kind::Bool => name.parse().ok().map(MapKey::Bool),
+        _ => from_json(kind, Leaf::Text(name)).ok()?.into_map_key(),
+    }
+}
+
+/// A value from JSON. `kind` is no message.
 ///
 /// # Errors
 /// What the value must be, to follow the name of the field.
-pub(crate) fn from_json(kind: &Kind, json: &Json, lenient: bool) -> Result<Value, String> {
-    let leaf = Leaf::of(json);
+pub(crate) fn from_json(kind: &Kind, leaf: Leaf<'_>) -> Result<Value, String> {
     match kind {
         Kind::Double => double(leaf).map(Value::F64),
         Kind::Float => float(leaf).map(Value::F32),
@@ -77,13 +67,17 @@ pub(crate) fn from_json(kind: &Kind, json: &Json, lenient: bool) -> Result<Value
         Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => integer(leaf, "a 64-bit integer").map(Value::I64),
         Kind::Uint32 | Kind::Fixed32 => integer(leaf, "an unsigned 32-bit integer").map(Value::U32),
         Kind::Uint64 | Kind::Fixed64 => integer(leaf, "an unsigned 64-bit integer").map(Value::U64),
-        Kind::Bool => json.as_bool().map(Value::Bool).ok_or_else(|| "must be true or false".to_owned()),
-        Kind::String => {
-            json.as_str().map(|s| Value::String(s.to_owned())).ok_or_else(|| "must be a string".to_owned())
-        }
+        Kind::Bool => match leaf {
+            Leaf::Bool(value) => Ok(Value::Bool(value)),
+            _ => Err("must be true or false".to_owned()),
+        },
+        Kind::String => match leaf {
+            Leaf::Text(text) => Ok(Value::String(text.to_owned())),
+            _ => Err("must be a string".to_owned()),
+        },
         Kind::Bytes => bytes(leaf).map(|bytes| Value::Bytes(bytes.into())),
         Kind::Enum(descriptor) => enumeration(descriptor, leaf).map(Value::EnumNumber),
-        Kind::Message(message) => well_known(message, json, lenient),
+        Kind::Message(_) => Err("must be an object".to_owned()),
     }
 }
 
@@ -94,33 +88,25 @@ pub(crate) enum Leaf<'j> {
     Bool(bool),
     /// A number without a fraction or an exponent.
     Integer(i128),
+    /// Another number, as it is spelled.
+    Decimal(&'j str),
+    /// Another number, whose digits are lost: no integer can be read from it.
     Double(f64),
     Text(&'j str),
     /// An array or an object.
     Tree,
 }
 
-impl<'j> Leaf<'j> {
-    fn of(json: &'j Json) -> Self {
-        match json {
-            Json::Null => Self::Null,
-            Json::Bool(value) => Self::Bool(*value),
-            Json::Number(number) => match (number.as_i128(), number.as_f64()) {
-                (Some(integer), _) => Self::Integer(integer),
-                (None, double) => Self::Double(double.unwrap_or(f64::NAN)),
-            },
-            Json::String(text) => Self::Text(text),
-            Json::Array(_) | Json::Object(_) => Self::Tree,
-        }
-    }
-}
-
-/// A boolean as text.
+/// A boolean as a parameter: what the clients of grpc-gateway may send (Go's `strconv.ParseBool`).
 ///
 /// # Errors
-/// Any other text than `true` and `false`.
+/// Any other text.
 pub(crate) fn boolean(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| "must be true or false".to_owned())
+    match text {
+        "true" | "True" | "TRUE" | "t" | "T" | "1" => Ok(true),
+        "false" | "False" | "FALSE" | "f" | "F" | "0" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    }
 }
 
 /// An integer: a number without a fraction, or text of one.
@@ -130,17 +116,9 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
 pub(crate) fn integer<T: TryFrom<i128>>(leaf: Leaf<'_>, what: &str) -> Result<T, String> {
     let wide = match leaf {
         Leaf::Integer(integer) => Some(integer),
-        #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53, so exact")]
-        Leaf::Double(double) if double.fract() == 0.0 && double.abs() <= EXACT_DOUBLE => Some(double as i128),
-        // Rust reads a leading plus, JSON does not.
-        Leaf::Text(text) if !text.starts_with('+') => match text.parse() {
-            Ok(integer) => Some(integer),
-            // Quoted or not, `1e3` is an integer.
-            Err(_) if text.contains(['e', 'E', '.']) => {
-                return integer(Leaf::Double(double(leaf).unwrap_or(f64::NAN)), what);
-            }
-            Err(_) => None,
-        },
+        Leaf::Decimal(text) => decimal::whole(text),
+        // Rust reads a leading plus, JSON does not. Quoted or not, `1e3` is an integer.
+        Leaf::Text(text) if !text.starts_with('+') => text.parse().ok().or_else(|| decimal::whole(text)),
         _ => None,
     };
     wide.and_then(|wide| T::try_from(wide).ok()).ok_or_else(|| format!("must be {what}"))
@@ -162,7 +140,7 @@ pub(crate) fn double(leaf: Leaf<'_>) -> Result<f64, String> {
         Leaf::Text("Infinity") => Some(f64::INFINITY),
         Leaf::Text("-Infinity") => Some(f64::NEG_INFINITY),
         // Rust reads `inf` and `nan` too, ProtoJSON does not; what overflows is no number either.
-        Leaf::Text(text) if text.starts_with(|c: char| c.is_ascii_digit() || c == '-') => {
+        Leaf::Decimal(text) | Leaf::Text(text) if decimal::is_number(text) => {
             text.parse().ok().filter(|value: &f64| value.is_finite())
         }
         _ => None,
@@ -170,21 +148,32 @@ pub(crate) fn double(leaf: Leaf<'_>) -> Result<f64, String> {
     value.ok_or_else(|| "must be a number".to_owned())
 }
 
-/// As [`double`], rounded to 32 bits.
+/// As [`double`], of 32 bits. It is rounded once: by way of a double, a number next to the middle of two floats can become the wrong one.
 ///
 /// # Errors
 /// What it must be.
 pub(crate) fn float(leaf: Leaf<'_>) -> Result<f32, String> {
-    let wide = double(leaf)?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "rounding to the nearest float is what a float field asks for"
-    )]
+    let narrow = match leaf {
+        Leaf::Decimal(text) | Leaf::Text(text) if decimal::is_number(text) => text.parse().ok(),
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "rounding to the nearest is what a float field asks for"
+        )]
+        Leaf::Integer(value) => Some(value as f32),
+        Leaf::Double(value) => narrowed(value),
+        #[expect(clippy::cast_possible_truncation, reason = "NaN and the infinities, or an error")]
+        _ => return double(leaf).map(|value| value as f32),
+    };
+    narrow.filter(|value| value.is_finite()).ok_or_else(|| "must be a 32-bit number".to_owned())
+}
+
+/// The float next to a double; `None` in the middle of two, where the digits that the double has lost decide.
+#[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest float is what is asked for")]
+fn narrowed(wide: f64) -> Option<f32> {
     let narrow = wide as f32;
-    if wide.is_finite() && narrow.is_infinite() {
-        return Err("must be a 32-bit number".to_owned());
-    }
-    Ok(narrow)
+    let away = wide - f64::from(narrow);
+    let other = wide + away;
+    (away == 0.0 || f64::from(other as f32).to_bits() != other.to_bits()).then_some(narrow)
 }
 
 /// Standard or URL-safe base64, with or without padding.
@@ -214,14 +203,16 @@ pub(crate) fn bytes(leaf: Leaf<'_>) -> Result<Vec<u8>, String> {
 /// The names it could have.
 pub(crate) fn enumeration(descriptor: &EnumDescriptor, leaf: Leaf<'_>) -> Result<i32, String> {
     let is_null = descriptor.full_name() == "google.protobuf.NullValue";
-    match leaf {
-        Leaf::Null if is_null => Ok(0),
-        Leaf::Text(name) => enum_name(descriptor, name),
-        Leaf::Integer(number) if !is_null => {
-            enum_number(descriptor, i32::try_from(number).map_err(|_| expected_name(descriptor))?)
-        }
-        _ => Err(expected_name(descriptor)),
-    }
+    let number = match leaf {
+        Leaf::Null if is_null => return Ok(0),
+        Leaf::Text(name) => return enum_name(descriptor, name),
+        Leaf::Integer(number) => Some(number),
+        Leaf::Decimal(text) => decimal::whole(text),
+        _ => None,
+    };
+    let number =
+        number.and_then(|number| i32::try_from(number).ok()).filter(|number| !is_null || *number == 0);
+    enum_number(descriptor, number.ok_or_else(|| expected_name(descriptor))?)
 }
 
 fn enum_name(descriptor: &EnumDescriptor, name: &str) -> Result<i32, String> {
@@ -245,14 +236,33 @@ fn expected_name(descriptor: &EnumDescriptor) -> String {
     format!("must be one of {}{more}", names.join(", "))
 }
 
-fn well_known(message: &MessageDescriptor, json: &Json, lenient: bool) -> Result<Value, String> {
-    // An Any that holds nothing needs no type.
-    if message.full_name() == "google.protobuf.Any" && json.as_object().is_some_and(serde_json::Map::is_empty)
-    {
-        return Ok(Value::Message(DynamicMessage::new(message.clone())));
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_float_is_rounded_once() {
+        // A little above the middle of 1 and the next float; as a double it is the middle, which is rounded to even.
+        let text = "1.00000005960464477539062500000000001";
+        assert_eq!(float(Leaf::Text(text)), Ok(1.000_000_1));
+        assert_eq!(float(Leaf::Decimal(text)), Ok(1.000_000_1));
+        float(Leaf::Double(text.parse().expect("a double"))).expect_err("its digits are lost");
+        // The largest float, as it is printed and as doubles have it; beyond the middle of it and the next power of two is nothing.
+        for text in ["3.4028235e38", "3.4028234663852886e+38", "3.40282356779733661637e38"] {
+            assert_eq!(float(Leaf::Text(text)), Ok(f32::MAX), "{text}");
+        }
+        float(Leaf::Text("3.40282356779733661638e38")).expect_err("too large");
     }
-    let options = DeserializeOptions::new().deny_unknown_fields(!lenient);
-    DynamicMessage::deserialize_with_options(message.clone(), json, &options)
-        .map(Value::Message)
-        .map_err(|error| format!("is no {}: {error}", message.name()))
+
+    proptest! {
+        #[test]
+        fn a_double_is_the_float_that_its_digits_are(value: f64) {
+            let text = format!("{value:e}");
+            if let (Ok(narrow), true) = (float(Leaf::Double(value)), value.is_finite()) {
+                prop_assert_eq!(Ok(narrow), float(Leaf::Decimal(&text)));
+            }
+        }
+    }
 }

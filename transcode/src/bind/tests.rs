@@ -1,10 +1,14 @@
 //! Tests of binding: every kind of parameter, body and error.
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::{bind::report::RequestErrorKind, fixture};
+use crate::{bind::report::RequestErrorKind, fixture, reflect::print};
+
+fn printed(message: &DynamicMessage) -> Json {
+    serde_json::from_slice(&print::message(message).expect("has a JSON form")).expect("is JSON")
+}
 
 struct Case<'a> {
     method: &'a str,
@@ -30,7 +34,7 @@ impl Case<'_> {
             ..Input::default()
         };
         let (message, ignored) = bind(&route, &input, self.lenient)?;
-        Ok((serde_json::to_value(&message).expect("has a JSON form"), ignored))
+        Ok((printed(&message), ignored))
     }
 
     fn is(&self, expected: &Json) {
@@ -59,6 +63,14 @@ fn query_parameters_of_every_kind_are_read() {
         ("s64=-1&f32=7", json!({"s64": "-1", "f32": 7})),
         ("double=1.5e3&float=-Infinity", json!({"double": 1500.0, "float": "-Infinity"})),
         ("flag=true&data=_-8", json!({"flag": true, "data": "/+8="})),
+        // As Go spells them, and so clients of grpc-gateway.
+        ("flag=1&wrappedFlag=TRUE", json!({"flag": true, "wrappedFlag": true})),
+        (
+            "wrappedFlag=False&i64=1e3&wrapped_number=1e3&u64=1.0",
+            json!({"wrappedFlag": false, "i64": "1000", "wrappedNumber": "1000", "u64": "1"}),
+        ),
+        // Google's clients name fields in a mask as the contract does.
+        ("mask=snake_case_name,nested.deeper,bC", json!({"mask": "snakeCaseName,nested.deeper,bC"})),
         ("color=GREEN", json!({"color": "GREEN"})),
         ("color=2", json!({"color": "GREEN"})),
         ("color=77", json!({"color": 77})),
@@ -73,6 +85,9 @@ fn query_parameters_of_every_kind_are_read() {
         ),
         ("maybe=0&right=0", json!({"maybe": 0, "right": 0})),
         ("&text=a&&", json!({"text": "a"})),
+        // Of every method, as Google's generated clients send them.
+        ("%24alt=json;enum-encoding=int&$alt=json%3Benum-encoding%3Dint&text=a", json!({"text": "a"})),
+        ("alt=json&prettyPrint=false&$prettyPrint=0&key=k&quotaUser=u&$.xgafv=2", json!({})),
     ] {
         Case { query, ..GET }.is(&expected);
     }
@@ -80,7 +95,7 @@ fn query_parameters_of_every_kind_are_read() {
 
 #[test]
 fn query_parameters_that_do_not_fit_are_reported_all_at_once() {
-    let query = "i32=2147483648&i64=x&u32=-1&double=inf&flag=1&data=*&color=BLUE&at=today&lasting=1&wrapped_flag=yes\
+    let query = "i32=2147483648&i64=x&u32=-1&double=inf&flag=yes&data=*&color=BLUE&at=today&lasting=1&wrapped_flag=yes\
                  &nested=a&counts=1&text=a&text=b&left=a&right=1&words=%ff&text%=x&object=x&i32.x=1&nope=1&items.text=a&float=1e39";
     Case { query, ..GET }.fails(
         RequestErrorKind::Unreadable,
@@ -92,9 +107,9 @@ fn query_parameters_that_do_not_fit_are_reported_all_at_once() {
             ("flag", "must be true or false"),
             ("data", "must be base64"),
             ("color", "must be one of COLOR_UNSPECIFIED, RED, GREEN"),
-            ("at", "is no Timestamp: invalid rfc3339 timestamp: invalid date"),
-            ("lasting", "is no Duration: failed to parse duration"),
-            ("wrapped_flag", "must be true or false"),
+            ("at", "must be a time such as 2024-01-01T00:00:00.5Z, with 9 digits of a second at most"),
+            ("lasting", "must be seconds such as 1.5s, with 9 digits after the point at most"),
+            ("wrappedFlag", "must be true or false"),
             ("nested", "is a message: name the field in it"),
             ("counts", "is a message: name the field in it"),
             ("text", "is given more than once"),
@@ -168,7 +183,7 @@ fn a_body_that_does_not_fit_is_reported_all_at_once() {
             ("u64", "must be an unsigned 64-bit integer"),
             ("i32", "must be a 32-bit integer"),
             ("flag", "must be true or false"),
-            ("wrapped_text", "is no StringValue: invalid type: integer `5`, expected a string"),
+            ("wrappedText", "must be a string"),
             ("data", "must be base64"),
             ("color", "must be one of COLOR_UNSPECIFIED, RED, GREEN"),
             ("nested.deeper.colors[1]", "must be one of COLOR_UNSPECIFIED, RED, GREEN"),
@@ -178,12 +193,12 @@ fn a_body_that_does_not_fit_is_reported_all_at_once() {
             ("numbers[2]", "must be a 64-bit integer"),
             ("items[1]", "must be an object"),
             ("counts[\"a\"]", "must be a 32-bit integer"),
-            ("by_id[\"x\"]", "has a key of the wrong type"),
+            ("byId[\"x\"]", "has a key of the wrong type"),
             ("words", "must be an array"),
             ("nope", "is not a field of Shape"),
             ("right", "cannot be given together with left"),
-            ("snake_case_name", "is given twice"),
-            ("object", "is no Struct: invalid type: sequence, expected a map"),
+            ("snakeCaseName", "is given twice"),
+            ("object", "must be an object"),
             ("text", "differs from the path"),
         ],
     );
@@ -206,6 +221,36 @@ fn a_body_that_is_no_object_is_reported_as_a_whole() {
         assert_eq!((error.kind, error.violations[0].field.as_str()), (RequestErrorKind::Unreadable, "body"));
     }
     Case { body: "{}", ..GET }.fails(RequestErrorKind::Unreadable, &[("body", "this route has none")]);
+}
+
+#[test]
+fn a_parameter_of_another_answer_than_json_is_unknown() {
+    Case { query: "alt=media&$alt=proto", ..GET }.fails(
+        RequestErrorKind::Unreadable,
+        &[
+            ("alt", "is not a query parameter of this route"),
+            ("$alt", "is not a query parameter of this route"),
+        ],
+    );
+}
+
+#[test]
+fn the_mask_of_a_patch_names_fields_in_either_spelling() {
+    let patch = Case { method: "PATCH", path: "/v1/changes/a", body: "{}", ..POST };
+    let masked = |query: &str| {
+        let (route, captures) = fixture::route(patch.method, patch.path);
+        let input = Input { captures, query, body: b"{}", ..Input::default() };
+        let (message, _) = bind(&route, &input, false).expect("binds");
+        let mask = message.get_field_by_name("update_mask").expect("a field");
+        let paths =
+            mask.as_message().expect("a message").get_field_by_name("paths").expect("a field").into_owned();
+        let path = |path: &Value| path.as_str().expect("a text").to_owned();
+        paths.as_list().expect("a list").iter().map(path).collect::<Vec<_>>()
+    };
+    let paths = ["snake_case_name", "line_1", "nested.deeper"];
+    assert_eq!(masked("updateMask=snakeCaseName,line1,nested.deeper"), paths);
+    assert_eq!(masked("update_mask=snake_case_name,line_1,nested.deeper"), paths);
+    assert_eq!(masked("updateMask=otherName,some_name"), ["other_name", "some_name"]);
 }
 
 #[test]
@@ -239,7 +284,7 @@ fn the_idempotency_key_becomes_the_request_id() {
     Case { key: Some("k"), body: r#"{"requestId": "k"}"#, ..POST }
         .is(&json!({"text": "a", "requestId": "k"}));
     Case { key: Some("k"), body: r#"{"requestId": "other"}"#, ..POST }
-        .fails(RequestErrorKind::Invalid, &[("request_id", "differs from the header Idempotency-Key")]);
+        .fails(RequestErrorKind::Invalid, &[("requestId", "differs from the header Idempotency-Key")]);
 }
 
 #[test]
@@ -247,11 +292,10 @@ fn a_stream_resumes_after_the_last_event() {
     let (route, _) = fixture::route("GET", "/v1/shapes:watch");
     let resume = |id, query| {
         let input = Input { query, last_event_id: Some(id), ..Input::default() };
-        bind(&route, &input, false)
-            .map(|(message, _)| serde_json::to_value(&message).expect("has a JSON form"))
+        bind(&route, &input, false).map(|(message, _)| printed(&message))
     };
     assert_eq!(resume("7", "after_version=3"), Ok(json!({"afterVersion": "7"})));
-    assert_eq!(resume("x", "").expect_err("no number").violations[0].field, "after_version");
+    assert_eq!(resume("x", "").expect_err("no number").violations[0].field, "afterVersion");
 }
 
 proptest! {

@@ -1,7 +1,8 @@
 //! Tests of responses: canonical ProtoJSON, response_body and versions.
 
+use prost::Message as _;
 use prost_reflect::Value;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::fixture;

@@ -1,8 +1,10 @@
-//! Timestamps as RFC 3339 text in UTC, the way ProtoJSON prints them: with 0, 3, 6 or 9 digits of a second.
+//! Timestamps as RFC 3339 text in UTC and durations in seconds, the way ProtoJSON prints them: with 0, 3, 6 or 9 digits of a second.
+
+pub(crate) mod read;
 
 use super::{
     fallback::NoJson,
-    wire::{VARINT, Wire},
+    wire::{VARINT, Wire, put_tag, put_varint},
 };
 
 /// `0001-01-01T00:00:00Z` and `9999-12-31T23:59:59Z`: what a Timestamp can hold.
@@ -20,21 +22,51 @@ const NANOS: i64 = 1_000_000_000;
 /// # Errors
 /// Refused when it is out of range.
 pub(crate) fn timestamp(wire: Wire<'_>, out: &mut Vec<u8>) -> Result<(), NoJson> {
-    let (seconds, nanos) = parts(wire).ok_or(NoJson::Fallback)?;
+    print_timestamp(parts(wire).ok_or(NoJson::Fallback)?, out)
+}
+
+/// As [`timestamp`], from its seconds and nanoseconds.
+///
+/// # Errors
+/// As [`timestamp`].
+pub(crate) fn print_timestamp((seconds, nanos): (i64, i64), out: &mut Vec<u8>) -> Result<(), NoJson> {
     let nanos = u32::try_from(nanos).ok().filter(|_| nanos < NANOS && RANGE.contains(&seconds));
     print(seconds, nanos.ok_or(NoJson::OutOfRange)?, out);
     Ok(())
 }
 
-/// Looks at a `google.protobuf.Duration`, which the reflective path would take however odd.
+/// Appends a `google.protobuf.Duration` as a JSON string.
 ///
 /// # Errors
 /// Refused when it is out of range, or its parts have different signs.
-pub(crate) fn check_duration(wire: Wire<'_>) -> Result<(), NoJson> {
-    let (seconds, nanos) = parts(wire).ok_or(NoJson::Fallback)?;
+pub(crate) fn duration(wire: Wire<'_>, out: &mut Vec<u8>) -> Result<(), NoJson> {
+    print_duration(parts(wire).ok_or(NoJson::Fallback)?, out)
+}
+
+/// As [`duration`], from its seconds and nanoseconds.
+///
+/// # Errors
+/// As [`duration`].
+pub(crate) fn print_duration((seconds, nanos): (i64, i64), out: &mut Vec<u8>) -> Result<(), NoJson> {
     let same_sign = seconds == 0 || nanos == 0 || (seconds < 0) == (nanos < 0);
-    let fits = seconds.unsigned_abs() <= LONGEST && nanos.unsigned_abs() < NANOS.unsigned_abs();
-    if same_sign && fits { Ok(()) } else { Err(NoJson::OutOfRange) }
+    let part =
+        u32::try_from(nanos.unsigned_abs()).ok().filter(|_| nanos.unsigned_abs() < NANOS.unsigned_abs());
+    let part = part.filter(|_| same_sign && seconds.unsigned_abs() <= LONGEST).ok_or(NoJson::OutOfRange)?;
+    out.extend_from_slice(if seconds < 0 || nanos < 0 { b"\"-" } else { b"\"" });
+    super::print::print(&seconds.unsigned_abs(), out)?;
+    fraction(part, out);
+    out.extend_from_slice(b"s\"");
+    Ok(())
+}
+
+/// Appends seconds and nanoseconds as the fields of either type.
+pub(crate) fn put((seconds, nanos): read::Parts, out: &mut Vec<u8>) {
+    for (number, value) in [(1, seconds), (2, nanos.into())] {
+        if value != 0 {
+            put_tag(out, number, VARINT);
+            put_varint(out, value.cast_unsigned());
+        }
+    }
 }
 
 /// Seconds and nanoseconds, which both types number alike.
@@ -67,6 +99,12 @@ fn print(seconds: i64, nanos: u32, out: &mut Vec<u8>) {
         out.push(mark);
         digits(value, 2, out);
     }
+    fraction(nanos, out);
+    out.extend_from_slice(b"Z\"");
+}
+
+/// A point and the digits of a second, unless there are none.
+fn fraction(nanos: u32, out: &mut Vec<u8>) {
     if nanos != 0 {
         out.push(b'.');
         match (nanos % 1_000_000, nanos % 1_000) {
@@ -75,7 +113,6 @@ fn print(seconds: i64, nanos: u32, out: &mut Vec<u8>) {
             _ => digits(nanos, 9, out),
         }
     }
-    out.extend_from_slice(b"Z\"");
 }
 
 /// Year, month and day of a day since 1970-01-01 in the Gregorian calendar. Years are counted from March, so that the day that
@@ -121,6 +158,25 @@ mod tests {
             let mut out = Vec::new();
             timestamp(Wire(&stamp.encode_to_vec()), &mut out).expect("in range");
             prop_assert_eq!(String::from_utf8_lossy(&out), format!("\"{stamp}\""));
+        }
+    }
+
+    #[test]
+    fn a_duration_has_one_sign_and_as_many_digits_as_it_needs() {
+        for (parts, text) in [
+            ((0, 0), "\"0s\""),
+            ((-1, -500_000_000), "\"-1.500s\""),
+            ((0, -1), "\"-0.000000001s\""),
+            ((315_576_000_000, 1_000), "\"315576000000.000001s\""),
+        ] {
+            let mut out = Vec::new();
+            print_duration(parts, &mut out).expect("in range");
+            assert_eq!(String::from_utf8_lossy(&out), text);
+        }
+        for parts in
+            [(1, -1), (-1, 1), (0, 1_000_000_000), (0, i64::MIN), (315_576_000_001, 0), (i64::MIN, 0)]
+        {
+            assert_eq!(print_duration(parts, &mut Vec::new()), Err(NoJson::OutOfRange), "{parts:?}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind as Described, MessageDescriptor, Syntax};
 
-use crate::bind::{closed::is_closed, scalar};
+use crate::bind::{closed::is_closed, known, scalar};
 
 /// A message of more fields is left to the reflective path: what was seen of a message is kept in so many bits.
 pub(crate) const MAX_FIELDS: usize = 256;
@@ -31,8 +31,12 @@ pub(crate) struct Message {
 pub(crate) enum Form {
     /// An object with a member for each field.
     Object,
-    /// `google.protobuf.Timestamp`: in nearly every message, so it has code of its own.
+    /// As its only field: `google.protobuf.Int64Value` and its like.
+    Wrapper,
+    /// `google.protobuf.Timestamp`.
     Timestamp,
+    /// `google.protobuf.Duration`.
+    Duration,
     /// Another well-known type: the reflective path reads and writes it, and nothing around it.
     WellKnown,
     /// What proto3 has not (closed enums, groups, defaults), or more than [`MAX_FIELDS`]: the reflective path's, with all around it.
@@ -130,7 +134,7 @@ impl Plans {
 
     fn fill(&mut self, place: usize) {
         let Message { descriptor, form, .. } = &self.messages[place];
-        if *form == Form::Object {
+        if matches!(form, Form::Object | Form::Wrapper) {
             let descriptor = descriptor.clone();
             let mut fields: Vec<Field> = descriptor.fields().map(|field| self.field(field)).collect();
             fields.sort_by_key(|field| field.number);
@@ -243,6 +247,8 @@ fn form(descriptor: &MessageDescriptor) -> Form {
     };
     match descriptor.full_name() {
         "google.protobuf.Timestamp" => Form::Timestamp,
+        "google.protobuf.Duration" => Form::Duration,
+        _ if known::wrapped(descriptor).is_some() => Form::Wrapper,
         name if scalar::is_well_known(name) => Form::WellKnown,
         _ if descriptor.parent_file().syntax() == Syntax::Proto3
             && descriptor.fields().len() <= MAX_FIELDS

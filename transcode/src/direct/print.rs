@@ -13,10 +13,10 @@ type Done = Result<(), NoJson>;
 #[expect(clippy::cast_possible_truncation, reason = "bits of a kind that is no wider: see `Kind::narrow`")]
 pub(crate) fn number(kind: &Kind, bits: u64, out: &mut Vec<u8>) -> Done {
     match kind {
-        Kind::Double => print_float(f64::from_bits(bits), f64::from_bits(bits), out)?,
+        Kind::Double => float(f64::from_bits(bits), f64::from_bits(bits), out)?,
         Kind::Float => {
             let value = f32::from_bits(bits as u32);
-            print_float(value, value.into(), out)?;
+            float(value, value.into(), out)?;
         }
         Kind::Int32 | Kind::Sfixed32 => print(&(bits as i32), out)?,
         Kind::Uint32 | Kind::Fixed32 => print(&(bits as u32), out)?,
@@ -51,7 +51,11 @@ fn quoted(value: &impl serde::Serialize, out: &mut Vec<u8>) -> Done {
     Ok(())
 }
 
-fn print_float(value: impl serde::Serialize, wide: f64, out: &mut Vec<u8>) -> Done {
+/// Appends a number of 32 or 64 bits, or the name of what JSON has no number for; `wide` is the same value.
+///
+/// # Errors
+/// None.
+pub(crate) fn float(value: impl serde::Serialize, wide: f64, out: &mut Vec<u8>) -> Done {
     match wide {
         f64::INFINITY => print("Infinity", out),
         f64::NEG_INFINITY => print("-Infinity", out),

@@ -38,7 +38,7 @@ pub(crate) fn leaf(
     out: &mut Vec<u8>,
 ) -> Result<(), Misfit> {
     let scalar = scalar(kind, leaf)?;
-    if skip_default && scalar.is_default(kind) {
+    if skip_default && scalar.is_default() {
         return Ok(());
     }
     if let Some(number) = number {
@@ -54,18 +54,22 @@ pub(crate) fn leaf(
     Ok(())
 }
 
-/// Appends a value from text alone: a query parameter, a path variable, the key of a map.
+/// Appends the key of a map's entry.
+///
+/// # Errors
+/// A name that is no such key.
+pub(crate) fn key(kind: &Kind, name: &str, out: &mut Vec<u8>) -> Result<(), Misfit> {
+    let value = match kind {
+        Kind::Bool => Leaf::Bool(name.parse().map_err(|_| Misfit)?),
+        _ => Leaf::Text(name),
+    };
+    leaf(kind, Some(1), value, false, out)
+}
+
+/// What a text says of a value of this kind, in a query parameter or a path variable (see [`scalar::from_text`]).
 ///
 /// # Errors
 /// Text that does not fit, or a kind that text cannot express here.
-pub(crate) fn text(kind: &Kind, number: Option<u32>, text: &str, out: &mut Vec<u8>) -> Result<(), Misfit> {
-    leaf(kind, number, textual(kind, text)?, false, out)
-}
-
-/// What a text says of a value of this kind (see [`scalar::from_text`]).
-///
-/// # Errors
-/// As [`text`].
 pub(crate) fn textual<'t>(kind: &Kind, text: &'t str) -> Result<Leaf<'t>, Misfit> {
     Ok(match kind {
         Kind::Bool => Leaf::Bool(scalar::boolean(text)?),
@@ -104,7 +108,7 @@ fn scalar<'j>(kind: &Kind, leaf: Leaf<'j>) -> Result<Scalar<'j>, Misfit> {
             Scalar::Varint(i64::from(scalar::enumeration(descriptor, leaf)?).cast_unsigned())
         }
         Kind::Null => match leaf {
-            Leaf::Null => Scalar::Varint(0),
+            Leaf::Null | Leaf::Integer(0) | Leaf::Text("NULL_VALUE") => Scalar::Varint(0),
             _ => return Err(Misfit),
         },
         Kind::Message(_) => return Err(Misfit),
@@ -121,21 +125,19 @@ impl Scalar<'_> {
         }
     }
 
-    fn is_default(&self, kind: &Kind) -> bool {
-        match (self, kind) {
-            // Minus zero is equal to zero, as for the reflective path.
-            (Self::Fixed32(bytes), Kind::Float) => f32::from_le_bytes(*bytes) == 0.0,
-            (Self::Fixed64(bytes), Kind::Double) => f64::from_le_bytes(*bytes) == 0.0,
-            (Self::Varint(value), _) => *value == 0,
-            (Self::Fixed32(bytes), _) => bytes == &[0; 4],
-            (Self::Fixed64(bytes), _) => bytes == &[0; 8],
-            (Self::Text(text), _) => text.is_empty(),
-            (Self::Bytes(bytes), _) => bytes.is_empty(),
+    /// Whether it is the same as an absent value. Minus zero is not (<https://protobuf.dev/programming-guides/proto3/#default>).
+    fn is_default(&self) -> bool {
+        match self {
+            Self::Varint(value) => *value == 0,
+            Self::Fixed32(bytes) => bytes == &[0; 4],
+            Self::Fixed64(bytes) => bytes == &[0; 8],
+            Self::Text(text) => text.is_empty(),
+            Self::Bytes(bytes) => bytes.is_empty(),
         }
     }
 }
 
 /// Small magnitudes become small varints, whatever their sign.
-fn zigzag(value: i64) -> u64 {
+pub(crate) fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63).cast_unsigned()
 }

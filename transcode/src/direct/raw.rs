@@ -30,16 +30,10 @@ pub(crate) fn raw<'w>(kind: &Kind, wire_type: u32, wire: &mut Wire<'w>) -> Resul
 }
 
 impl Raw<'_> {
-    /// Whether it is the same as an absent value.
-    pub(crate) fn is_default(&self, kind: &Kind) -> bool {
+    /// Whether it is the same as an absent value. Minus zero is not (<https://protobuf.dev/programming-guides/proto3/#default>).
+    pub(crate) fn is_default(&self) -> bool {
         match self {
-            // Minus zero is equal to zero, as for the reflective path.
-            Self::Bits(bits) => match kind {
-                Kind::Double => f64::from_bits(*bits) == 0.0,
-                #[expect(clippy::cast_possible_truncation, reason = "four bytes were read")]
-                Kind::Float => f32::from_bits(*bits as u32) == 0.0,
-                _ => *bits == 0,
-            },
+            Self::Bits(bits) => *bits == 0,
             Self::Slice(bytes) => bytes.is_empty(),
         }
     }

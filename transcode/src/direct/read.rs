@@ -3,9 +3,10 @@
 //! It has two outcomes: the bytes, or an error that says only that this reader is not sure. Whoever gets the error asks the
 //! reflective path ([`crate::bind`]), which knows every rare shape and words what is wrong.
 
+mod known;
+
 use std::{collections::HashSet, fmt};
 
-use prost::Message as _;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::{
@@ -13,17 +14,12 @@ use super::{
     put::{self, Misfit},
     wire::{DELIMITED, put_delimited, put_tag},
 };
-use crate::bind::{
-    json::Level,
-    scalar::{self, Leaf},
-};
+use crate::bind::{json::Level, scalar::Leaf};
 
 /// What every level of a text shares.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'p> {
     pub(crate) plans: &'p Plans,
-    /// Whether what is unknown inside of an Any is passed over.
-    pub(crate) lenient: bool,
 }
 
 /// The members of an object, to be appended as fields.
@@ -184,7 +180,7 @@ impl<'de> Visitor<'de> for Member<'_> {
             put_tag(out, field.number, DELIMITED);
             put_delimited(out, |out| {
                 let start = out.len();
-                put::text(key, Some(1), &name, out).map_err(Misfit::error)?;
+                put::key(key, &name, out).map_err(Misfit::error)?;
                 // `1` and `01` are one key.
                 if !keys.insert(out[start..].to_vec()) {
                     return Err(fall_back());
@@ -207,21 +203,8 @@ impl<'de> DeserializeSeed<'de> for Element<'_> {
         match message.form {
             Form::Object => deserializer.deserialize_any(self),
             Form::Foreign => Err(fall_back()),
-            Form::WellKnown | Form::Timestamp => {
-                let json = self.level.deserialize(deserializer)?;
-                if self.nullable
-                    && json.is_null()
-                    && message.descriptor.full_name() != "google.protobuf.Value"
-                {
-                    return Ok(false);
-                }
-                let kind = prost_reflect::Kind::Message(message.descriptor.clone());
-                let value = scalar::from_json(&kind, &json, self.reader.lenient).map_err(Error::custom)?;
-                let inner = value.as_message().ok_or_else(fall_back)?;
-                put_tag(self.out, self.number.ok_or_else(fall_back)?, DELIMITED);
-                put_delimited(self.out, |out| inner.encode(out)).map_err(Error::custom)?;
-                Ok(true)
-            }
+            Form::Wrapper | Form::Timestamp | Form::Duration => deserializer.deserialize_any(self),
+            Form::WellKnown => self.tree(&message.descriptor, deserializer),
         }
     }
 }
@@ -231,7 +214,11 @@ impl Element<'_> {
         if self.nullable && matches!(leaf, Leaf::Null) && !matches!(self.kind, Kind::Null) {
             return Ok(false);
         }
-        put::leaf(self.kind, self.number, leaf, self.skip_default, self.out).map_err(Misfit::error)?;
+        match *self.kind {
+            Kind::Message(place) => self.known(place, leaf),
+            _ => put::leaf(self.kind, self.number, leaf, self.skip_default, self.out),
+        }
+        .map_err(Misfit::error)?;
         Ok(true)
     }
 }
@@ -271,6 +258,9 @@ impl<'de> Visitor<'de> for Element<'_> {
         let (Kind::Message(place), Some(number)) = (self.kind, self.number) else { return Err(fall_back()) };
         let (reader, level) = (self.reader, self.level);
         let message = reader.plans.message(*place);
+        if message.form != Form::Object {
+            return Err(fall_back());
+        }
         put_tag(self.out, number, DELIMITED);
         put_delimited(self.out, |out| {
             let (seen, oneofs) = (&mut Seen::default(), &mut Seen::default());

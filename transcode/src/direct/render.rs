@@ -15,7 +15,7 @@ use super::{
     raw::{Raw, raw},
     wire::{DELIMITED, Wire},
 };
-use crate::bind::closed;
+use crate::reflect;
 
 /// Messages in messages that are followed; the reflective path, whose limit is 100, decides about more.
 const MAX_DEPTH: usize = 64;
@@ -56,19 +56,17 @@ impl<'p> Writer<'p> {
                 let depth = self.depth.checked_sub(1).ok_or(NoJson::Fallback)?;
                 Writer { depth, ..self }.object(message, Wire(wire), out)
             }
-            Form::Timestamp => civil::timestamp(Wire(wire), out),
-            Form::WellKnown if wire.is_empty() && message.descriptor.name() == "Any" => {
-                out.extend_from_slice(b"{}");
-                Ok(())
+            Form::Wrapper => {
+                let kind = &message.fields.first().ok_or(NoJson::Fallback)?.kind;
+                self.value(kind, wrapped(kind, Wire(wire))?, out)
             }
+            Form::Timestamp => civil::timestamp(Wire(wire), out),
+            Form::Duration => civil::duration(Wire(wire), out),
             Form::WellKnown | Form::Foreign => {
-                if message.form == Form::WellKnown && message.descriptor.name() == "Duration" {
-                    civil::check_duration(Wire(wire))?;
-                }
-                let mut message =
+                let message =
                     DynamicMessage::decode(message.descriptor.clone(), wire).map_err(|_| NoJson::Fallback)?;
-                closed::forget_unknown(&mut message);
-                serde_json::to_writer(out, &message).map_err(|_| NoJson::Fallback)
+                out.append(&mut reflect::print::message(&message).map_err(|_| NoJson::Fallback)?);
+                Ok(())
             }
         }
     }
@@ -116,7 +114,7 @@ impl<'p> Writer<'p> {
         out: &mut Vec<u8>,
     ) -> Done {
         let raw = raw(&field.kind, wire_type, wire)?;
-        if !presence && raw.is_default(&field.kind) {
+        if !presence && raw.is_default() {
             return Ok(());
         }
         key(field, out);
@@ -203,6 +201,18 @@ impl<'p> Writer<'p> {
             _ => Err(NoJson::Fallback),
         }
     }
+}
+
+/// The value of a wrapper.
+fn wrapped<'w>(kind: &Kind, mut wire: Wire<'w>) -> Result<Raw<'w>, NoJson> {
+    let mut value = kind.default();
+    while !wire.is_empty() {
+        match wire.tag().ok_or(NoJson::Fallback)? {
+            (1, wire_type) => value = raw(kind, wire_type, &mut wire)?,
+            (_, wire_type) => wire.skip(wire_type).ok_or(NoJson::Fallback)?,
+        }
+    }
+    Ok(value)
 }
 
 impl<'p> Place<'p> {

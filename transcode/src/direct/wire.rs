@@ -6,6 +6,10 @@ pub(crate) const VARINT: u32 = 0;
 pub(crate) const FIXED64: u32 = 1;
 /// A length, and so many bytes.
 pub(crate) const DELIMITED: u32 = 2;
+/// The fields of a group, up to [`END_GROUP`].
+pub(crate) const START_GROUP: u32 = 3;
+/// The end of a group.
+pub(crate) const END_GROUP: u32 = 4;
 /// Four bytes.
 pub(crate) const FIXED32: u32 = 5;
 

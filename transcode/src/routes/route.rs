@@ -32,6 +32,8 @@ pub struct Rpc {
     pub client_streaming: bool,
     /// The request's idempotency key: a string field named `request_id` (AIP-155).
     pub request_id: Option<FieldDescriptor>,
+    /// How a list is sorted: a string field named `order_by` (AIP-132).
+    pub order_by: Option<FieldDescriptor>,
     /// Where a stream resumes: an int64 field of the request named `after_version`.
     pub after_version: Option<FieldDescriptor>,
     /// The position in a stream: an int64 field named `version` of the message, or of the first message in it that has one.
@@ -70,6 +72,13 @@ pub struct Route {
 }
 
 impl Route {
+    /// A path in the request, such as a service names it in a violation, in the names that it has in JSON: `order.user_id` is `order.userId`.
+    /// What is no field is as it was.
+    #[must_use]
+    pub fn json_path(&self, path: &str) -> String {
+        crate::bind::names::json_path(&self.rpc.input, path)
+    }
+
     /// Every type that its service may know.
     #[must_use]
     pub fn types(&self) -> &DescriptorPool {

@@ -96,20 +96,23 @@ impl Trie {
 
     /// Finds the route of a request. `path` is as it was sent, without the query; HEAD is answered by GET's route.
     ///
-    /// A last segment `a:b` is first taken as the verb `b`; only if no template has the path with this verb, the colon is a
-    /// part of the segment. A colon sent as `%3A` never begins a verb.
+    /// A last segment `a:b` is first taken as the verb `b`; where no route has that with this method, the colon is a part of the
+    /// segment. A colon sent as `%3A` is a part of it first, and begins a verb only where that leads to no route: some clients
+    /// encode all of a path.
     #[must_use]
     pub(crate) fn find(&self, method: &str, path: &str) -> Lookup {
         let Some(path) = path.strip_prefix('/') else { return Lookup::Nothing };
-        if let Some((head, verb)) = path.rsplit_once(':').filter(|(_, verb)| !verb.contains('/'))
-            && let Ok(verb) = percent::decode(verb)
-        {
-            let found = self.find_with(method, head, Some(verb));
-            if found != Lookup::Nothing {
-                return found;
+        let mut allowed = BTreeSet::new();
+        let readings =
+            [verb_after(path, ":"), Some((path, None)), verb_after(path, "%3A"), verb_after(path, "%3a")];
+        for (head, verb) in readings.into_iter().flatten() {
+            match self.find_with(method, head, verb) {
+                Lookup::OtherMethods(methods) => allowed.extend(methods),
+                Lookup::Nothing => {}
+                found @ Lookup::Found(..) => return found,
             }
         }
-        self.find_with(method, path, None)
+        if allowed.is_empty() { Lookup::Nothing } else { Lookup::OtherMethods(allowed) }
     }
 
     fn find_with(&self, method: &str, path: &str, verb: Option<String>) -> Lookup {
@@ -165,6 +168,12 @@ impl Node {
         }
         visit(&self.rest)
     }
+}
+
+/// A path whose last segment ends in this colon and a verb.
+fn verb_after<'p>(path: &'p str, colon: &str) -> Option<(&'p str, Option<String>)> {
+    let (head, verb) = path.rsplit_once(colon).filter(|(_, verb)| !verb.contains('/'))?;
+    Some((head, Some(percent::decode(verb).ok()?)))
 }
 
 /// A segment as literals are compared with; `None` when it cannot be decoded, and so equals no literal.

@@ -79,7 +79,20 @@ fn a_colon_is_a_verb_only_where_a_template_has_it() {
     assert_eq!(found("GET", "/orders/a%3Awatch"), (2, vec!["a:watch".to_owned()]));
     assert_eq!(found("GET", "/orders/a:b:watch"), (4, vec!["a:b".to_owned()]));
     assert_eq!(found("DELETE", "/files/x/y:purge"), (10, vec!["x/y".to_owned()]));
-    assert_eq!(trie().find("GET", "/orders/7:cancel"), Lookup::OtherMethods(["POST".to_owned()].into()));
+    // No GET has this verb: it is an id that ends so.
+    assert_eq!(found("GET", "/orders/7:cancel"), (2, vec!["7:cancel".to_owned()]));
+    let both = ["GET", "POST"].map(str::to_owned).into();
+    assert_eq!(trie().find("PUT", "/orders/7:cancel"), Lookup::OtherMethods(both));
+}
+
+#[test]
+fn an_encoded_colon_begins_a_verb_only_where_there_is_nothing_else() {
+    assert_eq!(found("GET", "/orders/a%3Awatch"), (2, vec!["a:watch".to_owned()]));
+    for path in ["/orders/7%3Acancel", "/orders/7%3acancel"] {
+        assert_eq!(found("POST", path), (3, vec!["7".to_owned()]));
+    }
+    assert_eq!(found("POST", "/orders/7%3A8%3Acancel"), (3, vec!["7:8".to_owned()]));
+    assert_eq!(trie().find("POST", "/orders/7%3Anothing"), Lookup::OtherMethods(["GET".to_owned()].into()));
 }
 
 #[test]

@@ -1,0 +1,24 @@
+//! Messages of prost-reflect, for every shape that the flat tables leave: to wire bytes and to JSON. Its own writers know no minus zero, and
+//! print NaN in a wrapper as null.
+
+pub(crate) mod encode;
+pub(crate) mod print;
+
+use std::borrow::Cow;
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, Value};
+
+/// The value of a field that is there. Minus zero is: of the zeros only the other one is a default
+/// (<https://protobuf.dev/programming-guides/proto3/#default>).
+fn value_of<'m>(message: &'m DynamicMessage, field: &FieldDescriptor) -> Option<Cow<'m, Value>> {
+    let value = message.get_field(field);
+    let is_minus_zero = || {
+        !field.supports_presence()
+            && match *value {
+                Value::F32(value) => value.to_bits() == (-0.0_f32).to_bits(),
+                Value::F64(value) => value.to_bits() == (-0.0_f64).to_bits(),
+                _ => false,
+            }
+    };
+    (message.has_field(field) || is_minus_zero()).then_some(value)
+}
