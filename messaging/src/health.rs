@@ -122,7 +122,7 @@ impl Health {
         self.states().dead_letters = queues;
     }
 
-    /// What the broker said last of the queue with this name; `None` where nobody has asked one.
+    /// What the broker said last of the queue with this name; `None` where it has not been asked lately.
     #[must_use]
     pub fn queue(&self, name: &str) -> Option<Depth> {
         self.states().queues.depth(name)

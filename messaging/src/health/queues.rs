@@ -1,8 +1,14 @@
 //! What the broker says of the queues of the mesh.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use crate::broker::Depth;
+
+/// What was said of a queue is shown for so long: the broker is asked once a second, unless it is away.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// What the broker said last.
 #[derive(Debug, Default)]
@@ -17,11 +23,11 @@ pub(super) enum Queues {
 }
 
 impl Queues {
-    /// What was said of the queue with this name.
+    /// What was said of the queue with this name; `None` where that was not lately.
     pub(super) fn depth(&self, name: &str) -> Option<Depth> {
         match self {
-            Self::Seen { depths, .. } => depths.get(name).copied(),
-            Self::Unknown | Self::Absent => None,
+            Self::Seen { asked, depths } if asked.elapsed() < FRESH => depths.get(name).copied(),
+            Self::Seen { .. } | Self::Unknown | Self::Absent => None,
         }
     }
 
@@ -30,8 +36,8 @@ impl Queues {
         match self {
             Self::Unknown => false,
             Self::Absent => true,
-            Self::Seen { asked, .. } => {
-                let holds = |name: String| self.depth(&name).is_some_and(|depth| depth.messages > 0);
+            Self::Seen { asked, depths } => {
+                let holds = |name: String| depths.get(&name).is_some_and(|depth| depth.messages > 0);
                 *asked > since && !names.into_iter().any(holds)
             }
         }

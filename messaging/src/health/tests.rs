@@ -25,3 +25,15 @@ fn a_queue_is_empty_when_the_broker_says_so_after_the_moment() {
     health.set_no_queues();
     assert!(is_empty(later), "within a process nothing waits in a queue");
 }
+
+#[test]
+fn what_the_broker_said_long_ago_is_not_shown() {
+    let (health, now) = (Health::new(), Instant::now());
+    health.set_queues(now, holds(7));
+    assert_eq!(health.queue(QUEUE).map(|depth| depth.messages), Some(7));
+    let before = now.checked_sub(Duration::from_secs(10)).expect("the machine runs for longer");
+    health.set_queues(before, holds(7));
+    assert_eq!(health.queue(QUEUE), None);
+    let long_before = before.checked_sub(Duration::from_secs(1)).expect("the machine runs for longer");
+    assert!(!health.are_empty([QUEUE.to_owned()], long_before), "it was not empty when the broker was asked");
+}
