@@ -55,6 +55,9 @@ pub enum State {
     Waiting = 3,
 }
 
+/// Why a message waits that comes behind another one of its key.
+pub(crate) const BEHIND: &str = "it waits behind another message of its key that is parked";
+
 /// What waits with a message that is parked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Park {

@@ -3,8 +3,8 @@
 //! The outbox has no index for that. It is small unless nothing leaves, so these are questions of an operator, and not of every call.
 
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Statement, Value, entity::prelude::*,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement, Value, entity::prelude::*,
 };
 
 use crate::{inbox, outbox, parked};
@@ -51,6 +51,8 @@ pub struct Ahead {
     pub all: i64,
     /// Those of its key that have to leave first because the broker has refused one.
     pub of_key: i64,
+    /// No queue is bound for one of its key and kind: nor is one for it, and it is not tried before that one has left.
+    pub unroutable: bool,
     /// Why the first of these waits.
     pub error: Option<String>,
 }
@@ -85,22 +87,29 @@ pub async fn ahead(connection: &impl ConnectionTrait, key: &str, message: &Waiti
     use outbox::{Column, Entity};
     let earlier = || Entity::find().filter(Column::Seq.lt(message.seq));
     let all = earlier().filter(Column::State.eq(outbox::State::Pending)).count(connection).await?;
-    let first_refused = earlier()
+    // What waits for the end of a pause was not refused: it keeps others back, and the pause is the cause.
+    let refused = Column::State.eq(outbox::State::Pending).and(Column::Attempts.gt(0));
+    let unroutable = Column::State.eq(outbox::State::Unroutable).and(Column::Kind.eq(&message.kind));
+    let first_held = earlier()
         .select_only()
-        .column(Column::Seq)
+        .columns([Column::Seq, Column::State])
         .column(Column::LastError)
         .filter(Column::PartitionKey.eq(key))
         .filter(Column::NextAttemptTime.gt(message.next_attempt_time))
-        .filter(Column::State.eq(outbox::State::Pending))
+        .filter(refused.or(unroutable))
         .order_by_asc(Column::Seq)
-        .into_tuple::<(i64, Option<String>)>()
+        .into_tuple::<(i64, outbox::State, Option<String>)>()
         .one(connection)
         .await?;
-    let Some((first, error)) = first_refused else {
-        return Ok(Ahead { all: number(all), ..Ahead::default() });
-    };
-    let of_key = earlier().filter(Column::PartitionKey.eq(key)).filter(Column::Seq.gte(first));
-    Ok(Ahead { all: number(all), of_key: number(of_key.count(connection).await?), error })
+    let ahead = Ahead { all: number(all), ..Ahead::default() };
+    match first_held {
+        None => Ok(ahead),
+        Some((_, outbox::State::Unroutable, error)) => Ok(Ahead { unroutable: true, error, ..ahead }),
+        Some((first, outbox::State::Pending, error)) => {
+            let of_key = earlier().filter(Column::PartitionKey.eq(key)).filter(Column::Seq.gte(first));
+            Ok(Ahead { of_key: number(of_key.count(connection).await?), error, ..ahead })
+        }
+    }
 }
 
 fn number(count: u64) -> i64 {
@@ -131,8 +140,32 @@ pub async fn parked(
         .order_by_desc(Column::Seq)
         .limit(MOST);
     let mut found = found.all(connection).await?;
-    found.iter_mut().for_each(|message| message.payload.clear());
+    for message in &mut found {
+        message.payload.clear();
+        if message.state == parked::State::Waiting && message.error == parked::BEHIND {
+            message.error = behind(connection, message).await?;
+        }
+    }
     Ok(found)
+}
+
+/// What a message waits behind, for a person.
+async fn behind(connection: &impl ConnectionTrait, message: &parked::Model) -> Result<String, DbErr> {
+    use parked::{Column, Entity};
+    let ahead = Entity::find()
+        .select_only()
+        .column_as(Column::Seq.count(), "messages")
+        .column_as(Column::Seq.min(), "first")
+        .filter(Column::Consumer.eq(&message.consumer))
+        .filter(Column::PartitionKey.eq(&message.partition_key))
+        .filter(Column::Seq.lt(message.seq))
+        .filter(Column::MessageId.is_not_null());
+    Ok(match ahead.into_tuple::<(i64, Option<i64>)>().one(connection).await? {
+        Some((messages, Some(first))) => {
+            format!("{messages} messages of its key are before it, the first of which is number {first}")
+        }
+        _ => message.error.clone(),
+    })
 }
 
 /// When a consumer had the first of these messages, as far as it remembers, and which it was: in microseconds since the Unix epoch.

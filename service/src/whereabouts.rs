@@ -121,15 +121,16 @@ impl Whereabouts {
 }
 
 fn waiting(waits: Waiting, ahead: Ahead) -> pb::WaitingMessage {
+    let of_its_line = ahead.error.clone().filter(|_| ahead.unroutable);
     pb::WaitingMessage {
         message_id: waits.message_id.to_string(),
         kind: waits.kind,
         trace_id: waits.traceparent.as_deref().and_then(trace_id).unwrap_or_default(),
         create_time: Some(timestamp(waits.create_time)),
-        unroutable: waits.state == outbox::State::Unroutable,
+        unroutable: ahead.unroutable || waits.state == outbox::State::Unroutable,
         attempts: waits.attempts,
         next_attempt_time: (waits.next_attempt_time > 0).then(|| timestamp(waits.next_attempt_time)),
-        error: waits.last_error.unwrap_or_default(),
+        error: waits.last_error.or(of_its_line).unwrap_or_default(),
         ahead: ahead.all,
         ahead_of_key: ahead.of_key,
         ahead_error: ahead.error.unwrap_or_default(),

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use world::{PATIENCE, Process, eventually};
 
 use crate::{
+    admin_cli::POISON,
     admin_json::{admin, json_of, with_token},
     mesh::{ADMIN_TOKEN, APART, EMBEDDED, Mesh},
 };
@@ -188,22 +189,27 @@ async fn what_was_parked(mesh: &Mesh) -> Result<()> {
     let delivered = states(&explain(mesh, &id).await?).into_iter().nth(3).context("a station")?;
     ensure!(delivered == ("DELIVERED".to_owned(), "WAITING".to_owned()), "{delivered:?}");
 
-    let publish = |kind: &str| {
+    let publish = |id: &str, kind: &str| {
         let payload: String = id.bytes().map(|byte| format!("{byte:02x}")).collect();
         format!(
             "INSERT INTO outbox (message_id, kind, partition_key, payload, create_time, state, attempts, next_attempt_time)
              VALUES (gen_random_uuid(), '{kind}', 'poison', '\\x{payload}', 0, 0, 0, 0)"
         )
     };
-    mesh.tamper("orders", &publish("ordermesh.orders.v1.Unwanted")).await?;
+    mesh.tamper("orders", &publish(&id, "ordermesh.orders.v1.Unwanted")).await?;
     says(&is_stuck(mesh, &id, "UNROUTABLE").await?, "ordermesh.orders.v1.Unwanted")?;
+    // What comes behind it is not even published.
+    let behind = mesh.order("poison", 1).await?;
+    is_stuck(mesh, &behind, "PARKED").await?;
+    mesh.tamper("orders", &publish(&behind, "ordermesh.orders.v1.Unwanted")).await?;
+    says(&is_stuck(mesh, &behind, "UNROUTABLE").await?, "ordermesh.orders.v1.Unwanted")?;
     mesh.tamper("orders", "DELETE FROM outbox").await?;
 
     let channel = channel(mesh).await?;
     let key = "ordermesh.orders.v1.OrderChanged.0".into();
     let (queue, exchange) = ("ordermesh.events.payments.0".into(), ordermesh::EVENTS_EXCHANGE.into());
     channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await?;
-    mesh.tamper("orders", &publish("ordermesh.orders.v1.OrderChanged")).await?;
+    mesh.tamper("orders", &publish(&id, "ordermesh.orders.v1.OrderChanged")).await?;
     says(&is_stuck(mesh, &id, "HELD").await?, "does not know ordermesh.orders.v1.OrderChanged")
 }
 
@@ -233,6 +239,45 @@ async fn what_is_paused(mesh: &Mesh) -> Result<()> {
         mesh.ended(&id).await?;
     }
     Ok(())
+}
+
+/// Without queues, each order of a user waits in the outbox for the end of the pause, and those behind the first one are not tried.
+#[tokio::test]
+async fn each_order_behind_a_pause_has_it_for_its_cause() -> Result<()> {
+    let mesh = Mesh::start(EMBEDDED).await?;
+    mesh.account("alice", 100).await?;
+    let operator = mesh.admin("payments")?.with_token(ADMIN_TOKEN);
+    let pause = json!({ "part": "CONSUMER", "reason": "a bad release", "operator": "olga" });
+    let paused = operator.post("/admin/v1/payments/pauses", &pause).await?;
+    ensure!(paused.status == 200, "{}", paused.text);
+    for _ in 0..3 {
+        let id = mesh.order("alice", 1).await?;
+        says(&is_stuck(&mesh, &id, "PAUSED").await?, "paused by olga: a bad release")?;
+        eventually("a message that was given back", PATIENCE, async || {
+            let waits = "SELECT COUNT(*) FROM outbox WHERE next_attempt_time > 0";
+            ensure!(mesh.count("orders", waits).await? > 0, "none");
+            Ok(())
+        })
+        .await?;
+        let stuck = explain(&mesh, &id).await?["stuck"].clone();
+        ensure!(stuck["cause"] == "PAUSED", "{stuck:#}");
+    }
+    Ok(())
+}
+
+/// With the order of a key kept, an order behind a parked one says which that is, and how many there are.
+#[tokio::test]
+async fn what_waits_behind_a_parked_one_names_it() -> Result<()> {
+    let mesh = Mesh::start_with(EMBEDDED, &[("PARK", "key".to_owned())]).await?;
+    mesh.tamper("payments", POISON).await?;
+    mesh.account("poison", 10).await?;
+    let first = mesh.order("poison", 1).await?;
+    let number = is_stuck(&mesh, &first, "PARKED").await?["parkedSequence"].clone();
+    is_stuck(&mesh, &mesh.order("poison", 1).await?, "WAITING").await?;
+    let last = mesh.order("poison", 1).await?;
+    let number = number.as_str().context("a number")?;
+    let behind = format!("2 messages of its key are before it, the first of which is number {number}");
+    says(&is_stuck(&mesh, &last, "WAITING").await?, &behind)
 }
 
 async fn channel(mesh: &Mesh) -> Result<Channel> {

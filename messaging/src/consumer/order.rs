@@ -96,8 +96,7 @@ impl Subscribed {
         if let Some(paused) = self.pause_of(&message.kind, &message.key) {
             return Some(paused.reason);
         }
-        let behind = || "it waits behind another message of its key that is parked".to_owned();
-        ahead.is_of(message).then(behind)
+        ahead.is_of(message).then(|| parked::BEHIND.to_owned())
     }
 
     /// With [`Park::Key`] nothing may be handled together with a message of its key that is to be parked and came before it: an error cuts
