@@ -125,6 +125,7 @@ async fn start_in(
     per_second: i32,
     operator: Operator,
 ) -> Result<Started, DbErr> {
+    one_by_one(transaction).await?;
     let consumers = ParkedMessages::find().select_only().column(Parked::Consumer).distinct();
     let consumers: Vec<String> =
         consumers.filter(meant.clone()).limit(2).into_tuple().all(transaction).await?;
@@ -163,6 +164,18 @@ async fn start_in(
     let job = Entity::find_by_id(id).one(transaction).await?;
     let job = job.ok_or_else(|| DbErr::RecordNotFound(format!("the redrive {id}")))?;
     Ok(Started::Job(Box::new(Progress { job, left: total })))
+}
+
+/// The advisory lock of who starts a job: any number that everyone agrees on.
+const STARTS: i64 = 0x0072_6564_7269_7665;
+
+/// Waits until nobody else starts a job: a statement that waits for messages does not see the job that has taken them meanwhile, and would take
+/// them away from it.
+async fn one_by_one(transaction: &Transaction) -> Result<(), DbErr> {
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        transaction.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({STARTS})")).await?;
+    }
+    Ok(())
 }
 
 /// Stops a job, if it runs, and says how far it has come; `None` when there is none. What is under way at the moment is finished, and what was

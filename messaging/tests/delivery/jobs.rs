@@ -136,3 +136,24 @@ async fn what_a_dead_process_has_marked_is_given_back() -> Result<()> {
     }
     Ok(())
 }
+
+/// Of two operators who mean the same messages one gets all of them, however close together they act.
+#[tokio::test]
+async fn what_two_operators_mean_is_one_jobs() -> Result<()> {
+    let place = Place::postgres().await?;
+    park(&place, 200).await?;
+    let neighbour = place.neighbour().await?;
+    for _ in 0..20 {
+        let all = Filter::default();
+        let (one, other) = tokio::try_join!(start(&place, &all, 1), start(&neighbour, &all, 1))?;
+        let count = "SELECT COUNT(DISTINCT redrive_job) FROM parked";
+        ensure!(place.one::<i64>(count).await? == 1, "two jobs have shared them out");
+        let (one, other) = (progress(&place, one.job.id).await?, progress(&place, other.job.id).await?);
+        ensure!(one.job.total + other.job.total == 200, "{one:?} {other:?}");
+        ensure!(one.left == one.job.total && other.left == other.job.total, "{one:?} {other:?}");
+        for id in [one.job.id, other.job.id] {
+            jobs::stop(&place.database, id, "olga".into()).await?;
+        }
+    }
+    Ok(())
+}
