@@ -30,6 +30,9 @@ pub struct Pause {
 /// Pauses that are not over, at most: every process reads all of them once a second.
 pub const MOST: u64 = 1_000;
 
+/// How long a request is remembered whose pause is over, in microseconds: nobody repeats one after days.
+const KEEP: i64 = 7 * 24 * 3_600 * 1_000_000;
+
 /// What a request for a pause is known again by: its key, and what distinguishes it from others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
@@ -123,6 +126,7 @@ async fn requested(
     operator: &Operator,
 ) -> Result<Option<Begun>, DbErr> {
     let backend = transaction.get_database_backend();
+    forget_old(transaction).await?;
     let claim =
         "INSERT INTO pause_requests (request_id, fingerprint, pause, pause_time) VALUES ($1, $2, 0, 0)
         ON CONFLICT (request_id) DO NOTHING";
@@ -152,6 +156,14 @@ async fn requested(
         token_id: found.try_get_by_index(3)?,
         pause_time: found.try_get_by_index(4)?,
     })))
+}
+
+/// Forgets the keys of pauses that began long ago and are over.
+async fn forget_old(transaction: &Transaction) -> Result<(), DbErr> {
+    let sql = "DELETE FROM pause_requests WHERE pause_time < $1 AND pause NOT IN (SELECT seq FROM pauses)";
+    let before: Value = (retry::now() - KEEP).into();
+    let old = Statement::from_sql_and_values(transaction.get_database_backend(), sql, [before]);
+    transaction.execute_raw(old).await.map(drop)
 }
 
 /// Nothing came of it: it may be requested again.

@@ -15,7 +15,7 @@ use messaging::{
     health::{Condition, Health},
     outbox,
     parked::{self, Action, Filter, Mode, Operator, Park, State},
-    pauses::{self, Begun, Key, Part, Pause},
+    pauses::{self, Begun, Key, Model, Part, Pause},
     topology::{Subscription, Topology},
 };
 use world::{PATIENCE, eventually};
@@ -310,7 +310,12 @@ async fn begins_once(place: Place) -> Result<()> {
     let Begun::Now(last) = ask(None).await? else { anyhow::bail!("one more may be") };
     ensure!(ask(None).await? == Begun::TooMany && ask(key("tuesday", 1)).await? == Begun::TooMany);
     end(&place, last.seq).await?;
-    ensure!(matches!(ask(key("tuesday", 1)).await?, Begun::Now(_)), "a refused request is remembered");
+    let Begun::Now(tuesday) = ask(key("tuesday", 1)).await? else { anyhow::bail!("a refusal is remembered") };
+    // Of what is long ago only the keys of pauses that are not over are kept.
+    let age = "UPDATE pause_requests SET pause_time = 1".to_owned();
+    place.database.execute_unflushed(age).await?;
+    ensure!(ask(key("tuesday", 1)).await? == Begun::Before(Model { pause_time: 1, ..tuesday }));
+    ensure!(place.one::<i64>("SELECT COUNT(*) FROM pause_requests").await? == 1, "old keys are kept");
     Ok(())
 }
 
