@@ -6,7 +6,7 @@ use ordermesh::{
     reconciliation::v1::DecidedOrder,
 };
 use sea_orm::{
-    DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, entity::prelude::*,
+    DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select, entity::prelude::*,
 };
 use service::decisions::Source;
 use storage::Database;
@@ -20,6 +20,20 @@ use crate::store::{
 #[derive(Debug, Clone, Copy)]
 pub struct Payments;
 
+/// Decisions about orders from this id on and before the other one, by their ids.
+#[must_use]
+pub fn in_range(from: Uuid, before: Uuid, limit: u64) -> Select<Entity> {
+    let find = Entity::find().filter(Column::OrderId.gte(from)).filter(Column::OrderId.lt(before));
+    find.order_by_asc(Column::OrderId).limit(limit)
+}
+
+/// The last order before this one about which was decided.
+#[must_use]
+pub fn last_before(id: Uuid) -> Select<Entity> {
+    let find = Entity::find().select_only().column(Column::OrderId).filter(Column::OrderId.lt(id));
+    find.order_by_desc(Column::OrderId).limit(1)
+}
+
 #[async_trait]
 impl Source for Payments {
     async fn range(
@@ -29,8 +43,7 @@ impl Source for Payments {
         before: Uuid,
         limit: u64,
     ) -> Result<Vec<DecidedOrder>, DbErr> {
-        let find = Entity::find().filter(Column::OrderId.gte(from)).filter(Column::OrderId.lt(before));
-        let found = find.order_by_asc(Column::OrderId).limit(limit).all(database.reports()).await?;
+        let found = in_range(from, before, limit).all(database.reports()).await?;
         Ok(found.into_iter().map(decided).collect())
     }
 
@@ -41,8 +54,7 @@ impl Source for Payments {
     }
 
     async fn last_before(&self, database: &Database, id: Uuid) -> Result<Option<Uuid>, DbErr> {
-        let find = Entity::find().select_only().column(Column::OrderId).filter(Column::OrderId.lt(id));
-        find.order_by_desc(Column::OrderId).into_tuple().one(database.read()).await
+        last_before(id).into_tuple().one(database.read()).await
     }
 }
 

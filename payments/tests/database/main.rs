@@ -2,5 +2,6 @@
 
 mod kept;
 mod optimistic;
+mod plans;
 mod previewed;
 mod tampered;
