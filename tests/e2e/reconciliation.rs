@@ -135,7 +135,7 @@ async fn nothing_is_found_under_load(mesh: &Mesh) -> Result<()> {
 
 #[tokio::test]
 async fn decisions_that_never_left_are_found_and_healed_in_one_process() -> Result<()> {
-    let mesh = Mesh::start_with(EMBEDDED, &often()).await?;
+    let mut mesh = Mesh::start_with(EMBEDDED, &often()).await?;
     mesh.account("alice", 1_000).await?;
     nothing_is_found_under_load(&mesh).await?;
     let lose = "CREATE TRIGGER lose AFTER INSERT ON outbox BEGIN DELETE FROM outbox WHERE seq = NEW.seq; END";
@@ -149,7 +149,21 @@ async fn decisions_that_never_left_are_found_and_healed_in_one_process() -> Resu
     .await?;
     mesh.tamper("payments", "DROP TRIGGER lose").await?;
     are(&mesh, [100.0, 0.0, 0.0, 0.0], [0.0; 4]).await?;
-    is_right(&mesh, 2 * LOST).await
+    is_right(&mesh, 2 * LOST).await?;
+
+    // What was healed long ago is forgotten when everything was compared again.
+    let healed = "SELECT COUNT(*) FROM reconciliation_differences";
+    ensure!(mesh.count("orders", healed).await? == i64::try_from(LOST)?);
+    mesh.processes[0].terminate()?;
+    mesh.processes[0].wait(PATIENCE).await?;
+    mesh.tamper("orders", "UPDATE reconciliation_differences SET find_time = 0, heal_time = 1").await?;
+    mesh.start_again().await?;
+    eventually("what was healed to be forgotten", PATIENCE, async || {
+        let left = mesh.count("orders", healed).await?;
+        ensure!(left == 0, "{left} are left");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::store::differences::{self, Model};
 
+/// For so long an operator is shown what was healed, in microseconds.
+const KEEP: Micros = 30 * 24 * 3_600 * 1_000_000;
+
 impl Reconciliation {
     /// Looks at a thousand of the differences that are kept.
     pub(super) async fn look_again(&self, memory: &mut Memory) -> Result<(), String> {
@@ -37,6 +40,15 @@ impl Reconciliation {
         heal::heal(self, &mut changed, now).await.map_err(text)?;
         changed.iter().filter(|difference| difference.heal_time.is_some()).for_each(observe::healed);
         Ok(())
+    }
+
+    /// Forgets what was healed long ago.
+    pub(super) async fn forget(&self) -> Result<(), String> {
+        let before = self.clock.now() - KEEP;
+        let forgotten = self.database.transact(move |transaction| {
+            Box::pin(async move { differences::forget(transaction, before).await })
+        });
+        forgotten.await.map_err(|failure| Chain(&failure).to_string())
     }
 
     /// Shows how many differences there are.

@@ -88,6 +88,7 @@ impl Reconciliation {
                 // Ids have milliseconds.
                 memory.sweep = from.min(earlier / 1_000 * 1_000 + 1_000);
             } else {
+                self.forget().await?;
                 memory.swept = Some(self.clock.now());
                 memory.sweep = memory.tail;
                 memory.rest_until = Instant::now() + BETWEEN_SWEEPS;

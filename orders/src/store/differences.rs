@@ -136,6 +136,18 @@ pub async fn update(transaction: &Transaction, changed: &[Model]) -> Result<(), 
     Ok(())
 }
 
+const FORGET: &str = "DELETE FROM reconciliation_differences WHERE order_id IN
+     (SELECT order_id FROM reconciliation_differences WHERE heal_time < $1 LIMIT 1000)";
+
+/// Forgets what was healed before this time, a thousand of it at most.
+///
+/// # Errors
+/// As the database says.
+pub async fn forget(transaction: &Transaction, before: i64) -> Result<(), DbErr> {
+    let backend = transaction.get_database_backend();
+    transaction.execute_raw(Statement::from_sql_and_values(backend, FORGET, [before.into()])).await.map(drop)
+}
+
 /// Makes it due at once to heal these differences, or all of them when none are named, and returns how many that concerns.
 ///
 /// # Errors
