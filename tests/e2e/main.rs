@@ -22,6 +22,7 @@ mod explain;
 mod check;
 mod reconciliation;
 mod reconciliation_restored;
+mod reconciliation_token;
 mod backup;
 mod clients;
 mod pages;
