@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "ordermesh/auth/v1/rule.proto",
     "ordermesh/orders/v1/orders.proto",
     "ordermesh/orders/v1/events.proto",
@@ -15,6 +15,7 @@ const FILES: [&str; 12] = [
     "ordermesh/payments/v1/admin.proto",
     "ordermesh/messaging/v1/admin.proto",
     "ordermesh/messaging/v1/pauses.proto",
+    "ordermesh/messaging/v1/states.proto",
     "ordermesh/messaging/v1/whereabouts.proto",
     "ordermesh/audit/v1/audit.proto",
     "ordermesh/reconciliation/v1/decisions.proto",

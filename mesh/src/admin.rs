@@ -2,6 +2,7 @@
 
 mod explain;
 mod jobs;
+mod live;
 mod parked;
 mod pauses;
 mod reports;
@@ -10,7 +11,10 @@ mod show;
 mod status;
 mod which;
 
-use std::process::ExitCode;
+use std::{
+    io::{IsTerminal as _, stdout},
+    process::ExitCode,
+};
 
 use crate::services::{Caller, Services, ServicesSettings};
 
@@ -30,6 +34,19 @@ pub(crate) struct Arguments {
     command: Command,
 }
 
+/// Flags of `ordermesh status`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct StatusArguments {
+    #[command(flatten)]
+    services: ServicesSettings,
+    /// Prints JSON as the admin API answers it, once
+    #[arg(long)]
+    json: bool,
+    /// Shows it once, on a terminal too
+    #[arg(long)]
+    once: bool,
+}
+
 /// What is asked or done.
 #[derive(Debug, Clone, clap::Subcommand)]
 enum Command {
@@ -40,7 +57,7 @@ enum Command {
     },
     /// What waits at each service: exit status 3 when somebody has to look
     Status {
-        /// Shows it anew every second until the end of the command
+        /// Shows it anew every second until the end of the command, as `ordermesh status` does on a terminal
         #[arg(long)]
         watch: bool,
     },
@@ -102,7 +119,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let services = services.check()?;
     let fine = match command {
         Command::Explain { order_id } => explain::run(&services, order_id, json).await?,
-        Command::Status { watch } => status::status(&services, watch, json).await?,
+        Command::Status { watch: true } => live::watch(&services, json).await?,
+        Command::Status { watch: false } => status::status(&services, json).await?,
         Command::Parked(parked) => parked::run(&services, parked, json).await?,
         Command::Jobs(jobs) => jobs::run(&services, jobs, json).await?,
         Command::Pauses(pauses) => pauses::run(&services, pauses, json).await?,
@@ -110,5 +128,22 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Accounts(accounts) => reports::accounts(&services, accounts, json).await?,
         Command::Reconciliation(flags) => reconciliation::run(&services, flags, json).await?,
     };
-    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(ATTENTION) })
+    Ok(ended(fine))
+}
+
+/// Shows what waits at each service, on a terminal as long as somebody looks.
+///
+/// # Errors
+/// When a service cannot be reached, or refuses.
+pub(crate) async fn status(arguments: StatusArguments) -> anyhow::Result<ExitCode> {
+    let StatusArguments { services, json, once } = arguments;
+    let services = services.check()?;
+    let is_live = !json && !once && stdout().is_terminal();
+    let looking =
+        if is_live { live::watch(&services, json).await } else { status::status(&services, json).await };
+    Ok(ended(looking?))
+}
+
+fn ended(fine: bool) -> ExitCode {
+    if fine { ExitCode::SUCCESS } else { ExitCode::from(ATTENTION) }
 }

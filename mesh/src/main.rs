@@ -44,6 +44,7 @@ fn main() -> ExitCode {
             listener::healthcheck(admin, tls.itself().as_ref()).map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Check(arguments)) => on_threads(check::run(arguments)),
+        Some(Command::Status(arguments)) => on_threads(admin::status(*arguments)),
         Some(Command::Admin(arguments)) => on_threads(admin::run(*arguments)),
         Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Token(arguments)) => token::run(arguments),

@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Check(crate::check::Arguments),
     /// Copies both databases of the embedded mesh as they are at one instant, while it runs, and verifies the copies
     Backup(crate::backup::Arguments),
+    /// Shows what waits at each service and what is paused; on a terminal anew every second, until Ctrl-C. Exit status 3 when somebody has to look
+    Status(Box<crate::admin::StatusArguments>),
     /// Asks and acts as an operator: the way of an order, parked messages, who did what, sums
     Admin(Box<crate::admin::Arguments>),
     /// Prints a script by which a shell completes commands, such as `ordermesh completions bash > /etc/bash_completion.d/ordermesh`

@@ -2,6 +2,7 @@
 
 mod structs;
 mod payload;
+mod shown;
 mod selection;
 mod messages;
 mod acts;
@@ -11,7 +12,6 @@ mod redrives;
 use chassis::clock::timestamp;
 use messaging::{
     consumer::Operated,
-    health::Health,
     outbox,
     parked::{self, State},
 };
@@ -26,9 +26,9 @@ use ordermesh::messaging::v1::{
 use storage::Database;
 use tonic::{Request, Response, Status};
 
-pub(crate) use self::messages::brief;
 pub use self::payload::Payloads;
-use crate::{fault, page::PageTokens};
+pub(crate) use self::shown::brief;
+use crate::{fault, page::PageTokens, whereabouts::Whereabouts};
 
 /// Serves `ordermesh.messaging.v1.MessagingAdminService`.
 #[derive(Debug, Clone)]
@@ -37,8 +37,8 @@ pub struct MessagingAdmin {
     pub database: Database,
     /// The tokens of its lists.
     pub pages: PageTokens,
-    /// What the service's relay knows of the broker.
-    pub health: Health,
+    /// What the service's parts say of themselves.
+    pub whereabouts: Whereabouts,
     /// The service's consumers, which run in this process.
     pub consumers: Vec<Operated>,
     /// What payloads say.
@@ -63,8 +63,11 @@ impl MessagingAdminService for MessagingAdmin {
             parked: number(count(State::Parked).await?),
             held: number(count(State::Held).await?),
             redriven: number(count(State::Redriven).await?),
-            dead_letters: number(self.health.dead_letters()),
+            dead_letters: number(self.whereabouts.health.dead_letters()),
             waiting: number(count(State::Waiting).await?),
+            relay: Some(self.whereabouts.relay_with_lease().await.map_err(fault)?),
+            consumers: if self.consumers.is_empty() { Vec::new() } else { self.whereabouts.consumers() },
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         }))
     }
 

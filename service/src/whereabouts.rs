@@ -38,7 +38,7 @@ impl Whereabouts {
     pub async fn of(&self, key: &str, text: &str) -> pb::Whereabouts {
         let mut found = pb::Whereabouts {
             relay: Some(self.relay()),
-            consumer: Some(self.consumer(key)),
+            consumer: Some(self.consumer(self.topology.partition(key))),
             ..pb::Whereabouts::default()
         };
         if let Err(error) = self.within(self.add_rows(About { key, text }, &mut found)).await {
@@ -66,12 +66,29 @@ impl Whereabouts {
         }
         let parked = whereabouts::parked(read, self.name, about).await?;
         found.parked = parked.into_iter().map(brief).collect();
-        if let (Some(held), Some(relay)) = (lease::held(&self.database, OUTBOX).await?, &mut found.relay) {
-            relay.lease_holder = held.holder;
-            relay.lease_left = Some(duration(held.left));
-            relay.lease_unrenewed = Some(duration(LEASE_TERM.saturating_sub(held.left)));
-        }
+        found.relay = Some(self.relay_with_lease().await?);
         Ok(())
+    }
+
+    /// What publishes, and which process holds the lease for that.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn relay_with_lease(&self) -> Result<pb::RelayState, Failure> {
+        let relay = self.relay();
+        let Some(held) = lease::held(&self.database, OUTBOX).await? else { return Ok(relay) };
+        Ok(pb::RelayState {
+            lease_holder: held.holder,
+            lease_left: Some(duration(held.left)),
+            lease_unrenewed: Some(duration(LEASE_TERM.saturating_sub(held.left))),
+            ..relay
+        })
+    }
+
+    /// What consumes each partition.
+    #[must_use]
+    pub fn consumers(&self) -> Vec<pb::ConsumerState> {
+        (0..self.topology.partitions).map(|partition| self.consumer(partition)).collect()
     }
 
     fn relay(&self) -> pb::RelayState {
@@ -82,8 +99,7 @@ impl Whereabouts {
         }
     }
 
-    fn consumer(&self, key: &str) -> pb::ConsumerState {
-        let partition = self.topology.partition(key);
+    fn consumer(&self, partition: u16) -> pb::ConsumerState {
         let queue = self.topology.queue(self.name, partition);
         let depth = self.health.queue(&queue);
         pb::ConsumerState {

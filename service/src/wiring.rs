@@ -225,7 +225,7 @@ impl Wiring {
         let admin = MessagingAdmin {
             database: database.clone(),
             pages: self.pages.clone(),
-            health: health.clone(),
+            whereabouts: self.whereabouts(),
             consumers: std::mem::take(&mut self.consumers),
             payloads: Payloads::of(descriptor_sets)?,
         };

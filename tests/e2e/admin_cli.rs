@@ -60,7 +60,10 @@ async fn an_operator_asks_and_acts() -> Result<()> {
     let over_http = admin(&mesh, "orders", &format!("/{id}:explain")).await?;
     ensure!(code == 0 && explained["order"] == over_http["order"], "{explained:#}\n{over_http:#}");
     says(&mesh, "admin explain nothing", 1, &["there is no order nothing"]).await?;
-    says(&mesh, "admin status", 0, &["service", "orders", "payments", "dead letters"]).await?;
+    let status = ["service", "orders", "payments", "dead letters", "relay", "lease of", "consumer.0", "ok"];
+    says(&mesh, "admin status", 0, &status).await?;
+    says(&mesh, "status", 0, &["service", "orders", "payments", "dead letters"]).await?;
+    says(&mesh, "status --json", 0, &["{\"orders\":{"]).await?;
     says(&mesh, "admin audit --service payments", 0, &["TOP_UP", "ORDER_DEBIT", &id]).await?;
     says(&mesh, "admin accounts --limit 1", 0, &["alice", "70", "RUB"]).await?;
     says(&mesh, "admin reconciliation", 0, &["RUB", "100", "difference"]).await?;

@@ -18,6 +18,7 @@ mod admin_services;
 mod parked;
 mod admin_json;
 mod admin_cli;
+mod live_status;
 mod explain;
 mod check;
 mod reconciliation;

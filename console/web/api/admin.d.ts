@@ -680,6 +680,9 @@ export interface components {
             deadLetters?: string;
             /** Format: int64 */
             waiting?: string;
+            relay?: components["schemas"]["RelayState"];
+            consumers?: components["schemas"]["ConsumerState"][];
+            version?: string;
         };
         ParkedMessage: {
             /** Format: int64 */

@@ -89,18 +89,23 @@ async fn list(
         let mut admin = Admin::new(service.of(services).await?);
         let request = ListRedrivesRequest { page_size: limit, page_token: String::new() };
         let listed = admin.list_redrives(request).await?.into_inner();
-        rows.extend(listed.redrives.iter().map(|redrive| row(service, redrive)));
         found.insert(service.name().to_owned(), show::json_of(&listed)?);
+        rows.extend(listed.redrives.into_iter().map(|redrive| (service, redrive)));
     }
     if as_json {
         show::json(&found.into())?;
     } else {
-        let heads = [
-            "service", "number", "state", "total", "done", "failed", "left", "started", "operator", "reason",
-        ];
-        show::lines(&show::table(heads, &rows))?;
+        show::lines(&table(&rows))?;
     }
     Ok(true)
+}
+
+/// Redrives, for a person.
+pub(super) fn table(redrives: &[(Service, Redrive)]) -> Vec<String> {
+    let rows: Vec<_> = redrives.iter().map(|(service, redrive)| row(*service, redrive)).collect();
+    let heads =
+        ["service", "number", "state", "total", "done", "failed", "left", "started", "operator", "reason"];
+    show::table(heads, &rows)
 }
 
 fn row(service: Service, redrive: &Redrive) -> [String; 10] {

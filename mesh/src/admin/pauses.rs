@@ -99,14 +99,20 @@ async fn list(services: &Services, service: Option<Service>, as_json: bool) -> a
     for service in chosen(service) {
         let mut client = PausesServiceClient::new(service.of(services).await?);
         let listed = client.list_pauses(ListPausesRequest {}).await?.into_inner();
-        rows.extend(listed.pauses.iter().map(|pause| row(service, pause)));
         found.insert(service.name().to_owned(), show::json_of(&listed)?);
+        rows.extend(listed.pauses.into_iter().map(|pause| (service, pause)));
     }
     if as_json {
         return show::json(&found.into());
     }
+    show::lines(&table(&rows))
+}
+
+/// What is paused, for a person.
+pub(super) fn table(paused: &[(Service, Pause)]) -> Vec<String> {
+    let rows: Vec<_> = paused.iter().map(|(service, pause)| row(*service, pause)).collect();
     let heads = ["service", "number", "part", "kind", "partition", "since", "operator", "reason"];
-    show::lines(&show::table(heads, &rows))
+    show::table(heads, &rows)
 }
 
 fn row(service: Service, pause: &Pause) -> [String; 8] {

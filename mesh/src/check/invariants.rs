@@ -217,14 +217,16 @@ fn postings(books: &Books) -> Vec<String> {
 }
 
 fn messages(books: &Books) -> Vec<String> {
-    let busy = books.messages.iter().filter(|(_, status)| *status != MessagingStatus::default());
-    busy.map(|(service, status)| {
+    let waits = |(service, status): &(&str, MessagingStatus)| {
         let (pending, unroutable, parked) = (status.outbox_pending, status.outbox_unroutable, status.parked);
         let (later, dead) = (status.held + status.redriven + status.waiting, status.dead_letters);
-        format!(
-            "{service}: {pending} pending, {unroutable} unroutable, {parked} parked, {later} held, redriven or waiting, \
-             {dead} dead letters on the broker"
-        )
-    })
-    .collect()
+        let any = [pending, unroutable, parked, later, dead].iter().any(|count| *count != 0);
+        any.then(|| {
+            format!(
+                "{service}: {pending} pending, {unroutable} unroutable, {parked} parked, {later} held, redriven or \
+                 waiting, {dead} dead letters on the broker"
+            )
+        })
+    };
+    books.messages.iter().filter_map(waits).collect()
 }

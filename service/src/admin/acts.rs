@@ -10,9 +10,9 @@ use tonic::Request;
 
 use super::{
     MessagingAdmin,
-    messages::message,
     payload::Refusal,
     selection::{self, Reason},
+    shown::message,
     structs::to_json,
 };
 use crate::{fault, request::Checks};

@@ -14,7 +14,7 @@ use ordermesh::messaging::v1::{
 use serde_json::Value;
 use storage::rehearsal::Change;
 
-use super::{MessagingAdmin, Payloads, messages::decoded, selection, structs::to_struct};
+use super::{MessagingAdmin, Payloads, selection, shown::decoded, structs::to_struct};
 use crate::{fault, request::Checks};
 
 /// Messages of one call, unless it says so, and at most.

@@ -1,0 +1,114 @@
+//! `ordermesh status` on a terminal: a view that goes on, whatever goes away, and gives the terminal back as it was.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use anyhow::{Result, ensure};
+use nix::{
+    pty::{OpenptyResult, openpty},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::json;
+use world::{PATIENCE, Program, eventually};
+
+use crate::mesh::{ADMIN_TOKEN, EMBEDDED, Mesh};
+
+/// What gives a terminal back as it was.
+const RESTORED: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+
+/// A command on a terminal of its own.
+struct Terminal {
+    child: Child,
+    written: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Terminal {
+    fn run(mut command: Command) -> Result<Self> {
+        let OpenptyResult { master, slave } = openpty(None, None)?;
+        let (ours, written) = (File::from(master), Arc::new(Mutex::new(Vec::new())));
+        let out = File::from(slave);
+        let child = command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn()?;
+        drop(command);
+        let read = Arc::clone(&written);
+        // It ends with an error once nobody has the other end any more.
+        thread::spawn(move || {
+            let (mut ours, mut buffer) = (ours, [0; 4_096]);
+            while let Ok(count @ 1..) = ours.read(&mut buffer) {
+                read.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..count]);
+            }
+        });
+        Ok(Self { child, written })
+    }
+
+    fn written(&self) -> String {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&written).into_owned()
+    }
+
+    /// Waits until what is on the screen has all of these texts.
+    async fn shows(&self, texts: &[&str]) -> Result<()> {
+        eventually(&format!("{texts:?} on the screen"), PATIENCE, async || {
+            let written = self.written();
+            // The last screen may be half drawn.
+            let screens: Vec<&str> = written.split("\x1b[H").collect();
+            let screen = screens.iter().rev().find(|screen| screen.contains("\x1b[J")).unwrap_or(&"");
+            ensure!(texts.iter().all(|text| screen.contains(text)), "{screen}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends it as Ctrl-C does, and returns its exit status.
+    async fn interrupt(mut self) -> Result<Option<i32>> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGINT)?;
+        eventually("the end of the command", PATIENCE, async || {
+            let ended = self.child.try_wait()?;
+            ensure!(ended.is_some() && self.written().ends_with(RESTORED), "{ended:?}: {}", self.written());
+            Ok(ended.and_then(|status| status.code()))
+        })
+        .await
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn status(mesh: &Mesh) -> Result<Command> {
+    let mut status = Command::new(Program::named("ordermesh")?.binary());
+    status
+        .arg("status")
+        .env("ORDERS_URL", format!("http://{}", mesh.orders))
+        .env("PAYMENTS_URL", format!("http://{}", mesh.payments))
+        .env("ADMIN_TOKEN", ADMIN_TOKEN);
+    Ok(status)
+}
+
+#[tokio::test]
+async fn a_person_sees_what_happens_until_they_have_seen_enough() -> Result<()> {
+    let mut mesh = Mesh::start(EMBEDDED).await?;
+    let live = Terminal::run(status(&mesh)?)?;
+    live.shows(&["anew every second", "dead letters", "orders", "payments"]).await?;
+    ensure!(live.written().starts_with("\x1b[?1049h"), "it has no screen of its own");
+    let short = Terminal::run(status(&mesh)?)?;
+    short.shows(&["dead letters"]).await?;
+    ensure!(short.interrupt().await? == Some(0), "nobody has to look");
+
+    let pause = json!({ "part": "RELAY", "reason": "a bad release", "operator": "olga" });
+    let operator = mesh.admin("payments")?.with_token(ADMIN_TOKEN);
+    ensure!(operator.post("/admin/v1/payments/pauses", &pause).await?.status == 200);
+    live.shows(&["paused", "relay", "olga", "a bad release"]).await?;
+    mesh.processes[0].kill9().await?;
+    live.shows(&["orders: ", "payments: cannot reach"]).await?;
+    ensure!(live.interrupt().await? == Some(1), "what cannot be asked is no success");
+    Ok(())
+}
