@@ -69,7 +69,7 @@ impl Terminal {
         kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGINT)?;
         eventually("the end of the command", PATIENCE, async || {
             let ended = self.child.try_wait()?;
-            ensure!(ended.is_some() && self.written().ends_with(RESTORED), "{ended:?}: {}", self.written());
+            ensure!(ended.is_some() && self.written().contains(RESTORED), "{ended:?}: {}", self.written());
             Ok(ended.and_then(|status| status.code()))
         })
         .await

@@ -83,7 +83,6 @@ pub(super) fn lines(asked: &[Asked]) -> Vec<String> {
         "dead letters",
     ];
     let mut lines = show::table(heads, &rows);
-    lines.push(String::new());
     lines.extend(parts(asked));
     for (service, status) in asked {
         if let Err(error) = status {
@@ -114,7 +113,11 @@ fn parts(asked: &[Asked]) -> Vec<String> {
             relay.chain(consumers).collect::<Vec<_>>()
         })
         .collect();
-    show::table(["service", "version", "part", "state", "a second", "of", "why"], &rows)
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let table = show::table(["service", "version", "part", "state", "a second", "of", "why"], &rows);
+    [String::new()].into_iter().chain(table).collect()
 }
 
 fn part(
