@@ -10,7 +10,13 @@ use std::{
 };
 
 use self::queues::Queues;
-use crate::{broker::BrokerError, observe, pauses::Paused, rate::Rate, retry};
+use crate::{
+    broker::{BrokerError, Depth},
+    observe,
+    pauses::Paused,
+    rate::Rate,
+    retry,
+};
 
 /// How often a lasting state is logged again: an outage explains itself, what never cures itself waits for a person.
 const DEGRADED_AGAIN: Duration = Duration::from_secs(60);
