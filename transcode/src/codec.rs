@@ -201,3 +201,5 @@ fn version_of(message: &DynamicMessage, path: &[FieldDescriptor]) -> Option<i64>
 mod tests;
 #[cfg(test)]
 mod oracle_tests;
+#[cfg(test)]
+mod judges_tests;

@@ -14,6 +14,11 @@ static ROUTES: LazyLock<Routes> =
 pub(crate) static EVERY: LazyLock<MessageDescriptor> =
     LazyLock::new(|| message("every.proto", "every.v1.Every"));
 
+/// The contract of that message.
+pub(crate) fn every_set() -> Vec<u8> {
+    set("every.proto")
+}
+
 /// A message of a contract.
 pub(crate) fn message(file: &str, name: &str) -> MessageDescriptor {
     let pool = DescriptorPool::decode(set(file).as_slice()).expect("a complete set");
