@@ -106,6 +106,10 @@ impl Verifier {
         let (key, generation) = jwks.key(header.kid.as_deref(), algorithm).await.ok_or(Check::Key)?;
         let claims = decode::<Value>(token, &key.decoding, &self.validation(algorithm));
         let claims = claims.map_err(|error| failed(error.kind()))?.claims;
+        // The library takes a list with the issuer in it, too: it is one name (RFC 7519, section 4.1.1).
+        if claims["iss"] != config.issuer.as_str() {
+            return Err(Check::Claims);
+        }
         let now = clock.now();
         if moment(&claims, "nbf")?.is_some_and(|begins| begins > now + AHEAD) {
             return Err(Check::NotBefore);

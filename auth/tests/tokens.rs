@@ -106,6 +106,7 @@ async fn a_token_that_is_not_right_fails_by_its_check() -> Result<()> {
         ("a subject that nobody stores", signed(json!({ "sub": "a\0b" })).await?, Check::Claims),
         ("an empty id", signed(json!({ "jti": "" })).await?, Check::Claims),
         ("a long id", signed(json!({ "jti": "t".repeat(256) })).await?, Check::Claims),
+        ("a list of issuers", signed(json!({ "iss": ["https://other.test", ISSUER] })).await?, Check::Claims),
         ("no issuer", signed(json!({ "iss": null })).await?, Check::Claims),
         ("no audience", signed(json!({ "aud": null })).await?, Check::Claims),
     ] {

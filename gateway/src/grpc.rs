@@ -113,13 +113,15 @@ async fn forward(
     };
     let method = request.uri().path();
     let by = (method, called.rule.as_ref());
-    let who = edge.admission.admit(client, request.headers(), by, &mut None).await?;
-    let open = called.streams.then(|| edge.admission.streams.open(&who, method)).transpose()?;
     // Of a stream its client knows how long it lasts.
     let asked = time(request.headers());
     let usual = edge.config.request_timeout;
     let time = if called.streams { asked } else { Some(asked.unwrap_or(usual).min(LONGEST)) };
     let deadline = time.map(|time| Instant::now() + time);
+    let standing = &mut None;
+    let admitted = edge.admission.admit(client, request.headers(), by, standing);
+    let who = within(deadline, admitted).await??;
+    let open = called.streams.then(|| edge.admission.streams.open(&who, method)).transpose()?;
     // What its client says travels as it is spelled, within the bound.
     let request = outgoing(request, time.filter(|_| !called.streams && asked != time));
     check_length(request.headers())?;

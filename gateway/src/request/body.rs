@@ -4,9 +4,10 @@ mod rest;
 
 use std::{
     convert::Infallible,
+    error::Error,
     future::{Ready, ready},
     io::{self, Write},
-    mem,
+    iter, mem,
     sync::Arc,
     time::Duration,
 };
@@ -16,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use chassis::status::{Fault, Reason};
 use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, header};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
 use tower::{ServiceExt as _, service_fn};
 use tower_http::decompression::{DecompressionBody, RequestDecompression};
@@ -74,10 +75,12 @@ pub(crate) async fn read(
         return Err(too_large(limit.each).into());
     }
     // Bytes of any type are unpacked as well: their message has no place for a coding.
+    // What is packed into nothing is bounded as well.
+    let packed = |body| Body::new(Limited::new(body, limit.each));
     let received = match coding(headers).filter(|_| !body.is_end_stream()) {
         None => collect(body, limit).await?,
-        Some(Coding::Gzip) => gunzip(body, limit).await?,
-        Some(Coding::Other(name)) => collect(decompressed(name, body).await?, limit).await?,
+        Some(Coding::Gzip) => gunzip(packed(body), limit).await?,
+        Some(Coding::Other(name)) => collect(decompressed(name, packed(body)).await?, limit).await?,
         Some(Coding::Unread) => return Err(Problem::unsupported_coding(READ)),
     };
     if typed && !received.bytes.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
@@ -121,7 +124,7 @@ pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
 pub(crate) async fn collect(mut body: Body, limit: &BodyLimit) -> Result<Received, Fault> {
     let mut kept = BoundedBuffer::within(limit);
     if !body.is_end_stream() {
-        while let Some(data) = next(&mut body).await? {
+        while let Some(data) = next(&mut body, limit).await? {
             kept.push(&data)?;
         }
     }
@@ -131,7 +134,7 @@ pub(crate) async fn collect(mut body: Body, limit: &BodyLimit) -> Result<Receive
 /// A body in gzip, of one member or several (RFC 1952, section 2.2). tower-http's reader ends after the first.
 async fn gunzip(mut body: Body, limit: &BodyLimit) -> Result<Received, Fault> {
     let mut unpacking = MultiGzDecoder::new(BoundedBuffer::within(limit));
-    while let Some(data) = next(&mut body).await? {
+    while let Some(data) = next(&mut body, limit).await? {
         if unpacking.write_all(&data).is_err() {
             return Err(unpacking.get_mut().refusal.take().unwrap_or_else(no_body));
         }
@@ -189,16 +192,22 @@ impl From<BoundedBuffer> for Received {
 }
 
 /// The next part of a body; `None` after the last one.
-async fn next(body: &mut Body) -> Result<Option<Bytes>, Fault> {
+async fn next(body: &mut Body, limit: &BodyLimit) -> Result<Option<Bytes>, Fault> {
     loop {
         let frame = timeout(PAUSE, body.frame()).await.map_err(|_| broken("the body stopped coming"))?;
-        match frame.transpose().map_err(|_| no_body())?.map(|frame| frame.into_data()) {
+        match frame.transpose().map_err(|error| failed(&error, limit))?.map(|frame| frame.into_data()) {
             None => return Ok(None),
             Some(Ok(data)) => return Ok(Some(data)),
             // Trailers.
             Some(Err(_)) => {}
         }
     }
+}
+
+/// Why a body cannot be read.
+fn failed(error: &axum::Error, limit: &BodyLimit) -> Fault {
+    let mut causes = iter::successors(Some(error as &(dyn Error + 'static)), |cause| cause.source());
+    if causes.any(|cause| cause.is::<LengthLimitError>()) { too_large(limit.each) } else { no_body() }
 }
 
 fn broken(problem: &str) -> Fault {
