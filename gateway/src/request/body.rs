@@ -7,7 +7,7 @@ use std::{
     error::Error,
     future::{Ready, ready},
     io::{self, Write},
-    iter, mem,
+    mem,
     sync::Arc,
     time::Duration,
 };
@@ -206,8 +206,14 @@ async fn next(body: &mut Body, limit: &BodyLimit) -> Result<Option<Bytes>, Fault
 
 /// Why a body cannot be read.
 fn failed(error: &axum::Error, limit: &BodyLimit) -> Fault {
-    let mut causes = iter::successors(Some(error as &(dyn Error + 'static)), |cause| cause.source());
-    if causes.any(|cause| cause.is::<LengthLimitError>()) { too_large(limit.each) } else { no_body() }
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return too_large(limit.each);
+        }
+        cause = error.source();
+    }
+    no_body()
 }
 
 fn broken(problem: &str) -> Fault {
