@@ -72,7 +72,7 @@ impl Printer {
     fn object(self, message: &DynamicMessage, begun: &str, out: &mut Vec<u8>) -> Done {
         out.extend_from_slice(begun.as_bytes());
         for field in message.descriptor().fields() {
-            let Some(value) = value_of(message, &field).filter(|value| is_known(&field.kind(), value)) else {
+            let Some(value) = value_of(message, &field).filter(|value| is_there(&field.kind(), value)) else {
                 continue;
             };
             next(out);
@@ -190,6 +190,18 @@ fn is_known(kind: &Kind, value: &Value) -> bool {
             !is_closed(descriptor) || descriptor.get_value(*number).is_some()
         }
         _ => true,
+    }
+}
+
+/// Whether anything of a field is left without those.
+fn is_there(kind: &Kind, value: &Value) -> bool {
+    match (value, kind) {
+        (Value::List(values), _) => values.iter().any(|value| is_known(kind, value)),
+        (Value::Map(entries), Kind::Message(entry)) => {
+            let kind = entry.map_entry_value_field().kind();
+            entries.values().any(|value| is_known(&kind, value))
+        }
+        _ => is_known(kind, value),
     }
 }
 
