@@ -132,21 +132,18 @@ async fn call(
     standing: &mut Option<Standing>,
 ) -> Result<Response, Problem> {
     let Asked { mut parts, body, client } = asked;
-    let called @ (method, _) = served.called();
-    let asked = headers::request_timeout(&parts.headers);
-    let time = asked.as_ref().ok().copied().flatten().unwrap_or(edge.config.request_timeout);
-    let deadline = Instant::now() + time;
+    let (called, asked) = (served.called(), headers::request_timeout(&parts.headers)?);
+    let deadline = Instant::now() + asked.unwrap_or(edge.config.request_timeout);
     let admitted = edge.admission.admit(&client, &parts.headers, called, standing);
     let who = within(deadline, admitted).await??;
     if served.route.rpc.client_streaming {
         // It is counted, and bounded for each caller, among the streams.
-        let open = edge.admission.streams.open(&who, method)?;
-        let asked = talk::Asked { parts, body, captures, open, client };
-        return talk::answer(edge, served, asked, style).await;
+        let open = edge.admission.streams.open(&who, called.0)?;
+        let talked = talk::Asked { parts, body, captures, open, client };
+        return talk::answer(edge, served, talked, style).await;
     }
     let streams = served.route.rpc.streaming;
     let socket = if streams { socket::asked(&edge.config.cors_origins, &mut parts).await? } else { None };
-    let asked = asked?;
     let read = matches!(parts.method, Method::GET | Method::HEAD);
     // What a write says of the version that it is to change.
     let condition =
@@ -154,7 +151,7 @@ async fn call(
     let body = within(deadline, received(edge, served, &parts.headers, body, &client)).await??;
     // Not before: clients that send slowly would take the slots of all others.
     let _slot = edge.admission.slot()?;
-    let open = streams.then(|| edge.admission.streams.open(&who, method)).transpose()?;
+    let open = streams.then(|| edge.admission.streams.open(&who, called.0)).transpose()?;
     let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body.bytes, condition)?;
     let tried = Tried::default();
     let call = Call {
