@@ -9,7 +9,7 @@ mod table;
 mod threads;
 
 pub(crate) use self::{
-    methods::Called,
+    methods::{Called, Form},
     served::{Captures, Found, Served},
     threads::{Thread, Threads},
     version::Contract,

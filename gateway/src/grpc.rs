@@ -83,7 +83,8 @@ pub(crate) async fn answer(edge: &Edge, request: Request, client: Client, seen: 
     response.map(Body::new)
 }
 
-async fn answered(
+/// What the service of a call answers, or the edge in its place.
+pub(crate) async fn answered(
     edge: &Edge,
     request: http::Request<GrpcBody>,
     client: &Client,

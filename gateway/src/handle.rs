@@ -2,17 +2,13 @@
 
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
-use axum::{
-    body::{Body, HttpBody as _},
-    extract::Request,
-    response::Response,
-};
+use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use chassis::status::Fault;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use tokio::time::{Instant, timeout_at};
 use transcode::{Body as BodyOf, Encoded, Input, ResponseError, Route};
-use upstream::{Answer, Call, IDEMPOTENCY_REPLAYED, Tried};
+use upstream::{Answer, Call, Tried};
 
 use crate::{
     admit::{Account, Client, Standing, activity::OVERHEAD},
@@ -21,6 +17,7 @@ use crate::{
         problem::{Problem, Style, refused},
         refusal::{is_call, refusal},
     },
+    connect,
     contract::{Captures, Found, Served},
     edge::Edge,
     grpc,
@@ -42,29 +39,35 @@ pub(crate) async fn answer(edge: &Edge, request: Request, client: Client, seen: 
         return grpc::answer(edge, request, client, seen).await;
     }
     let (parts, body) = request.into_parts();
+    let found = edge.thread.find(parts.method.as_str(), parts.uri.path());
+    if let (Found::Nothing, Some(asked)) = (&found, connect::Asked::of(&parts))
+        && let (Some(called), counts) = edge.thread.method(parts.uri.path())
+    {
+        *seen = Seen::Call(Arc::clone(&counts));
+        return connect::answer(edge, (parts, body), client, (called, counts), asked).await;
+    }
     let style = Style::of(&parts.headers, parts.uri.path());
-    let head = parts.method == Method::HEAD;
     let mut standing = None;
     let asked = Asked { parts, body, client };
-    let mut response = match route(edge, asked, &style, seen, &mut standing).await {
+    let mut response = match route(edge, found, asked, &style, seen, &mut standing).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(&style),
     };
     if let Some(standing) = standing {
         standing.note(response.headers_mut());
     }
-    if head { without_body(response) } else { response }
+    response
 }
 
 async fn route(
     edge: &Edge,
+    found: Found,
     asked: Asked,
     style: &Style,
     seen: &mut Seen,
     standing: &mut Option<Standing>,
 ) -> Result<Response, Problem> {
     let parts = &asked.parts;
-    let found = edge.thread.find(parts.method.as_str(), parts.uri.path());
     if let Found::Route(served, _) = &found {
         *seen = Seen::Route(Arc::clone(&served.meter));
     } else {
@@ -161,13 +164,13 @@ async fn call(
         ..served.call(&tried, &parts.headers)
     };
     let keyed = served.route.rpc.request_id.is_some() && headers::has_key(&parts.headers);
-    let types = served.route.types();
+    let route = &*served.route;
     let failed = |status| {
-        if read { Problem::from_status(&status, types) } else { outcome::of_write(&status, types, keyed) }
+        if read { Problem::from_status(&status, route) } else { outcome::of_write(&status, route, keyed) }
     };
-    let (mut response, replayed) = if streams {
+    let (mut response, replayed, metadata) = if streams {
         let upstream = within(deadline, edge.retries.run(read, || call.streaming())).await?;
-        let Answer { body, replayed, complete } = upstream.map_err(failed)?;
+        let Answer { body, replayed, complete, metadata } = upstream.map_err(failed)?;
         let feed = Feed {
             served: Arc::clone(served),
             messages: body,
@@ -184,15 +187,16 @@ async fn call(
             Some(socket) => socket::response(feed, &edge.ending, edge.config.idle_timeout, socket),
             None => within(deadline, stream::response(feed)).await??,
         };
-        (answered, replayed)
+        (answered, replayed, metadata)
     } else {
         let upstream = within(deadline, edge.retries.run(read || keyed, || call.unary())).await?;
-        let Answer { body, replayed, .. } = upstream.map_err(failed)?;
+        let Answer { body, replayed, metadata, .. } = upstream.map_err(failed)?;
         // What a write has done is answered, however much is being answered already.
         let answer = answer_of(&served.route, body, &parts.headers, read.then_some(&*client.answers));
-        (answer.map_err(|problem| *problem)?, replayed)
+        (answer.map_err(|problem| *problem)?, replayed, metadata)
     };
-    note(response.headers_mut(), replayed, &ignored);
+    payload::returned(&edge.config.return_metadata, &metadata, response.headers_mut());
+    payload::note(response.headers_mut(), replayed, &ignored);
     Ok(response)
 }
 
@@ -206,16 +210,6 @@ async fn received(
     let limit = BodyLimit { each: edge.config.max_body_bytes, account: Arc::clone(&client.bodies) };
     let typed = served.route.body != BodyOf::Nothing && !served.route.raw_body;
     body::read(headers, body, &limit, typed).await
-}
-
-/// What an answer says of its request.
-fn note(headers: &mut HeaderMap, replayed: bool, ignored: &[String]) {
-    if replayed {
-        headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-    }
-    if let Some(names) = headers::names(ignored) {
-        headers.insert(headers::X_IGNORED, names);
-    }
 }
 
 fn encode(
@@ -285,13 +279,4 @@ fn version(route: &Route) -> Option<u32> {
         [version] => Some(version.number()),
         _ => None,
     }
-}
-
-/// The answer to HEAD: the headers of GET's (RFC 9110, section 9.3.2).
-fn without_body(mut response: Response) -> Response {
-    if let Some(length) = response.body().size_hint().exact() {
-        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
-    }
-    *response.body_mut() = Body::empty();
-    response
 }

@@ -93,6 +93,7 @@ mod contract;
 pub mod edge;
 mod stream;
 mod grpc;
+mod connect;
 mod handle;
 pub mod serve;
 pub mod discovery;

@@ -20,9 +20,9 @@ use chassis::{
 };
 
 use self::timeout::Timeout;
-pub(crate) use self::values::url_flag;
 pub use self::values::{Config, Upstreams};
 use self::values::{ORDERS_URL, PAYMENTS_URL};
+pub(crate) use self::{callers::HOPS, values::url_flag};
 
 /// The flags of an edge.
 #[derive(Debug, Clone, clap::Args)]
@@ -102,6 +102,13 @@ pub struct Settings {
     /// requests are always read
     #[arg(long, env = "GATEWAY_COMPRESS")]
     pub compress: bool,
+    /// Headers of requests that become metadata of the call under the same name, beside `authorization`, `traceparent`, `tracestate` and
+    /// `x-request-id`: such as `x-tenant-id,accept-language,baggage`
+    #[arg(long, env = "GATEWAY_FORWARD_HEADERS", value_name = "NAMES", value_delimiter = ',')]
+    pub forward_headers: Vec<String>,
+    /// Metadata of answers that become headers under the same name: such as `location,cache-control`
+    #[arg(long, env = "GATEWAY_RETURN_METADATA", value_name = "NAMES", value_delimiter = ',')]
+    pub return_metadata: Vec<String>,
     /// The origins whose pages may read answers, with commas between them, such as `https://shop.example`; `*` for all. Without it
     /// none may
     #[arg(long, env = "GATEWAY_CORS_ORIGIN", value_name = "ORIGINS", value_delimiter = ',')]
@@ -129,6 +136,8 @@ impl Settings {
             trusted_proxies: callers::networks("--trusted-proxies", &self.trusted_proxies, errors),
             rate_limit: self.rate_limit.and_then(|requests| requests.take("--rate-limit", errors)),
             compress: self.compress,
+            forward_headers: callers::headers("--forward-headers", &self.forward_headers, errors),
+            return_metadata: callers::headers("--return-metadata", &self.return_metadata, errors),
             cors_origins: self.cors_origin,
             ..Config::builtin(self.orders_url, self.payments_url)
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use futures_util::Stream;
-use http::{HeaderMap, HeaderValue, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 use tokio::time::Instant;
 use tonic::{
     Request, Status, Streaming,
@@ -36,8 +36,10 @@ pub struct Call<'a> {
     pub wire: Bytes,
     /// The headers of the client,
     pub headers: &'a HeaderMap,
-    /// and what of them becomes metadata of the call.
-    pub metadata: fn(&HeaderMap) -> HeaderMap,
+    /// and what of them becomes metadata of the call,
+    pub metadata: fn(&HeaderMap, &[HeaderName]) -> HeaderMap,
+    /// with those of these names.
+    pub further: &'a [HeaderName],
     /// When the client stops waiting, if the service is to know: it is sent as `grpc-timeout`.
     pub deadline: Option<Instant>,
 }
@@ -51,6 +53,8 @@ pub struct Answer<T> {
     pub replayed: bool,
     /// Whether it is a stream without a message, which would have none later either.
     pub complete: bool,
+    /// What it says beside the message: before it, and after it where that is all there is.
+    pub metadata: [HeaderMap; 2],
 }
 
 impl<T> Answer<T> {
@@ -58,7 +62,7 @@ impl<T> Answer<T> {
         let (metadata, body, _) = response.into_parts();
         let (replayed, complete) =
             (metadata::replayed(metadata.as_ref()), metadata::stream_complete(metadata.as_ref()));
-        Self { body, replayed, complete }
+        Self { body, replayed, complete, metadata: [metadata.into_headers(), HeaderMap::new()] }
     }
 }
 
@@ -73,7 +77,8 @@ impl Call<'_> {
         });
         let response = made.await?;
         let replayed = metadata::replayed(&response.headers) || metadata::replayed(&response.trailers);
-        Ok(Answer { body: response.message, replayed, complete: false })
+        let metadata = [response.headers, response.trailers];
+        Ok(Answer { body: response.message, replayed, complete: false, metadata })
     }
 
     /// Makes a call with a stream of responses.
@@ -112,7 +117,7 @@ impl Call<'_> {
         &self,
         call: impl AsyncFnOnce(&Connection, HeaderMap) -> Result<T, Status>,
     ) -> Result<T, Status> {
-        let mut metadata = (self.metadata)(self.headers);
+        let mut metadata = (self.metadata)(self.headers, self.further);
         metadata::check_length(&metadata)?;
         self.upstream
             .call(self.tried, self.streams, async |connection| {

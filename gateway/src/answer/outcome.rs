@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chassis::status::{Fault, Reason};
-use prost_reflect::DescriptorPool;
 use tonic::Status;
+use transcode::Route;
 
 use crate::answer::problem::{Problem, cause};
 
@@ -13,9 +13,9 @@ const REPEAT_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a write has no answer. What may have taken effect all the same is not said to be away: without a key nobody can safely try it again.
 #[must_use]
-pub(crate) fn of_write(status: &Status, types: &DescriptorPool, keyed: bool) -> Problem {
+pub(crate) fn of_write(status: &Status, route: &Route, keyed: bool) -> Problem {
     if !upstream::is_unknown(status) {
-        return Problem::from_status(status, types);
+        return Problem::from_status(status, route);
     }
     tracing::warn!(error = cause(status), "the answer to a write was lost");
     let text = if keyed {

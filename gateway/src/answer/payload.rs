@@ -1,9 +1,10 @@
-//! Answers with the one message of a call.
+//! Answers with the one message of a call, and what they say beside it.
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use transcode::Payload;
+use upstream::IDEMPOTENCY_REPLAYED;
 
 use crate::request::headers;
 
@@ -19,4 +20,27 @@ pub(crate) fn json(json: Bytes) -> Response {
     let mut response = Response::new(Body::from(json));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// What an answer says of its request.
+pub(crate) fn note(headers: &mut HeaderMap, replayed: bool, ignored: &[String]) {
+    if replayed {
+        headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    if let Some(names) = headers::names(ignored) {
+        headers.insert(headers::X_IGNORED, names);
+    }
+}
+
+/// Adds what a service says in metadata of these names.
+pub(crate) fn returned(names: &[HeaderName], metadata: &[HeaderMap; 2], headers: &mut HeaderMap) {
+    for name in names {
+        let mut values = metadata.iter().flat_map(|part| part.get_all(name)).cloned();
+        if let Some(first) = values.next() {
+            headers.insert(name, first);
+            for value in values {
+                headers.append(name, value);
+            }
+        }
+    }
 }

@@ -18,9 +18,14 @@ use prost_reflect::DescriptorPool;
 use serde_json::{Value, json};
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
+use transcode::Route;
 use upstream::{TransportError, too_large};
 
-pub(crate) use self::{event::ActualStatus, request::refused, style::Style};
+pub(crate) use self::{
+    event::ActualStatus,
+    request::refused,
+    style::{EVENT_STREAM, Style},
+};
 
 /// Details that a problem has fields for.
 const KNOWN: [&str; 3] = [
@@ -101,15 +106,18 @@ impl Problem {
         Fault::internal(error).into()
     }
 
-    /// What a service answered, or why it did not. `types` are those that the service may use in details.
+    /// What the service of a route answered, or why it did not. Fields of the request are named as in JSON.
     #[must_use]
-    pub(crate) fn from_status(status: &Status, types: &DescriptorPool) -> Self {
-        match Fault::from_status(status) {
+    pub(crate) fn from_status(status: &Status, route: &Route) -> Self {
+        let types = route.types();
+        let mut problem = match Fault::from_status(status) {
             // A service's own words about its inside stay on this side too.
             Some(fault) if fault.reason == Reason::Internal => internal(status),
             Some(fault) => Self::from(fault).with_others(status, types),
             None => foreign(status, types),
-        }
+        };
+        problem.name_as_json(route);
+        problem
     }
 
     /// Adds the details that a fault has no fields for.

@@ -2,17 +2,21 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    fmt,
+    sync::{Arc, OnceLock},
 };
 
 use auth::{Rule, Rules};
-use chassis::metrics::Method as Counts;
+use bytes::Bytes;
+use chassis::{metrics::Method as Counts, status::Fault};
 use http::Method;
-use prost_reflect::MethodDescriptor;
+use prost_reflect::{MethodDescriptor, prost_types::method_options::IdempotencyLevel};
+use tonic::Status;
+use transcode::Type;
 use upstream::Upstream;
 
 use super::{routes::is_public, served::Served};
-use crate::metrics;
+use crate::{answer::problem::refused, metrics};
 
 /// The methods that can be called, by their path.
 #[derive(Debug)]
@@ -22,17 +26,81 @@ pub(crate) struct Methods {
     other: Arc<Counts>,
 }
 
+/// The form of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Json,
+    Proto,
+}
+
 /// A method of a service.
-#[derive(Debug)]
 pub(crate) struct Called {
     pub(crate) upstream: Arc<Upstream>,
     counted: Arc<Counts>,
+    method: MethodDescriptor,
+    /// Its request and its response, once they are asked for as JSON.
+    types: OnceLock<(Type, Type)>,
     /// Whether either side streams: then only its beginning has a time that the edge knows.
     pub(crate) streams: bool,
     /// Whether it only reads, because one of its routes is a GET.
     pub(crate) reads: bool,
     /// Who may call it; without a rule, everyone who has a token.
     pub(crate) rule: Option<Rule>,
+}
+
+impl Form {
+    /// That of a content type.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "json" => Some(Self::Json),
+            "proto" => Some(Self::Proto),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Called {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.method.full_name())
+    }
+}
+
+impl Called {
+    /// Whether it changes nothing, so that GET may call it: it says so itself, or has a route for that.
+    pub(crate) fn is_safe(&self) -> bool {
+        let options = self.method.method_descriptor_proto().options.as_ref();
+        self.reads
+            || options.is_some_and(|options| options.idempotency_level() == IdempotencyLevel::NoSideEffects)
+    }
+
+    /// The wire bytes of its request.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn wire(&self, form: Form, message: &Bytes, lenient: bool) -> Result<Bytes, Status> {
+        match form {
+            Form::Proto => Ok(message.clone()),
+            Form::Json => {
+                let wire = self.types().0.wire(message, lenient).map_err(refused)?;
+                Ok(wire.into())
+            }
+        }
+    }
+
+    /// Its response in this form.
+    ///
+    /// # Errors
+    /// A response that is not of the contract.
+    pub(crate) fn printed(&self, form: Form, wire: Bytes) -> Result<Bytes, Status> {
+        match form {
+            Form::Proto => Ok(wire),
+            Form::Json => Ok(self.types().1.json(&wire).map_err(|error| Fault::internal(&error))?.into()),
+        }
+    }
+
+    fn types(&self) -> &(Type, Type) {
+        self.types.get_or_init(|| (Type::new(&self.method.input()), Type::new(&self.method.output())))
+    }
 }
 
 impl Methods {
@@ -47,7 +115,8 @@ impl Methods {
             let reads = reads.contains(method.full_name());
             let (path, upstream) = (format!("/{name}"), Arc::clone(upstream));
             let rule = rules.get(&path).cloned();
-            (path, Arc::new(Called { upstream, counted, streams, reads, rule }))
+            let (method, types) = (method.clone(), OnceLock::new());
+            (path, Arc::new(Called { upstream, counted, method, types, streams, reads, rule }))
         };
         let methods = |served: &Arc<Served>| {
             let service = served.route.rpc.method.parent_service().clone();

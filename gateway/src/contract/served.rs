@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use auth::Rule;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use transcode::{PercentError, Route};
 use upstream::{Call, Tried, Upstream};
 
@@ -19,6 +19,8 @@ pub(crate) struct Served {
     pub(crate) route: Arc<Route>,
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) meter: Arc<Meter>,
+    /// Headers of requests that become metadata too.
+    pub(crate) further: Arc<[HeaderName]>,
     /// Who may call it; without a rule, everyone who has a token.
     pub(crate) rule: Option<Rule>,
 }
@@ -40,6 +42,7 @@ impl Served {
             wire: Bytes::new(),
             headers,
             metadata: headers::metadata,
+            further: &self.further,
             deadline: None,
         }
     }

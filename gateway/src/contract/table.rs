@@ -25,7 +25,8 @@ impl Table {
         let served = contract.routes.list().iter().zip(&contract.meters).map(|(route, meter)| {
             let (route, upstream, meter) = (Arc::clone(route), pool_of(pools, route)?, Arc::clone(meter));
             let rule = contract.rules.get(route.rpc.path.path()).cloned();
-            Some(Arc::new(Served { route, upstream, meter, rule }))
+            let further = Arc::clone(&contract.further);
+            Some(Arc::new(Served { route, upstream, meter, further, rule }))
         });
         let served: Vec<Arc<Served>> = served.collect::<Option<_>>()?;
         let methods = Methods::of(&served, &contract.rules);

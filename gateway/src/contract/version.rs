@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use auth::Rules;
 use chassis::settings::ConfigErrors;
+use http::HeaderName;
 use prost_reflect::MethodDescriptor;
 use transcode::{
     Route, Routes,
@@ -26,6 +27,8 @@ pub(crate) struct Contract {
     pub(super) rules: Rules,
     /// Those of the routes, in their order.
     pub(super) meters: Vec<Arc<Meter>>,
+    /// Headers of requests that become metadata too.
+    pub(super) further: Arc<[HeaderName]>,
     /// What cannot be served, with the reasons.
     pub(super) left_out: Vec<String>,
     pub(crate) documents: Arc<Documents>,
@@ -58,7 +61,8 @@ impl Contract {
         let documents = Arc::new(Documents::of(&listed, tokens));
         let meter = |route: &Arc<Route>| Meter::new(&route.method, route.template.text.clone());
         let meters = routes.list().iter().map(meter).collect();
-        Some(Self { routes, rules, meters, left_out, documents })
+        let further = config.forward_headers.clone().into();
+        Some(Self { routes, rules, meters, further, left_out, documents })
     }
 
     /// Warns of what is left out, if anything is.

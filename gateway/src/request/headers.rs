@@ -1,6 +1,7 @@
 //! Headers: what those of a request mean for the call, and which of them travel on with it.
 
 mod hops;
+mod media;
 
 use std::time::Duration;
 
@@ -11,7 +12,10 @@ use chassis::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
-pub(crate) use self::hops::{MAX_HEAD_BYTES, admit_identity, check_head, remove_hops};
+pub(crate) use self::{
+    hops::{MAX_HEAD_BYTES, admit_identity, check_head, remove_hops},
+    media::{accepts_only, content_type, declares_json, media_type, prefers},
+};
 use crate::settings::timeout::Timeout;
 
 /// Names a request in logs on both sides of the edge, and in its answer.
@@ -74,12 +78,12 @@ pub(crate) fn request_timeout(headers: &HeaderMap) -> Result<Option<Duration>, F
     Ok(Some(timeout.into()))
 }
 
-/// The metadata of the call that a request leads to.
+/// The metadata of the call that a request leads to, with `further` headers of it.
 #[must_use]
-pub(crate) fn metadata(headers: &HeaderMap) -> HeaderMap {
+pub(crate) fn metadata(headers: &HeaderMap, further: &[HeaderName]) -> HeaderMap {
     let mut metadata = HeaderMap::with_capacity(MOST_METADATA);
-    for name in FORWARDED {
-        for value in headers.get_all(&name) {
+    for name in FORWARDED.iter().chain(further) {
+        for value in headers.get_all(name) {
             metadata.append(name.clone(), value.clone());
         }
     }
@@ -135,57 +139,6 @@ pub(crate) fn check_conditions(headers: &HeaderMap) -> Result<(), Fault> {
         format!("{name} is not evaluated for writes: nothing was done"),
     );
     Err(Fault { violations: vec![violation], ..fault })
-}
-
-/// Whether `Accept` names this media type itself: a wildcard does not, and `q=0` refuses it (RFC 9110, section 12.5.1).
-#[must_use]
-pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    accepted(headers).any(|name| name.eq_ignore_ascii_case(media_type))
-}
-
-/// Whether `Accept` names this media type, and no other.
-#[must_use]
-pub(crate) fn accepts_only(headers: &HeaderMap, media_type: &str) -> bool {
-    accepts(headers, media_type) && accepted(headers).all(|name| name.eq_ignore_ascii_case(media_type))
-}
-
-/// The media types that `Accept` names and does not refuse.
-fn accepted(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let lines = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    lines.flat_map(|line| line.split(',')).filter_map(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let name = parts.next()?;
-        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-        weight.is_none_or(|weight| weight.parse().is_ok_and(|weight: f32| weight > 0.0)).then_some(name)
-    })
-}
-
-/// Whether the body is JSON in UTF-8, or not declared at all.
-#[must_use]
-pub(crate) fn declares_json(headers: &HeaderMap) -> bool {
-    let Some(declared) = headers.get(header::CONTENT_TYPE) else { return true };
-    let mut parts = declared.to_str().unwrap_or_default().split(';').map(str::trim);
-    let json = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("application/json"));
-    let utf8 = |part: &str| match part.split_once('=') {
-        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
-            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-        }
-        _ => true,
-    };
-    json && parts.all(utf8)
-}
-
-/// The declared type of the body; empty when there is none that can be passed on.
-#[must_use]
-pub(crate) fn content_type(headers: &HeaderMap) -> &str {
-    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
-/// A service's words as the type of a body; bytes of any type when it says nothing that a header can hold.
-#[must_use]
-pub(crate) fn media_type(text: &str) -> HeaderValue {
-    let said = HeaderValue::from_str(text).ok().filter(|value| !value.is_empty());
-    said.unwrap_or(HeaderValue::from_static("application/octet-stream"))
 }
 
 /// Names that came from a client, as one header value: `?` stands for what a header cannot hold.
@@ -249,39 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn accept_names_a_type_itself() {
-        let problem = "application/problem+json";
-        for (line, named) in [
-            ("application/problem+json", true),
-            ("text/html, Application/Problem+JSON;q=0.5", true),
-            ("application/problem+json;q=0", false),
-            ("*/*", false),
-            ("application/json", false),
-        ] {
-            assert_eq!(accepts(&headers(header::ACCEPT, &[line]), problem), named, "{line}");
-        }
-        assert!(accepts(&headers(header::ACCEPT, &["text/html", problem]), problem));
-    }
-
-    #[test]
-    fn only_json_in_utf8_is_read() {
-        for (line, json) in [
-            ("application/json", true),
-            ("Application/JSON; charset=UTF-8", true),
-            ("application/json; charset=latin1", false),
-            ("application/jsonp", false),
-            ("text/plain", false),
-        ] {
-            assert_eq!(declares_json(&headers(header::CONTENT_TYPE, &[line])), json, "{line}");
-        }
-    }
-
-    #[test]
     fn only_listed_headers_travel_on() {
         let mut from = headers(HeaderName::from_static("authorization"), &["Bearer x"]);
         from.extend(headers(HeaderName::from_static("cookie"), &["secret"]));
         from.extend(headers(HeaderName::from_static("tracestate"), &["a=1", "b=2"]));
-        let metadata = metadata(&from);
-        assert_eq!((metadata.len(), metadata.get_all("tracestate").iter().count()), (3, 2));
+        from.extend(headers(HeaderName::from_static("x-tenant-id"), &["t"]));
+        let of = |further: &[HeaderName]| metadata(&from, further);
+        assert_eq!((of(&[]).len(), of(&[]).get_all("tracestate").iter().count()), (3, 2));
+        assert_eq!(of(&[HeaderName::from_static("x-tenant-id")])["x-tenant-id"], "t");
     }
 }

@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::{Extension, Request, State},
     middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
@@ -15,7 +15,7 @@ use chassis::{
 };
 use futures_util::FutureExt as _;
 use http::{
-    HeaderValue, Version,
+    HeaderValue, Method, StatusCode, Version,
     header::{self, Entry},
 };
 use tower::{ServiceBuilder, ServiceExt as _};
@@ -101,8 +101,13 @@ impl Front {
         let answered = async {
             let mut seen = Seen::default();
             let mut response = self.route(request, client, &mut seen).await;
+            let status_of = response.status();
             let headers = response.headers_mut();
             headers.insert(X_REQUEST_ID, id);
+            // It has no body whose length it could say (RFC 9110, section 8.6).
+            if status_of == StatusCode::NOT_MODIFIED {
+                headers.remove(header::CONTENT_LENGTH);
+            }
             if !is_call {
                 // Caches guess how long an answer is fresh, above all one with a tag (RFC 9111, section 4.2.2): they have to ask.
                 headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
@@ -136,9 +141,10 @@ impl Front {
             *seen = response.extensions_mut().remove().unwrap_or_default();
             return response;
         }
-        let call = call_type(request.method(), request.headers());
+        let (head, call) = (request.method() == Method::HEAD, call_type(request.method(), request.headers()));
         let answered = AssertUnwindSafe(answer(edge, request, client, seen)).catch_unwind().await;
-        answered.unwrap_or_else(|_| panicked(call))
+        let response = answered.unwrap_or_else(|_| panicked(call));
+        if head { without_body(response) } else { response }
     }
 
     /// Gives a request its id. A client's goes into logs and metadata: one that is too long or not printable gives way to a new one.
@@ -156,6 +162,15 @@ impl Front {
         request.headers_mut().insert(X_REQUEST_ID, id.clone());
         id
     }
+}
+
+/// The answer to HEAD: the headers of GET's (RFC 9110, section 9.3.2). The router does the same, after its layers.
+fn without_body(mut response: Response) -> Response {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
+    *response.body_mut() = Body::empty();
+    response
 }
 
 async fn handler(

@@ -1,9 +1,33 @@
-//! Settings that are lists: bounds by method, and networks.
+//! Settings that are lists: bounds by method, networks, and names of headers.
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 
 use chassis::settings::ConfigErrors;
+use http::{HeaderName, header};
 use ipnet::IpNet;
+
+/// Headers of one connection.
+pub(crate) const HOPS: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Headers that say how a message travels, or what it is: each side has its own.
+const OF_THE_MESSAGE: [HeaderName; 6] = [
+    header::HOST,
+    header::EXPECT,
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    HeaderName::from_static("accept-encoding"),
+];
 
 /// Entries `package.Service/Method=NUMBER`; those that are none are noted.
 pub(super) fn by_method<N>(flag: &str, entries: &[String], errors: &mut ConfigErrors) -> BTreeMap<String, N>
@@ -35,4 +59,20 @@ pub(super) fn networks(flag: &str, entries: &[String], errors: &mut ConfigErrors
         }
     }
     networks
+}
+
+/// Names of headers that can travel on; those that cannot are noted.
+pub(super) fn headers(flag: &str, entries: &[String], errors: &mut ConfigErrors) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for entry in entries.iter().map(|entry| entry.trim()) {
+        let travels = |name: &HeaderName| {
+            let is_of_grpc = name.as_str().starts_with("grpc-") || name.as_str().ends_with("-bin");
+            !is_of_grpc && !HOPS.contains(name) && !OF_THE_MESSAGE.contains(name)
+        };
+        match entry.parse().ok().filter(travels) {
+            Some(name) => names.push(name),
+            None => errors.note(flag, format!("{entry:?} is no header that travels on")),
+        }
+    }
+    names
 }

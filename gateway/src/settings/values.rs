@@ -14,6 +14,7 @@ use chassis::{
     clock::{Clock, SystemClock},
     tls::{ClientTls, ServerTls},
 };
+use http::HeaderName;
 use ipnet::IpNet;
 use upstream::{Location, Resolver, SystemResolver, Trust};
 
@@ -66,6 +67,10 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether answers are compressed for clients that accept it.
     pub compress: bool,
+    /// Headers of requests that become metadata of the call, beside those that always do.
+    pub forward_headers: Vec<HeaderName>,
+    /// Metadata of answers that become headers.
+    pub return_metadata: Vec<HeaderName>,
     /// The origins whose pages may read answers; `*` alone for all.
     pub cors_origins: Vec<String>,
     /// How often a service that describes itself is asked whether its descriptors have changed.
@@ -159,6 +164,8 @@ impl Config {
             method_limits: BTreeMap::new(),
             trusted_proxies: Vec::new(),
             compress: false,
+            forward_headers: Vec::new(),
+            return_metadata: Vec::new(),
             cors_origins: Vec::new(),
             auth: AuthConfig::default(),
             own_machine: false,

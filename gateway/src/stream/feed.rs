@@ -3,11 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use prost_reflect::DescriptorPool;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
-use transcode::Decoded;
+use transcode::{Decoded, Route};
 use upstream::too_large;
 
 use super::{feeding::Feeding, framing::Framing};
@@ -75,7 +74,7 @@ impl Feed {
                     Err(problem) => Step::Failed(problem),
                 },
                 // `message` keeps what it has read in the stream: another branch loses nothing.
-                message = self.messages.message() => received(message, self.served.route.types()),
+                message = self.messages.message() => received(message, &self.served.route),
             };
         }
     }
@@ -84,13 +83,13 @@ impl Feed {
 /// How tonic says that a message is longer than it may be: it has no error of its own for that.
 const TOO_LONG: &str = "Error, decoded message length too large";
 
-fn received(message: Result<Option<Bytes>, Status>, types: &DescriptorPool) -> Step {
+fn received(message: Result<Option<Bytes>, Status>, route: &Route) -> Step {
     match message {
         Ok(Some(wire)) => Step::Message(wire),
         Ok(None) => Step::End,
         Err(status) if status.code() == Code::OutOfRange && status.message().starts_with(TOO_LONG) => {
             Step::Failed(too_large().into())
         }
-        Err(status) => Step::Failed(Problem::from_status(&status, types)),
+        Err(status) => Step::Failed(Problem::from_status(&status, route)),
     }
 }

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use transcode::{Decoded, Route};
 
 use crate::{
-    answer::problem::{Problem, Style},
+    answer::problem::{EVENT_STREAM, Problem, Style},
     request::headers,
 };
 
@@ -26,10 +26,11 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// The framing that `Accept` asks for: server-sent events unless it names `application/x-ndjson`. Raw bytes have no other.
+    /// The framing that `Accept` asks for: server-sent events unless it names `application/x-ndjson`, with no lower weight. Raw bytes have no
+    /// other.
     #[must_use]
     pub(crate) fn of(headers: &HeaderMap, route: &Route) -> Self {
-        match (route.raw_response, headers::accepts(headers, NDJSON)) {
+        match (route.raw_response, headers::prefers(headers, NDJSON, EVENT_STREAM)) {
             (true, _) => Self::Raw,
             (false, true) => Self::Ndjson,
             (false, false) => Self::Sse,

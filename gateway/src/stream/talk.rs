@@ -88,7 +88,7 @@ pub(crate) async fn answer(
     let mut feeding = Feeding::of(lines::feed(lines, encoder, messages));
     let begun = timeout_at(deadline, beside(call, &mut feeding)).await;
     let answered = begun.map_err(|_| Problem::deadline_exceeded())??;
-    let failed = |status: Status| outcome::of_write(&status, served.route.types(), false);
+    let failed = |status: Status| outcome::of_write(&status, &served.route, false);
     let Answer { mut body, .. } = answered.map_err(failed)?;
     if served.route.rpc.streaming {
         let feed = Feed {

@@ -36,3 +36,5 @@ mod talks;
 mod unread;
 mod reflect;
 mod identity;
+mod spellings;
+mod connect;

@@ -70,18 +70,19 @@ pub(super) async fn answer(
         wire,
         headers: &parts.headers,
         metadata,
+        further: &FORWARDED,
         deadline: Some(deadline),
     };
-    let answered = call.unary().await.map_err(|status| failed(&status))?;
+    let answered = call.unary().await.map_err(|status| failed(&status, route))?;
     let decoded =
         transcode::response_to_json(route, answered.body).map_err(|error| Fault::internal(&error))?;
     Ok(decoded.json.into())
 }
 
-fn metadata(headers: &HeaderMap) -> HeaderMap {
+fn metadata(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
     let mut metadata = HeaderMap::new();
-    for name in FORWARDED {
-        for value in headers.get_all(&name) {
+    for name in names {
+        for value in headers.get_all(name) {
             metadata.append(name.clone(), value.clone());
         }
     }
@@ -113,13 +114,15 @@ fn refused(error: RequestError) -> Fault {
     Fault::of_request(is_readable, message, error.violations.into_iter().map(of).collect())
 }
 
-/// What a handler of ours says has a reason, but for what tonic makes of a time that is over.
-fn failed(status: &Status) -> Fault {
-    Fault::from_status(status).unwrap_or_else(|| match status.code() {
+/// What a handler of ours says has a reason, but for what tonic makes of a time that is over. Fields of the request are named as in JSON.
+fn failed(status: &Status, route: &Route) -> Fault {
+    let mut fault = Fault::from_status(status).unwrap_or_else(|| match status.code() {
         Code::Cancelled | Code::DeadlineExceeded => {
             let message = "the time for this request is over; whether it took effect is not known";
             Fault::new(Reason::DeadlineExceeded, message)
         }
         _ => Fault::internal(status),
-    })
+    });
+    fault.violations.iter_mut().for_each(|at| at.field = route.json_path(&at.field));
+    fault
 }

@@ -6,7 +6,7 @@ use std::{sync::LazyLock, time::Duration};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chassis::status::clip;
 use prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage};
+use prost_reflect::DescriptorPool;
 use serde_json::{Map, Value};
 use tonic::Status;
 use tonic_types::pb;
@@ -42,8 +42,7 @@ fn one(url: &str, bytes: &[u8], types: &DescriptorPool) -> Value {
 /// The JSON of a message whose type is known.
 fn decoded(name: &str, bytes: &[u8], types: &DescriptorPool) -> Option<Value> {
     let known = TYPES.get_message_by_name(name).or_else(|| types.get_message_by_name(name))?;
-    let message = DynamicMessage::decode(known, bytes).ok()?;
-    let mut json = serde_json::to_value(message).ok()?;
+    let mut json = serde_json::from_slice(&transcode::message_to_json(&known, bytes).ok()?).ok()?;
     shorten(&mut json);
     Some(json)
 }

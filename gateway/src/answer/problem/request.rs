@@ -1,9 +1,11 @@
 //! What a client got wrong: the violations of a request as a failure with a reason.
 
 use chassis::status::{Fault, Violation};
-use transcode::{RequestError, RequestErrorKind};
+use tonic::Status;
+use tonic_types::{ErrorDetails, StatusExt as _};
+use transcode::{RequestError, RequestErrorKind, Route};
 
-use super::Problem;
+use super::{KNOWN, Problem};
 
 impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Self {
@@ -16,4 +18,32 @@ pub(crate) fn refused(error: RequestError) -> Fault {
     let of = |at: transcode::Violation| Violation { field: at.field, description: at.description };
     let (is_readable, message) = (error.kind == RequestErrorKind::Invalid, error.to_string());
     Fault::of_request(is_readable, message, error.violations.into_iter().map(of).collect())
+}
+
+impl Problem {
+    /// The same as a status of gRPC.
+    pub(crate) fn status(&self) -> Status {
+        let mut details = ErrorDetails::new();
+        if let Some(info) = &self.info {
+            details.set_error_info(&info.reason, &info.domain, info.metadata.clone());
+        }
+        for at in &self.violations {
+            details.add_bad_request_violation(&at.field, &at.description);
+        }
+        if self.retry_after.is_some() {
+            details.set_retry_info(self.retry_after);
+        }
+        Status::with_error_details(self.code, &self.message, details)
+    }
+
+    /// Names the fields of a request as its JSON does.
+    pub(super) fn name_as_json(&mut self, route: &Route) {
+        self.violations.iter_mut().for_each(|at| at.field = route.json_path(&at.field));
+        let [_, bad_request, _] = KNOWN;
+        let bad_requests = self.sent_details.iter_mut().filter(|detail| detail["@type"] == bad_request);
+        let violations = bad_requests.filter_map(|detail| detail.get_mut("fieldViolations")?.as_array_mut());
+        for field in violations.flatten().filter_map(|at| at.get_mut("field")) {
+            *field = route.json_path(field.as_str().unwrap_or_default()).into();
+        }
+    }
 }

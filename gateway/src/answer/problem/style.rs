@@ -6,7 +6,7 @@ use http::HeaderMap;
 use crate::request::headers;
 
 /// The type of server-sent events.
-pub(super) const EVENT_STREAM: &str = "text/event-stream";
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 
 /// How a request wants its errors.
 #[derive(Debug, Clone)]
@@ -36,8 +36,10 @@ impl Style {
     /// The style that `Accept` asks for, for the request of this path.
     #[must_use]
     pub(crate) fn of(headers: &HeaderMap, path: &str) -> Self {
-        let (problem_details, only_events) =
-            (headers::accepts(headers, PROBLEM_JSON), headers::accepts_only(headers, EVENT_STREAM));
+        let (problem_details, only_events) = (
+            headers::prefers(headers, PROBLEM_JSON, "application/json"),
+            headers::accepts_only(headers, EVENT_STREAM),
+        );
         Self { problem_details, only_events, path: path.to_owned() }
     }
 }

@@ -4,18 +4,7 @@ use chassis::status::{Fault, Reason};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use upstream::length;
 
-/// Headers of one connection.
-const HOPS: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+use crate::settings::HOPS;
 
 /// The longest head of a request of HTTP/2, in bytes as HTTP/2 counts them.
 pub(crate) const MAX_HEAD_BYTES: usize = 32 << 10;

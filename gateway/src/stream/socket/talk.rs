@@ -8,10 +8,10 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use prost_reflect::DescriptorPool;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use transcode::Route;
 use upstream::Answer;
 
 use super::{Asked, End, end, failed, goodbye, message, send};
@@ -118,7 +118,7 @@ impl Talk {
             let event = tokio::select! {
                 biased;
                 () = stopping.cancelled() => Event::Goes(Step::Failed(Problem::stopping())),
-                event = next(answered, self.served.route.types()) => event,
+                event = next(answered, &self.served.route) => event,
                 permit = permit(&self.messages), if pending.is_some() => {
                     let message = pending.take();
                     // A service that takes no more has answered, or will.
@@ -205,11 +205,11 @@ impl Talk {
     }
 }
 
-async fn next(answered: &mut Answered, types: &DescriptorPool) -> Event {
+async fn next(answered: &mut Answered, route: &Route) -> Event {
     match answered {
         Answered::NotYet(call) => match call.await {
             Ok(Answer { body, .. }) => Event::Begins(body),
-            Err(status) => Event::Goes(Step::Failed(Problem::from_status(&status, types))),
+            Err(status) => Event::Goes(Step::Failed(Problem::from_status(&status, route))),
         },
         Answered::Begun(feed) => Event::Goes(feed.step().await),
     }

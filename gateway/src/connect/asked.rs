@@ -1,0 +1,78 @@
+//! Whether a request is a call of Connect, and in what form its messages are.
+
+use axum::body::Body;
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use chassis::status::{Fault, Reason};
+use http::{HeaderValue, Method, header, request::Parts};
+use url::form_urlencoded;
+
+use crate::contract::Form;
+
+/// How a call is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(super) form: Form,
+    /// Whether messages come in envelopes.
+    pub(super) streams: bool,
+}
+
+impl Asked {
+    /// What the content type says, or the query of a GET; `None` for any other request.
+    pub(crate) fn of(parts: &Parts) -> Option<Self> {
+        if parts.method == Method::GET {
+            let form = parts.uri.query()?.split('&').find_map(|pair| pair.strip_prefix("encoding="))?;
+            return Some(Self { form: Form::named(form)?, streams: false });
+        }
+        let kind = parts.headers.get(header::CONTENT_TYPE).filter(|_| parts.method == Method::POST)?;
+        let kind = kind.to_str().ok()?.split(';').next()?.trim().to_ascii_lowercase();
+        let name = kind.strip_prefix("application/")?;
+        let (name, streams) = name.strip_prefix("connect+").map_or((name, false), |name| (name, true));
+        Some(Self { form: Form::named(name)?, streams })
+    }
+
+    /// The content type of the answer.
+    pub(super) fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match (self.form, self.streams) {
+            (Form::Json, false) => "application/json",
+            (Form::Proto, false) => "application/proto",
+            (Form::Json, true) => "application/connect+json",
+            (Form::Proto, true) => "application/connect+proto",
+        })
+    }
+}
+
+/// The message in the query of a GET as a body, with its coding as that of one.
+///
+/// # Errors
+/// MALFORMED_REQUEST.
+pub(super) fn of_query(parts: &mut Parts) -> Result<Body, Fault> {
+    const ANY_PADDING: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PADDING);
+    let malformed = |problem: &str| Fault::new(Reason::MalformedRequest, problem);
+    let (mut message, mut coded, mut version) = (None, false, None);
+    for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+        match &*name {
+            "message" => message = Some(value.into_owned()),
+            "base64" => coded = value == "1",
+            "connect" => version = Some(value.into_owned()),
+            "compression" => {
+                let coding =
+                    HeaderValue::from_str(&value).map_err(|_| malformed("compression is no coding"))?;
+                parts.headers.insert(header::CONTENT_ENCODING, coding);
+            }
+            _ => {}
+        }
+    }
+    if version.is_some_and(|version| version != "v1") {
+        return Err(malformed("connect must be v1"));
+    }
+    let message = message.ok_or_else(|| malformed("the query has no message"))?;
+    if !coded {
+        return Ok(Body::from(message));
+    }
+    BASE64.decode(message).map(Body::from).map_err(|_| malformed("the message is not base64"))
+}
