@@ -1,4 +1,4 @@
-// Both pages in a browser, in front of a running mesh that wants tokens; the shop behind a proxy that adds a prefix. `EDGE` and `ADMIN` are the
+// Both pages in a browser, in front of a running mesh that wants tokens, behind a proxy that adds prefixes. `EDGE` and `ADMIN` are the
 // URLs of the mesh.
 import assert from 'node:assert/strict';
 import { createServer, request } from 'node:http';
@@ -6,9 +6,10 @@ import { ask, call, has, holds, isAccessible, launch, leave, open, picture } fro
 
 const { EDGE, ADMIN } = process.env;
 
-/** `/mesh/x` here is `/x` at the edge. */
+/** `/mesh/x` here is `/x` at the edge, and `/ops/x` is `/x` at the admin listener. */
 const proxy = createServer((from, to) => {
-  const at = new URL(from.url.replace(/^\/mesh/, ''), EDGE);
+  const [, prefix, path] = /^\/(mesh|ops)(.*)$/.exec(from.url) ?? [];
+  const at = new URL(path ?? '/', prefix === 'ops' ? ADMIN : EDGE);
   const on = request(at, { method: from.method, headers: { ...from.headers, host: at.host } }, (answer) => {
     to.writeHead(answer.statusCode, answer.headers);
     answer.pipe(to);
@@ -71,21 +72,21 @@ try {
 
 /** An operator who may look sees no button that acts. */
 async function onlyReads() {
-  const { page, close } = await open(browser, ADMIN);
-  await page.goto(`${ADMIN}/console/#/pauses`);
+  const { page, close } = await open(browser, origin);
+  await page.goto(`${origin}/ops/console/#/pauses`);
   await sign(page, await ask('token olga 1h admin:read'));
   await page.getByText('read only').waitFor();
   await page.getByText('Nothing is paused.').waitFor();
-  for (const tab of ['pauses', 'parked', '']) {
-    await page.goto(`${ADMIN}/console/#/${tab}`);
+  for (const tab of ['pauses', 'parked', 'books', '']) {
+    await page.goto(`${origin}/ops/console/#/${tab}`);
     await page.locator('main .card').first().waitFor();
-    assert.equal(await page.getByRole('button', { name: /Pause it|Redrive|Discard|Preview a redrive|Edit/ }).count(), 0, tab);
+    assert.equal(await page.getByRole('button', { name: /Pause it|Resume|Redrive|Discard|Preview a redrive|Edit|Heal/ }).count(), 0, tab);
   }
   await isAccessible(page, 'the console of who only reads');
   await page.evaluate(() => sessionStorage.clear());
   await page.reload();
   await sign(page, await ask('token olga 1h admin:write'));
-  await page.goto(`${ADMIN}/console/#/pauses`);
+  await page.goto(`${origin}/ops/console/#/pauses`);
   await page.getByRole('button', { name: 'Pause it' }).waitFor();
   assert.equal(await page.getByLabel('Your name').inputValue(), 'olga');
   holds('who only reads sees no buttons, and who acts does');

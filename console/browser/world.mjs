@@ -74,9 +74,7 @@ export async function isAccessible(page, what) {
   await page.evaluate(axe);
   for (const colorScheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme });
-    // Of the rules, those about colours are all that another scheme can break.
-    const runOnly = colorScheme === 'light' ? undefined : { type: 'rule', values: ['color-contrast', 'link-in-text-block'] };
-    const { violations } = await page.evaluate((runOnly) => globalThis.axe.run(document, { resultTypes: ['violations'], runOnly }), runOnly);
+    const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
     const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('\n')}`);
     assert.deepEqual(found, [], `${what} in ${colorScheme}`);
   }
@@ -88,6 +86,19 @@ export async function isAccessible(page, what) {
   await page.setViewportSize(before);
   holds(`${what} is accessible in light and dark, and fits a phone`);
 }
+
+/** Something was painted, and it can be used. */
+export async function isPainted(page) {
+  await page.waitForFunction(() => performance.getEntriesByName('first-contentful-paint').length > 0);
+  await page.waitForFunction(() => performance.getEntriesByName('usable').length > 0);
+}
+
+/** Hides the tab, or shows it again: a browser without a window has no other tab in front of it. */
+export const hide = (page, isHidden) =>
+  page.evaluate((value) => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => value });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, isHidden);
 
 /** Waits until one of these has this text. */
 export const has = (locator, text) => locator.filter({ hasText: text }).first().waitFor();
@@ -116,6 +127,28 @@ export async function call(base, path, body, headers = {}) {
   assert.ok(answer.ok, `${path}: ${answer.status} ${text}`);
   return JSON.parse(text);
 }
+
+/** The state of the order that is looked at. */
+export const state = (page) => page.locator('.order .chip');
+
+/** Waits for a balance. */
+export const balance = (page, text) => has(page.getByTestId('balance'), new RegExp(`^${text.replace('.', '\\.').replace(' ', '.')}$`));
+
+/** Places an order at the counter. */
+export async function order(page, description, amount) {
+  await page.getByRole('link', { name: 'Counter' }).click();
+  await page.getByLabel('What', { exact: true }).fill(description);
+  await page.getByLabel('Amount').fill(amount);
+  await page.getByRole('button', { name: 'Place the order' }).click();
+  await has(page.locator('.order .description'), description);
+}
+
+/** By this, payments handles no new orders until what it returns is called: they stay NEW. */
+export const pauser = (base, token) => async () => {
+  const admin = (path, body) => call(base, `/admin/v1/payments${path}`, body, { authorization: `Bearer ${token}` });
+  const { sequence } = await admin('/pauses', { part: 'CONSUMER', kind: 'ordermesh.orders.v1.OrderPlaced', operator: 'test', reason: 'a look at NEW' });
+  return () => admin(`/pauses/${sequence}:resume`, { operator: 'test' });
+};
 
 /** Does `work` for each number below `count`, so many at a time. */
 export async function each(count, at, work) {

@@ -14,7 +14,11 @@ use tokio::{
 };
 use world::{Port, Process, Program, Scratch};
 
-use crate::mesh::{ADMIN_TOKEN, EMBEDDED, Mesh};
+use crate::{
+    admin_cli::POISON,
+    mesh::{ADMIN_TOKEN, EMBEDDED, Mesh},
+    reconciliation::often,
+};
 
 fn root() -> Result<PathBuf> {
     Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?)
@@ -212,10 +216,8 @@ struct Breaker<'m>(&'m Mesh);
 
 impl Hands for Breaker<'_> {
     async fn does(&mut self, what: &str) -> Result<String> {
-        let hinder = "CREATE TRIGGER hinder BEFORE INSERT ON payments WHEN NEW.user_id = 'poison'
-            BEGIN SELECT RAISE(ABORT, 'the poison works'); END";
         match what {
-            "poison" => self.0.tamper("payments", hinder).await?,
+            "poison" => self.0.tamper("payments", POISON).await?,
             "cure" => self.0.tamper("payments", "DROP TRIGGER hinder").await?,
             _ => anyhow::bail!("nobody does {what:?}"),
         }
@@ -223,11 +225,31 @@ impl Hands for Breaker<'_> {
     }
 }
 
-#[tokio::test]
-async fn the_operations_room_in_a_browser() -> Result<()> {
-    let mesh = Mesh::start(EMBEDDED).await?;
+/// Runs a script in front of a mesh of its own, with these settings.
+async fn browses_a_mesh(script: &str, settings: &[(&'static str, String)]) -> Result<()> {
+    let mesh = Mesh::start_with(EMBEDDED, settings).await?;
     let (edge, admin) = (mesh.api.base(), mesh.admin("orders")?.base());
     let env = [("EDGE", edge), ("ADMIN", admin), ("ADMIN_TOKEN", ADMIN_TOKEN)];
-    browses("operations.mjs", &env, &mut Breaker(&mesh)).await?;
+    browses(script, &env, &mut Breaker(&mesh)).await?;
     mesh.at_rest().await
+}
+
+#[tokio::test]
+async fn the_lists_of_the_shop_in_a_browser() -> Result<()> {
+    browses_a_mesh("lists.mjs", &[]).await
+}
+
+#[tokio::test]
+async fn the_shop_for_everybody_in_a_browser() -> Result<()> {
+    browses_a_mesh("people.mjs", &[]).await
+}
+
+#[tokio::test]
+async fn the_operations_room_in_a_browser() -> Result<()> {
+    browses_a_mesh("operations.mjs", &[]).await
+}
+
+#[tokio::test]
+async fn the_records_of_the_operations_room_in_a_browser() -> Result<()> {
+    browses_a_mesh("records.mjs", &often()).await
 }

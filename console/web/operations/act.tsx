@@ -54,7 +54,7 @@ export function Act<Answer>(props: {
       </div>
       <Wrong fault={fault} />
       <div class="buttons">
-        <button class={props.danger ? 'danger' : 'primary'} disabled={isUnderWay}>
+        <button class={props.danger ? 'danger' : 'primary'} aria-disabled={isUnderWay}>
           {props.button}
         </button>
       </div>

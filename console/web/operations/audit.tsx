@@ -1,5 +1,5 @@
 // Who did what.
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { Preview } from '../parts/calls';
 import { More } from '../parts/more';
 import { usePages } from '../parts/pages';
@@ -12,7 +12,7 @@ import { listEvents, type AuditEvent } from './calls';
 import { services } from './services';
 
 const FIELDS = ['subject', 'token_id', 'trace_id', 'action', 'user_id', 'order_id', 'time'] as const;
-const ACTIONS = ['TOP_UP', 'ORDER_DEBIT', 'REDRIVE', 'EDIT', 'DISCARD', 'STOP_REDRIVE', 'PAUSE', 'RESUME'] as const;
+const ACTIONS = ['TOP_UP', 'ORDER_DEBIT', 'REDRIVE', 'EDIT', 'DISCARD', 'STOP_REDRIVE', 'PAUSE', 'RESUME', 'HEAL'] as const;
 
 /** What may follow in a filter (AIP-160: comparisons joined by AND). */
 export function suggestions(text: string): string[] {
@@ -42,15 +42,17 @@ export function Audit() {
   return (
     <>
       <Services names={names} chosen={service} choose={(name) => go('audit', { service: name, filter })} />
-      <List key={`${service} ${filter}`} service={service} filter={filter} />
+      <List key={service} service={service} filter={filter} />
     </>
   );
 }
 
 function List({ service, filter }: { service: string; filter: string }) {
   const [text, setText] = useState(filter);
-  const list = (pageToken: string) => listEvents(service, filter, pageToken);
-  const pages = usePages(`${service} ${filter}`, list, (answer) => ({ items: answer.events ?? [], next: answer.nextPageToken }));
+  // Of a link, or of the button that goes back.
+  useEffect(() => setText(filter), [filter]);
+  const list = (pageToken: string, pageSize?: number) => listEvents(service, filter, pageToken, pageSize);
+  const pages = usePages(filter, list, (answer) => ({ items: answer.events ?? [], next: answer.nextPageToken }));
   return (
     <Card title="Who did what" aside={<span class="faint">{service}</span>}>
       <form

@@ -1,4 +1,4 @@
-// Whether the books agree: what came in, less what was paid, is what accounts hold.
+// Whether the books agree: orders with payments, and what came in, less what was paid, with what accounts hold.
 import { useState } from 'preact/hooks';
 import { Preview } from '../parts/calls';
 import { Failed, type Fault } from '../parts/fault';
@@ -7,18 +7,28 @@ import { send } from '../parts/send';
 import { useStore } from '../parts/store';
 import { Time } from '../parts/time';
 import { Card, Chip, Empty, Wrong } from '../parts/ui';
-import { reconcile, type Books as Sums } from './calls';
+import { reconcile, type Books as Answer } from './calls';
+import { Compared } from './compared';
 import { services } from './services';
 
 export function Books() {
   const names = (useStore(services) ?? []).map(({ name }) => name);
-  const [sums, setSums] = useState<{ answer: Sums; at: string }>();
+  return (
+    <>
+      {names.includes('orders') && <Compared />}
+      {names.includes('payments') && <Sums />}
+      {!names.includes('payments') && <Empty>Accounts are added up by payments: ask the admin listener of a process that serves it.</Empty>}
+      {!names.includes('orders') && <Empty>Orders are compared by orders: ask the admin listener of a process that serves it.</Empty>}
+    </>
+  );
+}
+
+function Sums() {
+  const [sums, setSums] = useState<{ answer: Answer; at: string }>();
   const [fault, setFault] = useState<Fault>();
   const [isUnderWay, setUnderWay] = useState(false);
-  if (!names.includes('payments')) {
-    return <Empty>This process does not serve payments: ask the admin listener of the one that does.</Empty>;
-  }
   const add = async () => {
+    if (isUnderWay) return;
     setUnderWay(true);
     setFault(undefined);
     try {
@@ -29,10 +39,10 @@ export function Books() {
     setUnderWay(false);
   };
   return (
-    <Card title="The books" aside={sums && <span class="faint">added up <Time at={sums.at} compact /></span>}>
+    <Card title="Accounts added up" aside={sums && <span class="faint">added up <Time at={sums.at} compact /></span>}>
       <p>Accounts and ledger, currency by currency, in one reading. It reads everything: not for every minute.</p>
       <div class="buttons">
-        <button type="button" class="primary" disabled={isUnderWay} onClick={() => void add()}>
+        <button type="button" class="primary" aria-disabled={isUnderWay} onClick={() => void add()}>
           Add them up
         </button>
       </div>
@@ -64,7 +74,7 @@ export function Books() {
   );
 }
 
-function Currency({ one }: { one: NonNullable<Sums['currencies']>[number] }) {
+function Currency({ one }: { one: NonNullable<Answer['currencies']>[number] }) {
   const differs = BigInt(one.topUps ?? 0) - BigInt(one.debits ?? 0) - BigInt(one.balances ?? 0);
   return (
     <tr>

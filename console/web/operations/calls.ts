@@ -1,6 +1,7 @@
 // The calls that the operations room makes, all of the operator's API. Each service has the same paths below its name.
 import type { paths } from '../api/admin';
 import type { Call } from '../parts/call';
+import { PAGE } from '../parts/pages';
 import type { AnswerOf, BodyOf } from '../parts/types';
 import { addressOf } from './services';
 
@@ -19,19 +20,21 @@ export type Pause = NonNullable<Pauses['pauses']>[number];
 export type NewPause = BodyOf<paths['/admin/v1/orders/pauses']['post']>;
 export type Explanation = AnswerOf<paths['/admin/v1/orders/{order_id}:explain']['get']>;
 export type Books = AnswerOf<paths['/admin/v1/payments/reconciliation']['get']>;
+export type Compared = AnswerOf<paths['/admin/v1/orders/reconciliation']['get']>;
+export type Difference = NonNullable<Compared['differences']>[number];
+export type Healed = AnswerOf<paths['/admin/v1/orders/reconciliation:heal']['post']>;
 export type Events = AnswerOf<paths['/admin/v1/orders/audit']['get']>;
 export type AuditEvent = NonNullable<Events['events']>[number];
 
 /** Which parked messages are meant: conditions that are not given are none. */
-export interface Filter {
-  readonly sequences?: readonly string[];
-  readonly cause?: string;
-  readonly state?: 'PARKED' | 'HELD' | 'REDRIVEN' | 'WAITING';
-  readonly partitionKey?: string;
-  readonly consumer?: string;
-}
+export type Filter = NonNullable<BodyOf<paths['/admin/v1/orders/parked:preview']['post']>['filter']>;
+export type NewRedrive = BodyOf<paths['/admin/v1/orders/redrives']['post']>;
+/** Any object may be a patch, which OpenAPI says of its type and no more. */
+export type Patch = Omit<BodyOf<paths['/admin/v1/orders/parked/{sequence}:edit']['post']>, 'patch'> & { patch: object };
+export type Discard = BodyOf<paths['/admin/v1/orders/parked:discard']['post']>;
 
 const MESSAGING = 'ordermesh.messaging.v1.MessagingAdminService';
+const ORDERS = 'ordermesh.orders.v1.OrdersAdminService';
 const PAUSES = 'ordermesh.messaging.v1.PausesService';
 
 const part = encodeURIComponent;
@@ -58,10 +61,11 @@ export function listGroups(service: string): Call<Groups> {
   return get(service, 'Group parked messages', 'parked:groups', `${MESSAGING}/ListParkedMessageGroups`, {}, {});
 }
 
-export function listMessages(service: string, filter: Filter, pageToken: string): Call<Messages> {
+export function listMessages(service: string, filter: Filter, pageToken: string, pageSize = PAGE): Call<Messages> {
   const view = 'PARKED_MESSAGE_VIEW_BASIC';
-  const query = { ...asQuery(filter), view, pageToken };
-  return get(service, 'List parked messages', 'parked', `${MESSAGING}/ListParkedMessages`, query, { filter, view, pageToken });
+  const query = { ...asQuery(filter), view, pageSize: String(pageSize), pageToken };
+  const message = { filter, view, pageSize, pageToken };
+  return get(service, 'List parked messages', 'parked', `${MESSAGING}/ListParkedMessages`, query, message);
 }
 
 export function readMessage(service: string, sequence: string): Call<Messages> {
@@ -81,10 +85,7 @@ export function mayAct(service: string): Call<Redriven> {
   return post(service, 'Ask what I may do', 'parked:redrive', `${MESSAGING}/RedriveParkedMessages`, body);
 }
 
-export function startRedrive(
-  service: string,
-  body: { filter: Filter; perSecond: number; maxMessages: string; operator: string; reason: string },
-): Call<Redrive> {
+export function startRedrive(service: string, body: NewRedrive): Call<Redrive> {
   return post(service, 'Start a redrive', 'redrives', `${MESSAGING}/StartRedrive`, body);
 }
 
@@ -99,16 +100,12 @@ export function listRedrives(service: string, pageToken: string): Call<Redrives>
   return get(service, 'List redrives', 'redrives', `${MESSAGING}/ListRedrives`, query, { pageSize: 20, pageToken });
 }
 
-export function edit(
-  service: string,
-  sequence: string,
-  body: { patch: object; operator: string; reason: string; dryRun: boolean },
-): Call<Message> {
+export function edit(service: string, sequence: string, body: Patch): Call<Message> {
   const title = body.dryRun ? 'Try an edit' : 'Edit the message';
   return post(service, title, `parked/${part(sequence)}:edit`, `${MESSAGING}/EditParkedMessage`, body, { sequence, ...body });
 }
 
-export function discard(service: string, body: { filter: Filter; operator: string; reason: string }): Call<Discarded> {
+export function discard(service: string, body: Discard): Call<Discarded> {
   return post(service, 'Discard messages', 'parked:discard', `${MESSAGING}/DiscardParkedMessages`, body);
 }
 
@@ -126,8 +123,7 @@ export function endPause(service: string, sequence: string, operator: string): C
 }
 
 export function explain(orderId: string): Call<Explanation> {
-  const rpc = 'ordermesh.orders.v1.OrdersAdminService/ExplainOrder';
-  return get('orders', 'Explain an order', `${part(orderId)}:explain`, rpc, {}, { orderId });
+  return get('orders', 'Explain an order', `${part(orderId)}:explain`, `${ORDERS}/ExplainOrder`, {}, { orderId });
 }
 
 export function reconcile(): Call<Books> {
@@ -135,7 +131,16 @@ export function reconcile(): Call<Books> {
   return get('payments', 'Add up the books', 'reconciliation', rpc, {}, {});
 }
 
-export function listEvents(service: string, filter: string, pageToken: string): Call<Events> {
+export function listDifferences(healed: boolean, pageToken: string, pageSize = PAGE): Call<Compared> {
+  const query = { healed: healed ? 'true' : '', pageSize: String(pageSize), pageToken };
+  return get('orders', 'List differences', 'reconciliation', `${ORDERS}/GetReconciliation`, query, { healed, pageSize, pageToken });
+}
+
+export function heal(body: { operator: string; reason: string }): Call<Healed> {
+  return post('orders', 'Heal differences', 'reconciliation:heal', `${ORDERS}/HealDifferences`, body);
+}
+
+export function listEvents(service: string, filter: string, pageToken: string, pageSize = PAGE): Call<Events> {
   const rpc = 'ordermesh.audit.v1.AuditService/ListAuditEvents';
-  return get(service, 'List who did what', 'audit', rpc, { filter, pageToken }, { filter, pageToken });
+  return get(service, 'List who did what', 'audit', rpc, { filter, pageSize: String(pageSize), pageToken }, { filter, pageSize, pageToken });
 }

@@ -1,5 +1,5 @@
 // Where an order is, and why it does not get on.
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { Preview } from '../parts/calls';
 import { money } from '../parts/money';
 import { go, link as to, usePlace } from '../parts/route';
@@ -28,6 +28,8 @@ const KINDS: Readonly<Record<string, string>> = { PASSED: 'good', WAITING: 'warn
 export function Explain() {
   const id = usePlace().query['id'] ?? '';
   const [text, setText] = useState(id);
+  // Of a link, or of the button that goes back.
+  useEffect(() => setText(id), [id]);
   const names = (useStore(services) ?? []).map(({ name }) => name);
   if (!names.includes('orders')) {
     return <Empty>This process does not serve orders: ask the admin listener of the one that does.</Empty>;
@@ -75,6 +77,16 @@ function Way({ id }: { id: string }) {
           {stuck.messagesBefore && stuck.messagesBefore !== '0' && (
             <p>
               {stuck.messagesBefore} messages before it{stuck.estimate ? `, about ${span(parseFloat(stuck.estimate))}` : ''}.
+            </p>
+          )}
+          {stuck.since && (
+            <p>
+              Since <Time at={stuck.since} />
+            </p>
+          )}
+          {stuck.nextAttemptTime && (
+            <p>
+              Tried again <Time at={stuck.nextAttemptTime} />
             </p>
           )}
           {stuck.parkedSequence && stuck.parkedSequence !== '0' && (

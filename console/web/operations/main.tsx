@@ -86,6 +86,9 @@ if (root) {
   render(<Console />, root);
   // From here on it can be used.
   performance.mark('usable');
-  void discover().then(askRights);
-  token.follow(() => void askRights());
+  void discover();
+  token.follow(() => {
+    acts.set(undefined);
+    void askRights();
+  });
 }

@@ -5,15 +5,16 @@ import { Chart, type Series } from '../parts/chart';
 import { link as to } from '../parts/route';
 import { useStore } from '../parts/store';
 import { span, Time } from '../parts/time';
-import { Card, Chip, Wrong } from '../parts/ui';
+import { Card, Wrong } from '../parts/ui';
 import { getStatus, type Status } from './calls';
 import { parse, quantile, sum, type Scrape } from './metrics';
 import { usePoll, useTicks } from './poll';
+import { Process, readinessOf, type Readiness } from './process';
 import { services } from './services';
 
-/** Seconds between two looks, and how many of them a chart has: five minutes. */
+/** Seconds between two looks, and how far back charts go. */
 const EVERY = 2;
-const POINTS = 150;
+const BACK = 300;
 
 /** What one look at `/metrics` and `/readyz` has shown. */
 interface Look {
@@ -21,10 +22,14 @@ interface Look {
   readonly scrape: Scrape;
 }
 
-interface Readiness {
-  readonly ready: boolean;
-  readonly parts: Readonly<Record<string, string>>;
-  readonly states: Readonly<Record<string, 'ok' | 'degraded' | 'failed' | 'paused'>>;
+/** What this listener answers at a path, also when it is not ready; nothing when it does not, or not soon. */
+async function asked(path: string): Promise<string> {
+  try {
+    const answer = await fetch(url({ path }), { signal: AbortSignal.timeout(5_000) });
+    return await answer.text();
+  } catch {
+    return '';
+  }
 }
 
 export function Overview() {
@@ -34,11 +39,10 @@ export function Overview() {
   useTicks(
     EVERY * 1_000,
     async () => {
-      const [metrics, ready] = await Promise.all(['metrics', 'readyz'].map((path) => fetch(url({ path })).catch(() => undefined)));
-      const text = metrics?.ok ? await metrics.text() : '';
-      const look = { at: Date.now(), scrape: parse(text) };
-      setLooks((now) => [...now, look].slice(-POINTS - 1));
-      setReadiness(await ready?.json().catch(() => undefined));
+      const [metrics, ready] = await Promise.all([asked('metrics'), asked('readyz')]);
+      const look = { at: Date.now(), scrape: parse(metrics) };
+      setLooks((now) => [...now.filter(({ at }) => at > look.at - BACK * 1_000), look]);
+      setReadiness(readinessOf(ready));
     },
     [],
   );
@@ -50,7 +54,7 @@ export function Overview() {
         ))}
       </div>
       <Charts looks={looks} names={names} />
-      <Parts readiness={readiness} look={looks.at(-1)} />
+      <Process readiness={readiness} names={names} />
     </>
   );
 }
@@ -132,14 +136,20 @@ function Charts({ looks, names }: { looks: readonly Look[]; names: readonly stri
     name: text,
     points: between((before, look) => quantile(before.scrape, look.scrape, 'messaging_commit_to_effect_seconds', share)),
   });
-  const at = (index: number) => {
-    const look = looks[index + 1];
-    return look ? `${new Date(look.at).toISOString().slice(11, 19)} UTC` : '';
-  };
+  const places = looks.slice(1).map(({ at }) => at);
+  const at = (place: number) => `${new Date(place).toISOString().slice(11, 19)} UTC`;
   const last = (series: readonly Series[], label: (value: number) => string) =>
     series.map((one) => `${one.name}: ${one.points.at(-1) === undefined ? 'none' : label(one.points.at(-1) ?? 0)}`).join(', ');
   const chart = (title: string, series: readonly Series[], label: (value: number) => string) => (
-    <Chart title={title} summary={`At the last look, ${last(series, label)}.`} series={series} label={label} at={at} />
+    <Chart
+      title={title}
+      summary={`At the last look, ${last(series, label)}.`}
+      series={series}
+      places={places}
+      at={at}
+      label={label}
+      gap={4_000 * EVERY}
+    />
   );
   return (
     <Card title="The last five minutes" aside={<span class="faint">a look every {EVERY} s, none while the tab is hidden</span>}>
@@ -149,43 +159,6 @@ function Charts({ looks, names }: { looks: readonly Look[]; names: readonly stri
         {chart('A second', [...handled, calls], number)}
         {chart('From commit to effect', [latency(0.5, 'half within'), latency(0.99, '99 % within')], seconds)}
       </div>
-    </Card>
-  );
-}
-
-const KINDS = { ok: 'good', degraded: 'warn', failed: 'bad', paused: 'plain' } as const;
-
-/** The parts of the process, and what it is. */
-function Parts({ readiness, look }: { readiness: Readiness | undefined; look: Look | undefined }) {
-  const infos = look?.scrape.get('build_info') ?? [];
-  const version = infos.map(({ labels }) => /service_version="([^"]*)"/.exec(labels)?.[1]).find((text) => text !== undefined);
-  return (
-    <Card title="The process" aside={<span class="faint">{version ? `version ${version}` : ''}</span>}>
-      {!readiness && <p class="faint">It does not say how it is.</p>}
-      {readiness && (
-        <div class="scroll" tabIndex={0} role="region" aria-label="Parts of the process">
-          <table data-testid="parts">
-            <thead>
-              <tr>
-                <th scope="col">Part</th>
-                <th scope="col">State</th>
-                <th scope="col">Why</th>
-              </tr>
-            </thead>
-            <tbody>
-              {Object.entries(readiness.states).map(([part, state]) => (
-                <tr key={part}>
-                  <td>{part}</td>
-                  <td>
-                    <Chip kind={KINDS[state] ?? 'plain'}>{state}</Chip>
-                  </td>
-                  <td>{state === 'ok' ? '' : readiness.parts[part]}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
     </Card>
   );
 }

@@ -1,5 +1,5 @@
 // Messages that could not be handled: in groups by cause, what would become of them, and what to do with them.
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { Preview } from '../parts/calls';
 import { More } from '../parts/more';
 import { usePages } from '../parts/pages';
@@ -28,7 +28,8 @@ export function Parked() {
   const names = (useStore(services) ?? []).map(({ name }) => name);
   const { query } = usePlace();
   const service = names.includes(query['service'] ?? '') ? (query['service'] ?? '') : (names.at(-1) ?? '');
-  const choose = (chosen: Record<string, string>) => go('parked', { ...query, service, ...chosen });
+  // What is typed letter by letter is no place to go back to.
+  const choose = (chosen: Record<string, string>, instead = false) => go('parked', { ...query, service, ...chosen }, instead);
   // What happens to messages changes groups, lists and redrives alike.
   const [round, setRound] = useState(0);
   const changed = () => setRound((now) => now + 1);
@@ -38,7 +39,7 @@ export function Parked() {
       <Services names={names} chosen={service} choose={(name) => go('parked', { service: name })} />
       <Groups key={service} service={service} chosen={query['cause'] ?? ''} choose={(cause) => choose({ cause, sequence: '' })} round={round} />
       <Selected
-        key={`${service} ${query['cause'] ?? ''} ${query['state'] ?? ''} ${query['key'] ?? ''}`}
+        key={`${service} ${query['cause'] ?? ''} ${query['state'] ?? ''}`}
         service={service}
         query={query}
         choose={choose}
@@ -51,7 +52,10 @@ export function Parked() {
 }
 
 function Groups(props: { service: string; chosen: string; choose: (cause: string) => void; round: number }) {
-  const { answer, fault } = usePoll(`${props.service} ${props.round}`, () => listGroups(props.service), 2_000);
+  const { answer, fault, again } = usePoll(props.service, () => listGroups(props.service), 2_000);
+  useEffect(() => {
+    if (props.round > 0) again();
+  }, [props.round]);
   const groups = answer?.groups ?? [];
   return (
     <Card title="Parked, by cause" aside={<span class="faint">{props.service}</span>}>
@@ -85,7 +89,7 @@ function OneGroup({ group, isChosen, choose }: { group: Group; isChosen: boolean
 interface SelectedProps {
   service: string;
   query: Readonly<Record<string, string>>;
-  choose: (chosen: Record<string, string>) => void;
+  choose: (chosen: Record<string, string>, instead?: boolean) => void;
   round: number;
   changed: () => void;
 }
@@ -97,11 +101,11 @@ function Selected({ service, query, choose, round, changed }: SelectedProps) {
   const cause = query['cause'] ?? '';
   const key = query['key'] ?? '';
   const filter: Filter = { state, ...(cause ? { cause } : {}), ...(key ? { partitionKey: key } : {}) };
-  const list = (pageToken: string) => listMessages(service, filter, pageToken);
-  const pages = usePages(`${service} ${JSON.stringify(filter)} ${round}`, list, (answer) => ({
-    items: answer.messages ?? [],
-    next: answer.nextPageToken,
-  }));
+  const list = (pageToken: string, pageSize?: number) => listMessages(service, filter, pageToken, pageSize);
+  const pages = usePages(JSON.stringify(filter), list, (answer) => ({ items: answer.messages ?? [], next: answer.nextPageToken }));
+  useEffect(() => {
+    if (round > 0) pages.reload();
+  }, [round]);
   const [act, setAct] = useState<'' | 'redrive' | 'discard'>('');
   const done = () => {
     setAct('');
@@ -112,7 +116,7 @@ function Selected({ service, query, choose, round, changed }: SelectedProps) {
     <Card title={cause ? 'Messages of this cause' : 'All messages'}>
       <div class="filters">
         <Choice label="State" value={state} onChange={(chosen) => choose({ state: chosen })} options={STATES} />
-        <Field label="Partition key" value={key} onInput={(chosen) => choose({ key: chosen })} placeholder="a user" />
+        <Field label="Partition key" value={key} onInput={(chosen) => choose({ key: chosen, sequence: '' }, true)} placeholder="a user" />
       </div>
       <Preview call={list('')} />
       {mayAct && state === 'PARKED' && pages.items.length > 0 && (
@@ -134,6 +138,9 @@ function Selected({ service, query, choose, round, changed }: SelectedProps) {
           )}
         </>
       )}
+      {open && !pages.isLoading && !pages.items.some(({ sequence }) => sequence === open) && (
+        <Sought key={open} service={service} sequence={open} close={() => choose({ sequence: '' })} changed={changed} />
+      )}
       <ul class="rows" data-testid="messages">
         {pages.items.map((message) => (
           <li key={message.sequence}>
@@ -144,6 +151,20 @@ function Selected({ service, query, choose, round, changed }: SelectedProps) {
       </ul>
       <More pages={pages} empty="No message is in this state here." />
     </Card>
+  );
+}
+
+/** The message of a link, where the part of the list that is loaded does not have it. */
+function Sought({ service, sequence, close, changed }: { service: string; sequence: string; close: () => void; changed: () => void }) {
+  const list = () => listMessages(service, { sequences: [sequence] }, '');
+  const pages = usePages(sequence, list, (answer) => ({ items: answer.messages ?? [], next: undefined }));
+  const message = pages.items[0];
+  if (!message) return pages.isLoading ? null : <Wrong fault={pages.fault} />;
+  return (
+    <div>
+      <Row message={message} isOpen choose={close} />
+      <OneMessage service={service} message={message} changed={changed} />
+    </div>
   );
 }
 

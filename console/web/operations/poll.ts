@@ -25,10 +25,13 @@ export function useTicks(milliseconds: number, work: () => Promise<void>, about:
       clearTimeout(timer);
       if (isOver || isUnderWay || document.hidden) return;
       isUnderWay = true;
-      // Nobody is let in before somebody has signed in.
-      if (!wanted.get()) await work();
-      isUnderWay = false;
-      if (!isOver) timer = setTimeout(() => void tick(), milliseconds);
+      try {
+        // Nobody is let in before somebody has signed in.
+        if (!wanted.get()) await work();
+      } finally {
+        isUnderWay = false;
+        if (!isOver) timer = setTimeout(() => void tick(), milliseconds);
+      }
     };
     const turn = () => void tick();
     turn();

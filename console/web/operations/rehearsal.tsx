@@ -16,6 +16,7 @@ export function Rehearsal({ service, filter }: { service: string; filter: Filter
   const [isUnderWay, setUnderWay] = useState(false);
   const call: Call<Previewed> = preview(service, filter);
   const run = async () => {
+    if (isUnderWay) return;
     setUnderWay(true);
     setFault(undefined);
     try {
@@ -28,7 +29,7 @@ export function Rehearsal({ service, filter }: { service: string; filter: Filter
   return (
     <div class="rehearsal">
       <div class="buttons">
-        <button type="button" disabled={isUnderWay} onClick={() => void run()}>
+        <button type="button" aria-disabled={isUnderWay} onClick={() => void run()}>
           Preview a redrive
         </button>
       </div>

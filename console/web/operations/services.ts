@@ -1,9 +1,9 @@
 // What this listener serves, who looks at it, and what they may do.
 import { url } from '../parts/call';
-import { Failed, type Fault } from '../parts/fault';
+import { Failed, faultOf, unanswered, type Fault } from '../parts/fault';
 import { send } from '../parts/send';
 import { Store } from '../parts/store';
-import { claims, token } from '../parts/token';
+import { claims, token, wanted } from '../parts/token';
 import { mayAct } from './calls';
 
 /** A service of this process. */
@@ -28,10 +28,15 @@ interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, { description?: string }>>>>;
 }
 
-/** Reads the document of this listener, which is open to everybody. */
+let retry: ReturnType<typeof setTimeout> | undefined;
+let askAgain: ReturnType<typeof setTimeout> | undefined;
+
+/** Reads the document of this listener, which is open to everybody, and what the caller may do. Tries again until there is an answer. */
 export async function discover(): Promise<void> {
+  clearTimeout(retry);
   try {
-    const answer = await fetch(url({ path: 'admin/v1/openapi.json' }));
+    const answer = await fetch(url({ path: 'admin/v1/openapi.json' }), { signal: AbortSignal.timeout(10_000) });
+    if (!answer.ok && answer.status !== 404) throw new Failed(await faultOf(answer));
     const document: Document = answer.ok ? await answer.json() : { paths: {} };
     const found = new Map<string, Service>();
     for (const [path, operations] of Object.entries(document.paths)) {
@@ -42,24 +47,30 @@ export async function discover(): Promise<void> {
     }
     services.set([...found.values()]);
     trouble.set(undefined);
-  } catch {
-    trouble.set({ status: 0, reason: '', text: 'The process cannot be reached.', fields: [] });
+    await askRights();
+  } catch (error) {
+    trouble.set(error instanceof Failed ? error.fault : unanswered());
+    retry = setTimeout(() => void discover(), 2_000);
   }
 }
 
 /** Whether the caller may act; `undefined` until that is known. */
 export const acts = new Store<boolean | undefined>(undefined);
 
-/** Asks the service what the token is good for: who only reads sees no buttons. */
+/** Asks the service what the token is good for: who only reads sees no buttons. Asks again when there is no answer to that. */
 export async function askRights(): Promise<void> {
+  clearTimeout(askAgain);
   const first = services.get()?.[0];
-  if (!first) return;
+  // Whoever signs in is asked for then.
+  if (!first || wanted.get()) return;
   try {
     await send(mayAct(first.name), true);
     acts.set(true);
   } catch (error) {
     if (!(error instanceof Failed)) return;
-    acts.set(error.fault.status === 403 ? false : undefined);
+    const { status } = error.fault;
+    if (status === 403) acts.set(false);
+    else if (status !== 401) askAgain = setTimeout(() => void askRights(), 2_000);
   }
 }
 

@@ -17,6 +17,8 @@ export interface Call<Answer> {
   readonly message: object;
   /** Where gRPC is: `HOST:PORT`; the listener of the page when absent. */
   readonly grpc?: string;
+  /** It goes on, as server-sent events. */
+  readonly streams?: true;
   readonly answer?: Answer;
 }
 
@@ -39,7 +41,8 @@ function quoted(text: string): string {
 
 /** The call by curl. A token is not shown: it is read from the environment. */
 export function curl(call: Call<unknown>, withToken: boolean): string {
-  const parts = [`curl -s ${quoted(url(call))}`];
+  const parts = [`curl ${call.streams ? '-sN' : '-s'} ${quoted(url(call))}`];
+  if (call.streams) parts.push(`-H 'accept: text/event-stream'`);
   if (withToken) parts.push('-H "authorization: Bearer $TOKEN"');
   if (call.key) parts.push(`-H ${quoted(`Idempotency-Key: ${call.key}`)}`);
   if (call.body) parts.push(`-H 'content-type: application/json'`, `-d ${quoted(JSON.stringify(call.body))}`);

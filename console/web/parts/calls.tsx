@@ -29,12 +29,12 @@ export function Commands({ call, withToken }: { call: Call<unknown>; withToken: 
 }
 
 /** What a button sends, for who wants to know it before. */
-export function Preview({ call }: { call: Call<unknown> | undefined }) {
+export function Preview({ call, what = 'What this sends' }: { call: Call<unknown> | undefined; what?: string }) {
   const withToken = useStore(token) !== '';
   const [isOpen, open] = useState(false);
   return (
     <details class="preview" onToggle={(event) => open(event.currentTarget.open)}>
-      <summary>What this sends</summary>
+      <summary>{what}</summary>
       {isOpen && (call ? <Commands call={call} withToken={withToken} /> : <p class="faint">Fill in the form to see it.</p>)}
     </details>
   );

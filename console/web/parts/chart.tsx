@@ -1,4 +1,5 @@
-// A chart of one or more series over time or over a count: lines of SVG, coloured by the style sheet.
+// A chart of one or more series over time or over a count: lines of SVG in the colours of the style sheet, so that both schemes, contrast and print
+// are those of the page. A library draws more, and is as large as the whole shop.
 import { useState } from 'preact/hooks';
 
 /** A line. `undefined` is a gap. */
@@ -9,8 +10,8 @@ export interface Series {
 
 const WIDTH = 600;
 const HEIGHT = 160;
-const LEFT = 8;
-const TOP = 10;
+const SIDE = 8;
+const TOP = 12;
 const BOTTOM = 6;
 
 /** A number that is easily read, not below the largest one. */
@@ -21,81 +22,123 @@ function ceiling(largest: number): number {
   return step * power;
 }
 
-/** The line of a series, in steps where values hold until the next one. */
-function path(points: readonly (number | undefined)[], x: (at: number) => number, y: (value: number) => number, steps: boolean): string {
+interface Scale {
+  readonly x: (index: number) => number;
+  readonly y: (value: number) => number;
+  /** Whether the place before is too far away for a line from there. */
+  readonly isFar: (index: number) => boolean;
+}
+
+function scaleOf(places: readonly number[], top: number, gap: number): Scale {
+  const first = places[0] ?? 0;
+  const span = (places.at(-1) ?? 0) - first;
+  const at = (index: number) => places[index] ?? first;
+  return {
+    x: (index) => SIDE + (span > 0 ? (at(index) - first) / span : 0) * (WIDTH - 2 * SIDE),
+    y: (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM),
+    isFar: (index) => index > 0 && at(index) - at(index - 1) > gap,
+  };
+}
+
+/** The line of a series, in steps where values hold until the next one. A value without a neighbour is a dot. */
+function path(points: readonly (number | undefined)[], { x, y, isFar }: Scale, steps: boolean): string {
   let text = '';
   let isDown = false;
-  points.forEach((value, at) => {
-    if (value === undefined) {
-      isDown = false;
-      return;
-    }
-    const place = `${x(at).toFixed(1)} ${y(value).toFixed(1)}`;
-    if (!isDown) text += `M${place}`;
-    else text += steps ? `H${x(at).toFixed(1)}V${y(value).toFixed(1)}` : `L${place}`;
+  points.forEach((value, index) => {
+    if (value === undefined || isFar(index)) isDown = false;
+    if (value === undefined) return;
+    const [left, height] = [x(index).toFixed(1), y(value).toFixed(1)];
+    if (!isDown) text += `M${left} ${height}h0`;
+    else text += steps ? `H${left}V${height}` : `L${left} ${height}`;
     isDown = true;
   });
   return text;
 }
 
-/** What a chart shows is said in words too: `summary`. */
-export function Chart(props: {
+interface Props {
   title: string;
+  /** What the chart shows, in words. */
   summary: string;
   series: readonly Series[];
+  /** Where the points are, rising. */
+  places: readonly number[];
+  /** A place in words. */
+  at: (place: number) => string;
   label: (value: number) => string;
-  /** What the point at this place is of. */
-  at: (index: number) => string;
+  /** Between places that are further from each other there is no line. */
+  gap?: number;
   steps?: boolean;
-}) {
-  const [hovered, hover] = useState<number>();
-  const count = Math.max(0, ...props.series.map((one) => one.points.length));
-  const values = props.series.flatMap((one) => one.points).filter((value) => value !== undefined);
+}
+
+export function Chart({ title, summary, series, places, at, label, gap = Infinity, steps = false }: Props) {
+  const [chosen, choose] = useState<number>();
+  const last = places.length - 1;
+  const values = series.flatMap((one) => one.points).filter((value) => value !== undefined);
   const top = ceiling(Math.max(0, ...values));
-  const x = (at: number) => LEFT + (count < 2 ? 0 : (at / (count - 1)) * (WIDTH - 2 * LEFT));
-  const y = (value: number) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
-  const point = (event: MouseEvent & { currentTarget: SVGSVGElement }) => {
+  const scale = scaleOf(places, top, gap);
+  const shown = chosen !== undefined && chosen <= last ? chosen : last;
+  const point = (event: PointerEvent & { currentTarget: SVGSVGElement }) => {
     const box = event.currentTarget.getBoundingClientRect();
-    const share = ((event.clientX - box.left) / box.width) * WIDTH - LEFT;
-    const at = Math.round((share / (WIDTH - 2 * LEFT)) * (count - 1));
-    hover(Math.max(0, Math.min(count - 1, at)));
+    const left = ((event.clientX - box.left) / box.width) * WIDTH;
+    const distance = (index: number) => Math.abs(scale.x(index) - left);
+    choose(places.reduce((best, _, index) => (distance(index) < distance(best) ? index : best), 0));
   };
-  const shown = hovered !== undefined && hovered < count ? hovered : count - 1;
+  const step = (event: KeyboardEvent) => {
+    const steps: Readonly<Record<string, number>> = { ArrowLeft: shown - 1, ArrowRight: shown + 1, Home: 0, End: last };
+    const to = steps[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    choose(Math.max(0, Math.min(last, to)));
+  };
   return (
     <figure class="chart">
       <figcaption>
-        <span>{props.title}</span>
-        <span class="legend">
-          {props.series.map((one, index) => {
-            const value = one.points[shown];
-            return (
-              <span key={one.name} class={`key line${index}`}>
-                {one.name} <strong>{value === undefined ? '–' : props.label(value)}</strong>
-              </span>
-            );
-          })}
-        </span>
+        <span>{title}</span>
+        <Legend series={series} shown={shown} label={label} />
       </figcaption>
-      <svg
-        viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
-        preserveAspectRatio="none"
-        role="img"
-        aria-label={`${props.title}. ${props.summary}`}
-        onMouseMove={point}
-        onMouseLeave={() => hover(undefined)}
-      >
-        {[0, 0.5, 1].map((share) => (
-          <line key={share} x1={0} x2={WIDTH} y1={y(top * share)} y2={y(top * share)} class="grid" />
-        ))}
-        {props.series.map((one, index) => (
-          <path key={one.name} d={path(one.points, x, y, props.steps ?? false)} class={`line line${index}`} />
-        ))}
-        {hovered !== undefined && <line x1={x(shown)} x2={x(shown)} y1={TOP} y2={HEIGHT - BOTTOM} class="cursor" />}
-      </svg>
-      <p class="axis faint">
-        <span>0 to {props.label(top)}</span>
-        <span>{count > 0 ? props.at(shown) : 'no values yet'}</span>
+      <div class="plot">
+        <svg
+          viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+          preserveAspectRatio="none"
+          role="img"
+          tabIndex={0}
+          aria-label={`${title}. ${summary}`}
+          onPointerMove={point}
+          onPointerLeave={() => choose(undefined)}
+          onKeyDown={step}
+          onBlur={() => choose(undefined)}
+        >
+          {[0, 0.5, 1].map((share) => (
+            <line key={share} x1={0} x2={WIDTH} y1={scale.y(top * share)} y2={scale.y(top * share)} class="grid" />
+          ))}
+          {series.map((one, index) => (
+            <path key={one.name} d={path(one.points, scale, steps)} class={`line line${index}`} />
+          ))}
+          {chosen !== undefined && <line x1={scale.x(shown)} x2={scale.x(shown)} y1={TOP} y2={HEIGHT - BOTTOM} class="cursor" />}
+        </svg>
+        <span class="tick" aria-hidden="true">{label(top)}</span>
+        <span class="tick half" aria-hidden="true">{label(top / 2)}</span>
+      </div>
+      <p class="axis faint" aria-live={chosen === undefined ? 'off' : 'polite'}>
+        <span>{last < 0 ? 'no values yet' : at(places[0] ?? 0)}</span>
+        {chosen !== undefined && <strong>{at(places[shown] ?? 0)}</strong>}
+        {last > 0 && <span>{at(places[last] ?? 0)}</span>}
       </p>
     </figure>
+  );
+}
+
+function Legend({ series, shown, label }: { series: readonly Series[]; shown: number; label: (value: number) => string }) {
+  return (
+    <span class="legend">
+      {series.map((one, index) => {
+        const value = one.points[shown];
+        return (
+          <span key={one.name} class={`key line${index}`}>
+            {one.name} <strong>{value === undefined ? '–' : label(value)}</strong>
+          </span>
+        );
+      })}
+    </span>
   );
 }

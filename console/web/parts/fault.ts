@@ -21,9 +21,10 @@ export class Failed extends Error {
   }
 }
 
-/** No answer came. */
-export function unanswered(): Fault {
-  return { status: 0, reason: '', text: 'The server cannot be reached.', fields: [] };
+/** No answer came, in time or at all. */
+export function unanswered(isLate = false): Fault {
+  const text = isLate ? 'The server has not answered in time.' : 'The server cannot be reached.';
+  return { status: 0, reason: '', text, fields: [] };
 }
 
 /** The fault of an answer. */

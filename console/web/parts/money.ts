@@ -1,14 +1,18 @@
 // Amounts: minor units on the wire, major units on the screen, and never a floating-point number between.
 
-/** Digits behind the point of a currency by ISO 4217, which ECMA-402 has: 2 of RUB, 0 of JPY. */
+/**
+ * Currencies whose digits behind the point by ISO 4217 are not 2. Browsers know others: those of what people pay in cash (CLDR), which are 0 for
+ * RSD. Those of the services are in `proto/rules.rs`.
+ */
+const DIGITS: readonly (readonly [number, string])[] = [
+  [0, 'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF'],
+  [3, 'BHD IQD JOD KWD LYD OMR TND'],
+  [4, 'CLF UYW'],
+];
+
+/** Digits behind the point of a currency: 2 of RUB, 0 of JPY. */
 export function digits(currency: string): number {
-  try {
-    const options = new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions();
-    return options.maximumFractionDigits ?? 2;
-  } catch {
-    // No code of a currency: the service says so.
-    return 2;
-  }
+  return DIGITS.find(([, codes]) => codes.split(' ').includes(currency))?.[0] ?? 2;
 }
 
 const grouped = new Intl.NumberFormat('en', { useGrouping: true });
@@ -33,10 +37,19 @@ export function money(minor: string | bigint | undefined, currency: string | und
 /** The largest amount of a request, in minor units. */
 const MOST = 1_000_000_000_000n;
 
+/** `1,234.50` and `1,234,567` without their commas, which stand between groups as in the amounts that are shown. */
+function ungrouped(text: string): string {
+  return /^[1-9]\d{0,2}(,\d{3})+(\.\d+)?$/.test(text) ? text.replaceAll(',', '') : text;
+}
+
 /** The minor units of what somebody has typed, or what is wrong with it. */
 export function minorOf(text: string, currency: string): { minor: string } | { wrong: string } {
   const places = digits(currency);
-  const parts = /^(\d+)(?:[.,](\d+))?$/.exec(text.trim().replace(/[\s\u00a0]/g, ''));
+  const typed = text.replace(/\s/g, '');
+  if (places === 3 && /^[1-9]\d{0,2},\d{3}$/.test(typed)) {
+    return { wrong: `Write ${typed.replace(',', '')} or ${typed.replace(',', '.')}: a comma may mean either.` };
+  }
+  const parts = /^(\d+)(?:[.,](\d+))?$/.exec(ungrouped(typed));
   if (!parts) return { wrong: `Write an amount of ${currency}, such as ${places === 0 ? '250' : '250 or 99.90'}.` };
   const fraction = parts[2] ?? '';
   if (fraction.length > places) {

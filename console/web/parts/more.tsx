@@ -16,7 +16,7 @@ export function More<Item>({ pages, empty }: { pages: Pages<Item>; empty: string
         </p>
       )}
       {!fault && items.length > 0 && hasMore && (
-        <button type="button" class="quiet" disabled={isLoading} onClick={more}>
+        <button type="button" class="quiet" aria-disabled={isLoading} onClick={more}>
           Load more
         </button>
       )}

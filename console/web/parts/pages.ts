@@ -1,64 +1,102 @@
 // Lists that go on as far as anybody scrolls.
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Call } from './call';
 import { Failed, type Fault } from './fault';
 import { send } from './send';
+import { useStore } from './store';
+import { token } from './token';
 
 /** What is loaded of a list. */
 export interface Pages<Item> {
   readonly items: readonly Item[];
+  /** How often it was read from its beginning. */
+  readonly readings: number;
   /** Whether there is more. */
   readonly hasMore: boolean;
   readonly isLoading: boolean;
   readonly fault?: Fault | undefined;
   readonly more: () => void;
+  /** Reads what is loaded anew. */
   readonly reload: () => void;
+  /** The same within a second, once for all who ask meanwhile. */
+  readonly refresh: () => void;
   /** Changes items that are there. */
   readonly change: (change: (items: readonly Item[]) => readonly Item[]) => void;
 }
 
 interface Loaded<Item> {
+  /** Of which list. */
+  readonly name: string;
   readonly items: readonly Item[];
   readonly next: string | undefined;
+  readonly readings: number;
 }
 
-/** The pages of a list: `list` makes the call for a page, `of` takes its answer apart. Another `name` is another list. */
+/** Items of a page, and the most that a page has. */
+export const PAGE = 50;
+const LARGEST = 1_000;
+
+/**
+ * The pages of a list: `list` makes the call for a page, `of` takes its answer apart. Another `name` is another list; until it is there, the one
+ * before is shown.
+ */
 export function usePages<Answer, Item>(
   name: string,
-  list: (pageToken: string) => Call<Answer> | undefined,
+  list: (pageToken: string, pageSize: number) => Call<Answer> | undefined,
   of: (answer: Answer) => { items: readonly Item[]; next: string | undefined },
 ): Pages<Item> {
-  const [loaded, setLoaded] = useState<Loaded<Item>>({ items: [], next: '' });
+  const [loaded, setLoaded] = useState<Loaded<Item>>({ name, items: [], next: '', readings: 0 });
   const [isLoading, setLoading] = useState(false);
   const [fault, setFault] = useState<Fault>();
   const [round, setRound] = useState(0);
+  const who = useStore(token);
   const latest = useRef(0);
-  const load = useCallback(
-    async (from: Loaded<Item>) => {
-      const call = list(from.next ?? '');
-      if (!call || from.next === undefined) return;
-      const number = ++latest.current;
-      setLoading(true);
-      setFault(undefined);
-      try {
-        const { items, next } = of(await send(call));
-        if (number !== latest.current) return;
-        setLoaded((now) => ({ items: from.next === '' ? items : [...now.items, ...items], next: next || undefined }));
-      } catch (error) {
-        if (number === latest.current && error instanceof Failed) setFault(error.fault);
-      }
-      if (number === latest.current) setLoading(false);
-    },
-    [name],
-  );
-  useEffect(() => void load({ items: [], next: '' }), [name, round]);
+  const soon = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  /** From a place in the list, or with `''` all that is loaded. */
+  const load = async (from: string) => {
+    const isOther = loaded.name !== name;
+    const size = from || isOther ? PAGE : Math.min(LARGEST, Math.max(PAGE, loaded.items.length));
+    const call = list(from, size);
+    if (!call) return;
+    latest.current += 1;
+    const number = latest.current;
+    setLoading(true);
+    setFault(undefined);
+    try {
+      // What nobody has clicked is not noted: it would bury what somebody has.
+      const { items, next } = of(await send(call, from !== '' || (!isOther && loaded.readings > 0)));
+      if (number !== latest.current) return;
+      setLoaded((now) => ({
+        name,
+        items: from ? [...now.items, ...items] : items,
+        next: next || undefined,
+        readings: from ? now.readings : now.readings + 1,
+      }));
+    } catch (error) {
+      if (number !== latest.current || !(error instanceof Failed)) return;
+      setFault(error.fault);
+      if (isOther) setLoaded((now) => ({ ...now, name, items: [], next: '' }));
+    }
+    setLoading(false);
+  };
+  useEffect(() => void load(''), [name, round, who]);
+  useEffect(() => () => clearTimeout(soon.current), []);
+  const reload = () => setRound((now) => now + 1);
+  const refresh = () => {
+    soon.current ??= setTimeout(() => {
+      soon.current = undefined;
+      reload();
+    }, 1_000);
+  };
   return {
     items: loaded.items,
+    readings: loaded.readings,
     hasMore: loaded.next !== undefined,
     isLoading,
     fault,
-    more: () => isLoading || void load(loaded),
-    reload: () => setRound((now) => now + 1),
+    more: () => isLoading || void load(fault?.reason === 'INVALID_PAGE_TOKEN' ? '' : (loaded.next ?? '')),
+    reload,
+    refresh,
     change: (change) => setLoaded((now) => ({ ...now, items: change(now.items) })),
   };
 }

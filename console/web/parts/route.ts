@@ -24,6 +24,9 @@ function decoded(part: string): string {
 const place = new Store(read());
 addEventListener('hashchange', () => place.set(read()));
 
+/** Whether this is the tab that is shown. */
+export const isAt = (tab: string): boolean => (place.get().path[0] ?? '') === tab;
+
 export const usePlace = (): Place => useStore(place);
 
 /** The link to a place. */

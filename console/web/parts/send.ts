@@ -33,6 +33,8 @@ export const repeating = new Store<readonly Sent[]>([]);
 const KEPT = 30;
 const PENDING = 'ordermesh.pending';
 const LONGEST_PAUSE = 8_000;
+/** What has not been answered by then is not: edge and services give up after 10 s, and what lies between them and the page says nothing. */
+const PATIENCE = 20_000;
 
 let numbers = 0;
 const wakers = new Map<number, (goOn: boolean) => void>();
@@ -52,7 +54,7 @@ function note(sent: Sent): void {
 }
 
 /** The answer to a call; a write is repeated until there is one. `quiet` reads are not noted. Throws [`Failed`]. */
-export async function send<Answer>(call: Call<Answer>, quiet = false, signal?: AbortSignal): Promise<Answer> {
+export async function send<Answer>(call: Call<Answer>, quiet = false): Promise<Answer> {
   numbers += 1;
   const began = { number: numbers, call, began: Date.now(), attempts: 0, withToken: token.get() !== '' };
   const say = (sent: Sent) => quiet || note(sent);
@@ -61,7 +63,7 @@ export async function send<Answer>(call: Call<Answer>, quiet = false, signal?: A
     const sent = { ...began, attempts, withToken: token.get() !== '' };
     say({ ...sent, state: 'sent' });
     const since = performance.now();
-    const outcome = await attempt(call, signal);
+    const outcome = await attempt(call);
     const took = Math.round(performance.now() - since);
     if ('answer' in outcome) {
       if (call.key) forget(call);
@@ -107,21 +109,21 @@ function pauseOf(number: number, pause: number | undefined): Promise<boolean> {
 
 type Outcome = { answer: unknown; status: number; replayed: boolean } | { fault: Fault };
 
-async function attempt(call: Call<unknown>, signal?: AbortSignal): Promise<Outcome> {
+async function attempt(call: Call<unknown>): Promise<Outcome> {
   const headers = new Headers({ accept: 'application/json, application/problem+json' });
   if (call.body) headers.set('content-type', 'application/json');
   if (call.key) headers.set('idempotency-key', call.key);
   if (token.get()) headers.set('authorization', `Bearer ${token.get()}`);
   const body = call.body ? JSON.stringify(call.body) : null;
   try {
-    const answer = await fetch(url(call), { method: call.method, headers, body, signal: signal ?? null, cache: 'no-cache' });
+    const signal = AbortSignal.timeout(PATIENCE);
+    const answer = await fetch(url(call), { method: call.method, headers, body, signal, cache: 'no-cache' });
     if (!answer.ok) return { fault: await faultOf(answer) };
     // A body that breaks off is an answer that was lost.
     const replayed = answer.headers.get('idempotency-replayed') === 'true';
     return { answer: await answer.json(), status: answer.status, replayed };
   } catch (error) {
-    if (signal?.aborted) throw error;
-    return { fault: unanswered() };
+    return { fault: unanswered(error instanceof DOMException && error.name === 'TimeoutError') };
   }
 }
 

@@ -14,7 +14,13 @@ export function SignIn({ how, command }: { how: string; command: string }) {
     if (!why && dialog.current?.open) dialog.current.close();
   }, [why]);
   return (
-    <dialog ref={dialog} aria-labelledby="signin" onCancel={(event) => event.preventDefault()}>
+    // Browsers let a second Escape close it whatever is said: it is opened again, as long as nothing can be done without a token.
+    <dialog
+      ref={dialog}
+      aria-labelledby="signin"
+      onCancel={(event) => event.preventDefault()}
+      onClose={() => wanted.get() && dialog.current?.showModal()}
+    >
       <form
         onSubmit={(event) => {
           event.preventDefault();

@@ -31,10 +31,11 @@ export class Store<Value> {
 /** The value of a store; the component is drawn anew when it changes. */
 export function useStore<Value>(store: Store<Value>): Value {
   const [, redraw] = useState({});
+  const value = store.get();
   useEffect(() => {
     // It may have changed since the component was drawn.
-    redraw({});
+    if (store.get() !== value) redraw({});
     return store.follow(() => redraw({}));
   }, [store]);
-  return store.get();
+  return value;
 }

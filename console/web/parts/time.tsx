@@ -1,25 +1,32 @@
 // Times: in UTC, as the clock on the wall has them, and how long ago.
-import { useEffect } from 'preact/hooks';
-import { Store, useStore } from './store';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { Store } from './store';
 
 const now = new Store(Date.now());
 let watched = 0;
 let timer: ReturnType<typeof setInterval> | undefined;
 
-/** The time, once a second as long as anybody looks. */
-function useNow(): number {
+/** How long ago it is, as long as anybody looks. Drawn anew only when that is another text: a thousand times may stand in a list. */
+function useRelative(at: number): string {
+  // It stood still as long as nobody looked.
+  if (watched === 0) now.set(Date.now());
+  const text = relative(at, now.get());
+  const shown = useRef(text);
+  shown.current = text;
+  const [, redraw] = useState({});
   useEffect(() => {
     watched += 1;
     timer ??= setInterval(() => document.hidden || now.set(Date.now()), 1_000);
+    const leave = now.follow(() => relative(at, now.get()) !== shown.current && redraw({}));
     return () => {
+      leave();
       watched -= 1;
-      if (watched === 0) {
-        clearInterval(timer);
-        timer = undefined;
-      }
+      if (watched > 0) return;
+      clearInterval(timer);
+      timer = undefined;
     };
-  }, []);
-  return useStore(now);
+  }, [at]);
+  return text;
 }
 
 /** How long a time is from now: `5 s ago`, `in 3 min`. */
@@ -46,26 +53,29 @@ function utc(date: Date): { day: string; time: string } {
   return { day: text.slice(0, 10), time: text.slice(11, 19) };
 }
 
-function local(date: Date): string {
-  return `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
+/** The same by the clock on the wall. */
+function local(date: Date): { day: string; time: string } {
+  return {
+    day: `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`,
+    time: `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`,
+  };
 }
 
-/** A time: of today without its day. `compact` leaves the wall clock to the tooltip. */
+/** A time in UTC, of today without its day; by the clock on the wall, where that shows another one; and how long ago. `compact`: less of it. */
 export function Time({ at, compact }: { at: string | undefined; compact?: boolean }) {
-  const current = useNow();
+  const date = new Date(at ?? 0);
+  const ago = useRelative(date.getTime());
   if (!at) return <span class="faint">–</span>;
-  const date = new Date(at);
-  const { day, time } = utc(date);
-  const today = utc(new Date(current)).day === day;
-  const wall = local(date);
-  const shown = `${today ? '' : `${day} `}${time} UTC`;
-  const full = `${day} ${time} UTC, ${date.toLocaleString()} here`;
+  const [there, here] = [utc(date), local(date)];
+  const today = utc(new Date(now.get())).day === there.day;
+  const wall = `${here.day === there.day ? '' : `${here.day} `}${compact ? here.time.slice(0, 5) : here.time}`;
   return (
-    <time dateTime={at} title={full} class="time">
-      {shown}
+    <time dateTime={at} title={`${there.day} ${there.time} UTC, ${here.day} ${here.time} here`} class="time">
+      {today ? '' : `${there.day} `}
+      {there.time} UTC
       <span class="faint">
-        {compact || wall === time ? ' · ' : ` · ${wall} here · `}
-        {relative(date.getTime(), current)}
+        {here.time === there.time && here.day === there.day ? ' · ' : ` · ${wall} here · `}
+        {ago}
       </span>
     </time>
   );

@@ -25,6 +25,7 @@ export function Field(props: {
       <label for={id}>{props.label}</label>
       <input
         id={id}
+        dir="auto"
         inputMode={props.mode ?? 'text'}
         value={props.value}
         placeholder={props.placeholder}

@@ -1,5 +1,5 @@
 // Follows a stream of the API: by EventSource, or where a token has to be sent by fetch, which can. Goes on after an outage where it was.
-import { url } from './call';
+import { url, type Call } from './call';
 import { faultOf, refusal } from './fault';
 import { token, wanted } from './token';
 
@@ -8,8 +8,7 @@ export type Link = 'connecting' | 'live' | 'lost' | 'ended';
 
 /** What is followed, and who follows it. */
 export interface Watch<Event> {
-  readonly path: string;
-  readonly query?: Readonly<Record<string, string>>;
+  readonly call: Call<Event>;
   readonly onEvent: (event: Event) => void;
   readonly onLink: (link: Link) => void;
   /** The version seen last; the stream goes on after it. */
@@ -18,36 +17,55 @@ export interface Watch<Event> {
 
 const PAUSE = 1_000;
 
-/** Follows until what it returns is called, or until the end of the stream. */
+/**
+ * Follows until what it returns is called, or until the end of the stream. Not while the tab is hidden: a browser has six connections to a server,
+ * for all of its tabs together.
+ */
 export function watch<Event>(what: Watch<Event>): () => void {
   let isOver = false;
   let close = () => {};
   let timer: ReturnType<typeof setTimeout> | undefined;
+  const stop = () => {
+    clearTimeout(timer);
+    close();
+    close = () => {};
+  };
   const end = (link: Link) => {
     if (isOver) return;
-    close();
+    stop();
     if (link === 'ended') isOver = true;
     what.onLink(link);
     if (link === 'lost') timer = setTimeout(open, PAUSE);
   };
   const open = () => {
-    if (isOver) return;
+    if (isOver || document.hidden) return;
     // Nobody is let in before somebody has signed in.
     if (wanted.get()) {
       timer = setTimeout(open, PAUSE);
       return;
     }
     const after = what.after?.();
-    const query = { ...what.query, ...(after ? { after_version: after } : {}) };
-    const at = url({ path: what.path, query });
-    close = token.get() ? byFetch(at, what, end) : byEventSource(at, what, end);
+    const query = { ...what.call.query, ...(after ? { afterVersion: after } : {}) };
+    const at = url({ ...what.call, query });
+    let isCurrent = true;
+    const ends = (link: Link) => isCurrent && end(link);
+    const shut = token.get() ? byFetch(at, what, ends) : byEventSource(at, what, ends);
+    close = () => {
+      isCurrent = false;
+      shut();
+    };
+  };
+  const turn = () => {
+    stop();
+    open();
   };
   what.onLink('connecting');
   open();
+  document.addEventListener('visibilitychange', turn);
   return () => {
     isOver = true;
-    clearTimeout(timer);
-    close();
+    document.removeEventListener('visibilitychange', turn);
+    stop();
   };
 }
 

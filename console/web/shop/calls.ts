@@ -1,12 +1,12 @@
 // The calls that the shop makes, all of the public API.
 import type { paths } from '../api/edge';
 import type { Call } from '../parts/call';
-import type { AnswerOf, EventOf, QueryOf } from '../parts/types';
+import { PAGE } from '../parts/pages';
+import type { AnswerOf, EventOf } from '../parts/types';
 
 export type Order = AnswerOf<paths['/gateway/orders/{order_id}']['get']>;
 export type OrderEvent = EventOf<paths['/gateway/orders/{order_id}:watch']['get']>;
 export type Orders = AnswerOf<paths['/gateway/orders']['get']>;
-export type OrdersQuery = QueryOf<paths['/gateway/orders']['get']>;
 export type Account = AnswerOf<paths['/gateway/payments/{user_id}']['get']>;
 export type TopUp = AnswerOf<paths['/gateway/payments/{user_id}/top-up']['post']>;
 export type Entries = AnswerOf<paths['/gateway/payments/{user_id}/entries']['get']>;
@@ -97,31 +97,56 @@ export function getPayment(orderId: string): Call<Payment> {
   };
 }
 
+/** What is followed of an order, which a page does by EventSource. */
+export function watchOrder(orderId: string): Call<OrderEvent> {
+  return {
+    title: 'Watch the order',
+    method: 'GET',
+    path: `gateway/orders/${part(orderId)}:watch`,
+    rpc: `${ORDERS}/WatchOrder`,
+    message: { orderId },
+    streams: true,
+  };
+}
+
+/** What is followed of all orders of a user. */
+export function watchOrders(userId: string): Call<OrderEvent> {
+  return {
+    title: 'Watch all orders',
+    method: 'GET',
+    path: 'gateway/orders:watch',
+    query: { userId },
+    rpc: `${ORDERS}/WatchOrders`,
+    message: { userId },
+    streams: true,
+  };
+}
+
 /** What is empty is no condition. */
 function given(query: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(query).filter(([, value]) => value !== ''));
 }
 
-export function listOrders(query: { userId: string; filter: string; orderBy: string; pageToken: string }): Call<Orders> {
-  const asked = { ...given(query), pageSize: '50' };
+export function listOrders(query: { userId: string; filter: string; orderBy: string; pageToken: string }, pageSize = PAGE): Call<Orders> {
+  const asked = { ...given(query), pageSize: String(pageSize) };
   return {
     title: query.pageToken ? 'List more orders' : 'List orders',
     method: 'GET',
     path: 'gateway/orders',
     query: asked,
     rpc: `${ORDERS}/ListOrders`,
-    message: { ...asked, pageSize: 50 },
+    message: { ...asked, pageSize },
   };
 }
 
-export function listEntries(userId: string, filter: string, pageToken: string): Call<Entries> {
-  const asked = { ...given({ filter, pageToken }), pageSize: '50' };
+export function listEntries(userId: string, filter: string, pageToken: string, pageSize = PAGE): Call<Entries> {
+  const asked = { ...given({ filter, pageToken }), pageSize: String(pageSize) };
   return {
     title: pageToken ? 'List more of the statement' : 'List the statement',
     method: 'GET',
     path: `gateway/payments/${part(userId)}/entries`,
     query: asked,
     rpc: `${PAYMENTS}/ListLedgerEntries`,
-    message: { userId, ...asked, pageSize: 50 },
+    message: { userId, ...asked, pageSize },
   };
 }

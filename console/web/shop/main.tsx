@@ -3,7 +3,7 @@ import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import '../parts/style.css';
 import { Log, Repeats } from '../parts/calls';
-import { go, link as to, usePlace } from '../parts/route';
+import { go, isAt, link as to, usePlace } from '../parts/route';
 import { resume, send } from '../parts/send';
 import { SignIn, Signed } from '../parts/signin';
 import { useStore } from '../parts/store';
@@ -53,7 +53,7 @@ function Shop() {
       <main id="main" tabIndex={-1}>
         <h1 class="hidden">ordermesh shop</h1>
         <Repeats />
-        {name ? <Tab tab={tab} name={name} order={query['order'] ?? ''} /> : isSigned ? <Empty>Looking whose token it is…</Empty> : <Welcome />}
+        {name ? <Tab key={name} tab={tab} name={name} order={query['order'] ?? ''} /> : isSigned ? <Empty>Looking whose token it is…</Empty> : <Welcome />}
         <Card title="What was sent" tone="quiet">
           <Log />
         </Card>
@@ -96,8 +96,11 @@ function Who({ name }: { name: string }) {
 
 function Welcome() {
   const [text, setText] = useState('');
-  const isName = /^[A-Za-z0-9._-]{1,64}$/.test(text);
-  const wrong = text !== '' && !isName ? 'Letters, digits, dots, hyphens and underscores: at most 64.' : undefined;
+  // Keyboards of phones put a space behind a word.
+  const name = text.trim();
+  // Dots alone are steps in a path: no browser sends them as a name.
+  const isName = /^[A-Za-z0-9._-]{1,64}$/.test(name) && !/^\.+$/.test(name);
+  const wrong = name !== '' && !isName ? 'Letters, digits, dots, hyphens and underscores: at most 64.' : undefined;
   return (
     <Card title="Who is shopping?">
       <p>Open an account, put money on it, place an order and watch how it is paid.</p>
@@ -105,7 +108,7 @@ function Welcome() {
         class="welcome"
         onSubmit={(event) => {
           event.preventDefault();
-          if (isName) become(text);
+          if (isName) become(name);
         }}
       >
         <Field label="Name" value={text} onInput={setText} wrong={wrong} placeholder="alice" required />
@@ -137,6 +140,6 @@ if (root) {
   token.follow(ask);
   resume((call, answer) => {
     void refresh();
-    if (call.path === 'gateway/orders') go('', { order: (answer as Order).id ?? '' });
+    if (call.path === 'gateway/orders' && isAt('')) go('', { order: (answer as Order).id ?? '' });
   });
 }

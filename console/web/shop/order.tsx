@@ -8,7 +8,7 @@ import { send } from '../parts/send';
 import { Time } from '../parts/time';
 import { Chip, Copy, Empty, Id, Wrong } from '../parts/ui';
 import { watch, type Link } from '../parts/watch';
-import { cancelOrder, getOrder, getPayment, type Order, type OrderEvent, type Payment } from './calls';
+import { cancelOrder, getOrder, getPayment, watchOrder, type Order, type OrderEvent, type Payment } from './calls';
 import { refresh } from './user';
 import { because, kind, outcome } from './words';
 
@@ -47,7 +47,7 @@ function useOrder(id: string): Seen {
         (order) => onEvent({ order }),
         (error) => error instanceof Failed && setSeen((now) => ({ ...now, fault: error.fault })),
       );
-    return watch({ path: `gateway/orders/${encodeURIComponent(id)}:watch`, onEvent, onLink, after: () => last });
+    return watch({ call: watchOrder(id), onEvent, onLink, after: () => last });
   }, [id]);
   const order = seen.versions.at(-1);
   const isDecided = hasEnded(order);
@@ -73,13 +73,13 @@ export function OrderView({ id }: { id: string }) {
   const { versions, link, fault, payment } = useOrder(id);
   const order = versions.at(-1);
   if (fault) return <Wrong fault={fault} />;
-  if (!order) return <Empty>Waiting for the order…</Empty>;
+  if (!order) return <Empty>{link === 'lost' ? 'The server cannot be reached. Trying again…' : 'Waiting for the order…'}</Empty>;
   return (
     <article class="order">
       <div class="headline">
         <div>
           <p class="amount">{money(order.amount, order.currencyCode)}</p>
-          <p class="description">{order.description || <span class="faint">without a description</span>}</p>
+          <p class="description" dir="auto">{order.description || <span class="faint">without a description</span>}</p>
         </div>
         <div class="state" aria-live="polite">
           <Chip kind={kind(order.status)}>
@@ -109,6 +109,7 @@ export function OrderView({ id }: { id: string }) {
       <p class="faint ids">
         Order <Id id={id} /> <Copy text={id} what="the order's id" />
       </p>
+      <Preview call={watchOrder(id)} what="How it is watched" />
       {!hasEnded(order) && <Cancel order={order} />}
     </article>
   );
@@ -154,7 +155,9 @@ function Cancel({ order }: { order: Order }) {
   const [fault, setFault] = useState<Fault>();
   const [isUnderWay, setUnderWay] = useState(false);
   const call = cancelOrder(order.id ?? '', key);
+  const isOver = isUnderWay || order.cancelRequestTime !== undefined;
   const cancel = async () => {
+    if (isOver) return;
     setUnderWay(true);
     setFault(undefined);
     await send(call).catch((error) => setFault((error as Failed).fault));
@@ -164,7 +167,7 @@ function Cancel({ order }: { order: Order }) {
     <div>
       <Wrong fault={fault} />
       <div class="buttons">
-        <button type="button" disabled={isUnderWay || order.cancelRequestTime !== undefined} onClick={() => void cancel()}>
+        <button type="button" aria-disabled={isOver} onClick={() => void cancel()}>
           Cancel this order
         </button>
       </div>

@@ -4,7 +4,7 @@ import { newKey, type Call } from '../parts/call';
 import { Preview } from '../parts/calls';
 import { Failed, type Fault } from '../parts/fault';
 import { minorOf, money } from '../parts/money';
-import { go } from '../parts/route';
+import { go, isAt } from '../parts/route';
 import { send } from '../parts/send';
 import { useStore } from '../parts/store';
 import { Card, Field, Wrong } from '../parts/ui';
@@ -70,7 +70,7 @@ function Open({ user }: { user: string }) {
       <Field label="Currency" value={currency} onInput={setCurrency} options={CURRENCIES} wrong={wrong} maxLength={3} hint="It never changes." />
       <Wrong fault={fault} />
       <div class="buttons">
-        <button class="primary" disabled={isUnderWay}>Open an account</button>
+        <button class="primary" aria-disabled={isUnderWay}>Open an account</button>
       </div>
       <Preview call={call} />
     </form>
@@ -93,7 +93,7 @@ function TopUp({ user, currency }: { user: string; currency: string }) {
       <Field label={`Top up by, in ${currency}`} value={text} onInput={setText} mode="decimal" wrong={wrong} required />
       <Wrong fault={fault} />
       <div class="buttons">
-        <button disabled={isUnderWay}>Top up</button>
+        <button aria-disabled={isUnderWay}>Top up</button>
       </div>
       <Preview call={call} />
     </form>
@@ -115,7 +115,8 @@ export function PlaceOrder({ user }: { user: string }) {
     (order) => {
       setText('');
       setDescription('');
-      go('', { order: order.id ?? '' });
+      // Who has gone elsewhere meanwhile finds it there.
+      if (isAt('')) go('', { order: order.id ?? '' });
     },
   );
   const wrong = text !== '' && 'wrong' in amount ? amount.wrong : undefined;
@@ -129,7 +130,7 @@ export function PlaceOrder({ user }: { user: string }) {
         </div>
         <Wrong fault={fault} />
         <div class="buttons">
-          <button class="primary" disabled={isUnderWay}>Place the order</button>
+          <button class="primary" aria-disabled={isUnderWay}>Place the order</button>
         </div>
         <Preview call={call} />
       </form>

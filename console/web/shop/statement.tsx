@@ -9,7 +9,7 @@ import { useStore } from '../parts/store';
 import { Time } from '../parts/time';
 import { Card, Choice, Empty, Id } from '../parts/ui';
 import { listEntries, type Entry } from './calls';
-import { account, currencyOf, useChanges } from './user';
+import { account, currencyOf, useBeginnings, useChanges } from './user';
 
 const TYPES = [
   ['', 'everything'],
@@ -22,12 +22,13 @@ export function Statement({ user }: { user: string }) {
   const state = useStore(account);
   const currency = currencyOf(state);
   const filter = type ? `type = ${type}` : '';
-  const list = (pageToken: string) => listEntries(user, filter, pageToken);
-  const pages = usePages(`${user} ${filter}`, list, (answer) => ({
+  const list = (pageToken: string, pageSize?: number) => listEntries(user, filter, pageToken, pageSize);
+  const pages = usePages(filter, list, (answer) => ({
     items: answer.entries ?? [],
     next: answer.nextPageToken,
   }));
-  useChanges((orders) => orders.some((order) => order.status === 'FINISHED') && pages.reload(), [user, filter]);
+  useChanges((orders) => orders.some((order) => order.status === 'FINISHED') && pages.refresh());
+  useBeginnings(pages.reload);
   if (state.state === 'none') {
     return (
       <Card title="Statement">
@@ -113,8 +114,9 @@ function BalanceChart({ entries, currency }: { entries: readonly Entry[]; curren
       title="Balance"
       summary={`From ${money(first?.balanceAfter, currency)} after booking ${first?.sequence} to ${money(last?.balanceAfter, currency)} after booking ${last?.sequence}.`}
       series={[{ name: 'balance', points }]}
+      places={oldest.map((entry) => Number(entry.sequence ?? 0))}
+      at={(sequence) => `booking ${sequence}`}
       label={label}
-      at={(index) => `after booking ${oldest[index]?.sequence ?? ''}`}
       steps
     />
   );

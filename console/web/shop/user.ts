@@ -1,11 +1,11 @@
 // Whose shop it is, their account, and what changes there.
-import { useEffect } from 'preact/hooks';
-import { Failed, type Fault } from '../parts/fault';
+import { useEffect, useRef } from 'preact/hooks';
+import { Failed, unanswered, type Fault } from '../parts/fault';
 import { send } from '../parts/send';
-import { Store } from '../parts/store';
+import { Store, useStore } from '../parts/store';
 import { claims, token } from '../parts/token';
 import { watch, type Link } from '../parts/watch';
-import { getAccount, type Account, type Order, type OrderEvent } from './calls';
+import { getAccount, watchOrders, type Account, type Order, type OrderEvent } from './calls';
 
 const KEY = 'ordermesh.user';
 
@@ -16,6 +16,8 @@ function current(): string {
 /** The user; of a token its subject, otherwise whoever somebody says they are. Empty when nobody has said so. */
 export const user = new Store(current());
 token.follow(() => user.set(current()));
+// What is known is of the one before.
+user.follow(() => account.set({ state: 'unknown' }));
 
 export function become(name: string): void {
   sessionStorage.setItem(KEY, name);
@@ -36,39 +38,62 @@ export function currencyOf(state: AccountState): string {
   return (state.state === 'there' && state.account.currencyCode) || 'RUB';
 }
 
+let asked = 0;
+let answered = 0;
+
 /** Reads the account again. */
 export async function refresh(): Promise<void> {
   const name = user.get();
   if (!name) return account.set({ state: 'unknown' });
-  try {
-    const read = await send(getAccount(name), true);
-    if (user.get() === name) account.set({ state: 'there', account: read });
-  } catch (error) {
-    if (!(error instanceof Failed) || user.get() !== name) return;
-    const { fault } = error;
-    if (fault.reason === 'ACCOUNT_NOT_FOUND') account.set({ state: 'none' });
-    else account.set({ state: 'failed', fault });
-  }
+  asked += 1;
+  const number = asked;
+  const read = await send(getAccount(name), true).then(
+    (found): AccountState => ({ state: 'there', account: found }),
+    (error): AccountState => {
+      const fault = error instanceof Failed ? error.fault : unanswered();
+      return fault.reason === 'ACCOUNT_NOT_FOUND' ? { state: 'none' } : { state: 'failed', fault };
+    },
+  );
+  // Of two questions, the later one is answered by what is newer. What was known stays where nothing can be read.
+  if (user.get() !== name || number < answered || (read.state === 'failed' && account.get().state === 'there')) return;
+  answered = number;
+  account.set(read);
 }
 
 /** How the stream of all orders of the user is doing. */
 export const link = new Store<Link>('connecting');
 
-const readers = new Set<(orders: readonly Order[]) => void>();
+/** How often it has begun: it tells what changes from then on, and what was read before may have changed. */
+const begun = new Store(0);
 
-/** Calls `reader` with orders that have changed, once for each frame of the screen at most. */
-export function useChanges(reader: (orders: readonly Order[]) => void, about: readonly unknown[]): void {
+/** Calls `reload` whenever what was read before may have changed. */
+export function useBeginnings(reload: () => void): void {
+  const times = useStore(begun);
+  const before = useRef(times);
   useEffect(() => {
-    readers.add(reader);
-    return () => void readers.delete(reader);
-  }, about);
+    if (times !== before.current) reload();
+    before.current = times;
+  }, [times]);
 }
 
-/** Follows all orders of the user, while the page is to be seen. */
+const readers = new Set<(orders: readonly Order[]) => void>();
+
+/** Calls `reader`, as it is then, with orders that have changed, once for each frame of the screen at most. */
+export function useChanges(reader: (orders: readonly Order[]) => void): void {
+  const latest = useRef(reader);
+  latest.current = reader;
+  useEffect(() => {
+    const read = (orders: readonly Order[]) => latest.current(orders);
+    readers.add(read);
+    return () => void readers.delete(read);
+  }, []);
+}
+
+/** Follows all orders of the user. */
 export function useBoard(name: string): void {
+  const who = useStore(token);
   useEffect(() => {
     if (!name) return;
-    let stop = () => {};
     let waiting = new Map<string, Order>();
     let frame = 0;
     const hand = () => {
@@ -83,23 +108,19 @@ export function useBoard(name: string): void {
       waiting.set(order.id, order);
       frame ||= requestAnimationFrame(hand);
     };
-    const turn = () => {
-      stop();
-      stop = () => {};
-      if (document.hidden) return;
+    const onLink = (now: Link) => {
+      link.set(now);
+      if (now !== 'live') return;
+      begun.update((times) => times + 1);
       void refresh();
-      stop = watch({ path: 'gateway/orders:watch', query: { user_id: name }, onEvent, onLink: (now) => link.set(now) });
     };
-    turn();
-    const leave = token.follow(turn);
-    document.addEventListener('visibilitychange', turn);
+    void refresh();
+    const stop = watch({ call: watchOrders(name), onEvent, onLink });
     return () => {
-      leave();
-      document.removeEventListener('visibilitychange', turn);
       cancelAnimationFrame(frame);
       stop();
     };
-  }, [name]);
+  }, [name, who]);
 }
 
 let timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,0 +1,143 @@
+// The shop in a browser for whoever comes: without a mouse, of another time zone, writing or currency, on a network that says nothing. `EDGE` and
+// `ADMIN` are the URLs of a running mesh without tokens, `ADMIN_TOKEN` is the operator's token.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { balance, call, has, holds, isAccessible, isPainted, launch, leave, open, order, pauser, state } from './world.mjs';
+
+const { EDGE, ADMIN, ADMIN_TOKEN } = process.env;
+const pause = pauser(ADMIN, ADMIN_TOKEN);
+
+const browser = await launch();
+try {
+  await byKeyboardAlone();
+  await knowsDigits();
+  await paintsWithoutData();
+  await fitsAPhone();
+} finally {
+  await browser.close();
+  leave();
+}
+
+/** From the entrance to a paid order without a mouse, on another side of the world. */
+async function byKeyboardAlone() {
+  const { page, close } = await open(browser, EDGE, { timezoneId: 'Asia/Kolkata', reducedMotion: 'no-preference' });
+  const { keyboard } = page;
+  const focused = () => page.evaluate(() => document.activeElement.textContent || document.activeElement.labels?.[0]?.textContent);
+  const tabTo = async (text) => {
+    for (let steps = 0; (await focused())?.trim() !== text; steps += 1) {
+      assert.ok(steps < 40, `${text} cannot be reached`);
+      await keyboard.press('Tab');
+    }
+  };
+  await page.goto(`${EDGE}/shop/`);
+  await keyboard.press('Tab');
+  assert.equal((await focused()).trim(), 'Skip to the content');
+  await keyboard.press('Enter');
+  await tabTo('Name');
+  await keyboard.type(' carol ');
+  await keyboard.press('Enter');
+  await tabTo('Open an account');
+  await keyboard.press('Enter');
+  await balance(page, '0.00 RUB');
+  await tabTo('Top up by, in RUB');
+  await keyboard.type('1,250.50');
+  await keyboard.press('Enter');
+  await balance(page, '1,250.50 RUB');
+  await tabTo('What');
+  await keyboard.type('\u05e9\u05dc\u05d5\u05dd "tea" & <b>\ud83c\udf75</b>');
+  await tabTo('Amount');
+  await keyboard.type('250,5');
+  await tabTo('Place the order');
+  await keyboard.press('Enter');
+  await has(state(page), 'FINISHED');
+  await balance(page, '1,000.00 RUB');
+  assert.equal((await focused()).trim(), 'Place the order', 'whoever has pressed a button is still there');
+  assert.equal(await page.locator('.order .description').textContent(), '\u05e9\u05dc\u05d5\u05dd "tea" & <b>\ud83c\udf75</b>');
+  assert.equal(await page.locator('.order .description').evaluate((one) => getComputedStyle(one).direction), 'rtl');
+  // India is five hours and a half ahead.
+  const [, utc, here] = /(\d\d:\d\d:\d\d) UTC · (?:\S+ )?(\d\d:\d\d:\d\d) here · (now|\d+ s ago)/.exec(await page.locator('.timeline time').first().textContent());
+  const seconds = (text) => text.split(':').reduce((sum, part) => 60 * sum + Number(part), 0);
+  assert.equal((seconds(here) - seconds(utc) + 86_400) % 86_400, 19_800);
+  holds('an order is placed without a mouse, and times are in UTC, local and relative');
+  const resume = await pause();
+  await order(page, 'motion', '1');
+  await has(state(page), 'NEW');
+  const moving = () => page.evaluate(() => document.getAnimations().length);
+  assert.ok((await moving()) > 0);
+  await page.emulateMedia({ reducedMotion: 'reduce' });
+  assert.equal(await moving(), 0);
+  await resume();
+  await close();
+  holds('who wants no motion sees none');
+}
+
+/** Digits of the page are those of the services, whatever the browser says of a currency. */
+async function knowsDigits() {
+  const rules = readFileSync(new URL('../../proto/rules.rs', import.meta.url), 'utf8');
+  const [, table] = /pub fn currency_exponent[^]*?match code \{([^]*?)_ => None/.exec(rules);
+  const digits = [...table.matchAll(/((?:\s*\|?\s*"[A-Z]{3}")+) => Some\((\d)\)/g)];
+  const currencies = digits.flatMap(([, codes, places]) => [...codes.matchAll(/[A-Z]{3}/g)].map(([code]) => [code, Number(places)]));
+  assert.ok(currencies.length > 60, `${currencies.length} currencies`);
+  const { page, close } = await open(browser, EDGE);
+  await page.goto(`${EDGE}/shop/`);
+  await page.getByRole('button', { name: 'As a guest' }).click();
+  const form = page.locator('form', { has: page.getByLabel('Amount') });
+  await form.getByText('What this sends').click();
+  await form.getByLabel('Amount').fill('7');
+  for (const [code, places] of currencies) {
+    await form.getByLabel('Currency').fill(code);
+    await has(form.locator('pre').first(), `"amount":"${7 * 10 ** places}","currencyCode":"${code}"`);
+  }
+  for (const [code, text, minor] of [['JPY', '1,000', '1000'], ['KWD', '1,234.5', '1234500'], ['EUR', '1 000,50', '100050'], ['USD', '9,999,999', '999999900']]) {
+    await form.getByLabel('Currency').fill(code);
+    await form.getByLabel('Amount').fill(text);
+    await has(form.locator('pre').first(), `"amount":"${minor}","currencyCode":"${code}"`);
+  }
+  await form.getByLabel('Currency').fill('KWD');
+  await form.getByLabel('Amount').fill('1,000');
+  await form.getByText('Write 1000 or 1.000').waitFor();
+  await close();
+  holds(`digits of ${currencies.length} currencies are those of the services`);
+}
+
+/** The API says nothing at all, and the page is there. */
+async function paintsWithoutData() {
+  const { page, close } = await open(browser, EDGE);
+  await page.route('**/gateway/**', () => {});
+  await page.goto(`${EDGE}/shop/`);
+  await isPainted(page);
+  await page.getByLabel('Name').fill('..');
+  await page.getByText('Letters, digits').waitFor();
+  await page.getByLabel('Name').fill('dave');
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Place the order' }).waitFor();
+  await close();
+  holds('the shop is painted without waiting for data');
+}
+
+/** The longest name, the largest amounts, and what is written from right to left, on a phone. */
+async function fitsAPhone() {
+  const userId = 'x'.repeat(64);
+  await call(EDGE, '/gateway/payments', { userId, currencyCode: 'JPY' });
+  for (const amount of ['1000000000000', '999999999999']) {
+    await call(EDGE, `/gateway/payments/${userId}/top-up`, { amount, currencyCode: 'JPY' });
+  }
+  const { page, close } = await open(browser, EDGE, { viewport: { width: 360, height: 740 }, timezoneId: 'America/Los_Angeles' });
+  await page.goto(`${EDGE}/shop/`);
+  await page.getByLabel('Name').fill(userId);
+  await page.keyboard.press('Enter');
+  await balance(page, '1,999,999,999,999 JPY');
+  await order(page, '\u05e9\u05dc\u05d5\u05dd '.repeat(60) + 'w'.repeat(300), '999,999,999,999');
+  await has(state(page), 'FINISHED');
+  await isAccessible(page, 'the counter of a long name');
+  await page.getByRole('link', { name: 'Orders' }).click();
+  await page.getByTestId('orders').locator('li').first().waitFor();
+  await isAccessible(page, 'the order of a long name');
+  await page.getByRole('link', { name: 'Statement' }).click();
+  const rows = page.getByTestId('statement').locator('tbody tr');
+  await rows.nth(2).waitFor();
+  const heights = await rows.evaluateAll((all) => all.map((one) => one.getBoundingClientRect().height));
+  assert.ok(Math.max(...heights) < 100, `bookings are ${heights} high`);
+  await isAccessible(page, 'the statement of a long name');
+  await close();
+}

@@ -1,0 +1,122 @@
+// What the operations room keeps: books and who did what, in front of a running mesh. `EDGE` and `ADMIN` are its URLs, `ADMIN_TOKEN` the operator's
+// token.
+import assert from 'node:assert/strict';
+import { call, has, holds, isAccessible, isPainted, launch, leave, open } from './world.mjs';
+
+const { EDGE, ADMIN, ADMIN_TOKEN } = process.env;
+
+const browser = await launch();
+try {
+  const { page, close } = await open(browser, ADMIN);
+  await paintsWithoutData(page);
+  await page.goto(`${ADMIN}/console/#/books`);
+  await page.getByLabel('Token', { exact: true }).fill(ADMIN_TOKEN);
+  await page.getByRole('dialog').getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('dialog').waitFor({ state: 'hidden' });
+  await books(page);
+  await audit(page);
+  await close();
+} finally {
+  await browser.close();
+  leave();
+}
+
+/** The listener says nothing for a while, and the page is there, and goes on by itself. */
+async function paintsWithoutData(page) {
+  let held = [];
+  await page.route('**/admin/v1/openapi.json', (route) => held?.push(route) ?? route.continue());
+  await page.goto(`${ADMIN}/console/`);
+  await isPainted(page);
+  assert.equal(await page.getByRole('navigation').getByRole('link').count(), 6);
+  assert.equal(held.length, 1);
+  const [first] = held;
+  held = undefined;
+  await first.abort('connectionreset');
+  await page.getByRole('alert').getByText('cannot be reached').waitFor();
+  // Escape does not open what wants a token, however often it is pressed.
+  await page.getByRole('dialog').waitFor();
+  for (let times = 0; times < 3; times += 1) await page.keyboard.press('Escape');
+  await page.getByRole('dialog').waitFor();
+  await page.unroute('**/admin/v1/openapi.json');
+  holds('the operations room is painted without waiting for data, and goes on by itself');
+}
+
+async function books(page) {
+  await call(EDGE, '/gateway/payments', { userId: 'alice' });
+  const compared = page.getByTestId('compared');
+  await has(compared, 'no differences');
+  await page.getByTestId('compared').getByText(/Orders were compared from/).waitFor();
+  await page.getByText('None: both have stored the same.').waitFor();
+  // Nothing is to be healed, and who wanted that is noted.
+  const operator = { authorization: `Bearer ${ADMIN_TOKEN}` };
+  await call(ADMIN, '/admin/v1/orders/reconciliation:heal', { operator: 'olga', reason: 'a look at it' }, operator);
+  await isAccessible(page, 'the differences');
+  await page.getByLabel('Differences that').selectOption('were, and are healed');
+  await page.getByText('None was found and healed.').waitFor();
+  assert.match(page.url(), /#\/books\?healed=true$/);
+  holds('orders and payments are compared');
+  await page.getByRole('button', { name: 'Add them up' }).click();
+  await has(page.getByTestId('books').locator('tbody tr'), /^RUB.*agree$/);
+  await isAccessible(page, 'the books');
+  holds('the books agree');
+}
+
+async function audit(page) {
+  await page.getByRole('link', { name: 'Audit', exact: true }).click();
+  const events = page.getByTestId('audit').locator('li');
+  await suggests(page);
+  await page.getByRole('button', { name: 'orders', exact: true }).click();
+  const filter = page.getByLabel('Filter');
+  await filter.fill('act');
+  const suggested = () => page.locator('datalist option').evaluateAll((all) => all.map(({ value }) => value));
+  assert.deepEqual(await suggested(), ['action = ', 'action != ']);
+  await filter.fill('action = HE');
+  assert.deepEqual(await suggested(), ['action = HEAL']);
+  await filter.fill('action = HEAL');
+  await filter.press('Enter');
+  await has(events, 'olga');
+  await page.getByText('All 1').waitFor();
+  assert.match(page.url(), /filter=action\+%3D\+HEAL/);
+  assert.equal(await filter.evaluate((one) => one === document.activeElement), true);
+  await filter.fill('action = TOP_UP');
+  await filter.press('Enter');
+  await page.getByText('Nothing meets this filter.').waitFor();
+  await page.goBack();
+  await has(events, 'a look at it');
+  assert.equal(await filter.inputValue(), 'action = HEAL');
+  await filter.fill('what = ever');
+  await filter.press('Enter');
+  await page.getByRole('alert').getByText('INVALID_FILTER').waitFor();
+  await page.getByRole('button', { name: 'Everything' }).click();
+  await has(events, 'HEAL');
+  await isAccessible(page, 'the list of who did what');
+  holds('who did what is listed, and found by a filter');
+}
+
+/** Suggestions are what the service understands, and all of that: its document says so. */
+async function suggests(page) {
+  const document = await call(ADMIN, '/admin/v1/openapi.json');
+  const { description } = document.paths['/admin/v1/orders/audit'].get.parameters.find(({ name }) => name === 'filter');
+  const [grammar] = /: (`subject`[^]*?)\. /.exec(description) ?? [];
+  const filter = page.getByLabel('Filter');
+  const suggested = async (text) => {
+    await filter.fill(text);
+    return page.locator('datalist option').evaluateAll((all) => all.map(({ value }) => value));
+  };
+  const fields = [...new Set((await suggested('')).map((text) => text.split(' ')[0]))];
+  assert.deepEqual([...fields].sort(), [...new Set([...grammar.matchAll(/`(\w+)`/g)].map(([, field]) => field))].sort());
+  const action = document.components.schemas.AuditEvent.properties.action.description;
+  const actions = (await suggested('action = ')).map((text) => text.split(' ').at(-1));
+  assert.deepEqual([...actions].sort(), [...new Set(action.match(/[A-Z]+(_[A-Z]+)*(?=\W)/g).filter((word) => word.length > 2))].sort());
+  for (const field of fields) {
+    for (const start of await suggested(field)) {
+      const value = field === 'time' ? '2026-01-31T00:00:00Z' : field === 'order_id' ? '0198c0de-0000-7000-8000-000000000000' : 'x';
+      const answer = await fetch(`${ADMIN}/admin/v1/orders/audit?filter=${encodeURIComponent(start + value)}`, {
+        headers: { authorization: `Bearer ${ADMIN_TOKEN}` },
+      });
+      assert.equal(answer.status, 200, `${start + value}: ${await answer.text()}`);
+    }
+  }
+  await filter.fill('');
+  holds(`suggestions are the grammar of the filter: ${fields.length} fields, ${actions.length} actions`);
+}

@@ -1,0 +1,72 @@
+// The process that answers: its version, its parts, and which process publishes.
+import { span } from '../parts/time';
+import { Card, Chip } from '../parts/ui';
+import { getStatus } from './calls';
+import { usePoll } from './poll';
+
+/** What `/readyz` says. */
+export interface Readiness {
+  readonly parts: Readonly<Record<string, string>>;
+  readonly states: Readonly<Record<string, 'ok' | 'degraded' | 'failed' | 'paused'>>;
+}
+
+export function readinessOf(text: string): Readiness | undefined {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Nothing, or what a proxy says when there is nobody behind it.
+    return undefined;
+  }
+}
+
+const KINDS = { ok: 'good', degraded: 'warn', failed: 'bad', paused: 'plain' } as const;
+
+export function Process({ readiness, names }: { readiness: Readiness | undefined; names: readonly string[] }) {
+  return (
+    <Card title="The process">
+      {!readiness && <p class="faint">It does not say how it is.</p>}
+      {readiness && (
+        <div class="scroll" tabIndex={0} role="region" aria-label="Parts of the process">
+          <table data-testid="parts">
+            <thead>
+              <tr>
+                <th scope="col">Part</th>
+                <th scope="col">State</th>
+                <th scope="col">Why</th>
+              </tr>
+            </thead>
+            <tbody>
+              {Object.entries(readiness.states).map(([part, state]) => (
+                <tr key={part}>
+                  <td>{part}</td>
+                  <td>
+                    <Chip kind={KINDS[state] ?? 'plain'}>{state}</Chip>
+                  </td>
+                  <td>{state === 'ok' ? '' : readiness.parts[part]}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {names.map((name) => (
+        <Publishes key={name} service={name} />
+      ))}
+    </Card>
+  );
+}
+
+/** Of several processes of a service, which one publishes. */
+function Publishes({ service }: { service: string }) {
+  const { answer } = usePoll(service, () => getStatus(service), 2_000);
+  const relay = answer?.relay;
+  if (!answer) return null;
+  return (
+    <p data-testid={`publishes-${service}`}>
+      <strong>{service}</strong> is of version {answer.version}.{' '}
+      {relay?.leaseHolder
+        ? `Its messages are published by ${relay.leaseHolder}, for ${span(parseFloat(relay.leaseLeft ?? '0'))} unless it renews that.`
+        : 'No process publishes its messages at present.'}
+    </p>
+  );
+}
