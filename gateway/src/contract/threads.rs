@@ -29,9 +29,9 @@ impl Thread {
         Arc::clone(&self.table.load().contract.documents)
     }
 
-    /// Whether a service with routes has this method, as `package.Service/Method`.
-    pub(crate) fn has(&self, method: &str) -> bool {
-        self.table.load().contract.has(method)
+    /// Whether the shop has what it calls.
+    pub(crate) fn has_shop(&self) -> bool {
+        self.table.load().contract.has_shop
     }
 
     /// The methods of all routes.

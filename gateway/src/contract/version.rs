@@ -32,7 +32,13 @@ pub(crate) struct Contract {
     /// What cannot be served, with the reasons.
     pub(super) left_out: Vec<String>,
     pub(crate) documents: Arc<Documents>,
+    /// Whether it is that of both of our services, of which the shop is a client.
+    pub(super) has_shop: bool,
 }
+
+/// Methods without which there is nothing to be shopped.
+const SHOP_CALLS: [&str; 2] =
+    ["ordermesh.orders.v1.OrdersService/CreateOrder", "ordermesh.payments.v1.PaymentsService/TopUpAccount"];
 
 impl Contract {
     /// That of the descriptors in the settings; `None` after errors were noted.
@@ -62,7 +68,9 @@ impl Contract {
         let meter = |route: &Arc<Route>| Meter::new(&route.method, route.template.text.clone());
         let meters = routes.list().iter().map(meter).collect();
         let further = config.forward_headers.clone().into();
-        Some(Self { routes, rules, meters, further, left_out, documents })
+        let contract = Self { routes, rules, meters, further, left_out, documents, has_shop: false };
+        let has_shop = SHOP_CALLS.iter().all(|method| contract.has(method));
+        Some(Self { has_shop, ..contract })
     }
 
     /// Warns of what is left out, if anything is.

@@ -48,10 +48,6 @@ const MAX_REQUEST_ID: usize = 128;
 /// Digits and hyphens of an id in text (RFC 9562, section 4).
 const UUID_LENGTH: usize = 36;
 
-/// Methods without which there is nothing to be shopped.
-const SHOP_CALLS: [&str; 2] =
-    ["ordermesh.orders.v1.OrdersService/CreateOrder", "ordermesh.payments.v1.PaymentsService/TopUpAccount"];
-
 /// The edge, as connections see it. Cloning it is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct Front(Arc<Inner>);
@@ -61,6 +57,8 @@ struct Inner {
     edge: Arc<Edge>,
     /// The documents, and the layers that are switched on, around the handler.
     router: Router,
+    /// The same with the shop, for as long as what is served has what it calls.
+    with_shop: Router,
     /// Whether there are such layers.
     layered: bool,
 }
@@ -74,17 +72,17 @@ impl Front {
             .option_layer(cors)
             .layer(from_fn(caught))
             .option_layer(compresses.then(|| (MapResponseBodyLayer::new(Body::new), compression())));
-        // The shop is a client of both of our services, and of no others.
-        let has_shop = SHOP_CALLS.iter().all(|method| edge.thread.has(method));
-        let documents =
-            pages::router(edge.config.jwks.clone(), has_shop).with_state(Arc::clone(&edge.thread));
-        // What is called counts for its caller, which the handler knows.
-        let documents = match edge.admission.counts() {
-            true => documents.route_layer(from_fn_with_state(Arc::clone(&edge.admission), counted)),
-            false => documents,
-        };
-        let router = documents.fallback(handler).with_state(Arc::clone(&edge)).layer(layers);
-        Self(Arc::new(Inner { edge, router, layered }))
+        let [router, with_shop] = [false, true].map(|has_shop| {
+            let documents =
+                pages::router(edge.config.jwks.clone(), has_shop).with_state(Arc::clone(&edge.thread));
+            // What is called counts for its caller, which the handler knows.
+            let documents = match edge.admission.counts() {
+                true => documents.route_layer(from_fn_with_state(Arc::clone(&edge.admission), counted)),
+                false => documents,
+            };
+            documents.fallback(handler).with_state(Arc::clone(&edge)).layer(layers.clone())
+        });
+        Self(Arc::new(Inner { edge, router, with_shop, layered }))
     }
 
     /// Answers a request. Deadlines are the handler's: it alone knows how long a request wants to wait, and a stream has none.
@@ -126,7 +124,7 @@ impl Front {
 
     /// Answers a request, and says what was seen of it.
     async fn route(&self, mut request: Request, client: Client, seen: &mut Seen) -> Response {
-        let Inner { edge, router, layered } = &*self.0;
+        let Inner { edge, router, with_shop, layered } = &*self.0;
         if let (Version::HTTP_2, Err(fault)) = (request.version(), headers::check_head(request.headers())) {
             return refusal(&request, fault);
         }
@@ -137,6 +135,7 @@ impl Front {
         if *layered || pages::may_have(request.uri().path()) {
             request.extensions_mut().insert(client);
             headers::admit_identity(request.headers_mut());
+            let router = if edge.thread.has_shop() { with_shop } else { router };
             let Ok(mut response) = router.clone().oneshot(request).await;
             *seen = response.extensions_mut().remove().unwrap_or_default();
             return response;

@@ -267,6 +267,20 @@ async fn a_broken_version_leaves_the_old_one_and_is_reported_once() -> Result<()
     load.end().await
 }
 
+/// The shop is there as long as what it calls is.
+#[tokio::test]
+async fn the_shop_comes_and_goes_with_our_contract() -> Result<()> {
+    let description = Description::new(&first());
+    let upstream = Upstream::beside(description.routes(), listener().await, async |call| echo(&call));
+    let edge = Edge::of(&upstream.url()).await?;
+    ensure!(edge.status("/shop/").await? == 404 && edge.status("/").await? == 404);
+    description.change(&Bytes::from_static(ordermesh::DESCRIPTOR_SET));
+    edge.comes_to("/shop/", 200).await?;
+    ensure!(edge.api.get("/").await?.body["shop"] == "shop/");
+    description.change(&first());
+    edge.comes_to("/shop/", 404).await
+}
+
 /// Two servers are replaced one after the other, as in a rollout.
 #[tokio::test]
 async fn replicas_that_disagree_are_reported_and_taken_when_they_agree() -> Result<()> {
