@@ -148,9 +148,7 @@ async fn call(
     let streams = served.route.rpc.streaming;
     let socket = if streams { socket::asked(&edge.config.cors_origins, &mut parts).await? } else { None };
     let read = matches!(parts.method, Method::GET | Method::HEAD);
-    // What a write says of the version that it is to change.
-    let condition =
-        if read { Vec::new() } else { headers::condition(&parts.headers, &served.route.rpc.input)? };
+    let condition = headers::condition(&parts, &served.route.rpc.input)?;
     let body = within(deadline, received(edge, served, &parts.headers, body, &client)).await??;
     // Not before: clients that send slowly would take the slots of all others.
     let _slot = edge.admission.slot()?;

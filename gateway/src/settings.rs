@@ -173,12 +173,10 @@ impl Settings {
             errors.require(requests > 0, "--max-requests", "must be at least 1");
             config.max_requests = requests;
         }
-        if let Some(streams) = self.max_streams.take("--max-streams", errors) {
-            config.max_streams = streams;
-        }
-        if let Some(streams) = self.max_streams_per_client.take("--max-streams-per-client", errors) {
-            config.max_streams_per_client = streams;
-        }
+        let streams = self.max_streams.take("--max-streams", errors);
+        config.max_streams = streams.unwrap_or(config.max_streams);
+        let streams = self.max_streams_per_client.take("--max-streams-per-client", errors);
+        config.max_streams_per_client = streams.unwrap_or(config.max_streams_per_client);
         if let Some(pause) = self.reflect_every.take("--reflect-every", errors) {
             config.reflect_every = pause.into();
         }

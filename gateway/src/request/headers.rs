@@ -9,7 +9,7 @@ use chassis::{
     status::{Fault, Reason, Violation},
     trace,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 pub(crate) use self::{
@@ -104,9 +104,12 @@ pub(crate) fn metadata(headers: &HeaderMap, further: &[HeaderName]) -> HeaderMap
 ///
 /// # Errors
 /// PRECONDITION_UNSUPPORTED; MALFORMED_REQUEST when `If-Match` is not printable.
-pub(crate) fn condition(headers: &HeaderMap, request: &MessageDescriptor) -> Result<Vec<u8>, Fault> {
-    let mut wire = Vec::new();
-    if !headers.contains_key(header::IF_MATCH) && !headers.contains_key(header::IF_UNMODIFIED_SINCE) {
+pub(crate) fn condition(parts: &Parts, request: &MessageDescriptor) -> Result<Vec<u8>, Fault> {
+    let (headers, mut wire) = (&parts.headers, Vec::new());
+    let is_read = matches!(parts.method, Method::GET | Method::HEAD);
+    if is_read
+        || !headers.contains_key(header::IF_MATCH) && !headers.contains_key(header::IF_UNMODIFIED_SINCE)
+    {
         return Ok(wire);
     }
     let is_text = |field: &FieldDescriptor| field.kind() == Kind::String && !field.is_list();

@@ -75,6 +75,7 @@ impl Payments {
             wire: Bytes::from(request.encode_to_vec()),
             headers,
             metadata,
+            further: &[],
             deadline: Some(deadline),
         };
         let answered = timeout_at(deadline, call.unary()).await;
@@ -84,7 +85,7 @@ impl Payments {
     }
 }
 
-fn metadata(headers: &HeaderMap) -> HeaderMap {
+fn metadata(headers: &HeaderMap, _further: &[HeaderName]) -> HeaderMap {
     let mut metadata = HeaderMap::new();
     let names = [
         AUTHORIZATION,

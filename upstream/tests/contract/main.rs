@@ -7,7 +7,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 use bytes::Bytes;
 use chassis::tls::ClientTls;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use http::{HeaderMap, HeaderValue, Request, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, uri::PathAndQuery};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use prost::Message as _;
@@ -58,7 +58,7 @@ async fn ways() -> [Way; 2] {
     [way("remote", Location::Url(url), remote_reports), way("local", Location::Local(local), local_reports)]
 }
 
-fn metadata(headers: &HeaderMap) -> HeaderMap {
+fn metadata(headers: &HeaderMap, _further: &[HeaderName]) -> HeaderMap {
     headers.clone()
 }
 
@@ -110,6 +110,7 @@ impl Way {
             wire,
             headers: &with.headers,
             metadata,
+            further: &[],
             deadline,
         }
     }
