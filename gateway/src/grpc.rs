@@ -25,8 +25,9 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use tracing::Span;
 use upstream::{GRPC_TIMEOUT, check_length, grpc_timeout, of_http};
 
+pub(crate) use self::fault::deadline_exceeded;
 use self::{
-    fault::{deadline_exceeded, fault},
+    fault::fault,
     passing::{Held, Pace, Passing, end, note},
 };
 use crate::{

@@ -54,17 +54,22 @@ async fn heads_that_never_end_are_cut_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_never_end_take_nobodys_turn() {
     // Were a slot taken for each of these, nobody would be left for the neighbour.
-    let edge = Besieged::with(&["--max-requests", "16", "--request-timeout", "4s"]).await;
-    let head = "POST /v1/shapes/a HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n{";
-    let attack = join_all((0..1_000).map(|_| async {
-        let mut stream = edge.connect().await;
-        stream.write_all(head.as_bytes()).await.expect("the edge listens");
-        drip(stream, b' ').await
-    }));
+    let besieged = Besieged::with(&["--max-requests", "16", "--request-timeout", "4s"]).await;
+    let edge = &besieged;
+    let head = "content-type: application/json\r\ncontent-length: 100000\r\n\r\n{";
+    // A route, and a method by its name.
+    let attack = join_all(["/v1/shapes/a", "/shapes.v1.Shapes/Query"].repeat(500).into_iter().map(
+        |path| async move {
+            let mut stream = edge.connect().await;
+            let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\n{head}");
+            stream.write_all(head.as_bytes()).await.expect("the edge listens");
+            drip(stream, b' ').await
+        },
+    ));
     for answer in attack.await {
         assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     }
-    edge.leaves_unharmed(32 * MIB).await;
+    besieged.leaves_unharmed(32 * MIB).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
