@@ -110,6 +110,19 @@ async fn a_thousand_keys_keep_their_order_on_real_servers() -> Result<()> {
     a_thousand_keys(Place::real().await?).await
 }
 
+/// What is refused and what comes behind it of its key, all of it received at once.
+#[tokio::test]
+async fn what_comes_in_one_batch_waits_too() -> Result<()> {
+    let place = Place::embedded().await?;
+    place.write(0..100).await?;
+    let refusing = Effects::unless(|number| if number == 5 { Answer::Refuse } else { Answer::Apply });
+    let running = process(&place, refusing);
+    place.is_drained().await?;
+    are_parked(&place, 1, 9).await?;
+    ensure!(place.effects().await?.len() == 90, "something has passed by");
+    running.stop().await
+}
+
 /// One that stood by while another one parked the first of a key knows of it when it takes over.
 async fn who_takes_over_knows(place: Place) -> Result<()> {
     let neighbour = place.neighbour().await?;
