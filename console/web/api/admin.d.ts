@@ -684,6 +684,20 @@ export interface components {
             consumers?: components["schemas"]["ConsumerState"][];
             version?: string;
         };
+        ConsumerState: {
+            consumer?: string;
+            /** Format: int32 */
+            partition?: number;
+            state?: components["schemas"]["PartState"];
+            queue?: string;
+            /** Format: int64 */
+            queueMessages?: string;
+            /** Format: int32 */
+            queueConsumers?: number;
+            perSecond?: number | ("NaN" | "Infinity" | "-Infinity");
+            /** Format: int64 */
+            deadLetters?: string;
+        };
         ParkedMessage: {
             /** Format: int64 */
             sequence?: string;
@@ -736,6 +750,13 @@ export interface components {
             /** Format: int64 */
             exampleSequence?: string;
             exampleError?: string;
+        };
+        PartState: {
+            /** @enum {string} */
+            condition?: "CONDITION_UNSPECIFIED" | "OK" | "DEGRADED" | "FAILED" | "PAUSED";
+            reason?: string;
+            /** Format: date-time */
+            since?: string;
         };
         Pause: {
             /** Format: int64 */
@@ -815,6 +836,13 @@ export interface components {
         RedriveParkedMessagesResponse: {
             /** Format: int64 */
             redriven?: string;
+        };
+        RelayState: {
+            state?: components["schemas"]["PartState"];
+            leaseHolder?: string;
+            leaseLeft?: string;
+            leaseUnrenewed?: string;
+            perSecond?: number | ("NaN" | "Infinity" | "-Infinity");
         };
         RowChange: {
             table?: string;
@@ -951,34 +979,6 @@ export interface components {
             relay?: components["schemas"]["RelayState"];
             consumer?: components["schemas"]["ConsumerState"];
             databaseError?: string;
-        };
-        ConsumerState: {
-            consumer?: string;
-            /** Format: int32 */
-            partition?: number;
-            state?: components["schemas"]["PartState"];
-            queue?: string;
-            /** Format: int64 */
-            queueMessages?: string;
-            /** Format: int32 */
-            queueConsumers?: number;
-            perSecond?: number | ("NaN" | "Infinity" | "-Infinity");
-            /** Format: int64 */
-            deadLetters?: string;
-        };
-        PartState: {
-            /** @enum {string} */
-            condition?: "CONDITION_UNSPECIFIED" | "OK" | "DEGRADED" | "FAILED" | "PAUSED";
-            reason?: string;
-            /** Format: date-time */
-            since?: string;
-        };
-        RelayState: {
-            state?: components["schemas"]["PartState"];
-            leaseHolder?: string;
-            leaseLeft?: string;
-            leaseUnrenewed?: string;
-            perSecond?: number | ("NaN" | "Infinity" | "-Infinity");
         };
         WaitingMessage: {
             messageId?: string;
