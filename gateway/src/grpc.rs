@@ -55,7 +55,7 @@ const GRPC_WEB: [&str; 4] = [
 /// What a service may have sent of an answer that its client does not take: the window of its call.
 const UNTAKEN: usize = 64 << 10;
 
-/// A message that services of gRPC take if nobody has told them otherwise, with its prefix: so long a body of a call may always be.
+/// The longest message that services of gRPC take by default, with its prefix: so long a body of a call may always be.
 const MESSAGE_BYTES: usize = (4 << 20) + 5;
 
 /// Headers that the call to the service gets anew; `Expect` was the edge's to answer.

@@ -6,10 +6,13 @@ pub(crate) mod message;
 pub(crate) mod json;
 pub(crate) mod decimal;
 pub(crate) mod scalar;
+pub(crate) mod text;
 pub(crate) mod known;
 pub(crate) mod names;
 pub(crate) mod closed;
 pub(crate) mod report;
+#[cfg(test)]
+mod panic_tests;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +22,7 @@ use self::{
     json::Json,
     message::{Walk, has_null},
     query::{descend, dotted},
-    report::{Report, RequestError},
+    report::{BODY, Report, RequestError},
 };
 use crate::{
     payload,
@@ -28,9 +31,6 @@ use crate::{
         route::{Body, FieldPath, Route},
     },
 };
-
-/// What violations of the body as a whole are called.
-const BODY: &str = "body";
 
 /// The parts of an HTTP request that can hold fields.
 #[derive(Debug, Default)]
@@ -146,7 +146,7 @@ pub(crate) fn message_of(
 fn variable(path: &FieldPath, text: &str, message: &mut DynamicMessage, report: &mut Report) {
     // The table holds no empty path.
     let Some((field, parents)) = path.split_last() else { return };
-    let outcome = scalar::from_text(&field.kind(), text).and_then(|value| {
+    let outcome = text::from_text(&field.kind(), text).and_then(|value| {
         let parent = descend(message, parents)?;
         if parent.has_field(field) && *parent.get_field(field) != value {
             return Err("differs from the path".to_owned());

@@ -8,6 +8,7 @@ mod bind;
 mod direct;
 mod reflect;
 mod payload;
+mod times;
 mod codec;
 pub mod openapi;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Which names an edge is called by that serves its own machine only.
 //!
 //! A browser calls the edge for a page of any origin once the name of that origin leads to this machine (DNS rebinding), and then keeps no
-//! answer from it: page and edge have one origin. The name is all that tells them apart.
+//! answer from it: page and edge have one origin. Only the name differs.
 
 use std::net::IpAddr;
 
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_other_machines_are_told_apart() {
+    fn names_of_other_machines_are_found() {
         let of = |host: &str| Request::get("/").header("host", host).body(Body::empty()).expect("a request");
         for own in [
             "127.0.0.1:8080",

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use tonic::{Status, body::Body as GrpcBody};
 
 use super::{
-    Call, STREAM_CODING, ended,
+    call::{Call, STREAM_CODING, ended, is_of_service},
     envelope::{COMPRESSED, END, Envelopes, enveloped},
-    failure, is_of_service,
+    failure,
 };
 use crate::{
     admit::Permit,

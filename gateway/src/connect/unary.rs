@@ -8,11 +8,9 @@ use tonic::{Status, body::Body as GrpcBody};
 use upstream::{cut_off, too_large};
 
 use super::{
-    Call,
     asked::of_query,
-    ended,
+    call::{Call, ended, is_of_service},
     envelope::{Envelopes, enveloped},
-    is_of_service,
 };
 use crate::{grpc::deadline_exceeded, request::body};
 

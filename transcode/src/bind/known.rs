@@ -3,7 +3,7 @@
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 
 use super::scalar::{self, Leaf};
-use crate::direct::civil;
+use crate::times;
 
 /// Whether text alone can express a message.
 pub(crate) fn is_textual(message: &MessageDescriptor) -> bool {
@@ -51,11 +51,11 @@ pub(crate) fn from_json(message: &MessageDescriptor, leaf: Leaf<'_>) -> Result<D
     match message.full_name() {
         "google.protobuf.Timestamp" => {
             let what = "must be a time such as 2024-01-01T00:00:00.5Z, with 9 digits of a second at most";
-            parts(message, civil::read::timestamp(text).ok_or(what)?)
+            parts(message, times::timestamp(text).ok_or(what)?)
         }
         "google.protobuf.Duration" => {
             let what = "must be seconds such as 1.5s, with 9 digits after the point at most";
-            parts(message, civil::read::duration(text).ok_or(what)?)
+            parts(message, times::duration(text).ok_or(what)?)
         }
         "google.protobuf.FieldMask" if matches!(leaf, Leaf::Text(_)) => mask(message, text, snake_case),
         "google.protobuf.FieldMask" => Err(NO_MASK.to_owned()),

@@ -6,7 +6,12 @@ use std::collections::HashSet;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value};
 
-use super::{BODY, json::Json, names, report::Report, scalar};
+use super::{
+    json::Json,
+    names,
+    report::{BODY, Report},
+    scalar,
+};
 
 /// Walks a JSON tree along a message's descriptor.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
 
-use super::{mask, message::sibling, names, report::Report, scalar};
+use super::{mask, message::sibling, names, report::Report, scalar, text};
 use crate::routes::{
     percent,
     route::{Body, FieldPath, Route},
@@ -75,7 +75,7 @@ fn parameter(
     }
     // `resolve` returns no empty path.
     let Some((field, parents)) = path.split_last() else { return Ok(()) };
-    if field.is_map() || !scalar::is_textual(&field.kind()) {
+    if field.is_map() || !text::is_textual(&field.kind()) {
         return Err("is a message: name the field in it".to_owned());
     }
     if !field.is_list() && given.contains(path) {
@@ -86,7 +86,7 @@ fn parameter(
     let text = in_contract.as_deref().unwrap_or(text);
     let value = match (&route.body, &route.update_mask) {
         (Body::Field(body), Some(mask)) if mask == field => mask::named(body, mask, text)?,
-        _ => scalar::from_text(&field.kind(), text)?,
+        _ => text::from_text(&field.kind(), text)?,
     };
     let parent = descend(message, parents)?;
     if let Some(sibling) = sibling(parent, field) {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// What violations of the body as a whole are called.
+pub(crate) const BODY: &str = "body";
+
 /// A request that cannot become a message, with everything that is wrong with it; there is one violation at least.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestError {

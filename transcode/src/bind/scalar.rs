@@ -7,19 +7,10 @@ use base64::{
 };
 use prost_reflect::{EnumDescriptor, Kind, MapKey, Value};
 
-use super::{closed::is_closed, decimal, known};
+use super::{closed::is_closed, decimal};
 
 /// Names of an enum that a message lists at most.
 const LISTED_NAMES: usize = 16;
-
-/// Whether text alone can express a value: what a path variable or a query parameter can bind.
-#[must_use]
-pub(crate) fn is_textual(kind: &Kind) -> bool {
-    match kind {
-        Kind::Message(message) => known::is_textual(message),
-        _ => true,
-    }
-}
 
 /// Whether a message has a JSON form of its own.
 #[must_use]
@@ -31,7 +22,7 @@ pub fn is_well_known(full_name: &str) -> bool {
     }) || ["Any", "Timestamp", "Duration", "Struct", "FieldMask", "Empty"].contains(&name)
 }
 
-/// A value from a query parameter or a path variable.
+/// A value from a query parameter or a path variable. `kind` is no message.
 ///
 /// # Errors
 /// What the text must be, to follow the name of the field.
@@ -42,7 +33,6 @@ pub(crate) fn from_text(kind: &Kind, text: &str) -> Result<Value, String> {
             let leaf = text.parse::<i32>().map_or(Leaf::Text(text), |number| Leaf::Integer(number.into()));
             enumeration(descriptor, leaf).map(Value::EnumNumber)
         }
-        Kind::Message(message) => known::from_text(message, text).map(Value::Message),
         _ => from_json(kind, Leaf::Text(text)),
     }
 }

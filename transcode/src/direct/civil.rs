@@ -1,19 +1,10 @@
 //! Timestamps as RFC 3339 text in UTC and durations in seconds, the way ProtoJSON prints them: with 0, 3, 6 or 9 digits of a second.
 
-pub(crate) mod read;
-
 use super::{
     fallback::NoJson,
     wire::{VARINT, Wire, put_tag, put_varint},
 };
-
-/// `0001-01-01T00:00:00Z` and `9999-12-31T23:59:59Z`: what a Timestamp can hold.
-const RANGE: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
-
-const DAY: i64 = 86_400;
-
-/// Ten thousand years: what a Duration can hold, to both sides.
-const LONGEST: u64 = 315_576_000_000;
+use crate::times::{DAY, LONGEST, Parts, RANGE};
 
 const NANOS: i64 = 1_000_000_000;
 
@@ -60,7 +51,7 @@ pub(crate) fn print_duration((seconds, nanos): (i64, i64), out: &mut Vec<u8>) ->
 }
 
 /// Appends seconds and nanoseconds as the fields of either type.
-pub(crate) fn put((seconds, nanos): read::Parts, out: &mut Vec<u8>) {
+pub(crate) fn put((seconds, nanos): Parts, out: &mut Vec<u8>) {
     for (number, value) in [(1, seconds), (2, nanos.into())] {
         if value != 0 {
             put_tag(out, number, VARINT);

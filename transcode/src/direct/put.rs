@@ -66,7 +66,7 @@ pub(crate) fn key(kind: &Kind, name: &str, out: &mut Vec<u8>) -> Result<(), Misf
     leaf(kind, Some(1), value, false, out)
 }
 
-/// What a text says of a value of this kind, in a query parameter or a path variable (see [`scalar::from_text`]).
+/// What a text says of a value of this kind, in a query parameter or a path variable (see [`crate::bind::text::from_text`]).
 ///
 /// # Errors
 /// Text that does not fit, or a kind that text cannot express here.

@@ -9,7 +9,7 @@ use super::{
     schema::{Schemas, describe, example, example_of, is_required},
 };
 use crate::{
-    bind::scalar::{is_textual, is_well_known},
+    bind::{scalar::is_well_known, text::is_textual},
     routes::route::{Body, FieldPath, Route},
 };
 

@@ -14,7 +14,7 @@ use super::{
     template::Template,
 };
 use crate::{
-    bind::{mask, scalar},
+    bind::{mask, text},
     direct::plan::Plans,
     payload::{holds_payload, is_payload},
 };
@@ -183,7 +183,7 @@ fn bound_field(input: &MessageDescriptor, names: &[String]) -> Result<FieldPath,
             let kind = field.kind();
             message =
                 kind.as_message().cloned().ok_or_else(|| format!("field {name} has no fields of its own"))?;
-        } else if !scalar::is_textual(&field.kind()) {
+        } else if !text::is_textual(&field.kind()) {
             return Err(format!("field {name} is a message: a path cannot bind it"));
         }
         path.push(field);

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::{
     bind::{decimal, known, names},
-    direct::civil,
+    times,
 };
 
 /// Who judges.
@@ -118,8 +118,8 @@ const TABLE: &[Deviation] = &[
         decides: "\"Accepted are any fractional digits (also none) as long as they fit into nanosecond precision\"",
         is: |kind, json| {
             let is_odd = |text: &str| match kind {
-                kind if is_named(kind, "Duration") => civil::read::duration(text).is_none(),
-                kind if is_named(kind, "Timestamp") => civil::read::timestamp(text).is_none(),
+                kind if is_named(kind, "Duration") => times::duration(text).is_none(),
+                kind if is_named(kind, "Timestamp") => times::timestamp(text).is_none(),
                 _ => false,
             };
             json.as_str().is_some_and(is_odd)

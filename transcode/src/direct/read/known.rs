@@ -18,6 +18,7 @@ use crate::{
         wire::{DELIMITED, put_delimited, put_tag},
     },
     reflect::encode,
+    times,
 };
 
 impl Element<'_> {
@@ -48,11 +49,11 @@ impl Element<'_> {
         put_delimited(self.out, |out| match (message.form, message.fields.as_slice(), leaf) {
             (Form::Wrapper, [value], _) => put::leaf(&value.kind, Some(value.number), leaf, true, out),
             (Form::Timestamp, _, Leaf::Text(text)) => {
-                civil::put(civil::read::timestamp(text).ok_or(Misfit)?, out);
+                civil::put(times::timestamp(text).ok_or(Misfit)?, out);
                 Ok(())
             }
             (Form::Duration, _, Leaf::Text(text)) => {
-                civil::put(civil::read::duration(text).ok_or(Misfit)?, out);
+                civil::put(times::duration(text).ok_or(Misfit)?, out);
                 Ok(())
             }
             _ => Err(Misfit),

@@ -1,6 +1,15 @@
 //! Times and durations from their text in JSON; what does not fit to the last digit is none.
 
-use super::{DAY, LONGEST, RANGE};
+use std::ops::RangeInclusive;
+
+/// `0001-01-01T00:00:00Z` and `9999-12-31T23:59:59Z`: what a Timestamp can hold.
+pub(crate) const RANGE: RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// Seconds of a day.
+pub(crate) const DAY: i64 = 86_400;
+
+/// Ten thousand years: what a Duration can hold, to both sides.
+pub(crate) const LONGEST: u64 = 315_576_000_000;
 
 /// Seconds and nanoseconds.
 pub(crate) type Parts = (i64, i32);
@@ -82,7 +91,7 @@ fn days_of(year: i64, month: i64) -> i64 {
     }
 }
 
-/// The day since 1970-01-01: see [`super::date`], which goes the other way.
+/// The day since 1970-01-01: `crate::direct::civil` goes the other way.
 fn day_number(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -96,6 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::direct::civil::{print_duration, print_timestamp};
 
     #[test]
     fn what_fits_is_read() {
@@ -167,7 +177,7 @@ mod tests {
         #[test]
         fn every_time_is_read_as_it_is_printed(seconds in RANGE, nanos in 0..1_000_000_000_i32) {
             let mut out = Vec::new();
-            super::super::print_timestamp((seconds, nanos.into()), &mut out).expect("in range");
+            print_timestamp((seconds, nanos.into()), &mut out).expect("in range");
             let text = String::from_utf8_lossy(&out);
             prop_assert_eq!(timestamp(text.trim_matches('"')), Some((seconds, nanos)));
         }
@@ -176,7 +186,7 @@ mod tests {
         fn every_duration_is_read_as_it_is_printed(seconds in 0..=315_576_000_000_i64, nanos in 0..1_000_000_000_i32, negative: bool) {
             let parts = if negative { (-seconds, -nanos) } else { (seconds, nanos) };
             let mut out = Vec::new();
-            super::super::print_duration((parts.0, parts.1.into()), &mut out).expect("in range");
+            print_duration((parts.0, parts.1.into()), &mut out).expect("in range");
             let text = String::from_utf8_lossy(&out);
             prop_assert_eq!(duration(text.trim_matches('"')), Some(parts));
         }
