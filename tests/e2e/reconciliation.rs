@@ -1,5 +1,7 @@
 //! Orders and payments are compared all the time: what was lost between them is found, to the last order, and healed.
 
+use std::time::Instant;
+
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
@@ -56,10 +58,17 @@ pub(crate) async fn is_right(mesh: &Mesh, orders: usize) -> Result<()> {
     mesh.at_rest().await?;
     let (succeeded, broken) = check(mesh).await?;
     ensure!(succeeded && broken.is_empty(), "{broken:?}");
-    let (output, succeeded) = reconcile(mesh).await?;
     let says = format!("{orders} decided orders were compared, 0 differ");
-    ensure!(succeeded && output.contains(&says), "{output}");
-    Ok(())
+    let begun = Instant::now();
+    loop {
+        let (output, succeeded) = reconcile(mesh).await?;
+        ensure!(succeeded && output.contains(", 0 differ"), "{output}");
+        if output.contains(&says) {
+            return Ok(());
+        }
+        // The last of them are not settled yet.
+        ensure!(begun.elapsed() < PATIENCE, "{output}");
+    }
 }
 
 /// What `ordermesh check --reconcile` says, and whether it succeeds.
