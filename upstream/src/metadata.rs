@@ -3,6 +3,7 @@
 use chassis::{
     metadata,
     status::{Fault, Reason},
+    trace,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -11,6 +12,13 @@ pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Marks an answer as that of an earlier request with the same key.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static(metadata::IDEMPOTENCY_REPLAYED);
+
+/// Headers that say who calls, and in which trace.
+pub const OF_CALLER: [HeaderName; 3] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static(trace::TRACEPARENT),
+    HeaderName::from_static(trace::TRACESTATE),
+];
 
 /// Marks a stream that ends without a message, and would however often it were called again.
 const STREAM_COMPLETE: HeaderName = HeaderName::from_static(metadata::STREAM_COMPLETE);
@@ -21,6 +29,18 @@ const METADATA_BYTES: usize = 12 << 10;
 
 /// What that section counts for each field beside its name and value.
 const FIELD_BYTES: usize = 32;
+
+/// The headers with these names, in the order of the names.
+#[must_use]
+pub fn named(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    let mut named = HeaderMap::new();
+    for name in names {
+        for value in headers.get_all(name) {
+            named.append(name.clone(), value.clone());
+        }
+    }
+    named
+}
 
 /// Refuses metadata that no service would take.
 ///

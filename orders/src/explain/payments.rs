@@ -3,12 +3,12 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use chassis::{tls::ClientTls, trace};
-use http::{HeaderMap, HeaderName, header::AUTHORIZATION, uri::PathAndQuery};
+use chassis::tls::ClientTls;
+use http::{HeaderMap, uri::PathAndQuery};
 use ordermesh::payments::v1::{ExplainPaymentRequest, PaymentExplanation};
 use prost::Message;
 use tokio::time::{Instant, timeout_at};
-use upstream::{Call, Location, Resolver, SystemResolver, Tried, Trust, Upstream};
+use upstream::{Call, Location, OF_CALLER, Resolver, SystemResolver, Tried, Trust, Upstream, named};
 
 static METHOD: PathAndQuery =
     PathAndQuery::from_static("/ordermesh.payments.v1.PaymentsAdminService/ExplainPayment");
@@ -74,8 +74,8 @@ impl Payments {
             streams: false,
             wire: Bytes::from(request.encode_to_vec()),
             headers,
-            metadata,
-            further: &[],
+            metadata: named,
+            further: &OF_CALLER,
             deadline: Some(deadline),
         };
         let answered = timeout_at(deadline, call.unary()).await;
@@ -83,21 +83,6 @@ impl Payments {
         let answer = answered.map_err(|status| format!("{}: {}", status.code(), status.message()))?;
         A::decode(answer.body).map_err(|error| error.to_string())
     }
-}
-
-fn metadata(headers: &HeaderMap, _further: &[HeaderName]) -> HeaderMap {
-    let mut metadata = HeaderMap::new();
-    let names = [
-        AUTHORIZATION,
-        HeaderName::from_static(trace::TRACEPARENT),
-        HeaderName::from_static(trace::TRACESTATE),
-    ];
-    for name in names {
-        for value in headers.get_all(&name) {
-            metadata.append(name.clone(), value.clone());
-        }
-    }
-    metadata
 }
 
 impl fmt::Debug for Payments {

@@ -8,12 +8,12 @@ use chassis::{
     status::{Fault, Reason, Violation},
     trace,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use transcode::{Encoded, Input, PercentError, RequestError, RequestErrorKind, Route};
-use upstream::{Call, Tried};
+use upstream::{Call, OF_CALLER, Tried, named};
 
 use super::mount::Mounted;
 
@@ -23,13 +23,6 @@ const MOST_BODY: usize = 1 << 20;
 const MOST_READ: usize = 16 << 20;
 /// How long a handler may take: less than its connection has.
 const TIME: Duration = Duration::from_secs(10);
-
-/// Headers that become metadata of the call.
-const FORWARDED: [HeaderName; 3] = [
-    header::AUTHORIZATION,
-    HeaderName::from_static(trace::TRACEPARENT),
-    HeaderName::from_static(trace::TRACESTATE),
-];
 
 /// Answers a request of this route with the JSON of its answer.
 ///
@@ -69,24 +62,14 @@ pub(super) async fn answer(
         streams: false,
         wire,
         headers: &parts.headers,
-        metadata,
-        further: &FORWARDED,
+        metadata: named,
+        further: &OF_CALLER,
         deadline: Some(deadline),
     };
     let answered = call.unary().await.map_err(|status| failed(&status, route))?;
     let decoded =
         transcode::response_to_json(route, answered.body).map_err(|error| Fault::internal(&error))?;
     Ok(decoded.json.into())
-}
-
-fn metadata(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
-    let mut metadata = HeaderMap::new();
-    for name in names {
-        for value in headers.get_all(name) {
-            metadata.append(name.clone(), value.clone());
-        }
-    }
-    metadata
 }
 
 /// The body. Of one that is too long the rest is read too, within bounds: a client that still sends would not see the answer.
