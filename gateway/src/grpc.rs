@@ -25,9 +25,8 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use tracing::Span;
 use upstream::{GRPC_TIMEOUT, check_length, grpc_timeout, of_http};
 
-pub(crate) use self::fault::deadline_exceeded;
 use self::{
-    fault::fault,
+    fault::{deadline_exceeded, fault},
     passing::{Held, Pace, Passing, end, note},
 };
 use crate::{
@@ -159,7 +158,7 @@ async fn forward(
 }
 
 /// What comes of `work` before the deadline, if there is one.
-async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Fault> {
+pub(crate) async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Fault> {
     match deadline {
         None => Ok(work.await),
         Some(deadline) => timeout_at(deadline, work).await.map_err(|_| deadline_exceeded()),

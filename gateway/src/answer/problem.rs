@@ -22,6 +22,7 @@ use transcode::Route;
 use upstream::{TransportError, too_large};
 
 pub(crate) use self::{
+    code::http_status,
     event::ActualStatus,
     request::refused,
     style::{EVENT_STREAM, Style},
@@ -265,7 +266,7 @@ fn foreign(status: &Status, types: &DescriptorPool) -> Problem {
     }
     let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
     Problem {
-        http: code::http(status.code()),
+        http: http_status(status.code()),
         code: status.code(),
         message,
         info,

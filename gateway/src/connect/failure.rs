@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::pb;
 
+use crate::answer::problem;
+
 /// The error object.
 pub(super) fn object(status: &Status) -> Value {
     let mut error = json!({ "code": name(status.code()) });
@@ -56,20 +58,8 @@ fn name(code: Code) -> &'static str {
     }
 }
 
-/// The status of HTTP that the protocol gives a code (<https://connectrpc.com/docs/protocol#error-codes>).
+/// The status of HTTP that the protocol gives a code (<https://connectrpc.com/docs/protocol#error-codes>): that of any other answer.
 fn http_status(code: Code) -> StatusCode {
-    let status = match code {
-        Code::Cancelled => 499,
-        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => 400,
-        Code::DeadlineExceeded => 504,
-        Code::NotFound => 404,
-        Code::AlreadyExists | Code::Aborted => 409,
-        Code::PermissionDenied => 403,
-        Code::ResourceExhausted => 429,
-        Code::Unimplemented => 501,
-        Code::Unavailable => 503,
-        Code::Unauthenticated => 401,
-        Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => 500,
-    };
-    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    // An answer that is no error is no failure.
+    if code == Code::Ok { StatusCode::INTERNAL_SERVER_ERROR } else { problem::http_status(code) }
 }

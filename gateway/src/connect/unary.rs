@@ -3,7 +3,7 @@
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderName, Method, header, request::Parts};
 use http_body_util::{BodyExt as _, Full};
-use tokio::time::timeout;
+use tokio::time::Instant;
 use tonic::{Status, body::Body as GrpcBody};
 use upstream::{cut_off, too_large};
 
@@ -12,7 +12,7 @@ use super::{
     call::{Call, ended, is_of_service},
     envelope::{Envelopes, enveloped},
 };
-use crate::{grpc::deadline_exceeded, request::body};
+use crate::{grpc::within, request::body};
 
 /// What metadata begins with that comes after the message.
 const TRAILER: &str = "trailer-";
@@ -23,10 +23,9 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// The answer, or the status where that is an error.
 pub(super) async fn answer(mut call: Call<'_>, mut parts: Parts, body: Body) -> Result<Response, Status> {
     let body = if parts.method == Method::GET { of_query(&mut parts)? } else { body };
-    let limit = call.limit();
-    let read =
-        timeout(call.edge.config.request_timeout, body::read(&parts.headers, body, &limit, false)).await;
-    let received = read.map_err(|_| deadline_exceeded())?.map_err(|problem| problem.status())?;
+    let (limit, deadline) = (call.limit(), Instant::now() + call.edge.config.request_timeout);
+    let read = within(Some(deadline), body::read(&parts.headers, body, &limit, false));
+    let received = read.await?.map_err(|problem| problem.status())?;
     let wire = call.called.wire(call.asked.form, &received.bytes, call.edge.config.lenient)?;
     let wire = GrpcBody::new(Full::new(enveloped(0, &wire)));
     let (head, mut body) = call.made(parts, wire).await?.into_parts();

@@ -5,7 +5,7 @@ use tonic::Status;
 use upstream::{TransportError, is_unknown, too_large};
 
 /// The time that it had is over.
-pub(crate) fn deadline_exceeded() -> Fault {
+pub(super) fn deadline_exceeded() -> Fault {
     Fault::new(
         Reason::DeadlineExceeded,
         "the time for this call is over; whether it took effect is not known",

@@ -4,7 +4,7 @@ use http::StatusCode;
 use tonic::Code;
 
 /// The HTTP status that `google/rpc/code.proto` gives for each code.
-pub(super) fn http(code: Code) -> StatusCode {
+pub(crate) fn http_status(code: Code) -> StatusCode {
     let number = match code {
         Code::Ok => 200,
         Code::Cancelled => 499,
