@@ -19,6 +19,7 @@ mod eventually;
 mod http;
 mod raw;
 mod issuer;
+mod plan;
 mod prometheus;
 
 pub use certificates::{Certificates, EXPIRED, VALID};
@@ -26,6 +27,7 @@ pub use disk::SmallDisk;
 pub use eventually::{PATIENCE, eventually};
 pub use http::{Answer, Api, answer};
 pub use issuer::{AUDIENCE, ISSUER, Issuer, claims, now};
+pub use plan::plan;
 pub use ports::Port;
 pub use postgres::Postgres;
 pub use process::{Process, Program};

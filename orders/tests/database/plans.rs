@@ -16,7 +16,7 @@ use sea_orm::{ConnectionTrait as _, DbBackend, QueryTrait as _, Statement};
 use service::filter::Operator;
 use storage::{Database, DatabaseUrl, Limits, rows::Write};
 use uuid::Uuid;
-use world::{Postgres, Scratch, eventually};
+use world::{Postgres, Scratch, eventually, plan};
 
 const NEWEST: Sorting = Sorting { key: SortKey::CreateTime, descending: true };
 
@@ -53,7 +53,7 @@ async fn plans(database: &Database) -> Result<Vec<(Selection, String)>> {
     for selection in selections() {
         for cursor in [None, Some(later)] {
             let statement = selection.query(cursor, 51).build(database.backend());
-            plans.push((selection.clone(), plan(database, statement).await?));
+            plans.push((selection.clone(), plan(database.read(), statement).await?));
         }
     }
     Ok(plans)
@@ -64,19 +64,7 @@ async fn compared(database: &Database) -> Result<[String; 2]> {
     let (from, before) = (id(500), id(700));
     let range = decisions::in_range(from, before, 2_000).build(database.backend());
     let new = decisions::new_in_range(Uuid::nil(), before, 1_000).build(database.backend());
-    Ok([plan(database, range).await?, plan(database, new).await?])
-}
-
-/// How the database goes about a statement, line by line.
-async fn plan(database: &Database, mut statement: Statement) -> Result<String> {
-    let (explain, column) = match database.backend() {
-        DbBackend::Sqlite => ("EXPLAIN QUERY PLAN ", "detail"),
-        _ => ("EXPLAIN ", "QUERY PLAN"),
-    };
-    statement.sql.insert_str(0, explain);
-    let rows = database.read().query_all_raw(statement).await?;
-    let lines: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get("", column)).collect();
-    Ok(lines?.join("\n"))
+    Ok([plan(database.read(), range).await?, plan(database.read(), new).await?])
 }
 
 async fn migrated(url: DatabaseUrl) -> Result<Database> {
@@ -125,7 +113,7 @@ async fn postgresql_reads_lists_by_an_index() -> Result<()> {
     let due = async |column: &str| {
         let due =
             format!("SELECT id FROM orders WHERE status = 1 AND {column} <= 5 ORDER BY {column} LIMIT 9");
-        plan(&database, Statement::from_string(DbBackend::Postgres, due)).await
+        plan(database.read(), Statement::from_string(DbBackend::Postgres, due)).await
     };
     let asked = due("ask_due_time").await?;
     ensure!(asked.contains("orders_to_ask"), "{asked}");
@@ -145,7 +133,7 @@ async fn sqlite_ends_orders_by_their_ids() -> Result<()> {
         let decisions: Vec<&Decision> = decisions.iter().collect();
         let [write] = <[Write; 1]>::try_from(orders::store::orders::ends(DbBackend::Sqlite, &decisions, 9)?)
             .map_err(|writes| anyhow!("{} statements", writes.len()))?;
-        let plan = plan(&database, write.returning(DbBackend::Sqlite, "id")).await?;
+        let plan = plan(database.read(), write.returning(DbBackend::Sqlite, "id")).await?;
         let by_id = "SEARCH orders USING INDEX sqlite_autoindex_orders_1 (id=?)";
         ensure!(plan.lines().any(|line| line == by_id), "{count} orders: {plan}");
     }

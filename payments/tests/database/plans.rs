@@ -2,29 +2,17 @@
 
 use anyhow::{Context as _, Result, ensure};
 use payments::store::{decisions, schema::Migrations};
-use sea_orm::{ConnectionTrait as _, DbBackend, QueryTrait as _, Statement};
+use sea_orm::{ConnectionTrait as _, QueryTrait as _};
 use storage::{Database, DatabaseUrl, Limits};
 use uuid::Uuid;
-use world::{Postgres, Scratch};
+use world::{Postgres, Scratch, plan};
 
 /// How the database reads a minute of decisions, and the last one before it.
 async fn plans(database: &Database) -> Result<[String; 2]> {
     let (from, before) = (id(500), id(700));
     let range = decisions::in_range(from, before, 2_000).build(database.backend());
     let earlier = decisions::last_before(from).build(database.backend());
-    Ok([plan(database, range).await?, plan(database, earlier).await?])
-}
-
-/// How the database goes about a statement, line by line.
-async fn plan(database: &Database, mut statement: Statement) -> Result<String> {
-    let (explain, column) = match database.backend() {
-        DbBackend::Sqlite => ("EXPLAIN QUERY PLAN ", "detail"),
-        _ => ("EXPLAIN ", "QUERY PLAN"),
-    };
-    statement.sql.insert_str(0, explain);
-    let rows = database.read().query_all_raw(statement).await?;
-    let lines: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get("", column)).collect();
-    Ok(lines?.join("\n"))
+    Ok([plan(database.read(), range).await?, plan(database.read(), earlier).await?])
 }
 
 fn id(number: i64) -> Uuid {
