@@ -11,7 +11,7 @@ use messaging::{
     outbox::Outbox,
     relay::Relay,
     schema::{
-        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_REQUESTS,
+        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_REQUESTS,
         MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
     },
     topology::{Subscription, Topology},
@@ -50,6 +50,7 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_PAUSES),
             Box::new(KEPT_ORDER),
             Box::new(KEPT_REQUESTS),
+            Box::new(KEPT_CALLS),
             Box::new(Statements::new("shop", TABLES)),
         ]
     }

@@ -3,7 +3,7 @@
 
 use crate::envelope::Envelope;
 
-/// Bytes of a subject or a token id at most (OpenID Connect Core, section 2, has 255 characters of ASCII for a subject).
+/// Bytes of each of these at most (OpenID Connect Core, section 2, has 255 characters of ASCII for a subject).
 pub const LONGEST: usize = 255;
 
 /// On whose behalf something is done. Each part may be absent: without an issuer nobody says who calls.
@@ -15,6 +15,8 @@ pub struct Origin {
     pub token_id: Option<String>,
     /// The trace that the request is part of: 32 hexadecimal digits.
     pub trace_id: Option<String>,
+    /// The header `X-Request-Id` of the request. It is kept with what an operator does, and goes no further.
+    pub x_request_id: Option<String>,
 }
 
 impl Origin {
@@ -25,6 +27,7 @@ impl Origin {
             subject: message.subject.clone(),
             token_id: message.token_id.clone(),
             trace_id: message.traceparent.as_deref().and_then(trace_id),
+            x_request_id: None,
         }
     }
 }
@@ -37,7 +40,7 @@ pub fn trace_id(traceparent: &str) -> Option<String> {
     id.bytes().all(is_digit).then(|| id.to_owned())
 }
 
-/// A subject or a token id that can be stored: neither empty nor too long, and without U+0000.
+/// A subject, or an id of a token or of a request, that can be stored: neither empty nor too long, and without U+0000.
 #[must_use]
 pub fn storable(text: &str) -> Option<&str> {
     ((1..=LONGEST).contains(&text.len()) && !text.contains('\0')).then_some(text)

@@ -161,6 +161,9 @@ const OPERATORS_DAY: &[&str] = &[
     "DROP INDEX parked_by_key",
 ];
 
+/// The call by which an operator has acted. Versions that do not know the column leave it empty.
+const CALLS: &[&str] = &["ALTER TABLE operator_actions ADD COLUMN x_request_id TEXT"];
+
 /// Makes the tables `outbox`, `inbox`, `parked`, `operator_actions` and `leases`.
 pub const MESSAGING_TABLES: Statements =
     Statements::new("m0001_messaging", TABLES).on_postgres(&[VACUUM_OUTBOX]);
@@ -193,3 +196,6 @@ pub const KEPT_ORDER: Statements = Statements::new("m0008_messaging_waiting", &[
 
 /// Adds to `redrive_jobs` why messages were left, and the table `pause_requests`. To come behind [`KEPT_ORDER`].
 pub const KEPT_REQUESTS: Statements = Statements::new("m0009_messaging_kept_requests", OPERATORS_DAY);
+
+/// Adds the id of the call by which somebody has acted to `operator_actions`. To come behind [`KEPT_REQUESTS`].
+pub const KEPT_CALLS: Statements = Statements::new("m0010_messaging_kept_calls", CALLS);

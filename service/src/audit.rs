@@ -38,6 +38,7 @@ struct Model {
     filter: Option<String>,
     affected: Option<i64>,
     reason: Option<String>,
+    x_request_id: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
@@ -48,7 +49,8 @@ const MOVEMENT: &str = "id, action, subject, token_id, trace_id, request_id, use
 /// What operators have done, with the columns of movements before its own. A row has no id but its number, so it gets one: a UUIDv7 of its
 /// time and its number.
 const ACTIONS: &str = "SELECT {id} AS id, UPPER(action) AS action, subject, token_id, trace_id, {text} AS request_id, \
-     {text} AS user_id, {uuid} AS order_id, {int} AS amount, operator, filter, affected, reason FROM operator_actions";
+     {text} AS user_id, {uuid} AS order_id, {int} AS amount, operator, filter, affected, reason, x_request_id \
+     FROM operator_actions";
 
 /// Serves `ordermesh.audit.v1.AuditService`.
 #[derive(Debug, Clone)]
@@ -119,7 +121,7 @@ impl Audit {
         let actions = actions.into_iter().fold(ACTIONS.to_owned(), |sql, (word, is)| sql.replace(word, is));
         let movements = self.movements.map(|movements| {
             format!(
-                " UNION ALL SELECT {MOVEMENT}, {text}, {text}, {int}, {text} FROM ({movements}) AS movements"
+                " UNION ALL SELECT {MOVEMENT}, {text}, {text}, {int}, {text}, {text} FROM ({movements}) AS movements"
             )
         });
         actions + &movements.unwrap_or_default()
@@ -140,6 +142,7 @@ fn condition(comparison: &Comparison) -> Result<SimpleExpr, String> {
         "subject" => Column::Subject,
         "token_id" => Column::TokenId,
         "trace_id" => Column::TraceId,
+        "x_request_id" => Column::XRequestId,
         "user_id" => Column::UserId,
         _ => return Err(format!("{field} cannot be filtered by")),
     };
@@ -162,5 +165,6 @@ fn event(event: Model) -> AuditEvent {
         filter: event.filter.unwrap_or_default(),
         affected: event.affected.unwrap_or_default(),
         reason: event.reason.unwrap_or_default(),
+        x_request_id: event.x_request_id.unwrap_or_default(),
     }
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use auth::Caller;
-use messaging::origin::{Origin, trace_id};
+use messaging::origin::{Origin, storable, trace_id};
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, metadata::MetadataValue};
 
 use chassis::{
-    metadata::{IDEMPOTENCY_REPLAYED, STREAM_COMPLETE},
+    metadata::{IDEMPOTENCY_REPLAYED, STREAM_COMPLETE, X_REQUEST_ID},
     status::{Fault, Reason, Violation},
     trace,
 };
@@ -66,6 +66,11 @@ pub fn origin<T>(request: &Request<T>) -> Origin {
         subject: caller.map(|caller| caller.subject.clone()),
         token_id: caller.and_then(|caller| caller.token_id.clone()),
         trace_id: trace::of_call(request.metadata()).and_then(|context| trace_id(&context.parent)),
+        x_request_id: request
+            .metadata()
+            .get(X_REQUEST_ID)
+            .and_then(|id| storable(id.to_str().ok()?))
+            .map(str::to_owned),
     }
 }
 

@@ -129,17 +129,25 @@ async fn what_is_refused(api: &Api) -> Result<()> {
     is_problem(&operator.post("/admin/v1/orders/parked:redrive", &large).await?, 413, "BODY_TOO_LARGE")
 }
 
-/// Who did it is found in the list of who did what, by the trace of the request.
+/// Who did it is found in the list of who did what, by the trace of the request and by its id.
 async fn what_is_noted(api: &Api) -> Result<()> {
     let operator = api.with_token(ADMIN_TOKEN);
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let redrive = operator.request(reqwest::Method::POST, "/admin/v1/payments/parked:redrive");
     let redrive = redrive.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+    let redrive = redrive.header("x-request-id", "ticket-7");
     let done = world::answer(redrive.json(&json!({ "operator": "olga" }))).await?;
     ensure!(done.status == 200 && done.body == json!({}), "{}", done.text);
+    // What cannot be stored is no reason to refuse it.
+    let other = operator.request(reqwest::Method::POST, "/admin/v1/payments/parked:redrive");
+    let other = other.header("x-request-id", "r".repeat(256)).json(&json!({ "operator": "olga" }));
+    let other = world::answer(other).await?;
+    ensure!(other.status == 200, "{}", other.text);
     let noted = operator.get("/admin/v1/payments/audit?filter=action%20%3D%20REDRIVE").await?;
-    let event = &noted.body["events"][0];
+    ensure!(noted.body["events"][0].get("xRequestId").is_none(), "{}", noted.text);
+    let event = &noted.body["events"][1];
     ensure!(event["operator"] == "olga" && event["traceId"] == trace, "{}", noted.text);
+    ensure!(event["xRequestId"] == "ticket-7", "{}", noted.text);
     Ok(())
 }
 

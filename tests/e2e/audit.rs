@@ -41,6 +41,7 @@ fn with<T>(message: T, token: &str) -> Result<Request<T>> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse()?);
     request.metadata_mut().insert("traceparent", format!("00-{SECOND}-b7ad6b7169203331-01").parse()?);
+    request.metadata_mut().insert("x-request-id", "request-9".parse()?);
     Ok(request)
 }
 
@@ -144,6 +145,7 @@ async fn acts_are_noted(mesh: &Mesh, operator: &str) -> Result<()> {
             subject: "olga@ops".into(),
             token_id: "t-3".into(),
             trace_id: SECOND.into(),
+            x_request_id: "request-9".into(),
             operator: "olga".into(),
             ..AuditEvent::default()
         };
@@ -172,6 +174,7 @@ async fn are_found(
         (format!("order_id = {order}"), vec![2]),
         ("order_id = \"\"".to_owned(), vec![0, 1, 3]),
         ("user_id = \"\"".to_owned(), vec![0]),
+        ("x_request_id = request-9".to_owned(), vec![0]),
         (format!("time <= \"{}\" AND time >= \"{}\"", moment(2)?, moment(3)?), vec![2, 3]),
         (format!("time < \"{}\"", moment(3)?), vec![]),
         (format!("time > \"{}\"", moment(0)?), vec![]),

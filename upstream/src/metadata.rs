@@ -13,9 +13,10 @@ pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Marks an answer as that of an earlier request with the same key.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static(metadata::IDEMPOTENCY_REPLAYED);
 
-/// Headers that say who calls, and in which trace.
-pub const OF_CALLER: [HeaderName; 3] = [
+/// Headers that say who calls, by which request and in which trace.
+pub const OF_CALLER: [HeaderName; 4] = [
     header::AUTHORIZATION,
+    HeaderName::from_static(metadata::X_REQUEST_ID),
     HeaderName::from_static(trace::TRACEPARENT),
     HeaderName::from_static(trace::TRACESTATE),
 ];

@@ -642,6 +642,7 @@ export interface components {
             /** Format: int64 */
             affected?: string;
             reason?: string;
+            xRequestId?: string;
         };
         DeletePauseResponse: Record<string, never>;
         DiscardParkedMessagesResponse: {

@@ -35,6 +35,8 @@ pub struct Model {
     pub trace_id: Option<String>,
     /// Why it was done, where somebody said so.
     pub reason: Option<String>,
+    /// See [`Origin::x_request_id`].
+    pub x_request_id: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
@@ -78,6 +80,7 @@ pub async fn write(
         token_id: Set(operator.origin.token_id),
         trace_id: Set(operator.origin.trace_id),
         reason: Set(operator.reason),
+        x_request_id: Set(operator.origin.x_request_id),
     };
     Entity::insert(note).exec_without_returning(transaction).await?;
     Ok(())

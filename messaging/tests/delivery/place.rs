@@ -9,7 +9,7 @@ use messaging::{
     outbox::{self, Outbox},
     parked,
     schema::{
-        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_REQUESTS,
+        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_REQUESTS,
         MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
     },
     topology::Topology,
@@ -222,6 +222,7 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_PAUSES),
             Box::new(KEPT_ORDER),
             Box::new(KEPT_REQUESTS),
+            Box::new(KEPT_CALLS),
             Box::new(Statements::new("effects", &[fact::TABLE])),
         ]
     }

@@ -51,6 +51,7 @@ async fn are_kept(url: &DatabaseUrl) -> Result<()> {
         subject: Some("alice".to_owned()),
         token_id: Some("t-1".to_owned()),
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+        x_request_id: None,
     };
     let deposit = Deposit {
         user_id: "alice".to_owned(),
