@@ -19,7 +19,7 @@ use jsonwebtoken::{
 };
 use serde_json::json;
 
-use crate::settings::{IssuerConfig, KeySource};
+use crate::{settings::IssuerConfig, source::KeySource};
 
 /// The file of the key: PKCS#8 in DER.
 const FILE: &str = "development-key.p8";

@@ -11,7 +11,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::settings::KeySource;
+use crate::source::KeySource;
 
 /// How long the issuer may take.
 const PATIENCE: Duration = Duration::from_secs(5);

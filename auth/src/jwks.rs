@@ -15,6 +15,7 @@ use tokio::{
 use crate::{
     fetch::Source,
     keys::{Key, Keys},
+    refusal::{Check, Refusal},
 };
 
 /// Between two looks, when nothing asks for one.
@@ -76,14 +77,28 @@ impl Jwks {
     }
 
     /// The key with this id for this algorithm, and its generation. One that is not known is looked for at the issuer.
-    pub(crate) async fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Option<(Arc<Key>, u64)> {
+    ///
+    /// # Errors
+    /// The issuer has no such key as far as is known, or nothing is known of it.
+    pub(crate) async fn key(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<(Arc<Key>, u64), Refusal> {
         let (found, before) = {
             let seen = self.seen.borrow();
             (self.find(&seen, id, algorithm), seen.begun)
         };
-        if found.is_some() {
-            return found;
-        }
+        let found = if found.is_some() { found } else { self.look(id, algorithm, before).await };
+        // While keys are in force one that is not among them is the caller's fault, whether the issuer can be asked or not.
+        found.ok_or_else(|| match self.is_good(&self.seen.borrow()) {
+            true => Refusal::Token(Check::Key),
+            false => Refusal::NoKeys,
+        })
+    }
+
+    /// The key, once a look at the issuer has ended that began after the one with the number `before`.
+    async fn look(&self, id: Option<&str>, algorithm: Algorithm, before: u64) -> Option<(Arc<Key>, u64)> {
         let _permit = self.waiting.try_acquire().ok()?;
         self.wake.notify_one();
         let mut seen = self.seen.clone();

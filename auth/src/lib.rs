@@ -3,6 +3,7 @@
 //! A [`Verifier`] makes a [`Caller`] of the token of a request, a [`Rule`] says what the caller may do ([`Access`]), and a [`Guard`] does both
 //! for the listener of a service. It knows no storage, no messaging, no service and no edge.
 
+mod source;
 pub mod settings;
 mod refusal;
 mod caller;
@@ -23,6 +24,7 @@ pub use self::{
     operator::Operator,
     refusal::{Check, Refusal},
     rules::{Data, Rule, RuleError, Rules, RulesError},
-    settings::{AuthConfig, AuthSettings, IssuerConfig, KeySource},
+    settings::{AuthConfig, AuthSettings, IssuerConfig},
+    source::KeySource,
     verifier::{Verifier, VerifierError},
 };

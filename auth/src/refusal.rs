@@ -71,6 +71,9 @@ pub enum Refusal {
     /// It has not proven who it is.
     #[error("{}", .0.problem())]
     Token(Check),
+    /// Its token cannot be verified: no key of the issuer is in force.
+    #[error("the keys of the issuer cannot be read, and nobody can be let in until they are")]
+    NoKeys,
     /// The token of the operator is missing or wrong.
     #[error("the admin token is missing or wrong")]
     Operator,
@@ -82,6 +85,12 @@ pub enum Refusal {
     NotOwner,
 }
 
+impl From<Check> for Refusal {
+    fn from(check: Check) -> Self {
+        Self::Token(check)
+    }
+}
+
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
@@ -89,6 +98,7 @@ impl From<Refusal> for Fault {
             Refusal::Token(check) => {
                 Self::new(Reason::Unauthenticated, message).with("check", check.as_str())
             }
+            Refusal::NoKeys => Self::new(Reason::IssuerUnavailable, message),
             Refusal::Operator => Self::new(Reason::Unauthenticated, message),
             Refusal::Scope(scope) => Self::new(Reason::ScopeMissing, message).with("scope", &scope),
             Refusal::NotOwner => Self::new(Reason::NotOwner, message),

@@ -6,8 +6,9 @@ use chassis::{
     settings::{Checked, ConfigErrors},
     tls::{ClientTls, client_tls},
 };
-use http::Uri;
 use jsonwebtoken::Algorithm;
+
+use crate::source::{KeySource, source};
 
 /// Fetching keys more often than this would let nobody be known while a fetch is under way.
 const SHORTEST_AGE: Duration = Duration::from_secs(10);
@@ -27,7 +28,8 @@ pub struct AuthSettings {
         default_value = "ordermesh"
     )]
     pub auth_audience: Vec<String>,
-    /// The public keys of the issuer (JWKS, RFC 7517): a URL, or a file; looked at again while the process runs
+    /// The public keys of the issuer (JWKS, RFC 7517): an `https` URL, an `http` one of this machine, or a file; looked at again while the
+    /// process runs
     #[arg(long, env = "AUTH_JWKS", value_name = "URL|FILE")]
     pub auth_jwks: Option<String>,
     /// The certificates (PEM) of the authorities that an `https` URL of --auth-jwks trusts, instead of those that browsers trust
@@ -80,17 +82,6 @@ pub struct IssuerConfig {
     pub max_age: Duration,
     /// Whom an `https` URL of its keys trusts.
     pub tls: ClientTls,
-}
-
-/// Where the keys of an issuer are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySource {
-    /// At this URL, of the scheme `http` or `https`.
-    Url(Uri),
-    /// In this file.
-    File(PathBuf),
-    /// Here, as a JWKS: they never change.
-    Here(String),
 }
 
 impl AuthSettings {
@@ -196,27 +187,6 @@ fn algorithms(names: &[String], errors: &mut ConfigErrors) -> Vec<Algorithm> {
     names.iter().filter_map(algorithm).collect()
 }
 
-fn source(text: &str, errors: &mut ConfigErrors) -> Option<KeySource> {
-    let flag = "--auth-jwks";
-    if !text.contains("://") {
-        let path = PathBuf::from(text);
-        return match std::fs::metadata(&path) {
-            Ok(_) => Some(KeySource::File(path)),
-            Err(error) => {
-                errors.note(flag, format!("cannot read {text}: {error}"));
-                None
-            }
-        };
-    }
-    let url = text.parse::<Uri>().ok().filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
-    // A password would be in the log.
-    let url = url.filter(|url| url.authority().is_some_and(|authority| !authority.as_str().contains('@')));
-    if url.is_none() {
-        errors.note(flag, "is no file, and no URL of the form https://HOST/PATH");
-    }
-    url.map(KeySource::Url)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -242,6 +212,9 @@ mod tests {
         let issuer = check(&both).expect("no errors").issuer.expect("an issuer");
         assert_eq!(issuer.audiences, ["ordermesh"]);
         assert_eq!(issuer.algorithms, [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA]);
+        for own in ["http://127.0.0.1:8080/jwks", "http://LocalHost/jwks", "http://[::1]:80/jwks"] {
+            assert!(check(&["--auth-issuer", "x", "--auth-jwks", own]).is_ok(), "{own}");
+        }
         for nobody in [&[][..], &["--auth-issuer", "", "--auth-jwks", ""]] {
             assert!(check(nobody).expect("no errors").issuer.is_none());
         }
@@ -251,6 +224,9 @@ mod tests {
             (&["--auth-issuer", "x", "--auth-jwks", "/no/such/file"], "--auth-jwks"),
             (&["--auth-issuer", "x", "--auth-jwks", "ftp://x/jwks"], "--auth-jwks"),
             (&["--auth-issuer", "x", "--auth-jwks", "https://me:hidden@x/jwks"], "--auth-jwks"),
+            (&["--auth-issuer", "x", "--auth-jwks", "http://id.example/jwks"], "--auth-jwks"),
+            (&["--auth-issuer", "x", "--auth-jwks", "http://10.0.0.7:80/jwks"], "--auth-jwks"),
+            (&["--auth-issuer", "x", "--auth-jwks", "http://127.0.0.1.example/jwks"], "--auth-jwks"),
             (&[both[0], both[1], both[2], both[3], "--auth-algorithms", "ES256,HS256"], "--auth-algorithms"),
             (&[both[0], both[1], both[2], both[3], "--auth-algorithms", "none"], "--auth-algorithms"),
             (&[both[0], both[1], both[2], both[3], "--insecure"], "--insecure"),

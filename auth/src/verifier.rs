@@ -79,13 +79,13 @@ impl Verifier {
     /// The check that failed.
     pub async fn caller(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
         let token = bearer(headers).ok_or(Refusal::Token(Check::Present))?;
-        self.verify(token).await.map_err(Refusal::Token)
+        self.verify(token).await
     }
 
-    async fn verify(&self, token: &str) -> Result<Arc<Caller>, Check> {
+    async fn verify(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
         let Inner { jwks, verified, clock, .. } = &*self.0;
         if token.len() > LONGEST {
-            return Err(Check::Form);
+            return Err(Check::Form.into());
         }
         let digest: Digest = Sha256::digest(token).into();
         let known = jwks.generation().and_then(|generation| verified.get(&digest, generation));
@@ -93,26 +93,26 @@ impl Verifier {
             Some(caller) => caller,
             None => self.verify_anew(token, digest).await?,
         };
-        if caller.expires <= clock.now() { Err(Check::Expiry) } else { Ok(caller) }
+        if caller.expires <= clock.now() { Err(Check::Expiry.into()) } else { Ok(caller) }
     }
 
-    async fn verify_anew(&self, token: &str, digest: Digest) -> Result<Arc<Caller>, Check> {
+    async fn verify_anew(&self, token: &str, digest: Digest) -> Result<Arc<Caller>, Refusal> {
         let Inner { config, jwks, verified, clock } = &*self.0;
         let header = header(token).ok_or(Check::Form)?;
         let algorithm = header.alg.parse().map_err(|_| Check::Algorithm)?;
         if !config.algorithms.contains(&algorithm) {
-            return Err(Check::Algorithm);
+            return Err(Check::Algorithm.into());
         }
-        let (key, generation) = jwks.key(header.kid.as_deref(), algorithm).await.ok_or(Check::Key)?;
+        let (key, generation) = jwks.key(header.kid.as_deref(), algorithm).await?;
         let claims = decode::<Value>(token, &key.decoding, &self.validation(algorithm));
         let claims = claims.map_err(|error| failed(error.kind()))?.claims;
         // The library takes a list with the issuer in it, too: it is one name (RFC 7519, section 4.1.1).
         if claims["iss"] != config.issuer.as_str() {
-            return Err(Check::Claims);
+            return Err(Check::Claims.into());
         }
         let now = clock.now();
         if moment(&claims, "nbf")?.is_some_and(|begins| begins > now + AHEAD) {
-            return Err(Check::NotBefore);
+            return Err(Check::NotBefore.into());
         }
         let caller = Arc::new(Caller {
             subject: name(&claims["sub"])?.ok_or(Check::Claims)?,

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use auth::{Caller, Check, IssuerConfig, KeySource, Refusal, Verifier};
 use chassis::{
     clock::{Clock, Micros, SystemClock},
+    status::{Fault, Reason},
     tls::ClientTls,
 };
 use http::{HeaderMap, HeaderValue};
@@ -51,6 +52,11 @@ async fn verify(verifier: &Verifier, token: &str) -> Result<Result<Arc<Caller>, 
         Err(Refusal::Token(check)) => Err(check),
         Err(other) => anyhow::bail!("{other}"),
     })
+}
+
+/// Why a verifier refuses a token.
+async fn refusal(verifier: &Verifier, token: &str) -> Result<Option<Refusal>> {
+    Ok(verifier.caller(&bearer(token)?).await.err())
 }
 
 /// The claims of alice with some of them replaced, and those that are null left out.
@@ -293,8 +299,8 @@ async fn while_the_issuer_is_away_its_keys_are_good_up_to_their_age() -> Result<
     let away = Instant::now();
     ensure!(verify(&lasting, &unknown).await? == Err(Check::Key));
     eventually("the age of the keys", PATIENCE, async || {
-        let verdict = verify(&short, &good).await?;
-        ensure!(verdict == Err(Check::Key), "{verdict:?}");
+        let verdict = refusal(&short, &good).await?;
+        ensure!(verdict == Some(Refusal::NoKeys), "{verdict:?}");
         anyhow::Ok(())
     })
     .await?;
@@ -308,6 +314,39 @@ async fn while_the_issuer_is_away_its_keys_are_good_up_to_their_age() -> Result<
         anyhow::Ok(())
     })
     .await
+}
+
+#[tokio::test]
+async fn before_any_key_was_read_no_token_is_at_fault() -> Result<()> {
+    let issuer = Issuer::start().await?;
+    issuer.make("unpublished", "ES256").await?;
+    issuer.away(true).await?;
+    let verifier = verifier(config(&issuer)?)?;
+    let good = issuer.token("first", &with(json!({}))).await?;
+    let unknown = issuer.token("unpublished", &with(json!({}))).await?;
+    for token in [&good, &unknown] {
+        ensure!(refusal(&verifier, token).await? == Some(Refusal::NoKeys));
+    }
+    let fault = Fault::from(Refusal::NoKeys);
+    ensure!(fault.reason == Reason::IssuerUnavailable && fault.retry_after.is_some(), "{fault:?}");
+    // What is seen without a key is the caller's fault all the same.
+    for (token, check) in
+        [("what", Check::Form), (&issuer.unsigned(&with(json!({}))).await?, Check::Algorithm)]
+    {
+        ensure!(verify(&verifier, token).await? == Err(check));
+    }
+    ensure!(verifier.caller(&HeaderMap::new()).await == Err(Refusal::Token(Check::Present)));
+    issuer.away(false).await?;
+    eventually("the keys", PATIENCE, async || {
+        ensure!(verify(&verifier, &good).await?.is_ok());
+        anyhow::Ok(())
+    })
+    .await?;
+    ensure!(
+        verify(&verifier, &unknown).await? == Err(Check::Key),
+        "now it is known that there is no such key"
+    );
+    Ok(())
 }
 
 #[tokio::test]

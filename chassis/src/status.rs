@@ -106,6 +106,9 @@ reasons! {
     StorageFull = "STORAGE_FULL", Unavailable, 503;
     /// The service behind the edge does not answer: try later.
     UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", Unavailable, 503;
+    /// No key of the issuer of tokens is in force, because it could not be asked: nobody can be let in, and nothing was done. Not for the caller
+    /// to mend: its token may be right, so that another one would be no better.
+    IssuerUnavailable = "ISSUER_UNAVAILABLE", Unavailable, 503;
     /// The service behind the edge answered more than the edge takes.
     UpstreamResponseTooLarge = "UPSTREAM_RESPONSE_TOO_LARGE", Internal, 502;
     /// The answer to a write was lost, or the commit's: whether it took effect is not known. UNKNOWN, because clients of gRPC repeat what

@@ -15,9 +15,10 @@ impl Reason {
     pub(super) const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::ConcurrentUpdate => Some(Duration::from_millis(100)),
-            Self::RateLimited | Self::StorageUnavailable | Self::UpstreamUnavailable => {
-                Some(Duration::from_secs(1))
-            }
+            Self::RateLimited
+            | Self::StorageUnavailable
+            | Self::UpstreamUnavailable
+            | Self::IssuerUnavailable => Some(Duration::from_secs(1)),
             // Somebody has to make space first.
             Self::StorageFull => Some(Duration::from_secs(10)),
             _ => None,

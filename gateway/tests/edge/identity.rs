@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chassis::{clock::SystemClock, tls::ClientTls};
 use gateway::{Config, Edge, Upstreams};
 use http::StatusCode;
-use world::{AUDIENCE, ISSUER, Issuer, claims};
+use world::{AUDIENCE, ISSUER, Issuer, PATIENCE, claims};
 
 use crate::{
     foreign::{compiled, contract, encoded},
@@ -103,4 +103,30 @@ async fn a_rule_that_cannot_be_followed_stops_the_start() {
     let error = Edge::from_config(config(&upstream, "two words", None)).err().map(|error| error.to_string());
     let error = error.expect("it stops the start");
     assert!(error.contains("things.v1.Things.Ruled has a rule without a scope"), "{error}");
+}
+
+#[tokio::test]
+async fn before_any_key_was_read_callers_learn_to_come_again() {
+    let issuer = Issuer::start().await.expect("an issuer");
+    issuer.away(true).await.expect("it obeys");
+    let verifier = verifier(&issuer);
+    let token = issuer.token("first", &claims("alice", "", 600)).await.expect("a token");
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world =
+        World::with(Config { issuer: Some(verifier), ..config(&upstream, "things:read", None) }).await;
+    let ask = async || {
+        let request = world.request("GET", "/v1/unruled?a=x").bearer_auth(&token);
+        request.send().await.expect("an answer")
+    };
+    let refused = ask().await;
+    assert!(
+        refused.headers().contains_key("retry-after") && !refused.headers().contains_key("www-authenticate")
+    );
+    let error = json(refused, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert_eq!(reason(&error), "ISSUER_UNAVAILABLE");
+    // Who has no token is at fault all the same.
+    json(world.get("/v1/unruled?a=x").await, StatusCode::UNAUTHORIZED).await;
+    issuer.away(false).await.expect("it obeys");
+    let again = async { while ask().await.status() != StatusCode::OK {} };
+    tokio::time::timeout(PATIENCE, again).await.expect("the keys are read");
 }
