@@ -253,17 +253,17 @@ fn answer_of(
         response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
         return Ok(response);
     }
-    let internal = |error: ResponseError| Box::new(Problem::internal(&error));
+    let failed = |error: ResponseError| Box::new(payload::unprintable(&error).into());
     let check = |bytes: usize| match account {
         Some(account) => account.check(bytes).map_err(|fault| Box::new(fault.into())),
         None => Ok(()),
     };
     let mut response = if route.raw_response {
-        let payload = transcode::response_payload(route, &wire).map_err(internal)?;
+        let payload = transcode::response_payload(route, &wire).map_err(failed)?;
         check(payload.data.len())?;
         payload::bytes(payload)
     } else {
-        let json = transcode::response_to_json(route, wire).map_err(internal)?.json;
+        let json = transcode::response_to_json(route, wire).map_err(failed)?.json;
         check(json.len())?;
         payload::json(json.into())
     };

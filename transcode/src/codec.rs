@@ -18,7 +18,7 @@ use crate::{
         wire::{DELIMITED, VARINT, Wire},
     },
     payload::{self, Payload},
-    reflect,
+    reflect::{self, print::Unprintable},
     routes::route::Route,
 };
 
@@ -40,7 +40,10 @@ pub struct Decoded {
     pub version: Option<i64>,
 }
 
-/// Why a response cannot be printed as JSON: the service and the edge do not agree on the contract.
+/// The longest JSON that is made of a response, in bytes: a byte of the wire may become many, and nobody knows how many before.
+pub const MAX_JSON_BYTES: usize = 64 << 20;
+
+/// Why a response cannot be printed as JSON: the service and the edge do not agree on the contract, or there is too much of it.
 #[derive(Debug, thiserror::Error)]
 pub enum ResponseError {
     /// The bytes are not a message of the contract.
@@ -49,6 +52,18 @@ pub enum ResponseError {
     /// The message has no JSON form: a timestamp out of range, an Any of an unknown type.
     #[error("the response cannot be printed as JSON")]
     Encode(#[from] serde_json::Error),
+    /// Its JSON is longer than [`MAX_JSON_BYTES`].
+    #[error("the response is longer than {} MiB as JSON", MAX_JSON_BYTES >> 20)]
+    TooLong,
+}
+
+impl From<Unprintable> for ResponseError {
+    fn from(error: Unprintable) -> Self {
+        match error {
+            Unprintable::NoForm(error) => Self::Encode(error),
+            Unprintable::TooLong => Self::TooLong,
+        }
+    }
 }
 
 /// One type of message both ways, without a route around it.
@@ -84,7 +99,7 @@ impl Type {
     /// Bytes that are no such message.
     pub fn json(&self, wire: &[u8]) -> Result<Vec<u8>, ResponseError> {
         let message = self.plans.message(self.place);
-        if let Some(json) = rendered(&self.plans, message, wire)? {
+        if let Some(json) = rendered(&self.plans, message, wire, MAX_JSON_BYTES)? {
             return Ok(json);
         }
         message_to_json(&message.descriptor, wire)
@@ -96,7 +111,8 @@ impl Type {
 /// # Errors
 /// Bytes that are no such message, or one without a JSON form.
 pub fn message_to_json(descriptor: &MessageDescriptor, wire: &[u8]) -> Result<Vec<u8>, ResponseError> {
-    Ok(reflect::print::message(&DynamicMessage::decode(descriptor.clone(), wire)?)?)
+    let message = DynamicMessage::decode(descriptor.clone(), wire)?;
+    Ok(reflect::print::message(&message, MAX_JSON_BYTES)?)
 }
 
 impl ResponseError {
@@ -130,13 +146,17 @@ fn request_by_reflection(route: &Route, input: &Input<'_>, lenient: bool) -> Res
 pub fn response_to_json(route: &Route, wire: Bytes) -> Result<Decoded, ResponseError> {
     let rpc = &route.rpc;
     let message = rpc.plans.message(rpc.output_place);
-    let json = route.response_body.is_none().then(|| rendered(&rpc.plans, message, &wire)).transpose()?;
+    let json = route
+        .response_body
+        .is_none()
+        .then(|| rendered(&rpc.plans, message, &wire, MAX_JSON_BYTES))
+        .transpose()?;
     if let Some(json) = json.flatten() {
         let version = rpc.version.as_ref().filter(|_| rpc.streaming);
         let version = version.and_then(|path| wire_version(Wire(&wire), path));
         return Ok(Decoded { json, version });
     }
-    response_by_reflection(route, wire)
+    response_by_reflection(route, wire, MAX_JSON_BYTES)
 }
 
 /// The bytes that a response carries instead of JSON, where [`Route::raw_response`] says so.
@@ -149,26 +169,32 @@ pub fn response_payload(route: &Route, wire: &Bytes) -> Result<Payload, Response
     Ok(payload::of_response(wire, field).ok_or_else(malformed)?)
 }
 
-/// The JSON of a message; `None` when its shape is for the reflective path.
-fn rendered(plans: &Plans, message: &Message, wire: &[u8]) -> Result<Option<Vec<u8>>, ResponseError> {
+/// The JSON of a message, of about so many bytes at most; `None` when its shape is for the reflective path.
+fn rendered(
+    plans: &Plans,
+    message: &Message,
+    wire: &[u8],
+    most: usize,
+) -> Result<Option<Vec<u8>>, ResponseError> {
     // Names, quotes and commas: JSON is longer than the wire.
     let mut json = Vec::with_capacity(3 * wire.len() + 64);
-    match render::message(plans, message, wire, &mut json) {
+    match render::message(plans, message, wire, most, &mut json) {
         Ok(()) => Ok(Some(json)),
         Err(NoJson::Fallback) => Ok(None),
+        Err(NoJson::TooLong) => Err(ResponseError::TooLong),
         Err(NoJson::OutOfRange) => {
             Err(serde_json::Error::custom("a Timestamp or a Duration is out of range").into())
         }
     }
 }
 
-fn response_by_reflection(route: &Route, wire: Bytes) -> Result<Decoded, ResponseError> {
+fn response_by_reflection(route: &Route, wire: Bytes, most: usize) -> Result<Decoded, ResponseError> {
     let message = DynamicMessage::decode(route.rpc.output.clone(), wire)?;
     let version = route.rpc.version.as_ref().filter(|_| route.rpc.streaming);
     let version = version.and_then(|path| version_of(&message, path));
     let json = match &route.response_body {
-        None => reflect::print::message(&message)?,
-        Some(field) => reflect::print::field(&message, field)?,
+        None => reflect::print::message(&message, most)?,
+        Some(field) => reflect::print::field(&message, field, most)?,
     };
     Ok(Decoded { json, version })
 }

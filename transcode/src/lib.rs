@@ -23,8 +23,8 @@ pub use self::{
         scalar::is_well_known,
     },
     codec::{
-        Decoded, Encoded, ResponseError, Type, message_to_json, request_from_json, response_payload,
-        response_to_json,
+        Decoded, Encoded, MAX_JSON_BYTES, ResponseError, Type, message_to_json, request_from_json,
+        response_payload, response_to_json,
     },
     payload::Payload,
     routes::{

@@ -2,8 +2,9 @@
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
+use chassis::status::{Fault, Reason};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use transcode::Payload;
+use transcode::{MAX_JSON_BYTES, Payload, ResponseError};
 use upstream::IDEMPOTENCY_REPLAYED;
 
 use crate::request::headers;
@@ -13,6 +14,19 @@ pub(crate) fn bytes(payload: Payload) -> Response {
     let mut response = Response::new(Body::from(payload.data));
     response.headers_mut().insert(header::CONTENT_TYPE, headers::media_type(&payload.content_type));
     response
+}
+
+/// Why a service's answer is not passed on as JSON.
+pub(crate) fn unprintable(error: &ResponseError) -> Fault {
+    match error {
+        ResponseError::TooLong => {
+            let most = MAX_JSON_BYTES >> 20;
+            let message =
+                format!("the service's answer is longer as JSON than the {most} MiB that are passed on");
+            Fault::new(Reason::UpstreamResponseTooLarge, message)
+        }
+        error => Fault::internal(error),
+    }
 }
 
 /// JSON that is a message.

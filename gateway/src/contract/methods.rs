@@ -8,7 +8,7 @@ use std::{
 
 use auth::{Rule, Rules};
 use bytes::Bytes;
-use chassis::{metrics::Method as Counts, status::Fault};
+use chassis::metrics::Method as Counts;
 use http::Method;
 use prost_reflect::{MethodDescriptor, prost_types::method_options::IdempotencyLevel};
 use tonic::Status;
@@ -16,7 +16,10 @@ use transcode::Type;
 use upstream::Upstream;
 
 use super::{routes::is_public, served::Served};
-use crate::{answer::problem::refused, metrics};
+use crate::{
+    answer::{payload::unprintable, problem::refused},
+    metrics,
+};
 
 /// The methods that can be called, by their path.
 #[derive(Debug)]
@@ -94,7 +97,7 @@ impl Called {
     pub(crate) fn printed(&self, form: Form, wire: Bytes) -> Result<Bytes, Status> {
         match form {
             Form::Proto => Ok(wire),
-            Form::Json => Ok(self.types().1.json(&wire).map_err(|error| Fault::internal(&error))?.into()),
+            Form::Json => Ok(self.types().1.json(&wire).map_err(|error| unprintable(&error))?.into()),
         }
     }
 

@@ -12,7 +12,10 @@ use upstream::too_large;
 use super::{feeding::Feeding, framing::Framing};
 use crate::{
     admit::{Account, Open},
-    answer::problem::{Problem, Style},
+    answer::{
+        payload::unprintable,
+        problem::{Problem, Style},
+    },
     contract::Served,
 };
 
@@ -51,7 +54,7 @@ impl Feed {
     /// A message as JSON, if there is room for it.
     pub(in crate::stream) fn decoded(&self, wire: Bytes) -> Result<Decoded, Box<Problem>> {
         let decoded = transcode::response_to_json(&self.served.route, wire);
-        let decoded = decoded.map_err(|error| Problem::internal(&error))?;
+        let decoded = decoded.map_err(|error| Problem::from(unprintable(&error)))?;
         self.account.check(decoded.json.len()).map_err(Problem::from)?;
         Ok(decoded)
     }

@@ -2,7 +2,7 @@
 
 mod talk;
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{
@@ -19,7 +19,7 @@ use chassis::{
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use transcode::Route;
+use transcode::{ResponseError, Route};
 
 pub(crate) use self::talk::Talk;
 use super::{
@@ -32,7 +32,10 @@ use crate::{
         activity::{OVERHEAD, patience},
         cors,
     },
-    answer::problem::{Problem, Style},
+    answer::{
+        payload::unprintable,
+        problem::{Problem, Style},
+    },
     edge::Ending,
 };
 
@@ -176,16 +179,16 @@ async fn until_end(feed: &mut Feed, socket: &mut WebSocket, idle: Duration) -> O
 
 /// A message as a frame, if there is room for it.
 fn message(route: &Route, wire: Bytes, account: &Account) -> Result<Message, Box<Problem>> {
-    let internal = |error: &(dyn Error + 'static)| Box::new(Problem::internal(error));
+    let failed = |error: ResponseError| Box::new(Problem::from(unprintable(&error)));
     let check = |bytes| account.check(bytes).map_err(|fault| Box::new(Problem::from(fault)));
     if route.raw_response {
-        let data = transcode::response_payload(route, &wire).map_err(|error| internal(&error))?.data;
+        let data = transcode::response_payload(route, &wire).map_err(failed)?.data;
         check(data.len())?;
         return Ok(Message::Binary(data));
     }
-    let json = transcode::response_to_json(route, wire).map_err(|error| internal(&error))?.json;
+    let json = transcode::response_to_json(route, wire).map_err(failed)?.json;
     check(json.len())?;
-    Ok(Message::Text(Utf8Bytes::try_from(json).map_err(|error| internal(&error))?))
+    Ok(Message::Text(Utf8Bytes::try_from(json).map_err(|error| Box::new(Problem::internal(&error)))?))
 }
 
 /// Sends a frame, which counts until it is written; `None` when the client has gone, or takes it too slowly.

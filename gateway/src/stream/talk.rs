@@ -115,12 +115,12 @@ pub(crate) async fn answer(
 
 /// The one message of an answer.
 fn one(served: &Served, wire: Bytes) -> Result<Response, Box<Problem>> {
-    let internal = |error: ResponseError| Box::new(Problem::internal(&error));
+    let failed = |error: ResponseError| Box::new(payload::unprintable(&error).into());
     if served.route.raw_response {
-        let payload = transcode::response_payload(&served.route, &wire).map_err(internal)?;
+        let payload = transcode::response_payload(&served.route, &wire).map_err(failed)?;
         return Ok(payload::bytes(payload));
     }
-    let json = transcode::response_to_json(&served.route, wire).map_err(internal)?.json;
+    let json = transcode::response_to_json(&served.route, wire).map_err(failed)?.json;
     Ok(payload::json(json.into()))
 }
 

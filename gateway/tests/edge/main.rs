@@ -9,6 +9,7 @@ mod calls;
 mod streams;
 mod sockets;
 mod payloads;
+mod expanding;
 mod build;
 mod connections;
 mod repeats;

@@ -6,7 +6,7 @@ use super::*;
 use crate::{bind::report::RequestErrorKind, fixture, reflect::print};
 
 fn printed(message: &DynamicMessage) -> Json {
-    serde_json::from_slice(&print::message(message).expect("has a JSON form")).expect("is JSON")
+    serde_json::from_slice(&print::message(message, usize::MAX).expect("has a JSON form")).expect("is JSON")
 }
 
 struct Case<'a> {

@@ -65,7 +65,7 @@ fn ask(judge: Judge, cases: &[Json]) -> Vec<Json> {
 /// What a message is, in a form that is the same for the same message; `None` for bytes that are none.
 fn meaning(wire: &[u8]) -> Option<String> {
     let message = DynamicMessage::decode(EVERY.clone(), wire).ok()?;
-    String::from_utf8(print::message(&message).ok()?).ok()
+    String::from_utf8(print::message(&message, usize::MAX).ok()?).ok()
 }
 
 fn hex(bytes: &[u8]) -> String {

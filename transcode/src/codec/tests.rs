@@ -56,3 +56,42 @@ fn a_response_of_another_contract_is_an_error() {
     let error = response_to_json(&route, message.encode_to_vec().into()).expect_err("no such year");
     assert!(matches!(error, ResponseError::Encode(_)), "{error}");
 }
+
+#[test]
+fn what_would_become_too_long_is_not_made() {
+    let (route, _) = fixture::route("GET", "/v1/shapes");
+    let (lists, _) = fixture::route("PUT", "/v1/lists");
+    let many = |item: Json| Json::Array(vec![item; 1_000]);
+    let entries: serde_json::Map<_, _> = (0..1_000).map(|key| (key.to_string(), json!(0))).collect();
+    for response in [
+        json!({ "text": "\u{1}".repeat(1_000) }),
+        json!({ "wrappedText": "\"".repeat(1_000) }),
+        json!({ "data": "AAAA".repeat(1_000) }),
+        json!({ "words": many(json!("")) }),
+        json!({ "numbers": many(json!("0")) }),
+        json!({ "items": many(json!({})) }),
+        json!({ "nested": { "colors": many(json!("RED")) } }),
+        json!({ "counts": entries }),
+        json!({ "object": { "list": many(json!(null)) } }),
+        json!({ "anything": "\u{1}".repeat(1_000) }),
+    ] {
+        let wire = wire(&route, &response);
+        let whole = response_to_json(&route, wire.clone()).expect("has a JSON form").json.len();
+        let (plans, message) = (&route.rpc.plans, route.rpc.plans.message(route.rpc.output_place));
+        for most in [whole / 2, whole - 1, whole] {
+            let direct = rendered(plans, message, &wire, most).map(|json| json.expect("no rare shape"));
+            let reflected = response_by_reflection(&route, wire.clone(), most).map(|decoded| decoded.json);
+            for made in [direct, reflected] {
+                match made {
+                    // What ends an object is let out.
+                    Ok(json) => assert!(most + 2 >= whole, "{most}: {}", String::from_utf8_lossy(&json)),
+                    Err(error) => assert!(most < whole && matches!(error, ResponseError::TooLong), "{error}"),
+                }
+            }
+        }
+        if response.get("numbers").is_some() {
+            let made = response_by_reflection(&lists, wire, whole / 2);
+            assert!(matches!(made, Err(ResponseError::TooLong)), "{made:?}");
+        }
+    }
+}

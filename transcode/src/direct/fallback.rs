@@ -7,4 +7,6 @@ pub(crate) enum NoJson {
     Fallback,
     /// A Timestamp or a Duration is out of its range and has no JSON form.
     OutOfRange,
+    /// It would be longer than it may be.
+    TooLong,
 }

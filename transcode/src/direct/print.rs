@@ -6,6 +6,24 @@ use super::{fallback::NoJson, plan::Kind};
 
 type Done = Result<(), NoJson>;
 
+/// What a byte of a text takes at most: `\u001f`.
+pub(crate) const LONGEST_ESCAPE: usize = 6;
+
+/// How many bytes a text has between its quotes.
+pub(crate) fn length(text: &str) -> usize {
+    let escaped = |byte| match byte {
+        b'"' | b'\\' | b'\x08' | b'\t' | b'\n' | b'\x0c' | b'\r' => 2,
+        ..0x20 => LONGEST_ESCAPE,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
+}
+
+/// How many bytes these have as base64.
+pub(crate) const fn length_of_base64(bytes: &[u8]) -> usize {
+    bytes.len().div_ceil(3) * 4
+}
+
 /// Appends a number, a boolean or an enum's name from its bits.
 ///
 /// # Errors
@@ -75,4 +93,22 @@ pub(crate) fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 
 fn unzigzag(bits: u64) -> i64 {
     (bits >> 1).cast_signed() ^ -(bits & 1).cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_those_of_what_is_printed() {
+        let text: String = (0..0x100).filter_map(char::from_u32).collect();
+        let mut out = Vec::new();
+        print(&text, &mut out).expect("a text");
+        assert_eq!(length(&text) + 2, out.len());
+        for bytes in [&b""[..], b"a", b"ab", b"abc", b"abcd"] {
+            out.clear();
+            base64(bytes, &mut out);
+            assert_eq!(length_of_base64(bytes) + 2, out.len());
+        }
+    }
 }

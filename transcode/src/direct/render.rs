@@ -15,26 +15,34 @@ use super::{
     raw::{Raw, raw},
     wire::{DELIMITED, Wire},
 };
-use crate::reflect;
+use crate::reflect::{self, print::Unprintable};
 
 /// Messages in messages that are followed; the reflective path, whose limit is 100, decides about more.
 const MAX_DEPTH: usize = 64;
 
 type Done = Result<(), NoJson>;
 
-/// Appends the JSON of a message.
+/// Appends the JSON of a message, until there are about as many bytes as there may be at most.
 ///
 /// # Errors
-/// Bytes that the reflective path has to look at; what was appended by then is to be thrown away.
-pub(crate) fn message(plans: &Plans, message: &Message, wire: &[u8], out: &mut Vec<u8>) -> Done {
-    Writer { plans, depth: MAX_DEPTH }.message(message, wire, out)
+/// Bytes that the reflective path has to look at, or that make too much; what was appended by then is to be thrown away.
+pub(crate) fn message(plans: &Plans, message: &Message, wire: &[u8], most: usize, out: &mut Vec<u8>) -> Done {
+    Writer { whole: &Whole { plans, most }, depth: MAX_DEPTH }.message(message, wire, out)
 }
 
+/// Two words, so that it is handed on in registers.
 #[derive(Clone, Copy)]
 struct Writer<'p> {
-    plans: &'p Plans,
+    whole: &'p Whole<'p>,
     /// How many messages may still be opened.
     depth: usize,
+}
+
+/// What is the same for all messages of a text.
+struct Whole<'p> {
+    plans: &'p Plans,
+    /// How long the text may be, in bytes. It is looked at where there is no end in the contract: at each item of a field, and before a text.
+    most: usize,
 }
 
 /// Where the writer is among the fields of a message.
@@ -65,7 +73,12 @@ impl<'p> Writer<'p> {
             Form::WellKnown | Form::Foreign => {
                 let message =
                     DynamicMessage::decode(message.descriptor.clone(), wire).map_err(|_| NoJson::Fallback)?;
-                out.append(&mut reflect::print::message(&message).map_err(|_| NoJson::Fallback)?);
+                let most = self.whole.most.saturating_sub(out.len());
+                match reflect::print::message(&message, most) {
+                    Ok(mut json) => out.append(&mut json),
+                    Err(Unprintable::TooLong) => return Err(NoJson::TooLong),
+                    Err(Unprintable::NoForm(_)) => return Err(NoJson::Fallback),
+                }
                 Ok(())
             }
         }
@@ -133,12 +146,14 @@ impl<'p> Writer<'p> {
         if wire_type != DELIMITED || kind.wire_type() == DELIMITED {
             let raw = raw(kind, wire_type, wire)?;
             at.item(field, b'[', out);
+            self.fits(out, 0)?;
             return self.value(kind, raw, out);
         }
         let mut packed = Wire(wire.delimited().ok_or(NoJson::Fallback)?);
         while !packed.is_empty() {
             let raw = raw(kind, kind.wire_type(), &mut packed)?;
             at.item(field, b'[', out);
+            self.fits(out, 0)?;
             self.value(kind, raw, out)?;
         }
         Ok(())
@@ -170,6 +185,7 @@ impl<'p> Writer<'p> {
             }
         }
         at.item(field, b'{', out);
+        self.fits(out, 0)?;
         let start = out.len();
         let quoted = matches!(key.wire_type(), DELIMITED) || key.is_wide();
         if !quoted {
@@ -190,16 +206,28 @@ impl<'p> Writer<'p> {
         match (kind, raw) {
             (Kind::String, Raw::Slice(bytes)) => {
                 let text = std::str::from_utf8(bytes).map_err(|_| NoJson::Fallback)?;
+                // Most fit however they are escaped, and are not looked at.
+                if self.fits(out, print::LONGEST_ESCAPE * text.len()).is_err() {
+                    self.fits(out, print::length(text))?;
+                }
                 print::print(text, out)
             }
             (Kind::Bytes, Raw::Slice(bytes)) => {
+                self.fits(out, print::length_of_base64(bytes))?;
                 print::base64(bytes, out);
                 Ok(())
             }
-            (Kind::Message(place), Raw::Slice(bytes)) => self.message(self.plans.message(*place), bytes, out),
+            (Kind::Message(place), Raw::Slice(bytes)) => {
+                self.message(self.whole.plans.message(*place), bytes, out)
+            }
             (_, Raw::Bits(bits)) => print::number(kind, bits, out),
             _ => Err(NoJson::Fallback),
         }
+    }
+
+    /// Whether so many bytes more are not too many.
+    fn fits(self, out: &[u8], more: usize) -> Done {
+        if out.len() + more <= self.whole.most { Ok(()) } else { Err(NoJson::TooLong) }
     }
 }
 

@@ -14,15 +14,26 @@ use crate::{
 /// Messages in messages, those in an Any among them; the stack has room for more.
 const MAX_DEPTH: usize = 100;
 
-type Done = Result<(), serde_json::Error>;
+type Done = Result<(), Unprintable>;
 
-/// The JSON of a message.
+/// Why a message is not printed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unprintable {
+    /// It has no JSON form: a timestamp out of range, an Any of an unknown type.
+    #[error(transparent)]
+    NoForm(#[from] serde_json::Error),
+    /// Its JSON is longer than it may be.
+    #[error("the JSON is too long")]
+    TooLong,
+}
+
+/// The JSON of a message, of about so many bytes at most.
 ///
 /// # Errors
-/// A message without a JSON form: a timestamp out of range, an Any of an unknown type.
-pub(crate) fn message(message: &DynamicMessage) -> Result<Vec<u8>, serde_json::Error> {
+/// A message without a JSON form, or with a longer one.
+pub(crate) fn message(message: &DynamicMessage, most: usize) -> Result<Vec<u8>, Unprintable> {
     let mut out = Vec::new();
-    Printer { depth: MAX_DEPTH }.message(message, &mut out)?;
+    Printer { depth: MAX_DEPTH, most }.message(message, &mut out)?;
     Ok(out)
 }
 
@@ -30,12 +41,16 @@ pub(crate) fn message(message: &DynamicMessage) -> Result<Vec<u8>, serde_json::E
 ///
 /// # Errors
 /// As [`message`].
-pub(crate) fn field(message: &DynamicMessage, field: &FieldDescriptor) -> Result<Vec<u8>, serde_json::Error> {
-    let mut out = Vec::new();
+pub(crate) fn field(
+    message: &DynamicMessage,
+    field: &FieldDescriptor,
+    most: usize,
+) -> Result<Vec<u8>, Unprintable> {
+    let (mut out, printer) = (Vec::new(), Printer { depth: MAX_DEPTH, most });
     match value_of(message, field) {
         None if field.supports_presence() => out.extend_from_slice(b"null"),
-        None => Printer { depth: MAX_DEPTH }.field(&field.kind(), &message.get_field(field), &mut out)?,
-        Some(value) => Printer { depth: MAX_DEPTH }.field(&field.kind(), &value, &mut out)?,
+        None => printer.field(&field.kind(), &message.get_field(field), &mut out)?,
+        Some(value) => printer.field(&field.kind(), &value, &mut out)?,
     }
     Ok(out)
 }
@@ -44,12 +59,14 @@ pub(crate) fn field(message: &DynamicMessage, field: &FieldDescriptor) -> Result
 struct Printer {
     /// How many messages may still be opened.
     depth: usize,
+    /// How long the text may be, in bytes.
+    most: usize,
 }
 
 impl Printer {
     fn message(self, message: &DynamicMessage, out: &mut Vec<u8>) -> Done {
         let depth = self.depth.checked_sub(1).ok_or_else(|| wrong("messages nest too deeply"))?;
-        let inside = Self { depth };
+        let inside = Self { depth, ..self };
         let descriptor = message.descriptor();
         if let Some(field) = known::wrapped(&descriptor) {
             return inside.value(&field.kind(), &message.get_field(&field), out);
@@ -57,11 +74,11 @@ impl Printer {
         match descriptor.full_name() {
             "google.protobuf.Timestamp" => printed(civil::print_timestamp(parts(message), out)),
             "google.protobuf.Duration" => printed(civil::print_duration(parts(message), out)),
-            "google.protobuf.FieldMask" => mask(message, out),
+            "google.protobuf.FieldMask" => inside.mask(message, out),
             "google.protobuf.Any" => inside.any(message, out),
             "google.protobuf.Struct" | "google.protobuf.ListValue" => match descriptor.get_field(1) {
                 Some(field) => inside.field(&field.kind(), &message.get_field(&field), out),
-                None => Err(wrong("a Struct or a ListValue has no fields")),
+                None => Err(wrong("a Struct or a ListValue has no fields").into()),
             },
             "google.protobuf.Value" => inside.any_value(message, out),
             _ => inside.object(message, "{", out),
@@ -75,13 +92,13 @@ impl Printer {
             let Some(value) = value_of(message, &field).filter(|value| is_there(&field.kind(), value)) else {
                 continue;
             };
-            next(out);
+            self.next(out)?;
             print(field.json_name(), out)?;
             out.push(b':');
             self.field(&field.kind(), &value, out)?;
         }
         for (extension, value) in message.extensions() {
-            next(out);
+            self.next(out)?;
             print(extension.json_name(), out)?;
             out.push(b':');
             self.field(&extension.kind(), value, out)?;
@@ -95,7 +112,7 @@ impl Printer {
             (Value::List(values), _) => {
                 out.push(b'[');
                 for value in values.iter().filter(|value| is_known(kind, value)) {
-                    next(out);
+                    self.next(out)?;
                     self.value(kind, value, out)?;
                 }
                 out.push(b']');
@@ -109,8 +126,8 @@ impl Printer {
                 entries.sort_unstable_by_key(|(key, _)| *key);
                 out.push(b'{');
                 for (key, value) in entries {
-                    next(out);
-                    map_key(key, out)?;
+                    self.next(out)?;
+                    self.map_key(key, out)?;
                     out.push(b':');
                     self.value(&kind, value, out)?;
                 }
@@ -130,8 +147,9 @@ impl Printer {
             Value::U64(value) => print(&value.to_string(), out),
             Value::F32(value) => printed(print::float(*value, (*value).into(), out)),
             Value::F64(value) => printed(print::float(*value, *value, out)),
-            Value::String(text) => print(text, out),
+            Value::String(text) => self.text(text, out),
             Value::Bytes(bytes) => {
+                self.fits(out, print::length_of_base64(bytes))?;
                 print::base64(bytes, out);
                 Ok(())
             }
@@ -174,11 +192,48 @@ impl Printer {
         match kind.as_ref().map(|(field, value)| (field, *value)) {
             None | Some((_, Value::EnumNumber(_))) => out.extend_from_slice(b"null"),
             Some((_, Value::F64(number))) if !number.is_finite() => {
-                return Err(wrong("a google.protobuf.Value is NaN or an infinity"));
+                return Err(wrong("a google.protobuf.Value is NaN or an infinity").into());
             }
             Some((field, value)) => self.field(&field.kind(), value, out)?,
         }
         Ok(())
+    }
+
+    fn map_key(self, key: &MapKey, out: &mut Vec<u8>) -> Done {
+        match key {
+            MapKey::Bool(key) => print(&key.to_string(), out),
+            MapKey::I32(key) => print(&key.to_string(), out),
+            MapKey::I64(key) => print(&key.to_string(), out),
+            MapKey::U32(key) => print(&key.to_string(), out),
+            MapKey::U64(key) => print(&key.to_string(), out),
+            MapKey::String(key) => self.text(key, out),
+        }
+    }
+
+    fn mask(self, message: &DynamicMessage, out: &mut Vec<u8>) -> Done {
+        let paths = message.get_field_by_number(1);
+        let paths = paths.as_deref().and_then(Value::as_list).unwrap_or_default();
+        let text: Option<Vec<String>> = paths.iter().map(|path| known::camel_case(path.as_str()?)).collect();
+        let text = text.ok_or_else(|| wrong("a path of a FieldMask is not in snake case"))?;
+        self.text(&text.join(","), out)
+    }
+
+    fn text(self, text: &str, out: &mut Vec<u8>) -> Done {
+        self.fits(out, print::length(text))?;
+        print(text, out)
+    }
+
+    /// A comma, but for the first of an array or an object: no value ends in a bracket that opens.
+    fn next(self, out: &mut Vec<u8>) -> Done {
+        if !matches!(out.last(), Some(b'{' | b'[')) {
+            out.push(b',');
+        }
+        self.fits(out, 0)
+    }
+
+    /// Whether so many bytes more are not too many.
+    fn fits(self, out: &[u8], more: usize) -> Done {
+        if out.len() + more <= self.most { Ok(()) } else { Err(Unprintable::TooLong) }
     }
 }
 
@@ -216,17 +271,6 @@ fn enumeration(descriptor: &EnumDescriptor, number: i32, out: &mut Vec<u8>) -> D
     }
 }
 
-fn map_key(key: &MapKey, out: &mut Vec<u8>) -> Done {
-    match key {
-        MapKey::Bool(key) => print(&key.to_string(), out),
-        MapKey::I32(key) => print(&key.to_string(), out),
-        MapKey::I64(key) => print(&key.to_string(), out),
-        MapKey::U32(key) => print(&key.to_string(), out),
-        MapKey::U64(key) => print(&key.to_string(), out),
-        MapKey::String(key) => print(key, out),
-    }
-}
-
 /// The seconds and the nanoseconds of a Timestamp or a Duration.
 fn parts(message: &DynamicMessage) -> (i64, i64) {
     let (seconds, nanos) = (message.get_field_by_number(1), message.get_field_by_number(2));
@@ -234,27 +278,12 @@ fn parts(message: &DynamicMessage) -> (i64, i64) {
     (seconds, nanos.as_deref().and_then(Value::as_i32).unwrap_or_default().into())
 }
 
-fn mask(message: &DynamicMessage, out: &mut Vec<u8>) -> Done {
-    let paths = message.get_field_by_number(1);
-    let paths = paths.as_deref().and_then(Value::as_list).unwrap_or_default();
-    let text: Option<Vec<String>> = paths.iter().map(|path| known::camel_case(path.as_str()?)).collect();
-    let text = text.ok_or_else(|| wrong("a path of a FieldMask is not in snake case"))?;
-    print(&text.join(","), out)
-}
-
-/// A comma, but for the first of an array or an object: no value ends in a bracket that opens.
-fn next(out: &mut Vec<u8>) {
-    if !matches!(out.last(), Some(b'{' | b'[')) {
-        out.push(b',');
-    }
-}
-
 fn print(value: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) -> Done {
-    serde_json::to_writer(out, value)
+    Ok(serde_json::to_writer(out, value)?)
 }
 
 fn printed<E>(outcome: Result<(), E>) -> Done {
-    outcome.map_err(|_| wrong("a Timestamp or a Duration is out of range"))
+    outcome.map_err(|_| wrong("a Timestamp or a Duration is out of range").into())
 }
 
 fn wrong(problem: &str) -> serde_json::Error {
