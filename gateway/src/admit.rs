@@ -1,4 +1,4 @@
-//! What is let in: connections, callers and their requests in a second, streams, and the bytes of bodies and of answers.
+//! What is let in: connections, callers and their requests, streams, and the bytes of bodies and of answers.
 
 pub(crate) mod activity;
 mod admission;
@@ -7,8 +7,11 @@ mod client;
 pub(crate) mod cors;
 pub(crate) mod host;
 mod open_files;
+mod shares;
+mod connections;
 mod proxies;
 pub(crate) mod rate;
+mod slots;
 mod streams;
 mod unread;
 
@@ -16,7 +19,9 @@ pub(crate) use self::{
     admission::Admission,
     budget::{Account, Permit},
     client::Client,
+    connections::Connected,
     rate::Standing,
+    slots::Slot,
     streams::Open,
     unread::Unread,
 };

@@ -132,7 +132,7 @@ async fn forward(
         (request, None, None)
     } else {
         let (request, received) = within(deadline, whole(edge, request, client)).await??;
-        (request, Some(edge.admission.owned_slot()?), Some(received))
+        (request, Some(edge.admission.slot(called.service(), &who)?), Some(received))
     };
     let writes = !called.streams && !called.reads;
     let outcome = within(deadline, called.upstream.pass(request, called.streams)).await?;

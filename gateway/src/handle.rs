@@ -151,7 +151,7 @@ async fn call(
     let condition = headers::condition(&parts, &served.route.rpc.input)?;
     let body = within(deadline, received(edge, served, &parts.headers, body, &client)).await??;
     // Not before: clients that send slowly would take the slots of all others.
-    let _slot = edge.admission.slot()?;
+    let _slot = edge.admission.slot(&served.route.rpc.service, &who)?;
     let open = streams.then(|| edge.admission.streams.open(&who, called.0)).transpose()?;
     let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body.bytes, condition)?;
     let tried = Tried::default();

@@ -101,6 +101,6 @@ pub mod discovery;
 pub use self::{
     edge::Edge,
     serve::{serve, threads::serve_on_threads},
-    settings::{Config, Settings, Upstreams, timeout::Timeout},
+    settings::{Config, ServingSettings, Settings, Upstreams, timeout::Timeout},
 };
 pub use upstream::{Local, Location, Resolver, SystemResolver};

@@ -26,7 +26,9 @@ const CHANGES: &str = "gateway_upstream_descriptor_changes_total";
 
 /// Limits that requests are refused by, as their flags are spelled; they are counted from the start.
 pub(crate) mod limit {
+    pub(crate) const CONNECTIONS_PER_CLIENT: &str = "--max-connections-per-client";
     pub(crate) const REQUESTS: &str = "--max-requests";
+    pub(crate) const REQUESTS_PER_CLIENT: &str = "--max-requests-per-client";
     pub(crate) const STREAMS: &str = "--max-streams";
     pub(crate) const STREAMS_PER_CLIENT: &str = "--max-streams-per-client";
     pub(crate) const BUFFERED_BYTES: &str = "--max-buffered-bytes";
@@ -43,7 +45,7 @@ pub(crate) fn begin() {
     describe_gauge!(REQUESTS, "requests that are being worked on; a stream until it has begun");
     describe_gauge!(STREAMS, "open streams");
     describe_gauge!(BUFFERED, "what bodies of requests take, and answers that are not taken");
-    describe_counter!(REFUSED, "requests that a limit refused");
+    describe_counter!(REFUSED, "requests and connections that a limit refused");
     describe_gauge!(ENDPOINTS, "endpoints of each service, by whether they are called or left out");
     describe_gauge!(
         VERSIONS,
@@ -54,7 +56,9 @@ pub(crate) fn begin() {
         counter!(CHANGES, "outcome" => outcome).increment(0);
     }
     let limits = [
+        limit::CONNECTIONS_PER_CLIENT,
         limit::REQUESTS,
+        limit::REQUESTS_PER_CLIENT,
         limit::STREAMS,
         limit::STREAMS_PER_CLIENT,
         limit::BUFFERED_BYTES,

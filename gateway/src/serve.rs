@@ -9,7 +9,7 @@ use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use chassis::{
-    accept::{Permit, accept},
+    accept::accept,
     lifecycle::Stage,
     tls::{Acceptor, Protocols, Stream},
 };
@@ -34,7 +34,7 @@ use self::{
     watch::{Look, Watch},
 };
 use crate::{
-    admit::{Client, Unread, activity::Activity},
+    admit::{Client, Connected, Unread, activity::Activity},
     edge::Edge,
     metrics::{limit, refused},
     request::{body::Rest, headers::MAX_HEAD_BYTES},
@@ -73,10 +73,11 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -
     let acceptor = Acceptor::new(edge.config.tls.clone(), "http", Protocols::Http, patience.head);
     tracing::info!(listen = %listener.local_addr()?, tls = edge.config.tls.is_on(), "serving HTTP");
     let accepted = |stream, client: SocketAddr, permit| {
-        let peer = Peer { client: edge.admission.client(client.ip()), permit };
+        let peer = edge.admission.connected(client.ip(), permit);
+        let peer = peer.map(|connected| Peer { client: edge.admission.client(client.ip()), connected });
         let (acceptor, server, front, stop) = (acceptor.clone(), server.clone(), front.clone(), stop.clone());
         async move {
-            // It has its permit by now.
+            let Some(peer) = peer else { return };
             if let Some(stream) = acceptor.accept(stream, client, &stop).await {
                 connection(server, front, stream, peer, stop, patience).await;
             }
@@ -97,19 +98,19 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: CancellationToken) -
     Ok(())
 }
 
-/// Who is at the other end of a connection, and its permit for a connection.
+/// Who is at the other end of a connection, and what that counts as.
 #[derive(Debug)]
 struct Peer {
     client: Client,
-    permit: Permit,
+    connected: Connected,
 }
 
 impl Peer {
     /// Notes it for who needs it.
     fn note(&self, request: &mut hyper::Request<Incoming>, unread: &Unread) {
-        // What the connection may become keeps its permit, and counts what it reads.
+        // What the connection may become keeps its place, and counts what it reads.
         if request.headers().contains_key(header::UPGRADE) {
-            request.extensions_mut().insert(self.permit.clone());
+            request.extensions_mut().insert(self.connected.clone());
             request.extensions_mut().insert(unread.clone());
         }
     }

@@ -13,6 +13,7 @@ use chassis::{
     telemetry::LogSettings,
     tls::TlsSettings,
 };
+use gateway::ServingSettings;
 use orders::{Orders, settings::OrderSettings};
 use service::settings::{BrokerSettings, CallSettings, LimitSettings, MeshConfig, database_url};
 use storage::{DatabaseUrl, Limits};
@@ -105,6 +106,9 @@ pub(crate) struct Settings {
     /// `dev`: callers need tokens of `ordermesh token`, whose key is made in the data directory and published at /.well-known/jwks.json
     #[arg(long = "auth", env = "AUTH", value_name = "MODE")]
     pub(crate) auth_mode: Option<AuthMode>,
+    /// How the edge serves its clients
+    #[command(flatten)]
+    pub(crate) serving: ServingSettings,
     /// TLS of listeners
     #[command(flatten)]
     pub(crate) tls: TlsSettings,
@@ -200,6 +204,8 @@ pub(crate) struct Config {
     pub(crate) admin: SocketAddr,
     /// What both services have alike.
     pub(crate) mesh: MeshConfig,
+    /// The edge, but for where its services are.
+    pub(crate) edge: gateway::Config,
     /// The orders service.
     pub(crate) orders: Orders,
     /// The keys of the issuer for development, which the edge publishes.
@@ -233,6 +239,7 @@ impl Settings {
                 auth.check_address(flag, address, &mut errors);
             }
         }
+        let edge = self.serving.onto(gateway::Config::default(), &mut errors);
         let tls = self.tls.check(&mut errors);
         let mesh = MeshConfig::check(self.broker, self.calls, auth, tls, &mut errors);
         let orders = Orders::of(self.orders, &mut errors);
@@ -244,6 +251,7 @@ impl Settings {
                 payments_grpc: payments_grpc?,
                 admin: admin?,
                 mesh: mesh?,
+                edge,
                 orders: orders?,
                 jwks,
             })

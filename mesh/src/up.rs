@@ -69,15 +69,14 @@ impl Mesh {
         };
         // One issuer for all: its keys are read once.
         let issuer = if let Who::Issuer(issuer) = who { Some(issuer) } else { None };
+        let services = (local(&orders, &orders_listener)?, local(&payments, &payments_listener)?);
         let edge = gateway::Edge::from_config(gateway::Config {
+            upstreams: gateway::Config::builtin(services.0, services.1).upstreams,
             own_machine: config.mesh.auth.serves_own_machine(),
             issuer,
             jwks: config.jwks.map(Into::into),
             tls: config.mesh.tls.public.clone(),
-            ..gateway::Config::builtin(
-                local(&orders, &orders_listener)?,
-                local(&payments, &payments_listener)?,
-            )
+            ..config.edge
         })?;
         let served = [(&orders, orders_listener.local_addr()?), (&payments, payments_listener.local_addr()?)];
         let api = rest::router(&served, life.stopping())?;

@@ -74,6 +74,7 @@ mod shipping;
 mod identity;
 mod identity_kept;
 mod exposed;
+mod serving;
 mod audit;
 mod roles;
 mod tls_peers;

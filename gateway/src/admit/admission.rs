@@ -1,39 +1,30 @@
 //! What is let in, on all threads of an edge.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, OnceLock},
-};
+use std::{net::IpAddr, sync::Arc};
 
 use auth::{Rule, Verifier};
 use chassis::{
-    accept::Permits,
-    status::{Fault, Reason},
+    accept::{Permit, Permits},
+    status::Fault,
 };
 use http::HeaderMap;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::{
     budget::Budget,
     client::{Client, Who, network},
-    open_files,
+    connections::{Connected, Connections},
     proxies::Proxies,
     rate::{Rates, Standing},
+    slots::{Slot, Slots},
     streams::Streams,
 };
-use crate::{
-    metrics::{limit, refused},
-    settings::Config,
-};
+use crate::settings::Config;
 
 /// What is let in, on all threads of an edge.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    max_connections: usize,
-    permits: OnceLock<Permits>,
-    max_requests: usize,
-    /// One for each request that may be open.
-    slots: Arc<Semaphore>,
+    connections: Connections,
+    slots: Slots,
     pub(crate) streams: Arc<Streams>,
     /// What bodies of requests take.
     pub(crate) bodies: Arc<Budget>,
@@ -49,12 +40,13 @@ pub(crate) struct Admission {
 impl Admission {
     /// Within the bounds of the settings.
     pub(crate) fn of(config: &Config) -> Arc<Self> {
-        let max_requests = config.max_requests.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
-            max_connections: config.max_connections,
-            permits: OnceLock::new(),
-            max_requests,
-            slots: Arc::new(Semaphore::new(max_requests)),
+            connections: Connections::new(config.max_connections, config.max_connections_per_client),
+            slots: Slots::new(
+                config.max_requests,
+                config.max_requests_per_client,
+                config.upstreams.services(),
+            ),
             streams: Streams::new(
                 config.max_streams,
                 config.max_streams_per_client,
@@ -101,7 +93,7 @@ impl Admission {
     /// the service decides what for. A token that is not valid names nobody: it counts for the address.
     ///
     /// # Errors
-    /// UNAUTHENTICATED, SCOPE_MISSING, or RATE_LIMITED.
+    /// UNAUTHENTICATED, ISSUER_UNAVAILABLE, SCOPE_MISSING, or RATE_LIMITED.
     pub(crate) async fn admit(
         &self,
         client: &Client,
@@ -123,39 +115,29 @@ impl Admission {
 
     /// Permits for connections, as many as the system allows when this is called first.
     pub(crate) fn permits(&self) -> &Permits {
-        self.permits.get_or_init(|| Permits::new(open_files::connections(self.max_connections)))
+        self.connections.permits()
     }
 
-    /// A slot to work on a request, held until it is answered. Waiting for one would only make a queue of requests whose clients
-    /// have gone.
-    ///
-    /// # Errors
-    /// RATE_LIMITED when all are taken.
-    pub(crate) fn slot(&self) -> Result<SemaphorePermit<'_>, Fault> {
-        self.slots.try_acquire().map_err(|_| overloaded())
+    /// A connection of this address, until it is dropped; `None` when the address has as many as may be.
+    pub(crate) fn connected(&self, peer: IpAddr, permit: Permit) -> Option<Connected> {
+        self.connections.open(peer, self.proxies.trusts(peer), permit)
     }
 
-    /// The same, for an answer that outlives its request.
+    /// A slot to work on a call of this service, held until it is answered.
     ///
     /// # Errors
-    /// RATE_LIMITED when all are taken.
-    pub(crate) fn owned_slot(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        Arc::clone(&self.slots).try_acquire_owned().map_err(|_| overloaded())
+    /// RATE_LIMITED when the caller has as many as may be, or the service.
+    pub(crate) fn slot(&self, service: &str, who: &Who) -> Result<Slot, Fault> {
+        self.slots.take(service, who)
     }
 
     /// Connections of clients.
     pub(crate) fn open_connections(&self) -> usize {
-        self.permits.get().map_or(0, Permits::open)
+        self.connections.count()
     }
 
     /// Requests that are being worked on.
     pub(crate) fn open_requests(&self) -> usize {
-        self.max_requests.saturating_sub(self.slots.available_permits())
+        self.slots.count()
     }
-}
-
-/// The edge has more to do than it can.
-fn overloaded() -> Fault {
-    refused(limit::REQUESTS);
-    Fault::new(Reason::RateLimited, "the edge has more requests than it can work on")
 }

@@ -69,6 +69,11 @@ impl fmt::Debug for Called {
 }
 
 impl Called {
+    /// The full name of its service.
+    pub(crate) fn service(&self) -> &str {
+        self.method.parent_service().full_name()
+    }
+
     /// Whether it changes nothing, so that GET may call it: it says so itself, or has a route for that.
     pub(crate) fn is_safe(&self) -> bool {
         let options = self.method.method_descriptor_proto().options.as_ref();

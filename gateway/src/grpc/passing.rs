@@ -15,21 +15,21 @@ use chassis::{
 };
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status, body::Body as GrpcBody};
 use tracing::Span;
 use upstream::cut_off;
 
 use super::fault::{deadline_exceeded, fault};
-use crate::admit::{Account, Open, Permit, activity::patience};
+use crate::admit::{Account, Open, Permit, Slot, activity::patience};
 
 /// What an open call counts as, until it is dropped.
 #[expect(dead_code, reason = "held, and never looked at")]
 pub(super) enum Held {
     Stream(Open),
     /// With what its service may have sent and its client not taken.
-    Request(Option<OwnedSemaphorePermit>, Permit),
+    Request(Option<Slot>, Permit),
 }
 
 /// How fast the answer to a unary call has to be taken.

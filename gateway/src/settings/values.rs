@@ -51,8 +51,12 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How many connections are open at most, as far as the limit of open files allows.
     pub max_connections: usize,
+    /// How many of them one address may have that is no trusted proxy; three quarters of all without it.
+    pub max_connections_per_client: Option<usize>,
     /// How many requests are open at most. Streams count until they begin.
     pub max_requests: usize,
+    /// How many of them a caller may have; half of all without it.
+    pub max_requests_per_client: Option<usize>,
     /// How many streams are open at most.
     pub max_streams: usize,
     /// How many of them a caller may have: the subject of a token, or without one a client's address.
@@ -100,6 +104,15 @@ pub enum Upstreams {
 }
 
 impl Upstreams {
+    /// Who has a place of its own: the full names of services, or nobody's where they are all in the same.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &str> {
+        let each = match self {
+            Self::One(_) => None,
+            Self::Each(locations) => Some(locations.keys().map(String::as_str)),
+        };
+        each.into_iter().flatten()
+    }
+
     /// The host and the port of a service; empty where nobody knows.
     pub(crate) fn authority(&self, service: &str) -> &str {
         match self {
@@ -156,7 +169,9 @@ impl Config {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             max_connections: 16_384,
+            max_connections_per_client: None,
             max_requests: 4_096,
+            max_requests_per_client: None,
             max_streams: 16_384,
             max_streams_per_client: 4_096,
             method_streams: BTreeMap::new(),

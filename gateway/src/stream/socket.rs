@@ -12,10 +12,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use chassis::{
-    accept::Permit,
-    status::{Fault, Reason, Violation},
-};
+use chassis::status::{Fault, Reason, Violation};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +25,7 @@ use super::{
 };
 use crate::{
     admit::{
-        Account, Unread,
+        Account, Connected, Unread,
         activity::{OVERHEAD, patience},
         cors,
     },
@@ -52,7 +49,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Asked {
     upgrade: WebSocketUpgrade,
-    permit: Option<Permit>,
+    connected: Option<Connected>,
     unread: Option<Unread>,
 }
 
@@ -72,10 +69,10 @@ pub(crate) async fn asked(cors_origins: &[String], parts: &mut Parts) -> Result<
     {
         return Err(Fault::new(Reason::OriginNotAllowed, "pages of this origin may not read this").into());
     }
-    let (permit, unread) = (parts.extensions.remove::<Permit>(), parts.extensions.remove::<Unread>());
+    let (connected, unread) = (parts.extensions.remove::<Connected>(), parts.extensions.remove::<Unread>());
     join_lines(&mut parts.headers, &header::CONNECTION);
     match WebSocketUpgrade::from_request_parts(parts, &()).await {
-        Ok(upgrade) => Ok(Some(Asked { upgrade, permit, unread })),
+        Ok(upgrade) => Ok(Some(Asked { upgrade, connected, unread })),
         Err(rejection) => {
             let violation =
                 Violation { field: header::UPGRADE.to_string(), description: rejection.body_text() };
@@ -108,7 +105,7 @@ pub(crate) fn response(
     feed: Feed,
     ending: &Ending,
     idle: Duration,
-    Asked { upgrade, permit, .. }: Asked,
+    Asked { upgrade, connected, .. }: Asked,
 ) -> Response {
     let token = ending.sockets.token();
     upgrade
@@ -116,7 +113,7 @@ pub(crate) fn response(
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
         .on_upgrade(async move |socket| {
-            let _held = (permit, token);
+            let _held = (connected, token);
             run(feed, socket, idle).await;
         })
 }

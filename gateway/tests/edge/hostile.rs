@@ -5,6 +5,7 @@ mod slow;
 mod large;
 mod frames;
 mod held;
+mod shares;
 
 use std::{
     fs,

@@ -222,3 +222,18 @@ async fn a_socket_keeps_its_slot_among_the_connections() {
     drop(socket);
     assert_eq!(next.await.status(), StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_socket_keeps_its_slot_among_those_of_its_address() {
+    let (upstream, _dropped) = endless().await;
+    let config =
+        Config { max_connections_per_client: Some(1), ..Config::builtin(upstream.url(), upstream.url()) };
+    let world = World::with(config).await;
+    let mut socket = open(&world, WATCH).await;
+    socket.next().await.expect("a message").expect("a message");
+    let next = async || world.request("GET", "/nowhere").send().await;
+    next().await.expect_err("its connection is closed");
+    drop(socket);
+    let again = async { while next().await.is_err() {} };
+    timeout(Duration::from_secs(20), again).await.expect("a slot is free again");
+}

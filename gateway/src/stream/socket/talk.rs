@@ -76,12 +76,12 @@ impl Talk {
     pub(crate) fn into_response(self, config: &Config, ending: &Ending, asked: Asked) -> Response {
         let (token, stopping) = (ending.sockets.token(), ending.stopping.clone());
         let (most, idle) = (config.max_body_bytes, config.idle_timeout);
-        let Asked { upgrade, permit, unread } = asked;
+        let Asked { upgrade, connected, unread } = asked;
         let unread = unread.unwrap_or_default();
         unread.begin(&self.bodies);
         upgrade.read_buffer_size(READ_BYTES).max_message_size(most).max_frame_size(most).on_upgrade(
             async move |socket| {
-                let _held = (permit, token);
+                let _held = (connected, token);
                 self.run(socket, &unread, stopping, idle).await;
             },
         )
