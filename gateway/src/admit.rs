@@ -16,7 +16,7 @@ mod streams;
 mod unread;
 
 pub(crate) use self::{
-    admission::Admission,
+    admission::{Admission, Admitted},
     budget::{Account, Permit},
     client::Client,
     connections::Connected,

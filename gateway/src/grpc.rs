@@ -18,7 +18,7 @@ use chassis::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt as _, Full};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::{Status, body::Body as GrpcBody};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -30,7 +30,7 @@ use self::{
     passing::{Held, Pace, Passing, end, note},
 };
 use crate::{
-    admit::Client,
+    admit::{Admitted, Client},
     answer::problem::{Problem, Style},
     contract::Called,
     edge::Edge,
@@ -121,7 +121,7 @@ async fn forward(
     let deadline = time.map(|time| Instant::now() + time);
     let standing = &mut None;
     let admitted = edge.admission.admit(client, request.headers(), by, standing);
-    let who = within(deadline, admitted).await??;
+    let Admitted { who, expires } = within(deadline, admitted).await??;
     let open = called.streams.then(|| edge.admission.streams.open(&who, method)).transpose()?;
     // What its client says travels as it is spelled, within the bound.
     let request = outgoing(request, time.filter(|_| !called.streams && asked != time));
@@ -150,10 +150,11 @@ async fn forward(
     let pace = (!called.streams).then(|| Pace::begin(edge.config.idle_timeout));
     let account = Arc::clone(&client.answers);
     let stopping = called.streams.then(|| Box::pin(edge.ending.stopping.clone().cancelled_owned()));
+    let expiry = expires.filter(|_| called.streams).map(|expires| Box::pin(sleep_until(expires)));
     Ok(response.map(|body| {
         let body = Some(body);
         let span = Span::current();
-        GrpcBody::new(Passing { body, stopping, writes, pace, account, counted, _held: place, span })
+        GrpcBody::new(Passing { body, stopping, expiry, writes, pace, account, counted, _held: place, span })
     }))
 }
 

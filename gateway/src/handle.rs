@@ -11,7 +11,7 @@ use transcode::{Body as BodyOf, Encoded, Input, ResponseError, Route};
 use upstream::{Answer, Call, Tried};
 
 use crate::{
-    admit::{Account, Client, Standing, activity::OVERHEAD},
+    admit::{Account, Admitted, Client, Standing, activity::OVERHEAD},
     answer::{
         etag, outcome, payload,
         problem::{Problem, Style, refused},
@@ -26,7 +26,7 @@ use crate::{
         body::{self, BodyLimit, Received},
         headers,
     },
-    stream::{self, Feed, Feeding, Framing, socket, talk},
+    stream::{self, Feed, Feeding, Framing, Over, socket, talk},
 };
 
 /// Answers any request, and says what was `seen` of it.
@@ -138,11 +138,11 @@ async fn call(
     let (called, asked) = (served.called(), headers::request_timeout(&parts.headers)?);
     let deadline = Instant::now() + asked.unwrap_or(edge.config.request_timeout);
     let admitted = edge.admission.admit(&client, &parts.headers, called, standing);
-    let who = within(deadline, admitted).await??;
+    let Admitted { who, expires } = within(deadline, admitted).await??;
     if served.route.rpc.client_streaming {
         // It is counted, and bounded for each caller, among the streams.
         let open = edge.admission.streams.open(&who, called.0)?;
-        let talked = talk::Asked { parts, body, captures, open, client };
+        let talked = talk::Asked { parts, body, captures, open, client, expires };
         return talk::answer(edge, served, talked, style).await;
     }
     let streams = served.route.rpc.streaming;
@@ -176,7 +176,7 @@ async fn call(
             feeding: Feeding::default(),
             framing: Framing::of(&parts.headers, &served.route),
             style: style.clone(),
-            until: asked.map(|_| deadline),
+            over: Over::first(asked.map(|_| deadline), expires),
             stopping: edge.ending.stopping.clone(),
             account: Arc::clone(&client.answers),
             _open: open,

@@ -1,6 +1,7 @@
 //! Streams over HTTP: server-sent events, newline-delimited JSON or a WebSocket, with errors that cannot be overlooked.
 
 mod framing;
+mod over;
 mod feeding;
 mod feed;
 mod raw;
@@ -14,4 +15,5 @@ pub(crate) use self::{
     feeding::Feeding,
     frames::response,
     framing::{Framing, NDJSON},
+    over::{Over, expired},
 };

@@ -1,13 +1,15 @@
 //! What is let in, on all threads of an edge.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use auth::{Rule, Verifier};
 use chassis::{
     accept::{Permit, Permits},
+    clock::Clock,
     status::Fault,
 };
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use super::{
     budget::Budget,
@@ -35,6 +37,16 @@ pub(crate) struct Admission {
     proxies: Proxies,
     /// Whose tokens callers need, if anybody's.
     issuer: Option<Verifier>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Somebody who was let in.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// Who their request counts for.
+    pub(crate) who: Who,
+    /// When their token expires, if they need one: what goes on longer ends then.
+    pub(crate) expires: Option<Instant>,
 }
 
 impl Admission {
@@ -57,6 +69,7 @@ impl Admission {
             rates: Rates::of(config.rate_limit, &config.method_limits),
             proxies: Proxies::new(config.trusted_proxies.clone()),
             issuer: config.issuer.clone(),
+            clock: Arc::clone(&config.clock),
         })
     }
 
@@ -88,7 +101,7 @@ impl Admission {
         self.rates.as_ref().map_or(Ok(()), |rates| rates.count(who, method, standing))
     }
 
-    /// Lets in a call of the method with this path by its rule, and says who it counts for. Without an issuer everyone is let in. The service
+    /// Lets in a call of the method with this path by its rule. Without an issuer everyone is let in. The service
     /// verifies the token again: nobody believes a header. A method without a rule is somebody else's: its caller has to have a token, and
     /// the service decides what for. A token that is not valid names nobody: it counts for the address.
     ///
@@ -100,17 +113,23 @@ impl Admission {
         headers: &HeaderMap,
         (method, rule): (&str, Option<&Rule>),
         standing: &mut Option<Standing>,
-    ) -> Result<Who, Fault> {
+    ) -> Result<Admitted, Fault> {
         let caller = match &self.issuer {
             Some(issuer) => issuer.caller(headers).await.map(Some),
             None => Ok(None),
         };
         let who = client.who(caller.as_ref().ok().and_then(Option::as_deref));
         self.count(&who, Some(method), standing)?;
-        if let (Some(caller), Some(rule)) = (caller?, rule) {
-            rule.admit(&caller)?;
+        let caller = caller?;
+        if let (Some(caller), Some(rule)) = (&caller, rule) {
+            rule.admit(caller)?;
         }
-        Ok(who)
+        let expires = caller.and_then(|caller| {
+            let left = u64::try_from(caller.expires - self.clock.now()).unwrap_or_default();
+            // One that is good for ages never expires.
+            Instant::now().checked_add(Duration::from_micros(left))
+        });
+        Ok(Admitted { who, expires })
     }
 
     /// Permits for connections, as many as the system allows when this is called first.

@@ -15,14 +15,17 @@ use chassis::{
 };
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status, body::Body as GrpcBody};
 use tracing::Span;
 use upstream::cut_off;
 
 use super::fault::{deadline_exceeded, fault};
-use crate::admit::{Account, Open, Permit, Slot, activity::patience};
+use crate::{
+    admit::{Account, Open, Permit, Slot, activity::patience},
+    stream::expired,
+};
 
 /// What an open call counts as, until it is dropped.
 #[expect(dead_code, reason = "held, and never looked at")]
@@ -57,6 +60,8 @@ pub(super) struct Passing {
     /// `None` after the end.
     pub(super) body: Option<GrpcBody>,
     pub(super) stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// The end of the token that let a stream in.
+    pub(super) expiry: Option<Pin<Box<Sleep>>>,
     pub(super) writes: bool,
     /// That of a unary call.
     pub(super) pace: Option<Pace>,
@@ -106,6 +111,11 @@ impl HttpBody for Passing {
         {
             let fault = Fault::new(Reason::UpstreamUnavailable, "the edge is stopping: call again");
             return Poll::Ready(Some(Ok(self.end(fault))));
+        }
+        if self.body.is_some()
+            && let Some(Poll::Ready(())) = self.expiry.as_mut().map(|expiry| expiry.as_mut().poll(context))
+        {
+            return Poll::Ready(Some(Ok(self.end(expired()))));
         }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         match pin!(body).poll_frame(context) {

@@ -9,7 +9,7 @@ use tonic::{Code, Status, Streaming};
 use transcode::{Decoded, Route};
 use upstream::too_large;
 
-use super::{feeding::Feeding, framing::Framing};
+use super::{feeding::Feeding, framing::Framing, over::Over};
 use crate::{
     admit::{Account, Open},
     answer::{
@@ -33,8 +33,8 @@ pub(crate) struct Feed {
     pub(crate) feeding: Feeding,
     pub(crate) framing: Framing,
     pub(crate) style: Style,
-    /// When the client stops waiting, if it said so.
-    pub(crate) until: Option<Instant>,
+    /// When it is over, if that is known.
+    pub(crate) over: Option<Over>,
     pub(crate) stopping: CancellationToken,
     /// What its client may make the edge keep.
     pub(crate) account: Arc<Account>,
@@ -62,16 +62,15 @@ impl Feed {
     /// What comes next.
     pub(in crate::stream) async fn step(&mut self) -> Step {
         let heartbeat = Instant::now() + HEARTBEAT;
-        let over = self.until.filter(|until| *until <= heartbeat);
+        let over = self.over.filter(|over| over.at <= heartbeat);
         loop {
             return tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => Step::Failed(Problem::stopping()),
                 // Before the messages: a stream that never rests ends in time too.
-                () = sleep_until(over.unwrap_or(heartbeat)) => match over {
-                    Some(_) => Step::Failed(Problem::deadline_exceeded()),
-                    None => Step::Silence,
-                },
+                () = sleep_until(over.map_or(heartbeat, |over| over.at)) => {
+                    over.map_or(Step::Silence, |over| Step::Failed(over.problem()))
+                }
                 sent = self.feeding.end() => match sent {
                     Ok(()) => continue,
                     Err(problem) => Step::Failed(problem),

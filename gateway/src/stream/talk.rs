@@ -21,6 +21,7 @@ use super::{
     frames,
     framing::Framing,
     lines::{self, Encoder, Lines},
+    over::Over,
     socket,
 };
 use crate::{
@@ -44,6 +45,8 @@ pub(crate) struct Asked {
     pub(crate) captures: Captures,
     pub(crate) open: Open,
     pub(crate) client: Client,
+    /// When the token of its client expires.
+    pub(crate) expires: Option<Instant>,
 }
 
 /// Makes the call, and answers.
@@ -56,7 +59,7 @@ pub(crate) async fn answer(
     asked: Asked,
     style: &Style,
 ) -> Result<Response, Problem> {
-    let Asked { mut parts, body, captures, open, client } = asked;
+    let Asked { mut parts, body, captures, open, client, expires } = asked;
     headers::check_conditions(&parts.headers)?;
     let socket = socket::asked(&edge.config.cors_origins, &mut parts).await?;
     let time = headers::request_timeout(&parts.headers)?;
@@ -74,7 +77,7 @@ pub(crate) async fn answer(
             messages: Some(messages),
             encoder,
             style: style.clone(),
-            until,
+            over: Over::first(until, expires),
             account: client.answers,
             bodies: client.bodies,
             _open: open,
@@ -98,7 +101,7 @@ pub(crate) async fn answer(
             framing: Framing::of(&parts.headers, &served.route),
             style: style.clone(),
             complete: false,
-            until,
+            over: Over::first(until, expires),
             stopping: edge.ending.stopping.clone(),
             account: client.answers,
             _open: Some(open),

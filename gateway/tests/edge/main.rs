@@ -37,5 +37,6 @@ mod talks;
 mod unread;
 mod reflect;
 mod identity;
+mod expiry;
 mod spellings;
 mod connect;

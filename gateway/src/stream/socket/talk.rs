@@ -8,7 +8,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use transcode::Route;
@@ -26,6 +26,7 @@ use crate::{
         feeding::Feeding,
         framing::Framing,
         lines::Encoder,
+        over::Over,
     },
 };
 
@@ -39,7 +40,8 @@ pub(crate) struct Talk {
     pub(crate) messages: Option<mpsc::Sender<Bytes>>,
     pub(crate) encoder: Encoder,
     pub(crate) style: Style,
-    pub(crate) until: Option<Instant>,
+    /// When it is over, if that is known.
+    pub(crate) over: Option<Over>,
     /// What its client may make the edge keep.
     pub(crate) account: Arc<Account>,
     /// The same of what it sends.
@@ -118,7 +120,7 @@ impl Talk {
             let event = tokio::select! {
                 biased;
                 () = stopping.cancelled() => Event::Goes(Step::Failed(Problem::stopping())),
-                event = next(answered, &self.served.route) => event,
+                event = next(answered, &self.served.route, self.over) => event,
                 permit = permit(&self.messages), if pending.is_some() => {
                     let message = pending.take();
                     // A service that takes no more has answered, or will.
@@ -197,7 +199,7 @@ impl Talk {
             framing: Framing::Ndjson,
             style: self.style.clone(),
             complete: false,
-            until: self.until,
+            over: self.over,
             stopping: stopping.clone(),
             account: Arc::clone(&self.account),
             _open: None,
@@ -205,11 +207,14 @@ impl Talk {
     }
 }
 
-async fn next(answered: &mut Answered, route: &Route) -> Event {
+async fn next(answered: &mut Answered, route: &Route, over: Option<Over>) -> Event {
     match answered {
-        Answered::NotYet(call) => match call.await {
-            Ok(Answer { body, .. }) => Event::Begins(body),
-            Err(status) => Event::Goes(Step::Failed(Problem::from_status(&status, route))),
+        Answered::NotYet(call) => tokio::select! {
+            begun = call => match begun {
+                Ok(Answer { body, .. }) => Event::Begins(body),
+                Err(status) => Event::Goes(Step::Failed(Problem::from_status(&status, route))),
+            },
+            problem = Over::wait(over) => Event::Goes(Step::Failed(problem)),
         },
         Answered::Begun(feed) => Event::Goes(feed.step().await),
     }
