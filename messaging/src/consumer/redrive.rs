@@ -94,30 +94,41 @@ impl Subscribed {
         Ok(done)
     }
 
-    /// Handles what comes back of a page, each key in a lane.
+    /// Handles what comes back of a page, each key in a lane. Where the last attempt has not come back, it may have ended its process, or have
+    /// been under way when another did: those are handled one by one, so that only the one that ends processes is counted as often as it does.
     async fn come_back(
         self: &Arc<Self>,
         page: Vec<Leaving>,
         returned: &Returned,
         stop: &CancellationToken,
     ) -> Result<bool, Failure> {
-        let lanes = lanes::by_key(page, |leaving| &leaving.partition_key);
-        let lanes = lanes.into_iter().map(|lane| async move {
-            let mut done = false;
-            for leaving in lane {
-                // Looked at for each: it may have begun in the middle of a page.
-                if stop.is_cancelled() || self.is_paused(&leaving.kind, &leaving.partition_key) {
-                    continue;
-                }
-                done |= match leaving.state {
-                    State::Waiting => self.drain(&leaving, returned, stop).await?,
-                    _ => self.try_again(leaving.seq, returned).await?,
-                };
-            }
-            Ok(done)
-        });
+        let is_suspect = |leaving: &Leaving| leaving.redrives > 0 && !returned.contains(leaving.seq);
+        let (suspects, others) = page.into_iter().partition::<Vec<Leaving>, _>(is_suspect);
+        let done = self.come_back_in_line(suspects, returned, stop).await?;
+        let lanes = lanes::by_key(others, |leaving| &leaving.partition_key);
+        let lanes = lanes.into_iter().map(|lane| self.come_back_in_line(lane, returned, stop));
         let lanes = futures_util::future::join_all(lanes).await;
-        lanes.into_iter().try_fold(false, |done, lane: Result<bool, Failure>| Ok(done | lane?))
+        lanes.into_iter().try_fold(done, |done, lane: Result<bool, Failure>| Ok(done | lane?))
+    }
+
+    async fn come_back_in_line(
+        self: &Arc<Self>,
+        line: Vec<Leaving>,
+        returned: &Returned,
+        stop: &CancellationToken,
+    ) -> Result<bool, Failure> {
+        let mut done = false;
+        for leaving in line {
+            // Looked at for each: it may have begun in the middle of a page.
+            if stop.is_cancelled() || self.is_paused(&leaving.kind, &leaving.partition_key) {
+                continue;
+            }
+            done |= match leaving.state {
+                State::Waiting => self.drain(&leaving, returned, stop).await?,
+                _ => self.try_again(leaving.seq, returned).await?,
+            };
+        }
+        Ok(done)
     }
 
     /// Whether what an operator sent back has to wait for the end of a pause.

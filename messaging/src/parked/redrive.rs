@@ -16,6 +16,8 @@ pub(crate) struct Leaving {
     pub(crate) state: State,
     pub(crate) kind: String,
     pub(crate) partition_key: String,
+    /// Attempts that have begun since it was sent back.
+    pub(crate) redrives: i32,
 }
 
 /// Nobody is ahead of it: with [`Park::Key`] no message of its key, and otherwise none that waits too and is of its kind.
@@ -40,7 +42,7 @@ pub(crate) async fn leaving(
     };
     Entity::find()
         .select_only()
-        .columns([Column::Seq, Column::State, Column::Kind, Column::PartitionKey])
+        .columns([Column::Seq, Column::State, Column::Kind, Column::PartitionKey, Column::Redrives])
         .filter(Column::Consumer.eq(&subscription.consumer))
         .filter(Column::Seq.gt(after))
         .filter(Column::Kind.is_not_in(paused.iter().map(String::as_str)))

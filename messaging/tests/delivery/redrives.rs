@@ -1,22 +1,25 @@
 //! What an operator has sent back and cannot be handled either: it ends no process for ever, can be discarded, and is parked once.
 
-use std::{env, sync::Arc};
+use std::{env, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use async_trait::async_trait;
 use messaging::{
     broker::memory::MemoryBroker,
-    consumer::{Consumer, Deduplication},
+    consumer::{self, Consumer, Deduplication, Handler, Verdict},
     envelope::Envelope,
     parked::{Action, Filter, Mode, State, operate},
     topology::Topology,
 };
-use tokio::task::JoinSet;
+use sea_orm::DbErr;
+use storage::Reading;
+use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use world::{PATIENCE, Program, eventually};
 
 use crate::{
-    fact::{Answer, Effects, fact, reader},
+    fact::{Answer, Effects, fact, key, reader},
     place::{Place, topology},
     running::Running,
 };
@@ -33,10 +36,30 @@ async fn worker() -> Result<()> {
     let Ok(database) = env::var(PLACE) else { return Ok(()) };
     let broker = Arc::new(MemoryBroker::new(Topology { consumers: vec![reader()], ..topology() }));
     let place = Place::join(&database.parse()?, broker).await?;
-    let deadly =
-        Effects::unless(|number| if number == POISON { std::process::abort() } else { Answer::Apply });
-    let _running = Running::default().consumer(&place, deadly);
+    let _running = Running::default().consumer(&place, Deadly);
     std::future::pending().await
+}
+
+/// Ends its process at the poison, and takes so long for everything else that it is still at that when both are handled at once.
+struct Deadly;
+
+/// Well above what the poison needs to be reached.
+const SLOW: Duration = Duration::from_millis(500);
+
+#[async_trait]
+impl Handler for Deadly {
+    async fn handle(
+        &self,
+        reading: Reading<'_>,
+        messages: &[&Envelope],
+        left: &mut consumer::Effects,
+    ) -> Result<Vec<Verdict>, DbErr> {
+        if messages.iter().any(|message| message.key == key(POISON)) {
+            std::process::abort();
+        }
+        sleep(SLOW).await;
+        Effects::always().handle(reading, messages, left).await
+    }
 }
 
 /// Parks the poison and the facts before it.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Result;
 use messaging::{
     broker::Broker,
-    consumer::{Consumer, Deduplication},
+    consumer::{Consumer, Deduplication, Handler},
     health::Health,
     parked::Park,
     pauses::Pauses,
@@ -63,7 +63,7 @@ impl Running {
         mut self,
         subscription: Subscription,
         place: &Place,
-        effects: Effects,
+        effects: impl Handler,
         park: Park,
         partitions: u16,
     ) -> Self {
@@ -83,11 +83,16 @@ impl Running {
         self
     }
 
-    pub(crate) fn consumer(self, place: &Place, effects: Effects) -> Self {
+    pub(crate) fn consumer(self, place: &Place, effects: impl Handler) -> Self {
         self.consumer_of(reader(), place, effects)
     }
 
-    pub(crate) fn consumer_of(self, subscription: Subscription, place: &Place, effects: Effects) -> Self {
+    pub(crate) fn consumer_of(
+        self,
+        subscription: Subscription,
+        place: &Place,
+        effects: impl Handler,
+    ) -> Self {
         self.consumer_as(subscription, place, effects, Park::Message, topology().partitions)
     }
 
