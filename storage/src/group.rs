@@ -214,7 +214,9 @@ impl<B: Batch> Writer<B> {
                 .await?
         };
         debug_assert_eq!(replies.len(), count, "a batch must reply to each of its requests");
-        self.batch.committed();
+        if !one_statement {
+            self.batch.committed();
+        }
         // What was woken by that goes on, and waits for the database or the broker while the callers are answered.
         tokio::task::yield_now().await;
         Ok(replies)
