@@ -1,5 +1,6 @@
 //! The outbox: messages that are part of the transaction that causes them.
 
+mod written;
 mod due;
 mod settle;
 mod backlog;
@@ -11,14 +12,18 @@ use storage::{
     Transaction,
     rows::{self, Write},
 };
-use tokio::sync::Notify;
 
 use crate::envelope::Envelope;
 
-pub use self::backlog::{Backlog, backlog, list, oldest, readiness};
+use self::written::{Handover, Open};
+pub use self::{
+    backlog::{Backlog, backlog, list, oldest, readiness},
+    written::waiting,
+};
 pub(crate) use self::{
     due::take,
-    settle::{Refusal, clean, postpone, refuse, remove, unroutable},
+    settle::{Carried, Refusal, clean, postpone, refuse, remove, unroutable},
+    written::{Next, Published},
 };
 
 /// Bytes of a payload at most: a message states a fact, it is no file. With the limits in count this bounds what a window, a
@@ -92,17 +97,17 @@ impl Model {
     }
 }
 
-/// A service's way into its outbox. Cloning shares the wake-up of the relay.
-#[derive(Clone)]
+/// A service's way into its outbox. Cloning shares the way to the relay.
+#[derive(Clone, Default)]
 pub struct Outbox {
-    wake_up: Arc<Notify>,
+    handover: Arc<Handover>,
 }
 
 impl Outbox {
     /// A way into the outbox whose relay is woken by [`Outbox::wake`].
     #[must_use]
     pub fn new() -> Self {
-        Self { wake_up: Arc::new(Notify::new()) }
+        Self::default()
     }
 
     /// Writes messages into the caller's transaction: they exist if and only if it commits. Call [`Outbox::wake`] then.
@@ -124,17 +129,25 @@ impl Outbox {
     /// Wakes the relay: to be called right after the commit. A call too many costs nothing, and one
     /// that is missed costs the relay's slow poll.
     pub fn wake(&self) {
-        self.wake_up.notify_one();
+        self.handover.wake();
+    }
+
+    /// In place of [`Outbox::wake`], for messages that were written by a single statement, which has returned what [`waiting`] reads: the
+    /// relay need not look for them then. Without it this is a wake-up.
+    pub fn written(&self, messages: Vec<Envelope>, read: Option<&str>) {
+        match read {
+            Some(read) => self.handover.written(messages, read),
+            None => self.wake(),
+        }
     }
 
     pub(crate) async fn woken(&self) {
-        self.wake_up.notified().await;
+        self.handover.woken().await;
     }
-}
 
-impl Default for Outbox {
-    fn default() -> Self {
-        Self::new()
+    /// Takes what is handed over, until the guard is dropped.
+    pub(crate) fn open(&self) -> Open<'_> {
+        self.handover.open()
     }
 }
 

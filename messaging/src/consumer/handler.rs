@@ -3,13 +3,16 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use sea_orm::DbErr;
+use sea_orm::{DbBackend, DbErr};
 use storage::{
     Database, Executor, Failure, Reading, Transaction,
     rows::{self, Write},
 };
 
-use crate::envelope::Envelope;
+use crate::{
+    envelope::Envelope,
+    outbox::{self, Outbox},
+};
 
 /// What a consumer does with its messages.
 #[async_trait]
@@ -47,6 +50,7 @@ pub trait Handler: Send + Sync + 'static {
 #[derive(Default)]
 pub struct Effects {
     writes: Vec<Write>,
+    messages: Option<(Outbox, Vec<Envelope>)>,
     after: AfterCommit,
 }
 
@@ -58,6 +62,21 @@ impl Effects {
     /// To be written when the handler returns, together with the memory of the batch.
     pub fn write(&mut self, writes: Vec<Write>) {
         self.writes.extend(writes);
+    }
+
+    /// Messages to be published, which are written in the same way; all of them through one outbox.
+    ///
+    /// # Errors
+    /// As [`Outbox::writes`].
+    pub fn publish(
+        &mut self,
+        outbox: &Outbox,
+        backend: DbBackend,
+        messages: Vec<Envelope>,
+    ) -> Result<(), DbErr> {
+        self.write(outbox.writes(backend, &messages)?);
+        self.messages.get_or_insert_with(|| (outbox.clone(), Vec::new())).1.extend(messages);
+        Ok(())
     }
 
     /// A hook that runs right after the commit, if there is one. A crash in between loses it: it must be something that somebody does
@@ -72,18 +91,31 @@ impl Effects {
     /// As [`storage::rows::write`].
     pub async fn apply(self, transaction: &Transaction) -> Result<AfterCommit, DbErr> {
         rows::write(transaction, &self.writes).await?;
-        Ok(self.after)
+        Ok(self.after_reading(None))
     }
 
     /// Makes the writes, all or none of them, as a transaction of their own.
     ///
     /// # Errors
     /// As [`Database::write_all`].
-    pub async fn commit(self, database: &Database) -> Result<AfterCommit, Failure> {
-        if !self.writes.is_empty() {
-            database.write_all(self.writes).await?;
+    pub async fn commit(mut self, database: &Database) -> Result<AfterCommit, Failure> {
+        let read = match std::mem::take(&mut self.writes) {
+            none if none.is_empty() => None,
+            writes => {
+                let read = self.messages.as_ref().and_then(|_| outbox::waiting(database.backend()));
+                database.write_all(writes, read).await?
+            }
+        };
+        Ok(self.after_reading(read))
+    }
+
+    /// `read` as [`outbox::waiting`] does, if it was.
+    fn after_reading(self, read: Option<String>) -> AfterCommit {
+        let Self { messages, mut after, .. } = self;
+        if let Some((outbox, messages)) = messages {
+            after.0.push(Box::new(move || outbox.written(messages, read.as_deref())));
         }
-        Ok(self.after)
+        after
     }
 }
 

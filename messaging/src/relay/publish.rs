@@ -13,8 +13,10 @@ use super::{
     window::{self, Settlement, Step, TAKEN, WINDOW},
 };
 use crate::{
-    broker::Publisher,
-    observe, outbox,
+    broker::{Outcome, Publisher},
+    envelope::Envelope,
+    observe,
+    outbox::{self, Carried, Next, Published},
     pauses::Paused,
     retry::{self, Backoff},
 };
@@ -23,7 +25,7 @@ use crate::{
 const UNROUTABLE: Duration = Duration::from_secs(1);
 /// Rows whose removal is left to the next look at the outbox, at most: it has to compare what it finds with each of them.
 const CARRIED: usize = 100;
-/// How long that look waits for the next message, which calls for it anyhow.
+/// How long that waits for the next message, which takes them along.
 const CARRYING: Duration = Duration::from_millis(20);
 
 impl Relay {
@@ -76,10 +78,18 @@ impl Relay {
         lease: &Lease,
         stop: &CancellationToken,
     ) -> bool {
-        let mut backoff = Backoff::new();
-        let (mut confirmed, mut useful) = (Vec::new(), false);
+        let (mut backoff, mut useful) = (Backoff::new(), false);
+        let (handed_over, mut known, mut next) = (self.outbox.open(), Known::default(), Next::Look);
         while !stop.is_cancelled() && self.pauses.of_relay().is_none() {
-            let retry = match self.step(publisher.as_mut(), lease, &mut confirmed).await {
+            let stepped = match next {
+                Next::Look => self.step(publisher.as_mut(), lease, &mut known).await,
+                Next::Publish(messages) => {
+                    self.publish_written(publisher.as_mut(), lease, messages, &mut known).await
+                }
+                Next::Rest => Ok(known.rest()),
+            };
+            next = Next::Look;
+            let rest = match stepped {
                 Ok(Step::More) => {
                     self.took(&mut useful);
                     continue;
@@ -100,14 +110,14 @@ impl Relay {
             self.took(&mut useful);
             backoff.reset();
             tokio::select! {
-                () = self.outbox.woken() => {}
+                () = self.outbox.woken() => next = handed_over.next(&known.published),
                 () = self.waiting.notified() => {}
-                () = tokio::time::sleep(retry) => {}
+                () = tokio::time::sleep(rest) => {}
                 () = self.pauses.relay_changes(None) => {}
                 () = stop.cancelled() => {}
             }
         }
-        if let Err(failure) = outbox::remove(&self.database, &confirmed).await {
+        if let Err(failure) = outbox::remove(&self.database, &known.carried).await {
             observe::storage_failed("relay", &failure);
         }
         useful
@@ -120,17 +130,66 @@ impl Relay {
         }
     }
 
-    /// Takes what is due, publishes it window by window and settles each while the next is under way. What was `confirmed` last is left
-    /// to the next look at the outbox, which comes soon.
+    /// Publishes what this process has written and nothing older waits for, and removes what was published before meanwhile. What does not go
+    /// is left to a look at the table.
+    async fn publish_written(
+        &self,
+        publisher: &mut dyn Publisher,
+        lease: &Lease,
+        messages: Vec<Envelope>,
+        known: &mut Known,
+    ) -> Result<Step, Failure> {
+        if lease.remaining() <= self.margin() {
+            return Ok(Step::Postponed);
+        }
+        let window: Vec<Envelope> =
+            messages.into_iter().map(|message| Envelope { source: self.source.clone(), ..message }).collect();
+        let carried = std::mem::take(&mut known.carried);
+        let (outcomes, removed) =
+            tokio::join!(self.publish_window(publisher, &window), outbox::remove(&self.database, &carried));
+        if removed.is_err() {
+            known.carried = carried;
+        }
+        let mut step = Step::Published;
+        for (message, outcome) in window.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Confirmed => {
+                    known.published.add(message.id);
+                    known.carried.ids.push(message.id);
+                }
+                Outcome::Unknown(reason) => step = Step::Lost(reason),
+                _ if step == Step::Published => step = Step::More,
+                _ => {}
+            }
+        }
+        removed?;
+        Ok(step)
+    }
+
+    async fn publish_window(&self, publisher: &mut dyn Publisher, window: &[Envelope]) -> Vec<Outcome> {
+        let began = Instant::now();
+        let spans = observe::publishing(&self.source, window);
+        let outcomes = publisher.publish(window).await;
+        drop(spans);
+        let taken_over = window::confirmed(window, &outcomes);
+        observe::window_published(&self.source, window, &outcomes, &taken_over, began.elapsed());
+        self.dead.fetch_add(taken_over.len() as u64, Relaxed);
+        self.part.count(taken_over.len());
+        observe::refused(&self.source, window, &outcomes);
+        outcomes
+    }
+
+    /// Takes what is due, publishes it window by window and settles each while the next is under way. What was confirmed last is left to
+    /// what is done next, which comes soon.
     async fn step(
         &self,
         publisher: &mut dyn Publisher,
         lease: &Lease,
-        confirmed: &mut Vec<i64>,
+        known: &mut Known,
     ) -> Result<Step, Failure> {
         let most = self.database.batch(TAKEN);
-        let rows = outbox::take(&self.database, confirmed, retry::now(), most as u64).await?;
-        confirmed.clear();
+        let rows = outbox::take(&self.database, &known.carried, retry::now(), most as u64).await?;
+        known.carried = Carried::default();
         if rows.is_empty() {
             return Ok(Step::Idle);
         }
@@ -144,16 +203,9 @@ impl Relay {
                 end = Some(Step::Postponed);
                 break;
             }
-            let began = Instant::now();
             let settling = window::settle(&self.database, std::mem::take(&mut unsettled), UNROUTABLE);
-            let spans = observe::publishing(&self.source, window);
-            let (outcomes, settled) = tokio::join!(publisher.publish(window), settling);
-            drop(spans);
-            let taken_over = window::confirmed(window, &outcomes);
-            observe::window_published(&self.source, window, &outcomes, &taken_over, began.elapsed());
-            self.dead.fetch_add(taken_over.len() as u64, Relaxed);
-            self.part.count(taken_over.len());
-            observe::refused(&self.source, window, &outcomes);
+            let (outcomes, settled) = tokio::join!(self.publish_window(publisher, window), settling);
+            window::confirmed(window, &outcomes).iter().for_each(|message| known.published.add(message.id));
             unsettled = Settlement::of(tickets, outcomes);
             // What was not settled is published again, which does no harm, and behind nothing of its key.
             settled?;
@@ -163,11 +215,25 @@ impl Relay {
             }
         }
         // What may have held back others has to be gone before the look that finds those.
-        let carried = end.is_none() && !unsettled.released && unsettled.confirmed.len() <= CARRIED;
+        let carried = end.is_none() && !unsettled.released && unsettled.confirmed.seqs.len() <= CARRIED;
         if carried {
-            *confirmed = std::mem::take(&mut unsettled.confirmed);
+            known.carried = std::mem::take(&mut unsettled.confirmed);
         }
         window::settle(&self.database, unsettled, UNROUTABLE).await?;
         Ok(end.unwrap_or(if carried && !more { Step::Published } else { Step::More }))
+    }
+}
+
+/// What a relay knows of what it has published over a connection.
+#[derive(Default)]
+struct Known {
+    carried: Carried,
+    published: Published,
+}
+
+impl Known {
+    /// Nothing is to be published.
+    fn rest(&self) -> Step {
+        if self.carried.is_empty() { Step::Idle } else { Step::Published }
     }
 }

@@ -14,6 +14,7 @@ mod outages;
 mod health;
 mod dead_letters;
 mod leases;
+mod handed_over;
 mod operator;
 mod groups;
 mod paced;

@@ -62,8 +62,12 @@ impl Batch for CreateOrder {
         prepared: &'t NewOrders,
     ) -> BoxFuture<'t, Result<Vec<Placed>, DbErr>> {
         Box::pin(async move {
-            let placed = prepared.insert(&executor).await?;
+            let (placed, waiting) = prepared.insert(&executor).await?;
             let placed: HashSet<Uuid> = placed.into_iter().collect();
+            if let Executor::Connections(_) = executor {
+                let placed = placings.iter().filter(|placing| placed.contains(&placing.order.id));
+                self.outbox.written(placed.map(message).collect(), waiting.as_deref());
+            }
             let repeated: Vec<&Order> =
                 orders_of(placings).filter(|order| !placed.contains(&order.id)).collect();
             let earlier = match (Earlier::find(&executor, &repeated).await, executor) {

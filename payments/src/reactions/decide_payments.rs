@@ -126,9 +126,7 @@ impl DecidePayments {
                 Err(problem) => Verdict::Park(problem),
             });
         }
-        effects.write(self.outbox.writes(backend, &envelopes)?);
-        let outbox = self.outbox.clone();
-        effects.after_commit(move || outbox.wake());
+        effects.publish(&self.outbox, backend, envelopes)?;
         Ok(verdicts)
     }
 
