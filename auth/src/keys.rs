@@ -1,10 +1,10 @@
 //! A set of public keys (JWKS, RFC 7517), read: those of them that can verify the signature of a token.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey,
-    jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
 };
 
 /// A public key.
@@ -30,7 +30,7 @@ impl Key {
             return None;
         }
         let only = match jwk.common.key_algorithm {
-            None => None,
+            None => of_curve(&jwk.algorithm),
             // One for something else than signatures that are known here.
             Some(named) => Some(Algorithm::try_from(named).ok()?),
         };
@@ -42,17 +42,28 @@ impl Key {
     }
 }
 
+/// The algorithm that goes with a curve (RFC 7518, section 3.4).
+fn of_curve(parameters: &AlgorithmParameters) -> Option<Algorithm> {
+    match parameters {
+        AlgorithmParameters::EllipticCurve(key) => match key.curve {
+            EllipticCurve::P256 => Some(Algorithm::ES256),
+            EllipticCurve::P384 => Some(Algorithm::ES384),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key").field("only", &self.only).finish_non_exhaustive()
     }
 }
 
-/// The keys of a set.
+/// The keys of a set, each with its id.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
-    by_id: HashMap<String, Arc<Key>>,
-    nameless: Vec<Arc<Key>>,
+    keys: Vec<(Option<String>, Arc<Key>)>,
     /// What was read, to distinguish sets.
     set: Option<JwkSet>,
 }
@@ -70,30 +81,24 @@ impl Keys {
     /// When it is no JWKS.
     pub(crate) fn read(document: &[u8]) -> Result<Self, serde_json::Error> {
         let set: JwkSet = serde_json::from_slice(document)?;
-        let (mut by_id, mut nameless) = (HashMap::new(), Vec::new());
-        for jwk in &set.keys {
-            let Some(key) = Key::of(jwk).map(Arc::new) else { continue };
-            match &jwk.common.key_id {
-                Some(id) => drop(by_id.insert(id.clone(), key)),
-                None => nameless.push(key),
-            }
-        }
-        Ok(Self { by_id, nameless, set: Some(set) })
+        let keys =
+            set.keys.iter().filter_map(|jwk| Some((jwk.common.key_id.clone(), Arc::new(Key::of(jwk)?))));
+        Ok(Self { keys: keys.collect(), set: Some(set) })
     }
 
-    /// The key with this id for an algorithm. Without an id it has to be clear which key is meant (RFC 7515, section 4.1.4).
+    /// The key with this id for an algorithm: keys of different types may have the same id (RFC 7517, section 4.5). Without an id it has to be
+    /// clear which key is meant (RFC 7515, section 4.1.4).
     pub(crate) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<&Arc<Key>> {
-        match id {
-            Some(id) => self.by_id.get(id).filter(|key| key.is_for(algorithm)),
-            None => {
-                let mut keys = self.by_id.values().chain(&self.nameless).filter(|key| key.is_for(algorithm));
-                keys.next().filter(|_| keys.next().is_none())
-            }
-        }
+        let mut keys = self.keys.iter().filter(|(_, key)| key.is_for(algorithm));
+        let found = match id {
+            Some(id) => keys.rfind(|(own, _)| own.as_deref() == Some(id)),
+            None => keys.next().filter(|_| keys.next().is_none()),
+        };
+        found.map(|(_, key)| key)
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.by_id.len() + self.nameless.len()
+        self.keys.len()
     }
 }

@@ -365,3 +365,29 @@ async fn keys_come_from_a_file_too() -> Result<()> {
     ensure!(verify(&verifier, &issuer.token("first", &with(json!({ "jti": "2" }))).await?).await?.is_ok());
     Ok(())
 }
+
+/// Keys of different types may have the same id (RFC 7517, section 4.5); none hides another.
+#[tokio::test]
+async fn a_key_hides_no_other_of_its_id() -> Result<()> {
+    let (issuer, scratch) = (Issuer::start().await?, Scratch::new("jwks")?);
+    issuer.make("second", "RS256").await?;
+    issuer.make("third", "EdDSA").await?;
+    issuer.publish(&["first", "second", "third"]).await?;
+    let base = issuer.jwks_url().trim_end_matches("/jwks.json").to_owned();
+    let mut document = world::Api::new(&base)?.get("/jwks.json").await?.body;
+    let keys = document["keys"].as_array_mut().context("keys")?;
+    ensure!(keys.len() == 3, "{keys:?}");
+    keys.iter_mut().for_each(|key| key["kid"] = json!("shared"));
+    for turn in 0..3 {
+        document["keys"].as_array_mut().context("keys")?.rotate_left(1);
+        let file = scratch.path().join(format!("{turn}.json"));
+        std::fs::write(&file, document.to_string())?;
+        let verifier = verifier(IssuerConfig { keys: KeySource::File(file), ..config(&issuer)? })?;
+        for key in ["first", "second", "third"] {
+            let token = issuer.token_with(key, &with(json!({})), &json!({ "kid": "shared" })).await?;
+            let verdict = verify(&verifier, &token).await?;
+            ensure!(verdict.is_ok(), "{turn}, {key}: {verdict:?}");
+        }
+    }
+    Ok(())
+}
