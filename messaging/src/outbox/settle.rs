@@ -108,6 +108,25 @@ pub(crate) async fn refuse(transaction: &Transaction, refusals: &[Refusal]) -> R
     );
     let list: Json = refusals.iter().map(json).collect();
     transaction.execute_raw(Statement::from_sql_and_values(backend, sql, [list.to_string().into()])).await?;
+    keep_order(transaction, refusals).await
+}
+
+/// No row may be due before an earlier one of its key that was refused: once both were due, the look would take the later one for one that is
+/// held back, and go on with those behind it.
+async fn keep_order(transaction: &Transaction, refusals: &[Refusal]) -> Result<(), DbErr> {
+    let backend = transaction.get_database_backend();
+    let refused: Vec<i64> = refusals.iter().map(|refusal| refusal.seq).collect();
+    let refused = rows::one_of(backend, &refused);
+    let sql = format!(
+        "UPDATE outbox SET next_attempt_time = held.until FROM (
+             SELECT later.seq, MAX(earlier.next_attempt_time) AS until FROM outbox AS earlier
+             JOIN outbox AS later ON later.partition_key = earlier.partition_key AND later.seq > earlier.seq
+                 AND later.next_attempt_time > 0 AND later.next_attempt_time < earlier.next_attempt_time
+             WHERE earlier.seq {} GROUP BY later.seq
+         ) AS held WHERE outbox.seq = held.seq",
+        refused.condition
+    );
+    transaction.execute_raw(Statement::from_sql_and_values(backend, sql, [refused.value])).await?;
     Ok(())
 }
 

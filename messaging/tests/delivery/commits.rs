@@ -11,6 +11,7 @@ use world::{PATIENCE, eventually};
 
 use crate::{
     fact::{Effects, fact},
+    handed_over::Noted,
     place::Place,
     running::Running,
 };
@@ -117,6 +118,26 @@ async fn an_unroutable_message_waits_for_its_queue() -> Result<()> {
     place.each_once(0..600).await?;
     relay.stop().await?;
     consumer.stop().await
+}
+
+/// Each waits for a time of its own, by chance.
+async fn what_is_refused_together_leaves_in_its_order(place: Place) -> Result<()> {
+    let noted = Arc::new(Noted::new(&place, 3));
+    let running = Running::default().relay_to(&place, noted).consumer(&place, Effects::always());
+    place.write(0..100).await?;
+    place.has_in_order(100).await?;
+    place.is_drained().await?;
+    running.stop().await
+}
+
+#[tokio::test]
+async fn what_is_refused_together_leaves_in_its_order_embedded() -> Result<()> {
+    what_is_refused_together_leaves_in_its_order(Place::embedded().await?).await
+}
+
+#[tokio::test]
+async fn what_is_refused_together_leaves_in_its_order_on_postgres() -> Result<()> {
+    what_is_refused_together_leaves_in_its_order(Place::postgres().await?).await
 }
 
 /// A refused row holds back later rows of its own key, and of no other.
