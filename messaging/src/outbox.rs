@@ -15,15 +15,12 @@ use storage::{
 
 use crate::envelope::Envelope;
 
+pub use self::backlog::{Backlog, backlog, list, oldest, readiness};
 use self::written::{Handover, Open};
-pub use self::{
-    backlog::{Backlog, backlog, list, oldest, readiness},
-    written::waiting,
-};
 pub(crate) use self::{
     due::take,
     settle::{Carried, Refusal, clean, postpone, refuse, remove, unroutable},
-    written::{Next, Published},
+    written::{Next, Seen},
 };
 
 /// Bytes of a payload at most: a message states a fact, it is no file. With the limits in count this bounds what a window, a
@@ -132,13 +129,25 @@ impl Outbox {
         self.handover.wake();
     }
 
-    /// In place of [`Outbox::wake`], for messages that were written by a single statement, which has returned what [`waiting`] reads: the
-    /// relay need not look for them then. Without it this is a wake-up.
+    /// What a single statement that writes messages should return for [`Outbox::written`]: the ids of messages that wait. `None` where the
+    /// relay looks for itself: it is another process's, the statement would be slowed down, or SQLite has no round trip to be saved.
+    #[must_use]
+    pub fn waiting(&self, backend: DbBackend) -> Option<&'static str> {
+        self.handover.reading(backend)
+    }
+
+    /// In place of [`Outbox::wake`], for messages that were written by a single statement, which has returned what [`Outbox::waiting`] reads:
+    /// the relay need not look for them then. Without it this is a wake-up.
     pub fn written(&self, messages: Vec<Envelope>, read: Option<&str>) {
         match read {
             Some(read) => self.handover.written(messages, read),
             None => self.wake(),
         }
+    }
+
+    /// Whether the look of a statement at the table takes long, because rows that have died cannot be removed.
+    pub(crate) fn slow(&self, is_slow: bool) {
+        self.handover.slow(is_slow);
     }
 
     pub(crate) async fn woken(&self) {

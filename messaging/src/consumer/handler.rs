@@ -9,10 +9,7 @@ use storage::{
     rows::{self, Write},
 };
 
-use crate::{
-    envelope::Envelope,
-    outbox::{self, Outbox},
-};
+use crate::{envelope::Envelope, outbox::Outbox};
 
 /// What a consumer does with its messages.
 #[async_trait]
@@ -50,7 +47,9 @@ pub trait Handler: Send + Sync + 'static {
 #[derive(Default)]
 pub struct Effects {
     writes: Vec<Write>,
-    messages: Option<(Outbox, Vec<Envelope>)>,
+    messages: Vec<(Outbox, Vec<Envelope>)>,
+    /// What is read with the writes: see [`Outbox::waiting`].
+    read: Option<&'static str>,
     after: AfterCommit,
 }
 
@@ -64,7 +63,7 @@ impl Effects {
         self.writes.extend(writes);
     }
 
-    /// Messages to be published, which are written in the same way; all of them through one outbox.
+    /// Messages to be published, which are written in the same way.
     ///
     /// # Errors
     /// As [`Outbox::writes`].
@@ -75,7 +74,8 @@ impl Effects {
         messages: Vec<Envelope>,
     ) -> Result<(), DbErr> {
         self.write(outbox.writes(backend, &messages)?);
-        self.messages.get_or_insert_with(|| (outbox.clone(), Vec::new())).1.extend(messages);
+        self.read = outbox.waiting(backend);
+        self.messages.push((outbox.clone(), messages));
         Ok(())
     }
 
@@ -101,10 +101,7 @@ impl Effects {
     pub async fn commit(mut self, database: &Database) -> Result<AfterCommit, Failure> {
         let read = match std::mem::take(&mut self.writes) {
             none if none.is_empty() => None,
-            writes => {
-                let read = self.messages.as_ref().and_then(|_| outbox::waiting(database.backend()));
-                database.write_all(writes, read).await?
-            }
+            writes => database.write_all(writes, self.read).await?,
         };
         Ok(self.after_reading(read))
     }
@@ -112,7 +109,8 @@ impl Effects {
     /// `read` as [`outbox::waiting`] does, if it was.
     fn after_reading(self, read: Option<String>) -> AfterCommit {
         let Self { messages, mut after, .. } = self;
-        if let Some((outbox, messages)) = messages {
+        for (outbox, messages) in messages {
+            let read = read.clone();
             after.0.push(Box::new(move || outbox.written(messages, read.as_deref())));
         }
         after

@@ -43,7 +43,10 @@ pub(crate) async fn take(
     } else {
         values.extend([rows::one_of(backend, &confirmed.seqs).value, confirmed.ids().into()]);
         let (seqs, ids) = ("string_to_array($4, ',')::bigint[]", "string_to_array($5, ',')::uuid[]");
-        let due = due(&format!("seq <> ALL({seqs}) AND message_id <> ALL({ids})"));
+        // Each list is read once, and not for each row.
+        let due = due(&format!(
+            "seq <> ALL((SELECT {seqs})::bigint[]) AND message_id <> ALL((SELECT {ids})::uuid[])"
+        ));
         format!(
             "WITH gone AS (DELETE FROM outbox WHERE seq = ANY({seqs})),
              gone_too AS (DELETE FROM outbox WHERE message_id = ANY({ids})) {due}"

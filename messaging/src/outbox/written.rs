@@ -1,11 +1,11 @@
 //! What this process has just written, handed to its relay: that publishes it without a look at the table, where nothing older waits.
 //!
 //! The table is what counts: whatever is not handed over, or may not leave yet, is found there. The order of a key is kept, because the statement
-//! that writes messages also reads which ones wait: what is written later than another message of its key finds that one among them, or it has been
-//! published. A relay that has not published all of these itself looks at the table.
+//! that writes messages also reads which ones wait: one that begins after the commit of another message of its key finds that one among them, or it
+//! has been published. A relay that has not published all of these itself looks at the table.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,26 +15,17 @@ use uuid::Uuid;
 
 use crate::envelope::Envelope;
 
-/// Messages that a statement looks at. At a rate at which more wait, the relay had better take many at a time.
-const LOOKED_AT: usize = 8;
-/// Messages that are handed over at a time: with the limit of each, 16 MiB.
+/// Messages that are handed over at a time, and bytes of their payloads.
 const HANDED_OVER: usize = 64;
-/// Messages that a relay knows it has published: those that were there a moment ago, when a statement looked.
+const BYTES: usize = 4 * 1_024 * 1_024;
+/// Messages of which a relay knows what became: those that were there a moment ago, when a statement looked.
 const REMEMBERED: usize = 2_000;
 
-/// The ids of messages that wait in the outbox, as one text: what a single statement that writes messages has to return for
-/// [`Outbox::written`](super::Outbox::written). `None` where the look is cheaper: SQLite has no round trips.
-#[must_use]
-pub const fn waiting(backend: DbBackend) -> Option<&'static str> {
-    match backend {
-        // LOOKED_AT.
-        DbBackend::Postgres => Some(
-            "(SELECT coalesce(string_agg(CAST(message_id AS text), ','), '')
-              FROM (SELECT message_id FROM outbox ORDER BY seq LIMIT 8) AS first)",
-        ),
-        _ => None,
-    }
-}
+/// The ids of the messages that wait, as one text; NULL where there are eight: at such a rate the relay had better take many at a
+/// time.
+const WAITING: &str =
+    "(SELECT CASE WHEN count(*) < 8 THEN coalesce(string_agg(CAST(message_id AS text), ','), '') END
+    FROM (SELECT message_id FROM outbox ORDER BY seq LIMIT 8) AS first)";
 
 /// A message, and those that waited when it was written.
 #[derive(Debug)]
@@ -65,8 +56,12 @@ pub(super) struct Handover {
 struct Waiting {
     /// A relay takes what is handed over.
     is_open: bool,
+    /// The statements that write take long to look.
+    is_slow: bool,
     look: bool,
     written: Vec<Written>,
+    /// Of their payloads.
+    bytes: usize,
 }
 
 impl Handover {
@@ -81,13 +76,23 @@ impl Handover {
         self.wake_up.notify_one();
     }
 
+    /// See [`Outbox::waiting`](super::Outbox::waiting).
+    pub(super) fn reading(&self, backend: DbBackend) -> Option<&'static str> {
+        let waiting = self.waiting();
+        (backend == DbBackend::Postgres && waiting.is_open && !waiting.is_slow).then_some(WAITING)
+    }
+
+    pub(super) fn slow(&self, is_slow: bool) {
+        self.waiting().is_slow = is_slow;
+    }
+
     pub(super) async fn woken(&self) {
         self.wake_up.notified().await;
     }
 
     /// Takes what is handed over, until the guard is dropped. Before it, the table has to be looked at.
     pub(super) fn open(&self) -> Open<'_> {
-        *self.waiting() = Waiting::opened();
+        self.waiting().begin(true);
         Open(self)
     }
 
@@ -97,25 +102,26 @@ impl Handover {
 }
 
 impl Waiting {
-    fn opened() -> Self {
-        Self { is_open: true, ..Self::default() }
+    /// Forgets what was handed over, and returns it.
+    fn begin(&mut self, is_open: bool) -> Self {
+        let next = Self { is_open, is_slow: self.is_slow, ..Self::default() };
+        std::mem::replace(self, next)
     }
 
     /// The table has what was handed over as well.
     fn look(&mut self) {
         self.look = true;
         self.written.clear();
+        self.bytes = 0;
     }
 
     fn hand_over(&mut self, messages: Vec<Envelope>, read: &str) {
         let ids = read.split(',').filter(|id| !id.is_empty()).map(Uuid::parse_str);
+        let bytes = self.bytes + messages.iter().map(|message| message.payload.len()).sum::<usize>();
+        let fits = self.written.len() + messages.len() <= HANDED_OVER && bytes <= BYTES;
         match ids.collect::<Result<Vec<Uuid>, _>>() {
-            Ok(waiting)
-                if self.is_open
-                    && !self.look
-                    && waiting.len() < LOOKED_AT
-                    && self.written.len() + messages.len() <= HANDED_OVER =>
-            {
+            Ok(waiting) if self.is_open && !self.look && fits => {
+                self.bytes = bytes;
                 let written = |message| Written { message, waiting: waiting.clone() };
                 self.written.extend(messages.into_iter().map(written));
             }
@@ -129,20 +135,23 @@ pub(crate) struct Open<'h>(&'h Handover);
 
 impl Open<'_> {
     /// What is to be done: after [`Next::Look`] the look finds everything that was handed over before.
-    pub(crate) fn next(&self, published: &Published) -> Next {
-        let waiting = std::mem::replace(&mut *self.0.waiting(), Waiting::opened());
+    pub(crate) fn next(&self, seen: &Seen) -> Next {
+        let waiting = self.0.waiting().begin(true);
         if waiting.look {
             return Next::Look;
         }
         let (mut sooner, mut messages) = (HashSet::new(), Vec::with_capacity(waiting.written.len()));
         for Written { message, waiting } in waiting.written {
-            if waiting.iter().any(|id| !published.contains(id) && !sooner.contains(id)) {
+            if waiting.iter().any(|id| seen.get(id) != Some(true) && !sooner.contains(id)) {
                 return Next::Look;
             }
             sooner.insert(message.id);
             // A look may have been faster.
-            if !published.contains(&message.id) {
-                messages.push(message);
+            match seen.get(&message.id) {
+                None => messages.push(message),
+                Some(true) => {}
+                // It has a time at which it is tried again, and holds back others until then.
+                Some(false) => return Next::Look,
             }
         }
         if messages.is_empty() { Next::Rest } else { Next::Publish(messages) }
@@ -151,20 +160,21 @@ impl Open<'_> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        *self.0.waiting() = Waiting::default();
+        let _the_table_has_it = self.0.waiting().begin(false);
     }
 }
 
-/// The messages that a relay has published last.
+/// What became of the messages that a relay has had last.
 #[derive(Debug, Default)]
-pub(crate) struct Published {
-    ids: HashSet<Uuid>,
+pub(crate) struct Seen {
+    /// Whether the broker has taken each over.
+    ids: HashMap<Uuid, bool>,
     order: VecDeque<Uuid>,
 }
 
-impl Published {
-    pub(crate) fn add(&mut self, id: Uuid) {
-        if self.ids.insert(id) {
+impl Seen {
+    pub(crate) fn add(&mut self, id: Uuid, is_confirmed: bool) {
+        if self.ids.insert(id, is_confirmed).is_none() {
             self.order.push_back(id);
         }
         if self.order.len() > REMEMBERED
@@ -174,7 +184,7 @@ impl Published {
         }
     }
 
-    fn contains(&self, id: &Uuid) -> bool {
-        self.ids.contains(id)
+    fn get(&self, id: &Uuid) -> Option<bool> {
+        self.ids.get(id).copied()
     }
 }

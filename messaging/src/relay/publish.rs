@@ -16,7 +16,7 @@ use crate::{
     broker::{Outcome, Publisher},
     envelope::Envelope,
     observe,
-    outbox::{self, Carried, Next, Published},
+    outbox::{self, Carried, Next, Seen},
     pauses::Paused,
     retry::{self, Backoff},
 };
@@ -89,6 +89,7 @@ impl Relay {
                 Next::Rest => Ok(known.rest()),
             };
             next = Next::Look;
+            let is_owed = matches!(stepped, Ok(Step::Postponed));
             let rest = match stepped {
                 Ok(Step::More) => {
                     self.took(&mut useful);
@@ -110,7 +111,10 @@ impl Relay {
             self.took(&mut useful);
             backoff.reset();
             tokio::select! {
-                () = self.outbox.woken() => next = handed_over.next(&known.published),
+                () = self.outbox.woken() => {
+                    let handed = handed_over.next(&known.seen);
+                    next = if is_owed { Next::Look } else { handed };
+                }
                 () = self.waiting.notified() => {}
                 () = tokio::time::sleep(rest) => {}
                 () = self.pauses.relay_changes(None) => {}
@@ -150,20 +154,17 @@ impl Relay {
         if removed.is_err() {
             known.carried = carried;
         }
-        let mut step = Step::Published;
-        for (message, outcome) in window.iter().zip(outcomes) {
-            match outcome {
-                Outcome::Confirmed => {
-                    known.published.add(message.id);
-                    known.carried.ids.push(message.id);
-                }
-                Outcome::Unknown(reason) => step = Step::Lost(reason),
-                _ if step == Step::Published => step = Step::More,
-                _ => {}
-            }
+        known.saw(&window, &outcomes);
+        known.carried.ids.extend(window::confirmed(&window, &outcomes).iter().map(|message| message.id));
+        let are_confirmed = outcomes.iter().all(|outcome| *outcome == Outcome::Confirmed);
+        let unknown = outcomes.into_iter().find_map(|outcome| match outcome {
+            Outcome::Unknown(reason) => Some(reason),
+            _ => None,
+        });
+        match unknown {
+            Some(reason) => Ok(Step::Lost(reason)),
+            None => removed.map(|()| if are_confirmed { Step::Published } else { Step::More }),
         }
-        removed?;
-        Ok(step)
     }
 
     async fn publish_window(&self, publisher: &mut dyn Publisher, window: &[Envelope]) -> Vec<Outcome> {
@@ -205,7 +206,7 @@ impl Relay {
             }
             let settling = window::settle(&self.database, std::mem::take(&mut unsettled), UNROUTABLE);
             let (outcomes, settled) = tokio::join!(self.publish_window(publisher, window), settling);
-            window::confirmed(window, &outcomes).iter().for_each(|message| known.published.add(message.id));
+            known.saw(window, &outcomes);
             unsettled = Settlement::of(tickets, outcomes);
             // What was not settled is published again, which does no harm, and behind nothing of its key.
             settled?;
@@ -228,10 +229,16 @@ impl Relay {
 #[derive(Default)]
 struct Known {
     carried: Carried,
-    published: Published,
+    seen: Seen,
 }
 
 impl Known {
+    fn saw(&mut self, window: &[Envelope], outcomes: &[Outcome]) {
+        for (message, outcome) in window.iter().zip(outcomes) {
+            self.seen.add(message.id, *outcome == Outcome::Confirmed);
+        }
+    }
+
     /// Nothing is to be published.
     fn rest(&self) -> Step {
         if self.carried.is_empty() { Step::Idle } else { Step::Published }

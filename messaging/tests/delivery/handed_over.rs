@@ -10,14 +10,14 @@ use async_trait::async_trait;
 use messaging::{
     broker::{Broker, BrokerError, Inflow, Outcome, Publisher},
     envelope::Envelope,
-    outbox,
     topology::Subscription,
 };
 use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use uuid::Uuid;
+use world::{PATIENCE, eventually};
 
 use crate::{
-    fact::{KEYS, fact},
+    fact::{Effects, KEYS, fact},
     place::Place,
     running::Running,
 };
@@ -27,7 +27,7 @@ impl Place {
     async fn write_alone(&self, message: &Envelope) -> Result<Option<String>> {
         let backend = self.database.backend();
         let writes = self.outbox.writes(backend, std::slice::from_ref(message))?;
-        Ok(self.database.write_all(writes, outbox::waiting(backend)).await?)
+        Ok(self.database.write_all(writes, self.outbox.waiting(backend)).await?)
     }
 
     /// The same, handed over to the relay.
@@ -44,7 +44,7 @@ impl Place {
     }
 
     /// Waits for all effects, and checks that those of each key came to be in their order.
-    async fn has_in_order(&self, count: i64) -> Result<()> {
+    pub(crate) async fn has_in_order(&self, count: i64) -> Result<()> {
         self.has_effects(usize::try_from(count)?).await?;
         let mut last = HashMap::new();
         for number in self.effects().await? {
@@ -57,14 +57,14 @@ impl Place {
 
 /// A broker that notes what is published, and refuses messages of a key so often.
 #[derive(Debug, Clone)]
-struct Noted {
+pub(crate) struct Noted {
     inner: Arc<dyn Broker>,
     times: Arc<Mutex<HashMap<Uuid, usize>>>,
     refusals: usize,
 }
 
 impl Noted {
-    fn new(place: &Place, refusals: usize) -> Self {
+    pub(crate) fn new(place: &Place, refusals: usize) -> Self {
         Self { inner: Arc::clone(&place.broker), times: Arc::default(), refusals }
     }
 
@@ -120,8 +120,14 @@ async fn it_leaves_while_nobody_can_look_at_the_table() -> Result<()> {
     place.write(0..1).await?;
     place.has_effects(1).await?;
     place.is_drained().await?;
+    eventually("a relay that takes what is handed over", PATIENCE, async || {
+        ensure!(place.outbox.waiting(place.database.backend()).is_some(), "its looks take long");
+        Ok(())
+    })
+    .await?;
     let message = fact(1);
     let read = place.write_alone(&message).await?;
+    ensure!(read.as_deref() == Some(""), "{read:?}");
     let server = sea_orm::Database::connect(place.connection_url()).await?;
     let locked = server.begin().await?;
     locked.execute_unprepared("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE").await?;
@@ -172,8 +178,7 @@ async fn the_order_of_a_key_is_kept_between_processes() -> Result<()> {
 async fn it_waits_for_what_the_broker_has_refused() -> Result<()> {
     let place = Place::postgres().await?;
     let noted = Noted::new(&place, 2);
-    let running =
-        Running::default().relay_to(&place, Arc::new(noted)).consumer(&place, crate::fact::Effects::always());
+    let running = Running::default().relay_to(&place, Arc::new(noted)).consumer(&place, Effects::always());
     for number in 0..60 {
         place.write_and_hand_over(number).await?;
     }
@@ -182,14 +187,37 @@ async fn it_waits_for_what_the_broker_has_refused() -> Result<()> {
     running.stop().await
 }
 
+/// The relay has found it by itself before it is handed over, and the broker does not take it.
+#[tokio::test]
+async fn it_is_not_tried_again_before_its_time() -> Result<()> {
+    let place = Place::postgres().await?;
+    let noted = Noted::new(&place, 2);
+    let running =
+        Running::default().relay_to(&place, Arc::new(noted.clone())).consumer(&place, Effects::always());
+    place.write(0..1).await?;
+    place.has_effects(1).await?;
+    let (late, next) = (fact(3), fact(3 + KEYS));
+    let read = place.write_alone(&late).await?;
+    place.outbox.wake();
+    eventually("a refusal", PATIENCE, async || {
+        ensure!(noted.times().contains_key(&late.id), "not yet");
+        Ok(())
+    })
+    .await?;
+    let read_next = place.write_alone(&next).await?;
+    place.outbox.written(vec![late], read.as_deref());
+    place.outbox.written(vec![next], read_next.as_deref());
+    place.has_in_order(3).await?;
+    running.stop().await
+}
+
 /// However the looks and what is handed over meet.
 #[tokio::test]
 async fn nothing_is_published_twice_without_a_fault() -> Result<()> {
     let place = Place::postgres().await?;
     let noted = Noted::new(&place, 0);
-    let running = Running::default()
-        .relay_to(&place, Arc::new(noted.clone()))
-        .consumer(&place, crate::fact::Effects::always());
+    let running =
+        Running::default().relay_to(&place, Arc::new(noted.clone())).consumer(&place, Effects::always());
     for number in 0..300 {
         match number % 7 {
             0 => place.write(number..number + 1).await?,

@@ -106,7 +106,7 @@ pub type NewOrders = Pairs<Model, outbox::Model>;
 /// For a message that is too large.
 pub fn new(backend: DbBackend, orders: &[&Model], messages: &[Envelope]) -> Result<NewOrders, DbErr> {
     let placing = Pairs::new(backend, orders, &outbox::models(messages)?);
-    Ok(placing.computing(Column::ChangeNumber, changes::number(backend)).reading(outbox::waiting(backend)))
+    Ok(placing.computing(Column::ChangeNumber, changes::number(backend)))
 }
 
 /// The orders that these (user id, key) pairs have placed already.
