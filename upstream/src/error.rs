@@ -73,13 +73,16 @@ pub(crate) enum Own {
     #[error("the request cannot be sent: {0}")]
     Request(h2::Error),
     /// The client's body cannot be read.
-    #[error("the body of the call cannot be read: {0}")]
-    Body(String),
+    #[error("the body of the call cannot be read: {}", .0.message())]
+    Body(Status),
 }
 
-/// What such a call fails with.
+/// What such a call fails with: the reason of whoever made the body, where it has given one.
 pub(crate) fn own(error: Own) -> Status {
-    let mut status = Status::internal(error.to_string());
+    let mut status = match &error {
+        Own::Body(why) if !why.details().is_empty() => why.clone(),
+        _ => Status::internal(error.to_string()),
+    };
     status.set_source(Arc::new(error));
     status
 }

@@ -149,7 +149,7 @@ impl Incoming for Whole {
 /// The body of a request. That it cannot be read is also reported to whoever made the call.
 struct Asked {
     body: GrpcBody,
-    broken: Option<oneshot::Sender<String>>,
+    broken: Option<oneshot::Sender<Status>>,
 }
 
 impl Body for Asked {
@@ -165,7 +165,7 @@ impl Body for Asked {
             && let Some(broken) = self.broken.take()
         {
             // Without a receiver nobody waits for the call.
-            let _reported = broken.send(status.message().to_owned());
+            let _reported = broken.send(status.clone());
         }
         Poll::Ready(frame)
     }
@@ -178,7 +178,7 @@ impl Body for Asked {
 /// The body of a response. Dropping it early drops what makes it.
 pub(crate) struct Answered {
     body: GrpcBody,
-    unreadable: Fuse<oneshot::Receiver<String>>,
+    unreadable: Fuse<oneshot::Receiver<Status>>,
     is_over: bool,
 }
 

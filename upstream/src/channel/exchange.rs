@@ -18,7 +18,7 @@ use super::{Channel, permits::Permit};
 use crate::error::{Own, own};
 
 /// Why the body of a request could not be read, once that is known.
-type Unreadable = Arc<OnceLock<String>>;
+type Unreadable = Arc<OnceLock<Status>>;
 
 /// What sends the body of a request; dropping it ends the request.
 type Sending = AbortOnDropHandle<()>;
@@ -72,7 +72,7 @@ impl Channel {
 }
 
 /// Why a call failed: those whose body cannot be read are ended here.
-fn status(unreadable: &OnceLock<String>, error: h2::Error) -> Status {
+fn status(unreadable: &OnceLock<Status>, error: h2::Error) -> Status {
     unreadable.get().map_or_else(|| error.into(), |why| own(Own::Body(why.clone())))
 }
 
@@ -82,7 +82,7 @@ async fn send(mut body: GrpcBody, mut to: SendStream<Bytes>, unreadable: Unreada
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => {
-                let _first = unreadable.set(error.message().to_owned());
+                let _first = unreadable.set(error);
                 return to.send_reset(Reason::CANCEL);
             }
         };
