@@ -93,6 +93,12 @@ impl Type {
         }
     }
 
+    /// A path in the message in the names that it has in JSON, as [`Route::json_path`] has it.
+    #[must_use]
+    pub fn json_path(&self, path: &str) -> String {
+        bind::names::json_path(&self.plans.message(self.place).descriptor, path)
+    }
+
     /// Makes a message's JSON from its wire bytes.
     ///
     /// # Errors
