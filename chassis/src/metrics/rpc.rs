@@ -23,6 +23,7 @@ const CODES: usize = 17;
 #[derive(Debug)]
 pub struct Method {
     service: &'static str,
+    system: &'static str,
     name: String,
     by_code: [OnceLock<Histogram>; CODES],
 }
@@ -32,7 +33,20 @@ impl Method {
     #[must_use]
     pub fn new(service: &'static str, name: impl Into<String>) -> Self {
         metrics::describe_histogram!(DURATION, "calls of gRPC, from their head to their status");
-        Self { service, name: name.into(), by_code: [const { OnceLock::new() }; CODES] }
+        Self { service, system: "grpc", name: name.into(), by_code: [const { OnceLock::new() }; CODES] }
+    }
+
+    /// The same, called in another protocol, such as `connectrpc`.
+    #[must_use]
+    pub const fn over(mut self, system: &'static str) -> Self {
+        self.system = system;
+        self
+    }
+
+    /// The protocol of its calls, as the conventions spell it.
+    #[must_use]
+    pub const fn system(&self) -> &'static str {
+        self.system
     }
 
     /// `package.Service/Method`.
@@ -53,7 +67,7 @@ impl Method {
         metrics::histogram!(
             DURATION,
             "service_name" => self.service,
-            "rpc_system_name" => "grpc",
+            "rpc_system_name" => self.system,
             "rpc_method" => self.name.clone(),
             "rpc_response_status_code" => code_name(code),
         )
