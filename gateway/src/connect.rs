@@ -3,7 +3,6 @@
 
 mod asked;
 mod call;
-mod envelope;
 mod failure;
 mod streaming;
 mod unary;
@@ -11,47 +10,64 @@ mod unary;
 use std::sync::Arc;
 
 use axum::{body::Body, response::Response};
-use chassis::metrics::{Call as Counted, Method as Counts};
-use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use chassis::{
+    metrics::Call as Counted,
+    status::{Fault, Reason},
+};
+use http::{HeaderName, HeaderValue, Method, header, request::Parts};
+use tonic::Status;
 
-pub(crate) use self::asked::Asked;
-use self::call::Call;
-use crate::{admit::Client, contract::Called, edge::Edge};
+use self::{asked::Asked, call::Call, failure::Failure};
+use crate::{
+    admit::{Client, Standing},
+    contract::Called,
+    edge::Edge,
+    metrics::Seen,
+};
 
-/// Answers a call of this method.
+/// Answers a request for the path of this method, which is none of a route.
 pub(crate) async fn answer(
     edge: &Edge,
     (parts, body): (Parts, Body),
-    client: Client,
-    (called, counts): (Arc<Called>, Arc<Counts>),
-    asked: Asked,
+    client: &Client,
+    called: &Arc<Called>,
+    seen: &mut Seen,
+    standing: &mut Option<Standing>,
 ) -> Response {
-    if asked.streams != called.streams || (parts.method == Method::GET && !called.is_safe()) {
-        return unsupported(&parts.method, called.streams);
-    }
-    let counted = Some(Counted::begin(&counts));
-    let call = Call { edge, client: &client, called, counted, asked };
+    let Some(asked) = Asked::of(&parts, called) else {
+        // Nobody is asked who sends what is not called.
+        return match edge.admission.count(&client.who(None), None, standing) {
+            Ok(()) => unsupported(&parts.method, called),
+            Err(fault) => Failure::from(Status::from(fault)).response(None),
+        };
+    };
+    *seen = Seen::Call(Arc::clone(&called.over_connect));
+    let counted = Counted::begin(&called.over_connect);
+    let call = Call { edge, client, called, asked };
     if asked.streams {
-        return streaming::answer(call, parts, body).await;
+        streaming::answer(call, parts, body, counted, standing).await
+    } else {
+        unary::answer(&call, parts, body, counted, standing).await
     }
-    unary::answer(call, parts, body).await.unwrap_or_else(|status| failure::response(&status))
 }
 
-/// A method that is called in a way that is not its own: 405 for one that must not be called by GET, otherwise 415.
-fn unsupported(method: &Method, streams: bool) -> Response {
-    let mut response = Response::new(Body::empty());
-    let (status, name, value) = match (method, streams) {
-        (&Method::GET, _) => (StatusCode::METHOD_NOT_ALLOWED, header::ALLOW, "POST"),
-        (_, true) => (
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            ACCEPT_POST,
-            "application/connect+json, application/connect+proto",
-        ),
-        (_, false) => {
-            (StatusCode::UNSUPPORTED_MEDIA_TYPE, ACCEPT_POST, "application/json, application/proto")
-        }
+/// A method that is called in a way that is not its own: 405 where it is the verb, otherwise 415.
+fn unsupported(method: &Method, called: &Called) -> Response {
+    let by_get = called.is_safe && !called.streams;
+    let is_verb = *method == Method::POST || *method == Method::GET && by_get;
+    let types = match called.streams {
+        true => "application/connect+json, application/connect+proto",
+        false => "application/json, application/proto",
     };
-    *response.status_mut() = status;
+    let (reason, problem, name, value) = if is_verb {
+        let problem = format!("a call of this method is one of {types}; by GET, `encoding` is json or proto");
+        (Reason::UnsupportedMediaType, problem, ACCEPT_POST, types)
+    } else {
+        let verbs = if by_get { "GET, POST" } else { "POST" };
+        (Reason::MethodNotAllowed, format!("this method is called by {verbs}"), header::ALLOW, verbs)
+    };
+    let mut response = Failure::from(Status::from(Fault::new(reason, problem))).response(None);
+    *response.status_mut() = reason.http();
     response.headers_mut().insert(name, HeaderValue::from_static(value));
     response
 }

@@ -1,12 +1,12 @@
 //! One request from HTTP to gRPC and back: the only handler there is.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use chassis::status::Fault;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use transcode::{Body as BodyOf, Encoded, Input, ResponseError, Route};
 use upstream::{Answer, Call, Tried};
 
@@ -24,6 +24,7 @@ use crate::{
     metrics::Seen,
     request::{
         body::{self, BodyLimit, Received},
+        deadline::within,
         headers,
     },
     stream::{self, Feed, Feeding, Framing, Over, socket, talk},
@@ -40,18 +41,18 @@ pub(crate) async fn answer(edge: &Edge, request: Request, client: Client, seen: 
     }
     let (parts, body) = request.into_parts();
     let found = edge.thread.find(parts.method.as_str(), parts.uri.path());
-    if let (Found::Nothing, Some(asked)) = (&found, connect::Asked::of(&parts))
-        && let (Some(called), counts) = edge.thread.method(parts.uri.path())
-    {
-        *seen = Seen::Call(Arc::clone(&counts));
-        return connect::answer(edge, (parts, body), client, (called, counts), asked).await;
-    }
-    let style = Style::of(&parts.headers, parts.uri.path());
     let mut standing = None;
-    let asked = Asked { parts, body, client };
-    let mut response = match route(edge, found, asked, &style, seen, &mut standing).await {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(&style),
+    let called = match found {
+        Found::Route(..) => None,
+        Found::OtherMethods(_) | Found::Nothing => edge.thread.method(parts.uri.path()).0,
+    };
+    let mut response = if let Some(called) = called {
+        connect::answer(edge, (parts, body), &client, &called, seen, &mut standing).await
+    } else {
+        let style = Style::of(&parts.headers, parts.uri.path());
+        let asked = Asked { parts, body, client };
+        let answered = route(edge, found, asked, &style, seen, &mut standing).await;
+        answered.unwrap_or_else(|problem| problem.into_response(&style))
     };
     if let Some(standing) = standing {
         standing.note(response.headers_mut());
@@ -148,7 +149,7 @@ async fn call(
     let streams = served.route.rpc.streaming;
     let socket = if streams { socket::asked(&edge.config.cors_origins, &mut parts).await? } else { None };
     let read = matches!(parts.method, Method::GET | Method::HEAD);
-    let condition = headers::condition(&parts, &served.route.rpc.input)?;
+    let condition = headers::condition(&parts.headers, &served.route.rpc.input, read)?;
     let body = within(deadline, received(edge, served, &parts.headers, body, &client)).await??;
     // Not before: clients that send slowly would take the slots of all others.
     let _slot = edge.admission.slot(&served.route.rpc.service, &who)?;
@@ -233,10 +234,6 @@ fn encode(
         encoded.wire = [encoded.wire, condition.into()].concat().into();
     }
     Ok(encoded)
-}
-
-async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, Problem> {
-    timeout_at(deadline, work).await.map_err(|_| Problem::deadline_exceeded())
 }
 
 /// The answer to a unary call: the JSON of its message. That of a read has to have room in an `account`, and is 304 when the client has it.

@@ -91,7 +91,7 @@ pub(crate) enum Seen {
     Nothing,
     /// This route.
     Route(Arc<Meter>),
-    /// A call of gRPC, which is counted as such.
+    /// A call of a method, which is counted as such.
     Call(Arc<Calls>),
 }
 
@@ -141,7 +141,7 @@ impl Seen {
                 trace::name(span, called.name().to_owned());
                 return trace::ended(
                     span,
-                    &[("rpc.system.name", "grpc"), ("rpc.method", called.name())],
+                    &[("rpc.system.name", called.system()), ("rpc.method", called.name())],
                     None,
                 );
             }
@@ -161,9 +161,14 @@ impl Seen {
     }
 }
 
-/// A method of a call of gRPC or gRPC-Web that passes through.
+/// A method as it is called over gRPC or gRPC-Web.
 pub(crate) fn call(name: &str) -> Arc<Calls> {
     Arc::new(Calls::new(SERVICE, name))
+}
+
+/// The same, as it is called over Connect.
+pub(crate) fn connect_call(name: &str) -> Arc<Calls> {
+    Arc::new(Calls::new(SERVICE, name).over("connectrpc"))
 }
 
 /// A client may make up as many methods as it likes: those that no standard names are counted together.

@@ -21,7 +21,10 @@ use chassis::{
 
 use self::timeout::Timeout;
 use self::values::{ORDERS_URL, PAYMENTS_URL};
-pub(crate) use self::{callers::HOPS, values::url_flag};
+pub(crate) use self::{
+    callers::{HOPS, travels},
+    values::url_flag,
+};
 pub use self::{
     serving::ServingSettings,
     values::{Config, Upstreams},

@@ -50,6 +50,21 @@ async fn top_ups(mesh: &Mesh) -> Result<()> {
     let wrong = post(mesh, path, "\"what\"", None, json!({ "amount": 10 })).await?;
     ensure!(wrong.status == 400 && wrong.text.contains("etag"), "{}", wrong.text);
     ensure!(mesh.balance("alice").await? == 130);
+    over_connect(mesh, &other).await
+}
+
+/// Key and tag are headers of a call of Connect too.
+async fn over_connect(mesh: &Mesh, stale: &str) -> Result<()> {
+    let path = "/ordermesh.payments.v1.PaymentsService/TopUpAccount";
+    let body = json!({ "userId": "alice", "amount": "10" });
+    let refused = post(mesh, path, stale, None, body.clone()).await?;
+    ensure!(refused.status == 409 && refused.body["code"] == "aborted", "{}", refused.text);
+    let tag = tag(mesh, "/gateway/payments/alice").await?;
+    for replayed in [None, Some("true")] {
+        let answer = post(mesh, path, &tag, Some(100), body.clone()).await?;
+        ensure!(answer.status == 200 && answer.header("idempotency-replayed") == replayed, "{}", answer.text);
+    }
+    ensure!(mesh.balance("alice").await? == 140);
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use http::{HeaderMap, HeaderValue, header};
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+
+use crate::wire::varint;
 
 /// The weak tag of an answer, by its wire bytes: its JSON may be encoded in several ways, and means the same in each. It begins with the
 /// version where the answer is a resource that has one, in an int64 field of this number, so that a service can compare it (`If-Match`).
@@ -20,20 +21,6 @@ pub(crate) fn of(wire: &[u8], version: Option<u32>) -> Option<HeaderValue> {
         None => format!("W/\"{hash:016x}-{length:x}\""),
     };
     HeaderValue::from_str(&tag).ok()
-}
-
-/// The last varint in the field of this number, which is the one that counts.
-fn varint(mut wire: &[u8], wanted: u32) -> Option<u64> {
-    let mut found = None;
-    while !wire.is_empty() {
-        let (number, kind) = decode_key(&mut wire).ok()?;
-        if number == wanted && kind == WireType::Varint {
-            found = Some(decode_varint(&mut wire).ok()?);
-        } else {
-            skip_field(kind, number, &mut wire, DecodeContext::default()).ok()?;
-        }
-    }
-    found
 }
 
 /// Whether `If-None-Match` names the tag, or any; the comparison is the weak one.

@@ -3,10 +3,11 @@
 mod code;
 mod detail;
 mod event;
+mod hints;
 mod request;
 mod style;
 
-use std::{collections::HashMap, error::Error as _, time::Duration};
+use std::{error::Error as _, time::Duration};
 
 use axum::{body::Body, response::Response};
 use chassis::{
@@ -21,9 +22,12 @@ use tonic_types::StatusExt as _;
 use transcode::Route;
 use upstream::{TransportError, too_large};
 
+use crate::request::deadline::deadline_exceeded;
+
 pub(crate) use self::{
     code::http_status,
     event::ActualStatus,
+    hints::{Info, hint},
     request::refused,
     style::{EVENT_STREAM, Style},
 };
@@ -59,14 +63,6 @@ enum Hint {
     Codings(&'static str),
 }
 
-/// What ErrorInfo says.
-#[derive(Debug, Clone)]
-struct Info {
-    reason: String,
-    domain: String,
-    metadata: HashMap<String, String>,
-}
-
 impl Problem {
     /// No route has the path.
     #[must_use]
@@ -91,8 +87,7 @@ impl Problem {
     /// The time that the request had is over.
     #[must_use]
     pub(crate) fn deadline_exceeded() -> Self {
-        let message = "the time for this request is over; whether it took effect is not known";
-        Fault::new(Reason::DeadlineExceeded, message).into()
+        deadline_exceeded().into()
     }
 
     /// The edge stops, and what it streams with it.
@@ -155,17 +150,7 @@ impl Problem {
         let content_type = if style.is_problem_details() { PROBLEM_JSON } else { "application/json" };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if let Some(time) = self.retry_after {
-            // Whole seconds, and never at once (RFC 9110, section 10.2.3).
-            headers.insert(header::RETRY_AFTER, (time.as_secs_f64().ceil().max(1.0) as u64).into());
-        }
-        let ours = self.info.as_ref().filter(|info| info.domain == DOMAIN);
-        let challenge = ours.and_then(|info| {
-            let word = |key: &str| info.metadata.get(key).map(String::as_str);
-            problem::challenge(&info.reason, &self.message, word)
-        });
-        let any = || (self.http == StatusCode::UNAUTHORIZED).then(|| HeaderValue::from_static("Bearer"));
-        headers.extend(challenge.or_else(any).map(|challenge| (header::WWW_AUTHENTICATE, challenge)));
+        hint(headers, self.http, &self.message, self.info.as_ref(), self.retry_after);
         headers.extend(self.hint.map(|hint| match hint {
             Hint::Methods(allow) => (header::ALLOW, allow),
             Hint::Codings(read) => (header::ACCEPT_ENCODING, HeaderValue::from_static(read)),

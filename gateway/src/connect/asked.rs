@@ -9,28 +9,43 @@ use chassis::status::{Fault, Reason};
 use http::{HeaderValue, Method, header, request::Parts};
 use url::form_urlencoded;
 
-use crate::contract::Form;
+use crate::{
+    contract::{Called, Form},
+    request::headers::declares_json,
+};
 
 /// How a call is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Asked {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
     pub(super) form: Form,
     /// Whether messages come in envelopes.
     pub(super) streams: bool,
 }
 
 impl Asked {
-    /// What the content type says, or the query of a GET; `None` for any other request.
-    pub(crate) fn of(parts: &Parts) -> Option<Self> {
-        if parts.method == Method::GET {
-            let form = parts.uri.query()?.split('&').find_map(|pair| pair.strip_prefix("encoding="))?;
-            return Some(Self { form: Form::named(form)?, streams: false });
-        }
-        let kind = parts.headers.get(header::CONTENT_TYPE).filter(|_| parts.method == Method::POST)?;
-        let kind = kind.to_str().ok()?.split(';').next()?.trim().to_ascii_lowercase();
+    /// What the content type says, or the query of a GET; `None` for a request that does not call this method.
+    pub(super) fn of(parts: &Parts, called: &Called) -> Option<Self> {
+        let asked = match parts.method {
+            Method::GET if called.is_safe => Self::by_query(parts),
+            Method::POST => Self::by_type(parts),
+            _ => None,
+        };
+        asked.filter(|asked| asked.streams == called.streams)
+    }
+
+    fn by_query(parts: &Parts) -> Option<Self> {
+        let form = parts.uri.query()?.split('&').find_map(|pair| pair.strip_prefix("encoding="))?;
+        Some(Self { form: Form::named(form)?, streams: false })
+    }
+
+    fn by_type(parts: &Parts) -> Option<Self> {
+        let kind = parts.headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        let kind = kind.split(';').next()?.trim().to_ascii_lowercase();
         let name = kind.strip_prefix("application/")?;
         let (name, streams) = name.strip_prefix("connect+").map_or((name, false), |name| (name, true));
-        Some(Self { form: Form::named(name)?, streams })
+        let form = Form::named(name)?;
+        // JSON is in UTF-8 here too.
+        (form == Form::Proto || declares_json(&parts.headers)).then_some(Self { form, streams })
     }
 
     /// The content type of the answer.
@@ -54,8 +69,11 @@ pub(super) fn of_query(parts: &mut Parts) -> Result<Body, Fault> {
     const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PADDING);
     let malformed = |problem: &str| Fault::new(Reason::MalformedRequest, problem);
     let (mut message, mut coded, mut version) = (None, false, None);
+    // Of the message only the query says something.
+    parts.headers.remove(header::CONTENT_ENCODING);
     for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
         match &*name {
+            "message" if message.is_some() => return Err(malformed("the query has more than one message")),
             "message" => message = Some(value.into_owned()),
             "base64" => coded = value == "1",
             "connect" => version = Some(value.into_owned()),

@@ -1,129 +1,102 @@
 //! Calls whose messages stream: each is in an envelope, and the last envelope of the answer says how the stream ended.
 
-use std::{convert::Infallible, io::Read as _, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use chassis::status::{Fault, Reason};
-use flate2::read::MultiGzDecoder;
-use futures_util::{Stream, stream};
+use chassis::{
+    metrics::Call as Counted,
+    status::{Fault, Reason},
+};
+use futures_util::{FutureExt as _, Stream, stream};
 use http::{HeaderMap, HeaderValue, header, request::Parts};
-use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::{Value, json};
-use tonic::{Status, body::Body as GrpcBody};
+use tonic::{Code, Status, body::Body as GrpcBody};
+use upstream::{cut_off, too_large};
 
 use super::{
-    call::{Call, STREAM_CODING, ended, is_of_service},
-    envelope::{COMPRESSED, END, Envelopes, enveloped},
-    failure,
+    call::{Call, STREAM_CODING, head, of_service, status},
+    failure::Failure,
 };
 use crate::{
-    admit::Permit,
+    admit::Standing,
     contract::{Called, Form},
-    request::body::BodyLimit,
+    grpc::{self, Begun, answered},
+    messages::{
+        envelope::{END, Envelopes, enveloped},
+        sent::Sent,
+    },
+    request::{body::Received, fields, headers::check_conditions},
 };
 
 /// What a message of a service may take, as over HTTP/JSON.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 /// The answer, which is 200 in any case.
-pub(super) async fn answer(mut call: Call<'_>, parts: Parts, body: Body) -> Response {
-    let (asked, called, lenient) = (call.asked, Arc::clone(&call.called), call.edge.config.lenient);
-    let answered = match Sent::of(&call, &parts.headers, body) {
-        Ok(sent) => call.made(parts, GrpcBody::new(StreamBody::new(sent.messages(lenient)))).await,
-        Err(fault) => Err(fault),
-    };
-    let mut response = match answered {
-        Err(fault) => Response::new(Body::from(end(Err(fault.into()), &HeaderMap::new()))),
-        Ok(answered) => {
-            let (head, body) = answered.into_parts();
-            let answer = Answered {
-                body,
-                head: head.headers,
-                envelopes: Envelopes::default(),
-                called,
-                form: asked.form,
-                is_over: false,
-            };
-            let leading = answer.head.clone();
-            let mut response = Response::new(Body::from_stream(answer.envelopes()));
-            for (name, value) in leading.iter().filter(|(name, _)| is_of_service(name)) {
-                response.headers_mut().append(name, value.clone());
-            }
-            response
-        }
-    };
-    response.headers_mut().insert(header::CONTENT_TYPE, asked.content_type());
+pub(super) async fn answer(
+    call: Call<'_>,
+    parts: Parts,
+    body: Body,
+    counted: Counted,
+    standing: &mut Option<Standing>,
+) -> Response {
+    let begun = begun(call, parts, body, standing).await;
+    let (head, body) = answered(call.edge, call.client, Some(counted), begun).into_parts();
+    let leading = head.headers.clone();
+    let (called, form) = (Arc::clone(call.called), call.asked.form);
+    let envelopes = Envelopes::default();
+    let answer = Answered { body, head: head.headers, envelopes, called, form, is_over: false };
+    let mut response = Response::new(Body::from_stream(answer.envelopes()));
+    let headers = response.headers_mut();
+    for (name, value) in of_service(&leading) {
+        headers.append(name, value.clone());
+    }
+    headers.insert(header::CONTENT_TYPE, call.asked.content_type());
     response
 }
 
-/// What the client sends.
-struct Sent {
+async fn begun(
+    call: Call<'_>,
+    parts: Parts,
     body: Body,
-    envelopes: Envelopes,
-    /// What has come and is no whole message yet.
-    permit: Permit,
-    limit: BodyLimit,
-    called: Arc<Called>,
-    form: Form,
+    standing: &mut Option<Standing>,
+) -> Result<Begun, Fault> {
+    let called = call.called;
+    let headers = parts.headers.clone();
+    let prepared = sent(&call, &headers, body).and_then(|sent| {
+        // What streams is no one message that a condition could be put in.
+        if called.client_streams {
+            check_conditions(&headers)?;
+        }
+        Ok((sent, head(parts)?))
+    });
+    let prepared = prepared.map(|(sent, head)| match called.client_streams {
+        true => (head, grpc::Sent::Stream(GrpcBody::new(StreamBody::new(sent.messages())))),
+        false => (head, grpc::Sent::Message(message(Arc::clone(called), headers.clone(), sent).boxed())),
+    });
+    call.begin(prepared, standing).await
 }
 
-impl Sent {
-    fn of(call: &Call<'_>, headers: &HeaderMap, body: Body) -> Result<Self, Fault> {
-        let read = |coding: &HeaderValue| [&b"gzip"[..], b"identity"].contains(&coding.as_bytes());
-        if !headers.get(STREAM_CODING).is_none_or(read) {
+/// What the client sends.
+fn sent(call: &Call<'_>, headers: &HeaderMap, body: Body) -> Result<Sent, Fault> {
+    let in_gzip = match headers.get(STREAM_CODING).map(HeaderValue::as_bytes) {
+        Some(b"gzip") => true,
+        None | Some(b"identity") => false,
+        Some(_) => {
             let problem = "messages of a stream are read in gzip or without a coding";
             return Err(Fault::new(Reason::Unimplemented, problem));
         }
-        let limit = call.limit();
-        let permit = limit.account.nothing();
-        let (called, form) = (Arc::clone(&call.called), call.asked.form);
-        Ok(Self { body, envelopes: Envelopes::default(), permit, limit, called, form })
-    }
-
-    /// The messages as the service gets them.
-    fn messages(self, lenient: bool) -> impl Stream<Item = Result<Frame<Bytes>, Status>> + Send {
-        stream::try_unfold(self, move |mut sent| async move {
-            let message = sent.next(lenient).await?;
-            Ok(message.map(|wire| (Frame::data(enveloped(0, &wire)), sent)))
-        })
-    }
-
-    async fn next(&mut self, lenient: bool) -> Result<Option<Bytes>, Status> {
-        loop {
-            if let Some((flags, message)) = self.envelopes.next(self.limit.each)? {
-                self.permit = self.limit.account.nothing();
-                let message = match flags {
-                    0 => message,
-                    COMPRESSED => gunzip(&message, self.limit.each)?,
-                    _ => return Err(Status::invalid_argument("an envelope has flags that no message has")),
-                };
-                return self.called.wire(self.form, &message, lenient).map(Some);
-            }
-            match self.body.frame().await {
-                None if self.envelopes.is_empty() => return Ok(None),
-                None | Some(Err(_)) => return Err(Status::invalid_argument("the body broke off")),
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.permit.grow(data.len()).map_err(Status::from)?;
-                        self.envelopes.push(&data);
-                    }
-                }
-            }
-        }
-    }
+    };
+    let lenient = call.edge.config.lenient;
+    Ok(Sent::of(body, call.limit(), call.called, call.asked.form, lenient).in_gzip(in_gzip))
 }
 
-fn gunzip(message: &[u8], most: usize) -> Result<Bytes, Status> {
-    let mut unpacked = Vec::new();
-    let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    let read = MultiGzDecoder::new(message).take(bound).read_to_end(&mut unpacked);
-    match read {
-        Ok(_) if unpacked.len() <= most => Ok(unpacked.into()),
-        Ok(_) => Err(Status::resource_exhausted(format!("a message is larger than {most} bytes"))),
-        Err(_) => Err(Status::invalid_argument("a message is not in gzip")),
-    }
+/// The one message of a stream that its service sends, with what its headers stand for.
+async fn message(called: Arc<Called>, headers: HeaderMap, sent: Sent) -> Result<Received, Fault> {
+    let (wire, permit) = sent.message().await?;
+    let wire = fields::bound(wire, &headers, &called.input(), called.is_safe)?;
+    Ok(Received::of(enveloped(0, &wire), permit))
 }
 
 /// What the service answers.
@@ -155,40 +128,47 @@ impl Answered {
 
     /// The next message, or the end.
     async fn next(&mut self) -> Result<Bytes, Bytes> {
-        let failed = |status: Status| end(Err(status), &HeaderMap::new());
+        let none = HeaderMap::new();
         loop {
-            if let Some((_, message)) = self.envelopes.next(MAX_ANSWER_BYTES).map_err(failed)? {
-                let printed = self.called.printed(self.form, message).map_err(failed)?;
-                return Ok(enveloped(0, &printed));
+            match self.envelopes.next(MAX_ANSWER_BYTES) {
+                Ok(None) => {}
+                Ok(Some((_, message))) => {
+                    let printed = self.called.printed(self.form, message);
+                    return printed
+                        .map(|message| enveloped(0, &message))
+                        .map_err(|fault| self.end(fault.into(), &none));
+                }
+                Err(_) => return Err(self.end(too_large().into(), &none)),
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.envelopes.push(&data),
                     Err(frame) => {
                         let trailers = frame.into_trailers().unwrap_or_default();
-                        return Err(end(ended(&self.head, &trailers), &trailers));
+                        let status = status(&self.head, &trailers).unwrap_or_else(cut_off);
+                        return Err(self.end(status, &trailers));
                     }
                 },
-                Some(Err(status)) => return Err(failed(status)),
-                None => return Err(end(ended(&self.head, &HeaderMap::new()), &HeaderMap::new())),
+                Some(Err(status)) => return Err(self.end(status, &none)),
+                None => return Err(self.end(status(&self.head, &none).unwrap_or_else(cut_off), &none)),
             }
         }
     }
-}
 
-/// The last envelope (<https://connectrpc.com/docs/protocol#error-end-stream>).
-fn end(outcome: Result<(), Status>, trailers: &HeaderMap) -> Bytes {
-    let mut object = json!({});
-    if let Err(status) = outcome {
-        object["error"] = failure::object(&status);
-    }
-    for (name, value) in trailers.iter().filter(|(name, _)| is_of_service(name)) {
-        let Ok(text) = value.to_str() else { continue };
-        let values = &mut object["metadata"][name.as_str()];
-        match values {
-            Value::Array(values) => values.push(text.into()),
-            other => *other = json!([text]),
+    /// The last envelope (<https://connectrpc.com/docs/protocol#error-end-stream>).
+    fn end(&self, status: Status, trailers: &HeaderMap) -> Bytes {
+        let mut object = json!({});
+        if status.code() != Code::Ok {
+            object["error"] = Failure::from(status).object(Some((&*self.called, self.form)));
         }
+        for (name, value) in of_service(trailers) {
+            let Ok(text) = value.to_str() else { continue };
+            let values = &mut object["metadata"][name.as_str()];
+            match values {
+                Value::Array(values) => values.push(text.into()),
+                other => *other = json!([text]),
+            }
+        }
+        enveloped(END, object.to_string().as_bytes())
     }
-    enveloped(END, object.to_string().as_bytes())
 }

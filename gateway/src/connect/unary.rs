@@ -1,18 +1,33 @@
 //! Calls with one message each way: the message is the body.
 
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use chassis::{
+    metrics::Call as Counted,
+    status::{Fault, Reason},
+};
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, Method, header, request::Parts};
-use http_body_util::{BodyExt as _, Full};
-use tokio::time::Instant;
-use tonic::{Status, body::Body as GrpcBody};
+use http_body_util::BodyExt as _;
+use tonic::{Code, Status, body::Body as GrpcBody};
+use tracing::Span;
 use upstream::{cut_off, too_large};
 
 use super::{
     asked::of_query,
-    call::{Call, ended, is_of_service},
-    envelope::{Envelopes, enveloped},
+    call::{Call, head, of_service, status},
+    failure::Failure,
 };
-use crate::{grpc::within, request::body};
+use crate::{
+    admit::Standing,
+    grpc::{Begun, Sent, end, fault},
+    messages::envelope::{Envelopes, enveloped},
+    request::{
+        body::{self, READ, Received},
+        deadline::within,
+        fields,
+    },
+};
 
 /// What metadata begins with that comes after the message.
 const TRAILER: &str = "trailer-";
@@ -20,41 +35,109 @@ const TRAILER: &str = "trailer-";
 /// The answer of a service may be so long, as over HTTP/JSON.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
-/// The answer, or the status where that is an error.
-pub(super) async fn answer(mut call: Call<'_>, mut parts: Parts, body: Body) -> Result<Response, Status> {
-    let body = if parts.method == Method::GET { of_query(&mut parts)? } else { body };
-    let (limit, deadline) = (call.limit(), Instant::now() + call.edge.config.request_timeout);
-    let read = within(Some(deadline), body::read(&parts.headers, body, &limit, false));
-    let received = read.await?.map_err(|problem| problem.status())?;
-    let wire = call.called.wire(call.asked.form, &received.bytes, call.edge.config.lenient)?;
-    let wire = GrpcBody::new(Full::new(enveloped(0, &wire)));
-    let (head, mut body) = call.made(parts, wire).await?.into_parts();
-    let (mut envelopes, mut trailers) = (Envelopes::default(), HeaderMap::new());
-    let mut length = 0;
-    while let Some(frame) = body.frame().await.transpose()? {
-        match frame.into_data() {
-            Ok(data) => {
-                length += data.len();
-                if length > MAX_ANSWER_BYTES {
-                    return Err(too_large().into());
-                }
-                envelopes.push(&data);
-            }
-            Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
+/// The answer.
+pub(super) async fn answer(
+    call: &Call<'_>,
+    parts: Parts,
+    body: Body,
+    counted: Counted,
+    standing: &mut Option<Standing>,
+) -> Response {
+    let mut metadata = [HeaderMap::new(), HeaderMap::new()];
+    let (mut response, code) = match message(call, parts, body, &mut metadata, standing).await {
+        Ok(message) => (Response::new(Body::from(message)), Code::Ok),
+        Err(status) => {
+            let failure = Failure::from(status);
+            (failure.response(Some((&**call.called, call.asked.form))), failure.code)
         }
-    }
-    ended(&head.headers, &trailers)?;
-    let (_, message) = envelopes.next(MAX_ANSWER_BYTES)?.ok_or_else(cut_off)?;
-    let mut response = Response::new(Body::from(call.called.printed(call.asked.form, message)?));
+    };
+    end(&mut Some(counted), code, &Span::current());
     let headers = response.headers_mut();
-    for (name, value) in head.headers.iter().filter(|(name, _)| is_of_service(name)) {
+    let [leading, trailing] = &metadata;
+    for (name, value) in of_service(leading) {
         headers.append(name, value.clone());
     }
-    for (name, value) in trailers.iter().filter(|(name, _)| is_of_service(name)) {
+    for (name, value) in of_service(trailing) {
         if let Ok(name) = HeaderName::try_from(format!("{TRAILER}{name}")) {
             headers.append(name, value.clone());
         }
     }
-    headers.insert(header::CONTENT_TYPE, call.asked.content_type());
-    Ok(response)
+    if code == Code::Ok {
+        headers.insert(header::CONTENT_TYPE, call.asked.content_type());
+    }
+    response
+}
+
+/// The message of the answer, in the form of the request, and the `metadata` that the service has for its caller before and after it.
+async fn message(
+    call: &Call<'_>,
+    parts: Parts,
+    body: Body,
+    metadata: &mut [HeaderMap; 2],
+    standing: &mut Option<Standing>,
+) -> Result<Bytes, Status> {
+    let Begun { response, writes, deadline, held: _held, .. } = begun(call, parts, body, standing).await?;
+    let (head, mut body) = response.into_parts();
+    metadata[0] = head.headers;
+    let [leading, trailing] = metadata;
+    let mut envelopes = within(deadline, collected(&mut body, trailing, writes)).await??;
+    match status(leading, trailing) {
+        Some(status) if status.code() == Code::Ok => {}
+        Some(status) => return Err(status),
+        None => return Err(fault(&cut_off(), writes).into()),
+    }
+    let wire = match envelopes.next(MAX_ANSWER_BYTES) {
+        Ok(Some((0, wire))) => wire,
+        // It has said that all is well.
+        _ => return Err(Fault::internal(&Status::internal("the answer has no message")).into()),
+    };
+    let message = call.called.printed(call.asked.form, wire)?;
+    if !writes {
+        // What a write has done is answered, however much is being answered already.
+        call.client.answers.check(message.len())?;
+    }
+    Ok(message)
+}
+
+async fn begun(
+    call: &Call<'_>,
+    mut parts: Parts,
+    body: Body,
+    standing: &mut Option<Standing>,
+) -> Result<Begun, Fault> {
+    let body = if parts.method == Method::GET { of_query(&mut parts) } else { Ok(body) };
+    let headers = parts.headers.clone();
+    let prepared = body.and_then(|body| Ok((body, head(parts)?)));
+    let prepared = prepared.map(|(body, head)| (head, Sent::Message(received(*call, headers, body).boxed())));
+    call.begin(prepared, standing).await
+}
+
+/// The message as the service gets it.
+async fn received(call: Call<'_>, headers: HeaderMap, body: Body) -> Result<Received, Fault> {
+    let Call { edge, called, asked, .. } = call;
+    let received = body::unpacked(&headers, body, &call.limit()).await?;
+    let unread = || format!("the message has a coding that is not read; {READ} are");
+    let received = received.ok_or_else(|| Fault::new(Reason::Unimplemented, unread()))?;
+    received.map(|message| {
+        let wire = called.wire(asked.form, &message, edge.config.lenient)?;
+        Ok(enveloped(0, &fields::bound(wire, &headers, &called.input(), called.is_safe)?))
+    })
+}
+
+/// The frames of an answer to its end, and its trailers.
+async fn collected(body: &mut GrpcBody, trailers: &mut HeaderMap, writes: bool) -> Result<Envelopes, Fault> {
+    let (mut envelopes, mut length) = (Envelopes::default(), 0);
+    while let Some(frame) = body.frame().await {
+        match frame.map_err(|status| fault(&status, writes))?.into_data() {
+            Ok(data) => {
+                length += data.len();
+                if length > MAX_ANSWER_BYTES {
+                    return Err(too_large());
+                }
+                envelopes.push(&data);
+            }
+            Err(frame) => *trailers = frame.into_trailers().unwrap_or_default(),
+        }
+    }
+    Ok(envelopes)
 }

@@ -8,10 +8,12 @@ use std::{
 
 use auth::{Rule, Rules};
 use bytes::Bytes;
-use chassis::metrics::Method as Counts;
+use chassis::{
+    metrics::Method as Counts,
+    status::{Fault, Reason},
+};
 use http::Method;
-use prost_reflect::{MethodDescriptor, prost_types::method_options::IdempotencyLevel};
-use tonic::Status;
+use prost_reflect::{MessageDescriptor, MethodDescriptor, prost_types::method_options::IdempotencyLevel};
 use transcode::Type;
 use upstream::Upstream;
 
@@ -40,13 +42,17 @@ pub(crate) enum Form {
 pub(crate) struct Called {
     pub(crate) upstream: Arc<Upstream>,
     counted: Arc<Counts>,
+    /// What its calls over Connect are counted as.
+    pub(crate) over_connect: Arc<Counts>,
     method: MethodDescriptor,
     /// Its request and its response, once they are asked for as JSON.
     types: OnceLock<(Type, Type)>,
     /// Whether either side streams: then only its beginning has a time that the edge knows.
     pub(crate) streams: bool,
-    /// Whether it only reads, because one of its routes is a GET.
-    pub(crate) reads: bool,
+    /// Whether its client does, so that what comes is not one message.
+    pub(crate) client_streams: bool,
+    /// Whether it changes nothing, so that GET may call it: it says so itself, or has a route for that.
+    pub(crate) is_safe: bool,
     /// Who may call it; without a rule, everyone who has a token.
     pub(crate) rule: Option<Rule>,
 }
@@ -74,20 +80,30 @@ impl Called {
         self.method.parent_service().full_name()
     }
 
-    /// Whether it changes nothing, so that GET may call it: it says so itself, or has a route for that.
-    pub(crate) fn is_safe(&self) -> bool {
-        let options = self.method.method_descriptor_proto().options.as_ref();
-        self.reads
-            || options.is_some_and(|options| options.idempotency_level() == IdempotencyLevel::NoSideEffects)
+    /// Its request.
+    pub(crate) fn input(&self) -> MessageDescriptor {
+        self.method.input()
+    }
+
+    /// A field of its request as it is named in this form.
+    pub(crate) fn named(&self, form: Form, field: &str) -> String {
+        match form {
+            Form::Proto => field.to_owned(),
+            Form::Json => self.types().0.json_path(field),
+        }
     }
 
     /// The wire bytes of its request.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn wire(&self, form: Form, message: &Bytes, lenient: bool) -> Result<Bytes, Status> {
+    pub(crate) fn wire(&self, form: Form, message: &Bytes, lenient: bool) -> Result<Bytes, Fault> {
         match form {
             Form::Proto => Ok(message.clone()),
+            // A route's body may be left out. A message may not: an empty one is `{}`.
+            Form::Json if message.is_empty() => {
+                Err(Fault::new(Reason::MalformedRequest, "the message is empty, which is no JSON"))
+            }
             Form::Json => {
                 let wire = self.types().0.wire(message, lenient).map_err(refused)?;
                 Ok(wire.into())
@@ -99,7 +115,7 @@ impl Called {
     ///
     /// # Errors
     /// A response that is not of the contract.
-    pub(crate) fn printed(&self, form: Form, wire: Bytes) -> Result<Bytes, Status> {
+    pub(crate) fn printed(&self, form: Form, wire: Bytes) -> Result<Bytes, Fault> {
         match form {
             Form::Proto => Ok(wire),
             Form::Json => Ok(self.types().1.json(&wire).map_err(|error| unprintable(&error))?.into()),
@@ -120,11 +136,24 @@ impl Methods {
             let name = format!("{}/{}", method.parent_service().full_name(), method.name());
             let counted = metrics::call(&name);
             let streams = method.is_client_streaming() || method.is_server_streaming();
-            let reads = reads.contains(method.full_name());
+            let over_connect = metrics::connect_call(&name);
+            let client_streams = method.is_client_streaming();
+            let is_safe = reads.contains(method.full_name()) || says_so(method);
             let (path, upstream) = (format!("/{name}"), Arc::clone(upstream));
             let rule = rules.get(&path).cloned();
             let (method, types) = (method.clone(), OnceLock::new());
-            (path, Arc::new(Called { upstream, counted, method, types, streams, reads, rule }))
+            let called = Called {
+                upstream,
+                counted,
+                over_connect,
+                method,
+                types,
+                streams,
+                client_streams,
+                is_safe,
+                rule,
+            };
+            (path, Arc::new(called))
         };
         let methods = |served: &Arc<Served>| {
             let service = served.route.rpc.method.parent_service().clone();
@@ -143,4 +172,10 @@ impl Methods {
         let counted = Arc::clone(counted);
         (called, counted)
     }
+}
+
+/// Whether a method says of itself that it changes nothing.
+fn says_so(method: &MethodDescriptor) -> bool {
+    let options = method.method_descriptor_proto().options.as_ref();
+    options.is_some_and(|options| options.idempotency_level() == IdempotencyLevel::NoSideEffects)
 }

@@ -4,17 +4,14 @@ use chassis::status::{Fault, Reason};
 use tonic::Status;
 use upstream::{TransportError, is_unknown, too_large};
 
-/// The time that it had is over.
-pub(super) fn deadline_exceeded() -> Fault {
-    Fault::new(
-        Reason::DeadlineExceeded,
-        "the time for this call is over; whether it took effect is not known",
-    )
+/// The edge stops, and what streams with it.
+pub(super) fn stopping() -> Fault {
+    Fault::new(Reason::UpstreamUnavailable, "the edge is stopping: call again")
 }
 
 /// Why a call has no answer of the service. Of a write that may have been begun nobody says that its service is away: clients repeat
 /// UNAVAILABLE by themselves.
-pub(super) fn fault(status: &Status, writes: bool) -> Fault {
+pub(crate) fn fault(status: &Status, writes: bool) -> Fault {
     if let Some(fault) = Fault::from_status(status) {
         return fault;
     }

@@ -10,33 +10,30 @@ use std::{
 use bytes::Bytes;
 use chassis::{
     metrics::Call as Counted,
-    status::{Fault, Reason, code_name, is_fault_of_server},
+    status::{Fault, code_name, is_fault_of_server},
     trace,
 };
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status, body::Body as GrpcBody};
 use tracing::Span;
 use upstream::cut_off;
 
-use super::fault::{deadline_exceeded, fault};
+use super::{
+    fault::{fault, stopping},
+    forward::{Begun, Held},
+};
 use crate::{
-    admit::{Account, Open, Permit, Slot, activity::patience},
+    admit::{Account, Client, activity::patience},
+    edge::Edge,
+    request::deadline::deadline_exceeded,
     stream::expired,
 };
 
-/// What an open call counts as, until it is dropped.
-#[expect(dead_code, reason = "held, and never looked at")]
-pub(super) enum Held {
-    Stream(Open),
-    /// With what its service may have sent and its client not taken.
-    Request(Option<Slot>, Permit),
-}
-
 /// How fast the answer to a unary call has to be taken.
-pub(super) struct Pace {
+struct Pace {
     begun: Instant,
     idle: Duration,
     passed: usize,
@@ -44,7 +41,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// From now on, on a connection that may be idle for so long.
-    pub(super) fn begin(idle: Duration) -> Self {
+    fn begin(idle: Duration) -> Self {
         Self { begun: Instant::now(), idle, passed: 0 }
     }
 
@@ -58,23 +55,43 @@ impl Pace {
 /// The answer on its way: it ends with a status, also when the connection to the service breaks or the edge stops.
 pub(super) struct Passing {
     /// `None` after the end.
-    pub(super) body: Option<GrpcBody>,
-    pub(super) stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    body: Option<GrpcBody>,
+    stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// The end of the token that let a stream in.
-    pub(super) expiry: Option<Pin<Box<Sleep>>>,
-    pub(super) writes: bool,
+    expiry: Option<Pin<Box<Sleep>>>,
+    writes: bool,
     /// That of a unary call.
-    pub(super) pace: Option<Pace>,
+    pace: Option<Pace>,
     /// What its client may make the edge keep.
-    pub(super) account: Arc<Account>,
+    account: Arc<Account>,
     /// `None` after its status.
-    pub(super) counted: Option<Counted>,
-    pub(super) _held: Held,
+    counted: Option<Counted>,
+    _held: Held,
     /// That of the call: what goes wrong is logged with its id.
-    pub(super) span: Span,
+    span: Span,
 }
 
 impl Passing {
+    /// The answer to a call that has begun.
+    pub(super) fn of(
+        edge: &Edge,
+        client: &Client,
+        mut counted: Option<Counted>,
+        begun: Begun,
+    ) -> http::Response<GrpcBody> {
+        let Begun { response, writes, streams, expires, held: _held, .. } = begun;
+        let span = Span::current();
+        note(&mut counted, response.headers(), &span);
+        let pace = (!streams).then(|| Pace::begin(edge.config.idle_timeout));
+        let stopping = streams.then(|| Box::pin(edge.ending.stopping.clone().cancelled_owned()));
+        let expiry = expires.filter(|_| streams).map(|expires| Box::pin(sleep_until(expires)));
+        let account = Arc::clone(&client.answers);
+        response.map(|body| {
+            let body = Some(body);
+            GrpcBody::new(Self { body, stopping, expiry, writes, pace, account, counted, _held, span })
+        })
+    }
+
     /// Why so many bytes more are not handed on, if they are not. What a write has done is answered, however much is being answered already.
     fn refusal(&mut self, bytes: usize) -> Option<Fault> {
         if self.pace.as_mut().is_some_and(|pace| pace.is_late(bytes)) {
@@ -109,8 +126,7 @@ impl HttpBody for Passing {
         if self.body.is_some()
             && let Some(Poll::Ready(())) = self.stopping.as_mut().map(|stop| stop.as_mut().poll(context))
         {
-            let fault = Fault::new(Reason::UpstreamUnavailable, "the edge is stopping: call again");
-            return Poll::Ready(Some(Ok(self.end(fault))));
+            return Poll::Ready(Some(Ok(self.end(stopping()))));
         }
         if self.body.is_some()
             && let Some(Poll::Ready(())) = self.expiry.as_mut().map(|expiry| expiry.as_mut().poll(context))
@@ -149,7 +165,7 @@ impl HttpBody for Passing {
 }
 
 /// Counts the end of a call, and says it of its span.
-pub(super) fn end(counted: &mut Option<Counted>, code: Code, span: &Span) {
+pub(crate) fn end(counted: &mut Option<Counted>, code: Code, span: &Span) {
     if let Some(mut counted) = counted.take() {
         counted.end(code);
         let error = is_fault_of_server(code).then(|| code_name(code));
@@ -158,7 +174,7 @@ pub(super) fn end(counted: &mut Option<Counted>, code: Code, span: &Span) {
 }
 
 /// A status among headers or trailers is the end of a call.
-pub(super) fn note(counted: &mut Option<Counted>, headers: &HeaderMap, span: &Span) {
+fn note(counted: &mut Option<Counted>, headers: &HeaderMap, span: &Span) {
     if let Some(code) = headers.get(Status::GRPC_STATUS) {
         end(counted, Code::from_bytes(code.as_bytes()), span);
     }

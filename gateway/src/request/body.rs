@@ -36,7 +36,7 @@ type Unpacked = DecompressionBody<Body>;
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// The codings that are read.
-const READ: &str = "gzip, br, zstd";
+pub(crate) const READ: &str = "gzip, br, zstd";
 
 /// What a body may take.
 #[derive(Debug, Clone)]
@@ -52,6 +52,18 @@ pub(crate) struct BodyLimit {
 pub(crate) struct Received {
     pub(crate) bytes: Bytes,
     _permit: Permit,
+}
+
+impl Received {
+    /// Bytes with what they count as.
+    pub(crate) fn of(bytes: Bytes, permit: Permit) -> Self {
+        Self { bytes, _permit: permit }
+    }
+
+    /// What becomes of it, which counts as it does.
+    pub(crate) fn map<E>(self, made: impl FnOnce(Bytes) -> Result<Bytes, E>) -> Result<Self, E> {
+        Ok(Self { bytes: made(self.bytes)?, _permit: self._permit })
+    }
 }
 
 /// Reads a body, which is unpacked where it has a coding; `typed` where it means something, and so must be JSON.
@@ -75,18 +87,34 @@ pub(crate) async fn read(
         return Err(too_large(limit.each).into());
     }
     // Bytes of any type are unpacked as well: their message has no place for a coding.
+    let received = unpacked(headers, body, limit).await?.ok_or_else(|| Problem::unsupported_coding(READ))?;
+    if typed && !received.bytes.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
+        return Err(unsupported());
+    }
+    Ok(received)
+}
+
+/// Reads a body without its coding; `None` for one that is not read.
+///
+/// # Errors
+/// As [`read`], but for what the type may be wrong with.
+pub(crate) async fn unpacked(
+    headers: &HeaderMap,
+    body: Body,
+    limit: &BodyLimit,
+) -> Result<Option<Received>, Fault> {
     // What is packed into nothing is bounded as well.
     let packed = |body| Body::new(Limited::new(body, limit.each));
     let received = match coding(headers).filter(|_| !body.is_end_stream()) {
         None => collect(body, limit).await?,
         Some(Coding::Gzip) => gunzip(packed(body), limit).await?,
-        Some(Coding::Other(name)) => collect(decompressed(name, packed(body)).await?, limit).await?,
-        Some(Coding::Unread) => return Err(Problem::unsupported_coding(READ)),
+        Some(Coding::Other(name)) => match decompressed(name, packed(body)).await {
+            Some(body) => collect(body, limit).await?,
+            None => return Ok(None),
+        },
+        Some(Coding::Unread) => return Ok(None),
     };
-    if typed && !received.bytes.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
-        return Err(unsupported());
-    }
-    Ok(received)
+    Ok(Some(received))
 }
 
 /// What a body is compressed with.
@@ -134,10 +162,15 @@ pub(crate) async fn collect(mut body: Body, limit: &BodyLimit) -> Result<Receive
 /// A body in gzip, of one member or several (RFC 1952, section 2.2). tower-http's reader ends after the first.
 async fn gunzip(mut body: Body, limit: &BodyLimit) -> Result<Received, Fault> {
     let mut unpacking = MultiGzDecoder::new(BoundedBuffer::within(limit));
+    let mut is_empty = true;
     while let Some(data) = next(&mut body, limit).await? {
+        is_empty &= data.is_empty();
         if unpacking.write_all(&data).is_err() {
             return Err(unpacking.get_mut().refusal.take().unwrap_or_else(no_body));
         }
+    }
+    if is_empty {
+        return Ok(BoundedBuffer::within(limit).into());
     }
     match unpacking.try_finish() {
         Ok(()) => Ok(mem::replace(unpacking.get_mut(), BoundedBuffer::within(limit)).into()),
@@ -226,12 +259,12 @@ fn no_body() -> Fault {
 }
 
 /// The body without its coding. tower-http's layer, but only around the bodies that need it.
-async fn decompressed(coding: &'static str, body: Body) -> Result<Body, Problem> {
+async fn decompressed(coding: &'static str, body: Body) -> Option<Body> {
     let mut request = http::Request::new(body);
     request.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
     match RequestDecompression::new(service_fn(taken)).oneshot(request).await {
-        Ok(response) if response.status().is_success() => Ok(Body::new(response.into_body())),
-        _ => Err(Problem::unsupported_coding(READ)),
+        Ok(response) if response.status().is_success() => Some(Body::new(response.into_body())),
+        _ => None,
     }
 }
 

@@ -9,7 +9,7 @@ use chassis::{
     status::{Fault, Reason, Violation},
     trace,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 pub(crate) use self::{
@@ -104,16 +104,18 @@ pub(crate) fn metadata(headers: &HeaderMap, further: &[HeaderName]) -> HeaderMap
 ///
 /// # Errors
 /// PRECONDITION_UNSUPPORTED; MALFORMED_REQUEST when `If-Match` is not printable.
-pub(crate) fn condition(parts: &Parts, request: &MessageDescriptor) -> Result<Vec<u8>, Fault> {
-    let (headers, mut wire) = (&parts.headers, Vec::new());
-    let is_read = matches!(parts.method, Method::GET | Method::HEAD);
+pub(crate) fn condition(
+    headers: &HeaderMap,
+    request: &MessageDescriptor,
+    is_read: bool,
+) -> Result<Vec<u8>, Fault> {
+    let mut wire = Vec::new();
     if is_read
         || !headers.contains_key(header::IF_MATCH) && !headers.contains_key(header::IF_UNMODIFIED_SINCE)
     {
         return Ok(wire);
     }
-    let is_text = |field: &FieldDescriptor| field.kind() == Kind::String && !field.is_list();
-    let Some(etag) = request.get_field_by_name("etag").filter(is_text) else {
+    let Some(etag) = text_field(request, "etag") else {
         check_conditions(headers)?;
         return Ok(wire);
     };
@@ -125,6 +127,12 @@ pub(crate) fn condition(parts: &Parts, request: &MessageDescriptor) -> Result<Ve
     let tags = lines.map_err(|_| malformed(&header::IF_MATCH, "must be printable ASCII"))?.join(",");
     prost::encoding::string::encode(etag.number(), &tags, &mut wire);
     Ok(wire)
+}
+
+/// The field of a request with this name, where it is one text.
+pub(crate) fn text_field(request: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
+    let is_text = |field: &FieldDescriptor| field.kind() == Kind::String && !field.is_list();
+    request.get_field_by_name(name).filter(is_text)
 }
 
 /// Refuses a condition on a write.

@@ -61,15 +61,17 @@ pub(super) fn networks(flag: &str, entries: &[String], errors: &mut ConfigErrors
     networks
 }
 
+/// Whether a header may travel on: it is of no connection, of no message, and not of gRPC itself.
+pub(crate) fn travels(name: &HeaderName) -> bool {
+    !name.as_str().starts_with("grpc-") && !HOPS.contains(name) && !OF_THE_MESSAGE.contains(name)
+}
+
 /// Names of headers that can travel on; those that cannot are noted.
 pub(super) fn headers(flag: &str, entries: &[String], errors: &mut ConfigErrors) -> Vec<HeaderName> {
     let mut names = Vec::new();
     for entry in entries.iter().map(|entry| entry.trim()) {
-        let travels = |name: &HeaderName| {
-            let is_of_grpc = name.as_str().starts_with("grpc-") || name.as_str().ends_with("-bin");
-            !is_of_grpc && !HOPS.contains(name) && !OF_THE_MESSAGE.contains(name)
-        };
-        match entry.parse().ok().filter(travels) {
+        let is_text = |name: &HeaderName| !name.as_str().ends_with("-bin");
+        match entry.parse().ok().filter(|name| travels(name) && is_text(name)) {
             Some(name) => names.push(name),
             None => errors.note(flag, format!("{entry:?} is no header that travels on")),
         }

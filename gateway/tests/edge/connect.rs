@@ -145,13 +145,13 @@ async fn an_error_has_its_code_and_its_details() {
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
 }
 
-fn envelope(flags: u8, message: &[u8]) -> Vec<u8> {
+pub(crate) fn envelope(flags: u8, message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).expect("short").to_be_bytes();
     [&[flags], &length[..], message].concat()
 }
 
 /// The envelopes of an answer: their flags and what is in them.
-fn envelopes(mut body: &[u8]) -> Vec<(u8, Vec<u8>)> {
+pub(crate) fn envelopes(mut body: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut found = Vec::new();
     while let Some((prefix, rest)) = body.split_first_chunk::<5>() {
         let [flags, length @ ..] = *prefix;

@@ -40,3 +40,5 @@ mod identity;
 mod expiry;
 mod spellings;
 mod connect;
+mod connect_calls;
+mod connect_time;

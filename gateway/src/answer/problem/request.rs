@@ -1,8 +1,6 @@
 //! What a client got wrong: the violations of a request as a failure with a reason.
 
 use chassis::status::{Fault, Violation};
-use tonic::Status;
-use tonic_types::{ErrorDetails, StatusExt as _};
 use transcode::{RequestError, RequestErrorKind, Route};
 
 use super::{KNOWN, Problem};
@@ -21,21 +19,6 @@ pub(crate) fn refused(error: RequestError) -> Fault {
 }
 
 impl Problem {
-    /// The same as a status of gRPC.
-    pub(crate) fn status(&self) -> Status {
-        let mut details = ErrorDetails::new();
-        if let Some(info) = &self.info {
-            details.set_error_info(&info.reason, &info.domain, info.metadata.clone());
-        }
-        for at in &self.violations {
-            details.add_bad_request_violation(&at.field, &at.description);
-        }
-        if self.retry_after.is_some() {
-            details.set_retry_info(self.retry_after);
-        }
-        Status::with_error_details(self.code, &self.message, details)
-    }
-
     /// Names the fields of a request as its JSON does.
     pub(super) fn name_as_json(&mut self, route: &Route) {
         self.violations.iter_mut().for_each(|at| at.field = route.json_path(&at.field));

@@ -123,6 +123,8 @@ async fn a_call_of_grpc_without_a_status_gets_one_with_a_reason() {
         for (method, code, why) in [
             ("Whole", Code::Unknown, Why::OutcomeUnknown),
             ("Query", Code::Unavailable, Why::UpstreamUnavailable),
+            // It has no route, and says itself that it changes nothing.
+            ("Hidden", Code::Unavailable, Why::UpstreamUnavailable),
         ] {
             let (world, _) = losing(loss).await;
             let endpoint = Channel::from_shared(world.url.clone()).expect("a URL");

@@ -1,18 +1,17 @@
-//! Messages in envelopes, which Connect has from gRPC: a byte of flags, the length in four, and the message.
+//! The envelope of a message, which is the same in gRPC and Connect: a byte of flags, the length in four, and the message.
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use tonic::Status;
 
 /// Bytes before a message.
 const PREFIX: usize = 5;
 
 /// The message is compressed.
-pub(super) const COMPRESSED: u8 = 1;
+pub(crate) const COMPRESSED: u8 = 1;
 /// It is none: it says how the stream ended.
-pub(super) const END: u8 = 2;
+pub(crate) const END: u8 = 2;
 
 /// A message in its envelope.
-pub(super) fn enveloped(flags: u8, message: &[u8]) -> Bytes {
+pub(crate) fn enveloped(flags: u8, message: &[u8]) -> Bytes {
     let mut envelope = BytesMut::with_capacity(PREFIX + message.len());
     envelope.put_u8(flags);
     // Messages of both directions are bounded far below.
@@ -21,29 +20,33 @@ pub(super) fn enveloped(flags: u8, message: &[u8]) -> Bytes {
     envelope.freeze()
 }
 
+/// A message is longer than is taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
 /// Envelopes as they come.
 #[derive(Debug, Default)]
-pub(super) struct Envelopes(BytesMut);
+pub(crate) struct Envelopes(BytesMut);
 
 impl Envelopes {
-    pub(super) fn push(&mut self, data: &[u8]) {
+    pub(crate) fn push(&mut self, data: &[u8]) {
         self.0.extend_from_slice(data);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The next one that is whole: its flags, and its message of `most` bytes.
     ///
     /// # Errors
-    /// RESOURCE_EXHAUSTED for a message that is longer.
-    pub(super) fn next(&mut self, most: usize) -> Result<Option<(u8, Bytes)>, Status> {
+    /// For a message that is longer.
+    pub(crate) fn next(&mut self, most: usize) -> Result<Option<(u8, Bytes)>, TooLong> {
         let Some((prefix, rest)) = self.0.split_first_chunk::<PREFIX>() else { return Ok(None) };
         let [flags, length @ ..] = *prefix;
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if length > most {
-            return Err(Status::resource_exhausted(format!("a message is larger than {most} bytes")));
+            return Err(TooLong);
         }
         if rest.len() < length {
             return Ok(None);
@@ -73,6 +76,6 @@ mod tests {
         }
         let mut envelopes = Envelopes::default();
         envelopes.push(&enveloped(0, b"xyz"));
-        assert_eq!(envelopes.next(2).expect_err("long").code(), tonic::Code::ResourceExhausted);
+        assert_eq!(envelopes.next(2), Err(TooLong));
     }
 }

@@ -1,0 +1,4 @@
+//! Messages in envelopes, as gRPC-Web and Connect have them: those of a client become those of its service.
+
+pub(crate) mod envelope;
+pub(crate) mod sent;

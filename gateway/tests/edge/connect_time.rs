@@ -1,0 +1,131 @@
+//! How long a call of Connect or gRPC-Web has for its message, how it ends when the edge does, and as what it is counted.
+
+use std::{path::Path, time::Duration};
+
+use ::world::{Api, Program};
+use anyhow::{Result, ensure};
+use axum::{Router, body::Body, extract::Request, routing};
+use futures_util::{StreamExt as _, stream};
+use gateway::Config;
+use http::StatusCode;
+use reqwest::Client;
+use serde_json::{Value, json as value};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+use tonic::service::Routes;
+
+use crate::{
+    connect::{envelope, envelopes},
+    connect_calls::{JSON, STREAM, config, post, service},
+    upstream::{Upstream, echo},
+    world::{World, json},
+};
+
+/// A body whose parts come one by one, with this pause before each.
+fn dripped(body: impl AsRef<[u8]>, pause: Duration) -> Body {
+    let bytes: Vec<_> = body.as_ref().iter().map(|byte| bytes::Bytes::from(vec![*byte])).collect();
+    let parts = stream::iter(bytes).then(move |byte| async move {
+        sleep(pause).await;
+        Ok::<_, std::io::Error>(byte)
+    });
+    Body::from_stream(parts)
+}
+
+#[tokio::test]
+async fn a_message_has_the_time_of_its_call_to_come() {
+    const TIME: Duration = Duration::from_millis(400);
+    let world = World::with(Config { request_timeout: TIME, ..config(&service().await) }).await;
+    let whole = br#"{"text": "a"}"#;
+    // Thirteen bytes in 1.3 s: within the time that their client gives them.
+    let patient = [JSON, ("connect-timeout-ms", "30000")];
+    let response = post(&world, "Write", &patient, dripped(whole, TIME / 4)).await;
+    assert_eq!(json(response, StatusCode::OK).await, value!({"text": "a"}));
+    let begun = Instant::now();
+    let impatient = [JSON, ("connect-timeout-ms", "50")];
+    let response = post(&world, "Write", &impatient, dripped(whole, TIME)).await;
+    assert_eq!(json(response, StatusCode::GATEWAY_TIMEOUT).await["code"], "deadline_exceeded");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    // The one message of a stream has that of a request where its client gives none.
+    let slow = || dripped(envelope(0, whole), TIME);
+    let watched = timeout(10 * TIME, post(&world, "Watch", &[STREAM], slow())).await.expect("in time");
+    let found = envelopes(&watched.bytes().await.expect("a body"));
+    assert!(String::from_utf8_lossy(&found[0].1).contains("deadline_exceeded"), "{found:?}");
+    let web = [("content-type", "application/grpc-web+proto")];
+    let watched = timeout(10 * TIME, post(&world, "Watch", &web, slow())).await.expect("in time");
+    assert_eq!(watched.headers()["grpc-status"], "4");
+}
+
+#[tokio::test]
+async fn a_call_whose_client_streams_ends_with_a_status_when_the_edge_stops() {
+    let (begun, mut began) = mpsc::unbounded_channel();
+    // A service that waits for the rest.
+    let waits = move |request: Request| {
+        let begun = begun.clone();
+        async move {
+            begun.send(()).expect("the test waits");
+            std::future::pending::<()>().await;
+            drop(request);
+        }
+    };
+    let routes = Routes::from(Router::new().route("/calls.v1.Calls/Upload", routing::post(waits)));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let upstream = Upstream::beside(routes, listener, async |call| echo(&call));
+    let world = World::with(config(&upstream)).await;
+    let [connect, web] = ["application/connect+proto", "application/grpc-web+proto"].map(|kind| {
+        let message = stream::iter([Ok::<_, std::io::Error>(envelope(0, b""))]);
+        let body = reqwest::Body::wrap_stream(message.chain(stream::pending()));
+        let request = Client::new().post(format!("{}/calls.v1.Calls/Upload", world.url));
+        tokio::spawn(request.header("content-type", kind).body(body).send())
+    });
+    for _ in 0..2 {
+        began.recv().await.expect("both begin");
+    }
+    world.stop();
+    let connect = connect.await.expect("no panic").expect("an answer");
+    let found = envelopes(&connect.bytes().await.expect("a body"));
+    let end: Value = serde_json::from_slice(&found[0].1).expect("JSON");
+    assert_eq!((found[0].0, &end["error"]["code"]), (2, &value!("unavailable")), "{end}");
+    let web = web.await.expect("no panic").expect("an answer");
+    assert_eq!(web.headers()["grpc-status"], "14");
+}
+
+#[tokio::test]
+async fn a_call_is_counted_with_the_status_that_it_got() -> Result<()> {
+    let (upstream, folder) = (service().await, tempfile::tempdir()?);
+    let set = folder.path().join("set.binpb");
+    std::fs::write(&set, &config(&upstream).descriptor_set)?;
+    let program = Program::at(Path::new(env!("CARGO_BIN_EXE_gateway")));
+    let program =
+        program.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--max-body-bytes", "1000"]);
+    let set = set.display().to_string();
+    let program = program.args(["--descriptor-set", &set, "--upstream", &upstream.url()]);
+    let mut process = program.start()?;
+    let url = format!("http://{}/calls.v1.Calls/Write", process.address("http").await?);
+    let operator = Api::new(format!("http://{}", process.address("admin").await?))?;
+    let large = "x".repeat(2_000);
+    for (coding, body) in [
+        ("identity", "{"),
+        ("foo", "{}"),
+        ("identity", &large),
+        ("identity", r#"{"text": "fails"}"#),
+        ("identity", "{}"),
+    ] {
+        let request = Client::new().post(&url).header(JSON.0, JSON.1).header("content-encoding", coding);
+        request.body(body.to_owned()).send().await?;
+    }
+    let metrics = operator.get("/metrics").await?.text;
+    for code in ["INVALID_ARGUMENT", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED", "NOT_FOUND", "OK"] {
+        let parts = [
+            "rpc_server_call_duration_seconds_count",
+            "rpc_system_name=\"connectrpc\"",
+            "rpc_method=\"calls.v1.Calls/Write\"",
+            &format!("rpc_response_status_code=\"{code}\""),
+        ];
+        let found = metrics.lines().find(|line| parts.iter().all(|part| line.contains(part)));
+        ensure!(found.is_some_and(|line| line.ends_with(" 1")), "{code}: {metrics}");
+    }
+    Ok(())
+}
