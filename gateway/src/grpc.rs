@@ -2,6 +2,7 @@
 
 mod fault;
 mod forward;
+mod json;
 mod passing;
 
 use std::{
@@ -15,7 +16,7 @@ use chassis::{
     status::{Fault, Reason},
 };
 use futures_util::FutureExt as _;
-use http::{Version, header};
+use http::{HeaderValue, Version, header};
 use tonic::{Status, body::Body as GrpcBody};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -45,11 +46,18 @@ const GRPC_WEB: [&str; 4] = [
     "application/grpc-web-text+proto",
 ];
 
+/// The same with messages in JSON, and as what tonic-web reads it.
+const WEB_JSON: [(&str, &str); 2] = [
+    ("application/grpc-web+json", "application/grpc-web+proto"),
+    ("application/grpc-web-text+json", "application/grpc-web-text+proto"),
+];
+
 /// The longest message that services of gRPC take by default, with its prefix: so long a body of a call may always be.
 const MESSAGE_BYTES: usize = (4 << 20) + 5;
 
 /// Answers a gRPC or gRPC-Web call.
-pub(crate) async fn answer(edge: &Edge, request: Request, client: Client, seen: &mut Seen) -> Response {
+pub(crate) async fn answer(edge: &Edge, mut request: Request, client: Client, seen: &mut Seen) -> Response {
+    let json = in_json(&mut request);
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let content_type = content_type.unwrap_or_default();
     let native = content_type == GRPC || content_type.starts_with("application/grpc+");
@@ -65,30 +73,49 @@ pub(crate) async fn answer(edge: &Edge, request: Request, client: Client, seen: 
     let call = service_fn(|call| async {
         // There is one call.
         let counted = counted.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let begun = begun(edge, call, &client, called.as_deref()).await;
-        Ok::<_, Infallible>(answered(edge, &client, counted, begun))
+        let begun = begun(edge, call, &client, called.as_ref(), json.is_some()).await;
+        let answer = answered(edge, &client, counted, begun);
+        Ok::<_, Infallible>(match (json, &called) {
+            (Some(_), Some(called)) => answer.map(|body| json::answered(body, called)),
+            _ => answer,
+        })
     });
-    let Ok(response) = GrpcWebLayer::new().layer(call).oneshot(request).await;
+    let Ok(mut response) = GrpcWebLayer::new().layer(call).oneshot(request).await;
+    if let Some(kind) = json {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
     response.map(Body::new)
+}
+
+/// The type of a call with messages in JSON, which becomes one that tonic-web reads.
+fn in_json(request: &mut Request) -> Option<&'static str> {
+    let headers = request.headers_mut();
+    let given = headers.get(header::CONTENT_TYPE)?;
+    let (kind, read) = WEB_JSON.into_iter().find(|(kind, _)| given == kind)?;
+    for name in [header::CONTENT_TYPE, header::ACCEPT] {
+        headers.insert(name, HeaderValue::from_static(read));
+    }
+    Some(kind)
 }
 
 async fn begun(
     edge: &Edge,
     request: http::Request<GrpcBody>,
     client: &Client,
-    called: Option<&Called>,
+    called: Option<&Arc<Called>>,
+    in_json: bool,
 ) -> Result<Begun, Fault> {
     let Some(called) = called else {
         edge.admission.count(&client.who(None), None, &mut None)?;
         return Err(Fault::new(Reason::Unimplemented, "no service of the edge has this method"));
     };
     let (head, body) = request.into_parts();
-    let sent = if called.client_streams {
-        Sent::Stream(body)
-    } else {
-        let each = edge.config.max_body_bytes.max(MESSAGE_BYTES);
-        let limit = BodyLimit { each, account: Arc::clone(&client.bodies) };
-        Sent::Message(async move { body::collect(Body::new(body), &limit).await }.boxed())
+    let each = edge.config.max_body_bytes.max(MESSAGE_BYTES);
+    let limit = BodyLimit { each, account: Arc::clone(&client.bodies) };
+    let sent = match (in_json, called.client_streams) {
+        (true, _) => json::sent(body, limit, called, edge.config.lenient),
+        (false, true) => Sent::Stream(body),
+        (false, false) => Sent::Message(async move { body::collect(Body::new(body), &limit).await }.boxed()),
     };
     forward(Asked { edge, client, called, head, sent }, &mut None).await
 }

@@ -11,7 +11,7 @@ const library = createRequire(modules + "/");
 const { createFileRegistry, fromBinary } = library("@bufbuild/protobuf");
 const { FileDescriptorSetSchema } = library("@bufbuild/protobuf/wkt");
 const { Code, ConnectError, createClient } = library("@connectrpc/connect");
-const { createConnectTransport } = library("@connectrpc/connect-node");
+const { createConnectTransport, createGrpcWebTransport } = library("@connectrpc/connect-node");
 
 const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, fs.readFileSync(file)));
 const service = registry.getService("ordermesh.orders.v1.OrdersService");
@@ -33,6 +33,8 @@ async function answers(useBinaryFormat) {
   const found = {};
   const order = await client.getOrder({ orderId: "7" }, { onHeader: (headers) => (found.metadata = headers.get("mine")) });
   Object.assign(found, { id: order.id, amount: String(order.amount) });
+  const web = createGrpcWebTransport({ baseUrl, httpVersion: "1.1", useBinaryFormat });
+  found["by gRPC-Web"] = (await createClient(service, web).getOrder({ orderId: "9" })).id;
   found["by get"] = (await createClient(service, transport({ useHttpGet: true })).getOrder({ orderId: "8" })).id;
   const watch = async (orderId) => {
     const versions = [];

@@ -249,7 +249,7 @@ async fn connect_es_calls_as_it_is() {
     let answers: Value = serde_json::from_slice(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"));
     for form in ["json", "proto"] {
         let expected = value!({
-            "id": "7", "amount": "9007199254740993", "metadata": "b", "by get": "8", "versions": ["1", "2"],
+            "id": "7", "amount": "9007199254740993", "metadata": "b", "by get": "8", "by gRPC-Web": "9", "versions": ["1", "2"],
             "code": "NotFound", "reason": "ORDER_NOT_FOUND", "stream": "NotFound", "late": "DeadlineExceeded",
         });
         assert_eq!(answers[form], expected, "{form}");
