@@ -173,6 +173,17 @@ async fn a_stream_passes_and_ends_with_a_status_when_the_edge_stops() {
 }
 
 #[tokio::test]
+async fn a_time_that_cannot_be_read_is_not_handed_on() {
+    let (upstream, _dropped) = endless().await;
+    let world = World::of(&upstream).await;
+    let mut request = Request::new(WatchOrderRequest { order_id: "7".into(), after_version: 0 });
+    // Nine digits, as a client writes 28 hours; services read them as they like.
+    request.metadata_mut().insert("grpc-timeout", MetadataValue::from_static("100800000m"));
+    client(&world).await.watch_order(request).await.expect("a stream");
+    assert!(!upstream.call().metadata.contains_key("grpc-timeout"));
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_ends_the_call() {
     let (upstream, dropped) = endless().await;
     let world = World::of(&upstream).await;
