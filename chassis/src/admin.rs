@@ -11,7 +11,7 @@ use axum::{
     routing::get,
 };
 use futures_util::future::join_all;
-use http::{StatusCode, Uri, header};
+use http::{HeaderMap, StatusCode, Uri, header};
 use hyper::server::conn::http1::Builder;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::healthcheck::healthcheck;
 use crate::{
     accept::{Permits, accept},
-    metrics,
+    catalogue, metrics,
     problem::PROBLEM_JSON,
     readiness::{Readiness, Report},
     status::{Fault, Reason},
@@ -88,10 +88,12 @@ async fn serve_within(
             let fault = Fault::new(Reason::MethodNotAllowed, "nothing has this path with this method");
             refusal(&fault, uri.path())
         })
-        .fallback(async |uri: Uri| {
-            let fault =
-                Fault::new(Reason::RouteNotFound, "the admin listener of this process has no such path");
-            refusal(&fault, uri.path())
+        .fallback(async |uri: Uri, headers: HeaderMap| {
+            // Problem details lead there.
+            catalogue::answer(uri.path(), &headers).unwrap_or_else(|| {
+                let message = "the admin listener of this process has no such path";
+                refusal(&Fault::new(Reason::RouteNotFound, message), uri.path())
+            })
         });
     let upkeep = async {
         loop {

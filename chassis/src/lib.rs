@@ -13,6 +13,8 @@ pub mod lifecycle;
 pub mod readiness;
 pub mod status;
 pub mod problem;
+pub mod page;
+pub mod catalogue;
 pub mod metadata;
 pub mod deadline;
 pub mod accept;

@@ -3,24 +3,27 @@
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use crate::status::{Fault, Reason, Violation};
+use crate::{
+    catalogue,
+    status::{Fault, Reason, Violation},
+};
 
 /// The content type of problem details.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// RFC 9457, section 3. `about:blank` as section 4.2.1 defines it: `reason` distinguishes problems, no page has to exist. `instance` is the
-/// path of the request.
+/// RFC 9457, section 3. The type is where the reason is described, as a reference with the full path (section 3.1.1), or `about:blank`
+/// (section 4.2.1) for a reason that is not `ours`. `instance` is the path of the request.
 #[must_use]
 pub fn details(
     status: StatusCode,
     detail: &str,
     instance: &str,
-    reason: &str,
+    (reason, ours): (&str, Option<Reason>),
     violations: &[Violation],
 ) -> Value {
     let errors = |at: &Violation| json!({ "field": at.field, "detail": at.description });
     json!({
-        "type": "about:blank",
+        "type": ours.map_or_else(|| "about:blank".to_owned(), catalogue::path),
         "title": status.canonical_reason().unwrap_or("Error"),
         "status": status.as_u16(),
         "detail": detail,
@@ -66,6 +69,7 @@ impl Fault {
     /// Its problem details, for a request of this path.
     #[must_use]
     pub fn details(&self, instance: &str) -> Value {
-        details(self.reason.http(), &self.message, instance, self.reason.as_str(), &self.violations)
+        let reason = (self.reason.as_str(), Some(self.reason));
+        details(self.reason.http(), &self.message, instance, reason, &self.violations)
     }
 }

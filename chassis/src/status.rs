@@ -22,16 +22,17 @@ pub use self::{
     chain::Chain,
     clip::clip,
     code::{code_name, is_fault_of_server},
+    reason::Repetition,
 };
 
 /// The `domain` of every ErrorInfo.
 pub const DOMAIN: &str = "ordermesh";
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal, $code:ident, $http:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident = $text:literal, $code:ident, $http:literal;)*) => {
         /// Why a call failed. A new reason is added here only, and so decided for both protocols.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Reason { $($(#[$doc])* $variant,)* }
+        pub enum Reason { $($(#[doc = $doc])* $variant,)* }
 
         impl Reason {
             /// Every reason.
@@ -41,6 +42,12 @@ macro_rules! reasons {
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
+            }
+
+            /// What has happened, in sentences.
+            #[must_use]
+            pub fn cause(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),*).trim_start(),)* }
             }
 
             /// The gRPC status code.

@@ -1,5 +1,6 @@
 //! The documents of what is served: OpenAPI, all services in one and each package by itself.
 
+pub(crate) mod places;
 pub(crate) mod pages;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -19,6 +19,7 @@ use crate::{
     },
     connect,
     contract::{Captures, Found, Served},
+    documents::places,
     edge::Edge,
     grpc,
     metrics::Seen,
@@ -100,7 +101,12 @@ async fn route(
             response.headers_mut().insert(header::ALLOW, allow(edge.thread.methods_of_routes(), false));
             Ok(response)
         }
-        Found::Nothing => Err(Problem::route_not_found()),
+        Found::Nothing => {
+            let reads = matches!(parts.method, Method::GET | Method::HEAD);
+            let documents = edge.thread.documents();
+            let place = reads.then(|| places::answer(&documents, parts.uri.path(), &parts.headers));
+            place.flatten().ok_or_else(Problem::route_not_found)
+        }
     }
 }
 

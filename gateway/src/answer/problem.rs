@@ -190,7 +190,9 @@ impl Problem {
 
     fn problem_details(&self, path: &str) -> Value {
         let reason = self.info.as_ref().map_or(code_name(self.code), |info| &info.reason);
-        let mut problem = problem::details(self.http, &self.message, path, reason, &self.violations);
+        let ours = self.info.as_ref().filter(|info| info.domain == DOMAIN);
+        let ours = ours.and_then(|info| Reason::parse(&info.reason));
+        let mut problem = problem::details(self.http, &self.message, path, (reason, ours), &self.violations);
         // An extension member (RFC 9457, section 3.2): what a service says in other types has no place in the standard ones.
         problem["details"] = self.all_details().into();
         problem

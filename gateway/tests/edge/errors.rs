@@ -61,7 +61,7 @@ async fn a_fault_is_answered_as_problem_details_on_request() {
     assert_eq!(
         json(response, StatusCode::UNPROCESSABLE_ENTITY).await,
         json!({
-            "type": "about:blank",
+            "type": "/errors/IDEMPOTENCY_KEY_REUSED",
             "title": "Unprocessable Entity",
             "status": 422,
             "detail": "the key was used",

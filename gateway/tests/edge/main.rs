@@ -33,6 +33,7 @@ mod discovery;
 mod foreign;
 mod editions;
 mod documents;
+mod places;
 mod talks;
 mod unread;
 mod reflect;

@@ -111,7 +111,7 @@ async fn only_json_is_read() {
 #[tokio::test]
 async fn unknown_paths_and_wrong_methods_are_distinguished() {
     let (_upstream, world) = world().await;
-    for path in ["/", "/v1", "/v1/shapes/", "/shapes.v1.Shapes/Absent"] {
+    for path in ["/v1", "/v1/shapes/", "/errors/NOPE", "/shapes.v1.Shapes/Absent"] {
         let error = json(world.get(path).await, StatusCode::NOT_FOUND).await;
         assert_eq!(reason(&error), "ROUTE_NOT_FOUND", "{path}");
     }
