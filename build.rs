@@ -5,8 +5,9 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "ordermesh/auth/v1/rule.proto",
+    "ordermesh/errors/v1/reasons.proto",
     "ordermesh/orders/v1/orders.proto",
     "ordermesh/orders/v1/events.proto",
     "ordermesh/orders/v1/admin.proto",
@@ -21,6 +22,9 @@ const FILES: [&str; 13] = [
     "ordermesh/reconciliation/v1/decisions.proto",
 ];
 
+/// Packages that only have options.
+const OPTIONS: [&str; 4] = ["buf.validate", "google.api", "ordermesh.auth.v1", "ordermesh.errors.v1"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
@@ -31,9 +35,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("ordermesh.binpb"), &encoded)?;
 
-    // The rules of HTTP and of callers are options, read from the descriptor set: they need no Rust types.
+    // The rules of HTTP, of callers and of values are options, read from the descriptor set: they need no Rust types.
     let mut set = prost_types::FileDescriptorSet::decode(encoded.as_slice())?;
-    set.file.retain(|file| !["google.api", "ordermesh.auth.v1"].contains(&file.package()));
+    set.file.retain(|file| !OPTIONS.contains(&file.package()));
     let mut messages = tonic_prost_build::Config::new();
     // The full name of a message is the kind that its envelope carries.
     messages.enable_type_names();

@@ -66,6 +66,9 @@ pub mod reconciliation {
 /// reflection answers and what the HTTP edge compiles its routes from.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ordermesh.binpb"));
 
+/// The full name of the option of a method that lists why it fails, beside what every method can fail for.
+pub const REASONS: &str = "ordermesh.errors.v1.reasons";
+
 /// The topic exchange that every event travels through. A service that subscribes binds a queue of its own to it:
 /// the routing key is the full name of the message, a dot, and the number of the partition.
 pub const EVENTS_EXCHANGE: &str = "ordermesh.events";
