@@ -4,6 +4,7 @@ mod routes;
 mod methods;
 pub(crate) mod pools;
 mod served;
+mod failures;
 mod version;
 mod table;
 mod threads;

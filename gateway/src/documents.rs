@@ -1,25 +1,26 @@
 //! The documents of what is served: OpenAPI, all services in one and each package by itself.
 
+mod about;
+mod base;
 pub(crate) mod places;
 pub(crate) mod pages;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-use transcode::openapi::{self, Listed, Tokens};
+use transcode::openapi::{self, Listed};
 
-/// Documents made once for each version of the descriptors.
+/// Documents made once for each version of the descriptors; whoever serves one adds where the server is.
 #[derive(Debug)]
 pub(crate) struct Documents {
     /// All services in one.
-    pub(crate) merged: Bytes,
+    pub(crate) merged: String,
     /// Each service by its short name.
-    pub(crate) each: BTreeMap<String, Bytes>,
+    pub(crate) each: BTreeMap<String, String>,
 }
 
 impl Documents {
-    /// Those of routes, and whether callers need tokens.
-    pub(crate) fn of(listed: &[Listed<'_>], tokens: Tokens) -> Self {
+    /// Those of routes, and whether callers need tokens of an issuer.
+    pub(crate) fn of(listed: &[Listed<'_>], has_issuer: bool) -> Self {
         let ids = openapi::Ids::of(listed);
         let names = names(listed.iter().map(|listed| package(&listed.route.rpc.service)));
         let mut services: BTreeMap<String, Vec<Listed<'_>>> = BTreeMap::new();
@@ -27,11 +28,13 @@ impl Documents {
             let name = names.get(package(&one.route.rpc.service)).cloned().unwrap_or_default();
             services.entry(name).or_default().push(*one);
         }
+        let is_ours = about::is_ours(listed);
         let text = |title: &str, listed: &[Listed<'_>]| {
-            Bytes::from(openapi::document(title, listed, &ids, tokens).to_string())
+            openapi::document(&about::of(title, listed, has_issuer), listed, &ids).to_string()
         };
-        let each = services.iter().map(|(name, routes)| (name.clone(), text(name, routes))).collect();
-        Self { merged: text("all services", listed), each }
+        let title = |name: &str| if is_ours { format!("ordermesh {name}") } else { name.to_owned() };
+        let each = services.iter().map(|(name, routes)| (name.clone(), text(&title(name), routes))).collect();
+        Self { merged: text(if is_ours { "ordermesh" } else { "all services" }, listed), each }
     }
 }
 

@@ -45,7 +45,7 @@ pub fn router(services: &[(&Wired, SocketAddr)], stopping: CancellationToken) ->
     for (service, address) in services {
         each.extend(Mounted::of(service, *address)?);
     }
-    let text = document::of(&each).to_string().into();
+    let text = document::of(&each).into();
     let mounts = Arc::new(Mounts { each, document: text, stopping });
     Ok(Router::new()
         .route("/admin/v1/openapi.json", get(document))

@@ -1,36 +1,31 @@
 //! OpenAPI 3.1 from the table of routes: what the edge serves is what its documents say.
 
+mod about;
 mod comments;
+mod options;
+mod decimals;
 mod schema;
 mod path;
+mod errors;
+mod answers;
 mod operation;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
-pub use self::operation::Tokens;
-use self::{
-    comments::Comments,
-    operation::Operation,
-    path::Path,
-    schema::{ERROR, ERROR_DETAIL, PROBLEM, Schemas},
+pub use self::{
+    about::{About, Failure, Habits, Listed, Tokens},
+    options::texts,
 };
+use self::{comments::Comments, operation::Operation, path::Path, schema::Schemas};
 use crate::routes::route::Route;
 
 /// The methods that a path item can hold (OpenAPI 3.1, section 4.8.9).
 const METHODS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"];
 
-/// A route that a document is about.
-#[derive(Debug, Clone, Copy)]
-pub struct Listed<'r> {
-    /// What it is.
-    pub route: &'r Route,
-    /// The authority of its service, for command lines.
-    pub authority: &'r str,
-    /// The scope that a token for it needs; `None` for any token.
-    pub scope: Option<&'r str>,
-}
+/// The version of OpenAPI, which stands first in a document.
+const VERSION: &str = "3.1.0";
 
 /// The ids of operations, by the RPC, the number of its binding and the name that it is put below: the same in every document, and none
 /// twice in one about all routes.
@@ -74,15 +69,16 @@ impl Ids {
     }
 }
 
-/// A document about these routes. Routes with methods that OpenAPI cannot describe (custom ones, `*`) are left out.
+/// A document about these routes. Routes with methods that OpenAPI cannot describe (custom ones, `*`) are left out. Where the server is, whoever
+/// serves it knows ([`with_server`]).
 #[must_use]
-pub fn document(title: &str, listed: &[Listed<'_>], ids: &Ids, tokens: Tokens) -> Value {
+pub fn document(about: &About<'_>, listed: &[Listed<'_>], ids: &Ids) -> Value {
     let mut comments = Comments::default();
     let mut schemas =
         Schemas::of(listed.iter().flat_map(|one| [&one.route.rpc.input, &one.route.rpc.output]));
     let (mut paths, mut tags) = (Map::new(), Map::new());
-    for Listed { route, authority, scope } in listed.iter().copied() {
-        let method = route.method.as_str();
+    for one in listed {
+        let (route, method) = (one.route, one.route.method.as_str());
         if !METHODS.contains(&method) {
             continue;
         }
@@ -92,7 +88,7 @@ pub fn document(title: &str, listed: &[Listed<'_>], ids: &Ids, tokens: Tokens) -
             json!({ "name": service.full_name(), "description": comment })
         });
         let path = Path::of(&route.template);
-        let operation = Operation { route, path: &path, id: ids.get(route), authority, scope, tokens };
+        let operation = Operation { listed: one, path: &path, id: ids.get(route), about };
         let operation = operation.document(&mut schemas, &mut comments);
         let path = paths.entry(path.text).or_insert_with(|| json!({}));
         // The first of two templates that look alike here; the trie knows both.
@@ -101,114 +97,36 @@ pub fn document(title: &str, listed: &[Listed<'_>], ids: &Ids, tokens: Tokens) -
         }
     }
     let mut components = schemas.finish(&mut comments);
-    components.insert(ERROR.to_owned(), error());
-    components.insert(ERROR_DETAIL.to_owned(), error_detail());
-    components.insert(PROBLEM.to_owned(), problem());
-    json!({
-        "openapi": "3.1.0",
-        "info": { "title": title, "version": env!("CARGO_PKG_VERSION") },
-        "servers": [{ "url": "/" }],
+    errors::schemas(&mut components, about.habits);
+    let mut document = json!({
+        "openapi": VERSION,
+        "info": info(about),
         "tags": tags.into_iter().map(|(_, tag)| tag).collect::<Vec<_>>(),
         "paths": paths,
-        "components": {
-            "schemas": components,
-            "responses": { "Error": {
-                "description": "Any failure; `reason` in the details, or in problem details, distinguishes failures.",
-                "content": {
-                    "application/json": { "schema": { "$ref": "#/components/schemas/Error" } },
-                    "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },
-                },
-            } },
-            "securitySchemes": { "bearer": {
-                "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
-                "description": "A token of the issuer, for the scope that the operation names. Its subject is the user.",
-            } },
-        },
-    })
+        "components": { "schemas": components, "responses": errors::responses(listed, about.habits) },
+    });
+    if about.tokens != Tokens::None {
+        document["components"]["securitySchemes"] = json!({ "bearer": {
+            "type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": about.token,
+        } });
+    }
+    document
 }
 
-/// <https://google.aip.dev/193>, "HTTP/1.1+JSON representation".
-fn error() -> Value {
-    json!({
-        "type": "object",
-        "required": ["error"],
-        "additionalProperties": true,
-        "properties": { "error": {
-            "type": "object",
-            "required": ["code", "status", "message", "details"],
-            "additionalProperties": true,
-            "properties": {
-                "code": { "type": "integer", "description": "The HTTP status." },
-                "status": { "type": "string", "description": "The name of the gRPC code." },
-                "message": { "type": "string", "description": "For developers; it may change." },
-                "details": { "type": "array", "items": { "$ref": "#/components/schemas/ErrorDetail" } },
-            },
-        } },
-        "examples": [{ "error": {
-            "code": 404, "status": "NOT_FOUND", "message": "no route has this path",
-            "details": [{
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": "ROUTE_NOT_FOUND", "domain": "ordermesh", "metadata": {},
-            }],
-        } }],
-    })
+/// The text of a document with the URL of its server: that of the whole API, or one relative to the document.
+#[must_use]
+pub fn with_server(document: &str, url: &str) -> String {
+    let head = json!({ "openapi": VERSION }).to_string();
+    let head = head.trim_end_matches('}');
+    let rest = document.strip_prefix(head).unwrap_or(document);
+    format!("{head},\"servers\":{}{rest}", json!([{ "url": url }]))
 }
 
-/// The details that the edge itself gives (google/rpc/error_details.proto), as one type with all their members: clients decide by `reason`, and
-/// few generators make something of a choice by `@type`.
-fn error_detail() -> Value {
-    let text = json!({ "type": "string" });
-    json!({
-        "type": "object",
-        "required": ["@type"],
-        "additionalProperties": true,
-        "properties": {
-            "@type": {
-                "type": "string",
-                "description": "`type.googleapis.com/google.rpc.` and ErrorInfo, BadRequest, RetryInfo or another type of the service's.",
-            },
-            "reason": {
-                "type": "string",
-                "description": "Of ErrorInfo: why, in capital letters. What a client decides by.",
-            },
-            "domain": { "type": "string", "description": "Of ErrorInfo: whose reason it is." },
-            "metadata": {
-                "type": "object",
-                "additionalProperties": text,
-                "description": "Of ErrorInfo: more about this case.",
-            },
-            "fieldViolations": {
-                "type": "array",
-                "description": "Of BadRequest: every field that is wrong.",
-                "items": {
-                    "type": "object",
-                    "additionalProperties": true,
-                    "properties": { "field": text, "description": text, "reason": text },
-                },
-            },
-            "retryDelay": {
-                "type": "string",
-                "description": "Of RetryInfo: when to try again, in seconds, such as `1.500s`.",
-            },
-        },
-    })
-}
-
-/// RFC 9457, section 3, with `reason`, `errors` and `details` beside the standard members.
-fn problem() -> Value {
-    let text = json!({ "type": "string" });
-    json!({
-        "type": "object",
-        "required": ["type", "title", "status", "detail", "reason"],
-        "additionalProperties": true,
-        "properties": {
-            "type": text, "title": text, "status": { "type": "integer" }, "detail": text, "instance": text,
-            "reason": text,
-            "errors": { "type": "array", "items": {
-                "type": "object",
-                "properties": { "field": text, "detail": text },
-            } },
-            "details": { "type": "array", "items": { "$ref": "#/components/schemas/ErrorDetail" } },
-        },
-    })
+fn info(about: &About<'_>) -> Value {
+    let mut info = json!({ "title": about.title, "version": env!("CARGO_PKG_VERSION") });
+    schema::describe(&mut info, about.description.to_owned());
+    if let Some([name, identifier]) = about.license {
+        info["license"] = json!({ "name": name, "identifier": identifier });
+    }
+    info
 }

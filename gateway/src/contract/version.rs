@@ -6,12 +6,9 @@ use auth::Rules;
 use chassis::settings::ConfigErrors;
 use http::HeaderName;
 use prost_reflect::MethodDescriptor;
-use transcode::{
-    Route, Routes,
-    openapi::{Listed, Tokens},
-};
+use transcode::{Route, Routes, openapi::Listed};
 
-use super::routes;
+use super::{failures, routes};
 use crate::{
     documents::Documents,
     identity,
@@ -45,12 +42,15 @@ impl Contract {
     pub(crate) fn of(config: &Config, errors: &mut ConfigErrors) -> Option<Self> {
         let (routes, left_out) = routes::of(config, errors)?;
         let rules = identity::rules(&routes, errors);
-        let listed = |route| Listed {
+        let has_issuer = config.issuer.is_some();
+        let failures: Vec<_> = routes.list().iter().map(|route| failures::of(route, has_issuer)).collect();
+        let listed = routes.list().iter().zip(&failures).map(|(route, failures)| Listed {
             route,
             authority: config.upstreams.authority(&route.rpc.service),
             scope: rules.get(route.rpc.path.path()).map(|rule| rule.scope.as_str()),
-        };
-        let listed: Vec<Listed<'_>> = routes.list().iter().map(|route| listed(route)).collect();
+            failures,
+        });
+        let listed: Vec<Listed<'_>> = listed.collect();
         let known = |service: &str| match &config.upstreams {
             Upstreams::One(_) => true,
             Upstreams::Each(locations) => locations.contains_key(service),
@@ -63,8 +63,7 @@ impl Contract {
         if !unknown.is_empty() {
             return None;
         }
-        let tokens = if config.issuer.is_some() { Tokens::Needed } else { Tokens::Optional };
-        let documents = Arc::new(Documents::of(&listed, tokens));
+        let documents = Arc::new(Documents::of(&listed, has_issuer));
         let meter = |route: &Arc<Route>| Meter::new(&route.method, route.template.text.clone());
         let meters = routes.list().iter().map(meter).collect();
         let further = config.forward_headers.clone().into();

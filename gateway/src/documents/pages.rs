@@ -13,19 +13,24 @@ use axum::{
 use bytes::Bytes;
 use chassis::status::{Fault, Reason};
 use http::{HeaderMap, HeaderValue, Uri, header};
+use transcode::openapi;
 use utoipa_swagger_ui::{Config, Url};
 
+use super::base;
 use crate::{
     admit::{Client, activity::OVERHEAD},
     answer::{
         problem::{Problem, Style},
         refusal::refusal,
     },
-    contract::Thread,
+    edge::Edge,
 };
 
 /// Where the keys of an issuer usually are.
 const JWKS: &str = "/.well-known/jwks.json";
+
+/// The query of who wants the URL of the server relative to the document.
+const RELATIVE: &str = "server=relative";
 
 /// Whether a path may be one of theirs.
 pub(crate) fn may_have(path: &str) -> bool {
@@ -34,7 +39,7 @@ pub(crate) fn may_have(path: &str) -> bool {
 }
 
 /// The routes of the documents, of the keys that the edge publishes, and of the shop.
-pub(crate) fn router(jwks: Option<Bytes>, has_shop: bool) -> Router<Arc<Thread>> {
+pub(crate) fn router(jwks: Option<Bytes>, has_shop: bool) -> Router<Arc<Edge>> {
     let mut router = Router::new();
     if has_shop {
         router = router.merge(console::start()).merge(console::shop());
@@ -45,8 +50,9 @@ pub(crate) fn router(jwks: Option<Bytes>, has_shop: bool) -> Router<Arc<Thread>>
     router
         .route("/openapi.json", get(merged))
         .route("/openapi/{file}", get(one))
-        .route("/swagger", get(async || Redirect::permanent("/swagger/index.html")))
-        .route("/swagger/", get(async || Redirect::permanent("/swagger/index.html")))
+        // Relative, so that a prefix in front of all stays.
+        .route("/swagger", get(async || Redirect::permanent("swagger/index.html")))
+        .route("/swagger/", get(async || Redirect::permanent("index.html")))
         .route("/swagger/{*file}", get(page))
         .method_not_allowed_fallback(other_method)
         .route_layer(from_fn(admit))
@@ -60,22 +66,32 @@ async fn admit(Extension(client): Extension<Client>, request: Request, next: Nex
     }
 }
 
-async fn merged(State(thread): State<Arc<Thread>>) -> Response {
-    json(thread.documents().merged.clone())
+async fn merged(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+    described(&edge, &request, &edge.thread.documents().merged, ".")
 }
 
 async fn one(
-    State(thread): State<Arc<Thread>>,
+    State(edge): State<Arc<Edge>>,
     file: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    uri: Uri,
+    request: Request,
 ) -> Response {
-    let documents = thread.documents();
+    let documents = edge.thread.documents();
     let name = file.as_ref().ok().and_then(|Path(file)| file.strip_suffix(".json"));
     match name.and_then(|name| documents.each.get(name)) {
-        Some(document) => json(document.clone()),
-        None => Problem::route_not_found().into_response(&Style::of(&headers, uri.path())),
+        Some(document) => described(&edge, &request, document, ".."),
+        None => {
+            let style = Style::of(request.headers(), request.uri().path());
+            Problem::route_not_found().into_response(&style)
+        }
     }
+}
+
+/// A document with the URL of the API, or with one that is relative to the document: where the former is not known, and where the request wants
+/// it so, as the pages do, which are where the API is.
+fn described(edge: &Edge, request: &Request, document: &str, relative: &str) -> Response {
+    let client = request.extensions().get::<Client>().filter(|_| request.uri().query() != Some(RELATIVE));
+    let base = client.and_then(|client| base::of(&edge.config, client, request));
+    json(openapi::with_server(document, base.as_deref().unwrap_or(relative)).into())
 }
 
 /// The documents can only be read.
@@ -85,7 +101,7 @@ async fn other_method(headers: HeaderMap, uri: Uri) -> Response {
 }
 
 async fn page(
-    State(thread): State<Arc<Thread>>,
+    State(edge): State<Arc<Edge>>,
     file: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     uri: Uri,
@@ -93,9 +109,10 @@ async fn page(
     let style = Style::of(&headers, uri.path());
     // A name that is no UTF-8 is that of no file.
     let Ok(Path(file)) = file else { return Problem::route_not_found().into_response(&style) };
-    let documents = thread.documents();
+    let documents = edge.thread.documents();
     let names = documents.each.keys();
-    let names: Vec<(&String, String)> = names.map(|name| (name, format!("/openapi/{name}.json"))).collect();
+    let names: Vec<(&String, String)> =
+        names.map(|name| (name, format!("../openapi/{name}.json?{RELATIVE}"))).collect();
     let pages = Config::new(names.iter().map(|(name, url)| Url::new(name, url)));
     let pages = Arc::new(pages.try_it_out_enabled(true).display_request_duration(true));
     match utoipa_swagger_ui::serve(&file, pages) {

@@ -73,8 +73,7 @@ impl Front {
             .layer(from_fn(caught))
             .option_layer(compresses.then(|| (MapResponseBodyLayer::new(Body::new), compression())));
         let [router, with_shop] = [false, true].map(|has_shop| {
-            let documents =
-                pages::router(edge.config.jwks.clone(), has_shop).with_state(Arc::clone(&edge.thread));
+            let documents = pages::router(edge.config.jwks.clone(), has_shop).with_state(Arc::clone(&edge));
             // What is called counts for its caller, which the handler knows.
             let documents = match edge.admission.counts() {
                 true => documents.route_layer(from_fn_with_state(Arc::clone(&edge.admission), counted)),

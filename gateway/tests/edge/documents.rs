@@ -1,14 +1,15 @@
-//! The documents of contracts whose names are alike, and of resource names in paths.
+//! The documents of contracts whose names are alike, and of resource names in paths, and where they say that the server is.
 
 use std::collections::BTreeSet;
 
 use gateway::{Config, Upstreams};
+use http::StatusCode;
 use serde_json::Value;
 
 use crate::{
     foreign::{compiled, contract, encoded, rpc},
     upstream::{Upstream, echo},
-    world::World,
+    world::{World, json, shapes},
 };
 
 async fn world() -> World {
@@ -88,4 +89,65 @@ async fn each_segment_of_a_resource_name_is_a_parameter() {
     // As a client of the document asks.
     let book = world.get("/v1/shelves/s%2F1/books/b").await;
     assert_eq!(book.text().await.expect("a body"), r#"{"a":"shelves/s%2F1/books/b"}"#);
+}
+
+/// The URL of the server in a document that is asked for with these headers.
+async fn server(world: &World, path: &str, headers: &[(&str, &str)]) -> String {
+    let request = world.request("GET", path);
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let document = json(request.send().await.expect("the edge answers"), StatusCode::OK).await;
+    document["servers"][0]["url"].as_str().expect("a URL").to_owned()
+}
+
+#[tokio::test]
+async fn a_document_names_the_server_that_its_client_called() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::of_shapes(&upstream).await;
+    for path in ["/openapi.json", "/openapi/shapes.json"] {
+        assert_eq!(server(&world, path, &[]).await, world.url, "{path}");
+        assert_eq!(server(&world, path, &[("host", "api.example:81")]).await, "http://api.example:81");
+    }
+    // Whoever is in the way may be called by another name.
+    let forwarded = [("x-forwarded-proto", "https"), ("host", "inside")];
+    assert_eq!(server(&world, "/openapi.json", &forwarded).await, ".");
+    assert_eq!(server(&world, "/openapi/shapes.json", &forwarded).await, "..");
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_it_is_the_proxy() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    let world = World::with(Config { trusted_proxies, ..shapes(&upstream.url()) }).await;
+    for (headers, url) in [
+        (&[("x-forwarded-proto", "https"), ("x-forwarded-host", "api.example")][..], "https://api.example"),
+        (&[("x-forwarded-prefix", "/shop/"), ("host", "h")], "http://h/shop"),
+        (&[("forwarded", "for=192.0.2.1;proto=https;host=\"api.example:444\"")], "https://api.example:444"),
+        (&[("x-forwarded-host", "a.example, b.example")], "http://a.example"),
+        (&[("x-forwarded-host", "a b")], "."),
+        (&[("x-forwarded-prefix", "//evil.example\"")], "."),
+        (&[("x-forwarded-host", "user@a.example")], "."),
+    ] {
+        assert_eq!(server(&world, "/openapi.json", headers).await, url, "{headers:?}");
+    }
+}
+
+/// A prefix in front of all is none of the edge's business: nothing that it links to has it.
+#[tokio::test]
+async fn pages_find_their_documents_below_a_prefix() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::of_shapes(&upstream).await;
+    let pages = world.get("/swagger/swagger-initializer.js").await.text().await.expect("a script");
+    assert!(pages.contains("\"../openapi/shapes.json?server=relative\""), "{pages}");
+    assert_eq!(server(&world, "/openapi/shapes.json?server=relative", &[]).await, "..");
+    assert_eq!(server(&world, "/openapi.json?server=relative", &[]).await, ".");
+    let client =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+    for (path, to) in [("/swagger", "swagger/index.html"), ("/swagger/", "index.html")] {
+        let response = client.get(format!("{}{path}", world.url)).send().await.expect("the edge answers");
+        assert_eq!(
+            (response.status(), &response.headers()["location"]),
+            (StatusCode::PERMANENT_REDIRECT, &to.parse().expect("a value")),
+            "{path}"
+        );
+    }
 }

@@ -34,6 +34,7 @@ mod foreign;
 mod editions;
 mod documents;
 mod places;
+mod schemas;
 mod talks;
 mod unread;
 mod reflect;

@@ -1,58 +1,59 @@
 //! OpenAPI of what the operator's listener answers.
 
 use auth::Rule;
-use serde_json::{Value, json};
+use chassis::status::Reason;
 use transcode::{
-    Route,
-    openapi::{self, Ids, Listed, Tokens},
+    Body, Route,
+    openapi::{self, About, Failure, Habits, Ids, Listed, Tokens},
 };
 
 use super::mount::Mounted;
 
-/// The header that an edge understands, and this listener does not.
-const TIMEOUT: &str = "X-Request-Timeout";
+const DESCRIPTION: &str = "What an operator asks and does: where an order is and why it does not get on, parked messages, who did what, accounts \
+    and sums. Decide by the `reason` of an error: `/errors/` of this listener has all of them, with what to do about each.";
 
-/// One document about all services.
-pub(super) fn of(mounts: &[Mounted]) -> Value {
-    let routes: Vec<(&Route, &str, Option<Rule>)> = mounts
+/// Of the whole. A request says no time here, answers have no tags, and errors are always problem details.
+const ABOUT: About<'_> = About {
+    title: "ordermesh admin services",
+    description: DESCRIPTION,
+    license: Some(["MIT", "MIT"]),
+    tokens: Tokens::Needed,
+    token: "The ADMIN_TOKEN, or a token of the issuer for the scope that the operation names.",
+    habits: Habits { times: false, tags: false, replays: false, errors: false },
+};
+
+/// One document about all services. It is served at the root of the listener, and says so relative to itself.
+pub(super) fn of(mounts: &[Mounted]) -> String {
+    let routes: Vec<(&Route, &str, Option<Rule>, Vec<Failure>)> = mounts
         .iter()
         .flat_map(|mounted| mounted.list().iter().map(|route| (&**route, mounted.authority.as_str())))
-        .map(|(route, authority)| (route, authority, Rule::of(&route.rpc.method).ok().flatten()))
+        .map(|(route, authority)| {
+            (route, authority, Rule::of(&route.rpc.method).ok().flatten(), failures(route))
+        })
         .collect();
     let listed: Vec<Listed<'_>> = routes
         .iter()
-        .map(|(route, authority, rule)| Listed {
+        .map(|(route, authority, rule, failures)| Listed {
             route,
             authority,
             scope: rule.as_ref().map(|rule| rule.scope.as_str()),
+            failures,
         })
         .collect();
-    let mut document = openapi::document("admin services", &listed, &Ids::of(&listed), Tokens::Needed);
-    narrow(&mut document);
-    document
+    openapi::with_server(&openapi::document(&ABOUT, &listed, &Ids::of(&listed)).to_string(), "../..")
 }
 
-/// Takes out what only an edge has: a request says no time here, and errors are always problem details.
-fn narrow(document: &mut Value) {
-    let operations = document["paths"].as_object_mut().into_iter().flatten();
-    let operations = operations.filter_map(|(_, path)| path.as_object_mut()).flatten();
-    for (_, operation) in operations {
-        if let Some(parameters) = operation["parameters"].as_array_mut() {
-            parameters.retain(|parameter| parameter["name"] != TIMEOUT);
-        }
+/// What a call can fail for, by its shape and by its contract.
+fn failures(route: &Route) -> Vec<Failure> {
+    let mut reasons =
+        vec![Reason::MalformedRequest, Reason::InvalidField, Reason::Unauthenticated, Reason::ScopeMissing];
+    if route.body != Body::Nothing {
+        reasons.extend([Reason::BodyTooLarge, Reason::UnsupportedMediaType]);
     }
-    let problem =
-        json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
-    document["components"]["responses"]["Error"]["content"] = problem;
-    if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
-        schemas.shift_remove("Error");
-        schemas.shift_remove("ErrorDetail");
-        // Problem details of this listener have no `details`, which would refer to what was taken out.
-        let problem = schemas.get_mut("Problem").and_then(|problem| problem["properties"].as_object_mut());
-        if let Some(members) = problem {
-            members.shift_remove("details");
-        }
-    }
-    document["components"]["securitySchemes"]["bearer"]["description"] =
-        "The ADMIN_TOKEN, or a token of the issuer for the scope that the operation names.".into();
+    let named = openapi::texts(&route.rpc.method, ordermesh::REASONS);
+    reasons.extend(named.iter().filter_map(|name| Reason::parse(name)));
+    reasons.push(Reason::StorageUnavailable);
+    let failure =
+        |reason: Reason| Failure { status: reason.http().as_u16(), reason: reason.as_str().to_owned() };
+    reasons.into_iter().map(failure).collect()
 }

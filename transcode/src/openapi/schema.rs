@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
-use super::comments::Comments;
+use super::{
+    comments::Comments,
+    decimals,
+    options::{is_output_only, is_required, limits},
+};
 use crate::bind::scalar::is_well_known;
 
 /// Messages in messages that an example goes into.
@@ -73,6 +77,15 @@ impl Schemas {
         }
     }
 
+    /// The schema of a field's value within the limits of its contract.
+    pub(crate) fn limited(&mut self, field: &FieldDescriptor) -> Value {
+        let mut schema = self.field(field);
+        if !field.is_list() && !field.is_map() {
+            limit(&mut schema, field);
+        }
+        schema
+    }
+
     /// The schema of an object with the fields of a message but for those that come from elsewhere.
     pub(crate) fn object(
         &mut self,
@@ -82,15 +95,14 @@ impl Schemas {
     ) -> Value {
         let (mut properties, mut required) = (Map::new(), Vec::new());
         for field in message.fields().filter(|field| !without.contains(field)) {
-            let comment = comments.of(&field.parent_file(), field.path());
-            let mut schema = self.field(&field);
-            if is_required(&comment) {
+            let mut schema = self.limited(&field);
+            if is_required(&field) {
                 required.push(field.json_name().to_owned());
             }
-            if is_output_only(&comment) {
+            if is_output_only(&field) {
                 schema["readOnly"] = true.into();
             }
-            describe(&mut schema, comment);
+            describe(&mut schema, comments.of(&field.parent_file(), field.path()));
             properties.insert(field.json_name().to_owned(), schema);
         }
         let mut schema = json!({ "type": "object", "properties": properties });
@@ -167,14 +179,35 @@ fn reach(message: &MessageDescriptor, found: &mut BTreeMap<String, String>) {
     }
 }
 
-/// Whether a field's comment says so (AIP-203).
-fn is_output_only(comment: &str) -> bool {
-    ["Output only.", "Output only;", "Output only,"].iter().any(|words| comment.contains(words))
+/// Narrows the schema of a field to the limits of its contract. A field that is required has to have another value than the empty one.
+fn limit(schema: &mut Value, field: &FieldDescriptor) {
+    let (limits, required) = (limits(field).unwrap_or_default(), is_required(field));
+    let or_empty = limits.or_empty && !required;
+    match field.kind() {
+        Kind::String => {
+            let shortest = limits.shortest.or(required.then_some(1)).filter(|_| !or_empty);
+            let pattern = limits.pattern.map(|text| if or_empty { format!("^$|{text}") } else { text });
+            narrow(schema, "minLength", shortest);
+            narrow(schema, "maxLength", limits.longest);
+            narrow(schema, "pattern", pattern);
+        }
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => {
+            let bounds = limits.least.zip(limits.most).filter(|_| !or_empty);
+            narrow(schema, "pattern", bounds.and_then(|(least, most)| decimals::pattern(least, most)));
+        }
+        Kind::Message(_) | Kind::Enum(_) | Kind::Bool | Kind::Bytes | Kind::Double | Kind::Float => {}
+        _ if or_empty => {}
+        _ => {
+            narrow(schema, "minimum", limits.least.and_then(|least| i64::try_from(least).ok()));
+            narrow(schema, "maximum", limits.most.and_then(|most| i64::try_from(most).ok()));
+        }
+    }
 }
 
-/// Whether a field's comment says so (AIP-203).
-pub(crate) fn is_required(comment: &str) -> bool {
-    comment.contains("Required.")
+fn narrow(schema: &mut Value, name: &str, limit: Option<impl Into<Value>>) {
+    if let Some(limit) = limit {
+        schema[name] = limit.into();
+    }
 }
 
 /// Adds a description, unless it is empty.
@@ -185,24 +218,18 @@ pub(crate) fn describe(schema: &mut Value, description: String) {
 }
 
 /// A request with the fields that it must have.
-pub(crate) fn example(
-    message: &MessageDescriptor,
-    without: &[FieldDescriptor],
-    comments: &mut Comments,
-    depth: usize,
-) -> Value {
+pub(crate) fn example(message: &MessageDescriptor, without: &[FieldDescriptor], depth: usize) -> Value {
     let mut object = Map::new();
     for field in message.fields().filter(|field| !without.contains(field)) {
-        let comment = comments.of(&field.parent_file(), field.path());
-        if is_required(&comment) && depth < EXAMPLE_DEPTH {
-            object.insert(field.json_name().to_owned(), example_of(&field, comments, depth));
+        if is_required(&field) && depth < EXAMPLE_DEPTH {
+            object.insert(field.json_name().to_owned(), example_of(&field, depth));
         }
     }
     object.into()
 }
 
 /// A value that a field could have.
-pub(crate) fn example_of(field: &FieldDescriptor, comments: &mut Comments, depth: usize) -> Value {
+pub(crate) fn example_of(field: &FieldDescriptor, depth: usize) -> Value {
     let one = match field.kind() {
         _ if field.is_map() => return json!({}),
         Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => json!("1000"),
@@ -214,8 +241,13 @@ pub(crate) fn example_of(field: &FieldDescriptor, comments: &mut Comments, depth
             let name = descriptor.values().nth(1).map(|value| value.name().to_owned());
             name.map_or(Value::Null, Value::from)
         }
-        Kind::Message(message) if is_well_known(message.full_name()) => json!(null),
-        Kind::Message(message) => example(&message, &[], comments, depth + 1),
+        Kind::Message(message) if is_well_known(message.full_name()) => match message.name() {
+            "Timestamp" => json!("2026-01-31T12:00:00Z"),
+            "Duration" => json!("1.500s"),
+            "Struct" | "Empty" => json!({}),
+            _ => json!(null),
+        },
+        Kind::Message(message) => example(&message, &[], depth + 1),
         _ => json!(1),
     };
     if field.is_list() { json!([one]) } else { one }
