@@ -1060,16 +1060,19 @@ export interface components {
             oldestMessageTime?: string;
         };
         Problem: {
+            /** Format: uri-reference */
             type: string;
             title: string;
             status: number;
             detail: string;
             instance?: string;
             reason: string;
-            errors?: {
+            errors?: ({
                 field?: string;
                 detail?: string;
-            }[];
+            } & {
+                [key: string]: unknown;
+            })[];
         } & {
             [key: string]: unknown;
         };
@@ -1077,6 +1080,15 @@ export interface components {
     responses: {
         Error: {
             headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        Busy: {
+            headers: {
+                "Retry-After"?: number;
                 [name: string]: unknown;
             };
             content: {
@@ -1110,6 +1122,10 @@ export interface operations {
                     "application/json": components["schemas"]["OrderExplanation"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1133,6 +1149,10 @@ export interface operations {
                     "application/json": components["schemas"]["DecisionsDigest"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1158,6 +1178,10 @@ export interface operations {
                     "application/json": components["schemas"]["ListDecisionsResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1182,6 +1206,10 @@ export interface operations {
                     "application/json": components["schemas"]["Reconciliation"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1217,6 +1245,12 @@ export interface operations {
                     "application/json": components["schemas"]["HealDifferencesResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1237,6 +1271,10 @@ export interface operations {
                     "application/json": components["schemas"]["MessagingStatus"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1272,6 +1310,10 @@ export interface operations {
                     "application/json": components["schemas"]["ListParkedMessagesResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1313,6 +1355,12 @@ export interface operations {
                     "application/json": components["schemas"]["RedriveParkedMessagesResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1344,6 +1392,10 @@ export interface operations {
                     "application/json": components["schemas"]["ListParkedMessageGroupsResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1373,6 +1425,12 @@ export interface operations {
                     "application/json": components["schemas"]["PreviewParkedMessagesResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1412,6 +1470,12 @@ export interface operations {
                     "application/json": components["schemas"]["ParkedMessage"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1449,6 +1513,12 @@ export interface operations {
                     "application/json": components["schemas"]["DiscardParkedMessagesResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1472,6 +1542,10 @@ export interface operations {
                     "application/json": components["schemas"]["ListRedrivesResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1512,6 +1586,12 @@ export interface operations {
                     "application/json": components["schemas"]["Redrive"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1548,6 +1628,12 @@ export interface operations {
                     "application/json": components["schemas"]["Redrive"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1570,6 +1656,10 @@ export interface operations {
                     "application/json": components["schemas"]["Redrive"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1590,6 +1680,10 @@ export interface operations {
                     "application/json": components["schemas"]["ListPausesResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1623,6 +1717,12 @@ export interface operations {
                     "application/json": components["schemas"]["Pause"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1658,6 +1758,12 @@ export interface operations {
                     "application/json": components["schemas"]["DeletePauseResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1682,6 +1788,10 @@ export interface operations {
                     "application/json": components["schemas"]["ListAuditEventsResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1702,6 +1812,10 @@ export interface operations {
                     "application/json": components["schemas"]["MessagingStatus"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1737,6 +1851,10 @@ export interface operations {
                     "application/json": components["schemas"]["ListParkedMessagesResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1778,6 +1896,12 @@ export interface operations {
                     "application/json": components["schemas"]["RedriveParkedMessagesResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1809,6 +1933,10 @@ export interface operations {
                     "application/json": components["schemas"]["ListParkedMessageGroupsResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1838,6 +1966,12 @@ export interface operations {
                     "application/json": components["schemas"]["PreviewParkedMessagesResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1877,6 +2011,12 @@ export interface operations {
                     "application/json": components["schemas"]["ParkedMessage"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1914,6 +2054,12 @@ export interface operations {
                     "application/json": components["schemas"]["DiscardParkedMessagesResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1937,6 +2083,10 @@ export interface operations {
                     "application/json": components["schemas"]["ListRedrivesResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -1977,6 +2127,12 @@ export interface operations {
                     "application/json": components["schemas"]["Redrive"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -2013,6 +2169,12 @@ export interface operations {
                     "application/json": components["schemas"]["Redrive"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -2035,6 +2197,10 @@ export interface operations {
                     "application/json": components["schemas"]["Redrive"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -2058,6 +2224,10 @@ export interface operations {
                     "application/json": components["schemas"]["ListAccountsResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -2078,6 +2248,10 @@ export interface operations {
                     "application/json": components["schemas"]["ReconciliationReport"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -2103,6 +2277,10 @@ export interface operations {
                     "application/json": components["schemas"]["PaymentExplanation"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -2126,6 +2304,10 @@ export interface operations {
                     "application/json": components["schemas"]["DecisionsDigest"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -2151,6 +2333,10 @@ export interface operations {
                     "application/json": components["schemas"]["ListDecisionsResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -2171,6 +2357,10 @@ export interface operations {
                     "application/json": components["schemas"]["ListPausesResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -2204,6 +2394,12 @@ export interface operations {
                     "application/json": components["schemas"]["Pause"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -2239,6 +2435,12 @@ export interface operations {
                     "application/json": components["schemas"]["DeletePauseResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -2263,6 +2465,10 @@ export interface operations {
                     "application/json": components["schemas"]["ListAuditEventsResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            401: components["responses"]["Error"];
+            403: components["responses"]["Error"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };

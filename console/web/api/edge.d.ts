@@ -332,16 +332,19 @@ export interface components {
             [key: string]: unknown;
         };
         Problem: {
+            /** Format: uri-reference */
             type: string;
             title: string;
             status: number;
             detail: string;
             instance?: string;
             reason: string;
-            errors?: {
+            errors?: ({
                 field?: string;
                 detail?: string;
-            }[];
+            } & {
+                [key: string]: unknown;
+            })[];
             details?: components["schemas"]["ErrorDetail"][];
         } & {
             [key: string]: unknown;
@@ -350,6 +353,16 @@ export interface components {
     responses: {
         Error: {
             headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        Busy: {
+            headers: {
+                "Retry-After"?: number;
                 [name: string]: unknown;
             };
             content: {
@@ -376,6 +389,7 @@ export interface operations {
                 status?: "STATUS_UNSPECIFIED" | "NEW" | "FINISHED" | "CANCELLED";
             };
             header?: {
+                "If-None-Match"?: string;
                 "X-Request-Timeout"?: string;
             };
             path?: never;
@@ -385,12 +399,23 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListOrdersResponse"];
                 };
             };
+            304: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Error"];
+            429: components["responses"]["Busy"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -418,12 +443,19 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Order"];
                 };
             };
+            400: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            422: components["responses"]["Error"];
+            429: components["responses"]["Busy"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -431,6 +463,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                "If-None-Match"?: string;
                 "X-Request-Timeout"?: string;
             };
             path: {
@@ -442,12 +475,24 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Order"];
                 };
             };
+            304: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Error"];
+            404: components["responses"]["Error"];
+            429: components["responses"]["Busy"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -456,6 +501,7 @@ export interface operations {
             query?: never;
             header?: {
                 "Idempotency-Key"?: string;
+                "If-Match"?: string;
                 "X-Request-Timeout"?: string;
             };
             path: {
@@ -475,12 +521,21 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Order"];
                 };
             };
+            400: components["responses"]["Error"];
+            404: components["responses"]["Error"];
+            412: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            422: components["responses"]["Error"];
+            429: components["responses"]["Busy"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -488,6 +543,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                "If-None-Match"?: string;
                 "X-Request-Timeout"?: string;
             };
             path: {
@@ -499,12 +555,24 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListOrderEventsResponse"];
                 };
             };
+            304: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Error"];
+            404: components["responses"]["Error"];
+            429: components["responses"]["Busy"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -539,6 +607,10 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Error"];
+            404: components["responses"]["Error"];
+            429: components["responses"]["Busy"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -571,6 +643,9 @@ export interface operations {
                 };
                 content?: never;
             };
+            400: components["responses"]["Error"];
+            429: components["responses"]["Busy"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -597,12 +672,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Account"];
                 };
             };
+            400: components["responses"]["Error"];
+            409: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            422: components["responses"]["Error"];
+            429: components["responses"]["Busy"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -611,6 +694,7 @@ export interface operations {
             query?: never;
             header?: {
                 "Idempotency-Key"?: string;
+                "If-Match"?: string;
                 "X-Request-Timeout"?: string;
             };
             path: {
@@ -639,12 +723,21 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["TopUpAccountResponse"];
                 };
             };
+            400: components["responses"]["Error"];
+            404: components["responses"]["Error"];
+            412: components["responses"]["Error"];
+            413: components["responses"]["Error"];
+            415: components["responses"]["Error"];
+            422: components["responses"]["Error"];
+            429: components["responses"]["Busy"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -652,6 +745,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                "If-None-Match"?: string;
                 "X-Request-Timeout"?: string;
             };
             path: {
@@ -663,12 +757,24 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Account"];
                 };
             };
+            304: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Error"];
+            404: components["responses"]["Error"];
+            429: components["responses"]["Busy"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -680,6 +786,7 @@ export interface operations {
                 filter?: string;
             };
             header?: {
+                "If-None-Match"?: string;
                 "X-Request-Timeout"?: string;
             };
             path: {
@@ -691,12 +798,24 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListLedgerEntriesResponse"];
                 };
             };
+            304: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Error"];
+            404: components["responses"]["Error"];
+            429: components["responses"]["Busy"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
@@ -704,6 +823,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                "If-None-Match"?: string;
                 "X-Request-Timeout"?: string;
             };
             path: {
@@ -715,12 +835,24 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Payment"];
                 };
             };
+            304: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Error"];
+            404: components["responses"]["Error"];
+            429: components["responses"]["Busy"];
+            503: components["responses"]["Busy"];
             default: components["responses"]["Error"];
         };
     };
