@@ -139,6 +139,7 @@ impl Outbox {
     /// In place of [`Outbox::wake`], for messages that were written by a single statement, which has returned what [`Outbox::waiting`] reads:
     /// the relay need not look for them then. Without it this is a wake-up.
     pub fn written(&self, messages: Vec<Envelope>, read: Option<&str>) {
+        storage::failpoint::at("outbox.before_hand_over");
         match read {
             Some(read) => self.handover.written(messages, read),
             None => self.wake(),

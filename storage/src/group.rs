@@ -30,6 +30,7 @@ use crate::{
     connections::PATIENCE,
     database::{AGAIN, ALONE, Database},
     executor::Executor,
+    failpoint,
     failure::Failure,
     transact::{execute_on, is_gone, transact_on},
     transaction::FIRST_WAIT,
@@ -207,6 +208,7 @@ impl<B: Batch> Writer<B> {
         let (batch, requests) = (Arc::clone(batch), Arc::clone(requests));
         let body = Arc::new(Applying { batch, requests, range, prepared, callers });
         let groups = database.groups();
+        failpoint::at("group.before_commit");
         let replies = if one_statement {
             execute_on(groups, move |executor| Arc::clone(&body).run(executor)).await?
         } else {
@@ -214,9 +216,11 @@ impl<B: Batch> Writer<B> {
                 .await?
         };
         debug_assert_eq!(replies.len(), count, "a batch must reply to each of its requests");
+        failpoint::at("group.after_commit");
         if !one_statement {
             self.batch.committed();
         }
+        failpoint::at("group.before_reply");
         // What was woken by that goes on, and waits for the database or the broker while the callers are answered.
         tokio::task::yield_now().await;
         Ok(replies)

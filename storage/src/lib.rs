@@ -1,6 +1,7 @@
 //! What every database is: connections to SQLite or PostgreSQL, transactions that nobody cancels, group commit, rows in
 //! statements of bounded size, rehearsals, leases, and wake-ups between processes. It knows no table of any service.
 
+pub mod failpoint;
 pub mod url;
 mod session;
 pub mod opened;

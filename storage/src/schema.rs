@@ -18,7 +18,7 @@ use sea_orm_migration::{
 use tokio::time::{Instant, sleep};
 
 pub use self::{append_only::AppendOnly, statements::Statements};
-use crate::{database::Database, failure::Failure};
+use crate::{database::Database, failpoint, failure::Failure};
 
 /// How long an attempt waits for a lock. Everybody who needs the same table meanwhile waits behind it, so it is short.
 const LOCK_TIMEOUT: &str = "2s";
@@ -130,7 +130,10 @@ impl Database {
         let migrated = async {
             let transaction = session.begin_with_options(options).await?;
             up::<M>(&transaction).await?;
-            Ok(transaction.commit().await?)
+            failpoint::at("migration.before_commit");
+            transaction.commit().await?;
+            failpoint::at("migration.after_commit");
+            Ok(())
         };
         let outcome = migrated.await;
         // With whatever was left open in it.
@@ -217,6 +220,7 @@ async fn up<M: MigratorTrait>(transaction: &DatabaseTransaction) -> Result<(), C
     let manager = SchemaManager::new(transaction);
     for migration in Plan::of::<M>(&before)?.pending {
         migration.up(&manager).await?;
+        failpoint::at("migration.half_done");
         let record = format!("INSERT INTO seaql_migrations (version, applied_at) VALUES ($1, {now})");
         let record = Statement::from_sql_and_values(backend, record, [migration.name().into()]);
         transaction.execute_raw(record).await?;

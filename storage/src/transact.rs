@@ -13,6 +13,7 @@ use crate::{
     connections::{Connections, PATIENCE},
     database::Database,
     executor::Executor,
+    failpoint,
     failure::Failure,
     transaction::Transaction,
 };
@@ -104,7 +105,9 @@ where
     let task = tokio::spawn(async move {
         let mut attempts = Attempts::begin();
         loop {
+            failpoint::at("statement.before");
             let outcome = body(Executor::Connections(&connections)).await.map_err(Failure::of_commit);
+            failpoint::at("statement.after");
             let Some(pause) = attempts.another(&outcome) else { return outcome };
             tokio::time::sleep(pause).await;
         }

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     connections::{Checkout, Connections, concerns_the_statement},
+    failpoint,
     failure::Failure,
     noting::noting,
 };
@@ -87,13 +88,19 @@ impl Transaction {
             return Err(DbErr::Exec(error).into());
         }
         let mut checkout = checkout.ok_or_else(|| Failure::from(DbErr::Exec(given_up())))?;
+        failpoint::at("transaction.before_commit");
         match checkout.execute_unprepared("COMMIT").await {
             Ok(_) => {
+                failpoint::at("transaction.after_commit");
                 checkout.give_back();
                 Ok(())
             }
             Err(error) => {
-                checkout.close_after(&error);
+                if failpoint::planted("writer_reused") {
+                    checkout.give_back();
+                } else {
+                    checkout.close_after(&error);
+                }
                 Err(Failure::of_commit(DbErr::Exec(RuntimeErr::SqlxError(error.into()))))
             }
         }

@@ -21,10 +21,14 @@ async fn mesh_at_rest() -> Result<Mesh> {
 
 /// Runs the checker; returns whether it succeeded, and which invariants it says are broken.
 pub(crate) async fn check(mesh: &Mesh) -> Result<(bool, Vec<String>)> {
+    check_at(format!("http://{}", mesh.orders), format!("http://{}", mesh.payments)).await
+}
+
+/// The same of services at these URLs.
+pub(crate) async fn check_at(orders: String, payments: String) -> Result<(bool, Vec<String>)> {
     let mut checker = Program::named("ordermesh")?
         .args(["check".to_owned(), "--json".to_owned()])
-        .args(["--orders-url".to_owned(), format!("http://{}", mesh.orders)])
-        .args(["--payments-url".to_owned(), format!("http://{}", mesh.payments)])
+        .args(["--orders-url".to_owned(), orders, "--payments-url".to_owned(), payments])
         .env("ADMIN_TOKEN", ADMIN_TOKEN)
         .start()?;
     let ended = checker.wait(PATIENCE).await?;

@@ -1,7 +1,7 @@
 //! One attempt at the transaction of a part: what is handled, what is parked, and their memory.
 
 use sea_orm::DbErr;
-use storage::{Reading, Transaction};
+use storage::{Reading, Transaction, failpoint};
 
 use super::{
     handler::{AfterCommit, Deduplication, Effects, Verdict},
@@ -39,8 +39,11 @@ impl Attempt<'_> {
         let known: Vec<&Envelope> = known.collect();
         let all = known.len();
         let new = match deduplication {
+            _ if failpoint::planted("inbox_skipped") => known,
             Deduplication::Inbox | Deduplication::Requests => {
-                inbox::new_among(self.transaction, &subscription.consumer, known, now).await?
+                let new = inbox::new_among(self.transaction, &subscription.consumer, known, now).await?;
+                failpoint::at("consumer.remembered");
+                new
             }
             Deduplication::Handler => known,
         };
@@ -60,6 +63,7 @@ impl Attempt<'_> {
             }
         };
         let mut after = effects.apply(self.transaction).await?;
+        failpoint::at("consumer.written");
         let waiting = wait.into_iter().map(|(it, reason)| self.parking(Ok(it), reason, State::Waiting));
         let parkings = self.refused(go.into_iter().zip(verdicts)).chain(waiting);
         let parkings = parkings.chain(self.unknown(deliveries)).collect();

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use sea_orm::{ConnectionTrait as _, DbErr};
-use storage::{Executor, Failure, Reading};
+use storage::{Executor, Failure, Reading, failpoint};
 use tracing::Instrument as _;
 
 use super::{
@@ -31,6 +31,7 @@ impl Subscribed {
             }
         };
         drop(spans);
+        failpoint::at("consumer.committed");
         after.run();
         // What was woken by that goes on, and waits for the database or the broker while the batch is acknowledged.
         tokio::task::yield_now().await;
@@ -74,7 +75,10 @@ impl Subscribed {
             Box::pin(async move { shared.effects_of(executor, &deliveries).await })
         });
         match handled.await? {
-            Some(effects) => effects.commit(&self.database).await.map(Some),
+            Some(effects) => {
+                failpoint::at("consumer.before_commit");
+                effects.commit(&self.database).await.map(Some)
+            }
             None => Ok(None),
         }
     }
@@ -88,7 +92,7 @@ impl Subscribed {
         let decoded = deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
         let messages = once_each(decoded);
         let mut effects = Effects::default();
-        if self.deduplication != Deduplication::Handler {
+        if self.deduplication != Deduplication::Handler && !failpoint::planted("inbox_skipped") {
             // First, as in a transaction, so that nobody waits in a circle.
             let backend = executor.get_database_backend();
             effects.write(inbox::writes(backend, consumer, &messages, retry::now())?);

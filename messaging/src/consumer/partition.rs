@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use storage::failpoint;
 use tokio::{pin, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +66,7 @@ impl Partition<'_> {
                 () = self.attempts.stop.cancelled() => break,
             };
             observe::batch_received(self.attempts.consumer(), &batch);
+            failpoint::at("consumer.received");
             let Some(last) = batch.last().map(|delivery| delivery.tag) else {
                 drained = draining;
                 continue;
@@ -72,13 +74,18 @@ impl Partition<'_> {
             if !std::mem::replace(&mut begun, true) && !self.attempts.shared.takes_over(self.number).await {
                 return Ok(());
             }
+            if failpoint::planted("ack_before_commit") {
+                inflow.ack_through(last).await?;
+            }
             let Some(done) = self.settle(part::cut(batch), &mut line, &mut apart).await else { break };
+            failpoint::at("consumer.before_ack");
             // What waits apart must not be acknowledged together with what came behind it.
             if apart.is_empty() {
                 inflow.ack_through(last).await?;
             } else {
                 inflow.ack(&done).await?;
             }
+            failpoint::at("consumer.acknowledged");
             if !std::mem::replace(useful, true) {
                 self.attempts.progress.proven();
             }

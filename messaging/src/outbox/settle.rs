@@ -5,7 +5,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
 use serde_json::{Value as Json, json};
-use storage::{Database, Failure, Transaction, rows};
+use storage::{Database, Failure, Transaction, failpoint, rows};
 use uuid::Uuid;
 
 use super::State;
@@ -23,6 +23,9 @@ pub(crate) async fn remove(database: &Database, carried: &Carried) -> Result<(),
         let backend = database.backend();
         let remove = Statement::from_sql_and_values(backend, remove, [carried.ids().into()]);
         database.unflushed().execute_raw(remove).await?;
+    }
+    if !carried.is_empty() {
+        failpoint::at("relay.settled");
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use storage::{Failure, lease::Lease};
+use storage::{Failure, failpoint, lease::Lease};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -148,6 +148,10 @@ impl Relay {
         }
         let window: Vec<Envelope> =
             messages.into_iter().map(|message| Envelope { source: self.source.clone(), ..message }).collect();
+        if failpoint::planted("settle_before_confirm") {
+            let ids = window.iter().map(|message| message.id).collect();
+            outbox::remove(&self.database, &Carried { ids, ..Carried::default() }).await?;
+        }
         let carried = std::mem::take(&mut known.carried);
         let (outcomes, removed) =
             tokio::join!(self.publish_window(publisher, &window), outbox::remove(&self.database, &carried));
@@ -170,7 +174,9 @@ impl Relay {
     async fn publish_window(&self, publisher: &mut dyn Publisher, window: &[Envelope]) -> Vec<Outcome> {
         let began = Instant::now();
         let spans = observe::publishing(&self.source, window);
+        failpoint::at("relay.before_publish");
         let outcomes = publisher.publish(window).await;
+        failpoint::at("relay.confirmed");
         drop(spans);
         let taken_over = window::confirmed(window, &outcomes);
         observe::window_published(&self.source, window, &outcomes, &taken_over, began.elapsed());
@@ -205,6 +211,10 @@ impl Relay {
                 break;
             }
             let settling = window::settle(&self.database, std::mem::take(&mut unsettled), UNROUTABLE);
+            if failpoint::planted("settle_before_confirm") {
+                let all = Settlement::of(tickets, vec![Outcome::Confirmed; window.len()]);
+                window::settle(&self.database, all, UNROUTABLE).await?;
+            }
             let (outcomes, settled) = tokio::join!(self.publish_window(publisher, window), settling);
             known.saw(window, &outcomes);
             unsettled = Settlement::of(tickets, outcomes);

@@ -11,6 +11,7 @@ mod refusals;
 mod contention;
 mod commits;
 mod outages;
+mod planted;
 mod health;
 mod dead_letters;
 mod leases;

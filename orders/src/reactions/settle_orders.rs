@@ -22,7 +22,7 @@ use ordermesh::{
 };
 use prost::{Message as _, Name as _};
 use sea_orm::{ConnectionTrait as _, DbErr};
-use storage::{Executor, Reading, rows};
+use storage::{Executor, Reading, failpoint, rows};
 use uuid::Uuid;
 
 use crate::{
@@ -74,7 +74,9 @@ impl Handler for SettleOrders {
             // What ends here stays so, and might have to wait behind what is to be parked.
             return Err(DbErr::RecordNotUpdated);
         }
+        failpoint::at("orders.before_end");
         self.end(reading.executor(), &ends, effects).await?;
+        failpoint::at("orders.after_end");
         Ok(verdicts)
     }
 

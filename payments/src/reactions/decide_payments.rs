@@ -18,7 +18,7 @@ use messaging::{
 };
 use ordermesh::{payments::v1::PaymentDecided, topology::PAYMENTS};
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
-use storage::Reading;
+use storage::{Reading, failpoint};
 use uuid::Uuid;
 
 use crate::{
@@ -111,7 +111,11 @@ impl DecidePayments {
         let bookings = book.close();
         effects.write(accounts::updates(backend, &bookings.accounts)?);
         effects.write(ledger::appends(backend, &bookings.entries)?);
-        effects.write(payments::records(backend, &new)?);
+        effects.write(if failpoint::planted("no_decision") {
+            Vec::new()
+        } else {
+            payments::records(backend, &new)?
+        });
         let decisions: HashMap<Uuid, Payment> =
             stored.into_iter().chain(new).map(|payment| (payment.order_id, payment)).collect();
         let (mut envelopes, mut verdicts) =

@@ -7,6 +7,7 @@ mod late;
 mod locked;
 mod migrations;
 mod pinned;
+mod planted;
 mod postgres_statements;
 mod rehearsal;
 mod rows;

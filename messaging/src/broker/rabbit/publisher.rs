@@ -13,6 +13,7 @@ use lapin::{
     protocol::{AMQPErrorKind, AMQPSoftError},
     types::ShortString,
 };
+use storage::failpoint;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -134,6 +135,10 @@ impl RabbitPublisher {
         // costs several times what the message itself does.
         for answer in &mut answers {
             let _sent = poll!(answer.as_mut());
+        }
+        failpoint::at("publisher.sent");
+        if failpoint::planted("confirms_not_awaited") {
+            return (vec![Outcome::Confirmed; messages.len()], None);
         }
         let all = async {
             for answer in &mut answers {

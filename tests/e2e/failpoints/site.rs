@@ -1,0 +1,185 @@
+//! Where the cells of the matrix run: a mesh whose processes end at a station and are started again.
+
+use std::{collections::BTreeMap, os::unix::process::ExitStatusExt as _, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use ordermesh::{
+    orders::v1::orders_service_client::OrdersServiceClient,
+    payments::v1::payments_service_client::PaymentsServiceClient,
+};
+use tonic::transport::{Channel, Endpoint};
+use world::{PATIENCE, Postgres, Process, Program, RabbitMq, Scratch, eventually};
+
+use crate::{
+    alone::{Orders, Payments, number, program, run},
+    check::check_at,
+    mesh::ADMIN_TOKEN,
+};
+
+/// All of the mesh in one process.
+pub(super) const MESH: &str = "mesh";
+pub(super) const ORDERS: &str = "orders";
+pub(super) const PAYMENTS: &str = "payments";
+
+/// A mesh without an edge, in one process on SQLite, or as two on PostgreSQL and RabbitMQ.
+pub(super) struct Site {
+    processes: BTreeMap<&'static str, Process>,
+    databases: BTreeMap<&'static str, String>,
+    addresses: BTreeMap<&'static str, String>,
+    servers: Option<(Postgres, RabbitMq)>,
+    scratch: Scratch,
+    renewed: usize,
+}
+
+impl Site {
+    /// In one process, which does not run yet.
+    pub(super) async fn embedded() -> Result<Self> {
+        Self::on(None).await
+    }
+
+    /// As two processes, which do not run yet.
+    pub(super) async fn on_servers() -> Result<Self> {
+        Self::on(Some((Postgres::start().await?, RabbitMq::start().await?))).await
+    }
+
+    async fn on(servers: Option<(Postgres, RabbitMq)>) -> Result<Self> {
+        let (processes, scratch) = (BTreeMap::new(), Scratch::new("site")?);
+        let (databases, addresses) = (BTreeMap::new(), BTreeMap::new());
+        let mut site = Self { processes, databases, addresses, servers, scratch, renewed: 0 };
+        site.renew().await?;
+        Ok(site)
+    }
+
+    /// Ends every process, and gives them empty databases.
+    pub(super) async fn renew(&mut self) -> Result<()> {
+        self.processes.clear();
+        self.renewed += 1;
+        for service in [ORDERS, PAYMENTS] {
+            let url = match &self.servers {
+                Some((postgres, _)) => postgres.fresh_database().await?,
+                None => format!("sqlite:{}/{service}-{}.db", self.scratch.path().display(), self.renewed),
+            };
+            self.databases.insert(service, url);
+        }
+        Ok(())
+    }
+
+    /// Starts the processes that do not run, but for this one.
+    pub(super) async fn start_all_but(&mut self, but: &str) -> Result<()> {
+        let all: &[&str] = if self.servers.is_some() { &[ORDERS, PAYMENTS] } else { &[MESH] };
+        for name in all.iter().copied().filter(|name| *name != but) {
+            if !self.processes.contains_key(name) {
+                self.start(name, "").await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a process, if it runs, and starts it with these stations and bugs. It may end before it serves.
+    pub(super) async fn start(&mut self, name: &'static str, failpoints: &str) -> Result<()> {
+        if let Some(mut before) = self.processes.remove(name) {
+            before.kill9().await?;
+        }
+        if self.servers.is_some() {
+            self.let_lease_pass(name).await?;
+        }
+        let mut process = self.program(name)?.env("FAILPOINTS", failpoints).start()?;
+        let services: &[&'static str] = if name == MESH { &[ORDERS, PAYMENTS] } else { &[name] };
+        for service in services.iter().copied() {
+            let address = process.address(&format!("{service}-grpc")).await;
+            match address {
+                Ok(address) => drop(self.addresses.insert(service, format!("http://{address}"))),
+                Err(_) if !failpoints.is_empty() && process.wait(Duration::ZERO).await.is_ok() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.processes.insert(name, process);
+        Ok(())
+    }
+
+    fn program(&self, name: &'static str) -> Result<Program> {
+        let Some((_, rabbitmq)) = &self.servers else {
+            let program = Program::named("ordermesh")?
+                .args(["up", "--http", "127.0.0.1:0", "--orders-grpc", "127.0.0.1:0"])
+                .args(["--payments-grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+                .env("ORDERS_DATABASE_URL", &self.databases[ORDERS])
+                .env("PAYMENTS_DATABASE_URL", &self.databases[PAYMENTS]);
+            return Ok(program.env("ADMIN_TOKEN", ADMIN_TOKEN));
+        };
+        let program = program(name, &self.databases[name], &rabbitmq.amqp_url())?;
+        Ok(program.env("ADMIN_TOKEN", ADMIN_TOKEN))
+    }
+
+    /// A relay that has died keeps its lease for 12 s, which others wait for: messaging/tests/delivery/leases.rs has that. Here they are over.
+    async fn let_lease_pass(&self, service: &str) -> Result<()> {
+        let url = &self.databases[service];
+        if number(url, "SELECT COUNT(*) FROM pg_tables WHERE tablename = 'leases'").await? > 0 {
+            run(url, "UPDATE leases SET expire_time = 0").await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a process has ended by itself at a station.
+    pub(super) async fn crashed(&mut self, name: &'static str) -> Result<()> {
+        let mut process = self.processes.remove(name).context("it was started")?;
+        let status = process
+            .wait(PATIENCE)
+            .await
+            .context("the station was not reached; was the binary built with --all-targets?")?;
+        ensure!(status.signal() == Some(Signal::SIGABRT as i32), "{status}\n{}", process.output());
+        Ok(())
+    }
+
+    pub(super) fn orders(&self) -> Result<Orders> {
+        Ok(OrdersServiceClient::new(self.channel(ORDERS)?))
+    }
+
+    pub(super) fn payments(&self) -> Result<Payments> {
+        Ok(PaymentsServiceClient::new(self.channel(PAYMENTS)?))
+    }
+
+    /// Where a service serves, or has served when it does no longer.
+    fn channel(&self, service: &str) -> Result<Channel> {
+        let nobody = "http://127.0.0.1:1".to_owned();
+        let address = self.addresses.get(service).unwrap_or(&nobody);
+        Ok(Endpoint::from_shared(address.clone())?.connect_timeout(Duration::from_secs(1)).connect_lazy())
+    }
+
+    /// One number out of the database of a service.
+    pub(super) async fn number(&self, service: &str, sql: &str) -> Result<i64> {
+        number(&self.databases[service], sql).await
+    }
+
+    /// A column of UUIDs as text without hyphens.
+    pub(super) fn as_text(&self, column: &str) -> String {
+        match self.servers {
+            Some(_) => format!("replace({column}::text, '-', '')"),
+            None => format!("lower(hex({column}))"),
+        }
+    }
+
+    /// Waits until every order has ended and nothing is on its way.
+    pub(super) async fn at_rest(&self, patience: Duration) -> Result<()> {
+        eventually("the end of every order", patience, async || {
+            let open = self.number(ORDERS, "SELECT COUNT(*) FROM orders WHERE status = 1").await?;
+            let mut waiting = 0;
+            for service in [ORDERS, PAYMENTS] {
+                waiting += self.number(service, "SELECT COUNT(*) FROM outbox").await?;
+            }
+            ensure!(open + waiting == 0, "{waiting} messages wait, and some orders are NEW: {open}");
+            anyhow::Ok(())
+        })
+        .await
+    }
+
+    /// The books, read by `ordermesh check`.
+    pub(super) async fn check(&self) -> Result<()> {
+        let at = |service: &str| self.addresses[service].clone();
+        let (succeeded, broken) = check_at(at(ORDERS), at(PAYMENTS)).await?;
+        if !succeeded {
+            bail!("ordermesh check: {broken:?} do not hold");
+        }
+        Ok(())
+    }
+}
