@@ -17,8 +17,7 @@ use crate::{
     envelope::Envelope,
     inbox, observe,
     parked::{self, Begun, Leaving, Park, State},
-    pauses::Paused,
-    retry, topology,
+    retry,
 };
 
 /// How long an operator waits at most until what was redriven is tried.
@@ -134,24 +133,6 @@ impl Subscribed {
             };
         }
         Ok(done)
-    }
-
-    /// Whether what an operator sent back has to wait for the end of a pause.
-    pub(super) fn is_paused(&self, kind: &str, key: &str) -> bool {
-        self.pauses.any() && self.paused(kind, key).is_some()
-    }
-
-    /// Why it has to.
-    pub(super) fn paused(&self, kind: &str, key: &str) -> Option<Paused> {
-        let number = topology::partition(key, self.partitions);
-        let partition = self.pauses.of_partition(&self.subscription.consumer, number);
-        partition.or_else(|| self.pause_of(kind, key))
-    }
-
-    /// Whether nothing of the consumer may be handled.
-    pub(super) fn is_paused_as_a_whole(&self) -> bool {
-        let is_paused = |number| self.pauses.of_partition(&self.subscription.consumer, number).is_some();
-        self.pauses.any() && (0..self.partitions).all(is_paused)
     }
 
     /// Handles a message that comes back, unless others are in its way. Returns whether it has left, or waits for an operator again.

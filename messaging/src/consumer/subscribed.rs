@@ -36,6 +36,24 @@ impl Subscribed {
         let number = || topology::partition(key, self.partitions);
         self.pauses.of_kind(&self.subscription.consumer, kind, number)
     }
+
+    /// Whether what an operator sent back has to wait for the end of a pause.
+    pub(super) fn is_paused(&self, kind: &str, key: &str) -> bool {
+        self.pauses.any() && self.paused(kind, key).is_some()
+    }
+
+    /// Why it has to.
+    pub(super) fn paused(&self, kind: &str, key: &str) -> Option<Paused> {
+        let number = topology::partition(key, self.partitions);
+        let partition = self.pauses.of_partition(&self.subscription.consumer, number);
+        partition.or_else(|| self.pause_of(kind, key))
+    }
+
+    /// Whether nothing of the consumer may be handled.
+    pub(super) fn is_paused_as_a_whole(&self) -> bool {
+        let is_paused = |number| self.pauses.of_partition(&self.subscription.consumer, number).is_some();
+        self.pauses.any() && (0..self.partitions).all(is_paused)
+    }
 }
 
 /// Attempts at what waits apart at a time, of all partitions of a consumer: the first ones, which do not wait for the others, and those.
