@@ -11,7 +11,7 @@ import { Services } from './act';
 import { listEvents, type AuditEvent } from './calls';
 import { services } from './services';
 
-const FIELDS = ['subject', 'token_id', 'trace_id', 'action', 'user_id', 'order_id', 'time'] as const;
+const FIELDS = ['subject', 'token_id', 'trace_id', 'x_request_id', 'action', 'user_id', 'order_id', 'time'] as const;
 const ACTIONS = ['TOP_UP', 'ORDER_DEBIT', 'REDRIVE', 'EDIT', 'DISCARD', 'STOP_REDRIVE', 'PAUSE', 'RESUME', 'HEAL'] as const;
 
 /** What may follow in a filter (AIP-160: comparisons joined by AND). */

@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn services_that_stand_still_leave_slots_to_each_of_the_others() {
-        for (services, slow, fast) in [(2, 12, 4), (3, 10, 2), (4, 10, 2)] {
+        for (services, slow, fast) in [(2, 12, 4), (3, 12, 2), (4, 10, 2)] {
             let names: Vec<String> = (0..services).map(|number| format!("a.v1.S{number}")).collect();
             let slots = Slots::new(16, Some(16), names.iter().map(String::as_str));
             let (alice, bob) = (caller("alice"), caller("bob"));
