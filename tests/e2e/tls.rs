@@ -91,7 +91,12 @@ async fn plain_http_is_refused_with_a_sentence_and_does_not_hang() -> Result<()>
 #[tokio::test]
 async fn a_handshake_that_never_ends_harms_nobody() -> Result<()> {
     let certificates = Certificates::make().await?;
-    let env = [("GATEWAY_HEADER_TIMEOUT", "1s"), ("GATEWAY_MAX_CONNECTIONS", "4")];
+    // All that there are may be of one client: it is the time for a handshake that gives them back.
+    let env = [
+        ("GATEWAY_HEADER_TIMEOUT", "1s"),
+        ("GATEWAY_MAX_CONNECTIONS", "4"),
+        ("GATEWAY_MAX_CONNECTIONS_PER_CLIENT", "4"),
+    ];
     // `up` has its edge without such limits.
     let mut gateway =
         env.iter().fold(Program::named("gateway")?, |program, (name, value)| program.env(name, *value));
