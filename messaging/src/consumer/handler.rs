@@ -48,8 +48,6 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Effects {
     writes: Vec<Write>,
     messages: Vec<(Outbox, Vec<Envelope>)>,
-    /// What is read with the writes: see [`Outbox::waiting`].
-    read: Option<&'static str>,
     after: AfterCommit,
 }
 
@@ -74,7 +72,6 @@ impl Effects {
         messages: Vec<Envelope>,
     ) -> Result<(), DbErr> {
         self.write(outbox.writes(backend, &messages)?);
-        self.read = outbox.waiting(backend);
         self.messages.push((outbox.clone(), messages));
         Ok(())
     }
@@ -101,7 +98,10 @@ impl Effects {
     pub async fn commit(mut self, database: &Database) -> Result<AfterCommit, Failure> {
         let read = match std::mem::take(&mut self.writes) {
             none if none.is_empty() => None,
-            writes => database.write_all(writes, self.read).await?,
+            writes => {
+                let read = self.messages.first().and_then(|(outbox, _)| outbox.waiting(database.backend()));
+                database.write_all(writes, read).await?
+            }
         };
         Ok(self.after_reading(read))
     }

@@ -65,7 +65,9 @@ impl Batch for CreateOrder {
             let (placed, waiting) = prepared.insert(&executor).await?;
             let placed: HashSet<Uuid> = placed.into_iter().collect();
             if let Executor::Connections(_) = executor {
-                let placed = placings.iter().filter(|placing| placed.contains(&placing.order.id));
+                // The relay looks for them by itself where the statement has not.
+                let goes = |placing: &&Placing| waiting.is_some() && placed.contains(&placing.order.id);
+                let placed = placings.iter().filter(goes);
                 self.outbox.written(placed.map(message).collect(), waiting.as_deref());
             }
             let repeated: Vec<&Order> =
