@@ -62,6 +62,16 @@ corpus:
     cargo build --workspace --all-targets --locked
     cargo test --locked --workspace --test e2e -- --ignored --exact corpus::record::record
 
+# store the contracts of this version in tests/contracts
+contracts:
+    scripts/setup neighbours
+    target/tools/neighbours/python/bin/buf build proto --exclude-source-info \
+        -o "tests/contracts/$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml).binpb"
+
+# clients, tools and browsers of others in front of the binaries that are built, as in CI; arguments choose: `just neighbours test_clients`
+neighbours *arguments:
+    scripts/neighbours {{arguments}}
+
 # measure what docs/DELIVERY.md quotes
 delivery-figures:
     cargo test --profile dist --locked --workspace --test delivery -- --ignored --nocapture --test-threads=1
