@@ -1,0 +1,73 @@
+"""The documents for others, each by a tool of those who define its format, and the contracts by what was released of them."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import generated
+from mesh import ROOT, Mesh, call
+from test_calls import BUF
+
+
+def setUpModule():
+    global mesh
+    mesh = Mesh()
+    unittest.addModuleCleanup(mesh.end)
+
+
+class Arazzo(unittest.TestCase):
+    def respects(self, workflow, **inputs):
+        """Carries a workflow of docs/ out."""
+        with tempfile.TemporaryDirectory() as folder:
+            text = (ROOT / "docs/workflows.arazzo.yaml").read_text()
+            known = "http://127.0.0.1:8080/openapi.json"
+            self.assertIn(known, text)
+            file = pathlib.Path(folder) / "workflows.arazzo.yaml"
+            file.write_text(text.replace(known, f"{mesh.edge}/openapi.json"))
+            pairs = [word for name, value in inputs.items() for word in ("--input", f"{name}={value}")]
+            generated.run(generated.tool("redocly"), "lint", "--extends=spec", file)
+            generated.run(generated.tool("redocly"), "respect", file, "--workflow", workflow, *pairs, "--no-secrets-masking")
+
+    def test_an_order_is_placed_and_waited_for(self):
+        mesh.account("arazzo", 1000)
+        self.respects("place-an-order-and-wait", userId="arazzo", amount="300", key="tuesday")
+        self.assertEqual(call(f"{mesh.edge}/gateway/payments/arazzo")[1]["balance"], "700")
+        # Nothing is paid, and the workflow says so.
+        with self.assertRaisesRegex(AssertionError, "FINISHED"):
+            self.respects("place-an-order-and-wait", userId="arazzo", amount="300000", key="wednesday")
+
+    def test_a_top_up_is_repeated_after_a_lost_answer(self):
+        mesh.account("lost", 1)
+        self.respects("top-up-after-a-lost-answer", userId="lost", amount="99", key="monday")
+        self.assertEqual(call(f"{mesh.edge}/gateway/payments/lost")[1]["balance"], "100")
+
+
+class Contracts(unittest.TestCase):
+    """Whoever has code of a released version can go on with it."""
+
+    def breaks(self, proto):
+        """What the contracts in a folder break of those that were released."""
+        images = sorted((ROOT / "tests/contracts").glob("*.binpb"))
+        self.assertTrue(images)
+        broken = []
+        with tempfile.TemporaryDirectory() as cache:
+            for image in images:
+                command = [BUF, "breaking", proto, "--against", image]
+                done = subprocess.run(command, env={**os.environ, "BUF_CACHE_DIR": cache}, capture_output=True, text=True, timeout=60)
+                self.assertIn(done.returncode, (0, 100), done.stderr)
+                broken += done.stdout.splitlines()
+        return broken
+
+    def test_nothing_that_was_released_is_broken(self):
+        self.assertEqual(self.breaks(ROOT / "proto"), [])
+
+    def test_what_would_break_is_found(self):
+        with tempfile.TemporaryDirectory() as folder:
+            proto = pathlib.Path(folder) / "proto"
+            shutil.copytree(ROOT / "proto", proto)
+            events = proto / "ordermesh/orders/v1/events.proto"
+            events.write_text(events.read_text().replace("int64 amount = 3;", "int32 amount = 3;"))
+            self.assertRegex("\n".join(self.breaks(proto)), "changed type from \"int64\" to \"int32\"")
