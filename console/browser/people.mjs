@@ -2,7 +2,7 @@
 // `ADMIN` are the URLs of a running mesh without tokens, `ADMIN_TOKEN` is the operator's token.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { balance, call, has, holds, isAccessible, isPainted, launch, leave, open, order, pauser, state } from './world.mjs';
+import { balance, call, has, holds, isAccessible, isPainted, launch, leave, open, order, pauser, slow, state, times } from './world.mjs';
 
 const { EDGE, ADMIN, ADMIN_TOKEN } = process.env;
 const pause = pauser(ADMIN, ADMIN_TOKEN);
@@ -13,6 +13,7 @@ try {
   await knowsDigits();
   await paintsWithoutData();
   await fitsAPhone();
+  await isOfUseFarAway();
 } finally {
   await browser.close();
   leave();
@@ -140,4 +141,29 @@ async function fitsAPhone() {
   assert.ok(Math.max(...heights) < 100, `bookings are ${heights} high`);
   await isAccessible(page, 'the statement of a long name');
   await close();
+}
+
+/** On a slow network the page is there within seconds, and everything can be done. */
+async function isOfUseFarAway() {
+  const { page, close } = await open(browser, EDGE);
+  await slow(page);
+  await page.goto(`${EDGE}/shop/`);
+  await isPainted(page);
+  const [painted, usable] = await times(page);
+  assert.ok(usable > 800, `${usable} ms: the network is not slow`);
+  assert.ok(painted < 3_000 && usable < 5_000, `painted after ${painted} ms, usable after ${usable} ms`);
+  await page.getByLabel('Name').fill('erin');
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Open an account' }).click();
+  await balance(page, '0.00 RUB');
+  await page.getByLabel('Top up by').fill('10');
+  await page.getByRole('button', { name: 'Top up' }).click();
+  // Pressed again before there is an answer: it is sent once.
+  await page.getByRole('button', { name: 'Top up' }).click();
+  await balance(page, '10.00 RUB');
+  await order(page, 'tea from afar', '4');
+  await has(state(page), 'FINISHED');
+  await balance(page, '6.00 RUB');
+  await close();
+  holds(`on a slow network the shop is painted after ${painted} ms, of use after ${usable} ms, and an order is paid`);
 }

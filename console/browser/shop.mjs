@@ -34,6 +34,9 @@ async function isUsableAtOnce() {
       await isAccessible(page, 'the entrance');
       await page.goto(`${EDGE}/`);
       await isAccessible(page, 'the page at /');
+      await page.getByRole('link', { name: 'errors/' }).click();
+      await page.getByRole('link', { name: 'ACCOUNT_NOT_FOUND' }).waitFor();
+      await page.goBack();
       await page.getByRole('link', { name: 'shop/' }).click();
       await page.getByRole('button', { name: 'Enter' }).waitFor();
     }

@@ -90,7 +90,30 @@ async function onlyReads() {
   await page.getByRole('button', { name: 'Pause it' }).waitFor();
   assert.equal(await page.getByLabel('Your name').inputValue(), 'olga');
   holds('who only reads sees no buttons, and who acts does');
+  await goesOnWithANewToken(page);
   await close();
+}
+
+/** What was being done stays as it was written, and is sent with the new token. */
+async function goesOnWithANewToken(page) {
+  const dialog = page.getByRole('dialog');
+  await page.evaluate(() => sessionStorage.clear());
+  await page.reload();
+  await sign(page, await ask('token olga 8s admin:write'));
+  await page.getByLabel('Only this kind').fill('ordermesh.payments.v1.PaymentDecided');
+  await page.getByLabel('Reason').fill('a look at an expired token');
+  await dialog.getByText('the token has expired').waitFor();
+  await isAccessible(page, 'the console of an expired token');
+  await sign(page, await ask('token olga 1h admin:write'));
+  await dialog.waitFor({ state: 'hidden' });
+  assert.match(page.url(), /#\/pauses/);
+  assert.equal(await page.getByLabel('Reason').inputValue(), 'a look at an expired token');
+  await page.getByRole('button', { name: 'Pause it' }).click();
+  const one = page.getByTestId('pauses').locator('li');
+  await one.getByText('a look at an expired token').waitFor();
+  await one.getByRole('button', { name: 'Resume' }).click();
+  await page.getByText('Nothing is paused.').waitFor();
+  holds('an operator whose token has expired goes on with a new one');
 }
 
 async function sign(page, text) {

@@ -69,7 +69,14 @@ export async function open(browser, origin, options = {}) {
   return { page, context, close };
 }
 
-/** No violation of axe, in light and in dark, and nothing wider than a phone. */
+/** Windows that nothing may be wider than: a phone's, and one of 1,280 pixels at a zoom of 200 % and of 400 % (WCAG 1.4.10). */
+const WINDOWS = [
+  ['a phone', { width: 360, height: 740 }],
+  ['a window at 200 %', { width: 640, height: 512 }],
+  ['a window at 400 %', { width: 320, height: 256 }],
+];
+
+/** No violation of axe, in light and in dark; nothing is cut off in small windows, nor where letters are twice as large (WCAG 1.4.4). */
 export async function isAccessible(page, what) {
   await page.evaluate(axe);
   for (const colorScheme of ['light', 'dark']) {
@@ -80,12 +87,42 @@ export async function isAccessible(page, what) {
   }
   await page.emulateMedia({ colorScheme: 'light' });
   const before = page.viewportSize();
-  await page.setViewportSize({ width: 360, height: 740 });
-  const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.equal(over, 0, `${what} is wider than a phone`);
+  for (const [where, size] of WINDOWS) {
+    await page.setViewportSize(size);
+    assert.deepEqual(await wider(page), [], `${what} is wider than ${where}`);
+  }
+  await page.setViewportSize({ width: 1_100, height: 800 });
+  const session = await page.context().newCDPSession(page);
+  const letters = (standard) => session.send('Page.setFontSizes', { fontSizes: { standard } });
+  await letters(32);
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).fontSize), '32px', 'letters are as large as their reader wants');
+  assert.deepEqual(await wider(page), [], `${what} is wider than its window with larger letters`);
+  await letters(16);
+  await session.detach();
   await page.setViewportSize(before);
-  holds(`${what} is accessible in light and dark, and fits a phone`);
+  holds(`${what} is accessible in light and dark, and fits a phone, a zoom of 400 % and larger letters`);
 }
+
+/** What reaches beyond the window, unless it can be scrolled by itself. */
+const wider = (page) =>
+  page.evaluate(() => {
+    const { clientWidth, scrollWidth } = document.documentElement;
+    if (scrollWidth <= clientWidth) return [];
+    const reaches = [...document.body.querySelectorAll('*')].filter((one) => one.getBoundingClientRect().right > clientWidth);
+    return [`by ${scrollWidth - clientWidth}`, ...reaches.slice(0, 5).map((one) => one.outerHTML.slice(0, 120))];
+  });
+
+/** A network of 400 kbit/s, 400 ms away. */
+export async function slow(page) {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Network.enable');
+  const [latency, throughput] = [400, 50_000];
+  await session.send('Network.emulateNetworkConditions', { offline: false, latency, downloadThroughput: throughput, uploadThroughput: throughput });
+}
+
+/** When something was painted and when it could be used, in milliseconds from the beginning. */
+export const times = (page) =>
+  page.evaluate(() => ['first-contentful-paint', 'usable'].map((name) => Math.round(performance.getEntriesByName(name)[0].startTime)));
 
 /** Something was painted, and it can be used. */
 export async function isPainted(page) {
@@ -110,10 +147,17 @@ export async function picture(page, name) {
   await mkdir(folder, { recursive: true });
   for (const colorScheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme });
-    await page.evaluate(() => scrollTo(0, 0));
+    await page.evaluate(() => {
+      document.activeElement?.blur();
+      scrollTo(0, 0);
+    });
     await page.screenshot({ path: `${folder}/${name}-${colorScheme}.png` });
   }
   await page.emulateMedia({ colorScheme: 'light' });
+  const before = page.viewportSize();
+  await page.setViewportSize({ width: 360, height: 740 });
+  await page.screenshot({ path: `${folder}/${name}-phone.png`, fullPage: true });
+  await page.setViewportSize(before);
 }
 
 /** A call of the API beside the pages. */

@@ -17,7 +17,7 @@ use world::{Port, Process, Program, Scratch};
 use crate::{
     admin_cli::POISON,
     mesh::{ADMIN_TOKEN, EMBEDDED, Mesh},
-    reconciliation::often,
+    reconciliation::{LOSE, often},
 };
 
 fn root() -> Result<PathBuf> {
@@ -219,6 +219,8 @@ impl Hands for Breaker<'_> {
         match what {
             "poison" => self.0.tamper("payments", POISON).await?,
             "cure" => self.0.tamper("payments", "DROP TRIGGER hinder").await?,
+            "lose" => self.0.tamper("payments", LOSE).await?,
+            "keep" => self.0.tamper("payments", "DROP TRIGGER lose").await?,
             _ => anyhow::bail!("nobody does {what:?}"),
         }
         Ok("done".to_owned())

@@ -16,6 +16,9 @@ use crate::{
 
 const KINDS: [&str; 4] = ["not_applied", "decision_lost", "order_lost", "contradiction"];
 const LOST: usize = 100;
+/// Decisions of payments on SQLite never leave.
+pub(crate) const LOSE: &str =
+    "CREATE TRIGGER lose AFTER INSERT ON outbox BEGIN DELETE FROM outbox WHERE seq = NEW.seq; END";
 
 /// Compares often, and asks about no order again by itself within the time of a test.
 pub(crate) fn often() -> Vec<(&'static str, String)> {
@@ -147,8 +150,7 @@ async fn decisions_that_never_left_are_found_and_healed_in_one_process() -> Resu
     let mut mesh = Mesh::start_with(EMBEDDED, &often()).await?;
     mesh.account("alice", 1_000).await?;
     nothing_is_found_under_load(&mesh).await?;
-    let lose = "CREATE TRIGGER lose AFTER INSERT ON outbox BEGIN DELETE FROM outbox WHERE seq = NEW.seq; END";
-    mesh.tamper("payments", lose).await?;
+    mesh.tamper("payments", LOSE).await?;
     place(&mesh, LOST).await?;
     eventually("the decisions", PATIENCE, async || {
         let decided = mesh.count("payments", "SELECT COUNT(*) FROM payments").await?;

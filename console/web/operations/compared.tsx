@@ -1,4 +1,5 @@
 // What orders and payments have stored otherwise, and what heals it.
+import { useEffect, useRef } from 'preact/hooks';
 import { Preview } from '../parts/calls';
 import { More } from '../parts/more';
 import { usePages } from '../parts/pages';
@@ -23,6 +24,12 @@ export function Compared() {
   const list = (pageToken: string, pageSize?: number) => listDifferences(healed, pageToken, pageSize);
   const pages = usePages(String(healed), list, (page) => ({ items: page.differences ?? [], next: page.nextPageToken }));
   const total = answer?.total ?? '0';
+  // Something was found, or has healed: it is another list.
+  const before = useRef<string | undefined>(undefined);
+  useEffect(() => {
+    if (answer && before.current !== undefined && before.current !== total) pages.reload();
+    if (answer) before.current = total;
+  }, [answer, total]);
   return (
     <Card title="Orders and payments compared" aside={at !== undefined && <span class="faint">read <Time at={new Date(at).toISOString()} compact /></span>}>
       <Wrong fault={fault} />
@@ -52,7 +59,7 @@ export function Compared() {
 function Progress({ answer }: { answer: Answer }) {
   const total = answer.total ?? '0';
   return (
-    <div data-testid="compared">
+    <div data-testid="compared" class="said">
       <p>
         {total === '0' ? <Chip kind="good">no differences</Chip> : <Chip kind="bad">{total === '1' ? '1 difference' : `${total} differences`}</Chip>}
       </p>
@@ -89,7 +96,7 @@ function One({ one }: { one: Difference }) {
           </>
         ) : one.nextHealTime ? (
           <>
-            Tried {one.healAttempts ?? 0} times; the next time <Time at={one.nextHealTime} compact />
+            Tried {one.healAttempts === 1 ? 'once' : `${one.healAttempts ?? 0} times`}; the next time <Time at={one.nextHealTime} compact />
           </>
         ) : (
           'Somebody has to look.'

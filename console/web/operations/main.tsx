@@ -87,8 +87,6 @@ if (root) {
   // From here on it can be used.
   performance.mark('usable');
   void discover();
-  token.follow(() => {
-    acts.set(undefined);
-    void askRights();
-  });
+  // Until the service has said what a new token is good for nothing changes: what is half entered stays.
+  token.follow(() => void askRights());
 }

@@ -10,7 +10,8 @@ let timer: ReturnType<typeof setInterval> | undefined;
 function useRelative(at: number): string {
   // It stood still as long as nobody looked.
   if (watched === 0) now.set(Date.now());
-  const text = relative(at, now.get());
+  // By the clock itself: what has just come is not ahead of it.
+  const text = relative(at, Date.now());
   const shown = useRef(text);
   shown.current = text;
   const [, redraw] = useState({});
