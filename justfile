@@ -72,6 +72,12 @@ contracts:
 neighbours *arguments:
     scripts/neighbours {{arguments}}
 
+# requests that schemathesis makes of the document of a running edge, some minutes of them (docs/NEIGHBOURS.md)
+schemathesis url="http://127.0.0.1:8080" examples="300":
+    scripts/setup schemathesis
+    target/tools/neighbours/schemathesis/bin/schemathesis run {{url}}/openapi.json --max-examples {{examples}} --warnings off \
+        --exclude-checks positive_data_acceptance,allow_header_conformance --exclude-path-regex ':watch$'
+
 # measure what docs/DELIVERY.md quotes
 delivery-figures:
     cargo test --profile dist --locked --workspace --test delivery -- --ignored --nocapture --test-threads=1
