@@ -4,6 +4,9 @@ FROM rust:1.95.0-bookworm AS build
 ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
 COPY . .
+# What the build is called, such as a commit: `build_info` and `ordermesh admin status` say it.
+ARG BUILD=unnamed
+ENV ORDERMESH_BUILD=$BUILD
 # The caches stay outside the image, so what is built has to be copied out in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \

@@ -1,6 +1,7 @@
 //! What every process of the mesh is: settings, telemetry, lifecycle, TLS, the admin listener, the table of errors, and the only
 //! clock. It knows no service, no database and no broker.
 
+pub mod version;
 pub mod clock;
 pub mod redact;
 pub mod settings;

@@ -15,6 +15,8 @@ use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 
+use crate::version;
+
 pub use self::{
     rpc::{Call, Calls, Method},
     scrape::at_scrape,
@@ -75,7 +77,8 @@ pub(crate) fn text(recorder: &PrometheusHandle) -> String {
     metrics::gauge!(
         "build_info",
         "service_name" => process.to_owned(),
-        "service_version" => env!("CARGO_PKG_VERSION"),
+        "service_version" => version::VERSION,
+        "service_build" => version::BUILD,
     )
     .set(1.0);
     scrape::refresh();

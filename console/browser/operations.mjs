@@ -19,6 +19,8 @@ async function poison() {
 const group = (page) => page.getByTestId('groups').getByRole('button');
 
 const ids = await poison();
+/** The order whose message was discarded. */
+let gone;
 /** One that is paid. */
 let paid;
 const browser = await launch();
@@ -51,6 +53,9 @@ async function overview(page) {
   await has(page.getByTestId('publishes-payments'), /^payments is of version \d.* published by the process with the file, for \d+ s/);
   await has(page.locator('.chart', { hasText: 'From commit to effect' }).locator('.key.line0'), / (\d|\.)+ m?s/);
   await page.getByTestId('parts').getByText('payments.consumer.0').first().waitFor();
+  const running = page.getByTestId('processes-orders').locator('tbody tr');
+  await has(running, /^the process with the file publishes answers ?\d+\.\d+\.\d+/);
+  assert.equal(await running.count(), 1);
   holds('what waits, how old it is, how much is done and how quickly is shown, and which process does it');
   const chart = page.getByRole('img', { name: /^Messages that wait/ });
   await chart.focus();
@@ -151,12 +156,30 @@ async function parked(page) {
   await key.fill('');
   await messages.nth(49).waitFor();
   holds('messages are filtered by what is typed');
-  await previews(page, 'parked again', String(PARKED));
+  await discards(page);
+  await previews(page, 'parked again', String(ids.length));
   await picture(page, 'parked');
   await ask('cure');
-  await previews(page, 'would be done', String(PARKED));
+  await previews(page, 'would be done', String(ids.length));
   holds('a preview says what a redrive would do');
   await redrives(page);
+}
+
+/** The first of them leaves for good, and no other one. */
+async function discards(page) {
+  const first = await call(ADMIN, '/admin/v1/payments/parked?pageSize=1&view=PARKED_MESSAGE_VIEW_FULL', undefined, operator);
+  gone = first.messages[0].decoded.orderId;
+  await page.getByRole('button', { name: 'Discard…' }).click();
+  await page.getByLabel('The first so many').fill('none');
+  await page.getByText('A number, or nothing for all.').waitFor();
+  await page.getByLabel('The first so many').fill('1');
+  await page.getByLabel('Reason').fill('of a test');
+  await page.getByRole('button', { name: 'Discard them for good' }).click();
+  await has(group(page).locator('.size'), String(PARKED - 1));
+  const { messages } = await call(ADMIN, '/admin/v1/payments/parked?pageSize=100&view=PARKED_MESSAGE_VIEW_FULL', undefined, operator);
+  ids.splice(ids.indexOf(gone), 1);
+  assert.deepEqual(messages.map(({ decoded }) => decoded.orderId).sort(), [...ids].sort());
+  holds('the first of them is discarded, and no other one');
 }
 
 async function previews(page, what, count) {
@@ -174,8 +197,8 @@ async function redrives(page) {
   await redrive.first().getByRole('button', { name: 'Stop' }).click();
   await has(redrive.first().locator('.chip'), 'stopped');
   const [, done, left] = /(\d+) done, 0 parked again, (\d+) left/.exec(await redrive.first().textContent());
-  assert.ok(Number(done) > 2 && Number(left) > 0 && Number(done) + Number(left) <= PARKED, `${done} ${left}`);
-  holds(`a redrive at a rate was stopped after ${done} of ${PARKED}`);
+  assert.ok(Number(done) > 2 && Number(left) > 0 && Number(done) + Number(left) <= ids.length, `${done} ${left}`);
+  holds(`a redrive at a rate was stopped after ${done} of ${ids.length}`);
   await has(group(page).locator('.size'), left);
   await page.getByRole('button', { name: 'Redrive…' }).click();
   await page.getByLabel('Messages a second').fill('0');
@@ -189,6 +212,8 @@ async function redrives(page) {
       assert.notEqual(status, 'CANCELLED');
     }
   }
+  await call(EDGE, `/gateway/orders/${gone}:cancel`, {});
+  for (let status = 'NEW'; status !== 'CANCELLED'; ) ({ status } = await call(EDGE, `/gateway/orders/${gone}`));
   holds('the rest is redriven, and finished');
   await isAccessible(page, 'the parked messages');
 }

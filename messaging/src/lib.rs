@@ -28,7 +28,7 @@
 //! ```
 //!
 //! Nothing here knows a service or its contract: any sea-orm service can take the migrations of [`schema`] into its own, from
-//! [`schema::MESSAGING_TABLES`] to [`schema::KEPT_CALLS`].
+//! [`schema::MESSAGING_TABLES`] to [`schema::KEPT_PROCESSES`].
 
 pub mod envelope;
 pub mod origin;
@@ -43,6 +43,7 @@ pub mod parked;
 pub mod pauses;
 pub mod retention;
 pub mod health;
+pub mod processes;
 pub mod whereabouts;
 
 mod rate;

@@ -26,6 +26,7 @@ use crate::{
     observe,
     outbox::Outbox,
     pauses::Pauses,
+    processes::{self, Process},
     retry::Backoff,
 };
 
@@ -76,7 +77,7 @@ impl Relay {
         broker: Arc<dyn Broker>,
         source: impl Into<String>,
     ) -> Self {
-        let holder = holder(&database);
+        let holder = processes::id(&database);
         let (source, lease_term) = (source.into(), LEASE_TERM);
         let (waiting, dead) = (Notify::new(), AtomicU64::new(0));
         let (part, hurry) = (Health::new().part(PART, &source), CancellationToken::new());
@@ -100,6 +101,12 @@ impl Relay {
     #[must_use]
     pub fn with_lease_term(self, lease_term: Duration) -> Self {
         Self { lease_term, ..self }
+    }
+
+    /// Sets as which process it holds the lease.
+    #[must_use]
+    pub fn with_process(self, process: &Process) -> Self {
+        Self { holder: process.id.clone(), ..self }
     }
 
     /// Sets what ends the wait for a window under way after the stop, before its time of 2 s is over.
@@ -213,14 +220,6 @@ impl Relay {
             self.outbox.wake();
         }
     }
-}
-
-/// Who holds the lease. A SQLite file belongs to one process at a time: after a crash the next one goes on at once.
-fn holder(database: &Database) -> String {
-    if database.is_embedded() {
-        return "the process with the file".to_owned();
-    }
-    format!("process {} ({:016x})", std::process::id(), rand::random::<u64>())
 }
 
 async fn pause(delay: Duration, stop: &CancellationToken) {

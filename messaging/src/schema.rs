@@ -164,6 +164,16 @@ const OPERATORS_DAY: &[&str] = &[
 /// The call by which an operator has acted. Versions that do not know the column leave it empty.
 const CALLS: &[&str] = &["ALTER TABLE operator_actions ADD COLUMN x_request_id TEXT"];
 
+/// Which processes run, on PostgreSQL: each is a row while it does.
+const PROCESSES: &[&str] = &["CREATE TABLE processes (
+        id TEXT PRIMARY KEY,
+        version TEXT NOT NULL,
+        build TEXT NOT NULL,
+        host TEXT NOT NULL,
+        start_time {int} NOT NULL,
+        seen_time {int} NOT NULL
+    ) {strict}"];
+
 /// Makes the tables `outbox`, `inbox`, `parked`, `operator_actions` and `leases`.
 pub const MESSAGING_TABLES: Statements =
     Statements::new("m0001_messaging", TABLES).on_postgres(&[VACUUM_OUTBOX]);
@@ -199,3 +209,6 @@ pub const KEPT_REQUESTS: Statements = Statements::new("m0009_messaging_kept_requ
 
 /// Adds the id of the call by which somebody has acted to `operator_actions`. To come behind [`KEPT_REQUESTS`].
 pub const KEPT_CALLS: Statements = Statements::new("m0010_messaging_kept_calls", CALLS);
+
+/// Makes the table `processes`. To come behind [`KEPT_CALLS`].
+pub const KEPT_PROCESSES: Statements = Statements::new("m0011_messaging_processes", PROCESSES);

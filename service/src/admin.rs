@@ -8,12 +8,14 @@ mod messages;
 mod acts;
 mod preview;
 mod redrives;
+mod running;
 
 use chassis::clock::timestamp;
 use messaging::{
     consumer::Operated,
     outbox,
     parked::{self, State},
+    processes::Process,
 };
 use ordermesh::messaging::v1::{
     DiscardParkedMessagesRequest, DiscardParkedMessagesResponse, EditParkedMessageRequest,
@@ -43,6 +45,8 @@ pub struct MessagingAdmin {
     pub consumers: Vec<Operated>,
     /// What payloads say.
     pub payloads: Payloads,
+    /// This process.
+    pub process: Process,
 }
 
 #[tonic::async_trait]
@@ -67,7 +71,9 @@ impl MessagingAdminService for MessagingAdmin {
             waiting: number(count(State::Waiting).await?),
             relay: Some(self.whereabouts.relay_with_lease().await.map_err(fault)?),
             consumers: if self.consumers.is_empty() { Vec::new() } else { self.whereabouts.consumers() },
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: self.process.version.clone(),
+            build: self.process.build.clone(),
+            processes: self.processes().await.map_err(fault)?,
         }))
     }
 

@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::BTreeSet, convert::Infallible, fmt, sync::Ar
 
 use anyhow::ensure;
 use auth::{Guard, Rules, Who};
-use chassis::{clock::Clock, lifecycle::Stage, secret::SecretString, tls::ServerTls};
+use chassis::{clock::Clock, lifecycle::Stage, secret::SecretString, tls::ServerTls, version};
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use messaging::{
@@ -16,6 +16,7 @@ use messaging::{
     health::Health,
     outbox::Outbox,
     parked::Park,
+    processes::Process,
     relay::Relay,
     retention::Retention,
     topology::{Subscription, Topology},
@@ -78,6 +79,7 @@ pub async fn build_by<S: Service>(rules: Rules, service: S, foundation: Foundati
     let partitions = foundation.mesh.broker.partitions;
     let mut wiring = Wiring {
         pauses: PausesAdmin::new(&foundation.database, partitions),
+        process: Process::this(&foundation.database, version::VERSION, version::BUILD),
         database: foundation.database,
         clock: foundation.clock,
         default_currency: foundation.mesh.default_currency,
@@ -121,6 +123,7 @@ pub struct Wiring {
     partitions: u16,
     park: Park,
     pauses: PausesAdmin,
+    process: Process,
     guard: Arc<Guard>,
     tls: ServerTls,
     health: Health,
@@ -228,6 +231,7 @@ impl Wiring {
             whereabouts: self.whereabouts(),
             consumers: std::mem::take(&mut self.consumers),
             payloads: Payloads::of(descriptor_sets)?,
+            process: self.process.clone(),
         };
         let audit =
             Audit { database: database.clone(), pages: self.pages.clone(), movements: self.movements };
@@ -237,9 +241,11 @@ impl Wiring {
         self.serve_admin(pauses.server());
         self.serve_admin(AuditServiceServer::new(audit).accept_compressed(gzip));
         self.run(Stage::Last, format!("{} pauses", self.name), |stop| pauses.follow(stop).map(Ok));
+        let (process, own) = (self.process.clone(), database.clone());
+        self.run(Stage::Last, format!("{} process", self.name), |stop| process.keep(own, stop).map(Ok));
         let source = format!("/ordermesh/{}", self.name);
         let relay = Relay::new(database.clone(), self.outbox, self.broker, source);
-        let relay = relay.with_health(&health).with_pauses(&self.pauses.pauses);
+        let relay = relay.with_health(&health).with_pauses(&self.pauses.pauses).with_process(&self.process);
         let operators = self.guard.knows_operators().then_some(self.operators);
         let Self { name, routes, services, tasks, guard, tls, clock, .. } = self;
         let unruled = guard.unruled(&services);

@@ -190,8 +190,9 @@ async fn left_to_another(database: &Database, name: &str, holder: &str) -> Resul
     Ok(left.and_then(|left| u64::try_from(left).ok()).filter(|left| *left > 0).map(Duration::from_micros))
 }
 
-/// The database's clock, in microseconds since the Unix epoch.
-const fn now(backend: DbBackend) -> &'static str {
+/// The database's clock, in microseconds since the Unix epoch, as an expression of SQL.
+#[must_use]
+pub const fn now(backend: DbBackend) -> &'static str {
     match backend {
         DbBackend::Sqlite => "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
         _ => "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",

@@ -61,6 +61,8 @@ async fn an_operator_asks_and_acts() -> Result<()> {
     ensure!(code == 0 && explained["order"] == over_http["order"], "{explained:#}\n{over_http:#}");
     says(&mesh, "admin explain nothing", 1, &["there is no order nothing"]).await?;
     let status = ["service", "orders", "payments", "dead letters", "relay", "lease of", "consumer.0", "ok"];
+    let builds = [chassis::version::VERSION, chassis::version::BUILD, "host", "seen"];
+    says(&mesh, "admin status", 0, &builds).await?;
     says(&mesh, "admin status", 0, &status).await?;
     says(&mesh, "status", 0, &["service", "orders", "payments", "dead letters"]).await?;
     says(&mesh, "status --json", 0, &["{\"orders\":{"]).await?;
@@ -127,7 +129,8 @@ async fn what_is_edited(mesh: &Mesh, number: &str) -> Result<()> {
     says(mesh, &format!("{edit} {{\"amount\":\"2\"}} --dry-run"), 0, &edited).await?;
     let discard =
         format!("admin parked discard --service payments --operator olga --reason none --sequence {number}");
-    says(mesh, &format!("{discard} --dry-run"), 0, &["1 messages of payments would be discarded"]).await?;
+    says(mesh, &format!("{discard} --dry-run --first 1"), 0, &["1 messages of payments would be discarded"])
+        .await?;
     says(mesh, "admin parked discard --service payments --operator olga --reason none", 1, &["a condition"])
         .await
 }
@@ -163,7 +166,37 @@ async fn what_is_away(mesh: &Mesh) -> Result<()> {
     let output = operator(mesh, &binary).args(format!("{away} --json").split(' ')).output().await?;
     let asked: Value = serde_json::from_slice(&output.stdout)?;
     ensure!(asked["orders"].is_object() && asked["payments"]["error"].is_string(), "{asked}");
-    Ok(())
+    // Each list has what the other one says.
+    let pause = "admin pauses create relay --service orders --operator olga --reason away";
+    says(mesh, pause, 0, &["pause 1 of orders has begun"]).await?;
+    let gone = "payments: cannot reach";
+    for (list, heads) in [
+        ("pauses list", "relay"),
+        ("audit --limit 5", "PAUSE"),
+        ("parked list", "number"),
+        ("parked groups", "cause"),
+        ("jobs list", "started"),
+    ] {
+        let line = format!("admin {list} --payments-url http://127.0.0.1:1");
+        says(mesh, &line, 1, &[heads, gone, "payments cannot be asked"]).await?;
+        let binary = Program::named("ordermesh")?.binary().display().to_string();
+        let output = operator(mesh, &binary).args(format!("{line} --json").split(' ')).output().await?;
+        let asked: Value = serde_json::from_slice(&output.stdout)?;
+        let answered = !asked["orders"].is_null() && asked["orders"]["error"].is_null();
+        ensure!(answered && asked["payments"]["error"].is_string(), "{line}: {asked}");
+    }
+    says(
+        mesh,
+        "admin pauses list --service payments --payments-url http://127.0.0.1:1",
+        1,
+        &["cannot reach"],
+    )
+    .await?;
+    let compared = "admin reconciliation --payments-url http://127.0.0.1:1";
+    says(mesh, compared, 1, &["0 orders differ", "payments cannot be asked", "cannot reach"]).await?;
+    let sums = "admin reconciliation --orders-url http://127.0.0.1:1";
+    says(mesh, sums, 1, &["RUB", "100", "orders cannot be asked"]).await?;
+    says(mesh, "admin pauses remove 1 --service orders --operator olga", 0, &["is over"]).await
 }
 
 /// Every shell block of docs/ADMIN.md.

@@ -87,7 +87,7 @@ async fn admin_services(arrangement: Arrangement) -> Result<()> {
 
 /// Nothing waits, and who would do something about it works: with its rate, and the version of the process.
 fn is_at_rest(status: MessagingStatus) -> Result<()> {
-    let MessagingStatus { relay, consumers, version, .. } = status.clone();
+    let MessagingStatus { relay, consumers, version, build, processes, .. } = status.clone();
     let relay = relay.context("a relay")?;
     ensure!(!relay.lease_holder.is_empty() && relay.lease_left.is_some(), "{relay:?}");
     let works = |state: Option<PartState>| state.is_some_and(|state| state.condition() == Condition::Ok);
@@ -95,8 +95,17 @@ fn is_at_rest(status: MessagingStatus) -> Result<()> {
     ensure!(consumers.iter().all(|consumer| works(consumer.state.clone())), "{consumers:?}");
     ensure!(consumers.iter().map(|consumer| consumer.partition).eq(0..1), "{consumers:?}");
     ensure!(version == env!("CARGO_PKG_VERSION"), "{version}");
-    let counts =
-        MessagingStatus { relay: None, consumers: Vec::new(), version: String::new(), ..status.clone() };
+    ensure!(build == chassis::version::BUILD, "{build}");
+    ensure!(processes.len() == 1 && processes[0].answers && processes[0].version == version, "{processes:?}");
+    ensure!(processes[0].process_id == relay.lease_holder && processes[0].build == build, "{processes:?}");
+    let counts = MessagingStatus {
+        relay: None,
+        consumers: Vec::new(),
+        version: String::new(),
+        build: String::new(),
+        processes: Vec::new(),
+        ..status.clone()
+    };
     ensure!(counts == MessagingStatus::default(), "{status:?}");
     Ok(())
 }

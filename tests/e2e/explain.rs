@@ -23,6 +23,7 @@ use crate::{
     admin_cli::POISON,
     admin_json::{admin, json_of, with_token},
     mesh::{ADMIN_TOKEN, APART, EMBEDDED, Mesh},
+    processes::both_are_listed,
 };
 
 /// The explanation of an order, over HTTP.
@@ -334,6 +335,7 @@ async fn a_frozen_process(mesh: &Mesh) -> Result<()> {
         Ok(())
     })
     .await?;
+    both_are_listed(&format!("http://{}", other.address("orders-grpc").await?), &holder).await?;
     drop(frozen);
     mesh.ended(&order_id).await?;
     other.terminate()?;

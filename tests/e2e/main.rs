@@ -55,6 +55,7 @@ mod scrape;
 mod seen;
 mod outage;
 mod pauses;
+mod processes;
 mod proxies;
 mod held_rows;
 mod database_away;

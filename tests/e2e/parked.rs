@@ -208,20 +208,28 @@ async fn is_discarded(operator: &Operator) -> Result<()> {
         operator: "olga".into(),
         reason: "nobody needs them".into(),
         dry_run: true,
+        max_messages: 0,
     };
     for wrong in [
         DiscardParkedMessagesRequest { filter: None, ..discard.clone() },
+        DiscardParkedMessagesRequest { filter: None, max_messages: 1, ..discard.clone() },
+        DiscardParkedMessagesRequest { max_messages: -1, ..discard.clone() },
         DiscardParkedMessagesRequest { reason: String::new(), ..discard.clone() },
         DiscardParkedMessagesRequest { operator: String::new(), ..discard.clone() },
     ] {
         let refused = operator.client().discard_parked_messages(with(wrong)?).await.err();
         ensure!(refused.as_ref().is_some_and(|status| status.code() == Code::InvalidArgument), "{refused:?}");
     }
-    for (dry_run, left) in [(true, 3), (false, 0)] {
-        let discard = DiscardParkedMessagesRequest { dry_run, ..discard.clone() };
+    let listed = operator.list(ParkedMessageFilter::default(), View::Basic).await?;
+    let mut left: Vec<i64> = listed.iter().map(|message| message.sequence).collect();
+    for (dry_run, max_messages, count) in [(true, 0, 3), (true, 2, 2), (false, 2, 2), (false, 0, 1)] {
+        let discard = DiscardParkedMessagesRequest { dry_run, max_messages, ..discard.clone() };
         let discarded = operator.client().discard_parked_messages(with(discard)?).await?.into_inner();
-        ensure!(discarded.discarded == 3, "{discarded:?}");
-        ensure!(operator.list(ParkedMessageFilter::default(), View::Basic).await?.len() == left);
+        ensure!(discarded.discarded == i64::try_from(count)?, "{discarded:?}");
+        // The first ones go first.
+        left.drain(..if dry_run { 0 } else { count });
+        let listed = operator.list(ParkedMessageFilter::default(), View::Basic).await?;
+        ensure!(listed.iter().map(|message| message.sequence).eq(left.iter().copied()), "{listed:?}");
     }
     Ok(())
 }
@@ -235,7 +243,8 @@ async fn is_noted(mesh: &Mesh, operator: &Operator) -> Result<()> {
         .map(|AuditEvent { action, reason, affected, .. }| (action.as_str(), reason.as_str(), *affected))
         .collect();
     let expected = [
-        ("DISCARD", "nobody needs them", 3),
+        ("DISCARD", "nobody needs them", 1),
+        ("DISCARD", "nobody needs them", 2),
         ("REDRIVE", "it was edited", 1),
         ("EDIT", "for a look", 1),
         ("EDIT", "a wrong amount", 1),

@@ -181,7 +181,8 @@ async fn prometheus_takes_what_every_process_shows() -> Result<()> {
     mesh.ended(&id).await?;
     for service in ["gateway", "orders", "payments"] {
         let scrape = Scrape::of(mesh.admin(service)?).await?;
-        let version = [("service_name", service), ("service_version", env!("CARGO_PKG_VERSION"))];
+        let build = ("service_build", chassis::version::BUILD);
+        let version = [("service_name", service), ("service_version", env!("CARGO_PKG_VERSION")), build];
         ensure!(scrape.number("build_info", &version)? == 1.0, "{service}");
         let age = world::now() as f64 - scrape.number("process_start_time_seconds", &[])?;
         ensure!((-2.0..600.0).contains(&age), "{service} has run for {age} s");

@@ -684,6 +684,8 @@ export interface components {
             relay?: components["schemas"]["RelayState"];
             consumers?: components["schemas"]["ConsumerState"][];
             version?: string;
+            build?: string;
+            processes?: components["schemas"]["ProcessState"][];
         };
         ConsumerState: {
             consumer?: string;
@@ -808,6 +810,17 @@ export interface components {
             partitionKey?: string;
             decoded?: Record<string, never>;
             undecodable?: string;
+        };
+        ProcessState: {
+            processId?: string;
+            version?: string;
+            build?: string;
+            host?: string;
+            /** Format: date-time */
+            startTime?: string;
+            /** Format: date-time */
+            seenTime?: string;
+            answers?: boolean;
         };
         Redrive: {
             /** Format: int64 */
@@ -1499,6 +1512,8 @@ export interface operations {
                     operator: string;
                     reason: string;
                     dryRun?: boolean;
+                    /** Format: int64 */
+                    maxMessages?: string;
                 } & {
                     [key: string]: unknown;
                 };
@@ -2040,6 +2055,8 @@ export interface operations {
                     operator: string;
                     reason: string;
                     dryRun?: boolean;
+                    /** Format: int64 */
+                    maxMessages?: string;
                 } & {
                     [key: string]: unknown;
                 };

@@ -6,6 +6,7 @@ import type { AnswerOf, BodyOf } from '../parts/types';
 import { addressOf } from './services';
 
 export type Status = AnswerOf<paths['/admin/v1/orders/status']['get']>;
+export type Running = NonNullable<Status['processes']>[number];
 export type Groups = AnswerOf<paths['/admin/v1/orders/parked:groups']['get']>;
 export type Group = NonNullable<Groups['groups']>[number];
 export type Messages = AnswerOf<paths['/admin/v1/orders/parked']['get']>;

@@ -131,11 +131,7 @@ function Selected({ service, query, choose, round, changed }: SelectedProps) {
             </button>
           </div>
           {act === 'redrive' && <Redrive service={service} filter={filter} done={done} />}
-          {act === 'discard' && (
-            <Act button="Discard them for good" danger needsReason make={(by) => discard(service, { filter, ...by })} then={done}>
-              <p>They are removed, and nobody handles them any more. This cannot be undone.</p>
-            </Act>
-          )}
+          {act === 'discard' && <Discard service={service} filter={filter} done={done} />}
         </>
       )}
       {open && !pages.isLoading && !pages.items.some(({ sequence }) => sequence === open) && (
@@ -180,13 +176,37 @@ function Row({ message, isOpen, choose }: { message: Message; isOpen: boolean; c
   );
 }
 
+const isCount = (text: string, top: number) => /^\d{1,9}$/.test(text) && Number(text) <= top;
+
+/** Why a text is no number of messages. */
+const notMost = (most: string) => (most === '' || isCount(most, 999_999_999) ? undefined : 'A number, or nothing for all.');
+
+/** The end of messages that nobody can handle. */
+function Discard({ service, filter, done }: { service: string; filter: Filter; done: () => void }) {
+  const [most, setMost] = useState('');
+  const wrong = notMost(most);
+  return (
+    <Act
+      button="Discard them for good"
+      danger
+      needsReason
+      make={(by) => (wrong ? undefined : discard(service, { filter, maxMessages: most || '0', ...by }))}
+      then={done}
+    >
+      <p>They are removed, and nobody handles them any more. This cannot be undone.</p>
+      <div class="filters">
+        <Field label="The first so many" value={most} onInput={setMost} mode="numeric" wrong={wrong} placeholder="all" />
+      </div>
+    </Act>
+  );
+}
+
 /** A redrive in the background, at a rate. */
 function Redrive({ service, filter, done }: { service: string; filter: Filter; done: () => void }) {
   const [rate, setRate] = useState('10');
   const [most, setMost] = useState('');
-  const isCount = (text: string, top: number) => /^\d{1,9}$/.test(text) && Number(text) <= top;
   const wrongRate = isCount(rate, 1_000) ? undefined : 'Up to 1,000 a second; 0 for as many as there can be.';
-  const wrongMost = most === '' || isCount(most, 999_999_999) ? undefined : 'A number, or nothing for all.';
+  const wrongMost = notMost(most);
   const isRight = !wrongRate && !wrongMost;
   return (
     <Act

@@ -3,13 +3,17 @@
 mod act;
 mod look;
 
+use ordermesh::messaging::v1::{
+    DiscardParkedMessagesRequest, messaging_admin_service_client::MessagingAdminServiceClient,
+};
+
 use super::{
     Service, jobs,
     which::{Which, Who},
 };
 use crate::services::{Caller, Services};
 
-type Admin = ordermesh::messaging::v1::messaging_admin_service_client::MessagingAdminServiceClient<Caller>;
+type Admin = MessagingAdminServiceClient<Caller>;
 
 /// What is done about parked messages.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -72,6 +76,9 @@ pub(super) enum Parked {
         service: Service,
         #[command(flatten)]
         which: Which,
+        /// Only the first so many, in the order they were parked; all when 0
+        #[arg(long, default_value = "0", hide_default_value = true)]
+        first: i64,
         #[command(flatten)]
         who: Who,
         /// Only counts them
@@ -132,9 +139,13 @@ pub(super) async fn run(services: &Services, parked: Parked, as_json: bool) -> a
             let mut admin = Admin::new(service.of(services).await?);
             act::edit(&mut admin, sequence, &patch, who, dry_run, as_json).await
         }
-        Parked::Discard { service, which, who, dry_run } => {
+        Parked::Discard { service, which, first, who, dry_run } => {
             let mut admin = Admin::new(service.of(services).await?);
-            act::discard(&mut admin, service, &which, who, dry_run, as_json).await
+            let Who { operator, reason } = who;
+            let filter = Some(which.filter()?);
+            let request =
+                DiscardParkedMessagesRequest { filter, operator, reason, dry_run, max_messages: first };
+            act::discard(&mut admin, service, request, as_json).await
         }
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use futures_util::future::join_all;
 use ordermesh::messaging::v1::{
-    GetMessagingStatusRequest, MessagingStatus, PartState,
+    GetMessagingStatusRequest, MessagingStatus, PartState, ProcessState,
     messaging_admin_service_client::MessagingAdminServiceClient,
 };
 use serde_json::{Value, json};
@@ -84,6 +84,7 @@ pub(super) fn lines(asked: &[Asked]) -> Vec<String> {
     ];
     let mut lines = show::table(heads, &rows);
     lines.extend(parts(asked));
+    lines.extend(processes(asked));
     for (service, status) in asked {
         if let Err(error) = status {
             lines.push(format!("{}: {}", service.name(), show::short(&format!("{error:#}"), 200)));
@@ -117,6 +118,30 @@ fn parts(asked: &[Asked]) -> Vec<String> {
         return Vec::new();
     }
     let table = show::table(["service", "version", "part", "state", "a second", "of", "why"], &rows);
+    [String::new()].into_iter().chain(table).collect()
+}
+
+/// The processes of each service, and when each last said that it runs.
+fn processes(asked: &[Asked]) -> Vec<String> {
+    let said = asked.iter().filter_map(|(service, status)| Some((service.name(), status.as_ref().ok()?)));
+    let row = |service: &str, process: &ProcessState| {
+        [
+            service.to_owned(),
+            show::or_dash(&process.version),
+            show::or_dash(&process.build),
+            show::or_dash(&process.process_id),
+            show::or_dash(&process.host),
+            show::ago(process.start_time.as_ref()),
+            show::ago(process.seen_time.as_ref()),
+        ]
+    };
+    let rows: Vec<_> = said
+        .flat_map(|(service, status)| status.processes.iter().map(move |one| row(service, one)))
+        .collect();
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let table = show::table(["service", "version", "build", "process", "host", "started", "seen"], &rows);
     [String::new()].into_iter().chain(table).collect()
 }
 

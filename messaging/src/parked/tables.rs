@@ -7,8 +7,8 @@ use world::Scratch;
 
 use super::State;
 use crate::schema::{
-    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_REQUESTS,
-    MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
+    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_PROCESSES,
+    KEPT_REQUESTS, MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
 };
 
 struct Tables;
@@ -26,6 +26,7 @@ impl MigratorTrait for Tables {
             Box::new(KEPT_ORDER),
             Box::new(KEPT_REQUESTS),
             Box::new(KEPT_CALLS),
+            Box::new(KEPT_PROCESSES),
         ]
     }
 }

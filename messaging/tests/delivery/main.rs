@@ -30,5 +30,6 @@ mod stops;
 mod retention;
 mod sizes;
 mod workers;
+mod processes;
 mod rates;
 mod bloat;

@@ -9,8 +9,8 @@ use messaging::{
     outbox::{self, Outbox},
     parked,
     schema::{
-        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_REQUESTS,
-        MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
+        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_PROCESSES,
+        KEPT_REQUESTS, MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
     },
     topology::Topology,
 };
@@ -223,6 +223,7 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_ORDER),
             Box::new(KEPT_REQUESTS),
             Box::new(KEPT_CALLS),
+            Box::new(KEPT_PROCESSES),
             Box::new(Statements::new("effects", &[fact::TABLE])),
         ]
     }

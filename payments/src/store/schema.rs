@@ -1,8 +1,8 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
 use messaging::schema::{
-    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_REQUESTS,
-    MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
+    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_PROCESSES,
+    KEPT_REQUESTS, MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use storage::schema::{AppendOnly, Owner, Statements};
@@ -29,6 +29,7 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_ORDER),
             Box::new(KEPT_REQUESTS),
             Box::new(KEPT_CALLS),
+            Box::new(KEPT_PROCESSES),
         ]
     }
 }

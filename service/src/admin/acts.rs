@@ -45,8 +45,9 @@ impl MessagingAdmin {
     ) -> Result<DiscardParkedMessagesResponse, Fault> {
         let mut checks = Checks::default();
         let given = request.get_ref();
-        let filter = selection::filter(given.filter.clone(), "filter.", &mut checks);
+        let mut filter = selection::filter(given.filter.clone(), "filter.", &mut checks);
         checks.field("filter", (!filter.is_any()).then_some(()).ok_or("must have a condition"));
+        filter.first = selection::first(given.max_messages, &mut checks);
         let operator =
             selection::operator(&request, &given.operator, &given.reason, Reason::Required, &mut checks);
         checks.finish()?;

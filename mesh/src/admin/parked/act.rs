@@ -9,10 +9,7 @@ use prost_types::Struct;
 use serde_json::Value;
 
 use super::{
-    super::{
-        Service, show,
-        which::{Which, Who},
-    },
+    super::{Service, show, which::Who},
     Admin, Redrive,
 };
 use crate::services::Services;
@@ -81,13 +78,10 @@ pub(super) async fn edit(
 pub(super) async fn discard(
     admin: &mut Admin,
     service: Service,
-    which: &Which,
-    who: Who,
-    dry_run: bool,
+    request: DiscardParkedMessagesRequest,
     as_json: bool,
 ) -> anyhow::Result<bool> {
-    let (filter, Who { operator, reason }) = (Some(which.filter()?), who);
-    let request = DiscardParkedMessagesRequest { filter, operator, reason, dry_run };
+    let dry_run = request.dry_run;
     let discarded = admin.discard_parked_messages(request).await?.into_inner();
     if as_json {
         show::json(&show::json_of(&discarded)?)?;
