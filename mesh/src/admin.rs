@@ -1,5 +1,6 @@
 //! `ordermesh admin`: what an operator asks and does, over the admin services of orders and payments.
 
+mod answers;
 mod explain;
 mod jobs;
 mod live;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::ensure;
 use indicatif::{ProgressBar, ProgressStyle};
 use ordermesh::messaging::v1::{
-    GetRedriveRequest, ListRedrivesRequest, Redrive, StopRedriveRequest,
+    GetRedriveRequest, ListRedrivesRequest, ListRedrivesResponse, Redrive, StopRedriveRequest,
     messaging_admin_service_client::MessagingAdminServiceClient, redrive::State,
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Service, chosen, show};
+use super::{Service, answers::Answers, show};
 use crate::services::{Caller, Services};
 
 /// Between two looks.
@@ -84,19 +84,17 @@ async fn list(
     limit: i32,
     as_json: bool,
 ) -> anyhow::Result<bool> {
-    let (mut found, mut rows) = (serde_json::Map::new(), Vec::new());
-    for service in chosen(service) {
+    let answers = Answers::of(service, async |service: Service| {
         let mut admin = Admin::new(service.of(services).await?);
         let request = ListRedrivesRequest { page_size: limit, page_token: String::new() };
-        let listed = admin.list_redrives(request).await?.into_inner();
-        found.insert(service.name().to_owned(), show::json_of(&listed)?);
-        rows.extend(listed.redrives.into_iter().map(|redrive| (service, redrive)));
-    }
-    if as_json {
-        show::json(&found.into())?;
-    } else {
-        show::lines(&table(&rows))?;
-    }
+        Ok(admin.list_redrives(request).await?.into_inner())
+    });
+    answers.await.show(as_json, show::json_of, |listed| {
+        let rows = |(service, listed): &(Service, ListRedrivesResponse)| {
+            listed.redrives.iter().map(|redrive| (*service, redrive.clone())).collect::<Vec<_>>()
+        };
+        table(&listed.iter().flat_map(rows).collect::<Vec<_>>())
+    })?;
     Ok(true)
 }
 

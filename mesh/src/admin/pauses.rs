@@ -1,11 +1,11 @@
 //! `ordermesh admin pauses`: what is stopped for a time.
 
 use ordermesh::messaging::v1::{
-    CreatePauseRequest, DeletePauseRequest, ListPausesRequest, Pause, pause::Part as WirePart,
-    pauses_service_client::PausesServiceClient,
+    CreatePauseRequest, DeletePauseRequest, ListPausesRequest, ListPausesResponse, Pause,
+    pause::Part as WirePart, pauses_service_client::PausesServiceClient,
 };
 
-use super::{Service, chosen, show, which::Who};
+use super::{Service, answers::Answers, show, which::Who};
 use crate::services::Services;
 
 /// What is done about pauses.
@@ -95,17 +95,17 @@ pub(super) async fn run(services: &Services, pauses: Pauses, as_json: bool) -> a
 }
 
 async fn list(services: &Services, service: Option<Service>, as_json: bool) -> anyhow::Result<()> {
-    let (mut found, mut rows) = (serde_json::Map::new(), Vec::new());
-    for service in chosen(service) {
+    let answers = Answers::of(service, async |service: Service| {
         let mut client = PausesServiceClient::new(service.of(services).await?);
-        let listed = client.list_pauses(ListPausesRequest {}).await?.into_inner();
-        found.insert(service.name().to_owned(), show::json_of(&listed)?);
-        rows.extend(listed.pauses.into_iter().map(|pause| (service, pause)));
-    }
-    if as_json {
-        return show::json(&found.into());
-    }
-    show::lines(&table(&rows))
+        Ok(client.list_pauses(ListPausesRequest {}).await?.into_inner())
+    });
+    answers.await.show(as_json, show::json_of, |listed| {
+        let rows = |(service, listed): &(Service, ListPausesResponse)| {
+            listed.pauses.iter().map(|pause| (*service, pause.clone())).collect::<Vec<_>>()
+        };
+        table(&listed.iter().flat_map(rows).collect::<Vec<_>>())
+    })?;
+    Ok(())
 }
 
 /// What is paused, for a person.

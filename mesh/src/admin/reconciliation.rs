@@ -14,7 +14,7 @@ use ordermesh::{
 use serde_json::Value;
 
 use super::show;
-use crate::services::{Caller, Services};
+use crate::services::Services;
 
 /// Differences that are shown at most.
 const SHOWN: i32 = 1_000;
@@ -44,45 +44,66 @@ pub(super) struct Reconciliation {
 /// # Errors
 /// When a service cannot be asked.
 pub(super) async fn run(services: &Services, flags: Reconciliation, as_json: bool) -> anyhow::Result<bool> {
-    let mut orders = OrdersAdminServiceClient::new(services.orders().await?);
     if flags.heal {
-        let Reconciliation { order: order_ids, operator, reason, .. } = flags;
-        let request = HealDifferencesRequest { order_ids, operator, reason };
-        let healed = orders.heal_differences(request).await?.into_inner();
-        if as_json {
-            show::json(&show::json_of(&healed)?)?;
-        } else {
-            show::lines(&[format!("{} differences are to be healed now", healed.differences)])?;
-        }
-        return Ok(true);
+        return heal(services, flags, as_json).await;
     }
-    let mut payments = PaymentsAdminServiceClient::new(services.payments().await?);
-    let report = payments.get_reconciliation_report(GetReconciliationReportRequest {}).await?.into_inner();
-    let compared = compared(&mut orders, flags.healed).await?;
+    // Of the one that answers everything is shown, also while the other one is away.
+    let (report, compared) = tokio::join!(reported(services), compared(services, flags.healed));
     if as_json {
         show::json(&together(&report, &compared)?)?;
     } else {
-        show::lines(&sums(&report))?;
-        show::lines(&differences(&compared))?;
+        report.as_ref().map_or(Ok(()), |report| show::lines(&sums(report)))?;
+        compared.as_ref().map_or(Ok(()), |compared| show::lines(&differences(compared)))?;
     }
+    let compared = compared.context("orders cannot be asked");
+    let report = report.context("payments cannot be asked")?;
     let is_right = |sums: &Currency| sums.balances == sums.top_ups - sums.debits;
-    Ok(compared.total == 0 && report.currencies.iter().all(is_right))
+    Ok(compared?.total == 0 && report.currencies.iter().all(is_right))
 }
 
-async fn compared(client: &mut OrdersAdminServiceClient<Caller>, healed: bool) -> anyhow::Result<Compared> {
+async fn heal(services: &Services, flags: Reconciliation, as_json: bool) -> anyhow::Result<bool> {
+    let Reconciliation { order: order_ids, operator, reason, .. } = flags;
+    let request = HealDifferencesRequest { order_ids, operator, reason };
+    let mut orders = OrdersAdminServiceClient::new(services.orders().await?);
+    let healed = orders.heal_differences(request).await?.into_inner();
+    if as_json {
+        show::json(&show::json_of(&healed)?)?;
+    } else {
+        show::lines(&[format!("{} differences are to be healed now", healed.differences)])?;
+    }
+    Ok(true)
+}
+
+async fn reported(services: &Services) -> anyhow::Result<ReconciliationReport> {
+    let mut payments = PaymentsAdminServiceClient::new(services.payments().await?);
+    Ok(payments.get_reconciliation_report(GetReconciliationReportRequest {}).await?.into_inner())
+}
+
+async fn compared(services: &Services, healed: bool) -> anyhow::Result<Compared> {
+    let mut orders = OrdersAdminServiceClient::new(services.orders().await?);
     let request =
         GetReconciliationRequest { page_size: SHOWN, healed, ..GetReconciliationRequest::default() };
-    Ok(client.get_reconciliation(request).await?.into_inner())
+    Ok(orders.get_reconciliation(request).await?.into_inner())
 }
 
-/// What both services answer, as one object.
-fn together(report: &ReconciliationReport, compared: &Compared) -> anyhow::Result<Value> {
-    let (mut all, compared) = (show::json_of(report)?, show::json_of(compared)?);
-    let (Value::Object(all_members), Value::Object(members)) = (&mut all, compared) else {
-        return Err(anyhow::anyhow!("an answer is no object")).context("cannot show the answers");
-    };
-    all_members.extend(members);
-    Ok(all)
+/// What both services answer, as one object; of one that does not, why.
+fn together(
+    report: &anyhow::Result<ReconciliationReport>,
+    compared: &anyhow::Result<Compared>,
+) -> anyhow::Result<Value> {
+    let (mut all, mut away) = (serde_json::Map::new(), serde_json::Map::new());
+    let sums = report.as_ref().map(show::json_of);
+    let differences = compared.as_ref().map(show::json_of);
+    for (service, answer) in [("payments", sums), ("orders", differences)] {
+        match answer {
+            Ok(answer) => all.extend(answer?.as_object().cloned().unwrap_or_default()),
+            Err(error) => drop(away.insert(service.to_owned(), format!("{error:#}").into())),
+        }
+    }
+    if !away.is_empty() {
+        all.insert("errors".to_owned(), away.into());
+    }
+    Ok(all.into())
 }
 
 fn sums(report: &ReconciliationReport) -> Vec<String> {

@@ -6,8 +6,8 @@ use ordermesh::{
 };
 use serde_json::{Value, json};
 
-use super::{Service, chosen, show};
-use crate::services::Services;
+use super::{Service, answers::Answers, show};
+use crate::services::{Caller, Services};
 
 /// Rows of one call at most.
 const PAGE: usize = 1_000;
@@ -44,31 +44,36 @@ fn page_size(limit: usize, had: usize) -> i32 {
 /// # Errors
 /// When a service cannot be asked.
 pub(super) async fn audit(services: &Services, audit: Audit, as_json: bool) -> anyhow::Result<bool> {
-    let (mut found, mut rows) = (serde_json::Map::new(), Vec::new());
-    for service in chosen(audit.service) {
-        let mut client = AuditServiceClient::new(service.of(services).await?);
-        let (mut events, mut page_token) = (Vec::new(), String::new());
-        while events.len() < audit.limit {
-            let page_size = page_size(audit.limit, events.len());
-            let request = ListAuditEventsRequest { page_size, page_token, filter: audit.filter.clone() };
-            let page = client.list_audit_events(request).await?.into_inner();
-            events.extend(page.events);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                break;
-            }
-        }
-        rows.extend(events.iter().map(|event| row(service, event)));
-        let events: Result<Vec<Value>, _> = events.iter().map(show::json_of).collect();
-        found.insert(service.name().to_owned(), events?.into());
-    }
-    if as_json {
-        show::json(&found.into())?;
-    } else {
-        let heads = ["service", "time", "action", "who", "about", "amount", "trace"];
-        show::lines(&show::table(heads, &rows))?;
-    }
+    let answers = Answers::of(audit.service, async |service: Service| {
+        events(AuditServiceClient::new(service.of(services).await?), &audit).await
+    });
+    answers.await.show(
+        as_json,
+        |events| show::all_json(events),
+        |listed| {
+            let rows = |(service, events): &(Service, Vec<AuditEvent>)| {
+                events.iter().map(|event| row(*service, event)).collect::<Vec<_>>()
+            };
+            let heads = ["service", "time", "action", "who", "about", "amount", "trace"];
+            show::table(heads, &listed.iter().flat_map(rows).collect::<Vec<_>>())
+        },
+    )?;
     Ok(true)
+}
+
+async fn events(mut client: AuditServiceClient<Caller>, audit: &Audit) -> anyhow::Result<Vec<AuditEvent>> {
+    let (mut events, mut page_token) = (Vec::new(), String::new());
+    while events.len() < audit.limit {
+        let page_size = page_size(audit.limit, events.len());
+        let request = ListAuditEventsRequest { page_size, page_token, filter: audit.filter.clone() };
+        let page = client.list_audit_events(request).await?.into_inner();
+        events.extend(page.events);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    Ok(events)
 }
 
 fn row(service: Service, event: &AuditEvent) -> [String; 7] {

@@ -28,6 +28,14 @@ pub(super) fn json_of<M: Message + Name>(message: &M) -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(&Type::new(&descriptor).json(&message.encode_to_vec())?)?)
 }
 
+/// The same of a list.
+///
+/// # Errors
+/// As [`json_of`].
+pub(super) fn all_json<M: Message + Name>(messages: &[M]) -> anyhow::Result<Value> {
+    messages.iter().map(json_of).collect()
+}
+
 /// A JSON object as `google.protobuf.Struct`.
 ///
 /// # Errors

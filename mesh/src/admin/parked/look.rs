@@ -1,16 +1,15 @@
 //! Looks at parked messages: each, by their causes, and what a redrive would do.
 
-use ordermesh::messaging::v1::{
-    ListParkedMessageGroupsRequest, ListParkedMessagesRequest, ParkedMessage, ParkedMessageFilter,
-    ParkedMessageGroup, ParkedMessagePreview, ParkedMessageView, PreviewParkedMessagesRequest,
-};
-use serde_json::Value;
-
 use super::{
-    super::{Service, chosen, show, which::Which},
+    super::{Service, answers::Answers, show, which::Which},
     Admin,
 };
 use crate::services::Services;
+use ordermesh::messaging::v1::{
+    ListParkedMessageGroupsRequest, ListParkedMessageGroupsResponse, ListParkedMessagesRequest,
+    ParkedMessage, ParkedMessageFilter, ParkedMessageGroup, ParkedMessagePreview, ParkedMessageView,
+    PreviewParkedMessagesRequest,
+};
 
 /// The largest page.
 const PAGE: usize = 1_000;
@@ -23,21 +22,22 @@ pub(super) async fn list(
     limit: usize,
     as_json: bool,
 ) -> anyhow::Result<bool> {
-    let (mut found, mut rows, filter) = (serde_json::Map::new(), Vec::new(), which.filter()?);
-    for service in chosen(service) {
-        let mut admin = Admin::new(service.of(services).await?);
-        let messages = pages(&mut admin, &filter, limit).await?;
-        rows.extend(messages.iter().map(|message| row(service, message)));
-        let messages: Result<Vec<Value>, _> = messages.iter().map(show::json_of).collect();
-        found.insert(service.name().to_owned(), messages?.into());
-    }
-    if as_json {
-        show::json(&found.into())?;
-    } else {
-        let heads = ["service", "number", "state", "kind", "key", "parked", "attempts", "error"];
-        show::lines(&show::table(heads, &rows))?;
-    }
-    Ok(rows.is_empty())
+    let filter = which.filter()?;
+    let answers = Answers::of(service, async |service: Service| {
+        pages(&mut Admin::new(service.of(services).await?), &filter, limit).await
+    });
+    let listed = answers.await.show(
+        as_json,
+        |messages| show::all_json(messages),
+        |listed| {
+            let rows = |(service, messages): &(Service, Vec<ParkedMessage>)| {
+                messages.iter().map(|message| row(*service, message)).collect::<Vec<_>>()
+            };
+            let heads = ["service", "number", "state", "kind", "key", "parked", "attempts", "error"];
+            show::table(heads, &listed.iter().flat_map(rows).collect::<Vec<_>>())
+        },
+    )?;
+    Ok(listed.iter().all(|(_, messages)| messages.is_empty()))
 }
 
 async fn pages(
@@ -90,21 +90,20 @@ pub(super) async fn groups(
     limit: i32,
     as_json: bool,
 ) -> anyhow::Result<bool> {
-    let (mut found, mut rows, filter) = (serde_json::Map::new(), Vec::new(), which.filter()?);
-    for service in chosen(service) {
+    let filter = which.filter()?;
+    let answers = Answers::of(service, async |service: Service| {
         let mut admin = Admin::new(service.of(services).await?);
         let request = ListParkedMessageGroupsRequest { page_size: limit, filter: Some(filter.clone()) };
-        let groups = admin.list_parked_message_groups(request).await?.into_inner();
-        rows.extend(groups.groups.iter().map(|group| group_row(service, group)));
-        found.insert(service.name().to_owned(), show::json_of(&groups)?);
-    }
-    if as_json {
-        show::json(&found.into())?;
-    } else {
+        Ok(admin.list_parked_message_groups(request).await?.into_inner())
+    });
+    let listed = answers.await.show(as_json, show::json_of, |listed| {
+        let rows = |(service, groups): &(Service, ListParkedMessageGroupsResponse)| {
+            groups.groups.iter().map(|group| group_row(*service, group)).collect::<Vec<_>>()
+        };
         let heads = ["service", "messages", "cause", "kind", "first", "last", "error"];
-        show::lines(&show::table(heads, &rows))?;
-    }
-    Ok(rows.is_empty())
+        show::table(heads, &listed.iter().flat_map(rows).collect::<Vec<_>>())
+    })?;
+    Ok(listed.iter().all(|(_, groups)| groups.groups.is_empty()))
 }
 
 fn group_row(service: Service, group: &ParkedMessageGroup) -> [String; 7] {
