@@ -18,6 +18,7 @@ mod lanes;
 mod returned;
 mod redrive;
 mod waiting;
+mod pace;
 mod paced;
 mod preview;
 

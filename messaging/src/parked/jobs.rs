@@ -8,7 +8,7 @@ mod run;
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement,
+    QueryOrder as _, QuerySelect as _, QueryTrait as _, Statement,
     entity::prelude::*,
 };
 use storage::{Database, Failure, Transaction};
@@ -35,6 +35,9 @@ pub enum State {
     /// It has tried every message that could be.
     Finished = 2,
 }
+
+/// How long one that has ended is listed, in microseconds. Who has started and stopped it stays among the operators' actions.
+const KEEP: i64 = 90 * 24 * 3_600 * 1_000_000;
 
 /// A job.
 #[sea_orm::model]
@@ -133,6 +136,7 @@ async fn start_in(
         return Ok(Started::SeveralConsumers);
     }
     let now = retry::now();
+    forget(transaction, now - KEEP).await?;
     let job = ActiveModel {
         id: NotSet,
         consumer: Set(consumers.into_iter().next().unwrap_or_default()),
@@ -164,6 +168,13 @@ async fn start_in(
     let job = Entity::find_by_id(id).one(transaction).await?;
     let job = job.ok_or_else(|| DbErr::RecordNotFound(format!("the redrive {id}")))?;
     Ok(Started::Job(Box::new(Progress { job, left: total })))
+}
+
+/// Forgets jobs that have ended before this time, a thousand of them at most. It is done by who starts one: otherwise their number does not grow.
+async fn forget(transaction: &Transaction, before: i64) -> Result<(), DbErr> {
+    let old = Entity::find().select_only().column(Column::Id).filter(Column::EndTime.lt(before)).limit(1_000);
+    let forget = Entity::delete_many().filter(Column::Id.in_subquery(old.into_query()));
+    forget.exec(transaction).await.map(drop)
 }
 
 /// The advisory lock of who starts a job: any number that everyone agrees on.

@@ -137,6 +137,33 @@ async fn what_a_dead_process_has_marked_is_given_back() -> Result<()> {
     Ok(())
 }
 
+/// What has ended long ago is forgotten by who starts another one, and nothing else is.
+#[tokio::test]
+async fn old_jobs_are_forgotten() -> Result<()> {
+    for place in [Place::embedded().await?, Place::postgres().await?] {
+        park(&place, 4).await?;
+        let one = Filter { first: Some(1), ..Filter::default() };
+        let (old, ended, running) =
+            (start(&place, &one, 1).await?, start(&place, &one, 1).await?, start(&place, &one, 1).await?);
+        for job in [&old, &ended] {
+            jobs::stop(&place.database, job.job.id, "olga".into()).await?;
+        }
+        let day = 24 * 3_600 * 1_000_000_i64;
+        let age = async |id: i64, days: i64| {
+            let times = format!("start_time = start_time - {0}, end_time = end_time - {0}", days * day);
+            place.database.execute_unflushed(format!("UPDATE redrive_jobs SET {times} WHERE id = {id}")).await
+        };
+        age(old.job.id, 91).await?;
+        age(ended.job.id, 89).await?;
+        age(running.job.id, 91).await?;
+        let last = start(&place, &one, 1).await?;
+        let listed = jobs::list(place.database.read(), i64::MAX, 10).await?;
+        let listed: Vec<i64> = listed.iter().map(|progress| progress.job.id).collect();
+        ensure!(listed == [last.job.id, running.job.id, ended.job.id], "{listed:?} without {}", old.job.id);
+    }
+    Ok(())
+}
+
 /// Of two operators who mean the same messages one gets all of them, however close together they act.
 #[tokio::test]
 async fn what_two_operators_mean_is_one_jobs() -> Result<()> {
