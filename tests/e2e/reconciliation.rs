@@ -211,3 +211,36 @@ async fn what_nobody_can_heal_is_listed_and_explained() -> Result<()> {
     ensure!(!succeeded && output.contains("2 differ") && output.contains(&lost), "{output}");
     Ok(())
 }
+
+/// Of one minute more orders are lost than are looked into at a time: each is found, in the background and from outside.
+#[tokio::test]
+async fn however_many_of_a_minute_are_lost_each_is_found() -> Result<()> {
+    const MANY: usize = 12_000;
+    let mut mesh = Mesh::start_with(EMBEDDED, &often()).await?;
+    mesh.processes[0].terminate()?;
+    mesh.processes[0].wait(PATIENCE).await?;
+    let minute = (world::now() / 60 - 10) * 60_000;
+    let row = |number: usize| {
+        let placed = minute + (number % 59_000) as i64;
+        let decided = placed * 1_000;
+        format!("(X'{placed:012x}70008000{number:012x}', 'lost', 1, 'RUB', 2, 2, {decided})")
+    };
+    for first in (0..MANY).step_by(1_000) {
+        let rows: Vec<String> = (first..first + 1_000).map(row).collect();
+        let columns = "order_id, user_id, amount, currency_code, outcome, reason, decide_time";
+        let lose = format!("INSERT INTO payments ({columns}) VALUES {}", rows.join(", "));
+        mesh.tamper("payments", &lose).await?;
+    }
+    mesh.start_again().await?;
+    let (output, succeeded) = reconcile(&mesh).await?;
+    let says = format!("0 decided orders were compared, {MANY} differ");
+    ensure!(!succeeded && output.contains(&says), "{}", output.lines().next().unwrap_or_default());
+    // A sweep rests for twenty times as long as it takes.
+    eventually("each of them", 10 * PATIENCE, async || {
+        let (found, there) = (numbers(&mesh, "found_total").await?, numbers(&mesh, "differences").await?);
+        let all = [0.0, 0.0, MANY as f64, 0.0];
+        ensure!(found == all && there == all, "{found:?} found, {there:?} there");
+        Ok(())
+    })
+    .await
+}

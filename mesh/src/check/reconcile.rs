@@ -97,14 +97,20 @@ async fn everything(
 ) -> Result<(i64, Vec<Difference>), String> {
     let settled = Micros::try_from(settle.as_micros()).unwrap_or(Micros::MAX);
     let mut until = (SystemClock.now() - settled) / 1_000 * 1_000;
-    let (mut count, mut suspects) = (0, BTreeMap::new());
+    let (mut count, mut suspects, mut is_rest) = (0, BTreeMap::new(), false);
     loop {
         let from = (until - 1) / MINUTE * MINUTE;
         let compared = compare::range(orders, payments, from, until).await?;
-        count += compared.orders;
+        // Those of a minute that was left are counted already.
+        count += if is_rest { 0 } else { compared.orders };
         let found = compared.differences.into_iter();
         suspects.extend(found.map(|difference| (difference.order_id, difference)));
         progress(count);
+        is_rest = compared.left_at.is_some();
+        if let Some(left_at) = compared.left_at {
+            until = left_at;
+            continue;
+        }
         let Some(earlier) = compared.earlier else { break };
         until = from.min(earlier / 1_000 * 1_000 + 1_000);
     }

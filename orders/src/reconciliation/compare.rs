@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::side::{Counted, Side};
 use crate::store::differences::Kind;
 
-/// Differences that are returned at most: more of them are found once these are gone.
+/// Differences after which a range is left: what is earlier in it is compared another time.
 pub const MOST_FOUND: usize = 10_000;
 /// A part that is not halved any further, in microseconds.
 const SMALLEST: Micros = 2_000;
@@ -42,6 +42,8 @@ pub struct Compared {
     pub earlier: Option<Micros>,
     /// Which process of payments has answered.
     pub instance: String,
+    /// Where the range was left: what was placed in it before this time is not compared.
+    pub left_at: Option<Micros>,
 }
 
 /// Compares the orders that were placed from one time on and before the other, at most a minute later.
@@ -61,9 +63,10 @@ pub async fn range(
         orders: own.digest.count,
         earlier: own.earlier.max(theirs.earlier),
         instance: theirs.instance.clone(),
+        left_at: None,
     };
     if !is_equal(&own, &theirs, payments).await? {
-        compared.differences = drill(orders, payments, from, until).await?;
+        (compared.differences, compared.left_at) = drill(orders, payments, from, until).await?;
     }
     Ok(compared)
 }
@@ -85,7 +88,8 @@ async fn drill(
     payments: &dyn Side,
     from: Micros,
     until: Micros,
-) -> Result<Vec<Difference>, String> {
+) -> Result<(Vec<Difference>, Option<Micros>), String> {
+    // The last one is the latest: what is left is what comes before one time.
     let (mut parts, mut found) = (vec![(from, until)], Vec::new());
     while let Some((from, until)) = parts.pop() {
         let (own, theirs) = (orders.digest(from, until).await?, payments.digest(from, until).await?);
@@ -103,7 +107,7 @@ async fn drill(
             break;
         }
     }
-    Ok(found)
+    Ok((found, parts.last().map(|(_, until)| *until)))
 }
 
 /// A request for these orders.

@@ -73,12 +73,17 @@ impl Memory {
         }
     }
 
-    /// Keeps in mind what may be differences.
+    /// Whether no more can be kept in mind.
+    pub(super) fn is_full(&self) -> bool {
+        self.suspects.len() >= MOST_FOUND
+    }
+
+    /// Keeps in mind what may be differences, unless that is too much already: a later sweep finds it.
     pub(super) fn suspect(&mut self, found: impl IntoIterator<Item = Difference>, now: Micros) {
+        if self.is_full() {
+            return;
+        }
         for Difference { order_id, kind, .. } in found {
-            if self.suspects.len() >= MOST_FOUND {
-                return;
-            }
             self.suspects.entry(order_id).or_insert_with(|| Suspect::new(kind, now));
         }
     }

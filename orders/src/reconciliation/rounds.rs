@@ -73,10 +73,11 @@ impl Reconciliation {
         Ok(())
     }
 
-    /// Older orders, backwards minute by minute; where there are none, nothing is asked.
+    /// Older orders, backwards minute by minute; where there are none, nothing is asked. Of a minute with more differences than can be suspected
+    /// at a time the rest comes when these are known.
     async fn sweep(&self, memory: &mut Memory) -> Result<(), String> {
         let (begun, most) = (Instant::now(), self.timing.every / PART);
-        while Instant::now() >= memory.rest_until && begun.elapsed() < most {
+        while Instant::now() >= memory.rest_until && begun.elapsed() < most && !memory.is_full() {
             let until = memory.sweep;
             let from = (until - 1) / MINUTE * MINUTE;
             let compared = self.compare(memory, from, until).await?;
@@ -84,7 +85,9 @@ impl Reconciliation {
                 // Everything is compared again.
                 continue;
             }
-            if let Some(earlier) = compared.earlier {
+            if let Some(left_at) = compared.left_at {
+                memory.sweep = left_at;
+            } else if let Some(earlier) = compared.earlier {
                 // Ids have milliseconds.
                 memory.sweep = from.min(earlier / 1_000 * 1_000 + 1_000);
             } else {
