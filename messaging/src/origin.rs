@@ -15,7 +15,7 @@ pub struct Origin {
     pub token_id: Option<String>,
     /// The trace that the request is part of: 32 hexadecimal digits.
     pub trace_id: Option<String>,
-    /// The header `X-Request-Id` of the request. It is kept with what an operator does, and goes no further.
+    /// The header `X-Request-Id` of the request. Messages carry it only where their payload has a field for it.
     pub x_request_id: Option<String>,
 }
 

@@ -1,6 +1,5 @@
 //! The outbox: messages that are part of the transaction that causes them.
 
-mod written;
 mod due;
 mod settle;
 mod backlog;
@@ -12,15 +11,14 @@ use storage::{
     Transaction,
     rows::{self, Write},
 };
+use tokio::sync::Notify;
 
 use crate::envelope::Envelope;
 
 pub use self::backlog::{Backlog, backlog, list, oldest, readiness};
-use self::written::{Handover, Open};
 pub(crate) use self::{
     due::take,
-    settle::{Carried, Refusal, clean, postpone, refuse, remove, unroutable},
-    written::{Next, Seen},
+    settle::{Refusal, clean, postpone, refuse, remove, unroutable},
 };
 
 /// Bytes of a payload at most: a message states a fact, it is no file. With the limits in count this bounds what a window, a
@@ -94,17 +92,17 @@ impl Model {
     }
 }
 
-/// A service's way into its outbox. Cloning shares the way to the relay.
-#[derive(Clone, Default)]
+/// A service's way into its outbox. Cloning shares the wake-up of the relay.
+#[derive(Clone)]
 pub struct Outbox {
-    handover: Arc<Handover>,
+    wake_up: Arc<Notify>,
 }
 
 impl Outbox {
     /// A way into the outbox whose relay is woken by [`Outbox::wake`].
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { wake_up: Arc::new(Notify::new()) }
     }
 
     /// Writes messages into the caller's transaction: they exist if and only if it commits. Call [`Outbox::wake`] then.
@@ -126,38 +124,17 @@ impl Outbox {
     /// Wakes the relay: to be called right after the commit. A call too many costs nothing, and one
     /// that is missed costs the relay's slow poll.
     pub fn wake(&self) {
-        self.handover.wake();
-    }
-
-    /// What a single statement that writes messages should return for [`Outbox::written`]: the ids of messages that wait. `None` where the
-    /// relay looks for itself: it is another process's, the statement would be slowed down, or SQLite has no round trip to be saved.
-    #[must_use]
-    pub fn waiting(&self, backend: DbBackend) -> Option<&'static str> {
-        self.handover.reading(backend)
-    }
-
-    /// In place of [`Outbox::wake`], for messages that were written by a single statement, which has returned what [`Outbox::waiting`] reads:
-    /// the relay need not look for them then. Without it this is a wake-up.
-    pub fn written(&self, messages: Vec<Envelope>, read: Option<&str>) {
-        storage::failpoint::at("outbox.before_hand_over");
-        match read {
-            Some(read) => self.handover.written(messages, read),
-            None => self.wake(),
-        }
-    }
-
-    /// Whether the look of a statement at the table takes long, because rows that have died cannot be removed.
-    pub(crate) fn slow(&self, is_slow: bool) {
-        self.handover.slow(is_slow);
+        self.wake_up.notify_one();
     }
 
     pub(crate) async fn woken(&self) {
-        self.handover.woken().await;
+        self.wake_up.notified().await;
     }
+}
 
-    /// Takes what is handed over, until the guard is dropped.
-    pub(crate) fn open(&self) -> Open<'_> {
-        self.handover.open()
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use sea_orm::{DbBackend, DbErr};
+use sea_orm::DbErr;
 use storage::{
     Database, Executor, Failure, Reading, Transaction,
     rows::{self, Write},
 };
 
-use crate::{envelope::Envelope, outbox::Outbox};
+use crate::envelope::Envelope;
 
 /// What a consumer does with its messages.
 #[async_trait]
@@ -47,7 +47,6 @@ pub trait Handler: Send + Sync + 'static {
 #[derive(Default)]
 pub struct Effects {
     writes: Vec<Write>,
-    messages: Vec<(Outbox, Vec<Envelope>)>,
     after: AfterCommit,
 }
 
@@ -59,21 +58,6 @@ impl Effects {
     /// To be written when the handler returns, together with the memory of the batch.
     pub fn write(&mut self, writes: Vec<Write>) {
         self.writes.extend(writes);
-    }
-
-    /// Messages to be published, which are written in the same way.
-    ///
-    /// # Errors
-    /// As [`Outbox::writes`].
-    pub fn publish(
-        &mut self,
-        outbox: &Outbox,
-        backend: DbBackend,
-        messages: Vec<Envelope>,
-    ) -> Result<(), DbErr> {
-        self.write(outbox.writes(backend, &messages)?);
-        self.messages.push((outbox.clone(), messages));
-        Ok(())
     }
 
     /// A hook that runs right after the commit, if there is one. A crash in between loses it: it must be something that somebody does
@@ -88,32 +72,18 @@ impl Effects {
     /// As [`storage::rows::write`].
     pub async fn apply(self, transaction: &Transaction) -> Result<AfterCommit, DbErr> {
         rows::write(transaction, &self.writes).await?;
-        Ok(self.after_reading(None))
+        Ok(self.after)
     }
 
     /// Makes the writes, all or none of them, as a transaction of their own.
     ///
     /// # Errors
     /// As [`Database::write_all`].
-    pub async fn commit(mut self, database: &Database) -> Result<AfterCommit, Failure> {
-        let read = match std::mem::take(&mut self.writes) {
-            none if none.is_empty() => None,
-            writes => {
-                let read = self.messages.first().and_then(|(outbox, _)| outbox.waiting(database.backend()));
-                database.write_all(writes, read).await?
-            }
-        };
-        Ok(self.after_reading(read))
-    }
-
-    /// `read` as [`outbox::waiting`] does, if it was.
-    fn after_reading(self, read: Option<String>) -> AfterCommit {
-        let Self { messages, mut after, .. } = self;
-        for (outbox, messages) in messages {
-            let read = read.clone();
-            after.0.push(Box::new(move || outbox.written(messages, read.as_deref())));
+    pub async fn commit(self, database: &Database) -> Result<AfterCommit, Failure> {
+        if !self.writes.is_empty() {
+            database.write_all(self.writes).await?;
         }
-        after
+        Ok(self.after)
     }
 }
 

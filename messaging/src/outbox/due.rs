@@ -3,7 +3,7 @@
 use sea_orm::{EntityTrait as _, Statement, Value};
 use storage::{Database, Failure, rows};
 
-use super::{Carried, Entity, Model, remove};
+use super::{Entity, Model, remove};
 
 /// The payloads of what is taken at a time, in bytes, unless a single one is larger: what a relay holds in memory.
 const TAKEN_BYTES: i64 = 8 * 1024 * 1024;
@@ -30,7 +30,7 @@ const DUE: &str = "SELECT * FROM (
 /// are to leave. On PostgreSQL both are one round trip.
 pub(crate) async fn take(
     database: &Database,
-    confirmed: &Carried,
+    confirmed: &[i64],
     now: i64,
     limit: u64,
 ) -> Result<Vec<Model>, Failure> {
@@ -41,16 +41,10 @@ pub(crate) async fn take(
         remove(database, confirmed).await?;
         due("true")
     } else {
-        values.extend([rows::one_of(backend, &confirmed.seqs).value, confirmed.ids().into()]);
-        let (seqs, ids) = ("string_to_array($4, ',')::bigint[]", "string_to_array($5, ',')::uuid[]");
-        // Each list is read once, and not for each row.
-        let due = due(&format!(
-            "seq <> ALL((SELECT {seqs})::bigint[]) AND message_id <> ALL((SELECT {ids})::uuid[])"
-        ));
-        format!(
-            "WITH gone AS (DELETE FROM outbox WHERE seq = ANY({seqs})),
-             gone_too AS (DELETE FROM outbox WHERE message_id = ANY({ids})) {due}"
-        )
+        values.push(rows::one_of(backend, confirmed).value);
+        let (gone, others) = ("string_to_array($4, ',')::bigint[]", "seq <> ALL");
+        let due = due(&format!("{others}({gone})"));
+        format!("WITH gone AS (DELETE FROM outbox WHERE seq = ANY({gone})) {due}")
     };
     let statement = Statement::from_sql_and_values(backend, sql, values);
     let due = Entity::find().from_raw_sql(statement).all(&database.unflushed()).await;

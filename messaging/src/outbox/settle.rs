@@ -6,51 +6,20 @@
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
 use serde_json::{Value as Json, json};
 use storage::{Database, Failure, Transaction, failpoint, rows};
-use uuid::Uuid;
 
 use super::State;
 
 /// Removes rows whose messages the broker has taken over. It waits for no flush: a crash of the server may bring back the rows of its
 /// last moment, as a relay that dies before it has settled leaves them, and they are published again.
-pub(crate) async fn remove(database: &Database, carried: &Carried) -> Result<(), Failure> {
-    if !carried.seqs.is_empty() {
-        let seqs: Vec<String> = carried.seqs.iter().map(i64::to_string).collect();
-        let remove = format!("DELETE FROM outbox WHERE seq IN ({})", seqs.join(","));
-        database.execute_unflushed(remove).await?;
+pub(crate) async fn remove(database: &Database, seqs: &[i64]) -> Result<(), Failure> {
+    if seqs.is_empty() {
+        return Ok(());
     }
-    if !carried.ids.is_empty() {
-        let remove = format!("DELETE FROM outbox WHERE message_id = {ANY_ID}");
-        let backend = database.backend();
-        let remove = Statement::from_sql_and_values(backend, remove, [carried.ids().into()]);
-        database.unflushed().execute_raw(remove).await?;
-    }
-    if !carried.is_empty() {
-        failpoint::at("relay.settled");
-    }
+    let seqs: Vec<String> = seqs.iter().map(i64::to_string).collect();
+    let remove = format!("DELETE FROM outbox WHERE seq IN ({})", seqs.join(","));
+    database.execute_unflushed(remove).await?;
+    failpoint::at("relay.settled");
     Ok(())
-}
-
-/// PostgreSQL: one of the ids that are bound as a text.
-const ANY_ID: &str = "ANY(string_to_array($1, ',')::uuid[])";
-
-/// Rows whose messages the broker has taken over, and whose removal is left to what is done next.
-#[derive(Debug, Default)]
-pub(crate) struct Carried {
-    /// Of those that were found in the table.
-    pub(crate) seqs: Vec<i64>,
-    /// Of those that were handed over, the ids of their messages: on PostgreSQL only.
-    pub(crate) ids: Vec<Uuid>,
-}
-
-impl Carried {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.seqs.is_empty() && self.ids.is_empty()
-    }
-
-    /// The ids as one text.
-    pub(super) fn ids(&self) -> String {
-        self.ids.iter().map(Uuid::to_string).collect::<Vec<_>>().join(",")
-    }
 }
 
 /// Keeps rows that no queue was bound for until a later attempt. It costs none: nothing is wrong with them.

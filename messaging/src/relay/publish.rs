@@ -15,8 +15,7 @@ use super::{
 use crate::{
     broker::{Outcome, Publisher},
     envelope::Envelope,
-    observe,
-    outbox::{self, Carried, Next, Seen},
+    observe, outbox,
     pauses::Paused,
     retry::{self, Backoff},
 };
@@ -25,7 +24,7 @@ use crate::{
 const UNROUTABLE: Duration = Duration::from_secs(1);
 /// Rows whose removal is left to the next look at the outbox, at most: it has to compare what it finds with each of them.
 const CARRIED: usize = 100;
-/// How long that waits for the next message, which takes them along.
+/// How long that look waits for the next message, which calls for it anyhow.
 const CARRYING: Duration = Duration::from_millis(20);
 
 impl Relay {
@@ -78,19 +77,10 @@ impl Relay {
         lease: &Lease,
         stop: &CancellationToken,
     ) -> bool {
-        let (mut backoff, mut useful) = (Backoff::new(), false);
-        let (handed_over, mut known, mut next) = (self.outbox.open(), Known::default(), Next::Look);
+        let mut backoff = Backoff::new();
+        let (mut confirmed, mut useful) = (Vec::new(), false);
         while !stop.is_cancelled() && self.pauses.of_relay().is_none() {
-            let stepped = match next {
-                Next::Look => self.step(publisher.as_mut(), lease, &mut known).await,
-                Next::Publish(messages) => {
-                    self.publish_written(publisher.as_mut(), lease, messages, &mut known).await
-                }
-                Next::Rest => Ok(known.rest()),
-            };
-            next = Next::Look;
-            let is_owed = matches!(stepped, Ok(Step::Postponed));
-            let rest = match stepped {
+            let retry = match self.step(publisher.as_mut(), lease, &mut confirmed).await {
                 Ok(Step::More) => {
                     self.took(&mut useful);
                     continue;
@@ -111,17 +101,14 @@ impl Relay {
             self.took(&mut useful);
             backoff.reset();
             tokio::select! {
-                () = self.outbox.woken() => {
-                    let handed = handed_over.next(&known.seen);
-                    next = if is_owed { Next::Look } else { handed };
-                }
+                () = self.outbox.woken() => {}
                 () = self.waiting.notified() => {}
-                () = tokio::time::sleep(rest) => {}
+                () = tokio::time::sleep(retry) => {}
                 () = self.pauses.relay_changes(None) => {}
                 () = stop.cancelled() => {}
             }
         }
-        if let Err(failure) = outbox::remove(&self.database, &known.carried).await {
+        if let Err(failure) = outbox::remove(&self.database, &confirmed).await {
             observe::storage_failed("relay", &failure);
         }
         useful
@@ -131,43 +118,6 @@ impl Relay {
     fn took(&self, useful: &mut bool) {
         if !std::mem::replace(useful, true) {
             self.part.ok();
-        }
-    }
-
-    /// Publishes what this process has written and nothing older waits for, and removes what was published before meanwhile. What does not go
-    /// is left to a look at the table.
-    async fn publish_written(
-        &self,
-        publisher: &mut dyn Publisher,
-        lease: &Lease,
-        messages: Vec<Envelope>,
-        known: &mut Known,
-    ) -> Result<Step, Failure> {
-        if lease.remaining() <= self.margin() {
-            return Ok(Step::Postponed);
-        }
-        let window: Vec<Envelope> =
-            messages.into_iter().map(|message| Envelope { source: self.source.clone(), ..message }).collect();
-        if failpoint::planted("settle_before_confirm") {
-            let ids = window.iter().map(|message| message.id).collect();
-            outbox::remove(&self.database, &Carried { ids, ..Carried::default() }).await?;
-        }
-        let carried = std::mem::take(&mut known.carried);
-        let (outcomes, removed) =
-            tokio::join!(self.publish_window(publisher, &window), outbox::remove(&self.database, &carried));
-        if removed.is_err() {
-            known.carried = carried;
-        }
-        known.saw(&window, &outcomes);
-        known.carried.ids.extend(window::confirmed(&window, &outcomes).iter().map(|message| message.id));
-        let are_confirmed = outcomes.iter().all(|outcome| *outcome == Outcome::Confirmed);
-        let unknown = outcomes.into_iter().find_map(|outcome| match outcome {
-            Outcome::Unknown(reason) => Some(reason),
-            _ => None,
-        });
-        match unknown {
-            Some(reason) => Ok(Step::Lost(reason)),
-            None => removed.map(|()| if are_confirmed { Step::Published } else { Step::More }),
         }
     }
 
@@ -186,17 +136,17 @@ impl Relay {
         outcomes
     }
 
-    /// Takes what is due, publishes it window by window and settles each while the next is under way. What was confirmed last is left to
-    /// what is done next, which comes soon.
+    /// Takes what is due, publishes it window by window and settles each while the next is under way. What was `confirmed` last is left
+    /// to the next look at the outbox, which comes soon.
     async fn step(
         &self,
         publisher: &mut dyn Publisher,
         lease: &Lease,
-        known: &mut Known,
+        confirmed: &mut Vec<i64>,
     ) -> Result<Step, Failure> {
         let most = self.database.batch(TAKEN);
-        let rows = outbox::take(&self.database, &known.carried, retry::now(), most as u64).await?;
-        known.carried = Carried::default();
+        let rows = outbox::take(&self.database, confirmed, retry::now(), most as u64).await?;
+        confirmed.clear();
         if rows.is_empty() {
             return Ok(Step::Idle);
         }
@@ -216,7 +166,6 @@ impl Relay {
                 window::settle(&self.database, all, UNROUTABLE).await?;
             }
             let (outcomes, settled) = tokio::join!(self.publish_window(publisher, window), settling);
-            known.saw(window, &outcomes);
             unsettled = Settlement::of(tickets, outcomes);
             // What was not settled is published again, which does no harm, and behind nothing of its key.
             settled?;
@@ -226,31 +175,11 @@ impl Relay {
             }
         }
         // What may have held back others has to be gone before the look that finds those.
-        let carried = end.is_none() && !unsettled.released && unsettled.confirmed.seqs.len() <= CARRIED;
+        let carried = end.is_none() && !unsettled.released && unsettled.confirmed.len() <= CARRIED;
         if carried {
-            known.carried = std::mem::take(&mut unsettled.confirmed);
+            *confirmed = std::mem::take(&mut unsettled.confirmed);
         }
         window::settle(&self.database, unsettled, UNROUTABLE).await?;
         Ok(end.unwrap_or(if carried && !more { Step::Published } else { Step::More }))
-    }
-}
-
-/// What a relay knows of what it has published over a connection.
-#[derive(Default)]
-struct Known {
-    carried: Carried,
-    seen: Seen,
-}
-
-impl Known {
-    fn saw(&mut self, window: &[Envelope], outcomes: &[Outcome]) {
-        for (message, outcome) in window.iter().zip(outcomes) {
-            self.seen.add(message.id, *outcome == Outcome::Confirmed);
-        }
-    }
-
-    /// Nothing is to be published.
-    fn rest(&self) -> Step {
-        if self.carried.is_empty() { Step::Idle } else { Step::Published }
     }
 }

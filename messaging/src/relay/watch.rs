@@ -1,9 +1,6 @@
 //! The slow look at the outbox: for those who read the gauges, for what no wake-up came for, and to clean it.
 
-use std::{
-    sync::atomic::Ordering::Relaxed,
-    time::{Duration, Instant},
-};
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use super::Relay;
 use crate::{observe, outbox, retry};
@@ -13,18 +10,13 @@ const POLL: Duration = Duration::from_secs(2);
 /// Rows that die before the relay cleans up after itself. Each look at the outbox passes by all of them, a hundred in a few
 /// microseconds, before it comes to those that live; and the server looks once a minute only, when half a million may have died.
 const DEAD: u64 = 1_000;
-/// How long this look takes at most where statements that write may look as well: it passes by more than those do. A transaction that is open for
-/// hours keeps all rows that have died meanwhile.
-const SLOW: Duration = Duration::from_millis(50);
 
 impl Relay {
     /// Looks at the outbox now and then, for ever.
     pub(super) async fn watch(&self) {
         loop {
-            let began = Instant::now();
             match outbox::backlog(self.database.read()).await {
                 Ok(backlog) => {
-                    self.outbox.slow(began.elapsed() > SLOW);
                     observe::backlog(&self.source, &backlog, retry::now());
                     if !backlog.is_empty() {
                         self.waiting.notify_one();

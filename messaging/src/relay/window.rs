@@ -7,7 +7,7 @@ use storage::{Database, Failure};
 use crate::{
     broker::Outcome,
     envelope::Envelope,
-    outbox::{self, Carried, Model, Refusal},
+    outbox::{self, Model, Refusal},
     retry,
 };
 
@@ -72,7 +72,7 @@ pub(super) fn confirmed<'w>(window: &'w [Envelope], outcomes: &[Outcome]) -> Vec
 /// What has to be written down about a window. A row whose outcome is unknown is left as it is.
 #[derive(Debug, Default)]
 pub(crate) struct Settlement {
-    pub(crate) confirmed: Carried,
+    pub(crate) confirmed: Vec<i64>,
     unroutable: Vec<i64>,
     postponed: Vec<i64>,
     refused: Vec<(Ticket, String)>,
@@ -87,7 +87,7 @@ impl Settlement {
         for (ticket, outcome) in tickets.iter().zip(outcomes) {
             match outcome {
                 Outcome::Confirmed => {
-                    settlement.confirmed.seqs.push(ticket.seq);
+                    settlement.confirmed.push(ticket.seq);
                     settlement.released |= ticket.tried;
                 }
                 Outcome::Unroutable => settlement.unroutable.push(ticket.seq),

@@ -1,17 +1,26 @@
 //! Transactions that commit late, and consumers' batches.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use anyhow::{Result, ensure};
-use messaging::{envelope::Envelope, outbox};
+use async_trait::async_trait;
+use messaging::{
+    broker::{Outcome, Publisher},
+    envelope::Envelope,
+    outbox,
+};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use storage::{Database, Limits};
 use tokio::sync::Notify;
+use uuid::Uuid;
 use world::{PATIENCE, eventually};
 
 use crate::{
+    between::OnPublish,
     fact::{Effects, fact},
-    handed_over::Noted,
     place::Place,
     running::Running,
 };
@@ -120,12 +129,48 @@ async fn an_unroutable_message_waits_for_its_queue() -> Result<()> {
     consumer.stop().await
 }
 
+/// Refuses each message of one key so often.
+#[derive(Debug, Clone)]
+struct Refusing {
+    times: Arc<Mutex<HashMap<Uuid, usize>>>,
+    refusals: usize,
+}
+
+impl Refusing {
+    fn of(refusals: usize) -> Self {
+        Self { times: Arc::default(), refusals }
+    }
+}
+
+#[async_trait]
+impl OnPublish for Refusing {
+    async fn publish(&self, window: &[Envelope], broker: &mut dyn Publisher) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for message in window {
+            let times = {
+                let mut times = self.times.lock().expect("no test panics while it holds this");
+                let times = times.entry(message.id).or_default();
+                *times += 1;
+                *times
+            };
+            outcomes.push(if times <= self.refusals && message.key == "key-3" {
+                Outcome::Refused("not yet".to_owned())
+            } else {
+                let mut outcomes = broker.publish(std::slice::from_ref(message)).await;
+                outcomes.pop().unwrap_or(Outcome::Unroutable)
+            });
+        }
+        outcomes
+    }
+}
+
 /// Each waits for a time of its own, by chance.
 async fn what_is_refused_together_leaves_in_its_order(place: Place) -> Result<()> {
-    let noted = Arc::new(Noted::new(&place, 3));
-    let running = Running::default().relay_to(&place, noted).consumer(&place, Effects::always());
+    let running =
+        Running::default().relay_through(&place, Refusing::of(3)).consumer(&place, Effects::always());
     place.write(0..100).await?;
-    place.has_in_order(100).await?;
+    place.has_effects(100).await?;
+    place.in_order().await?;
     place.is_drained().await?;
     running.stop().await
 }

@@ -5,50 +5,26 @@ use std::sync::Arc;
 use anyhow::Result;
 use async_trait::async_trait;
 use messaging::{
-    broker::{Broker, BrokerError, Inflow, Outcome, Publisher},
+    broker::{Outcome, Publisher},
     envelope::Envelope,
     outbox,
-    topology::Subscription,
 };
 use tokio::sync::Notify;
 use world::{PATIENCE, eventually};
 
-use crate::{fact::Effects, place::Place, running::Running};
+use crate::{between::OnPublish, fact::Effects, place::Place, running::Running};
 
 /// A real broker whose publishers never come back from their first window, although the broker has taken it: for the relay's
 /// rows this is the same as its death at that moment.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 struct Deadly {
-    inner: Arc<dyn Broker>,
-    taken: Arc<Notify>,
-}
-
-struct DeadlyPublisher {
-    inner: Box<dyn Publisher>,
     taken: Arc<Notify>,
 }
 
 #[async_trait]
-impl Broker for Deadly {
-    async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
-        let inner = self.inner.publisher().await?;
-        Ok(Box::new(DeadlyPublisher { inner, taken: Arc::clone(&self.taken) }))
-    }
-
-    async fn subscribe(
-        &self,
-        subscription: &Subscription,
-        partition: u16,
-        prefetch: u16,
-    ) -> Result<Box<dyn Inflow>, BrokerError> {
-        self.inner.subscribe(subscription, partition, prefetch).await
-    }
-}
-
-#[async_trait]
-impl Publisher for DeadlyPublisher {
-    async fn publish(&mut self, window: &[Envelope]) -> Vec<Outcome> {
-        let outcomes = self.inner.publish(window).await;
+impl OnPublish for Deadly {
+    async fn publish(&self, window: &[Envelope], broker: &mut dyn Publisher) -> Vec<Outcome> {
+        let outcomes = broker.publish(window).await;
         if outcomes.iter().all(|outcome| *outcome == Outcome::Confirmed) {
             self.taken.notify_one();
             return std::future::pending().await;
@@ -59,12 +35,11 @@ impl Publisher for DeadlyPublisher {
 }
 
 async fn death_between_confirm_and_settlement(place: Place) -> Result<()> {
-    let taken = Arc::new(Notify::new());
-    let deadly = Arc::new(Deadly { inner: Arc::clone(&place.broker), taken: Arc::clone(&taken) });
+    let deadly = Deadly::default();
     let consumer = Running::default().consumer(&place, Effects::always());
-    let doomed = Running::default().relay_to(&place, deadly);
+    let doomed = Running::default().relay_through(&place, deadly.clone());
     place.write(0..100).await?;
-    tokio::time::timeout(PATIENCE, taken.notified()).await?;
+    tokio::time::timeout(PATIENCE, deadly.taken.notified()).await?;
     drop(doomed);
     place.has_effects(100).await?;
     let backlog = outbox::backlog(place.database.read()).await?;

@@ -8,15 +8,15 @@ use std::{
 use anyhow::{Result, ensure};
 use async_trait::async_trait;
 use messaging::{
-    broker::{Broker, BrokerError, Inflow, Outcome, Publisher},
+    broker::{Outcome, Publisher},
     envelope::Envelope,
-    topology::Subscription,
 };
 use sea_orm::ConnectionTrait as _;
 use tokio::time::Instant;
 use world::{PATIENCE, eventually};
 
 use crate::{
+    between::OnPublish,
     fact::Effects,
     place::Place,
     running::{LEASE_TERM, Running},
@@ -24,42 +24,18 @@ use crate::{
 
 type Log = Arc<Mutex<Vec<usize>>>;
 
-/// A broker that notes who published.
-#[derive(Debug)]
+/// Notes who published.
+#[derive(Debug, Clone)]
 struct Noted {
-    inner: Arc<dyn Broker>,
-    who: usize,
-    log: Log,
-}
-
-struct NotedPublisher {
-    inner: Box<dyn Publisher>,
     who: usize,
     log: Log,
 }
 
 #[async_trait]
-impl Broker for Noted {
-    async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
-        let inner = self.inner.publisher().await?;
-        Ok(Box::new(NotedPublisher { inner, who: self.who, log: Arc::clone(&self.log) }))
-    }
-
-    async fn subscribe(
-        &self,
-        to: &Subscription,
-        partition: u16,
-        prefetch: u16,
-    ) -> Result<Box<dyn Inflow>, BrokerError> {
-        self.inner.subscribe(to, partition, prefetch).await
-    }
-}
-
-#[async_trait]
-impl Publisher for NotedPublisher {
-    async fn publish(&mut self, window: &[Envelope]) -> Vec<Outcome> {
+impl OnPublish for Noted {
+    async fn publish(&self, window: &[Envelope], broker: &mut dyn Publisher) -> Vec<Outcome> {
         self.log.lock().expect("no test panics while it holds this").push(self.who);
-        self.inner.publish(window).await
+        broker.publish(window).await
     }
 }
 
@@ -72,8 +48,8 @@ async fn one_of_several_relays_publishes_and_another_takes_over() -> Result<()> 
     let mut neighbours = Vec::new();
     for who in 0..4 {
         let neighbour = place.neighbour().await?;
-        let noted = Noted { inner: Arc::clone(&place.broker), who, log: Arc::clone(&log) };
-        relays.push(Some(Running::default().relay_to(&neighbour, Arc::new(noted))));
+        let noted = Noted { who, log: Arc::clone(&log) };
+        relays.push(Some(Running::default().relay_through(&neighbour, noted)));
         neighbours.push(neighbour);
     }
     let mut written = 0;

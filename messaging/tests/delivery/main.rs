@@ -1,6 +1,7 @@
 //! What messaging guarantees, from the transaction that writes a message to the one that applies it, through the public
 //! interface only: on SQLite with the in-process broker, and on PostgreSQL with RabbitMQ.
 
+mod between;
 mod fact;
 mod place;
 mod running;
@@ -15,7 +16,6 @@ mod planted;
 mod health;
 mod dead_letters;
 mod leases;
-mod handed_over;
 mod operator;
 mod groups;
 mod paced;

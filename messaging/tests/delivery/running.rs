@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    between::{Between, OnPublish},
     fact::{Effects, reader},
     place::{Place, topology},
 };
@@ -44,7 +45,12 @@ impl Running {
         self.relay_to(place, Arc::clone(&place.broker))
     }
 
-    pub(crate) fn relay_to(mut self, place: &Place, broker: Arc<dyn Broker>) -> Self {
+    /// With a test between the relay and the broker.
+    pub(crate) fn relay_through(self, place: &Place, test: impl OnPublish) -> Self {
+        self.relay_to(place, Arc::new(Between { broker: Arc::clone(&place.broker), test }))
+    }
+
+    fn relay_to(mut self, place: &Place, broker: Arc<dyn Broker>) -> Self {
         let relay = Relay::new(place.database.clone(), place.outbox.clone(), broker, "/tests");
         let relay = relay.with_lease_term(LEASE_TERM).with_health(&self.health).with_pauses(&self.pauses);
         self.tasks.spawn(relay.run(self.stop.clone()));

@@ -5,9 +5,8 @@ use std::{env, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use messaging::{
-    broker::{Broker, BrokerError, Inflow, Outcome, Publisher, rabbit::RabbitBroker},
+    broker::{Outcome, Publisher, rabbit::RabbitBroker},
     envelope::Envelope,
-    topology::Subscription,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -19,6 +18,7 @@ use storage::Database;
 use world::{PATIENCE, Process, Program, eventually};
 
 use crate::{
+    between::OnPublish,
     fact::Effects,
     place::{Place, topology},
     running::{LEASE_TERM, Running},
@@ -41,49 +41,22 @@ async fn worker() -> Result<()> {
     let (database, amqp) = place.split_once(' ').context("two URLs")?;
     let broker = Arc::new(RabbitBroker::new(amqp, topology())?);
     let place = Place::join(&database.parse()?, broker).await?;
-    let checked = Checked { inner: Arc::clone(&place.broker), database: place.database.clone() };
-    let _running = Running::default().relay_to(&place, Arc::new(checked)).consumer(&place, Effects::always());
+    let checked = Checked(place.database.clone());
+    let _running = Running::default().relay_through(&place, checked).consumer(&place, Effects::always());
     eprintln!("at work");
     std::future::pending().await
 }
 
-/// A broker that asks the database, before anything is published, whether this process holds the lease.
-#[derive(Debug)]
-struct Checked {
-    inner: Arc<dyn Broker>,
-    database: Database,
-}
-
-struct CheckedPublisher {
-    inner: Box<dyn Publisher>,
-    database: Database,
-}
+/// Looks, before anything is published, whether this process holds the lease.
+#[derive(Debug, Clone)]
+struct Checked(Database);
 
 #[async_trait]
-impl Broker for Checked {
-    async fn publisher(&self) -> Result<Box<dyn Publisher>, BrokerError> {
-        Ok(Box::new(CheckedPublisher {
-            inner: self.inner.publisher().await?,
-            database: self.database.clone(),
-        }))
-    }
-
-    async fn subscribe(
-        &self,
-        to: &Subscription,
-        partition: u16,
-        prefetch: u16,
-    ) -> Result<Box<dyn Inflow>, BrokerError> {
-        self.inner.subscribe(to, partition, prefetch).await
-    }
-}
-
-#[async_trait]
-impl Publisher for CheckedPublisher {
-    async fn publish(&mut self, window: &[Envelope]) -> Vec<Outcome> {
+impl OnPublish for Checked {
+    async fn publish(&self, window: &[Envelope], broker: &mut dyn Publisher) -> Vec<Outcome> {
         let sql = "SELECT holder FROM leases WHERE name = 'outbox'
             AND expire_time > extract(epoch FROM clock_timestamp()) * 1000000";
-        let read = self.database.read();
+        let read = self.0.read();
         let row = read.query_one_raw(Statement::from_string(read.get_database_backend(), sql)).await;
         let holder = row.map(|row| row.and_then(|row| row.try_get_by_index::<String>(0).ok()));
         match holder {
@@ -91,7 +64,7 @@ impl Publisher for CheckedPublisher {
             holder => eprintln!("without the lease: {holder:?}"),
         }
         eprintln!("publishes");
-        self.inner.publish(window).await
+        broker.publish(window).await
     }
 }
 

@@ -48,7 +48,7 @@ impl Batch for CreateOrder {
     fn prepare(&self, backend: DbBackend, placings: &[Placing]) -> Result<NewOrders, DbErr> {
         let rows: Vec<&Order> = orders_of(placings).collect();
         let messages: Vec<Envelope> = placings.iter().map(message).collect();
-        Ok(orders::new(backend, &rows, &messages)?.reading(self.outbox.waiting(backend)))
+        orders::new(backend, &rows, &messages)
     }
 
     fn is_one_statement(&self, prepared: &NewOrders) -> bool {
@@ -62,14 +62,8 @@ impl Batch for CreateOrder {
         prepared: &'t NewOrders,
     ) -> BoxFuture<'t, Result<Vec<Placed>, DbErr>> {
         Box::pin(async move {
-            let (placed, waiting) = prepared.insert(&executor).await?;
+            let placed = prepared.insert(&executor).await?;
             let placed: HashSet<Uuid> = placed.into_iter().collect();
-            if let Executor::Connections(_) = executor {
-                // The relay looks for them by itself where the statement has not.
-                let goes = |placing: &&Placing| waiting.is_some() && placed.contains(&placing.order.id);
-                let placed = placings.iter().filter(goes);
-                self.outbox.written(placed.map(message).collect(), waiting.as_deref());
-            }
             let repeated: Vec<&Order> =
                 orders_of(placings).filter(|order| !placed.contains(&order.id)).collect();
             let earlier = match (Earlier::find(&executor, &repeated).await, executor) {

@@ -130,7 +130,9 @@ impl DecidePayments {
                 Err(problem) => Verdict::Park(problem),
             });
         }
-        effects.publish(&self.outbox, backend, envelopes)?;
+        effects.write(self.outbox.writes(backend, &envelopes)?);
+        let outbox = self.outbox.clone();
+        effects.after_commit(move || outbox.wake());
         Ok(verdicts)
     }
 

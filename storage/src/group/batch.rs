@@ -36,8 +36,7 @@ pub trait Batch: Send + Sync + 'static {
         prepared: &'t Self::Prepared,
     ) -> BoxFuture<'t, Result<Vec<Self::Reply>, DbErr>>;
 
-    /// Called after each commit of a transaction, before the callers get their replies. What [is one statement](Batch::is_one_statement) is
-    /// committed before `apply` is at its end.
+    /// Called after each commit, before the callers get their replies.
     fn committed(&self) {}
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, EntityName as _, EntityTrait, IdenStatic as _,
-    Iterable as _, ModelTrait, PrimaryKeyToColumn as _, PrimaryKeyTrait, QueryResult, Statement,
-    TryGetableMany as _, Value,
+    Iterable as _, ModelTrait, PrimaryKeyToColumn as _, PrimaryKeyTrait, Statement, TryGetableMany as _,
+    Value,
 };
 
 use super::{
@@ -83,7 +83,7 @@ pub async fn insert_new<M: ModelTrait>(
     for run in statements(&rows, Row::bytes) {
         let (sql, values) = insertion::<M>(backend, &columns, None, run)?;
         let sql = format!("{sql} ON CONFLICT DO NOTHING RETURNING {}", keys.join(", "));
-        inserted.extend(keys_of::<M>(&query(connection, sql, values).await?, &keys)?);
+        inserted.extend(query_keys::<M>(connection, sql, values, &keys).await?);
     }
     Ok(inserted)
 }
@@ -94,8 +94,6 @@ pub struct Pairs<M: ModelTrait, F: ModelTrait> {
     columns: Vec<Column<M>>,
     /// A column of the rows whose value the database computes.
     computed: Option<(Column<M>, &'static str)>,
-    /// See [`Pairs::reading`].
-    read: Option<&'static str>,
     /// Those of the followers, whose last value is the key of the row that they follow.
     follower_columns: Vec<Column<F>>,
     pairs: Vec<(Row, Row)>,
@@ -110,8 +108,7 @@ impl<M: ModelTrait, F: ModelTrait> Pairs<M, F> {
         let followers_with_keys =
             followers.rows.into_iter().zip(keys).map(|(follower, key)| follower.and(key));
         let pairs = rows.rows.into_iter().zip(followers_with_keys).collect();
-        let (columns, follower_columns) = (rows.columns, followers.columns);
-        Self { backend, columns, computed: None, read: None, follower_columns, pairs }
+        Self { backend, columns: rows.columns, computed: None, follower_columns: followers.columns, pairs }
     }
 
     /// With a column of the rows that the database computes, once for all rows of a statement, whatever the models have in it.
@@ -125,12 +122,6 @@ impl<M: ModelTrait, F: ModelTrait> Pairs<M, F> {
         Self { computed: Some((column, expression)), ..self }
     }
 
-    /// Where all is inserted by a single statement it also returns this expression for a text, as it was before.
-    #[must_use]
-    pub fn reading(self, read: Option<&'static str>) -> Self {
-        Self { read, ..self }
-    }
-
     /// Whether [`Pairs::insert`] takes a single statement, which needs no transaction around it.
     #[must_use]
     pub fn are_one_statement(&self) -> bool {
@@ -138,17 +129,13 @@ impl<M: ModelTrait, F: ModelTrait> Pairs<M, F> {
     }
 
     /// Inserts the rows that meet no unique key already there, each together with its follower, and returns the primary keys of those
-    /// rows, with what was [read](Pairs::reading). On PostgreSQL both are one statement.
+    /// rows. On PostgreSQL both are one statement.
     ///
     /// # Errors
     /// As the database says; other constraints among them.
-    pub async fn insert(
-        &self,
-        connection: &impl ConnectionTrait,
-    ) -> Result<(Vec<Key<M>>, Option<String>), DbErr> {
+    pub async fn insert(&self, connection: &impl ConnectionTrait) -> Result<Vec<Key<M>>, DbErr> {
         let keys = key_names::<M>();
-        let (mut inserted, mut read) = (Vec::with_capacity(self.pairs.len()), None);
-        let also = self.read.filter(|_| self.are_one_statement());
+        let mut inserted = Vec::with_capacity(self.pairs.len());
         for run in self.runs() {
             let (insert, mut values) = self.leading(run)?;
             let insert = format!("{insert} ON CONFLICT DO NOTHING RETURNING {}", keys[0]);
@@ -157,21 +144,18 @@ impl<M: ModelTrait, F: ModelTrait> Pairs<M, F> {
                 let follow = renumbered(&follow, values.len());
                 values.extend(more);
                 let sql = format!(
-                    "WITH new (key) AS ({insert}), follow AS ({follow}) SELECT key AS {}, {} AS also FROM new",
-                    keys[0],
-                    also.unwrap_or("CAST(NULL AS text)")
+                    "WITH new (key) AS ({insert}), follow AS ({follow}) SELECT key AS {} FROM new",
+                    keys[0]
                 );
-                let rows = query(connection, sql, values).await?;
-                read = rows.first().map(|row| row.try_get("", "also")).transpose()?.flatten();
-                inserted.extend(keys_of::<M>(&rows, &keys)?);
+                inserted.extend(query_keys::<M>(connection, sql, values, &keys).await?);
             } else {
-                inserted.extend(keys_of::<M>(&query(connection, insert, values).await?, &keys)?);
+                inserted.extend(query_keys::<M>(connection, insert, values, &keys).await?);
                 let there = format!("SELECT {} FROM {}", keys[0], table_name::<M>());
                 let (follow, values) = self.following(run, &there)?;
                 connection.execute_raw(Statement::from_sql_and_values(self.backend, follow, values)).await?;
             }
         }
-        Ok((inserted, read))
+        Ok(inserted)
     }
 
     fn runs(&self) -> Vec<&[(Row, Row)]> {
@@ -223,16 +207,14 @@ fn insertion<'r, M: ModelTrait>(
     Ok((format!("INSERT INTO {name} ({names}) SELECT {selected} FROM {sql} WHERE true"), values))
 }
 
-async fn query(
+async fn query_keys<M: ModelTrait>(
     connection: &impl ConnectionTrait,
     sql: String,
     values: Vec<Value>,
-) -> Result<Vec<QueryResult>, DbErr> {
+    names: &[String],
+) -> Result<Vec<Key<M>>, DbErr> {
     let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
-    connection.query_all_raw(statement).await
-}
-
-fn keys_of<M: ModelTrait>(rows: &[QueryResult], names: &[String]) -> Result<Vec<Key<M>>, DbErr> {
+    let rows = connection.query_all_raw(statement).await?;
     rows.iter().map(|row| Ok(Key::<M>::try_get_many(row, "", names)?)).collect()
 }
 

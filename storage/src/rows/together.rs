@@ -90,21 +90,16 @@ pub async fn write(connection: &impl ConnectionTrait, writes: &[Write]) -> Resul
 
 impl Database {
     /// Makes all of these writes or none of them; of which none reads or changes what another one changes. On PostgreSQL they are a single
-    /// statement where they fit, without a transaction around it, and the first comes first as a rule. Such a statement also returns `read`,
-    /// an expression for a text, as it was before the writes.
+    /// statement where they fit, without a transaction around it, and the first comes first as a rule.
     ///
     /// # Errors
     /// [`Failure::Refused`] when one changes fewer rows than it has to; else as [`Database::transact`].
-    pub async fn write_all(
-        &self,
-        writes: Vec<Write>,
-        read: Option<&'static str>,
-    ) -> Result<Option<String>, Failure> {
+    pub async fn write_all(&self, writes: Vec<Write>) -> Result<(), Failure> {
         let writes: Arc<[Write]> = writes.into();
         if is_postgres(self.backend()) && statements(&writes, Write::bytes).len() == 1 {
             let written = self.execute(move |executor| {
                 let writes = Arc::clone(&writes);
-                Box::pin(async move { all_or_none(&executor, &writes, read).await })
+                Box::pin(async move { all_or_none(&executor, &writes).await })
             });
             return written.await;
         }
@@ -119,17 +114,13 @@ impl Database {
                 write(transaction, &writes).await.map_err(fewer)
             })
         });
-        written.await.map(|()| None)
+        written.await
     }
 }
 
 /// A statement that changes nothing where a guard finds fewer rows, and else fails by itself: without a transaction nobody could take back
 /// what it has changed.
-async fn all_or_none(
-    connection: &impl ConnectionTrait,
-    writes: &[Write],
-    read: Option<&str>,
-) -> Result<Option<String>, DbErr> {
+async fn all_or_none(connection: &impl ConnectionTrait, writes: &[Write]) -> Result<(), DbErr> {
     let mut joined = Joined::by(writes);
     let guarded = joined.guard();
     let (condition, holds, from) =
@@ -140,15 +131,13 @@ async fn all_or_none(
     // The text is no number. It is made of something that is not known before, or it would be read while the statement is planned.
     let sql = format!(
         "WITH {} SELECT {holds}, CASE WHEN NOT {holds} OR {complete} THEN 0 \
-         ELSE CAST('{FEWER} ' || (SELECT COUNT(*) FROM write0) AS integer) END, {}{from}",
-        parts.join(", "),
-        read.unwrap_or("CAST(NULL AS text)")
+         ELSE CAST('{FEWER} ' || (SELECT COUNT(*) FROM write0) AS integer) END{from}",
+        parts.join(", ")
     );
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
-    match connection.query_one_raw(statement).await? {
-        Some(row) if row.try_get_by_index(0)? => row.try_get_by_index(2),
-        _ => Err(DbErr::Custom(FEWER.to_owned())),
-    }
+    let row = connection.query_one_raw(statement).await?;
+    let holds = row.map(|row| row.try_get_by_index(0)).transpose()?;
+    if holds == Some(true) { Ok(()) } else { Err(DbErr::Custom(FEWER.to_owned())) }
 }
 
 async fn alone(connection: &impl ConnectionTrait, backend: DbBackend, write: &Write) -> Result<(), DbErr> {
