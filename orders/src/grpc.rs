@@ -210,6 +210,7 @@ impl Grpc {
             fingerprint,
             subject: origin.subject,
             token_id: origin.token_id,
+            x_request_id: origin.x_request_id,
         };
         order.ask_due_time = order.next_ask(now);
         Ok(order)

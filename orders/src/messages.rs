@@ -19,6 +19,7 @@ pub fn placed(order: &Order, id: Uuid, now: Micros) -> Envelope {
         user_id: order.user_id.clone(),
         amount: order.amount,
         currency_code: order.currency_code.clone(),
+        x_request_id: order.x_request_id.clone().unwrap_or_default(),
     };
     let message = Envelope::new(id, &order.user_id, &payload, now);
     message.on_behalf_of(order.subject.as_deref(), order.token_id.as_deref())

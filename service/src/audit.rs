@@ -34,22 +34,23 @@ struct Model {
     user_id: Option<String>,
     order_id: Option<Uuid>,
     amount: Option<i64>,
+    x_request_id: Option<String>,
     operator: Option<String>,
     filter: Option<String>,
     affected: Option<i64>,
     reason: Option<String>,
-    x_request_id: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
 
 /// The columns of a movement of money: what [`Audit::movements`] selects.
-const MOVEMENT: &str = "id, action, subject, token_id, trace_id, request_id, user_id, order_id, amount";
+const MOVEMENT: &str =
+    "id, action, subject, token_id, trace_id, request_id, user_id, order_id, amount, x_request_id";
 
 /// What operators have done, with the columns of movements before its own. A row has no id but its number, so it gets one: a UUIDv7 of its
 /// time and its number.
 const ACTIONS: &str = "SELECT {id} AS id, UPPER(action) AS action, subject, token_id, trace_id, {text} AS request_id, \
-     {text} AS user_id, {uuid} AS order_id, {int} AS amount, operator, filter, affected, reason, x_request_id \
+     {text} AS user_id, {uuid} AS order_id, {int} AS amount, x_request_id, operator, filter, affected, reason \
      FROM operator_actions";
 
 /// Serves `ordermesh.audit.v1.AuditService`.
@@ -60,7 +61,7 @@ pub struct Audit {
     /// The tokens of its list.
     pub pages: PageTokens,
     /// Selects the service's movements of money, if it has any: `id` (a UUIDv7), `action`, `subject`, `token_id`, `trace_id`, `request_id`,
-    /// `user_id`, `order_id` and `amount`.
+    /// `user_id`, `order_id`, `amount` and `x_request_id`.
     pub movements: Option<&'static str>,
 }
 
@@ -121,7 +122,7 @@ impl Audit {
         let actions = actions.into_iter().fold(ACTIONS.to_owned(), |sql, (word, is)| sql.replace(word, is));
         let movements = self.movements.map(|movements| {
             format!(
-                " UNION ALL SELECT {MOVEMENT}, {text}, {text}, {int}, {text}, {text} FROM ({movements}) AS movements"
+                " UNION ALL SELECT {MOVEMENT}, {text}, {text}, {int}, {text} FROM ({movements}) AS movements"
             )
         });
         actions + &movements.unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Who did it: each movement of money and each operator's action, with the subject, the token and the trace of the request behind it.
+//! Who did it: each movement of money and each operator's action, with the subject, the token, the trace and the id of the request behind it.
 
 use anyhow::{Context as _, Result, ensure};
 use ordermesh::{
@@ -45,13 +45,18 @@ fn with<T>(message: T, token: &str) -> Result<Request<T>> {
     Ok(request)
 }
 
-/// Posts as part of a trace.
+/// Posts as part of a trace, by a request with an id made of it.
 async fn post(api: &Api, path: &str, body: &Value, trace: &str) -> Result<Value> {
     let request = api.request(reqwest::Method::POST, path).json(body);
-    let response = request.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01")).send().await?;
+    let request = request.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+    let response = request.header("x-request-id", request_in(trace)).send().await?;
     let (status, body) = (response.status(), response.json::<Value>().await?);
     ensure!(status == 200, "{path}: {body}");
     Ok(body)
+}
+
+fn request_in(trace: &str) -> String {
+    format!("request in {trace}")
 }
 
 /// All events that a filter means, in pages of this size.
@@ -99,27 +104,27 @@ async fn who_did_it(arrangement: Arrangement) -> Result<()> {
     acts_are_noted(&mesh, &operator).await?;
     let client = AuditServiceClient::connect(format!("http://{}", mesh.payments)).await?;
     let all = list(&client, &operator, "", 0).await?;
-    let movement = |action: &str, user: &str, entry: &Value, amount| AuditEvent {
+    let movement = |action: &str, user: &str, trace: &str, entry: &Value, amount| AuditEvent {
         id: entry.as_str().unwrap_or_default().to_owned(),
         action: action.into(),
         subject: user.into(),
+        trace_id: trace.into(),
+        x_request_id: request_in(trace),
         user_id: user.into(),
         amount,
         ..AuditEvent::default()
     };
     let expected = [
-        AuditEvent { trace_id: FIRST.into(), ..movement("TOP_UP", "bob", &theirs["id"], 5) },
+        movement("TOP_UP", "bob", FIRST, &theirs["id"], 5),
         AuditEvent {
             token_id: "t-2".into(),
-            trace_id: SECOND.into(),
             order_id: id.clone(),
-            ..movement("ORDER_DEBIT", "alice", &paid["ledgerEntryId"], -300)
+            ..movement("ORDER_DEBIT", "alice", SECOND, &paid["ledgerEntryId"], -300)
         },
         AuditEvent {
             token_id: "t-1".into(),
-            trace_id: FIRST.into(),
             request_id: "monday".into(),
-            ..movement("TOP_UP", "alice", &topped_up["entry"]["id"], 1_000)
+            ..movement("TOP_UP", "alice", FIRST, &topped_up["entry"]["id"], 1_000)
         },
     ];
     let moved: Vec<AuditEvent> =
@@ -175,6 +180,7 @@ async fn are_found(
         ("order_id = \"\"".to_owned(), vec![0, 1, 3]),
         ("user_id = \"\"".to_owned(), vec![0]),
         ("x_request_id = request-9".to_owned(), vec![0]),
+        (format!("x_request_id = \"{}\"", request_in(SECOND)), vec![2]),
         (format!("time <= \"{}\" AND time >= \"{}\"", moment(2)?, moment(3)?), vec![2, 3]),
         (format!("time < \"{}\"", moment(3)?), vec![]),
         (format!("time > \"{}\"", moment(0)?), vec![]),

@@ -46,6 +46,7 @@ async fn an_operators_day(arrangement: Arrangement) -> Result<()> {
         user_id: "alice".into(),
         amount: 0,
         currency_code: "RUB".into(),
+        ..OrderPlaced::default()
     };
     write(&mesh, &placed).await?;
     write_bytes(&mesh, &VoidPayment::full_name(), &[0xff; 3]).await?;

@@ -115,7 +115,8 @@ async fn send(
 }
 
 fn placed(order: &str, user: &str, amount: i64) -> OrderPlaced {
-    OrderPlaced { order_id: order.into(), user_id: user.into(), amount, currency_code: "RUB".into() }
+    let (order_id, user_id, currency_code) = (order.into(), user.into(), "RUB".into());
+    OrderPlaced { order_id, user_id, amount, currency_code, ..OrderPlaced::default() }
 }
 
 fn decided(order: &str, user: &str, amount: i64, outcome: Outcome) -> PaymentDecided {

@@ -34,7 +34,7 @@ pub(super) fn order() -> Order {
 
 fn placed() -> OrderPlaced {
     let Order { id: order_id, user_id, amount, currency_code, .. } = order();
-    OrderPlaced { order_id, user_id, amount, currency_code }
+    OrderPlaced { order_id, user_id, amount, currency_code, ..OrderPlaced::default() }
 }
 
 fn decided() -> PaymentDecided {

@@ -100,6 +100,7 @@ mod tests {
             fingerprint: None,
             subject: None,
             token_id: None,
+            x_request_id: None,
         }
     }
 

@@ -31,6 +31,7 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_REQUESTS),
             Box::new(KEPT_CALLS),
             Box::new(KEPT_PROCESSES),
+            Box::new(Statements::new("m0007_placed_in", PLACED_IN)),
         ]
     }
 }
@@ -108,6 +109,9 @@ const ASK_DUE_TIME: &[&str] = &[
 /// Who has placed an order, for messages that ask for its payment again. Versions that do not know the columns leave them empty.
 const PLACED_BY: &[&str] =
     &["ALTER TABLE orders ADD COLUMN subject TEXT", "ALTER TABLE orders ADD COLUMN token_id TEXT"];
+
+/// The request by which an order was placed, likewise.
+const PLACED_IN: &[&str] = &["ALTER TABLE orders ADD COLUMN x_request_id TEXT"];
 
 /// What orders and payments have stored otherwise. Versions before know nothing of it.
 const DIFFERENCES: &[&str] = &[

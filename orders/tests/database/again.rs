@@ -91,5 +91,6 @@ fn order(id: u128, key: Option<&str>, amount: i64) -> Order {
         fingerprint: key.map(|_| amount.to_be_bytes().to_vec()),
         subject: None,
         token_id: None,
+        x_request_id: None,
     }
 }

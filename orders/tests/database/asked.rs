@@ -83,5 +83,6 @@ fn order() -> Order {
         fingerprint: None,
         subject: Some("alice".into()),
         token_id: Some("t-1".into()),
+        x_request_id: None,
     }
 }

@@ -81,6 +81,7 @@ fn placing(id: u128, key: &str) -> Placing {
         fingerprint: Some(vec![7; 32]),
         subject: Some("alice".to_owned()),
         token_id: Some("t".repeat(36)),
+        x_request_id: None,
     };
     Placing { order, trace: None }
 }

@@ -29,7 +29,9 @@ const EXPIRES: Micros = PLACED + 600_000_000;
 const SECOND: Micros = 1_000_000;
 
 /// The schema of the version before.
-const BEFORE: [&str; 17] = [
+const BEFORE: [&str; 19] = [
+    "ALTER TABLE orders DROP COLUMN x_request_id",
+    "DELETE FROM seaql_migrations WHERE version = 'm0007_placed_in'",
     "ALTER TABLE outbox DROP COLUMN subject",
     "ALTER TABLE outbox DROP COLUMN token_id",
     "ALTER TABLE parked DROP COLUMN subject",

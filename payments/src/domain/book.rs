@@ -199,6 +199,7 @@ fn entry(
         subject: origin.subject.clone(),
         token_id: origin.token_id.clone(),
         trace_id: origin.trace_id.clone(),
+        x_request_id: origin.x_request_id.clone(),
     }
 }
 

@@ -24,7 +24,7 @@ pub fn appends(backend: DbBackend, entries: &[Model]) -> Result<Vec<Write>, DbEr
 
 /// Every entry as a movement of money: see [`service::audit::Audit::movements`].
 pub const MOVEMENTS: &str = "SELECT id, CASE entry_type WHEN 1 THEN 'TOP_UP' ELSE 'ORDER_DEBIT' END AS action, subject, token_id, \
-     trace_id, request_id, user_id, order_id, amount FROM ledger_entries";
+     trace_id, request_id, user_id, order_id, amount, x_request_id FROM ledger_entries";
 
 /// What one comparison of a filter says.
 #[derive(Debug, Clone, PartialEq, Eq)]

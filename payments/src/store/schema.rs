@@ -30,6 +30,7 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_REQUESTS),
             Box::new(KEPT_CALLS),
             Box::new(KEPT_PROCESSES),
+            Box::new(Statements::new("m0006_booked_in", BOOKED_IN)),
         ]
     }
 }
@@ -102,3 +103,6 @@ const BOOKED_BY: &[&str] = &[
     "ALTER TABLE ledger_entries ADD COLUMN trace_id TEXT",
     "CREATE INDEX ledger_by_subject ON ledger_entries (subject, id) WHERE subject IS NOT NULL",
 ];
+
+/// The request by which it was caused, likewise.
+const BOOKED_IN: &[&str] = &["ALTER TABLE ledger_entries ADD COLUMN x_request_id TEXT"];

@@ -198,6 +198,7 @@ fn order_of(user_id: &str, amount: i64) -> (Uuid, Envelope) {
         user_id: user_id.to_owned(),
         amount,
         currency_code: CURRENCY.to_owned(),
+        ..OrderPlaced::default()
     };
     (order_id, Envelope::new(SystemClock.new_id(), user_id, &placed, SystemClock.now()))
 }

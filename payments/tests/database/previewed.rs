@@ -299,6 +299,7 @@ fn message(number: u64) -> parked::Model {
         user_id: format!("user-{}", order % 9),
         amount,
         currency_code: currency.to_owned(),
+        ..OrderPlaced::default()
     };
     let amount = i64::try_from(number % 13 + 1).unwrap_or(1);
     // That of the order: what comes again has the key of what came first.

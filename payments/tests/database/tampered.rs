@@ -99,6 +99,7 @@ fn placed(user: &str, order_id: Uuid) -> Envelope {
         user_id: user.to_owned(),
         amount: 1,
         currency_code: "RUB".to_owned(),
+        ..OrderPlaced::default()
     };
     Envelope::new(SystemClock.new_id(), "one key", &payload, SystemClock.now())
 }
@@ -133,5 +134,6 @@ fn entry(user: &str, sequence: i64, order_id: Uuid) -> ledger::Model {
         subject: None,
         token_id: None,
         trace_id: None,
+        x_request_id: None,
     }
 }

@@ -138,7 +138,8 @@ mod tests {
     }
 
     fn placed() -> OrderPlaced {
-        OrderPlaced { order_id: "o".into(), user_id: "alice".into(), amount: 30, currency_code: "RUB".into() }
+        let (order_id, user_id, currency_code) = ("o".into(), "alice".into(), "RUB".into());
+        OrderPlaced { order_id, user_id, amount: 30, currency_code, ..OrderPlaced::default() }
     }
 
     #[test]

@@ -237,6 +237,7 @@ impl Parts {
             fingerprint: key.map(|_| amount.to_be_bytes().to_vec()),
             subject: None,
             token_id: None,
+            x_request_id: None,
         };
         let reply = self.create_order.submit(Placing { order: order.clone(), trace: None }).await?;
         match reply {

@@ -35,6 +35,7 @@ fn order(age: Micros) -> Order {
         fingerprint: None,
         subject: None,
         token_id: None,
+        x_request_id: None,
     }
 }
 

@@ -82,6 +82,8 @@ pub struct Model {
     pub subject: Option<String>,
     /// The token that the request came with.
     pub token_id: Option<String>,
+    /// The header `X-Request-Id` that the request came with.
+    pub x_request_id: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -1,6 +1,9 @@
 //! What a message asks of payments, read from its payload.
 
-use messaging::{envelope::Envelope, origin::Origin};
+use messaging::{
+    envelope::Envelope,
+    origin::{Origin, storable},
+};
 use ordermesh::{
     orders::v1::OrderPlaced,
     payments::v1::{
@@ -26,7 +29,8 @@ pub(super) fn read(message: &Envelope) -> Result<Charge, String> {
         let void = VoidPayment::decode(message.payload.clone()).map_err(undecodable)?;
         let reason = voided(void.reason())?;
         let VoidPayment { order_id, user_id, amount, currency_code, .. } = void;
-        charge(OrderPlaced { order_id, user_id, amount, currency_code }, Some(reason), None, message)
+        let placed = OrderPlaced { order_id, user_id, amount, currency_code, ..OrderPlaced::default() };
+        charge(placed, Some(reason), None, message)
     } else if message.kind == RestoreDecision::full_name() {
         restored(RestoreDecision::decode(message.payload.clone()).map_err(undecodable)?, message)
     } else {
@@ -47,7 +51,8 @@ fn restored(was: RestoreDecision, message: &Envelope) -> Result<Charge, String> 
     let void = reason.filter(|_| outcome == Outcome::Voided);
     let RestoreDecision { order_id, user_id, amount, currency_code, .. } = was;
     let restored = Restored { outcome, reason, ledger_entry_id };
-    charge(OrderPlaced { order_id, user_id, amount, currency_code }, void, Some(restored), message)
+    let placed = OrderPlaced { order_id, user_id, amount, currency_code, ..OrderPlaced::default() };
+    charge(placed, void, Some(restored), message)
 }
 
 fn voided(reason: pb::Reason) -> Result<Reason, String> {
@@ -80,7 +85,9 @@ fn charge(
     ] {
         verdict.map_err(|problem| format!("{field} {problem}"))?;
     }
-    let OrderPlaced { order_id, user_id, amount, currency_code } = placed;
+    let OrderPlaced { order_id, user_id, amount, currency_code, x_request_id } = placed;
     let order_id = order_id.parse().map_err(|_| format!("order_id {order_id:?} is no UUID"))?;
-    Ok(Charge { order_id, user_id, amount, currency_code, void, origin: Origin::of(message), restored })
+    let x_request_id = storable(&x_request_id).map(str::to_owned);
+    let origin = Origin { x_request_id, ..Origin::of(message) };
+    Ok(Charge { order_id, user_id, amount, currency_code, void, origin, restored })
 }

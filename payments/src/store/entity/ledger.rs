@@ -46,6 +46,8 @@ pub struct Model {
     pub token_id: Option<String>,
     /// The trace of that request.
     pub trace_id: Option<String>,
+    /// Its header `X-Request-Id`.
+    pub x_request_id: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
