@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use chassis::{readiness::State, status::Chain};
+use chassis::{background, readiness::State, status::Chain};
 use jsonwebtoken::Algorithm;
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -66,7 +66,7 @@ impl Jwks {
         let (seen, receiver) = watch::channel(Seen::default());
         let wake = Arc::new(Notify::new());
         let looks = Looks { source, seen, wake: Arc::clone(&wake), refresh: REFRESH.min(max_age / 2) };
-        let task = tokio::spawn(looks.run()).abort_handle();
+        let task = background::spawn("the look at the keys of the issuer", looks.run()).abort_handle();
         Self { seen: receiver, wake, waiting: Semaphore::new(WAITING), max_age, task }
     }
 
@@ -79,7 +79,7 @@ impl Jwks {
     /// The key with this id for this algorithm, and its generation. One that is not known is looked for at the issuer.
     ///
     /// # Errors
-    /// The issuer has no such key as far as is known, or nothing is known of it.
+    /// The issuer has no such key as far as is known, or nothing is known of it, or too many wait to learn of one.
     pub(crate) async fn key(
         &self,
         id: Option<&str>,
@@ -89,7 +89,7 @@ impl Jwks {
             let seen = self.seen.borrow();
             (self.find(&seen, id, algorithm), seen.begun)
         };
-        let found = if found.is_some() { found } else { self.look(id, algorithm, before).await };
+        let found = if found.is_some() { found } else { self.look(id, algorithm, before).await? };
         // While keys are in force one that is not among them is the caller's fault, whether the issuer can be asked or not.
         found.ok_or_else(|| match self.is_good(&self.seen.borrow()) {
             true => Refusal::Token(Check::Key),
@@ -98,14 +98,22 @@ impl Jwks {
     }
 
     /// The key, once a look at the issuer has ended that began after the one with the number `before`.
-    async fn look(&self, id: Option<&str>, algorithm: Algorithm, before: u64) -> Option<(Arc<Key>, u64)> {
-        let _permit = self.waiting.try_acquire().ok()?;
+    ///
+    /// # Errors
+    /// Too many wait already: nobody has looked for this key, so it may be a good one.
+    async fn look(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+        before: u64,
+    ) -> Result<Option<(Arc<Key>, u64)>, Refusal> {
+        let _permit = self.waiting.try_acquire().map_err(|_full| Refusal::Crowded)?;
         self.wake.notify_one();
         let mut seen = self.seen.clone();
         // A look that has begun before may have missed the key.
         let looked = seen.wait_for(|seen| seen.ended > before || self.find(seen, id, algorithm).is_some());
-        let seen = timeout(PATIENCE, looked).await.ok()?.ok()?;
-        self.find(&seen, id, algorithm)
+        let Ok(Ok(seen)) = timeout(PATIENCE, looked).await else { return Ok(None) };
+        Ok(self.find(&seen, id, algorithm))
     }
 
     /// Whether anybody can be let in, and whether the issuer can be read.

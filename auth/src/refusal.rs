@@ -74,6 +74,9 @@ pub enum Refusal {
     /// Its token cannot be verified: no key of the issuer is in force.
     #[error("the keys of the issuer cannot be read, and nobody can be let in until they are")]
     NoKeys,
+    /// Its token names a key that is not known yet, as do those of many who wait for a look at the issuer.
+    #[error("too many callers wait for keys of the issuer that are not known yet")]
+    Crowded,
     /// The token of the operator is missing or wrong.
     #[error("the admin token is missing or wrong")]
     Operator,
@@ -98,7 +101,7 @@ impl From<Refusal> for Fault {
             Refusal::Token(check) => {
                 Self::new(Reason::Unauthenticated, message).with("check", check.as_str())
             }
-            Refusal::NoKeys => Self::new(Reason::IssuerUnavailable, message),
+            Refusal::NoKeys | Refusal::Crowded => Self::new(Reason::IssuerUnavailable, message),
             Refusal::Operator => Self::new(Reason::Unauthenticated, message),
             Refusal::Scope(scope) => Self::new(Reason::ScopeMissing, message).with("scope", &scope),
             Refusal::NotOwner => Self::new(Reason::NotOwner, message),
