@@ -7,6 +7,8 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::Value;
 
+use crate::media::prefers;
+
 /// Nothing is loaded, and nobody frames it.
 const HEADERS: [(HeaderName, &str); 4] = [
     (header::CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -18,16 +20,13 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (header::REFERRER_POLICY, "no-referrer"),
 ];
 
-/// The page for a browser, which names HTML in `Accept`, and JSON for everybody else.
+/// The page for a browser, which names HTML in `Accept` and does not rather have JSON, and JSON for everybody else.
 pub fn for_either(
     headers: &HeaderMap,
     json: impl FnOnce() -> Value,
     page: impl FnOnce() -> String,
 ) -> Response {
-    let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
-    let is_browser =
-        lines.flat_map(|line| line.split(',')).any(|range| range.trim().starts_with("text/html"));
-    let mut response = if is_browser {
+    let mut response = if prefers(headers, "text/html", "application/json") {
         let mut response = Response::new(Body::from(page()));
         response.headers_mut().extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
         response

@@ -14,7 +14,7 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 pub(crate) use self::{
     hops::{MAX_HEAD_BYTES, admit_identity, check_head, remove_hops},
-    media::{accepts_only, content_type, declares_json, media_type, prefers},
+    media::{content_type, declares_json, media_type},
 };
 use crate::settings::timeout::Timeout;
 

@@ -1,13 +1,11 @@
 //! How the messages of a stream, its silence, its errors and its end are written.
 
 use bytes::Bytes;
+use chassis::media::prefers;
 use http::{HeaderMap, HeaderValue};
 use transcode::{Decoded, Route};
 
-use crate::{
-    answer::problem::{EVENT_STREAM, Problem, Style},
-    request::headers,
-};
+use crate::answer::problem::{EVENT_STREAM, Problem, Style};
 
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 
@@ -30,7 +28,7 @@ impl Framing {
     /// other.
     #[must_use]
     pub(crate) fn of(headers: &HeaderMap, route: &Route) -> Self {
-        match (route.raw_response, headers::prefers(headers, NDJSON, EVENT_STREAM)) {
+        match (route.raw_response, prefers(headers, NDJSON, EVENT_STREAM)) {
             (true, _) => Self::Raw,
             (false, true) => Self::Ndjson,
             (false, false) => Self::Sse,

@@ -31,6 +31,9 @@ async fn the_root_says_what_this_is() {
     );
     let page = page.text().await.expect("a page");
     assert!(page.contains("<a href=\"openapi/shapes.json\">"), "{page}");
+    let rather_json = "application/json, text/html;q=0.5";
+    let rather_json = world.request("GET", "/").header("accept", rather_json).send().await.expect("JSON");
+    assert_eq!(rather_json.headers()["content-type"], "application/json");
     let head = world.send("HEAD", "/", "").await;
     assert_eq!(head.status(), StatusCode::OK);
     assert_eq!(world.send("POST", "/", "").await.status(), StatusCode::NOT_FOUND);

@@ -1,9 +1,10 @@
 //! How a request wants its errors.
 
-use chassis::problem::PROBLEM_JSON;
+use chassis::{
+    media::{accepts_only, prefers},
+    problem::PROBLEM_JSON,
+};
 use http::HeaderMap;
-
-use crate::request::headers;
 
 /// The type of server-sent events.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
@@ -36,10 +37,8 @@ impl Style {
     /// The style that `Accept` asks for, for the request of this path.
     #[must_use]
     pub(crate) fn of(headers: &HeaderMap, path: &str) -> Self {
-        let (problem_details, only_events) = (
-            headers::prefers(headers, PROBLEM_JSON, "application/json"),
-            headers::accepts_only(headers, EVENT_STREAM),
-        );
+        let (problem_details, only_events) =
+            (prefers(headers, PROBLEM_JSON, "application/json"), accepts_only(headers, EVENT_STREAM));
         Self { problem_details, only_events, path: path.to_owned() }
     }
 }
