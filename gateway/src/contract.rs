@@ -2,6 +2,7 @@
 
 mod routes;
 mod methods;
+mod own;
 pub(crate) mod pools;
 mod served;
 mod failures;

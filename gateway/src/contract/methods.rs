@@ -17,7 +17,7 @@ use prost_reflect::{MessageDescriptor, MethodDescriptor, prost_types::method_opt
 use transcode::Type;
 use upstream::Upstream;
 
-use super::{routes::is_public, served::Served};
+use super::{own, routes::is_public, served::Served};
 use crate::{
     answer::{payload::unprintable, problem::refused},
     metrics,
@@ -128,8 +128,9 @@ impl Called {
 }
 
 impl Methods {
-    /// Every method of the services that have a route, but for those of operators: a service without a route stays unknown here too.
-    pub(crate) fn of(served: &[Arc<Served>], rules: &Rules) -> Self {
+    /// Every method of the services that have a route, but for those of operators: a service without a route stays unknown here too. And those
+    /// that the edge answers itself, unless a service with a route is called the same.
+    pub(crate) fn of(served: &[Arc<Served>], rules: &Rules, own: &Arc<Upstream>) -> Self {
         let gets = served.iter().filter(|served| served.route.method == Method::GET.as_str());
         let reads: HashSet<_> = gets.map(|served| served.route.rpc.method.full_name().to_owned()).collect();
         let called = |method: &MethodDescriptor, upstream: &Arc<Upstream>| {
@@ -161,7 +162,10 @@ impl Methods {
             let methods = service.methods().filter(is_public);
             methods.map(|method| called(&method, &upstream)).collect::<Vec<_>>()
         };
-        let by_path = served.iter().flat_map(methods).collect();
+        // Nothing is wrong with descriptors that are compiled in.
+        let own = own::methods().into_iter().flatten().map(|method| called(&method, own));
+        let own: Vec<_> = own.collect();
+        let by_path = own.into_iter().chain(served.iter().flat_map(methods)).collect();
         Self { by_path, other: metrics::call("_OTHER") }
     }
 

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chassis::settings::ConfigErrors;
-use transcode::Route;
 use upstream::{Location, Upstream};
 
 use crate::settings::{Config, Upstreams, url_flag};
@@ -14,9 +13,9 @@ const EVERY: &str = "";
 /// By the full names of services.
 pub(crate) type Pools = BTreeMap<String, Arc<Upstream>>;
 
-/// A route's service; `None` where nobody knows where it is.
-pub(crate) fn pool_of(pools: &Pools, route: &Route) -> Option<Arc<Upstream>> {
-    pools.get(&route.rpc.service).or_else(|| pools.get(EVERY)).cloned()
+/// A service by its full name; `None` where nobody knows where it is.
+pub(crate) fn at(pools: &Pools, service: &str) -> Option<Arc<Upstream>> {
+    pools.get(service).or_else(|| pools.get(EVERY)).cloned()
 }
 
 /// Every service; `None` after errors were noted.

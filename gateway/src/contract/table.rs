@@ -6,7 +6,8 @@ use transcode::Lookup;
 
 use super::{
     methods::Methods,
-    pools::{Pools, pool_of},
+    own,
+    pools::{Pools, at},
     served::{Found, Served},
     version::Contract,
 };
@@ -23,13 +24,14 @@ impl Table {
     /// `None` where a service has no connections.
     pub(super) fn of(contract: &Arc<Contract>, pools: &Pools) -> Option<Self> {
         let served = contract.routes.list().iter().zip(&contract.meters).map(|(route, meter)| {
-            let (route, upstream, meter) = (Arc::clone(route), pool_of(pools, route)?, Arc::clone(meter));
+            let (route, upstream, meter) =
+                (Arc::clone(route), at(pools, &route.rpc.service)?, Arc::clone(meter));
             let rule = contract.rules.get(route.rpc.path.path()).cloned();
             let further = Arc::clone(&contract.further);
             Some(Arc::new(Served { route, upstream, meter, further, rule }))
         });
         let served: Vec<Arc<Served>> = served.collect::<Option<_>>()?;
-        let methods = Methods::of(&served, &contract.rules);
+        let methods = Methods::of(&served, &contract.rules, &own::upstream(contract, pools));
         Some(Self { contract: Arc::clone(contract), served, methods })
     }
 

@@ -44,3 +44,4 @@ mod spellings;
 mod connect;
 mod connect_calls;
 mod connect_time;
+mod own;

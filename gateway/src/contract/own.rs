@@ -1,0 +1,110 @@
+//! What the edge answers itself over gRPC: which services it serves (server reflection, v1 and v1alpha), and their health (`grpc.health.v1`).
+
+mod health;
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    sync::{Arc, OnceLock},
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use prost::Message as _;
+use prost_reflect::{DescriptorError, DescriptorPool, MethodDescriptor};
+use tonic::{body::Body, service::Routes};
+use tonic_reflection::server::Builder;
+use tower::{ServiceExt as _, service_fn};
+use upstream::{Local, Upstream};
+
+use self::health::Health;
+use super::{pools::Pools, version::Contract};
+
+/// A question of reflection, at most: the name of a symbol or of a file.
+const QUESTION_BYTES: usize = 64 << 10;
+
+/// The contracts of these services.
+const CONTRACTS: [&[u8]; 3] = [
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+];
+
+/// Their methods.
+///
+/// # Errors
+/// None is expected.
+pub(super) fn methods() -> Result<Vec<MethodDescriptor>, DescriptorError> {
+    let mut pool = DescriptorPool::new();
+    for contract in CONTRACTS {
+        pool.decode_file_descriptor_set(contract)?;
+    }
+    Ok(pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()).collect())
+}
+
+/// Where they are: in this process. They are made with the first call, which most edges never get.
+pub(super) fn upstream(contract: &Arc<Contract>, pools: &Pools) -> Arc<Upstream> {
+    let (contract, pools) = (Arc::clone(contract), pools.clone());
+    let made: Arc<OnceLock<Routes>> = Arc::default();
+    let service = service_fn(move |request: http::Request<Body>| -> BoxFuture<'static, _> {
+        let routes = made.get_or_init(|| routes(&contract, &pools)).clone();
+        async move { Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+            .boxed()
+    });
+    Arc::new(Local::new(service).into())
+}
+
+fn routes(contract: &Contract, pools: &Pools) -> Routes {
+    let served: BTreeSet<String> = contract
+        .routes
+        .list()
+        .iter()
+        .map(|route| route.rpc.method.parent_service().full_name().to_owned())
+        .collect();
+    let routes = Routes::new(Health::server(served.clone(), pools.clone()));
+    match with_reflection(routes.clone(), contract, &served) {
+        Ok(routes) => routes,
+        Err(error) => {
+            tracing::warn!(%error, "the edge serves no reflection of its descriptors");
+            routes
+        }
+    }
+}
+
+/// A `FileDescriptorSet` of the files that declare what is served, and of those that they import: what is for operators is not in it.
+fn files(contract: &Contract) -> Files {
+    let declaring =
+        contract.routes.list().iter().map(|route| route.rpc.method.parent_service().parent_file());
+    let (mut open, mut seen) = (declaring.collect::<Vec<_>>(), BTreeSet::new());
+    let mut files = Files::default();
+    while let Some(file) = open.pop() {
+        if seen.insert(file.name().to_owned()) {
+            files.file.push(file.encode_to_vec());
+            open.extend(file.dependencies());
+        }
+    }
+    files
+}
+
+/// As `google.protobuf.FileDescriptorSet`, with files that stay encoded.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Files {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    file: Vec<Vec<u8>>,
+}
+
+fn with_reflection(
+    routes: Routes,
+    contract: &Contract,
+    served: &BTreeSet<String>,
+) -> Result<Routes, tonic_reflection::server::Error> {
+    let files = files(contract).encode_to_vec();
+    let builder = || {
+        let sets = CONTRACTS.into_iter().chain([files.as_slice()]);
+        let builder = sets.fold(Builder::configure(), Builder::register_encoded_file_descriptor_set);
+        let names = served.iter().map(String::as_str).chain(["grpc.health.v1.Health"]);
+        names.fold(builder, |builder, name| builder.with_service_name(name))
+    };
+    let v1 = builder().build_v1()?.max_decoding_message_size(QUESTION_BYTES);
+    let v1alpha = builder().build_v1alpha()?.max_decoding_message_size(QUESTION_BYTES);
+    Ok(routes.add_service(v1).add_service(v1alpha))
+}
