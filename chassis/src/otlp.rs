@@ -5,16 +5,22 @@
 use std::time::Duration;
 
 use opentelemetry::{global, trace::TracerProvider as _};
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use tokio::runtime::{Builder, Runtime};
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
-use crate::trace;
+use crate::{
+    tls::{ClientTls, dial},
+    trace,
+};
 
 /// How long the last spans may take to be sent: nobody waits for a collector, and the stop of a process has an end.
 const LAST: Duration = Duration::from_secs(1);
+/// How long a connection over TLS may take, and a batch over it: as the exporter has it without TLS.
+const CONNECT: Duration = Duration::from_secs(10);
+const EXPORT: Duration = Duration::from_secs(10);
 
 /// Sends the spans of this process; the last ones when it is dropped.
 #[derive(Debug)]
@@ -27,12 +33,19 @@ pub(crate) struct Exporter {
 
 impl Exporter {
     /// Begins to send to the collector at `url`, under the name `process`. Nothing is connected yet.
-    pub(crate) fn start(url: &str, process: &str) -> anyhow::Result<Self> {
+    pub(crate) fn start(url: &str, tls: &ClientTls, process: &str) -> anyhow::Result<Self> {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("spans").enable_all().build()?;
         let exporter = {
             let _entered = runtime.enter();
-            SpanExporter::builder().with_tonic().with_endpoint(url).build()?
+            let exporter = SpanExporter::builder().with_tonic();
+            if url.starts_with("https://") {
+                let (endpoint, dial) = dial(url, tls)?;
+                let endpoint = endpoint.connect_timeout(CONNECT).timeout(EXPORT);
+                exporter.with_channel(endpoint.connect_with_connector_lazy(dial)).build()?
+            } else {
+                exporter.with_endpoint(url).build()?
+            }
         };
         let resource = Resource::builder().with_service_name(process.to_owned()).build();
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource);

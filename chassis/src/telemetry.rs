@@ -5,6 +5,7 @@ mod sink;
 
 use std::{
     io::{IsTerminal as _, Stderr, stderr},
+    path::PathBuf,
     str::FromStr,
 };
 
@@ -24,6 +25,7 @@ use crate::{
     metrics,
     otlp::Exporter,
     settings::{Checked, ConfigErrors},
+    tls::{ClientTls, client_tls},
 };
 
 /// How the process logs.
@@ -40,12 +42,21 @@ pub struct LogSettings {
         global = true
     )]
     pub log_filter: Checked<EnvFilterText>,
-    /// Where spans are sent to, a collector of OpenTelemetry (OTLP over gRPC) such as `http://127.0.0.1:4317`; absent: nowhere
+    /// Where spans are sent to, a collector of OpenTelemetry (OTLP over gRPC) such as `http://127.0.0.1:4317`, or `https`; absent: nowhere
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", global = true)]
     pub otlp_endpoint: Option<Checked<Collector>>,
     /// The same for spans alone, instead of that one
     #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value_name = "URL", global = true)]
     pub otlp_traces_endpoint: Option<Checked<Collector>>,
+    /// The certificates (PEM) of the authorities that an `https` URL of a collector trusts, instead of those that browsers trust
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE", value_name = "FILE", global = true)]
+    pub otlp_ca: Option<PathBuf>,
+    /// The certificate (PEM) that the collector is shown
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", value_name = "FILE", global = true)]
+    pub otlp_cert: Option<PathBuf>,
+    /// The key of --otlp-cert (PEM)
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CLIENT_KEY", value_name = "FILE", global = true)]
+    pub otlp_key: Option<PathBuf>,
     /// What the process is called in spans, instead of the name of its binary
     #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME", global = true)]
     pub otel_service_name: Option<String>,
@@ -64,6 +75,14 @@ impl LogSettings {
             self.otel_sdk_disabled.as_deref().is_some_and(|word| word.eq_ignore_ascii_case("true"));
         url.filter(|_| !is_disabled)
     }
+
+    /// TLS towards the collector.
+    fn collector_tls(&mut self, errors: &mut ConfigErrors) -> Option<ClientTls> {
+        let given = |file: &mut Option<PathBuf>| file.take().filter(|file| !file.as_os_str().is_empty());
+        let identity =
+            [("--otlp-cert", given(&mut self.otlp_cert)), ("--otlp-key", given(&mut self.otlp_key))];
+        client_tls("otlp", ("--otlp-ca", given(&mut self.otlp_ca)), identity, errors)
+    }
 }
 
 /// The URL of a collector.
@@ -79,9 +98,8 @@ impl FromStr for Collector {
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err("credentials are not taken".to_owned());
         }
-        // The way to a collector is short: it runs beside the process, and forwards over TLS where it has to.
-        if uri.scheme_str() != Some("http") || uri.host().is_none() {
-            return Err("expected `http://HOST:PORT`".to_owned());
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
+            return Err("expected `http://HOST:PORT` or `https://HOST:PORT`".to_owned());
         }
         Ok(Self(text.to_owned()))
     }
@@ -149,13 +167,15 @@ pub fn init(mut settings: LogSettings, process: &'static str) -> anyhow::Result<
     metrics::recorder()?;
     let mut errors = ConfigErrors::default();
     let collector = settings.collector();
+    let tls = collector.is_some().then(|| settings.collector_tls(&mut errors)).flatten();
     let format = settings.log_format.take("--log-format", &mut errors);
     let filter = settings.log_filter.take("--log-filter", &mut errors);
-    let name = settings.otel_service_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(process);
+    let name = settings.otel_service_name.take().filter(|name| !name.is_empty());
+    let name = name.as_deref().unwrap_or(process);
     metrics::name(name);
     let exporter = collector.and_then(|(flag, url)| {
         let Collector(url) = url.take(flag, &mut errors)?;
-        Exporter::start(&url, name).map_err(|error| errors.note(flag, error)).ok()
+        Exporter::start(&url, tls.as_ref()?, name).map_err(|error| errors.note(flag, error)).ok()
     });
     let (format, filter) = errors.or(format.zip(filter))?;
     let (sink, flusher) = Sink::start(stderr()).context("cannot log")?;
@@ -183,6 +203,9 @@ mod tests {
             log_filter: "info".parse().expect("it is judged later"),
             otlp_endpoint: None,
             otlp_traces_endpoint: None,
+            otlp_ca: None,
+            otlp_cert: None,
+            otlp_key: None,
             otel_service_name: None,
             otel_sdk_disabled: None,
         };
@@ -194,10 +217,12 @@ mod tests {
 
     #[test]
     fn a_collector_is_named_by_a_plain_url() {
-        assert!("http://127.0.0.1:4317".parse::<Collector>().is_ok());
+        for right in ["http://127.0.0.1:4317", "https://collector.example:4317"] {
+            assert!(right.parse::<Collector>().is_ok(), "{right}");
+        }
         // What would be sent nowhere, or not as its reader expects, is an error in the settings.
         for wrong in
-            ["", "localhost:4317", "https://collector:4317", "/v1/traces", "http://", "http://u:p@h:1"]
+            ["", "localhost:4317", "grpc://collector:4317", "/v1/traces", "http://", "https://u:p@h:1"]
         {
             assert!(wrong.parse::<Collector>().is_err(), "{wrong}");
         }

@@ -4,7 +4,7 @@
 //! ```text
 //! settings ── server ── accept ── stream  a listener
 //!                └ clients (who is let in)
-//! settings ── client                      a connection to somebody else
+//! settings ── client ── dial              a connection to somebody else
 //! ```
 
 mod pem;
@@ -17,12 +17,14 @@ mod refusal;
 mod stream;
 mod accept;
 mod client;
+mod dial;
 mod itself;
 mod settings;
 
 pub use self::{
     accept::Acceptor,
     client::ClientTls,
+    dial::dial,
     itself::Itself,
     server::{Protocols, ServerTls},
     settings::{Flag, TlsConfig, TlsSettings, UpstreamTlsSettings, client_tls},

@@ -71,6 +71,7 @@ mod collector;
 mod contradictions;
 mod traces;
 mod spans;
+mod spans_over_tls;
 mod corpus;
 mod shipping;
 mod identity;

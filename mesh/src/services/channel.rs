@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::{redact::redacted, tls::ClientTls};
-use http::Uri;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+use chassis::{
+    redact::redacted,
+    tls::{ClientTls, dial},
+};
 use tonic::transport::{Channel, Endpoint};
-use tower::service_fn;
 
 /// How long a connection may take, with its handshake.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -21,9 +19,11 @@ const CALL: Duration = Duration::from_secs(40);
 /// # Errors
 /// When it cannot be reached, or its certificate is not believed.
 pub(super) async fn open(url: &str, tls: &ClientTls) -> anyhow::Result<Channel> {
-    let reached = match url.strip_prefix("https://") {
-        None => within(Endpoint::from_shared(url.to_owned())?).connect().await.map_err(anyhow::Error::from),
-        Some(rest) => over_tls(rest, tls).await,
+    let reached = if url.starts_with("https://") {
+        let (endpoint, dial) = dial(url, tls)?;
+        within(endpoint).connect_with_connector(dial).await
+    } else {
+        within(Endpoint::from_shared(url.to_owned())?).connect().await
     };
     reached.with_context(|| format!("cannot reach {}", redacted(url)))
 }
@@ -31,24 +31,4 @@ pub(super) async fn open(url: &str, tls: &ClientTls) -> anyhow::Result<Channel> 
 /// Whoever waits for a process that is frozen learns that.
 fn within(endpoint: Endpoint) -> Endpoint {
     endpoint.connect_timeout(CONNECT).timeout(CALL)
-}
-
-/// tonic's own TLS would read the files by itself: here it sees a connection without, and the scheme for its requests.
-async fn over_tls(authority: &str, tls: &ClientTls) -> anyhow::Result<Channel> {
-    let url: Uri = format!("https://{authority}").parse()?;
-    let host = url.host().context("a host")?.to_owned();
-    let port = url.port_u16().unwrap_or(443);
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())?;
-    let connector = TlsConnector::from(tls.config()?);
-    let dial = service_fn(move |_: Uri| {
-        let (connector, name, host) = (connector.clone(), name.clone(), host.clone());
-        async move {
-            let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
-            stream.set_nodelay(true)?;
-            let stream = connector.with_alpn(vec![b"h2".to_vec()]).connect(name, stream).await?;
-            std::io::Result::Ok(TokioIo::new(stream))
-        }
-    });
-    let endpoint = within(Endpoint::from_shared(format!("http://{authority}"))?).origin(url);
-    Ok(endpoint.connect_with_connector(dial).await?)
 }
