@@ -5,18 +5,20 @@
 use std::{
     borrow::Cow,
     future::{Future, pending},
+    panic::AssertUnwindSafe,
     pin::{Pin, pin},
     time::Duration,
 };
 
 use anyhow::{Context as _, anyhow};
+use futures_util::FutureExt as _;
 use tokio::{
     task::{AbortHandle, JoinError, JoinSet},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::signals::Signals;
+use crate::{background, signals::Signals};
 
 #[cfg(test)]
 mod tests;
@@ -116,7 +118,11 @@ impl Lifecycle {
         let tasks = &mut self.stages[stage as usize];
         let (name, running) = (name.into(), task(tasks.stop.clone()));
         let ending = name.clone();
-        let handle = tasks.running.spawn(async move { (ending, running.await) });
+        // What it leaves behind is seen by nobody: the process ends.
+        let running = AssertUnwindSafe(running).catch_unwind();
+        let handle = tasks.running.spawn(async move {
+            (ending, running.await.unwrap_or_else(|_panic| Err(anyhow!("it panicked"))))
+        });
         tasks.names.push((name, handle));
     }
 
@@ -182,7 +188,7 @@ impl Lifecycle {
             Some(ended) = relays.running.join_next() => ended,
             Some(ended) = last.running.join_next() => ended,
             Some(ended) = operator.running.join_next() => ended,
-            else => return pending().await,
+            name = background::died() => return anyhow!("{name} panicked"),
         };
         too_early(ended)
     }
@@ -209,7 +215,7 @@ impl Tasks {
     /// Waits for all of them; the first failure of the stop goes into `outcome`, and each into the log.
     async fn finished(&mut self, outcome: &mut anyhow::Result<()>) {
         while let Some(ended) = self.running.join_next().await {
-            let ended = ended.context("a task panicked while stopping").and_then(|(name, ended)| {
+            let ended = ended.context("a task was cut while stopping").and_then(|(name, ended)| {
                 ended.with_context(|| format!("task {name} failed while stopping"))
             });
             if let Err(error) = ended {
@@ -258,6 +264,6 @@ fn too_early(ended: Result<Ended, JoinError>) -> anyhow::Error {
     match ended {
         Ok((name, Ok(()))) => anyhow!("task {name} ended by itself"),
         Ok((name, Err(error))) => error.context(format!("task {name} died")),
-        Err(error) => anyhow::Error::new(error).context("a task panicked"),
+        Err(error) => anyhow::Error::new(error).context("a task was cut"),
     }
 }

@@ -73,9 +73,11 @@ impl<B: Batch> GroupCommit<B> {
     /// As [`Database::transact`].
     pub async fn submit(&self, request: B::Request) -> Result<B::Reply, Failure> {
         let (reply, replied) = oneshot::channel();
-        // The writer outlives every handle, so both ends are there unless it panicked.
-        self.queue.send((request, reply)).await.map_err(|_closed| Failure::Panicked)?;
-        replied.await.unwrap_or(Err(Failure::Panicked))
+        // The writer outlives every handle, so both ends are there unless it panicked; then the process ends.
+        let gone = || Arc::new(DbErr::Custom("the writer of the group has panicked".to_owned()));
+        self.queue.send((request, reply)).await.map_err(|_closed| Failure::Unavailable(gone()))?;
+        // It may have been written by then.
+        replied.await.unwrap_or_else(|_lost| Err(Failure::Unknown(gone())))
     }
 }
 
@@ -98,6 +100,7 @@ async fn write<B: Batch>(database: Database, batch: Arc<B>, mut queue: mpsc::Rec
     let mut waiting = Vec::with_capacity(group);
     let mut members = JoinSet::new();
     while queue.recv_many(&mut waiting, group).await > 0 {
+        assert!(!failpoint::planted("writer_dies"), "planted");
         while members.try_join_next().is_some() {}
         // Nobody waits for these any more, and nothing was done yet.
         waiting.retain(|(_, reply)| !reply.is_closed());
@@ -217,9 +220,7 @@ impl<B: Batch> Writer<B> {
         };
         debug_assert_eq!(replies.len(), count, "a batch must reply to each of its requests");
         failpoint::at("group.after_commit");
-        if !one_statement {
-            self.batch.committed();
-        }
+        self.batch.committed();
         failpoint::at("group.before_reply");
         // What was woken by that goes on, and waits for the database or the broker while the callers are answered.
         tokio::task::yield_now().await;

@@ -32,7 +32,7 @@ const fn at(name: &'static str, by: &'static [&'static str]) -> Station {
 }
 
 /// The stations in the order in which writes and messages meet them.
-const STATIONS: [Station; 24] = [
+const STATIONS: [Station; 23] = [
     at("migration.half_done", ALL),
     at("migration.before_commit", ALL),
     at("migration.after_commit", ALL),
@@ -45,8 +45,6 @@ const STATIONS: [Station; 24] = [
     // After the commit, before the relay gets to know of it; and after that, before the caller does.
     at("group.after_commit", ALL),
     at("group.before_reply", ALL),
-    // On PostgreSQL the relay gets what its own process has committed without a look at the table.
-    at("outbox.before_hand_over", &[ORDERS, PAYMENTS]),
     at("relay.before_publish", ALL),
     at("publisher.sent", ALL),
     at("relay.confirmed", ALL),

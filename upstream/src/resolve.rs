@@ -3,7 +3,7 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chassis::{redact::redacted, tls::ClientTls};
+use chassis::{background, redact::redacted, tls::ClientTls};
 use http::uri::Authority;
 use tokio::{
     net::lookup_host,
@@ -78,7 +78,7 @@ fn found(targets: Vec<Target>, resolver: Arc<dyn Resolver>) -> Pool {
     let (sender, members) = watch::channel(None);
     let search =
         Search { targets: targets.into_iter().map(Looked::from).collect(), resolver, members: sender };
-    let search = tokio::spawn(search.run(Arc::clone(&look)));
+    let search = background::spawn("the look at names of services", search.run(Arc::clone(&look)));
     Pool::new(members, look, Some(AbortOnDropHandle::new(search)))
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    panic::resume_unwind,
     path::PathBuf,
     sync::{Arc, Weak},
     time::Duration,
@@ -12,7 +13,7 @@ use arc_swap::ArcSwap;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use tokio::{task::spawn_blocking, time::sleep};
 
-use crate::{metrics::at_scrape, settings::ConfigErrors};
+use crate::{background, metrics::at_scrape, settings::ConfigErrors};
 
 /// How often files are looked at. They are read whole, as only their content says whether they have changed: what is replaced may be a
 /// folder above them (Kubernetes swaps a link), or within the granularity of a time stamp.
@@ -100,7 +101,7 @@ impl<T: Send + Sync + 'static> Followed<T> {
             true
         });
         let looking = Looking { purpose, recipe, files, used, broken: None };
-        tokio::spawn(looking.run(Arc::downgrade(&this)));
+        background::spawn("the look at files of certificates", looking.run(Arc::downgrade(&this)));
         Some(this)
     }
 
@@ -125,7 +126,14 @@ impl<R: Recipe> Looking<R> {
         loop {
             sleep(INTERVAL).await;
             let files = self.files.clone();
-            let Ok(found) = spawn_blocking(move || Contents::read(&files)).await else { return };
+            let found = match spawn_blocking(move || Contents::read(&files)).await {
+                Ok(found) => found,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    // The runtime is being shut down.
+                    Err(_cancelled) => return,
+                },
+            };
             let Some(made) = made.upgrade() else { return };
             if found == self.used {
                 self.broken = None;

@@ -3,6 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use ordermesh::payments::v1::{Account, CreateAccountRequest};
+use tonic::Code;
 
 use super::{
     crash,
@@ -58,6 +60,8 @@ const ON_SERVERS: [Planted; 2] = [
 
 /// Those that tests of their own find: storage/tests/database/planted.rs.
 const ELSEWHERE: [&str; 1] = ["writer_reused"];
+/// What the process says of itself, and ends by.
+const LOUD: [&str; 1] = ["writer_dies"];
 
 #[tokio::test]
 async fn each_bug_is_found_in_one_process_on_sqlite() -> Result<()> {
@@ -74,6 +78,27 @@ async fn each_bug_is_found_on_postgres_and_rabbitmq() -> Result<()> {
         // What one bug has left in the queues is not for the databases of the next.
         is_found(&mut Site::on_servers().await?, planted).await?;
     }
+    Ok(())
+}
+
+/// Otherwise every write would be refused from then on, by a process that says that it is ready.
+#[tokio::test]
+async fn a_process_ends_with_its_writer() -> Result<()> {
+    let mut site = Site::embedded().await?;
+    site.start(MESH, "writer_dies=return").await?;
+    let account = || CreateAccountRequest {
+        account: Some(Account { user_id: "writer".into(), ..Account::default() }),
+        ..CreateAccountRequest::default()
+    };
+    let refused = site.payments()?.create_account(account()).await;
+    // It may have been written by then.
+    let refused = refused.err().context("nobody writes")?;
+    ensure!(refused.code() == Code::Unknown, "{refused:?}");
+    let (status, output) = site.ended(MESH).await?;
+    let died = output.contains("task accounts writer died") && output.contains("it panicked");
+    ensure!(status.code() == Some(1) && died, "{status}\n{output}");
+    site.start(MESH, "").await?;
+    site.payments()?.create_account(account()).await?;
     Ok(())
 }
 
@@ -94,7 +119,7 @@ async fn is_found(site: &mut Site, planted: &Planted) -> Result<()> {
 fn every_bug_of_the_code_is_found_by_a_test() -> Result<()> {
     let in_code = named_in_code("failpoint::planted(\"")?;
     let here = EMBEDDED.iter().chain(&ON_SERVERS).map(|planted| planted.bug);
-    let in_tests: BTreeSet<String> = here.chain(ELSEWHERE).map(str::to_owned).collect();
+    let in_tests: BTreeSet<String> = here.chain(ELSEWHERE).chain(LOUD).map(str::to_owned).collect();
     ensure!(in_code == in_tests, "in the code: {in_code:?}\nin tests: {in_tests:?}");
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Where the cells of the matrix run: a mesh whose processes end at a station and are started again.
 
-use std::{collections::BTreeMap, os::unix::process::ExitStatusExt as _, time::Duration};
+use std::{
+    collections::BTreeMap, os::unix::process::ExitStatusExt as _, process::ExitStatus, time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
@@ -122,13 +124,19 @@ impl Site {
 
     /// Waits until a process has ended by itself at a station.
     pub(super) async fn crashed(&mut self, name: &'static str) -> Result<()> {
+        let (status, output) = self.ended(name).await?;
+        ensure!(status.signal() == Some(Signal::SIGABRT as i32), "{status}\n{output}");
+        Ok(())
+    }
+
+    /// Waits until a process has ended by itself: how, and what it has written.
+    pub(super) async fn ended(&mut self, name: &'static str) -> Result<(ExitStatus, String)> {
         let mut process = self.processes.remove(name).context("it was started")?;
         let status = process
             .wait(PATIENCE)
             .await
             .context("the station was not reached; was the binary built with --all-targets?")?;
-        ensure!(status.signal() == Some(Signal::SIGABRT as i32), "{status}\n{}", process.output());
-        Ok(())
+        Ok((status, process.output()))
     }
 
     pub(super) fn orders(&self) -> Result<Orders> {

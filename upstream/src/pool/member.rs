@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use chassis::background;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -164,7 +165,7 @@ impl Member {
     /// Lets the endpoint in as soon as it answers.
     fn probe(self: &Arc<Self>, first: Duration, shortest: Duration) {
         let (member, address, tls) = (Arc::downgrade(self), self.address, self.tls);
-        tokio::spawn(async move {
+        background::spawn("the probe of an endpoint", async move {
             let mut pause = first;
             loop {
                 sleep(pause.mul_f64(rand::random_range(0.75..1.0))).await;
