@@ -38,6 +38,14 @@ impl Settings {
         if kind == Kind::Embedded {
             return Ok(());
         }
+        for (at, (process, _)) in of_now[0].processor.iter().enumerate() {
+            let of = |run: &Measured| run.processor[at].1.as_secs_f64() / run.orders as f64;
+            let mean = |runs: &[Measured; 2]| f64::midpoint(of(&runs[0]), of(&runs[1]));
+            report.figure(
+                &format!("CPU of {process} per order ÷ the build before"),
+                mean(&of_now) / mean(&of_then),
+            );
+        }
         let mut times = Vec::new();
         for stage in [&now, &then, &then, &now] {
             times.push(pace::orders(stage, self.accounts, self.time()).await?);
