@@ -42,11 +42,12 @@ pub(crate) enum Sent<'e> {
 }
 
 /// What an open call counts as, until it is dropped.
-#[expect(dead_code, reason = "held, and never looked at")]
-pub(crate) enum Held {
-    Stream(Open),
-    /// With what its service may have sent and its client not taken.
-    Request(Slot, Permit),
+pub(crate) struct Held {
+    /// Streams are counted, and bounded for each caller, by themselves.
+    _open: Option<Open>,
+    _slot: Option<Slot>,
+    /// What the service may have sent of the answer to a request.
+    _untaken: Option<Permit>,
 }
 
 /// A call that its service answers.
@@ -92,15 +93,12 @@ pub(crate) async fn forward(asked: Asked<'_>, standing: &mut Option<Standing>) -
                 (GrpcBody::new(Full::new(received.bytes.clone())), Some(received))
             }
         };
-        // Streams are counted, and bounded for each caller, by themselves.
-        let held = match open {
-            Some(open) => Held::Stream(open),
-            None => {
-                Held::Request(edge.admission.slot(called.service(), &who)?, client.answers.count(UNTAKEN))
-            }
-        };
+        let slot = open.is_none().then(|| edge.admission.slot(called.service(), &who)).transpose()?;
         let outcome = within(deadline, called.upstream.pass(request.map(|()| body), called.streams)).await?;
-        Ok::<_, Fault>((outcome.map_err(|status| fault(&status, writes))?, held))
+        let response = outcome.map_err(|status| fault(&status, writes))?;
+        // Not before: what waits for its service has nothing to be taken.
+        let untaken = slot.is_some().then(|| client.answers.count(UNTAKEN));
+        Ok::<_, Fault>((response, Held { _open: open, _slot: slot, _untaken: untaken }))
     };
     let (response, held) = if called.streams {
         tokio::select! {

@@ -5,7 +5,7 @@ use std::{future::pending, net::Ipv4Addr, path::Path, time::Duration};
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream};
 use http::StatusCode;
 use ordermesh::{
-    orders::v1::GetOrderRequest,
+    orders::v1::{GetOrderRequest, orders_service_client::OrdersServiceClient},
     payments::v1::{GetAccountRequest, payments_service_client::PaymentsServiceClient},
 };
 use prost::Message as _;
@@ -115,6 +115,32 @@ async fn a_service_that_stands_still_leaves_slots_to_the_others() {
     drop(standing);
     let again = async { while edge.get(&client, "/gateway/orders/7").await.status() != StatusCode::OK {} };
     timeout(PATIENCE, again).await.expect("the slots of who has left are free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_wait_for_their_service_take_no_room_of_answers() {
+    const ORDER: &str = "/ordermesh.orders.v1.OrdersService/GetOrder";
+    // An address has 1 MiB: less than sixteen windows of 64 KiB.
+    let edge = Edge::with(&["--max-buffered-bytes", "4194304"]).await;
+    let grpc = OrdersServiceClient::connect(edge.url.clone()).await.expect("the edge listens");
+    let client = client_at([127, 0, 0, 1]);
+    let mut standing = JoinSet::new();
+    for _ in 0..20 {
+        let mut grpc = grpc.clone();
+        standing.spawn(async move {
+            grpc.get_order(GetOrderRequest { order_id: NEVER.into() }).await.expect("no end");
+        });
+        let connect = client.post(format!("{}{ORDER}", edge.url)).header("content-type", "application/json");
+        let connect = connect.body(format!(r#"{{"orderId": "{NEVER}"}}"#)).send();
+        standing.spawn(connect.map(|response| drop(response.expect("no end"))));
+    }
+    eventually("the calls", PATIENCE, async || match edge.orders.calls().len() {
+        40 => Ok(()),
+        calls => Err(format!("{calls} calls")),
+    })
+    .await
+    .expect("each of them is made");
+    assert_eq!(edge.get(&client, "/gateway/payments/alice").await.status(), StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
