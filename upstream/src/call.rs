@@ -1,17 +1,21 @@
 //! Calls to the services behind the edge: bytes out, bytes in, no message types.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use tokio::time::Instant;
 use tonic::{
     Request, Status, Streaming,
+    body::Body as GrpcBody,
     client::Grpc,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
 };
+use tower::ServiceExt as _;
 
 use crate::{
     connection::Connection,
@@ -95,7 +99,8 @@ impl Call<'_> {
         Ok(Answer::of(made.await?))
     }
 
-    /// Makes a call with a stream of requests, and one of responses or a single one.
+    /// Makes a call with a stream of requests, each in its envelope, and one of responses or a single one. Nothing of them is copied: who has
+    /// made a message can count its bytes until the service has taken them.
     ///
     /// # Errors
     /// What the service or the transport says before the answer begins.
@@ -105,8 +110,15 @@ impl Call<'_> {
     ) -> Result<Answer<Streaming<Bytes>>, Status> {
         let made = self.made(async |connection, metadata| {
             let metadata = MetadataMap::from_headers(metadata);
-            let request = Request::from_parts(metadata, http::Extensions::new(), messages);
-            let mut grpc = Grpc::new(connection.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
+            let nothing = stream::empty::<Bytes>();
+            let request = Request::from_parts(metadata, http::Extensions::new(), nothing);
+            // In the place of the body that tonic would make.
+            let mut body =
+                GrpcBody::new(StreamBody::new(messages.map(|data| Ok::<_, Status>(Frame::data(data)))));
+            let sending = connection
+                .clone()
+                .map_request(move |request: http::Request<GrpcBody>| request.map(|_| mem::take(&mut body)));
+            let mut grpc = Grpc::new(sending).max_decoding_message_size(MAX_RESPONSE_BYTES);
             grpc.streaming(request, self.path.clone(), Raw).await
         });
         Ok(Answer::of(made.await?))

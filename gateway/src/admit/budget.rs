@@ -160,6 +160,15 @@ impl Permit {
         Self { account: Arc::clone(&self.account), bytes }
     }
 
+    /// So many bytes in place of those before. One thing always has room, so they are given back first.
+    ///
+    /// # Errors
+    /// As [`Account::check`]; then it counts nothing.
+    pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.shrink(usize::MAX);
+        self.grow(bytes)
+    }
+
     /// So many bytes less, or none when there are not so many.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         drop(self.split(bytes));

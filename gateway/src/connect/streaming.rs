@@ -94,9 +94,10 @@ fn sent(call: &Call<'_>, headers: &HeaderMap, body: Body) -> Result<Sent, Fault>
 
 /// The one message of a stream that its service sends, with what its headers stand for.
 async fn message(called: Arc<Called>, headers: HeaderMap, sent: Sent) -> Result<Received, Fault> {
-    let (wire, permit) = sent.message().await?;
-    let wire = fields::bound(wire, &headers, &called.input(), called.is_safe)?;
-    Ok(Received::of(enveloped(0, &wire), permit))
+    sent.message().await?.map(|wire| {
+        let wire = fields::bound(wire, &headers, &called.input(), called.is_safe)?;
+        Ok(enveloped(0, &wire))
+    })
 }
 
 /// What the service answers.

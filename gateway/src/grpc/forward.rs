@@ -86,11 +86,10 @@ pub(crate) async fn forward(asked: Asked<'_>, standing: &mut Option<Standing>) -
     let passed = async {
         // A message comes before anything is taken for its call: clients that send slowly would take the slots of all others, and their
         // places on the connections to the service.
-        let (body, _received) = match sent {
-            Sent::Stream(body) => (GrpcBody::new(body.map_frame(convert::identity)), None),
+        let body = match sent {
+            Sent::Stream(body) => GrpcBody::new(body.map_frame(convert::identity)),
             Sent::Message(message) => {
-                let received = within(beginning, message).await??;
-                (GrpcBody::new(Full::new(received.bytes.clone())), Some(received))
+                GrpcBody::new(Full::new(within(beginning, message).await??.until_taken()))
             }
         };
         let slot = open.is_none().then(|| edge.admission.slot(called.service(), &who)).transpose()?;

@@ -19,7 +19,7 @@ use crate::{
         envelope::{Envelopes, enveloped},
         sent,
     },
-    request::body::{BodyLimit, Received},
+    request::body::BodyLimit,
 };
 
 /// What a message of a service may take, as over HTTP/JSON.
@@ -31,10 +31,7 @@ pub(super) fn sent(body: GrpcBody, limit: BodyLimit, called: &Arc<Called>, lenie
     if called.client_streams {
         return Sent::Stream(GrpcBody::new(StreamBody::new(sent.messages())));
     }
-    let message = async {
-        let (wire, permit) = sent.message().await?;
-        Ok(Received::of(enveloped(0, &wire), permit))
-    };
+    let message = async { sent.message().await?.map(|wire| Ok(enveloped(0, &wire))) };
     Sent::Message(message.boxed())
 }
 

@@ -3,7 +3,7 @@
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 /// Bytes before a message.
-const PREFIX: usize = 5;
+pub(crate) const PREFIX: usize = 5;
 
 /// The message is compressed.
 pub(crate) const COMPRESSED: u8 = 1;

@@ -1,22 +1,20 @@
 //! What a client sends in envelopes, as its service gets it.
 
-use std::{io::Read as _, sync::Arc};
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
 use chassis::status::{Fault, Reason};
-use flate2::read::MultiGzDecoder;
 use futures_util::{Stream, stream};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use tonic::Status;
 
-use super::envelope::{COMPRESSED, Envelopes, enveloped};
+use super::envelope::{COMPRESSED, Envelopes, PREFIX, enveloped};
 use crate::{
     admit::Permit,
     contract::{Called, Form},
-    metrics::{limit, refused},
-    request::body::BodyLimit,
+    request::body::{BodyLimit, Received, too_large, unzipped},
 };
 
 /// What the client sends.
@@ -45,11 +43,12 @@ impl Sent {
         Self { in_gzip, ..self }
     }
 
-    /// The messages of a stream.
+    /// The messages of a stream, each of which counts until the service takes it.
     pub(crate) fn messages(self) -> impl Stream<Item = Result<Frame<Bytes>, Status>> + Send {
         stream::try_unfold(self, |mut sent| async move {
-            let message = sent.next().await?;
-            Ok(message.map(|wire| (Frame::data(enveloped(0, &wire)), sent)))
+            let Some(message) = sent.next().await? else { return Ok(None) };
+            let envelope = message.map(|wire| Ok::<_, Fault>(enveloped(0, &wire)))?;
+            Ok(Some((Frame::data(envelope.until_taken()), sent)))
         })
     }
 
@@ -57,36 +56,23 @@ impl Sent {
     ///
     /// # Errors
     /// What is wrong with it; UNIMPLEMENTED for none, or several.
-    pub(crate) async fn message(mut self) -> Result<(Bytes, Permit), Fault> {
+    pub(crate) async fn message(mut self) -> Result<Received, Fault> {
         let one = |problem| {
             Fault::new(Reason::Unimplemented, format!("the method takes one message, and {problem}"))
         };
-        let wire = self.next().await?.ok_or_else(|| one("none came"))?;
-        let mut permit = self.limit.account.nothing();
-        permit.grow(wire.len())?;
+        let message = self.next().await?.ok_or_else(|| one("none came"))?;
         if self.next().await?.is_some() {
             return Err(one("several came"));
         }
-        Ok((wire, permit))
+        Ok(message)
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+    async fn next(&mut self) -> Result<Option<Received>, Fault> {
         let most = self.limit.each;
         loop {
             if let Some((flags, message)) = self.envelopes.next(most).map_err(|_| too_large(most))? {
-                self.permit = self.limit.account.nothing();
-                let message = match flags {
-                    0 => message,
-                    COMPRESSED if !self.in_gzip => {
-                        let problem = "a message is compressed, and no header names its coding";
-                        return Err(Fault::new(Reason::Internal, problem));
-                    }
-                    // Of nothing there is nothing to unpack.
-                    COMPRESSED if message.is_empty() => message,
-                    COMPRESSED => gunzip(&message, most)?,
-                    _ => return Err(malformed("an envelope has flags that no message has")),
-                };
-                return self.called.wire(self.form, &message, self.lenient).map(Some);
+                let kept = self.permit.split(PREFIX + message.len());
+                return self.read(flags, Received::of(message, kept)).map(Some);
             }
             match self.body.frame().await {
                 None if self.envelopes.is_empty() => return Ok(None),
@@ -100,24 +86,24 @@ impl Sent {
             }
         }
     }
-}
 
-fn gunzip(message: &[u8], most: usize) -> Result<Bytes, Fault> {
-    let mut unpacked = Vec::new();
-    let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    let read = MultiGzDecoder::new(message).take(bound).read_to_end(&mut unpacked);
-    match read {
-        Ok(_) if unpacked.len() <= most => Ok(unpacked.into()),
-        Ok(_) => Err(too_large(most)),
-        Err(_) => Err(malformed("a message is not in gzip")),
+    /// The wire bytes of a message in an envelope with these flags.
+    fn read(&self, flags: u8, message: Received) -> Result<Received, Fault> {
+        let message = match flags {
+            0 => message,
+            COMPRESSED if !self.in_gzip => {
+                let problem = "a message is compressed, and no header names its coding";
+                return Err(Fault::new(Reason::Internal, problem));
+            }
+            // Of nothing there is nothing to unpack.
+            COMPRESSED if message.bytes.is_empty() => message,
+            COMPRESSED => unzipped(&message.bytes, &self.limit)?,
+            _ => return Err(malformed("an envelope has flags that no message has")),
+        };
+        message.map(|message| self.called.wire(self.form, &message, self.lenient))
     }
 }
 
 fn malformed(problem: &str) -> Fault {
     Fault::new(Reason::MalformedRequest, problem)
-}
-
-fn too_large(most: usize) -> Fault {
-    refused(limit::BODY_BYTES);
-    Fault::new(Reason::BodyTooLarge, format!("a message is larger than {most} bytes"))
 }

@@ -1,34 +1,35 @@
 //! Reads the body of a request: up to its limit, within what all bodies together may take, and not for ever.
 
+mod kept;
+mod gzip;
 mod rest;
 
 use std::{
     convert::Infallible,
     error::Error,
     future::{Ready, ready},
-    io::{self, Write},
-    mem,
-    sync::Arc,
     time::Duration,
 };
 
 use axum::body::{Body, HttpBody as _};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chassis::status::{Fault, Reason};
-use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
 use tower::{ServiceExt as _, service_fn};
 use tower_http::decompression::{DecompressionBody, RequestDecompression};
 
-pub(crate) use self::rest::Rest;
-use crate::{
-    admit::{Account, Permit},
-    answer::problem::Problem,
-    metrics::{limit, refused},
-    request::headers::declares_json,
+use self::{
+    gzip::Gunzip,
+    kept::{BoundedBuffer, broken, no_body},
 };
+pub(crate) use self::{
+    gzip::unzipped,
+    kept::{BodyLimit, Received, too_large},
+    rest::Rest,
+};
+use crate::{answer::problem::Problem, request::headers::declares_json};
 
 type Unpacked = DecompressionBody<Body>;
 
@@ -37,34 +38,6 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// The codings that are read.
 pub(crate) const READ: &str = "gzip, br, zstd";
-
-/// What a body may take.
-#[derive(Debug, Clone)]
-pub(crate) struct BodyLimit {
-    /// By itself, in bytes.
-    pub(crate) each: usize,
-    /// Together with all others.
-    pub(crate) account: Arc<Account>,
-}
-
-/// A body, which counts until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Received {
-    pub(crate) bytes: Bytes,
-    _permit: Permit,
-}
-
-impl Received {
-    /// Bytes with what they count as.
-    pub(crate) fn of(bytes: Bytes, permit: Permit) -> Self {
-        Self { bytes, _permit: permit }
-    }
-
-    /// What becomes of it, which counts as it does.
-    pub(crate) fn map<E>(self, made: impl FnOnce(Bytes) -> Result<Bytes, E>) -> Result<Self, E> {
-        Ok(Self { bytes: made(self.bytes)?, _permit: self._permit })
-    }
-}
 
 /// Reads a body, which is unpacked where it has a coding; `typed` where it means something, and so must be JSON.
 ///
@@ -159,69 +132,13 @@ pub(crate) async fn collect(mut body: Body, limit: &BodyLimit) -> Result<Receive
     Ok(kept.into())
 }
 
-/// A body in gzip, of one member or several (RFC 1952, section 2.2). tower-http's reader ends after the first.
+/// A body in gzip.
 async fn gunzip(mut body: Body, limit: &BodyLimit) -> Result<Received, Fault> {
-    let mut unpacking = MultiGzDecoder::new(BoundedBuffer::within(limit));
-    let mut is_empty = true;
+    let mut gunzip = Gunzip::within(limit);
     while let Some(data) = next(&mut body, limit).await? {
-        is_empty &= data.is_empty();
-        if unpacking.write_all(&data).is_err() {
-            return Err(unpacking.get_mut().refusal.take().unwrap_or_else(no_body));
-        }
+        gunzip.push(&data)?;
     }
-    if is_empty {
-        return Ok(BoundedBuffer::within(limit).into());
-    }
-    match unpacking.try_finish() {
-        Ok(()) => Ok(mem::replace(unpacking.get_mut(), BoundedBuffer::within(limit)).into()),
-        Err(_) => Err(unpacking.get_mut().refusal.take().unwrap_or_else(no_body)),
-    }
-}
-
-/// What is there of a body. Copied together: a part of the connection's buffer would keep the whole of it.
-#[derive(Debug)]
-struct BoundedBuffer {
-    whole: BytesMut,
-    most: usize,
-    permit: Permit,
-    /// Why no more was kept.
-    refusal: Option<Fault>,
-}
-
-impl BoundedBuffer {
-    fn within(limit: &BodyLimit) -> Self {
-        Self { whole: BytesMut::new(), most: limit.each, permit: limit.account.nothing(), refusal: None }
-    }
-
-    fn push(&mut self, data: &[u8]) -> Result<(), Fault> {
-        if self.whole.len() + data.len() > self.most {
-            return Err(too_large(self.most));
-        }
-        self.permit.grow(data.len())?;
-        self.whole.extend_from_slice(data);
-        Ok(())
-    }
-}
-
-/// For what unpacks: it stops at the first part that is too much.
-impl Write for BoundedBuffer {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.push(data).map_err(|fault| {
-            self.refusal = Some(fault);
-            io::ErrorKind::StorageFull
-        })?;
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl From<BoundedBuffer> for Received {
-    fn from(kept: BoundedBuffer) -> Self {
-        Self { bytes: kept.whole.freeze(), _permit: kept.permit }
-    }
+    gunzip.finish()
 }
 
 /// The next part of a body; `None` after the last one.
@@ -249,15 +166,6 @@ fn failed(error: &axum::Error, limit: &BodyLimit) -> Fault {
     no_body()
 }
 
-fn broken(problem: &str) -> Fault {
-    Fault::new(Reason::MalformedRequest, problem)
-}
-
-/// What came instead of a body.
-fn no_body() -> Fault {
-    broken("the body broke off, or is not what it should be")
-}
-
 /// The body without its coding. tower-http's layer, but only around the bodies that need it.
 async fn decompressed(coding: &'static str, body: Body) -> Option<Body> {
     let mut request = http::Request::new(body);
@@ -271,11 +179,6 @@ async fn decompressed(coding: &'static str, body: Body) -> Option<Body> {
 /// The service inside of the layer: what it gets is what is wanted.
 fn taken(request: http::Request<Unpacked>) -> Ready<Result<http::Response<Unpacked>, Infallible>> {
     ready(Ok(http::Response::new(request.into_body())))
-}
-
-fn too_large(most: usize) -> Fault {
-    refused(limit::BODY_BYTES);
-    Fault::new(Reason::BodyTooLarge, format!("the body is larger than {most} bytes"))
 }
 
 fn unsupported() -> Problem {

@@ -1,6 +1,6 @@
 //! The messages of a client that streams: a line of JSON each (NDJSON), as they come.
 
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -15,9 +15,10 @@ use crate::{
     admit::Permit,
     answer::problem::Problem,
     contract::{Captures, Served},
+    messages::envelope::enveloped,
     metrics::{limit, refused},
     request::{
-        body::{self, BodyLimit},
+        body::{self, BodyLimit, Received},
         headers,
     },
 };
@@ -31,9 +32,8 @@ pub(in crate::stream) struct Lines {
     /// Bytes before this place of it are no end of a line.
     looked: usize,
     most: usize,
-    /// What `rest` takes, and the line that was given last.
+    /// What `rest` takes.
     permit: Permit,
-    given: usize,
     /// Whether each part of the body is a message by itself.
     is_raw: bool,
     is_over: bool,
@@ -43,17 +43,15 @@ impl Lines {
     /// Lines of at most so many bytes; `raw` for parts of any length as they come.
     pub(in crate::stream) fn of(body: Body, limit: &BodyLimit, raw: bool) -> Self {
         let (most, permit) = (limit.each, limit.account.nothing());
-        Self { body, rest: BytesMut::new(), looked: 0, most, permit, given: 0, is_raw: raw, is_over: false }
+        Self { body, rest: BytesMut::new(), looked: 0, most, permit, is_raw: raw, is_over: false }
     }
 
     /// The next line that is not empty; `None` after the last one.
     ///
     /// # Errors
     /// BODY_TOO_LARGE for a line that is; MALFORMED_REQUEST for a body that breaks off; RATE_LIMITED when there is no room for it.
-    pub(in crate::stream) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+    pub(in crate::stream) async fn next(&mut self) -> Result<Option<Received>, Problem> {
         loop {
-            // The service has taken it.
-            self.permit.shrink(mem::take(&mut self.given));
             if self.is_raw && !self.rest.is_empty() {
                 return Ok(Some(self.give(self.rest.len())));
             }
@@ -68,15 +66,15 @@ impl Lines {
                     continue;
                 }
             };
-            if !line.trim_ascii().is_empty() {
+            if !line.bytes.trim_ascii().is_empty() {
                 return Ok(Some(line));
             }
         }
     }
 
-    fn give(&mut self, bytes: usize) -> Bytes {
-        (self.looked, self.given) = (0, bytes);
-        self.rest.split_to(bytes).freeze()
+    fn give(&mut self, bytes: usize) -> Received {
+        self.looked = 0;
+        Received::of(self.rest.split_to(bytes).freeze(), self.permit.split(bytes))
     }
 
     async fn fill(&mut self) -> Result<(), Problem> {
@@ -131,7 +129,7 @@ impl Encoder {
     }
 }
 
-/// Hands on each line as a message, to the end of the body, or until nobody takes them any more.
+/// Hands on each line as a message in its envelope, which counts until the service takes it: to the end of the body, or until nobody takes them any more.
 ///
 /// # Errors
 /// What is wrong with the body or with a message.
@@ -141,7 +139,8 @@ pub(in crate::stream) async fn feed(
     messages: mpsc::Sender<Bytes>,
 ) -> Result<(), Problem> {
     while let Some(line) = lines.next().await? {
-        if messages.send(encoder.message(&line)?).await.is_err() {
+        let message = line.map(|line| Ok::<_, Problem>(enveloped(0, &encoder.message(&line)?)))?;
+        if messages.send(message.until_taken()).await.is_err() {
             break;
         }
     }

@@ -1,5 +1,7 @@
 //! Methods whose clients stream: lines of a body, and frames of a WebSocket both ways.
 
+use std::future::pending;
+
 use ::world::Raw;
 use axum::extract::Request;
 use bytes::Bytes;
@@ -25,6 +27,9 @@ use crate::{
     upstream::{Messages, Reply},
     world::{World, json as body, reason},
 };
+
+/// The service takes nothing of a call with this header.
+pub(crate) const STANDS_STILL: &str = "x-stands-still";
 
 /// A service that answers each message with itself as it comes or, to `Collect`, all of them with the last one.
 #[derive(Debug, Clone, Copy)]
@@ -64,16 +69,22 @@ pub(crate) async fn world_with(settings: impl FnOnce(Config) -> Config) -> World
             get: \"/talk/{a}\" additional_bindings { post: \"/talk/{a}\" body: \"*\" } }; }
         rpc Collect(stream M) returns (M) { option (google.api.http) = { post: \"/collect\" body: \"*\" }; }
         rpc Upload(stream google.api.HttpBody) returns (google.api.HttpBody) {
-            option (google.api.http) = { post: \"/upload\" body: \"*\" }; } }";
+            option (google.api.http) = { post: \"/upload\" body: \"*\" }; }
+        rpc Convert(stream google.api.HttpBody) returns (stream google.api.HttpBody) {
+            option (google.api.http) = { post: \"/convert\" body: \"*\" }; } }";
     let files =
         compiled(&[("talks.proto", contract("talks.v1", "import \"google/api/httpbody.proto\";", methods))]);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound listener");
     let router = Routes::default().into_axum_router().fallback(async |request: Request| {
-        let echo = Echo { collects: !request.uri().path().ends_with("/Talk") };
+        if request.headers().contains_key(STANDS_STILL) {
+            pending::<()>().await;
+        }
+        let path = request.uri().path();
+        let echo = Echo { collects: !path.ends_with("/Talk") && !path.ends_with("/Convert") };
         Grpc::new(Raw).streaming(echo, request).await
     });
-    let server = Server::builder().add_routes(Routes::from(router));
+    let server = Server::builder().initial_stream_window_size(64 << 10).add_routes(Routes::from(router));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     World::with(settings(Config {
         descriptor_set: encoded(files.into_values()),

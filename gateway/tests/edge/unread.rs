@@ -1,19 +1,24 @@
-//! A message on a WebSocket that is not whole yet counts as the bodies of requests do.
+//! What a client that streams has sent counts as the bodies of requests do, until the service takes it: parts of a message, and whole ones.
 
-use anyhow::{Result, ensure};
-use futures_util::StreamExt as _;
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, Result, ensure};
+use flate2::{Compression, write::GzEncoder};
+use futures_util::{StreamExt as _, stream};
 use gateway::Config;
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Message, protocol::frame::coding::CloseCode},
 };
+use tokio_util::task::AbortOnDropHandle;
 use world::{PATIENCE, eventually};
 
 use crate::{
-    talks::{post, world_with},
+    connect::{envelope, envelopes},
+    talks::{STANDS_STILL, post, world_with},
     world::{World, json, reason},
 };
 
@@ -95,4 +100,58 @@ async fn frames_of_control_do_not_add_up() -> Result<()> {
         let Message::Pong(_) = socket.next().await.expect("an answer")? else { anyhow::bail!("no pong") };
     }
     comes_to(&world, StatusCode::OK).await
+}
+
+/// A call of `collect` that the service takes nothing of; it ends when it is dropped.
+fn standing(world: &World, path: &str, headers: &[(&str, &str)], sent: Vec<u8>) -> AbortOnDropHandle<()> {
+    let request = world.request("POST", path).header(STANDS_STILL, "yes");
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let sent = stream::iter([Ok::<_, io::Error>(sent)]).chain(stream::pending());
+    let answer = request.body(reqwest::Body::wrap_stream(sent)).send();
+    AbortOnDropHandle::new(tokio::spawn(async move { drop(answer.await) }))
+}
+
+#[tokio::test]
+async fn a_message_counts_until_the_service_takes_it() -> Result<()> {
+    const CONNECT: &str = "/talks.v1.Talks/Collect";
+    let settings = |config| Config {
+        max_buffered_bytes: ALL,
+        max_body_bytes: ALL / 4,
+        forward_headers: vec![HeaderName::from_static(STANDS_STILL)],
+        ..config
+    };
+    let world = world_with(settings).await;
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(message().as_bytes())?;
+    let gzip = gzip.finish()?;
+    ensure!(gzip.len() < LARGE / 10, "it becomes much more");
+    let typed = |kind: &'static str| ("content-type", kind);
+    let json = typed("application/connect+json");
+    for (path, headers, sent) in [
+        (CONNECT, &[json][..], envelope(0, message().as_bytes())),
+        (CONNECT, &[json, ("connect-content-encoding", "gzip")], envelope(1, &gzip)),
+        ("/collect", &[typed("application/x-ndjson")], format!("{}\n", message()).into_bytes()),
+    ] {
+        comes_to(&world, StatusCode::OK).await?;
+        let call = standing(&world, path, headers, sent);
+        comes_to(&world, StatusCode::TOO_MANY_REQUESTS).await.with_context(|| format!("{headers:?}"))?;
+        drop(call);
+    }
+    comes_to(&world, StatusCode::OK).await
+}
+
+#[tokio::test]
+async fn what_gzip_unpacks_to_has_room_or_is_refused() -> Result<()> {
+    let settings = |config| Config { max_buffered_bytes: ALL, max_body_bytes: ALL / 4, ..config };
+    let world = world_with(settings).await;
+    let _held = begun(&world, LARGE).await;
+    comes_to(&world, StatusCode::TOO_MANY_REQUESTS).await?;
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(message().as_bytes())?;
+    let request = world.request("POST", "/talks.v1.Talks/Collect").header("connect-content-encoding", "gzip");
+    let request = request.header("content-type", "application/connect+json");
+    let answer = request.body(envelope(1, &gzip.finish()?)).send().await?;
+    let found = envelopes(&answer.bytes().await?);
+    ensure!(String::from_utf8_lossy(&found[0].1).contains("resource_exhausted"), "{found:?}");
+    Ok(())
 }

@@ -183,7 +183,11 @@ async fn a_stream_ends_with_its_status() {
 async fn a_client_streams() {
     for way in ways().await {
         let (path, tried) = (path("Count"), Tried::default());
-        let messages = stream::iter(["a", "b", "c"].map(wire));
+        let envelope = |message: Bytes| {
+            let length = u32::try_from(message.len()).expect("short").to_be_bytes();
+            Bytes::from([&[0][..], &length, &message].concat())
+        };
+        let messages = stream::iter(["a", "b", "c"].map(wire).map(envelope));
         let call = way.call(&path, &tried, Bytes::new(), &WITHOUT, true).both(messages).await;
         let answer = call.expect("an answer").body.message().await.expect("no error").expect("a message");
         assert_eq!(text(answer), "a+b+c", "{}", way.name);

@@ -16,10 +16,12 @@ use upstream::Answer;
 
 use super::{Asked, End, end, failed, goodbye, message, send};
 use crate::{
-    admit::{Account, Open, Permit, Unread},
+    admit::{Account, Open, Unread},
     answer::problem::{Problem, Style},
     contract::Served,
     edge::Ending,
+    messages::envelope::enveloped,
+    request::body::Received,
     settings::Config,
     stream::{
         feed::{Feed, Step},
@@ -52,12 +54,6 @@ pub(crate) struct Talk {
 
 /// What is read of a connection at a time: each has so much room for it.
 const READ_BYTES: usize = 8 << 10;
-
-/// A message for the service, which counts until the service takes it.
-struct Waiting {
-    wire: Bytes,
-    _permit: Option<Permit>,
-}
 
 /// The answer of the service.
 enum Answered {
@@ -115,7 +111,7 @@ impl Talk {
         stopping: &CancellationToken,
         answered: &mut Answered,
     ) -> Option<End> {
-        let mut pending: Option<Waiting> = None;
+        let mut pending: Option<Bytes> = None;
         loop {
             let event = tokio::select! {
                 biased;
@@ -125,7 +121,7 @@ impl Talk {
                     let message = pending.take();
                     // A service that takes no more has answered, or will.
                     if let (Some(permit), Some(message)) = (permit, message) {
-                        permit.send(message.wire);
+                        permit.send(message);
                     }
                     continue;
                 }
@@ -163,8 +159,8 @@ impl Talk {
         }
     }
 
-    /// What a frame of the client means: a message to be sent, nothing, or the end. `None`: it has gone.
-    fn received(&mut self, frame: Message, unread: &Unread) -> Option<Result<Option<Waiting>, Box<End>>> {
+    /// What a frame of the client means: a message to be sent, which counts until the service takes it, nothing, or the end. `None`: it has gone.
+    fn received(&mut self, frame: Message, unread: &Unread) -> Option<Result<Option<Bytes>, Box<End>>> {
         let text = match frame {
             Message::Ping(payload) | Message::Pong(payload) => {
                 unread.control(payload.len());
@@ -174,7 +170,7 @@ impl Talk {
             Message::Text(text) => Bytes::from(text),
             Message::Binary(bytes) => bytes,
         };
-        let permit = unread.take();
+        let permit = unread.take().unwrap_or_else(|| self.bodies.nothing());
         if self.messages.is_none() {
             let ended = end(None, close_code::POLICY, "a message after the last one");
             return Some(Err(Box::new(ended)));
@@ -183,11 +179,11 @@ impl Talk {
             self.messages = None;
             return Some(Ok(None));
         }
-        Some(match self.encoder.message(&text) {
-            Ok(wire) => Ok(Some(Waiting { wire, _permit: permit })),
-            Err(fault) => {
-                Err(Box::new(failed(&CancellationToken::new(), &self.style, &Problem::from(fault))))
-            }
+        let message = Received::of(text, permit);
+        let message = message.map(|text| Ok::<_, Problem>(enveloped(0, &self.encoder.message(&text)?)));
+        Some(match message {
+            Ok(message) => Ok(Some(message.until_taken())),
+            Err(problem) => Err(Box::new(failed(&CancellationToken::new(), &self.style, &problem))),
         })
     }
 
