@@ -54,11 +54,7 @@ impl Admission {
     pub(crate) fn of(config: &Config) -> Arc<Self> {
         Arc::new(Self {
             connections: Connections::new(config.max_connections, config.max_connections_per_client),
-            slots: Slots::new(
-                config.max_requests,
-                config.max_requests_per_client,
-                config.upstreams.services(),
-            ),
+            slots: Slots::new(config.max_requests, config.max_requests_per_client),
             streams: Streams::new(
                 config.max_streams,
                 config.max_streams_per_client,

@@ -21,7 +21,15 @@ pub(super) struct Connections {
     /// Where it is set.
     most_of_client: Option<usize>,
     /// What the system allows when this is looked at first.
-    allowed: OnceLock<(Permits, Arc<Shares<IpAddr>>)>,
+    allowed: OnceLock<Allowed>,
+}
+
+/// Connections, and how many of them an address may have.
+#[derive(Debug)]
+struct Allowed {
+    permits: Permits,
+    most: usize,
+    shares: Arc<Shares<IpAddr>>,
 }
 
 /// A connection that counts, until the last clone is dropped.
@@ -38,18 +46,18 @@ impl Connections {
         Self { most, most_of_client, allowed: OnceLock::new() }
     }
 
-    fn allowed(&self) -> &(Permits, Arc<Shares<IpAddr>>) {
+    fn allowed(&self) -> &Allowed {
         self.allowed.get_or_init(|| {
-            let most = open_files::connections(self.most);
+            let all = open_files::connections(self.most);
             // One address alone never takes all, and the many clients of a proxy that nobody has named have most of them.
-            let most_of_client = self.most_of_client.unwrap_or((most - most / 4).max(1));
-            (Permits::new(most), Shares::new(most_of_client))
+            let most = self.most_of_client.unwrap_or((all - all / 4).max(1));
+            Allowed { permits: Permits::new(all), most, shares: Shares::none() }
         })
     }
 
     /// Permits for connections of anybody.
     pub(super) fn permits(&self) -> &Permits {
-        &self.allowed().0
+        &self.allowed().permits
     }
 
     /// A connection of this address, which is a trusted proxy or not; `None` when it has as many as may be.
@@ -57,11 +65,10 @@ impl Connections {
         if is_proxy {
             return Some(Connected { _share: None, _permit: permit });
         }
-        let shares = &self.allowed().1;
-        let Some(share) = shares.take(network(peer)) else {
+        let Allowed { most, shares, .. } = self.allowed();
+        let Some(share) = shares.take(network(peer), |own, _| own < *most) else {
             refused(limit::CONNECTIONS_PER_CLIENT);
-            let most = shares.most();
-            tracing::debug!(client = %peer, most, "a connection is closed: its address has as many as may be (--max-connections-per-client)");
+            tracing::debug!(client = %peer, most = *most, "a connection is closed: its address has as many as may be (--max-connections-per-client)");
             return None;
         };
         Some(Connected { _share: Some(Arc::new(share)), _permit: permit })
@@ -69,6 +76,6 @@ impl Connections {
 
     /// How many are open.
     pub(super) fn count(&self) -> usize {
-        self.allowed.get().map_or(0, |(permits, _)| permits.open())
+        self.allowed.get().map_or(0, |allowed| allowed.permits.open())
     }
 }

@@ -36,8 +36,8 @@ pub struct ServingSettings {
     /// of IPv6 with 64 bits counts as one address
     #[arg(long, env = "GATEWAY_MAX_CONNECTIONS_PER_CLIENT")]
     pub max_connections_per_client: Option<Checked<usize>>,
-    /// How many requests are open at most, a stream only until it has begun; one more is refused (429). Where there are several
-    /// services, half of this is kept for them in equal parts, so that a slow one leaves slots to the others
+    /// How many requests are open at most, a stream only until it has begun; one more is refused (429). One service may have
+    /// three quarters of them, and another one three quarters of what that has left, so that a slow one leaves slots to the others
     #[arg(long, env = "GATEWAY_MAX_REQUESTS", default_value = "4096")]
     pub max_requests: Checked<usize>,
     /// How many of them a caller may have: the subject of a token, or without one a client's address. Without it half of all

@@ -104,15 +104,6 @@ pub enum Upstreams {
 }
 
 impl Upstreams {
-    /// Who has a place of its own: the full names of services, or nobody's where they are all in the same.
-    pub(crate) fn services(&self) -> impl Iterator<Item = &str> {
-        let each = match self {
-            Self::One(_) => None,
-            Self::Each(locations) => Some(locations.keys().map(String::as_str)),
-        };
-        each.into_iter().flatten()
-    }
-
     /// The host and the port of a service; empty where nobody knows.
     pub(crate) fn authority(&self, service: &str) -> &str {
         match self {

@@ -3,6 +3,7 @@
 use std::{future::pending, net::Ipv4Addr, path::Path, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream};
+use gateway::{Config, Upstreams};
 use http::StatusCode;
 use ordermesh::{
     orders::v1::{GetOrderRequest, orders_service_client::OrdersServiceClient},
@@ -20,8 +21,9 @@ use world::{PATIENCE, Process, Program, eventually};
 
 use super::NEVER;
 use crate::{
+    foreign::{compiled, encoded},
     upstream::{Upstream, echo},
-    world::{json, reason},
+    world::{World, json, reason},
 };
 
 /// An edge as a process before orders, of which the one [`NEVER`] has no answer, and payments.
@@ -104,9 +106,9 @@ fn client_at(address: [u8; 4]) -> reqwest::Client {
 async fn a_service_that_stands_still_leaves_slots_to_the_others() {
     let mut edge = Edge::with(&["--max-requests", "16", "--max-requests-per-client", "16"]).await;
     let client = client_at([127, 0, 0, 1]);
-    // Its own four, and the eight that are nobody's.
+    // Three quarters of all, and three of what is left.
     let standing = edge.stand_still(&client, 40, 12, "(--max-requests)").await;
-    for answer in join_all((0..4).map(|_| edge.get(&client, "/gateway/payments/alice"))).await {
+    for answer in join_all((0..3).map(|_| edge.get(&client, "/gateway/payments/alice"))).await {
         assert_eq!(answer.status(), StatusCode::OK);
     }
     let mut grpc = PaymentsServiceClient::connect(edge.url.clone()).await.expect("the edge listens");
@@ -115,6 +117,42 @@ async fn a_service_that_stands_still_leaves_slots_to_the_others() {
     drop(standing);
     let again = async { while edge.get(&client, "/gateway/orders/7").await.status() != StatusCode::OK {} };
     timeout(PATIENCE, again).await.expect("the slots of who has left are free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_in_one_place_have_their_slots_too() {
+    const CONTRACT: &str = r#"
+        syntax = "proto3";
+        package two.v1;
+        import "google/api/annotations.proto";
+        message M {}
+        service Slow { rpc Get(M) returns (M) { option (google.api.http) = {get: "/slow"}; } }
+        service Fast { rpc Get(M) returns (M) { option (google.api.http) = {get: "/fast"}; } }"#;
+    let upstream =
+        Upstream::start(
+            async |call| {
+                if call.path.starts_with("/two.v1.Slow/") { pending().await } else { echo(&call) }
+            },
+        );
+    let upstream = upstream.await;
+    let world = World::with(Config {
+        descriptor_set: encoded(compiled(&[("two.proto", CONTRACT.to_owned())]).into_values()),
+        upstreams: Upstreams::One(upstream.url().into()),
+        max_requests: 16,
+        max_requests_per_client: Some(16),
+        ..Config::default()
+    });
+    let world = world.await;
+    let mut standing = JoinSet::new();
+    for _ in 0..40 {
+        standing.spawn(world.request("GET", "/slow").send().map(|response| response.expect("an answer")));
+    }
+    for _ in 12..40 {
+        let refused = timeout(PATIENCE, standing.join_next()).await.expect("a refusal");
+        let refused = refused.expect("a request").expect("no panic");
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert_eq!(world.get("/fast").await.status(), StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
