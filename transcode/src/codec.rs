@@ -18,7 +18,11 @@ use crate::{
         wire::{DELIMITED, VARINT, Wire},
     },
     payload::{self, Payload},
-    reflect::{self, print::Unprintable},
+    reflect::{
+        self,
+        decode::{MOST_BYTES, Unreadable, decode},
+        print::Unprintable,
+    },
     routes::route::Route,
 };
 
@@ -52,9 +56,18 @@ pub enum ResponseError {
     /// The message has no JSON form: a timestamp out of range, an Any of an unknown type.
     #[error("the response cannot be printed as JSON")]
     Encode(#[from] serde_json::Error),
-    /// Its JSON is longer than [`MAX_JSON_BYTES`].
-    #[error("the response is longer than {} MiB as JSON", MAX_JSON_BYTES >> 20)]
+    /// Its JSON is longer than [`MAX_JSON_BYTES`], or takes more memory on the way there than it may.
+    #[error("the response is longer than {} MiB as JSON, or on the way there", MAX_JSON_BYTES >> 20)]
     TooLong,
+}
+
+impl From<Unreadable> for ResponseError {
+    fn from(error: Unreadable) -> Self {
+        match error {
+            Unreadable::Decode(error) => Self::Decode(error),
+            Unreadable::TooLarge => Self::TooLong,
+        }
+    }
 }
 
 impl From<Unprintable> for ResponseError {
@@ -117,7 +130,7 @@ impl Type {
 /// # Errors
 /// Bytes that are no such message, or one without a JSON form.
 pub fn message_to_json(descriptor: &MessageDescriptor, wire: &[u8]) -> Result<Vec<u8>, ResponseError> {
-    let message = DynamicMessage::decode(descriptor.clone(), wire)?;
+    let (message, _) = decode(descriptor.clone(), wire, MOST_BYTES)?;
     Ok(reflect::print::message(&message, MAX_JSON_BYTES)?)
 }
 
@@ -195,7 +208,7 @@ fn rendered(
 }
 
 fn response_by_reflection(route: &Route, wire: Bytes, most: usize) -> Result<Decoded, ResponseError> {
-    let message = DynamicMessage::decode(route.rpc.output.clone(), wire)?;
+    let (message, _) = decode(route.rpc.output.clone(), wire, MOST_BYTES)?;
     let version = route.rpc.version.as_ref().filter(|_| route.rpc.streaming);
     let version = version.and_then(|path| version_of(&message, path));
     let json = match &route.response_body {

@@ -1,7 +1,8 @@
-//! Messages of prost-reflect, for every shape that the flat tables leave: to wire bytes and to JSON. Its own writers know no minus zero, and
+//! Messages of prost-reflect, for every shape that the flat tables leave: from and to wire bytes, and to JSON. Its own writers know no minus zero, and
 //! print NaN in a wrapper as null.
 
 pub(crate) mod encode;
+pub(crate) mod decode;
 pub(crate) mod print;
 
 use std::borrow::Cow;

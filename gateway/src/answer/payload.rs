@@ -21,8 +21,9 @@ pub(crate) fn unprintable(error: &ResponseError) -> Fault {
     match error {
         ResponseError::TooLong => {
             let most = MAX_JSON_BYTES >> 20;
-            let message =
-                format!("the service's answer is longer as JSON than the {most} MiB that are passed on");
+            let message = format!(
+                "the service's answer is longer as JSON than the {most} MiB that are passed on, or on the way there"
+            );
             Fault::new(Reason::UpstreamResponseTooLarge, message)
         }
         error => Fault::internal(error),

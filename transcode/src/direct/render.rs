@@ -5,8 +5,6 @@
 
 use std::collections::HashSet;
 
-use prost_reflect::DynamicMessage;
-
 use super::{
     civil,
     fallback::NoJson,
@@ -15,7 +13,11 @@ use super::{
     raw::{Raw, raw},
     wire::{DELIMITED, Wire},
 };
-use crate::reflect::{self, print::Unprintable};
+use crate::reflect::{
+    self,
+    decode::{MOST_BYTES, Unreadable, decode},
+    print::Unprintable,
+};
 
 /// Messages in messages that are followed; the reflective path, whose limit is 100, decides about more.
 const MAX_DEPTH: usize = 64;
@@ -71,8 +73,11 @@ impl<'p> Writer<'p> {
             Form::Timestamp => civil::timestamp(Wire(wire), out),
             Form::Duration => civil::duration(Wire(wire), out),
             Form::WellKnown | Form::Foreign => {
-                let message =
-                    DynamicMessage::decode(message.descriptor.clone(), wire).map_err(|_| NoJson::Fallback)?;
+                let read = decode(message.descriptor.clone(), wire, MOST_BYTES);
+                let (message, _) = read.map_err(|error| match error {
+                    Unreadable::Decode(_) => NoJson::Fallback,
+                    Unreadable::TooLarge => NoJson::TooLong,
+                })?;
                 let most = self.whole.most.saturating_sub(out.len());
                 match reflect::print::message(&message, most) {
                     Ok(mut json) => out.append(&mut json),

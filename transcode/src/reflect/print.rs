@@ -5,7 +5,10 @@ use prost_reflect::{
 };
 use serde::ser::Error as _;
 
-use super::value_of;
+use super::{
+    decode::{MOST_BYTES, Unreadable, decode},
+    value_of,
+};
 use crate::{
     bind::{closed::is_closed, known, scalar},
     direct::{civil, print},
@@ -22,7 +25,7 @@ pub(crate) enum Unprintable {
     /// It has no JSON form: a timestamp out of range, an Any of an unknown type.
     #[error(transparent)]
     NoForm(#[from] serde_json::Error),
-    /// Its JSON is longer than it may be.
+    /// Its JSON is longer than it may be, or what is in an Any takes more memory than it may.
     #[error("the JSON is too long")]
     TooLong,
 }
@@ -33,7 +36,7 @@ pub(crate) enum Unprintable {
 /// A message without a JSON form, or with a longer one.
 pub(crate) fn message(message: &DynamicMessage, most: usize) -> Result<Vec<u8>, Unprintable> {
     let mut out = Vec::new();
-    Printer { depth: MAX_DEPTH, most }.message(message, &mut out)?;
+    Printer { depth: MAX_DEPTH, most, values: MOST_BYTES }.message(message, &mut out)?;
     Ok(out)
 }
 
@@ -46,7 +49,7 @@ pub(crate) fn field(
     field: &FieldDescriptor,
     most: usize,
 ) -> Result<Vec<u8>, Unprintable> {
-    let (mut out, printer) = (Vec::new(), Printer { depth: MAX_DEPTH, most });
+    let (mut out, printer) = (Vec::new(), Printer { depth: MAX_DEPTH, most, values: MOST_BYTES });
     match value_of(message, field) {
         None if field.supports_presence() => out.extend_from_slice(b"null"),
         None => printer.field(&field.kind(), &message.get_field(field), &mut out)?,
@@ -61,6 +64,8 @@ struct Printer {
     depth: usize,
     /// How long the text may be, in bytes.
     most: usize,
+    /// What the values in an Any may take.
+    values: usize,
 }
 
 impl Printer {
@@ -175,14 +180,18 @@ impl Printer {
         let kind = url.rsplit_once('/').and_then(|(_, name)| pool.get_message_by_name(name));
         let kind = kind.ok_or_else(|| wrong("the type of an Any is not known"))?;
         let is_known = scalar::is_well_known(kind.full_name());
-        let message = DynamicMessage::decode(kind, bytes).map_err(serde_json::Error::custom)?;
+        let (message, values) = decode(kind, bytes, self.values).map_err(|error| match error {
+            Unreadable::Decode(error) => Unprintable::NoForm(serde_json::Error::custom(error)),
+            Unreadable::TooLarge => Unprintable::TooLong,
+        })?;
+        let inside = Self { values, ..self };
         out.extend_from_slice(b"{\"@type\":");
         print(url, out)?;
         if !is_known {
-            return self.object(&message, "", out);
+            return inside.object(&message, "", out);
         }
         out.extend_from_slice(b",\"value\":");
-        self.message(&message, out)?;
+        inside.message(&message, out)?;
         out.push(b'}');
         Ok(())
     }
