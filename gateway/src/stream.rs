@@ -14,6 +14,6 @@ pub(crate) use self::{
     feed::Feed,
     feeding::Feeding,
     frames::response,
-    framing::{Framing, NDJSON},
+    framing::Framing,
     over::{Over, expired},
 };

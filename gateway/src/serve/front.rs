@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use axum::{
     Router,
-    body::{Body, HttpBody as _},
+    body::{Body, HttpBody},
     extract::{Extension, Request, State},
     middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
@@ -20,10 +20,7 @@ use http::{
 };
 use tower::{ServiceBuilder, ServiceExt as _};
 use tower_http::{
-    compression::{
-        CompressionLayer,
-        predicate::{NotForContentType, Predicate, SizeAbove},
-    },
+    compression::{CompressionLayer, predicate::Predicate},
     map_response_body::MapResponseBodyLayer,
 };
 use tracing::{Instrument as _, Span};
@@ -39,7 +36,6 @@ use crate::{
     handle::answer,
     metrics::Seen,
     request::headers::{self, X_REQUEST_ID},
-    stream::NDJSON,
 };
 
 /// Longest request id that is taken over from a client, in bytes.
@@ -68,10 +64,11 @@ impl Front {
         let edge = Arc::new(edge);
         let (cors, compresses) = (edge.cors.clone(), edge.config.compress);
         let layered = cors.is_some() || compresses;
+        let compression = CompressionLayer::new().compress_when(Worthwhile);
         let layers = ServiceBuilder::new()
             .option_layer(cors)
             .layer(from_fn(caught))
-            .option_layer(compresses.then(|| (MapResponseBodyLayer::new(Body::new), compression())));
+            .option_layer(compresses.then(|| (MapResponseBodyLayer::new(Body::new), compression)));
         let [router, with_shop] = [false, true].map(|has_shop| {
             let documents = pages::router(edge.config.jwks.clone(), has_shop).with_state(Arc::clone(&edge));
             // What is called counts for its caller, which the handler knows.
@@ -195,13 +192,15 @@ async fn counted(
     }
 }
 
-/// What is shorter gains nothing, and a stream would be held back until there is enough of it.
-fn compression() -> CompressionLayer<impl Predicate> {
-    let worthwhile = SizeAbove::new(256)
-        .and(NotForContentType::GRPC)
-        .and(NotForContentType::SSE)
-        .and(NotForContentType::const_new(NDJSON));
-    CompressionLayer::new().compress_when(worthwhile)
+/// Which answers are compressed: what is shorter gains nothing, and a stream, whose length nobody knows, would be held back until there is
+/// enough of it.
+#[derive(Debug, Clone, Copy)]
+struct Worthwhile;
+
+impl Predicate for Worthwhile {
+    fn should_compress<B: HttpBody>(&self, response: &http::Response<B>) -> bool {
+        response.body().size_hint().exact().is_some_and(|bytes| bytes >= 256)
+    }
 }
 
 /// The query stays out of the log: it may hold what nobody but the service should read.

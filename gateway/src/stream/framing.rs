@@ -7,7 +7,7 @@ use transcode::{Decoded, Route};
 
 use crate::answer::problem::{EVENT_STREAM, Problem, Style};
 
-pub(crate) const NDJSON: &str = "application/x-ndjson";
+pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// How the messages of a stream are separated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,8 @@ use reqwest::Response;
 use serde_json::{Value, json as value};
 
 use crate::{
+    connect::envelope,
+    payloads::body,
     upstream::{Upstream, echo},
     world::{World, json, opened, reason, shapes},
 };
@@ -102,17 +104,37 @@ async fn streams_are_not_held_back() {
     .await;
     let config = Config::builtin(upstream.url(), upstream.url());
     let world = World::with(Config { compress: true, ..config }).await;
-    for framing in ["text/event-stream", "application/x-ndjson"] {
-        let request = world.request("GET", "/gateway/orders/7:watch").header("accept", framing);
+    const WATCH: &str = "/ordermesh.orders.v1.OrdersService/WatchOrder";
+    let asked = envelope(0, br#"{"orderId": "7"}"#);
+    for framing in ["text/event-stream", "application/x-ndjson", "application/connect+json"] {
+        let request = match framing {
+            "application/connect+json" => {
+                world.request("POST", WATCH).header("content-type", framing).body(asked.clone())
+            }
+            _ => world.request("GET", "/gateway/orders/7:watch").header("accept", framing),
+        };
         let mut response =
             request.header("accept-encoding", "gzip, br, zstd").send().await.expect("the edge answers");
-        assert!(!response.headers().contains_key("content-encoding"));
+        assert!(!response.headers().contains_key("content-encoding"), "{framing}");
         if framing == "text/event-stream" {
             opened(&mut response).await;
         }
         let chunk = response.chunk().await.expect("a frame").expect("a frame");
         assert!(String::from_utf8_lossy(&chunk).contains("aaaa"));
     }
+}
+
+#[tokio::test]
+async fn a_stream_of_bytes_is_not_held_back_either() {
+    let upstream = Upstream::start(async |_| {
+        let part = bytes::Bytes::from(body("text/csv", &[b'a'; 2_000]).encode_to_vec());
+        Ok(tonic::Response::new(stream::iter([Ok(part)]).chain(stream::pending()).boxed()))
+    })
+    .await;
+    let world = compressing(&upstream).await;
+    let mut response = accepting(&world, "/v1/files:download", "gzip, br, zstd").await;
+    assert!(!response.headers().contains_key("content-encoding"));
+    assert!(response.chunk().await.expect("a part").expect("a part").starts_with(b"aaaa"));
 }
 
 #[tokio::test]

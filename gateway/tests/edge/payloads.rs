@@ -13,7 +13,7 @@ use crate::{
 
 /// `google.api.HttpBody`, as far as a service here needs it.
 #[derive(Clone, PartialEq, Message)]
-struct HttpBody {
+pub(crate) struct HttpBody {
     #[prost(string, tag = "1")]
     content_type: String,
     #[prost(bytes = "vec", tag = "2")]
@@ -31,7 +31,7 @@ struct File {
     public: bool,
 }
 
-fn body(content_type: &str, data: &[u8]) -> HttpBody {
+pub(crate) fn body(content_type: &str, data: &[u8]) -> HttpBody {
     HttpBody { content_type: content_type.to_owned(), data: data.to_vec() }
 }
 
