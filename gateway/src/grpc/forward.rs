@@ -18,6 +18,7 @@ use crate::{
     request::{body::Received, deadline::within, headers},
     settings::timeout::LONGEST,
 };
+    stream::Over,
 
 /// What a service may have sent of an answer that its client does not take: the window of its call.
 const UNTAKEN: usize = 64 << 10;
@@ -113,6 +114,7 @@ pub(crate) async fn forward(asked: Asked<'_>, standing: &mut Option<Standing>) -
         return Err(fault(&of_http(response.status()), writes));
     }
     Ok(Begun { response, writes, deadline, streams: called.streams, expires, held })
+            expired = Over::wait(Over::first(None, expires)) => return Err(expired),
 }
 
 /// How long a client waits, when that can be read.

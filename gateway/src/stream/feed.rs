@@ -69,7 +69,7 @@ impl Feed {
                 () = self.stopping.cancelled() => Step::Failed(Problem::stopping()),
                 // Before the messages: a stream that never rests ends in time too.
                 () = sleep_until(over.map_or(heartbeat, |over| over.at)) => {
-                    over.map_or(Step::Silence, |over| Step::Failed(over.problem()))
+                    over.map_or(Step::Silence, |over| Step::Failed(over.fault().into()))
                 }
                 sent = self.feeding.end() => match sent {
                     Ok(()) => continue,

@@ -4,7 +4,7 @@ use auth::{Check, Refusal};
 use chassis::status::Fault;
 use tokio::time::{Instant, sleep_until};
 
-use crate::answer::problem::Problem;
+use crate::request::deadline::deadline_exceeded;
 
 /// The end of a stream that is known when it begins.
 #[derive(Debug, Clone, Copy)]
@@ -28,18 +28,18 @@ impl Over {
     }
 
     /// Why it is over.
-    pub(crate) fn problem(self) -> Problem {
+    pub(super) fn fault(self) -> Fault {
         match self.why {
-            Why::Deadline => Problem::deadline_exceeded(),
-            Why::Expiry => expired().into(),
+            Why::Deadline => deadline_exceeded(),
+            Why::Expiry => expired(),
         }
     }
 
     /// Waits for it, or for ever, and says why it is over.
-    pub(super) async fn wait(over: Option<Self>) -> Problem {
+    pub(crate) async fn wait(over: Option<Self>) -> Fault {
         let Some(over) = over else { return std::future::pending().await };
         sleep_until(over.at).await;
-        over.problem()
+        over.fault()
     }
 }
 

@@ -6,10 +6,7 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, request::Parts};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use transcode::ResponseError;
@@ -32,7 +29,7 @@ use crate::{
     },
     contract::{Captures, Served},
     edge::Edge,
-    request::{body::BodyLimit, headers},
+    request::{body::BodyLimit, deadline::within, headers},
 };
 
 /// Messages of a client that wait for the service.
@@ -89,8 +86,9 @@ pub(crate) async fn answer(
     let limit = BodyLimit { each: edge.config.max_body_bytes, account: client.bodies };
     let lines = Lines::of(body, &limit, raw);
     let mut feeding = Feeding::of(lines::feed(lines, encoder, messages));
-    let begun = timeout_at(deadline, beside(call, &mut feeding)).await;
-    let answered = begun.map_err(|_| Problem::deadline_exceeded())??;
+    // Of a stream that lasts as long as it lasts, the beginning has a time.
+    let over = Over::first(Some(deadline), expires);
+    let answered = beside(call, &mut feeding, over).await?;
     let failed = |status: Status| outcome::of_write(&status, &served.route, false);
     let Answer { mut body, .. } = answered.map_err(failed)?;
     if served.route.rpc.streaming {
@@ -106,10 +104,9 @@ pub(crate) async fn answer(
             account: client.answers,
             _open: Some(open),
         };
-        return frames::response(feed).await;
+        return within(deadline, frames::response(feed)).await?;
     }
-    let message = timeout_at(deadline, beside(body.message(), &mut feeding)).await;
-    match message.map_err(|_| Problem::deadline_exceeded())?? {
+    match beside(body.message(), &mut feeding, over).await? {
         Ok(Some(wire)) => one(served, wire).map_err(|problem| *problem),
         Ok(None) => Err(Problem::internal(&Status::internal("the response has no message"))),
         Err(status) => Err(failed(status)),
@@ -139,12 +136,17 @@ async fn call(
     call.both(ReceiverStream::new(taken)).await
 }
 
-/// What comes of `work` while the client sends; an error of the client's ends it.
-async fn beside<T>(work: impl Future<Output = T>, feeding: &mut Feeding) -> Result<T, Problem> {
-    let mut work = pin!(work);
+/// What comes of `work` while the client sends, unless it is over before; an error of the client's ends it.
+async fn beside<T>(
+    work: impl Future<Output = T>,
+    feeding: &mut Feeding,
+    over: Option<Over>,
+) -> Result<T, Problem> {
+    let (mut work, mut over) = (pin!(work), pin!(Over::wait(over)));
     loop {
         tokio::select! {
             biased;
+            fault = over.as_mut() => return Err(fault.into()),
             sent = feeding.end() => sent?,
             done = work.as_mut() => return Ok(done),
         }

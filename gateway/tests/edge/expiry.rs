@@ -1,6 +1,6 @@
 //! Streams of services that never end them: the edge does, when the token that let them in expires.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use chassis::status::{Fault, Reason};
 use futures_util::{
@@ -22,10 +22,14 @@ use world::{Issuer, PATIENCE, claims};
 
 use crate::{identity::verifier, streams::event, talks, upstream::Upstream, world::World};
 
-/// A service that looks at no token: the watch `silent` has one event, and any other never rests.
+/// A service that looks at no token: the watch `silent` has one event, `mute` does not even begin, and any other never rests.
 async fn service() -> Upstream {
     Upstream::start(async |call| {
-        let silent = WatchOrderRequest::decode(call.wire).is_ok_and(|request| request.order_id == "silent");
+        let id = WatchOrderRequest::decode(call.wire).map(|request| request.order_id).unwrap_or_default();
+        if id == "mute" {
+            pending::<()>().await;
+        }
+        let silent = id == "silent";
         let events = IntervalStream::new(interval(Duration::from_millis(20))).map(|_| Ok(event(1)));
         let events = if silent { events.take(1).chain(stream::pending()).boxed() } else { events.boxed() };
         Ok(tonic::Response::new(events))
@@ -65,17 +69,25 @@ async fn grpc(world: &World, id: &str, token: &str) -> String {
     let mut request = Request::new(WatchOrderRequest { order_id: id.into(), after_version: 0 });
     let bearer = MetadataValue::try_from(format!("Bearer {token}")).expect("a value");
     request.metadata_mut().insert("authorization", bearer);
-    let mut events = client.watch_order(request).await.expect("a stream").into_inner();
-    loop {
-        match events.message().await {
-            Ok(event) => assert!(event.is_some(), "an end without a word"),
-            Err(status) => {
-                let fault = Fault::from_status(&status).expect("a reason");
-                assert_eq!(fault.reason, Reason::Unauthenticated);
-                return format!("UNAUTHENTICATED {}", fault.message);
+    let status = match client.watch_order(request).await.map(tonic::Response::into_inner) {
+        Err(status) => status,
+        Ok(mut events) => loop {
+            match events.message().await {
+                Ok(event) => assert!(event.is_some(), "an end without a word"),
+                Err(status) => break status,
             }
-        }
-    }
+        },
+    };
+    let fault = Fault::from_status(&status).expect("a reason");
+    assert_eq!(fault.reason, Reason::Unauthenticated);
+    format!("UNAUTHENTICATED {}", fault.message)
+}
+
+/// What lines that never end are answered.
+async fn lines(world: &World, token: &str) -> String {
+    let never = stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    let request = talks::post(world, "/collect", reqwest::Body::wrap_stream(never)).bearer_auth(token);
+    request.send().await.expect("an answer").text().await.expect("a body")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +112,9 @@ async fn a_stream_ends_with_its_token_whatever_the_service_does() {
     }
     ends.push(socket(world, "/gateway/orders/silent:watch", token).map(|end| ("WebSocket", end)).boxed());
     ends.push(socket(world, "/gateway/orders/busy:watch", token).map(|end| ("busy WebSocket", end)).boxed());
+    ends.push(grpc(world, "mute", token).map(|end| ("gRPC without a beginning", end)).boxed());
     // Nobody sends anything there, so that the service has not even answered.
+    ends.push(lines(talks, token).map(|end| ("lines", end)).boxed());
     ends.push(socket(talks, "/talk/x", token).map(|end| ("WebSocket both ways", end)).boxed());
     for (what, end) in timeout(PATIENCE, join_all(ends)).await.expect("all of them end") {
         assert!(end.contains("UNAUTHENTICATED") && end.contains("has expired"), "{what}: {end}");

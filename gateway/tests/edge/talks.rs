@@ -1,15 +1,15 @@
 //! Methods whose clients stream: lines of a body, and frames of a WebSocket both ways.
 
-use std::future::pending;
+use std::{future::pending, time::Duration};
 
-use ::world::Raw;
+use ::world::{PATIENCE, Raw};
 use axum::extract::Request;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _, future::BoxFuture, stream};
 use gateway::{Config, Upstreams};
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tokio_tungstenite::{
     connect_async,
@@ -130,6 +130,17 @@ async fn an_answer_comes_before_the_request_has_ended() {
     assert_eq!(answer.chunk().await.expect("a line").as_deref(), Some(&b"{\"a\":\"2\"}\n"[..]));
     drop(lines);
     assert_eq!(answer.chunk().await.expect("the end"), None);
+}
+
+#[tokio::test]
+async fn bytes_have_the_time_of_a_request_to_begin() {
+    let request_timeout = Duration::from_millis(500);
+    let world = world_with(|config| Config { request_timeout, ..config }).await;
+    // The service has answered, and waits for something to send.
+    let silent = reqwest::Body::wrap_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+    let asked = world.request("POST", "/convert").header("content-type", "text/plain").body(silent).send();
+    let answer = timeout(PATIENCE, asked).await.expect("in time").expect("an answer");
+    assert_eq!(reason(&body(answer, StatusCode::GATEWAY_TIMEOUT).await), "DEADLINE_EXCEEDED");
 }
 
 #[tokio::test]

@@ -210,7 +210,7 @@ async fn next(answered: &mut Answered, route: &Route, over: Option<Over>) -> Eve
                 Ok(Answer { body, .. }) => Event::Begins(body),
                 Err(status) => Event::Goes(Step::Failed(Problem::from_status(&status, route))),
             },
-            problem = Over::wait(over) => Event::Goes(Step::Failed(problem)),
+            fault = Over::wait(over) => Event::Goes(Step::Failed(fault.into())),
         },
         Answered::Begun(feed) => Event::Goes(feed.step().await),
     }
