@@ -22,7 +22,7 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tracing::Span;
 
-use self::passing::Passing;
+use self::passing::{CodeOf, Passing};
 pub(crate) use self::{
     fault::fault,
     forward::{Asked, Begun, Sent, forward},
@@ -31,7 +31,7 @@ pub(crate) use self::{
 use crate::{
     admit::Client,
     answer::problem::{Problem, Style},
-    contract::Called,
+    contract::{Called, Form},
     edge::Edge,
     metrics::Seen,
     request::body::{self, BodyLimit},
@@ -57,7 +57,7 @@ const MESSAGE_BYTES: usize = (4 << 20) + 5;
 
 /// Answers a gRPC or gRPC-Web call.
 pub(crate) async fn answer(edge: &Edge, mut request: Request, client: Client, seen: &mut Seen) -> Response {
-    let json = in_json(&mut request);
+    let in_json = in_json(&mut request);
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let content_type = content_type.unwrap_or_default();
     let native = content_type == GRPC || content_type.starts_with("application/grpc+");
@@ -73,29 +73,35 @@ pub(crate) async fn answer(edge: &Edge, mut request: Request, client: Client, se
     let call = service_fn(|call| async {
         // There is one call.
         let counted = counted.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let begun = begun(edge, call, &client, called.as_ref(), json.is_some()).await;
-        let answer = answered(edge, &client, counted, begun);
-        Ok::<_, Infallible>(match (json, &called) {
-            (Some(_), Some(called)) => answer.map(|body| json::answered(body, called)),
-            _ => answer,
-        })
+        let begun = begun(edge, call, &client, called.as_ref(), in_json.as_ref()).await;
+        Ok::<_, Infallible>(answered(edge, &client, counted, begun, Status::code))
     });
     let Ok(mut response) = GrpcWebLayer::new().layer(call).oneshot(request).await;
-    if let Some(kind) = json {
+    if let Some(InJson { kind, .. }) = in_json {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     response.map(Body::new)
 }
 
-/// The type of a call with messages in JSON, which becomes one that tonic-web reads.
-fn in_json(request: &mut Request) -> Option<&'static str> {
+/// A call with messages in JSON.
+struct InJson {
+    /// Its type.
+    kind: &'static str,
+    /// How its messages are compressed.
+    coding: Option<HeaderValue>,
+}
+
+/// Whether messages are in JSON. The call becomes one that tonic-web reads, and says no more of codings: its service gets what the edge
+/// makes of a message, and its answer is read here.
+fn in_json(request: &mut Request) -> Option<InJson> {
     let headers = request.headers_mut();
     let given = headers.get(header::CONTENT_TYPE)?;
     let (kind, read) = WEB_JSON.into_iter().find(|(kind, _)| given == kind)?;
     for name in [header::CONTENT_TYPE, header::ACCEPT] {
         headers.insert(name, HeaderValue::from_static(read));
     }
-    Some(kind)
+    headers.remove("grpc-accept-encoding");
+    Some(InJson { kind, coding: headers.remove("grpc-encoding") })
 }
 
 async fn begun(
@@ -103,21 +109,32 @@ async fn begun(
     request: http::Request<GrpcBody>,
     client: &Client,
     called: Option<&Arc<Called>>,
-    in_json: bool,
+    in_json: Option<&InJson>,
 ) -> Result<Begun, Fault> {
     let Some(called) = called else {
         edge.admission.count(&client.who(None), None, &mut None)?;
         return Err(Fault::new(Reason::Unimplemented, "no service of the edge has this method"));
     };
     let (head, body) = request.into_parts();
-    let each = edge.config.max_body_bytes.max(MESSAGE_BYTES);
-    let limit = BodyLimit { each, account: Arc::clone(&client.bodies) };
-    let sent = match (in_json, called.client_streams) {
-        (true, _) => json::sent(body, limit, called, edge.config.lenient),
-        (false, true) => Sent::Stream(body),
-        (false, false) => Sent::Message(async move { body::collect(Body::new(body), &limit).await }.boxed()),
+    let (each, account) = (edge.config.max_body_bytes, Arc::clone(&client.bodies));
+    let asked = |sent| Asked { edge, client, called, head, sent };
+    if let Some(InJson { coding, .. }) = in_json {
+        // As long as over HTTP/JSON: it becomes much more.
+        let limit = BodyLimit { each, account };
+        let sent = json::sent(body, limit, called, edge.config.lenient, coding.as_ref());
+        if sent.is_err() {
+            // Nobody is asked who sends what is not called.
+            edge.admission.count(&client.who(None), None, &mut None)?;
+        }
+        let sent = sent?;
+        return Ok(forward(asked(sent), &mut None).await?.in_form(called, Form::Json));
+    }
+    let limit = BodyLimit { each: each.max(MESSAGE_BYTES), account };
+    let sent = match called.client_streams {
+        true => Sent::Stream(body),
+        false => Sent::Message(async move { body::collect(Body::new(body), &limit).await }.boxed()),
     };
-    forward(Asked { edge, client, called, head, sent }, &mut None).await
+    forward(asked(sent), &mut None).await
 }
 
 /// The answer to a call on its way to its client, or a failure in its place.
@@ -126,12 +143,13 @@ pub(crate) fn answered(
     client: &Client,
     mut counted: Option<Counted>,
     begun: Result<Begun, Fault>,
+    code_of: CodeOf,
 ) -> http::Response<GrpcBody> {
     match begun {
-        Ok(begun) => Passing::of(edge, client, counted, begun),
+        Ok(begun) => Passing::of(edge, client, counted, begun, code_of),
         Err(fault) => {
             let status = Status::from(fault);
-            end(&mut counted, status.code(), &Span::current());
+            end(&mut counted, code_of(&status), &Span::current());
             status.into_http()
         }
     }

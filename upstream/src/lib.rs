@@ -34,5 +34,5 @@ pub use self::{
     resolve::{Resolver, SystemResolver},
     retry::Retries,
     service::{Endpoint, Location, Trust, Upstream},
-    unary::{cut_off, of_http, too_large},
+    unary::{MAX_RESPONSE_BYTES, cut_off, of_http, too_large},
 };

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Largest response message. A page of 1,000 orders with descriptions of 1,024 four-byte characters passes the usual 4 MiB.
-pub(crate) const MAX_RESPONSE_BYTES: usize = 16 << 20;
+pub const MAX_RESPONSE_BYTES: usize = 16 << 20;
 
 /// Before each message: whether it is compressed, and its length.
 const PREFIX: usize = 5;

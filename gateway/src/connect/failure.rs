@@ -22,12 +22,16 @@ pub(super) struct Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        // The protocol's clients know what is too large by this code. Those of gRPC would come again.
-        let is_too_large = status.code() == Reason::BodyTooLarge.code()
-            && Fault::from_status(&status).is_some_and(|fault| fault.reason == Reason::BodyTooLarge);
-        let code = if is_too_large { Code::ResourceExhausted } else { status.code() };
-        Self { status, code }
+        Self { code: code_of(&status), status }
     }
+}
+
+/// The code of a status in this protocol.
+pub(super) fn code_of(status: &Status) -> Code {
+    // Its clients know what is too large by this code. Those of gRPC would come again.
+    let is_too_large = status.code() == Reason::BodyTooLarge.code()
+        && Fault::from_status(status).is_some_and(|fault| fault.reason == Reason::BodyTooLarge);
+    if is_too_large { Code::ResourceExhausted } else { status.code() }
 }
 
 impl Failure {

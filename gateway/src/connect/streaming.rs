@@ -4,34 +4,28 @@ use std::{convert::Infallible, sync::Arc};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use chassis::{
-    metrics::Call as Counted,
-    status::{Fault, Reason},
-};
+use chassis::{metrics::Call as Counted, status::Fault};
 use futures_util::{FutureExt as _, Stream, stream};
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::{Value, json};
 use tonic::{Code, Status, body::Body as GrpcBody};
-use upstream::{cut_off, too_large};
+use upstream::cut_off;
 
 use super::{
     call::{Call, STREAM_CODING, head, of_service, status},
-    failure::Failure,
+    failure::{Failure, code_of},
 };
 use crate::{
     admit::Standing,
     contract::{Called, Form},
     grpc::{self, Begun, answered},
     messages::{
-        envelope::{END, Envelopes, enveloped},
+        envelope::{END, enveloped},
         sent::Sent,
     },
     request::{body::Received, fields, headers::check_conditions},
 };
-
-/// What a message of a service may take, as over HTTP/JSON.
-const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 /// The answer, which is 200 in any case.
 pub(super) async fn answer(
@@ -41,12 +35,11 @@ pub(super) async fn answer(
     counted: Counted,
     standing: &mut Option<Standing>,
 ) -> Response {
-    let begun = begun(call, parts, body, standing).await;
-    let (head, body) = answered(call.edge, call.client, Some(counted), begun).into_parts();
-    let leading = head.headers.clone();
     let (called, form) = (Arc::clone(call.called), call.asked.form);
-    let envelopes = Envelopes::default();
-    let answer = Answered { body, head: head.headers, envelopes, called, form, is_over: false };
+    let begun = begun(call, parts, body, standing).await.map(|begun| begun.in_form(&called, form));
+    let (head, body) = answered(call.edge, call.client, Some(counted), begun, code_of).into_parts();
+    let leading = head.headers.clone();
+    let answer = Answered { body, head: head.headers, called, form, is_over: false };
     let mut response = Response::new(Body::from_stream(answer.envelopes()));
     let headers = response.headers_mut();
     for (name, value) in of_service(&leading) {
@@ -80,16 +73,8 @@ async fn begun(
 
 /// What the client sends.
 fn sent(call: &Call<'_>, headers: &HeaderMap, body: Body) -> Result<Sent, Fault> {
-    let in_gzip = match headers.get(STREAM_CODING).map(HeaderValue::as_bytes) {
-        Some(b"gzip") => true,
-        None | Some(b"identity") => false,
-        Some(_) => {
-            let problem = "messages of a stream are read in gzip or without a coding";
-            return Err(Fault::new(Reason::Unimplemented, problem));
-        }
-    };
     let lenient = call.edge.config.lenient;
-    Ok(Sent::of(body, call.limit(), call.called, call.asked.form, lenient).in_gzip(in_gzip))
+    Sent::of(body, call.limit(), call.called, call.asked.form, lenient).coded(headers.get(STREAM_CODING))
 }
 
 /// The one message of a stream that its service sends, with what its headers stand for.
@@ -104,7 +89,6 @@ async fn message(called: Arc<Called>, headers: HeaderMap, sent: Sent) -> Result<
 struct Answered {
     body: GrpcBody,
     head: HeaderMap,
-    envelopes: Envelopes,
     called: Arc<Called>,
     form: Form,
     is_over: bool,
@@ -130,29 +114,14 @@ impl Answered {
     /// The next message, or the end.
     async fn next(&mut self) -> Result<Bytes, Bytes> {
         let none = HeaderMap::new();
-        loop {
-            match self.envelopes.next(MAX_ANSWER_BYTES) {
-                Ok(None) => {}
-                Ok(Some((_, message))) => {
-                    let printed = self.called.printed(self.form, message);
-                    return printed
-                        .map(|message| enveloped(0, &message))
-                        .map_err(|fault| self.end(fault.into(), &none));
-                }
-                Err(_) => return Err(self.end(too_large().into(), &none)),
-            }
-            match self.body.frame().await {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.envelopes.push(&data),
-                    Err(frame) => {
-                        let trailers = frame.into_trailers().unwrap_or_default();
-                        let status = status(&self.head, &trailers).unwrap_or_else(cut_off);
-                        return Err(self.end(status, &trailers));
-                    }
-                },
-                Some(Err(status)) => return Err(self.end(status, &none)),
-                None => return Err(self.end(status(&self.head, &none).unwrap_or_else(cut_off), &none)),
-            }
+        match self.body.frame().await {
+            Some(Ok(frame)) => frame.into_data().map_err(|frame| {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                let status = status(&self.head, &trailers).unwrap_or_else(cut_off);
+                self.end(status, &trailers)
+            }),
+            Some(Err(status)) => Err(self.end(status, &none)),
+            None => Err(self.end(status(&self.head, &none).unwrap_or_else(cut_off), &none)),
         }
     }
 

@@ -8,10 +8,9 @@ use chassis::{
 };
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, Method, header, request::Parts};
-use http_body_util::BodyExt as _;
-use tonic::{Code, Status, body::Body as GrpcBody};
+use tonic::{Code, Status};
 use tracing::Span;
-use upstream::{cut_off, too_large};
+use upstream::cut_off;
 
 use super::{
     asked::of_query,
@@ -21,7 +20,10 @@ use super::{
 use crate::{
     admit::Standing,
     grpc::{Begun, Sent, end, fault},
-    messages::envelope::{Envelopes, enveloped},
+    messages::{
+        answer::{Answer, Part, wrong},
+        envelope::enveloped,
+    },
     request::{
         body::{self, READ, Received},
         deadline::within,
@@ -31,9 +33,6 @@ use crate::{
 
 /// What metadata begins with that comes after the message.
 const TRAILER: &str = "trailer-";
-
-/// The answer of a service may be so long, as over HTTP/JSON.
-const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 /// The answer.
 pub(super) async fn answer(
@@ -77,21 +76,19 @@ async fn message(
     standing: &mut Option<Standing>,
 ) -> Result<Bytes, Status> {
     let Begun { response, writes, deadline, held: _held, .. } = begun(call, parts, body, standing).await?;
-    let (head, mut body) = response.into_parts();
+    let (head, body) = response.into_parts();
     metadata[0] = head.headers;
     let [leading, trailing] = metadata;
-    let mut envelopes = within(deadline, collected(&mut body, trailing, writes)).await??;
+    let answer = Answer::of(body, call.called, call.asked.form);
+    let message = within(deadline, collected(answer, trailing)).await?;
+    let message = message.map_err(|status| fault(&status, writes))?;
     match status(leading, trailing) {
         Some(status) if status.code() == Code::Ok => {}
         Some(status) => return Err(status),
         None => return Err(fault(&cut_off(), writes).into()),
     }
-    let wire = match envelopes.next(MAX_ANSWER_BYTES) {
-        Ok(Some((0, wire))) => wire,
-        // It has said that all is well.
-        _ => return Err(Fault::internal(&Status::internal("the answer has no message")).into()),
-    };
-    let message = call.called.printed(call.asked.form, wire)?;
+    // It has said that all is well.
+    let message = message.ok_or_else(|| wrong("the answer has no message"))?;
     if !writes {
         // What a write has done is answered, however much is being answered already.
         call.client.answers.check(message.len())?;
@@ -124,20 +121,15 @@ async fn received(call: Call<'_>, headers: HeaderMap, body: Body) -> Result<Rece
     })
 }
 
-/// The frames of an answer to its end, and its trailers.
-async fn collected(body: &mut GrpcBody, trailers: &mut HeaderMap, writes: bool) -> Result<Envelopes, Fault> {
-    let (mut envelopes, mut length) = (Envelopes::default(), 0);
-    while let Some(frame) = body.frame().await {
-        match frame.map_err(|status| fault(&status, writes))?.into_data() {
-            Ok(data) => {
-                length += data.len();
-                if length > MAX_ANSWER_BYTES {
-                    return Err(too_large());
-                }
-                envelopes.push(&data);
-            }
-            Err(frame) => *trailers = frame.into_trailers().unwrap_or_default(),
+/// The one message of an answer, if it has one, and its trailers.
+async fn collected(mut answer: Answer, trailers: &mut HeaderMap) -> Result<Option<Bytes>, Status> {
+    let mut message = None;
+    while let Some(part) = answer.next().await? {
+        match part {
+            Part::Message(_) if message.is_some() => return Err(wrong("the answer has several messages")),
+            Part::Message(one) => message = Some(one),
+            Part::Trailers(found) => *trailers = found,
         }
     }
-    Ok(envelopes)
+    Ok(message)
 }

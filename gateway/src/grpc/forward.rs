@@ -1,6 +1,6 @@
 //! A call on its way to its service: it is let in, its one message is read, and it is passed on.
 
-use std::{convert, time::Duration};
+use std::{convert, sync::Arc, time::Duration};
 
 use chassis::{deadline, status::Fault, trace};
 use futures_util::future::BoxFuture;
@@ -13,12 +13,13 @@ use upstream::{GRPC_TIMEOUT, check_length, grpc_timeout, of_http};
 use super::fault::{fault, stopping};
 use crate::{
     admit::{Admitted, Client, Open, Permit, Slot, Standing},
-    contract::Called,
+    contract::{Called, Form},
     edge::Edge,
+    messages::answer::Answer,
     request::{body::Received, deadline::within, headers},
     settings::timeout::LONGEST,
-};
     stream::Over,
+};
 
 /// What a service may have sent of an answer that its client does not take: the window of its call.
 const UNTAKEN: usize = 64 << 10;
@@ -64,6 +65,14 @@ pub(crate) struct Begun {
     pub(crate) held: Held,
 }
 
+impl Begun {
+    /// The same, with an answer whose messages are in this form.
+    pub(crate) fn in_form(self, called: &Arc<Called>, form: Form) -> Self {
+        let response = self.response.map(|body| Answer::of(body, called, form).frames());
+        Self { response, ..self }
+    }
+}
+
 /// Passes a call on.
 ///
 /// # Errors
@@ -105,6 +114,7 @@ pub(crate) async fn forward(asked: Asked<'_>, standing: &mut Option<Standing>) -
             biased;
             // One whose client sends has no answer yet that could end.
             () = edge.ending.stopping.cancelled() => return Err(stopping()),
+            expired = Over::wait(Over::first(None, expires)) => return Err(expired),
             passed = passed => passed?,
         }
     } else {
@@ -114,7 +124,6 @@ pub(crate) async fn forward(asked: Asked<'_>, standing: &mut Option<Standing>) -
         return Err(fault(&of_http(response.status()), writes));
     }
     Ok(Begun { response, writes, deadline, streams: called.streams, expires, held })
-            expired = Over::wait(Over::first(None, expires)) => return Err(expired),
 }
 
 /// How long a client waits, when that can be read.

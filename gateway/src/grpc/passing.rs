@@ -32,6 +32,9 @@ use crate::{
     stream::expired,
 };
 
+/// The code that a status has in the protocol of its client: it is counted as that.
+pub(crate) type CodeOf = fn(&Status) -> Code;
+
 /// How fast the answer to a unary call has to be taken.
 struct Pace {
     begun: Instant,
@@ -64,6 +67,7 @@ pub(super) struct Passing {
     pace: Option<Pace>,
     /// What its client may make the edge keep.
     account: Arc<Account>,
+    code_of: CodeOf,
     /// `None` after its status.
     counted: Option<Counted>,
     _held: Held,
@@ -78,17 +82,29 @@ impl Passing {
         client: &Client,
         mut counted: Option<Counted>,
         begun: Begun,
+        code_of: CodeOf,
     ) -> http::Response<GrpcBody> {
         let Begun { response, writes, streams, expires, held: _held, .. } = begun;
         let span = Span::current();
-        note(&mut counted, response.headers(), &span);
+        note(&mut counted, response.headers(), &span, code_of);
         let pace = (!streams).then(|| Pace::begin(edge.config.idle_timeout));
         let stopping = streams.then(|| Box::pin(edge.ending.stopping.clone().cancelled_owned()));
         let expiry = expires.filter(|_| streams).map(|expires| Box::pin(sleep_until(expires)));
         let account = Arc::clone(&client.answers);
         response.map(|body| {
             let body = Some(body);
-            GrpcBody::new(Self { body, stopping, expiry, writes, pace, account, counted, _held, span })
+            GrpcBody::new(Self {
+                body,
+                stopping,
+                expiry,
+                writes,
+                pace,
+                account,
+                code_of,
+                counted,
+                _held,
+                span,
+            })
         })
     }
 
@@ -104,7 +120,7 @@ impl Passing {
         self.body = None;
         let mut trailers = HeaderMap::new();
         let status = Status::from(fault);
-        end(&mut self.counted, status.code(), &self.span);
+        end(&mut self.counted, (self.code_of)(&status), &self.span);
         if status.add_header(&mut trailers).is_err() {
             tracing::error!("a status of the edge is no header");
         }
@@ -141,7 +157,8 @@ impl HttpBody for Passing {
             }
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(trailers) = frame.trailers_ref() {
-                    note(&mut self.counted, trailers, &span);
+                    let code_of = self.code_of;
+                    note(&mut self.counted, trailers, &span, code_of);
                 }
                 let refusal = frame.data_ref().and_then(|data| self.refusal(data.len()));
                 Poll::Ready(Some(Ok(refusal.map_or(frame, |fault| self.end(fault)))))
@@ -174,8 +191,8 @@ pub(crate) fn end(counted: &mut Option<Counted>, code: Code, span: &Span) {
 }
 
 /// A status among headers or trailers is the end of a call.
-fn note(counted: &mut Option<Counted>, headers: &HeaderMap, span: &Span) {
-    if let Some(code) = headers.get(Status::GRPC_STATUS) {
-        end(counted, Code::from_bytes(code.as_bytes()), span);
+fn note(counted: &mut Option<Counted>, headers: &HeaderMap, span: &Span, code_of: CodeOf) {
+    if let Some(status) = Status::from_header_map(headers) {
+        end(counted, code_of(&status), span);
     }
 }

@@ -6,6 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use chassis::status::{Fault, Reason};
 use futures_util::{Stream, stream};
+use http::HeaderValue;
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use tonic::Status;
@@ -38,9 +39,20 @@ impl Sent {
         Self { body, envelopes: Envelopes::default(), permit, limit, called, form, lenient, in_gzip: false }
     }
 
-    /// The same, where messages may be in gzip.
-    pub(crate) fn in_gzip(self, in_gzip: bool) -> Self {
-        Self { in_gzip, ..self }
+    /// The same, where messages may have the coding that a header names.
+    ///
+    /// # Errors
+    /// UNIMPLEMENTED for one that is not read.
+    pub(crate) fn coded(self, coding: Option<&HeaderValue>) -> Result<Self, Fault> {
+        let in_gzip = match coding.map(HeaderValue::as_bytes) {
+            Some(b"gzip") => true,
+            None | Some(b"identity") => false,
+            Some(_) => {
+                let problem = "messages are read in gzip or without a coding";
+                return Err(Fault::new(Reason::Unimplemented, problem));
+            }
+        };
+        Ok(Self { in_gzip, ..self })
     }
 
     /// The messages of a stream, each of which counts until the service takes it.

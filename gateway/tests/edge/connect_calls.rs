@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use axum::body::Body;
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
+use bytes::Bytes;
 use chassis::status::{Fault, Reason};
 use futures_util::{StreamExt as _, stream};
 use gateway::{Config, Upstreams};
@@ -64,6 +65,7 @@ pub(crate) async fn service() -> Upstream {
                 Ok(reply)
             }
             "late" => std::future::pending().await,
+            "broken" => Ok(tonic::Response::new(stream::iter([Ok(Bytes::from_static(b"\x0a\xff"))]).boxed())),
             _ => {
                 let mut reply = echo(&call)?;
                 reply.metadata_mut().insert("content-encoding", MetadataValue::from_static("aws-chunked"));

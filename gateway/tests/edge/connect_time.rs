@@ -2,8 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
-use ::world::{Api, Program};
-use anyhow::{Result, ensure};
+use ::world::{Api, Process, Program};
+use anyhow::{Context as _, Result, ensure};
 use axum::{Router, body::Body, extract::Request, routing};
 use futures_util::{StreamExt as _, stream};
 use gateway::Config;
@@ -92,19 +92,65 @@ async fn a_call_whose_client_streams_ends_with_a_status_when_the_edge_stops() {
     assert_eq!(web.headers()["grpc-status"], "14");
 }
 
+/// A gateway as a process in front of [`service`], with its operator.
+struct Counting {
+    process: Process,
+    url: String,
+    _upstream: Upstream,
+    _folder: tempfile::TempDir,
+}
+
+impl Counting {
+    async fn start() -> Result<Self> {
+        let (upstream, folder) = (service().await, tempfile::tempdir()?);
+        let set = folder.path().join("set.binpb");
+        std::fs::write(&set, &config(&upstream).descriptor_set)?;
+        let program = Program::at(Path::new(env!("CARGO_BIN_EXE_gateway")));
+        let program =
+            program.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--max-body-bytes", "1000"]);
+        let set = set.display().to_string();
+        let program = program.args(["--descriptor-set", &set, "--upstream", &upstream.url()]);
+        let mut process = program.start()?;
+        let url = format!("http://{}/calls.v1.Calls", process.address("http").await?);
+        Ok(Self { process, url, _upstream: upstream, _folder: folder })
+    }
+
+    async fn post(
+        &self,
+        method: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Result<Vec<u8>> {
+        let request = Client::new().post(format!("{}/{method}", self.url));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        Ok(request.body(body.into()).send().await?.bytes().await?.to_vec())
+    }
+
+    /// Each of these is counted once, as a call of this system and method, and none other of them.
+    async fn counted(&mut self, system: &str, method: &str, codes: &[&str]) -> Result<()> {
+        let operator = Api::new(format!("http://{}", self.process.address("admin").await?))?;
+        let metrics = operator.get("/metrics").await?.text;
+        let name = "rpc_server_call_duration_seconds_count";
+        let (system, method) =
+            (format!("rpc_system_name=\"{system}\""), format!("rpc_method=\"calls.v1.Calls/{method}\""));
+        let mut lines: Vec<&str> = metrics
+            .lines()
+            .filter(|line| line.starts_with(name) && line.contains(&system) && line.contains(&method))
+            .filter(|line| !line.ends_with(" 0"))
+            .collect();
+        for code in codes {
+            let code = format!("rpc_response_status_code=\"{code}\"");
+            let found = lines.iter().position(|line| line.contains(&code) && line.ends_with(" 1"));
+            lines.remove(found.with_context(|| format!("{code}: {metrics}"))?);
+        }
+        ensure!(lines.is_empty(), "{lines:?}");
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn a_call_is_counted_with_the_status_that_it_got() -> Result<()> {
-    let (upstream, folder) = (service().await, tempfile::tempdir()?);
-    let set = folder.path().join("set.binpb");
-    std::fs::write(&set, &config(&upstream).descriptor_set)?;
-    let program = Program::at(Path::new(env!("CARGO_BIN_EXE_gateway")));
-    let program =
-        program.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--max-body-bytes", "1000"]);
-    let set = set.display().to_string();
-    let program = program.args(["--descriptor-set", &set, "--upstream", &upstream.url()]);
-    let mut process = program.start()?;
-    let url = format!("http://{}/calls.v1.Calls/Write", process.address("http").await?);
-    let operator = Api::new(format!("http://{}", process.address("admin").await?))?;
+    let mut edge = Counting::start().await?;
     let large = "x".repeat(2_000);
     for (coding, body) in [
         ("identity", "{"),
@@ -113,19 +159,24 @@ async fn a_call_is_counted_with_the_status_that_it_got() -> Result<()> {
         ("identity", r#"{"text": "fails"}"#),
         ("identity", "{}"),
     ] {
-        let request = Client::new().post(&url).header(JSON.0, JSON.1).header("content-encoding", coding);
-        request.body(body.to_owned()).send().await?;
+        edge.post("Write", &[JSON, ("content-encoding", coding)], body).await?;
     }
-    let metrics = operator.get("/metrics").await?.text;
-    for code in ["INVALID_ARGUMENT", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED", "NOT_FOUND", "OK"] {
-        let parts = [
-            "rpc_server_call_duration_seconds_count",
-            "rpc_system_name=\"connectrpc\"",
-            "rpc_method=\"calls.v1.Calls/Write\"",
-            &format!("rpc_response_status_code=\"{code}\""),
-        ];
-        let found = metrics.lines().find(|line| parts.iter().all(|part| line.contains(part)));
-        ensure!(found.is_some_and(|line| line.ends_with(" 1")), "{code}: {metrics}");
-    }
-    Ok(())
+    let codes = ["INVALID_ARGUMENT", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED", "NOT_FOUND", "OK"];
+    edge.counted("connectrpc", "Write", &codes).await
+}
+
+#[tokio::test]
+async fn so_is_a_stream_that_the_edge_ends() -> Result<()> {
+    let mut edge = Counting::start().await?;
+    let (small, large) = (envelope(0, b"{}"), envelope(0, "x".repeat(2_000).as_bytes()));
+    let broken = br#"{"text": "broken"}"#;
+    // Before the service is called, and while it is.
+    edge.post("Watch", &[STREAM], large.clone()).await?;
+    edge.post("Upload", &[STREAM], [small, large].concat()).await?;
+    edge.post("Watch", &[STREAM], envelope(0, broken)).await?;
+    edge.counted("connectrpc", "Watch", &["RESOURCE_EXHAUSTED", "INTERNAL"]).await?;
+    edge.counted("connectrpc", "Upload", &["RESOURCE_EXHAUSTED"]).await?;
+    let web = [("content-type", "application/grpc-web+json")];
+    edge.post("Watch", &web, envelope(0, broken)).await?;
+    edge.counted("grpc", "Watch", &["INTERNAL"]).await
 }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use ::world::{PATIENCE, eventually};
-use anyhow::ensure;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chassis::status::{Fault, Reason};
 use futures_util::{StreamExt as _, stream};
@@ -15,20 +13,18 @@ use ordermesh::{
     },
 };
 use prost::Message as _;
-use serde_json::{Value, json as value};
 use tokio::sync::oneshot;
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 
 use crate::{
-    connect::envelopes,
     upstream::{Reply, Upstream, one},
     world::{World, json, reason},
 };
 
-const GET: &str = "/ordermesh.orders.v1.OrdersService/GetOrder";
+pub(crate) const GET: &str = "/ordermesh.orders.v1.OrdersService/GetOrder";
 
 /// An order with the id that was asked for, or the failure that the id names.
-async fn orders() -> Upstream {
+pub(crate) async fn orders() -> Upstream {
     Upstream::start(async |call| -> Reply {
         let request = GetOrderRequest::decode(call.wire).expect("the contract's message");
         if request.order_id == "none" {
@@ -134,7 +130,7 @@ async fn a_service_that_is_away_is_unavailable() {
 }
 
 /// A stream of one event that reports when its call is dropped.
-async fn endless() -> (Upstream, oneshot::Receiver<()>) {
+pub(crate) async fn endless() -> (Upstream, oneshot::Receiver<()>) {
     let (alive, dropped) = oneshot::channel::<()>();
     let alive = std::sync::Mutex::new(Some(alive));
     let upstream = Upstream::start(move |_| {
@@ -251,74 +247,6 @@ async fn grpc_web_is_spoken_in_bytes_and_in_text() {
         (failed.status(), &failed.headers()["grpc-status"]),
         (StatusCode::OK, &"5".parse().expect("a value"))
     );
-}
-
-/// A call of gRPC-Web with a message in JSON: the messages and the trailers of its answer.
-async fn in_json(world: &World, path: &str, message: &str, as_text: bool) -> (Vec<Value>, String) {
-    let framed =
-        [&[0][..], &u32::try_from(message.len()).expect("short").to_be_bytes(), message.as_bytes()].concat();
-    let (kind, body) = match as_text {
-        true => ("application/grpc-web-text+json", BASE64_STANDARD.encode(framed).into_bytes()),
-        false => ("application/grpc-web+json", framed),
-    };
-    let request = reqwest::Client::new().post(format!("{}{path}", world.url)).header("content-type", kind);
-    let response = request.body(body).send().await.expect("the edge answers");
-    assert_eq!(
-        (response.status(), &response.headers()["content-type"]),
-        (StatusCode::OK, &kind.parse().expect("a value"))
-    );
-    let status = response
-        .headers()
-        .get("grpc-status")
-        .map(|status| format!("grpc-status:{}", status.to_str().expect("a number")));
-    let mut body = response.bytes().await.expect("a body").to_vec();
-    if as_text {
-        body = body.chunks(4).flat_map(|four| BASE64_STANDARD.decode(four).expect("base64")).collect();
-    }
-    let (mut messages, mut trailers) = (Vec::new(), status.unwrap_or_default());
-    for (flags, frame) in envelopes(&body) {
-        match flags {
-            0 => messages.push(serde_json::from_slice(&frame).expect("JSON")),
-            _ => trailers = String::from_utf8_lossy(&frame).into_owned(),
-        }
-    }
-    (messages, trailers)
-}
-
-#[tokio::test]
-async fn grpc_web_is_spoken_in_json_to_services_that_know_protobuf() {
-    let world = World::of(&orders().await).await;
-    for as_text in [false, true] {
-        let (messages, trailers) = in_json(&world, GET, r#"{"orderId": "7"}"#, as_text).await;
-        assert_eq!(
-            (&messages[..], trailers.contains("grpc-status:0")),
-            (&[value!({"id": "7"})][..], true),
-            "{trailers}"
-        );
-        for (message, code) in [(r#"{"orderId": "none"}"#, "5"), ("{", "3"), (r#"{"nope": 1}"#, "3")] {
-            let (messages, trailers) = in_json(&world, GET, message, as_text).await;
-            assert!(
-                messages.is_empty() && trailers.contains(&format!("grpc-status:{code}")),
-                "{message}: {trailers}"
-            );
-        }
-    }
-    let (upstream, _dropped) = endless().await;
-    let world = World::of(&upstream).await;
-    let watch =
-        in_json(&world, "/ordermesh.orders.v1.OrdersService/WatchOrder", r#"{"orderId": "7"}"#, false);
-    let stopped = async {
-        eventually("a call", PATIENCE, async || {
-            ensure!(upstream.calls().len() == 1);
-            Ok(())
-        })
-        .await
-        .expect("it comes");
-        world.stop();
-    };
-    let ((messages, trailers), ()) = tokio::join!(watch, stopped);
-    assert_eq!(messages, [value!({"order": {"version": "1"}})]);
-    assert!(trailers.contains("grpc-status:14"), "{trailers}");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod raw;
 mod reconnects;
 mod endpoints;
 mod grpc;
+mod web_json;
 mod heads;
 mod hops;
 mod many;

@@ -17,7 +17,10 @@ use h2::{
 use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 
-use crate::world::{World, json, reason, shapes};
+use crate::{
+    connect::envelope,
+    world::{World, json, reason, shapes},
+};
 
 mod outcomes;
 
@@ -170,6 +173,49 @@ async fn a_message_of_a_stream_that_is_too_large_is_an_error() {
         text.starts_with(": open\nevent: error") && text.contains("UPSTREAM_RESPONSE_TOO_LARGE"),
         "{text}"
     );
+}
+
+/// What a call of Connect or gRPC-Web says in its end when it is answered so.
+async fn translated(
+    method: &str,
+    kind: &str,
+    parts: &'static [&'static [u8]],
+    status: &'static str,
+) -> String {
+    let world = world(Builder::new(), move |_, _, respond| {
+        send(respond, head(), parts, Some(trailers(status)));
+        async { After::Stays }
+    });
+    let world = world.await;
+    let body = if kind == "application/proto" { Vec::new() } else { envelope(0, b"") };
+    let body = if kind.ends_with("json") { envelope(0, b"{}") } else { body };
+    let request = world.request("POST", &format!("/shapes.v1.Shapes/{method}")).header("content-type", kind);
+    request.body(body).send().await.expect("the edge answers").text().await.expect("text")
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_not_translated_either() {
+    let cases: [Case; 4] = [
+        ("a compressed message", &[b"\x01\0\0\0\x03\x0a\x01a"], Some("0")),
+        ("a message that breaks off", &[b"\0\0\0\0\x03\x0a"], Some("0")),
+        ("half a message more", &[FRAME, b"\0\0\0"], Some("0")),
+        ("two messages", &[FRAME, FRAME], Some("0")),
+    ];
+    for (name, parts, status) in cases {
+        let status = status.expect("one");
+        let unary = translated("Query", "application/proto", parts, status).await;
+        assert!(unary.contains(r#""code":"internal""#), "{name}: {unary}");
+        // A stream may have several.
+        if name != "two messages" {
+            let stream = translated("Watch", "application/connect+proto", parts, status).await;
+            assert!(stream.contains(r#""code":"internal""#), "{name}: {stream}");
+            let web = translated("Query", "application/grpc-web+json", parts, status).await;
+            assert!(web.contains("grpc-status:13"), "{name}: {web}");
+        }
+    }
+    // Why it failed is the service's to say, whatever came before.
+    let failed = translated("Watch", "application/connect+proto", &[b"\0\0"], "5").await;
+    assert!(failed.contains("not_found"), "{failed}");
 }
 
 #[tokio::test]
