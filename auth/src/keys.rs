@@ -20,20 +20,24 @@ pub(crate) struct Key {
 impl Key {
     fn of(jwk: &Jwk) -> Option<Self> {
         // A secret has no place in a set that everybody reads.
-        let family = match &jwk.algorithm {
-            AlgorithmParameters::RSA(_) => AlgorithmFamily::Rsa,
-            AlgorithmParameters::EllipticCurve(_) => AlgorithmFamily::Ec,
-            AlgorithmParameters::OctetKeyPair(_) => AlgorithmFamily::Ed,
+        let (family, own) = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) => (AlgorithmFamily::Rsa, None),
+            AlgorithmParameters::EllipticCurve(key) => (AlgorithmFamily::Ec, Some(of_curve(&key.curve)?)),
+            AlgorithmParameters::OctetKeyPair(_) => (AlgorithmFamily::Ed, Some(Algorithm::EdDSA)),
             _ => return None,
         };
         if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
             return None;
         }
         let only = match jwk.common.key_algorithm {
-            None => of_curve(&jwk.algorithm),
+            None => own,
             // One for something else than signatures that are known here.
             Some(named) => Some(Algorithm::try_from(named).ok()?),
         };
+        // What names the algorithm of another curve verifies nothing.
+        if own.is_some() && own != only {
+            return None;
+        }
         Some(Self { decoding: DecodingKey::from_jwk(jwk).ok()?, family, only })
     }
 
@@ -42,14 +46,11 @@ impl Key {
     }
 }
 
-/// The algorithm that goes with a curve (RFC 7518, section 3.4).
-fn of_curve(parameters: &AlgorithmParameters) -> Option<Algorithm> {
-    match parameters {
-        AlgorithmParameters::EllipticCurve(key) => match key.curve {
-            EllipticCurve::P256 => Some(Algorithm::ES256),
-            EllipticCurve::P384 => Some(Algorithm::ES384),
-            _ => None,
-        },
+/// The algorithm that goes with a curve (RFC 7518, section 3.4); `None` for one that nothing here verifies with.
+const fn of_curve(curve: &EllipticCurve) -> Option<Algorithm> {
+    match curve {
+        EllipticCurve::P256 => Some(Algorithm::ES256),
+        EllipticCurve::P384 => Some(Algorithm::ES384),
         _ => None,
     }
 }

@@ -73,7 +73,7 @@ impl Issuer {
         vec![("AUTH_ISSUER", ISSUER.to_owned()), ("AUTH_JWKS", self.jwks_url())]
     }
 
-    /// Makes a key, which is not published yet, for ES256, RS256 or EdDSA.
+    /// Makes a key, which is not published yet, for ES256, ES512, RS256 or EdDSA.
     ///
     /// # Errors
     /// When the issuer does not answer.
