@@ -25,7 +25,7 @@ pub use self::healthcheck::healthcheck;
 use crate::{
     accept::{Permits, accept},
     catalogue, metrics,
-    problem::PROBLEM_JSON,
+    problem::{PROBLEM_JSON, retry_after},
     readiness::{Readiness, Report},
     status::{Fault, Reason},
     tls::{Acceptor, Protocols, ServerTls},
@@ -137,10 +137,7 @@ pub fn refusal(fault: &Fault, path: &str) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(PROBLEM_JSON));
     headers.extend(fault.challenge().map(|challenge| (header::WWW_AUTHENTICATE, challenge)));
-    if let Some(time) = fault.retry_after {
-        // Whole seconds, and never at once (RFC 9110, section 10.2.3).
-        headers.insert(header::RETRY_AFTER, (time.as_secs_f64().ceil().max(1.0) as u64).into());
-    }
+    headers.extend(fault.retry_after.map(|time| (header::RETRY_AFTER, retry_after(time))));
     response
 }
 

@@ -1,5 +1,7 @@
 //! Failures as HTTP shows them: problem details (RFC 9457), and what a client that was not let in needs (RFC 6750).
 
+use std::time::Duration;
+
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
@@ -31,6 +33,12 @@ pub fn details(
         "reason": reason,
         "errors": violations.iter().map(errors).collect::<Vec<_>>(),
     })
+}
+
+/// `Retry-After`: whole seconds, and never at once (RFC 9110, section 10.2.3).
+#[must_use]
+pub fn retry_after(time: Duration) -> HeaderValue {
+    (time.as_secs_f64().ceil().max(1.0) as u64).into()
 }
 
 /// `WWW-Authenticate` (RFC 6750, section 3) of a failure with this reason of ours, by the words in the metadata of its ErrorInfo; `None` where

@@ -79,6 +79,11 @@ impl Admission {
         Client { network: network(self.proxies.client(client.peer, headers)), ..client }
     }
 
+    /// Whether a client's requests are handed on by a proxy that is trusted.
+    pub(crate) fn trusts(&self, client: &Client) -> bool {
+        self.proxies.trusts(client.peer)
+    }
+
     /// Whether requests are counted.
     pub(crate) fn counts(&self) -> bool {
         self.rates.is_some()

@@ -38,11 +38,6 @@ impl Client {
         Self { peer: address, network, bodies: bodies.account(network), answers: answers.account(network) }
     }
 
-    /// The other end of the connection.
-    pub(crate) const fn peer(&self) -> IpAddr {
-        self.peer
-    }
-
     /// Who a request counts for that this caller sends, if it has named one.
     pub(crate) fn who(&self, caller: Option<&Caller>) -> Who {
         caller.map_or(Who::Network(self.network), |caller| Who::Subject(caller.subject.as_str().into()))

@@ -237,11 +237,7 @@ fn foreign(status: &Status, types: &DescriptorPool) -> Problem {
         Code::Internal | Code::Unknown | Code::DataLoss => return internal(status),
         _ => {}
     }
-    let info = details.error_info().map(|info| Info {
-        reason: info.reason.clone(),
-        domain: info.domain.clone(),
-        metadata: info.metadata.clone(),
-    });
+    let info = Info::of(&details);
     let retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
     let mut message = status.message().to_owned();
     clip(&mut message, MESSAGE_BYTES);

@@ -64,11 +64,7 @@ impl Failure {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let details = self.status.get_error_details();
-        let info = details.error_info().map(|info| Info {
-            reason: info.reason.clone(),
-            domain: info.domain.clone(),
-            metadata: info.metadata.clone(),
-        });
+        let info = Info::of(&details);
         let retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
         problem::hint(headers, http, self.status.message(), info.as_ref(), retry_after);
         response

@@ -1,7 +1,6 @@
 //! How a call of a route can fail: by the reasons that its contract names, and by those that its shape brings with it.
 
 use chassis::status::Reason;
-use prost_reflect::Kind;
 use transcode::{
     Body, Route,
     openapi::{Failure, texts},
@@ -19,8 +18,7 @@ pub(super) fn of(route: &Route, has_issuer: bool) -> Vec<Failure> {
     if route.rpc.request_id.is_some() {
         reasons.push(Reason::IdempotencyKeyReused);
     }
-    let etag = route.rpc.input.get_field_by_name("etag");
-    if route.method != "GET" && etag.is_some_and(|field| field.kind() == Kind::String && !field.is_list()) {
+    if route.method != "GET" && route.rpc.etag.is_some() {
         reasons.push(Reason::PreconditionFailed);
     }
     let named = texts(&route.rpc.method, ordermesh::REASONS);

@@ -4,8 +4,6 @@ use axum::extract::Request;
 use chassis::tls::ServerTls;
 use http::{HeaderMap, HeaderName, header, uri::Authority};
 
-use crate::{admit::Client, settings::Config};
-
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -14,19 +12,17 @@ const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-pref
 const FORWARDING: [HeaderName; 4] =
     [header::FORWARDED, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PREFIX];
 
-/// The URL of the whole API, without a slash at its end. `None` where that is not known: behind a proxy that is not trusted, the edge may be
-/// called by another name than its clients'.
-pub(super) fn of(config: &Config, client: &Client, request: &Request) -> Option<String> {
+/// The URL of the whole API, without a slash at its end; whether whoever sent the request is trusted. `None` where it is not known: behind a
+/// proxy that is not trusted, the edge may be called by another name than its clients'.
+pub(super) fn of(tls: &ServerTls, is_trusted: bool, request: &Request) -> Option<String> {
     let headers = request.headers();
     let is_forwarded = FORWARDING.iter().any(|name| headers.contains_key(name));
-    let peer = client.peer().to_canonical();
-    let is_trusted = config.trusted_proxies.iter().any(|network| network.contains(&peer));
     if is_forwarded && !is_trusted {
         return None;
     }
     let own =
         || request.uri().authority().map(Authority::to_string).or_else(|| first(headers, &header::HOST));
-    url(&config.tls, headers, own)
+    url(tls, headers, own)
 }
 
 fn url(tls: &ServerTls, headers: &HeaderMap, own: impl Fn() -> Option<String>) -> Option<String> {

@@ -90,7 +90,7 @@ async fn one(
 /// it so, as the pages do, which are where the API is.
 fn described(edge: &Edge, request: &Request, document: &str, relative: &str) -> Response {
     let client = request.extensions().get::<Client>().filter(|_| request.uri().query() != Some(RELATIVE));
-    let base = client.and_then(|client| base::of(&edge.config, client, request));
+    let base = client.and_then(|client| base::of(&edge.config.tls, edge.admission.trusts(client), request));
     json(openapi::with_server(document, base.as_deref().unwrap_or(relative)).into())
 }
 

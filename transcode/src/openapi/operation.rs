@@ -151,9 +151,8 @@ impl Operation<'_> {
 
     /// Whether a write is done only for a version that the request names, in a field that stands for the header (AIP-154).
     fn is_conditional(&self) -> bool {
-        let etag = self.listed.route.rpc.input.get_field_by_name("etag");
-        let is_text = etag.is_some_and(|field| field.kind() == Kind::String && !field.is_list());
-        self.about.habits.tags && self.listed.route.method != "GET" && is_text
+        let route = self.listed.route;
+        self.about.habits.tags && route.method != "GET" && route.rpc.etag.is_some()
     }
 
     /// The fields that neither the path nor the body binds, and that text can express.

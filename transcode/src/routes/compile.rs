@@ -83,6 +83,7 @@ fn rpc(method: &MethodDescriptor, plans: &Arc<Plans>) -> Result<Rpc, String> {
         service: service.to_owned(),
         path: PathAndQuery::try_from(path).map_err(|error| error.to_string())?,
         request_id: named("request_id", &Kind::String),
+        etag: named("etag", &Kind::String),
         order_by: named("order_by", &Kind::String),
         after_version: named("after_version", &Kind::Int64),
         version: version(&method.output()),

@@ -32,6 +32,8 @@ pub struct Rpc {
     pub client_streaming: bool,
     /// The request's idempotency key: a string field named `request_id` (AIP-155).
     pub request_id: Option<FieldDescriptor>,
+    /// The version that a write is done for and no other: a string field named `etag` (AIP-154).
+    pub etag: Option<FieldDescriptor>,
     /// How a list is sorted: a string field named `order_by` (AIP-132).
     pub order_by: Option<FieldDescriptor>,
     /// Where a stream resumes: an int64 field of the request named `after_version`.

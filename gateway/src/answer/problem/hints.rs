@@ -2,8 +2,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use chassis::{problem::challenge, status::DOMAIN};
+use chassis::{problem, status::DOMAIN};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tonic_types::ErrorDetails;
 
 /// What ErrorInfo says.
 #[derive(Debug, Clone)]
@@ -11,6 +12,15 @@ pub(crate) struct Info {
     pub(crate) reason: String,
     pub(crate) domain: String,
     pub(crate) metadata: HashMap<String, String>,
+}
+
+impl Info {
+    /// What it says among the details of a status, if it is there.
+    pub(crate) fn of(details: &ErrorDetails) -> Option<Self> {
+        let info = details.error_info()?;
+        let (reason, domain) = (info.reason.clone(), info.domain.clone());
+        Some(Self { reason, domain, metadata: info.metadata.clone() })
+    }
 }
 
 /// Adds `Retry-After` and `WWW-Authenticate` to the headers of an error with this status.
@@ -21,14 +31,11 @@ pub(crate) fn hint(
     info: Option<&Info>,
     retry_after: Option<Duration>,
 ) {
-    if let Some(time) = retry_after {
-        // Whole seconds, and never at once (RFC 9110, section 10.2.3).
-        headers.insert(header::RETRY_AFTER, (time.as_secs_f64().ceil().max(1.0) as u64).into());
-    }
+    headers.extend(retry_after.map(|time| (header::RETRY_AFTER, problem::retry_after(time))));
     let ours = info.filter(|info| info.domain == DOMAIN);
     let ours = ours.and_then(|info| {
         let word = |key: &str| info.metadata.get(key).map(String::as_str);
-        challenge(&info.reason, message, word)
+        problem::challenge(&info.reason, message, word)
     });
     // Who is not let in learns how (RFC 9110, section 15.5.2).
     let any = || (http == StatusCode::UNAUTHORIZED).then(|| HeaderValue::from_static("Bearer"));
