@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +17,18 @@ def setUpModule():
     global mesh
     mesh = Mesh()
     unittest.addModuleCleanup(mesh.end)
+
+
+class OpenApi(unittest.TestCase):
+    def test_a_time_that_the_schema_allows_is_taken_and_nothing_else(self):
+        _, document = call(f"{mesh.edge}/openapi.json")
+        parameters = document["paths"]["/gateway/orders"]["get"]["parameters"]
+        [header] = [one for one in parameters if one["name"] == "X-Request-Timeout"]
+        for time in ("2", "0.5", "0.25s", "1.5s", "500ms", "0", "0.0", "-1", "ms", "s", "1m"):
+            with self.subTest(time):
+                allowed = re.search(header["schema"]["pattern"], time) is not None
+                status, _ = call(f"{mesh.edge}/gateway/orders?userId=times", headers={"X-Request-Timeout": time})
+                self.assertEqual(status, 200 if allowed else 400)
 
 
 class Arazzo(unittest.TestCase):

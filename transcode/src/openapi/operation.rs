@@ -22,7 +22,7 @@ const QUERY_DEPTH: usize = 3;
 const KEY: &str = "^[!#-~]([ -~]*[!-~])?$";
 
 /// What an `X-Request-Timeout` should look like. Less than a tenth of a second is understood too, and seldom enough.
-const TIMEOUT: &str = r"^([1-9][0-9]{0,3}(\.[0-9]{1,3})?s?|[1-9][0-9]{2,5}ms)$";
+const TIMEOUT: &str = r"^((0\.[1-9][0-9]{0,2}|[1-9][0-9]{0,3}(\.[0-9]{1,3})?)s?|[1-9][0-9]{2,5}ms)$";
 
 /// What a condition on a read or a write is: entity tags, or any.
 const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
