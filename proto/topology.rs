@@ -1,4 +1,4 @@
-//! Who consumes which messages: the one table that every service declares on the broker before it publishes.
+//! Who publishes and who consumes which messages: of the latter every service declares the queues on the broker before it publishes.
 
 /// A consumer that must exist, with the full names of the messages that it has to get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,3 +24,25 @@ pub const PAYMENTS: Consumer = Consumer {
 
 /// All of them.
 pub const CONSUMERS: [Consumer; 2] = [ORDERS, PAYMENTS];
+
+/// Who publishes messages, and which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publisher {
+    /// Its name, the last part of the `source` of its messages.
+    pub name: &'static str,
+    /// The kinds of its messages.
+    pub kinds: &'static [&'static str],
+}
+
+/// All who publish.
+pub const PUBLISHERS: [Publisher; 2] = [
+    Publisher {
+        name: "orders",
+        kinds: &[
+            "ordermesh.orders.v1.OrderPlaced",
+            "ordermesh.payments.v1.VoidPayment",
+            "ordermesh.payments.v1.RestoreDecision",
+        ],
+    },
+    Publisher { name: "payments", kinds: &["ordermesh.payments.v1.PaymentDecided"] },
+];

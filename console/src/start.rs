@@ -34,6 +34,7 @@ fn places() -> Json<serde_json::Value> {
         "orders": "gateway/orders",
         "payments": "gateway/payments/{user_id}",
         "openapi": "openapi.json",
+        "asyncapi": "asyncapi.json",
         "errors": "errors/",
         "documentation": "swagger/index.html",
         "shop": "shop/",

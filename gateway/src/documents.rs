@@ -1,7 +1,8 @@
-//! The documents of what is served: OpenAPI, all services in one and each package by itself.
+//! The documents of what is served: OpenAPI, all services in one and each package by itself, and AsyncAPI of our own events.
 
 mod about;
 mod base;
+mod events;
 pub(crate) mod places;
 pub(crate) mod pages;
 
@@ -16,6 +17,8 @@ pub(crate) struct Documents {
     pub(crate) merged: String,
     /// Each service by its short name.
     pub(crate) each: BTreeMap<String, String>,
+    /// The events, where the services are our own.
+    pub(crate) events: Option<String>,
 }
 
 impl Documents {
@@ -34,7 +37,10 @@ impl Documents {
         };
         let title = |name: &str| if is_ours { format!("ordermesh {name}") } else { name.to_owned() };
         let each = services.iter().map(|(name, routes)| (name.clone(), text(&title(name), routes))).collect();
-        Self { merged: text(if is_ours { "ordermesh" } else { "all services" }, listed), each }
+        let merged = text(if is_ours { "ordermesh" } else { "all services" }, listed);
+        let pool = listed.first().filter(|_| is_ours).map(|one| one.route.rpc.input.parent_pool());
+        let events = pool.and_then(events::document).map(|document| document.to_string());
+        Self { merged, each, events }
     }
 }
 

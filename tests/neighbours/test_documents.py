@@ -1,5 +1,6 @@
 """The documents for others, each by a tool of those who define its format, and the contracts by what was released of them."""
 
+import json
 import os
 import pathlib
 import re
@@ -12,11 +13,23 @@ import generated
 from mesh import ROOT, Mesh, call
 from test_calls import BUF
 
+CORPUS = ROOT / "tests/corpus"
+
 
 def setUpModule():
     global mesh
     mesh = Mesh()
     unittest.addModuleCleanup(mesh.end)
+
+
+class AsyncApi(unittest.TestCase):
+    def test_messages_of_released_versions_are_as_it_says(self):
+        script = generated.HERE / "clients/asyncapi.cjs"
+        seen = json.loads(generated.run("node", script, generated.NODE, f"{mesh.edge}/asyncapi.json", CORPUS))
+        self.assertEqual(seen["problems"], [])
+        # No kind is there of which no message was looked at.
+        _, document = call(f"{mesh.edge}/asyncapi.json")
+        self.assertEqual(seen["kinds"], sorted(document["channels"]))
 
 
 class OpenApi(unittest.TestCase):

@@ -10,7 +10,9 @@ mod reflect;
 mod payload;
 mod times;
 mod codec;
+mod comments;
 pub mod openapi;
+mod source;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
@@ -36,4 +38,5 @@ pub use self::{
         template::Template,
         trie::{Ambiguity, Lookup},
     },
+    source::{comment, source},
 };

@@ -1,7 +1,6 @@
 //! OpenAPI 3.1 from the table of routes: what the edge serves is what its documents say.
 
 mod about;
-mod comments;
 mod options;
 mod decimals;
 mod schema;
@@ -18,8 +17,8 @@ pub use self::{
     about::{About, Failure, Habits, Listed, Tokens},
     options::texts,
 };
-use self::{comments::Comments, operation::Operation, path::Path, schema::Schemas};
-use crate::routes::route::Route;
+use self::{operation::Operation, path::Path, schema::Schemas};
+use crate::{comments::Comments, routes::route::Route};
 
 /// The methods that a path item can hold (OpenAPI 3.1, section 4.8.9).
 const METHODS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"];

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::{
     about::{About, Listed, Tokens},
-    comments::Comments,
     options::is_required,
     path::Path,
     schema::{Schemas, describe, example, example_of},
 };
 use crate::{
     bind::{scalar::is_well_known, text::is_textual},
+    comments::Comments,
     routes::route::{Body, FieldPath},
 };
 

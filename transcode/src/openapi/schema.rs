@@ -6,11 +6,10 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
 use super::{
-    comments::Comments,
     decimals,
     options::{is_output_only, is_required, limits},
 };
-use crate::bind::scalar::is_well_known;
+use crate::{bind::scalar::is_well_known, comments::Comments};
 
 /// Messages in messages that an example goes into.
 const EXAMPLE_DEPTH: usize = 4;
