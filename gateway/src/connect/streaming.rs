@@ -79,10 +79,9 @@ fn sent(call: &Call<'_>, headers: &HeaderMap, body: Body) -> Result<Sent, Fault>
 
 /// The one message of a stream that its service sends, with what its headers stand for.
 async fn message(called: Arc<Called>, headers: HeaderMap, sent: Sent) -> Result<Received, Fault> {
-    sent.message().await?.map(|wire| {
-        let wire = fields::bound(wire, &headers, &called.input(), called.is_safe)?;
-        Ok(enveloped(0, &wire))
-    })
+    let message = sent.message().await?;
+    let wire = fields::bound(message.bytes.clone(), &headers, &called.input(), called.is_safe)?;
+    message.becomes(enveloped(0, &wire))
 }
 
 /// What the service answers.

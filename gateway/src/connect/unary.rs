@@ -115,10 +115,8 @@ async fn received(call: Call<'_>, headers: HeaderMap, body: Body) -> Result<Rece
     let received = body::unpacked(&headers, body, &call.limit()).await?;
     let unread = || format!("the message has a coding that is not read; {READ} are");
     let received = received.ok_or_else(|| Fault::new(Reason::Unimplemented, unread()))?;
-    received.map(|message| {
-        let wire = called.wire(asked.form, &message, edge.config.lenient)?;
-        Ok(enveloped(0, &fields::bound(wire, &headers, &called.input(), called.is_safe)?))
-    })
+    let wire = called.wire(asked.form, &received.bytes, edge.config.lenient)?;
+    received.becomes(enveloped(0, &fields::bound(wire, &headers, &called.input(), called.is_safe)?))
 }
 
 /// The one message of an answer, if it has one, and its trailers.

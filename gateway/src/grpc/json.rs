@@ -31,6 +31,10 @@ pub(super) fn sent(
     if called.client_streams {
         return Ok(Sent::Stream(GrpcBody::new(StreamBody::new(sent.messages()))));
     }
-    let message = async { sent.message().await?.map(|wire| Ok(enveloped(0, &wire))) };
+    let message = async {
+        let message = sent.message().await?;
+        let envelope = enveloped(0, &message.bytes);
+        message.becomes(envelope)
+    };
     Ok(Sent::Message(message.boxed()))
 }

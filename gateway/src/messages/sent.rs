@@ -59,8 +59,8 @@ impl Sent {
     pub(crate) fn messages(self) -> impl Stream<Item = Result<Frame<Bytes>, Status>> + Send {
         stream::try_unfold(self, |mut sent| async move {
             let Some(message) = sent.next().await? else { return Ok(None) };
-            let envelope = message.map(|wire| Ok::<_, Fault>(enveloped(0, &wire)))?;
-            Ok(Some((Frame::data(envelope.until_taken()), sent)))
+            let envelope = enveloped(0, &message.bytes);
+            Ok(Some((Frame::data(message.becomes(envelope)?.until_taken()), sent)))
         })
     }
 
@@ -112,7 +112,8 @@ impl Sent {
             COMPRESSED => unzipped(&message.bytes, &self.limit)?,
             _ => return Err(malformed("an envelope has flags that no message has")),
         };
-        message.map(|message| self.called.wire(self.form, &message, self.lenient))
+        let wire = self.called.wire(self.form, &message.bytes, self.lenient)?;
+        message.becomes(wire)
     }
 }
 

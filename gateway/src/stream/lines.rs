@@ -129,7 +129,8 @@ impl Encoder {
     }
 }
 
-/// Hands on each line as a message in its envelope, which counts until the service takes it: to the end of the body, or until nobody takes them any more.
+/// Hands on each line as a message in its envelope, which counts until the service takes it, to the end of the body, or until nobody takes them
+/// any more.
 ///
 /// # Errors
 /// What is wrong with the body or with a message.
@@ -139,7 +140,8 @@ pub(in crate::stream) async fn feed(
     messages: mpsc::Sender<Bytes>,
 ) -> Result<(), Problem> {
     while let Some(line) = lines.next().await? {
-        let message = line.map(|line| Ok::<_, Problem>(enveloped(0, &encoder.message(&line)?)))?;
+        let envelope = enveloped(0, &encoder.message(&line.bytes)?);
+        let message = line.becomes(envelope)?;
         if messages.send(message.until_taken()).await.is_err() {
             break;
         }

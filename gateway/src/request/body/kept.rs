@@ -36,15 +36,13 @@ impl Received {
         Self { bytes, permit }
     }
 
-    /// What becomes of it, which counts in its place.
+    /// What was made of it, which counts in its place.
     ///
     /// # Errors
-    /// Why nothing does; RATE_LIMITED when the others leave no room for it.
-    pub(crate) fn map<E: From<Fault>>(self, made: impl FnOnce(Bytes) -> Result<Bytes, E>) -> Result<Self, E> {
-        let Self { bytes, mut permit } = self;
-        let bytes = made(bytes)?;
-        permit.resize(bytes.len())?;
-        Ok(Self { bytes, permit })
+    /// RATE_LIMITED when the others leave no room for it.
+    pub(crate) fn becomes(mut self, bytes: Bytes) -> Result<Self, Fault> {
+        self.permit.resize(bytes.len())?;
+        Ok(Self { bytes, ..self })
     }
 
     /// The bytes, which count until nobody has any of them any more.

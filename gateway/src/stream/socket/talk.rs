@@ -179,8 +179,10 @@ impl Talk {
             self.messages = None;
             return Some(Ok(None));
         }
-        let message = Received::of(text, permit);
-        let message = message.map(|text| Ok::<_, Problem>(enveloped(0, &self.encoder.message(&text)?)));
+        let message = match self.encoder.message(&text) {
+            Ok(wire) => Received::of(text, permit).becomes(enveloped(0, &wire)).map_err(Problem::from),
+            Err(error) => Err(error.into()),
+        };
         Some(match message {
             Ok(message) => Ok(Some(message.until_taken())),
             Err(problem) => Err(Box::new(failed(&CancellationToken::new(), &self.style, &problem))),
