@@ -94,7 +94,8 @@ impl Subscribed {
     }
 
     /// Handles what comes back of a page, each key in a lane. Where the last attempt has not come back, it may have ended its process, or have
-    /// been under way when another did: those are handled one by one, so that only the one that ends processes is counted as often as it does.
+    /// been under way when another did: those are handled at the end and one by one, so that only the one that ends processes is counted as often
+    /// as it does.
     async fn come_back(
         self: &Arc<Self>,
         page: Vec<Leaving>,
@@ -102,12 +103,16 @@ impl Subscribed {
         stop: &CancellationToken,
     ) -> Result<bool, Failure> {
         let is_suspect = |leaving: &Leaving| leaving.redrives > 0 && !returned.contains(leaving.seq);
-        let (suspects, others) = page.into_iter().partition::<Vec<Leaving>, _>(is_suspect);
-        let done = self.come_back_in_line(suspects, returned, stop).await?;
+        let (mut suspects, others) = page.into_iter().partition::<Vec<Leaving>, _>(is_suspect);
         let lanes = lanes::by_key(others, |leaving| &leaving.partition_key);
         let lanes = lanes.into_iter().map(|lane| self.come_back_in_line(lane, returned, stop));
         let lanes = futures_util::future::join_all(lanes).await;
-        lanes.into_iter().try_fold(done, |done, lane: Result<bool, Failure>| Ok(done | lane?))
+        let done = lanes
+            .into_iter()
+            .try_fold(false, |done, lane: Result<bool, Failure>| Ok::<_, Failure>(done | lane?))?;
+        let now = retry::now();
+        suspects.retain(|suspect| !suspect.may_be_tried(now));
+        Ok(self.come_back_in_line(suspects, returned, stop).await? | done)
     }
 
     async fn come_back_in_line(

@@ -16,8 +16,16 @@ pub(crate) struct Leaving {
     pub(crate) state: State,
     pub(crate) kind: String,
     pub(crate) partition_key: String,
-    /// Attempts that have begun since it was sent back.
+    /// Attempts that have begun since it was sent back, and when the last one did, in microseconds since the Unix epoch.
     pub(crate) redrives: i32,
+    redrive_time: Option<i64>,
+}
+
+impl Leaving {
+    /// Whether an attempt of another process may be under way.
+    pub(crate) fn may_be_tried(&self, now: i64) -> bool {
+        self.redrive_time.is_some_and(|begun| now - begun < AT_IT)
+    }
 }
 
 /// Nobody is ahead of it: with [`Park::Key`] no message of its key, and otherwise none that waits too and is of its kind.
@@ -42,7 +50,8 @@ pub(crate) async fn leaving(
     };
     Entity::find()
         .select_only()
-        .columns([Column::Seq, Column::State, Column::Kind, Column::PartitionKey, Column::Redrives])
+        .columns([Column::Seq, Column::State, Column::Kind, Column::PartitionKey])
+        .columns([Column::Redrives, Column::RedriveTime])
         .filter(Column::Consumer.eq(&subscription.consumer))
         .filter(Column::Seq.gt(after))
         .filter(Column::Kind.is_not_in(paused.iter().map(String::as_str)))
