@@ -81,7 +81,14 @@ pub(super) async fn discard(
     request: DiscardParkedMessagesRequest,
     as_json: bool,
 ) -> anyhow::Result<bool> {
-    let dry_run = request.dry_run;
+    let (dry_run, most) = (request.dry_run, request.max_messages);
+    if most > 0 && !dry_run {
+        // A version before this field passes over it, and would discard all that the filter means.
+        let asked = DiscardParkedMessagesRequest { dry_run: true, ..request.clone() };
+        let counted = admin.discard_parked_messages(asked).await?.into_inner().discarded;
+        let knows = counted <= most;
+        anyhow::ensure!(knows, "{} does not know --first: it is of a version before", service.name());
+    }
     let discarded = admin.discard_parked_messages(request).await?.into_inner();
     if as_json {
         show::json(&show::json_of(&discarded)?)?;
