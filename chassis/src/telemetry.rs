@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use http::Uri;
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry,
@@ -49,13 +50,13 @@ pub struct LogSettings {
     #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value_name = "URL", global = true)]
     pub otlp_traces_endpoint: Option<Checked<Collector>>,
     /// The certificates (PEM) of the authorities that an `https` URL of a collector trusts, instead of those that browsers trust
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE", value_name = "FILE", global = true)]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE", value_name = "FILE", global = true, value_parser = or_empty())]
     pub otlp_ca: Option<PathBuf>,
     /// The certificate (PEM) that the collector is shown
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", value_name = "FILE", global = true)]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", value_name = "FILE", global = true, value_parser = or_empty())]
     pub otlp_cert: Option<PathBuf>,
     /// The key of --otlp-cert (PEM)
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_CLIENT_KEY", value_name = "FILE", global = true)]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CLIENT_KEY", value_name = "FILE", global = true, value_parser = or_empty())]
     pub otlp_key: Option<PathBuf>,
     /// What the process is called in spans, instead of the name of its binary
     #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME", global = true)]
@@ -63,6 +64,11 @@ pub struct LogSettings {
     /// `true`: no spans are sent, wherever to; trace contexts are handed on all the same
     #[arg(long, env = "OTEL_SDK_DISABLED", value_name = "BOOL", global = true)]
     pub otel_sdk_disabled: Option<String>,
+}
+
+/// A path that may be empty, which is as one that is not given: compose files pass on variables that are not set.
+fn or_empty() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 impl LogSettings {
