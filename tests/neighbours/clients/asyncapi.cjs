@@ -34,7 +34,9 @@ function wrong(raw, document, { headers, payload, meaning, properties, routing_k
   const ajv = new Ajv({ validateFormats: false, strict: false });
   if (!ajv.validate(schema, headers)) found.push(ajv.errorsText());
   found.push(...Object.keys(headers).filter((name) => !(name in schema.properties)).map((name) => `${name} is not known`));
-  const { root } = protobuf.parse(raw.components.messages[kind].payload.schema, new protobuf.Root());
+  // A schema imports the well-known types, which every library of protobuf brings.
+  const known = new protobuf.Root().addJSON(protobuf.common.get('google/protobuf/timestamp.proto').nested);
+  const { root } = protobuf.parse(raw.components.messages[kind].payload.schema, known);
   const type = root.lookupType(kind);
   const seen = readable(type.toObject(type.decode(Buffer.from(payload, 'hex')), { longs: String, enums: String }));
   if (!isDeepStrictEqual(seen, meaning)) found.push(`${JSON.stringify(seen)} is not ${JSON.stringify(meaning)}`);
