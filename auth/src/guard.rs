@@ -26,12 +26,6 @@ const OPEN: [&str; 3] = [
     "/grpc.reflection.v1alpha.ServerReflection/",
 ];
 
-/// Whether everybody may call the method of this path, such as `/grpc.health.v1.Health/Check`.
-#[must_use]
-pub fn is_open(path: &str) -> bool {
-    OPEN.iter().any(|open| path.starts_with(open))
-}
-
 /// Who says who is calling.
 #[derive(Debug, Clone)]
 pub enum Who {
@@ -115,7 +109,7 @@ impl Guard {
     /// UNAUTHENTICATED, SCOPE_MISSING, and UNIMPLEMENTED for a method that has no rule.
     pub async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Admitted>, Fault> {
         let Some(rule) = self.rules.get(path) else {
-            let is_open = is_open(path);
+            let is_open = OPEN.iter().any(|open| path.starts_with(open));
             let unknown = || Fault::new(Reason::Unimplemented, "this process has no such method");
             return if is_open { Ok(None) } else { Err(unknown()) };
         };

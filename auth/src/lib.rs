@@ -20,7 +20,7 @@ mod development;
 pub use self::{
     caller::{Access, Caller},
     development::{DevelopmentKey, KeyError},
-    guard::{Admitted, Guard, Who, is_open},
+    guard::{Admitted, Guard, Who},
     operator::Operator,
     refusal::{Check, Refusal},
     rules::{Data, Rule, RuleError, Rules, RulesError},

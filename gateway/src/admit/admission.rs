@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use auth::{Rule, Verifier, is_open};
+use auth::{Rule, Verifier};
 use chassis::{
     accept::{Permit, Permits},
     clock::Clock,
@@ -116,8 +116,8 @@ impl Admission {
         standing: &mut Option<Standing>,
     ) -> Result<Admitted, Fault> {
         let caller = match &self.issuer {
-            Some(issuer) if rule.is_some() || !is_open(method) => issuer.caller(headers).await.map(Some),
-            _ => Ok(None),
+            Some(issuer) => issuer.caller(headers).await.map(Some),
+            None => Ok(None),
         };
         let who = client.who(caller.as_ref().ok().and_then(Option::as_deref));
         self.count(&who, Some(method), standing)?;

@@ -70,7 +70,8 @@ fn routes(contract: &Contract, pools: &Pools) -> Routes {
     }
 }
 
-/// A `FileDescriptorSet` of the files that declare what is served, and of those that they import: what is for operators is not in it.
+/// A `FileDescriptorSet` of the files that declare what is served, and of those that they import. Ours have what is for operators in files of
+/// its own.
 fn files(contract: &Contract) -> Files {
     let declaring =
         contract.routes.list().iter().map(|route| route.rpc.method.parent_service().parent_file());
