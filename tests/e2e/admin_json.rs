@@ -49,7 +49,7 @@ pub(crate) async fn admin(mesh: &Mesh, service: &str, path: &str) -> Result<Valu
 fn steady(mut value: Value) -> Value {
     match &mut value {
         Value::Object(fields) => {
-            for changing in ["leaseLeft", "leaseUnrenewed", "perSecond"] {
+            for changing in ["leaseLeft", "leaseUnrenewed", "perSecond", "seenTime"] {
                 fields.remove(changing);
             }
             fields.values_mut().for_each(|field| *field = steady(field.take()));
