@@ -146,6 +146,9 @@ impl Relay {
     ) -> Result<Step, Failure> {
         let most = self.database.batch(TAKEN);
         let rows = outbox::take(&self.database, confirmed, retry::now(), most as u64).await?;
+        if !confirmed.is_empty() {
+            failpoint::at("relay.settled");
+        }
         confirmed.clear();
         if rows.is_empty() {
             return Ok(Step::Idle);
