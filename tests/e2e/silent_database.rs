@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use sea_orm::{
     ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait as _,
 };
 use serde_json::json;
 use tokio::time::Instant;
-use world::{Answer, PATIENCE, eventually};
+use world::{Answer, PATIENCE, Postgres, eventually};
 
 use crate::mesh::{APART, Arrangement, Mesh};
 
@@ -25,13 +25,13 @@ async fn frozen_backends_stop_no_process() -> Result<()> {
     let postgres = mesh.postgres.as_ref().context("a mesh on PostgreSQL")?;
     let elsewhere = Database::connect(postgres.url("postgres")).await?;
     mesh.account("alice", 1_000).await?;
-    mesh.ended(&mesh.order("alice", 1).await?).await?;
-
-    // A connection that has rested is looked at first: these have not.
-    mesh.order("alice", 1).await?;
-    let frozen = backends(&elsewhere).await?;
+    let frozen = eventually("a moment at which nothing is written", PATIENCE, async || {
+        // A connection that has rested is looked at first: these have not.
+        mesh.ended(&mesh.order("alice", 1).await?).await?;
+        freeze(postgres, &elsewhere).await
+    })
+    .await?;
     ensure!(frozen.len() >= 6, "hardly any connection: {frozen:?}");
-    postgres.freeze(&frozen, true)?;
     let began = Instant::now();
     let asked = mesh.api.post("/gateway/orders", &json!({ "userId": "alice", "amount": 1 })).await?;
     ensure!(asked.status == 200 || asked.status == 503, "{} {}", asked.status, asked.text);
@@ -68,9 +68,23 @@ async fn ready(mesh: &Mesh, status: u16, words: &str) -> Result<Answer> {
     .await
 }
 
-/// The server's processes for the connections of the mesh.
-async fn backends(elsewhere: &DatabaseConnection) -> Result<Vec<u32>> {
-    let of_ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ordermesh'";
+/// Freezes the server's processes for the connections of the mesh, each between two statements: one that is frozen while it writes holds
+/// locks of the server itself (on its log), and nobody could write on any connection.
+async fn freeze(postgres: &Postgres, elsewhere: &DatabaseConnection) -> Result<Vec<u32>> {
+    let frozen = backends(elsewhere, "true").await?;
+    postgres.freeze(&frozen, true)?;
+    let busy = backends(elsewhere, "state <> 'idle'").await?;
+    if !busy.is_empty() {
+        postgres.freeze(&frozen, false)?;
+        bail!("{busy:?} do something");
+    }
+    Ok(frozen)
+}
+
+/// The server's processes for those connections of the mesh.
+async fn backends(elsewhere: &DatabaseConnection, which: &str) -> Result<Vec<u32>> {
+    let of_ours =
+        format!("SELECT pid FROM pg_stat_activity WHERE application_name = 'ordermesh' AND {which}");
     let rows = elsewhere.query_all_raw(Statement::from_string(DbBackend::Postgres, of_ours)).await?;
     rows.iter().map(|row| Ok(u32::try_from(row.try_get_by_index::<i32>(0)?)?)).collect()
 }
