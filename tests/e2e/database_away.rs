@@ -10,10 +10,11 @@ use ordermesh::{
     },
     payments::v1::{GetAccountRequest, TopUpAccountRequest, payments_service_client::PaymentsServiceClient},
 };
+use serde_json::json;
 use tokio::time::Instant;
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
-use world::{PATIENCE, eventually};
+use world::{Answer, PATIENCE, eventually};
 
 use crate::mesh::{APART, Arrangement, Mesh};
 
@@ -35,23 +36,18 @@ async fn who_asks_is_told_at_once_and_served_again_soon() -> Result<()> {
     let mut postgres = mesh.postgres.take().context("a mesh on PostgreSQL")?;
     postgres.stop().await?;
     for (kind, call) in ASKED.iter().enumerate() {
-        let mut took = Vec::with_capacity(CALLS);
         // The first may find that a connection has ended, of which it cannot know whether a commit went with it.
         eventually("the end of the connections", PATIENCE, async || clients.is_away(kind).await).await?;
-        for _ in 0..CALLS {
-            let began = Instant::now();
-            clients.is_away(kind).await.context(*call)?;
-            took.push(began.elapsed());
-        }
-        took.sort_unstable();
-        let median = took[CALLS / 2];
-        ensure!(median < Duration::from_millis(100), "{call}: {median:?}");
+        at_once(call, async || clients.is_away(kind).await).await?;
     }
-
-    let began = Instant::now();
-    let told = mesh.api.get(&format!("/gateway/orders/{id}")).await?;
-    ensure!(began.elapsed() < Duration::from_secs(1), "{} after {:?}", told.text, began.elapsed());
-    ensure!(told.status == 503 && told.text.contains("STORAGE_UNAVAILABLE"), "{} {}", told.status, told.text);
+    // The edge repeats what is safe to repeat.
+    at_once("an order, at the edge", async || is_away(mesh.api.get(&format!("/gateway/orders/{id}")).await?))
+        .await?;
+    at_once("a top-up with a key, at the edge", async || {
+        let top_up = json!({ "amount": 1, "requestId": "again" });
+        is_away(mesh.api.post("/gateway/payments/alice/top-up", &top_up).await?)
+    })
+    .await?;
 
     postgres.start_again().await?;
     let back = Instant::now();
@@ -62,6 +58,30 @@ async fn who_asks_is_told_at_once_and_served_again_soon() -> Result<()> {
     ensure!(took < Duration::from_secs(2), "served again after {took:?}");
     drop(mesh);
     postgres.stop().await
+}
+
+/// Makes a call again and again: half of the answers come within 0.1 s.
+async fn at_once(call: &str, made: impl AsyncFn() -> Result<()>) -> Result<()> {
+    let mut took = Vec::with_capacity(CALLS);
+    for _ in 0..CALLS {
+        let began = Instant::now();
+        made().await.with_context(|| call.to_owned())?;
+        took.push(began.elapsed());
+    }
+    took.sort_unstable();
+    let median = took[CALLS / 2];
+    ensure!(median < Duration::from_millis(100), "{call}: {median:?}");
+    Ok(())
+}
+
+fn is_away(answer: Answer) -> Result<()> {
+    ensure!(
+        answer.status == 503 && answer.text.contains("STORAGE_UNAVAILABLE"),
+        "{} {}",
+        answer.status,
+        answer.text
+    );
+    Ok(())
 }
 
 /// The kinds of calls.
