@@ -57,6 +57,34 @@ async fn a_writer_that_waits_is_named() -> Result<()> {
     ready(&mesh, 200, "").await.map(drop)
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_waits_is_named() -> Result<()> {
+    let mesh = Mesh::start(Arrangement { rabbitmq: false, apart: false, ..APART }).await?;
+    mesh.account("alice", 1_000).await?;
+    let elsewhere = Database::connect(mesh.database_url("orders")).await?;
+    let holder = elsewhere.begin().await?;
+    holder.execute_unprepared("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE").await?;
+    let relay = async |state: &str, words: &str| {
+        eventually("the state of the relay", PATIENCE, async || {
+            // As whoever has written a message does.
+            elsewhere.execute_unprepared("NOTIFY outbox").await?;
+            let answer = mesh.admin("orders")?.get("/readyz").await?;
+            let said = answer.body["parts"]["orders.relay"].as_str().unwrap_or_default();
+            ensure!(
+                answer.body["states"]["orders.relay"] == state && said.contains(words),
+                "{}",
+                answer.text
+            );
+            anyhow::Ok(())
+        })
+        .await
+    };
+    relay("degraded", "the outbox cannot be used").await?;
+    holder.rollback().await?;
+    relay("ok", "").await?;
+    mesh.ended(&mesh.order("alice", 1).await?).await.map(drop)
+}
+
 /// Waits until `/readyz` has this status and says this of the database of orders.
 async fn ready(mesh: &Mesh, status: u16, words: &str) -> Result<Answer> {
     eventually("readiness to tell", PATIENCE, async || {

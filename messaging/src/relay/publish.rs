@@ -94,6 +94,9 @@ impl Relay {
                 }
                 Err(failure) => {
                     observe::storage_failed("relay", &failure);
+                    self.part.degraded(format!("the outbox cannot be used: {}", observe::chain(&failure)));
+                    // So that the next success is reported.
+                    useful = false;
                     pause(backoff.delay(), stop).await;
                     continue;
                 }
