@@ -41,7 +41,7 @@ async fn only_what_is_old_is_forgotten_on_postgres() -> Result<()> {
 }
 
 /// More than the orders a second of docs/PERFORMANCE.md, each of which the inbox remembers once.
-const RATE: i64 = 6_000;
+const RATE: i64 = 7_000;
 const SECONDS: i64 = 10;
 
 #[expect(clippy::disallowed_methods, reason = "the inbox remembers real times")]

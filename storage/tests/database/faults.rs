@@ -68,6 +68,10 @@ async fn sqlite_keeps_what_it_acknowledged_under_random_faults() -> Result<()> {
     create(&database).await?;
     let url = format!("sqlite://{}", file.display());
     let lock = sea_orm::Database::connect(&url).await?;
+    // Ends the transaction by itself, for every seventeenth.
+    let ends = "CREATE TRIGGER ends BEFORE INSERT ON notes WHEN NEW.id % 17 = 3
+                BEGIN SELECT RAISE(ROLLBACK, 'not this one'); END";
+    lock.execute_unprepared(ends).await?;
     let faults = async |round: u64| {
         match round % 4 {
             0 | 1 => {
@@ -97,7 +101,9 @@ async fn sqlite_keeps_what_it_acknowledged_under_random_faults() -> Result<()> {
         Ok(())
     };
     let answers = write_under(&database, faults).await?;
-    ensure!(answers.kinds.contains_key("full"), "the disk was never full: {:?}", answers.kinds);
+    for kind in ["full", "refused"] {
+        ensure!(answers.kinds.contains_key(kind), "nobody met that fault: {:?}", answers.kinds);
+    }
     database.close().await;
     judge(&answers, &ids(&sea_orm::Database::connect(format!("{url}?mode=ro")).await?).await?)
 }
@@ -164,6 +170,31 @@ async fn a_commit_that_leaves_its_transaction_open_stops_nobody() -> Result<()> 
     ensure!(ids(&elsewhere).await? == (0..5).collect());
     database.close().await;
     ensure!(ids(&elsewhere).await? == (0..5).collect());
+    Ok(())
+}
+
+/// The bound is for all of SQLite in this process, and can only become lower.
+#[tokio::test]
+async fn memory_that_has_run_out_loses_nothing() -> Result<()> {
+    let scratch = Scratch::new("memory")?;
+    let file = scratch.path().join("notes.db");
+    let database = Database::connect(&DatabaseUrl::file(&file), Limits::default()).await?;
+    create(&database).await?;
+    let elsewhere = sea_orm::Database::connect(format!("sqlite://{}?mode=ro", file.display())).await?;
+    elsewhere.execute_unprepared(&format!("PRAGMA hard_heap_limit = {}", 48 << 20)).await?;
+    let mut answers = Answers::default();
+    for id in 0..WRITES / 50 {
+        let large = id % 10 == 7;
+        let outcome = store(&database, id, if large { 64 << 20 } else { BODY }).await;
+        let kind = kind(&outcome);
+        *answers.kinds.entry(kind).or_default() += 1;
+        match kind {
+            "acknowledged" => ensure!(!large && answers.acknowledged.insert(id), "there was memory for {id}"),
+            _ => ensure!(large && answers.refused.insert(id), "{id}: {outcome:?}"),
+        }
+    }
+    database.close().await;
+    ensure!(ids(&elsewhere).await? == answers.acknowledged, "{:?}", answers.kinds);
     Ok(())
 }
 
