@@ -6,10 +6,14 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use h2::{SendStream, client::ResponseFuture};
 use http::{Method, Request, Version};
+use ordermesh::orders::v1::{
+    CreateOrderRequest, GetOrderRequest, Order, order, orders_service_client::OrdersServiceClient,
+};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::Instant,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming, transport::Endpoint};
@@ -28,6 +32,8 @@ use crate::mesh::{ADMIN_TOKEN, APART, Arrangement, EMBEDDED, Mesh};
 
 /// The grace period of a process: what does not end is cut before.
 const GRACE: Duration = Duration::from_secs(20);
+/// The other relay looks every 3 s whether it can have the lease.
+const TAKEOVER: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn processes_apart_stop_in_time() -> Result<()> {
@@ -73,6 +79,35 @@ async fn a_second_signal_waits_for_nobody() -> Result<()> {
     let ended = mesh.processes[0].wait(PATIENCE).await?;
     ensure!(ended.code() == Some(1), "{ended}: {}", mesh.processes[0].output());
     leases_are_free(&mesh).await
+}
+
+/// A lease that is given back is taken over long before its term has passed.
+#[tokio::test]
+async fn another_process_takes_over_at_once() -> Result<()> {
+    let mut mesh = Mesh::start(APART).await?;
+    for id in place_orders(&mesh).await? {
+        mesh.ended(&id).await?;
+    }
+    let mut other = mesh.another_orders()?;
+    let mut orders =
+        OrdersServiceClient::connect(format!("http://{}", other.address("orders-grpc").await?)).await?;
+    mesh.processes[0].terminate()?;
+    ensure!(mesh.processes[0].wait(GRACE).await?.success());
+    let began = Instant::now();
+    let order = Order { user_id: "alice".into(), amount: 1, ..Order::default() };
+    let request = CreateOrderRequest { order: Some(order), ..CreateOrderRequest::default() };
+    let order_id = orders.create_order(request).await?.into_inner().id;
+    eventually("the end of the order", PATIENCE, async || {
+        let order =
+            orders.clone().get_order(GetOrderRequest { order_id: order_id.clone() }).await?.into_inner();
+        ensure!(order.status() == order::Status::Finished, "{order:?}");
+        anyhow::Ok(())
+    })
+    .await?;
+    ensure!(began.elapsed() < TAKEOVER, "after {:?}", began.elapsed());
+    other.terminate()?;
+    ensure!(other.wait(GRACE).await?.success());
+    Ok(())
 }
 
 /// A broker that takes nothing would have 2 s to confirm a window that is under way.
