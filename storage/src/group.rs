@@ -58,14 +58,6 @@ impl<B: Batch> GroupCommit<B> {
         (Self { queue }, write(database, Arc::new(batch), requests))
     }
 
-    /// Starts a writer that nobody watches over.
-    #[must_use]
-    pub fn start(database: Database, batch: B) -> Self {
-        let (this, writer) = Self::new(database, batch);
-        tokio::spawn(writer);
-        this
-    }
-
     /// Waits until the request is committed. Dropping the future does not undo it; but what was not begun is left then, and what waits for
     /// a row that somebody holds, or whose group has taken longer than 0.1 s, is rolled back.
     ///

@@ -13,6 +13,10 @@ use proptest::{
     sample::Index,
     test_runner::{Config, TestRunner},
 };
+use storage::{
+    Database,
+    group::{Batch, GroupCommit},
+};
 
 use self::parts::Parts;
 
@@ -50,6 +54,13 @@ fn step() -> impl Strategy<Value = Step> {
         5 => messages.prop_map(|messages| Step::Arrive { messages }),
         1 => (0..1_500_i64).prop_map(|millis| Step::Pass { millis }),
     ]
+}
+
+/// The way to a writer, which runs as long as the runtime does.
+fn writer<B: Batch>(database: &Database, batch: B) -> GroupCommit<B> {
+    let (group, writer) = GroupCommit::new(database.clone(), batch);
+    tokio::spawn(writer);
+    group
 }
 
 /// Runs its share of the histories on databases of its own.

@@ -38,7 +38,8 @@ async fn on_postgresql() -> Result<()> {
 async fn on_behalf_of_who_placed_it(url: DatabaseUrl) -> Result<()> {
     let database = Database::connect(&url, Limits::default()).await?;
     database.migrate::<Migrations>().await?;
-    let group = GroupCommit::start(database.clone(), CreateOrder { outbox: Outbox::new() });
+    let (group, writer) = GroupCommit::new(database.clone(), CreateOrder { outbox: Outbox::new() });
+    tokio::spawn(writer);
     let placed = group.submit(Placing { order: order(), trace: None }).await?;
     ensure!(placed.is_ok(), "{placed:?}");
     // The message is published, and lost.

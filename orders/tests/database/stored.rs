@@ -54,7 +54,9 @@ async fn a_failed_read_of_a_repeated_key_fails_nobody_else() -> Result<()> {
 
 fn group(database: &Database) -> GroupCommit<CreateOrder> {
     let create = CreateOrder { outbox: Outbox::new() };
-    GroupCommit::start(database.clone(), create)
+    let (group, writer) = GroupCommit::new(database.clone(), create);
+    tokio::spawn(writer);
+    group
 }
 
 fn placing(id: u128, key: &str) -> Placing {

@@ -15,9 +15,11 @@ use payments::{
     },
 };
 use sea_orm::{ConnectionTrait as _, DbBackend, EntityTrait as _, QueryOrder as _, Statement};
-use storage::{Database, DatabaseUrl, Limits, group::GroupCommit};
+use storage::{Database, DatabaseUrl, Limits};
 use uuid::Uuid;
 use world::{Postgres, Scratch};
+
+use crate::writer;
 
 #[tokio::test]
 async fn on_sqlite() -> Result<()> {
@@ -45,7 +47,7 @@ async fn are_kept(url: &DatabaseUrl) -> Result<()> {
         request_id: None,
         fingerprint: None,
     };
-    let opened = GroupCommit::start(database.clone(), CreateAccount).submit(account).await?;
+    let opened = writer(&database, CreateAccount).submit(account).await?;
     ensure!(opened.is_ok(), "{opened:?}");
     let origin = Origin {
         subject: Some("alice".to_owned()),
@@ -62,7 +64,7 @@ async fn are_kept(url: &DatabaseUrl) -> Result<()> {
         fingerprint: [0; 32],
         origin: origin.clone(),
     };
-    let top_ups = GroupCommit::start(database.clone(), TopUpAccount { clock: SystemClock::shared() });
+    let top_ups = writer(&database, TopUpAccount { clock: SystemClock::shared() });
     let booked = top_ups.submit(deposit).await?;
     ensure!(booked.is_ok(), "{:?}", booked.err());
     let olga = Operator { origin, ..Operator::from("olga") };

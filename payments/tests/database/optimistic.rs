@@ -36,6 +36,8 @@ use storage::{Database, DatabaseUrl, Failure, Limits, Reading, group::GroupCommi
 use uuid::Uuid;
 use world::{Postgres, Scratch, eventually};
 
+use crate::writer;
+
 const USER: &str = "alice";
 const CURRENCY: &str = "RUB";
 
@@ -220,7 +222,7 @@ async fn open(database: &Database, user_id: &str) -> Result<()> {
         request_id: None,
         fingerprint: None,
     };
-    let opened = GroupCommit::start(database.clone(), CreateAccount).submit(account).await?;
+    let opened = writer(database, CreateAccount).submit(account).await?;
     ensure!(opened.is_ok(), "{opened:?}");
     Ok(())
 }
@@ -251,7 +253,7 @@ impl World {
         database.migrate::<Migrations>().await?;
         open(&database, USER).await?;
         let clock = SystemClock::shared();
-        let top_ups = GroupCommit::start(database.clone(), TopUpAccount { clock: Arc::clone(&clock) });
+        let top_ups = writer(&database, TopUpAccount { clock: Arc::clone(&clock) });
         let handler = Arc::new(DecidePayments { outbox: Outbox::new(), clock });
         Ok(Self { database, handler, top_ups })
     }

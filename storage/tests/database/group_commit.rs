@@ -80,7 +80,8 @@ async fn check(database: Database) -> Result<()> {
         .await?;
     let insert = Insert::default();
     let commits = Arc::clone(&insert.commits);
-    let group = GroupCommit::start(database.clone(), insert);
+    let (group, writer) = GroupCommit::new(database.clone(), insert);
+    tokio::spawn(writer);
 
     let replies = join_all((0..500).map(|number| group.submit(number))).await;
     let replies: Vec<i64> = replies.into_iter().collect::<Result<_, Failure>>()?;

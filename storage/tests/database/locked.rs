@@ -52,7 +52,8 @@ async fn what_nobody_waits_for_is_not_done_on_sqlite() -> Result<()> {
     let file = scratch.path().join("locked.db");
     let database = Database::connect(&DatabaseUrl::file(&file), Limits::default()).await?;
     create(&database).await?;
-    let group = GroupCommit::start(database.clone(), Insert);
+    let (group, writer) = GroupCommit::new(database.clone(), Insert);
+    tokio::spawn(writer);
     let other = alone(&format!("sqlite://{}", file.display())).await?;
 
     // A group of two: one of them goes.
@@ -89,7 +90,8 @@ async fn a_lock_is_waited_for_once_on_sqlite() -> Result<()> {
     let file = scratch.path().join("waited.db");
     let database = Database::connect(&DatabaseUrl::file(&file), Limits::default()).await?;
     create(&database).await?;
-    let group = GroupCommit::start(database.clone(), Insert);
+    let (group, writer) = GroupCommit::new(database.clone(), Insert);
+    tokio::spawn(writer);
     let other = alone(&format!("sqlite://{}", file.display())).await?;
     other.execute_unprepared("BEGIN IMMEDIATE").await?;
     let began = Instant::now();

@@ -40,7 +40,7 @@ use storage::{Database, DatabaseUrl, Failure, Limits, Reading, group::GroupCommi
 use uuid::Uuid;
 use world::Scratch;
 
-use super::Step;
+use super::{Step, writer};
 
 /// Microseconds from placing to expiry.
 const TTL: i64 = 1_000_000;
@@ -111,12 +111,12 @@ impl Parts {
             clock: shared(),
         };
         Ok(Self {
-            create_order: GroupCommit::start(orders.clone(), create),
+            create_order: writer(&orders, create),
             cancel_order,
             expiry: Expiry { database: orders.clone(), outbox: outbox.clone(), clock: shared() },
             settle: Arc::new(SettleOrders { feed, clock: shared() }),
-            create_account: GroupCommit::start(payments.clone(), CreateAccount),
-            top_up: GroupCommit::start(payments.clone(), TopUpAccount { clock: shared() }),
+            create_account: writer(&payments, CreateAccount),
+            top_up: writer(&payments, TopUpAccount { clock: shared() }),
             decide: Arc::new(DecidePayments { outbox, clock: shared() }),
             orders,
             payments,
