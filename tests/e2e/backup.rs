@@ -85,8 +85,7 @@ async fn what_is_no_mesh_or_is_damaged_leaves_no_backup() -> Result<()> {
     fails("there is no ").await?;
     let mut mesh = Mesh::start_in(&data).await?;
     mesh.account("alice", 10).await?;
-    mesh.processes[0].terminate()?;
-    mesh.processes[0].wait(PATIENCE).await?;
+    mesh.stop().await?;
     mesh.tamper("payments", "UPDATE accounts SET balance = 11").await?;
     fails("1 balances that are not the sum of their entries").await
 }

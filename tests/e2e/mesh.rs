@@ -225,6 +225,16 @@ impl Mesh {
         Ok(())
     }
 
+    /// Ends all processes as an operator does, those that call others first, and makes sure that each ends well.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        for process in self.processes.iter_mut().rev() {
+            process.terminate()?;
+            let ended = process.wait(PATIENCE).await?;
+            ensure!(ended.success(), "{ended}\n{}", process.output());
+        }
+        Ok(())
+    }
+
     /// Another process of orders, beside the first one of a mesh of several processes.
     pub(crate) fn another_orders(&self) -> Result<Process> {
         self.orders_program.as_ref().context("a mesh of several processes")?.start()

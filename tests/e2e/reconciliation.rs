@@ -165,8 +165,7 @@ async fn decisions_that_never_left_are_found_and_healed_in_one_process() -> Resu
     // What was healed long ago is forgotten when everything was compared again.
     let healed = "SELECT COUNT(*) FROM reconciliation_differences";
     ensure!(mesh.count("orders", healed).await? == i64::try_from(LOST)?);
-    mesh.processes[0].terminate()?;
-    mesh.processes[0].wait(PATIENCE).await?;
+    mesh.stop().await?;
     mesh.tamper("orders", "UPDATE reconciliation_differences SET find_time = 0, heal_time = 1").await?;
     mesh.start_again().await?;
     eventually("what was healed to be forgotten", PATIENCE, async || {
@@ -192,8 +191,7 @@ async fn what_nobody_can_heal_is_listed_and_explained() -> Result<()> {
     mesh.tamper("orders", &reason).await?;
     // What was compared before is looked at again from the start of a process on.
     let mut mesh = mesh;
-    mesh.processes[0].terminate()?;
-    mesh.processes[0].wait(PATIENCE).await?;
+    mesh.stop().await?;
     mesh.start_again().await?;
     are(&mesh, [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]).await?;
     let listed = admin(&mesh, "orders", "/reconciliation").await?;
@@ -217,8 +215,7 @@ async fn what_nobody_can_heal_is_listed_and_explained() -> Result<()> {
 async fn however_many_of_a_minute_are_lost_each_is_found() -> Result<()> {
     const MANY: usize = 12_000;
     let mut mesh = Mesh::start_with(EMBEDDED, &often()).await?;
-    mesh.processes[0].terminate()?;
-    mesh.processes[0].wait(PATIENCE).await?;
+    mesh.stop().await?;
     let minute = (world::now() / 60 - 10) * 60_000;
     let row = |number: usize| {
         let placed = minute + (number % 59_000) as i64;

@@ -25,8 +25,7 @@ pub(crate) async fn back_up(data: &Path, out: &Path) -> Result<String> {
 
 /// Ends the mesh, takes the database of a service out of a backup, and starts again.
 async fn restore(mesh: &mut Mesh, service: &str, backup: &Path, data: &Path) -> Result<()> {
-    mesh.processes[0].terminate()?;
-    mesh.processes[0].wait(PATIENCE).await?;
+    mesh.stop().await?;
     for file in [format!("{service}.db-wal"), format!("{service}.db-shm")] {
         let _absent = fs::remove_file(data.join(file));
     }

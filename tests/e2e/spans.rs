@@ -112,10 +112,7 @@ async fn a_process_with_a_disabled_sdk_hands_on_what_it_is_given() -> Result<()>
         line(&output, answered, &called).with_context(|| format!("no call in {own}: {output}"))
     })
     .await?;
-    for process in &mut mesh.processes {
-        process.terminate()?;
-        process.wait(PATIENCE).await?;
-    }
+    mesh.stop().await?;
     ensure!(collector.is_empty(), "spans were sent");
     Ok(())
 }

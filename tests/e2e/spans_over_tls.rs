@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use world::{Certificates, PATIENCE, Process, Program};
+use world::{Certificates, Process, Program};
 
 use crate::mesh::{EMBEDDED, Mesh};
 
@@ -31,12 +31,7 @@ async fn call(url: &str, believed: &Certificates, shown: &Certificates) -> Resul
     let mut mesh = Mesh::start_with(EMBEDDED, &env).await?;
     ensure!(mesh.api.get("/gateway/payments/nobody").await?.status == 404);
     // The last spans are sent before the end.
-    for process in &mut mesh.processes {
-        process.terminate()?;
-        let ended = process.wait(PATIENCE).await?;
-        ensure!(ended.success(), "{ended}\n{}", process.output());
-    }
-    Ok(())
+    mesh.stop().await
 }
 
 #[tokio::test]

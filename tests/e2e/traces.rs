@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
-use world::{PATIENCE, eventually};
+use world::{PATIENCE, Process, eventually};
 
 use crate::{
     collector::{Collector, Recorded},
@@ -93,12 +93,7 @@ async fn a_collector_is_told_of_one_trace_through_all_processes() -> Result<()> 
 
     // Nobody waits for a collector that is gone.
     drop(collector);
-    for process in &mut mesh.processes {
-        process.terminate()?;
-        let ended = process.wait(PATIENCE).await?;
-        ensure!(ended.success(), "{ended}\n{}", process.output());
-    }
-    Ok(())
+    mesh.stop().await
 }
 
 #[tokio::test]
@@ -110,11 +105,9 @@ async fn the_last_spans_are_sent_before_the_end() -> Result<()> {
     let mut mesh = Mesh::start_with(APART, &env).await?;
     mesh.account("alice", 10).await?;
     place(&mesh).await?;
-    for process in mesh.processes.iter_mut().rev() {
-        process.terminate()?;
-        let ended = process.wait(PATIENCE).await?;
-        let output = process.output();
-        ensure!(ended.success() && !output.contains("the last spans were not sent"), "{ended}\n{output}");
+    mesh.stop().await?;
+    for output in mesh.processes.iter().map(Process::output) {
+        ensure!(!output.contains("the last spans were not sent"), "{output}");
     }
     let edge = collector.span("gateway", PLACE, |span| span.trace == TRACE).await?;
     let call = collector.span("orders", CREATE, |span| span.trace == TRACE).await?;
