@@ -14,11 +14,15 @@ static DIED: LazyLock<watch::Sender<Option<&'static str>>> = LazyLock::new(|| wa
 /// Starts a loop, which may end by itself and may be aborted. Must be called inside of a tokio runtime.
 pub fn spawn(name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(async move {
-        // What it leaves behind is seen by nobody: the process ends.
-        if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+        if unless_it_panics(task).await.is_none() {
             DIED.send_if_modified(|first| first.is_none() && first.replace(name).is_none());
         }
     })
+}
+
+/// What a task of the process comes to; `None` when it panics. What it leaves behind then is seen by nobody: the process ends.
+pub(crate) async fn unless_it_panics<T>(task: impl Future<Output = T>) -> Option<T> {
+    AssertUnwindSafe(task).catch_unwind().await.ok()
 }
 
 /// The name of the first that panics.

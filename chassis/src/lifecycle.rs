@@ -5,13 +5,11 @@
 use std::{
     borrow::Cow,
     future::{Future, pending},
-    panic::AssertUnwindSafe,
     pin::{Pin, pin},
     time::Duration,
 };
 
 use anyhow::{Context as _, anyhow};
-use futures_util::FutureExt as _;
 use tokio::{
     task::{AbortHandle, JoinError, JoinSet},
     time::{sleep, timeout},
@@ -118,10 +116,9 @@ impl Lifecycle {
         let tasks = &mut self.stages[stage as usize];
         let (name, running) = (name.into(), task(tasks.stop.clone()));
         let ending = name.clone();
-        // What it leaves behind is seen by nobody: the process ends.
-        let running = AssertUnwindSafe(running).catch_unwind();
         let handle = tasks.running.spawn(async move {
-            (ending, running.await.unwrap_or_else(|_panic| Err(anyhow!("it panicked"))))
+            let ended = background::unless_it_panics(running).await;
+            (ending, ended.unwrap_or_else(|| Err(anyhow!("it panicked"))))
         });
         tasks.names.push((name, handle));
     }

@@ -21,6 +21,14 @@ async fn a_dead_task_ends_the_process() {
     assert_eq!(format!("{error:#}"), "task sick died: no pulse");
 }
 
+#[tokio::test]
+async fn a_task_that_panics_ends_the_process_by_its_name() {
+    let mut life = Lifecycle::new();
+    life.spawn(Stage::Last, "sick", |_| async { panic!("planted") });
+    let error = life.run_until(pending(), pending()).await.expect_err("the process must end");
+    assert_eq!(format!("{error:#}"), "task sick died: it panicked");
+}
+
 /// A process with a task in each stage, and what its tasks note when they end.
 fn staged() -> (Lifecycle, Arc<Mutex<Vec<Stage>>>) {
     let mut life = Lifecycle::new();
