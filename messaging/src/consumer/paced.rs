@@ -95,7 +95,7 @@ async fn run_one(
     loop {
         let pauses = shared.pauses.now();
         if shared.is_paused_as_a_whole() {
-            return wait_out(shared, &pauses, stop).await;
+            return if finish(shared, job).await? { Ok(()) } else { wait_out(shared, &pauses, stop).await };
         }
         let most = tokio::select! {
             most = pace.due() => most,
@@ -103,18 +103,18 @@ async fn run_one(
         };
         match next(shared, job, pass.after, most).await? {
             Next::Ended => return Ok(()),
-            Next::Skip { after } => pass = Pass { after, ..pass },
+            Next::Skip { after } => pass = Pass { after, paused: true, ..pass },
             Next::Try { messages, after } => {
-                pass = Pass { after, tried: true };
+                pass = Pass { after, tried: true, ..pass };
                 others.reset();
                 looks.reset();
                 pace.sent(messages.len());
                 try_all(shared, messages).await?;
             }
             // What was not free at the beginning may be by now.
-            Next::Over if pass.tried => pass = Pass::default(),
-            Next::Over if finish(shared, job).await? => return Ok(()),
-            Next::Over if shared.pauses.any() => {
+            Next::Over { .. } if pass.tried => pass = Pass::default(),
+            Next::Over { .. } if finish(shared, job).await? => return Ok(()),
+            Next::Over { paused } if paused || pass.paused => {
                 pass = Pass::default();
                 match wait_for_others(shared, job, &pauses, looks.rest(), stop).await? {
                     Waited::Over => return Ok(()),
@@ -122,7 +122,7 @@ async fn run_one(
                     Waited::InVain => {}
                 }
             }
-            Next::Over => {
+            Next::Over { .. } => {
                 pass = Pass::default();
                 tokio::select! {
                     () = sleep(others.delay()) => {}
@@ -133,11 +133,12 @@ async fn run_one(
     }
 }
 
-/// How far the messages of a job were looked through, and whether any was tried.
+/// How far the messages of a job were looked through, and whether any was tried, or is paused.
 #[derive(Default)]
 struct Pass {
     after: i64,
     tried: bool,
+    paused: bool,
 }
 
 async fn wait_out(
@@ -159,7 +160,7 @@ enum Waited {
     Others,
     /// There are none yet.
     InVain,
-    /// The job was stopped, or the process is.
+    /// The job has ended, or the process is to.
     Over,
 }
 
@@ -177,9 +178,8 @@ async fn wait_for_others(
             () = sleep(POLL) => {}
             () = stop.cancelled() => return Ok(Waited::Over),
         }
-        // The next one is not kept waiting by one that was stopped.
-        let running = jobs::running(shared.database.read(), &shared.subscription.consumer).await?;
-        if running.is_none_or(|(running, _)| running != job) {
+        // The next one is not kept waiting by one that was stopped, or whose messages were discarded.
+        if finish(shared, job).await? {
             return Ok(Waited::Over);
         }
     }

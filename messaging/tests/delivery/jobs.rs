@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use messaging::{
     parked::{
-        Filter, Model, Park, State,
+        self, Action, Filter, Mode, Model, Park, State,
         jobs::{self, State as JobState},
     },
     pauses::{self, Begun, Part, Pause},
@@ -66,9 +66,9 @@ async fn what_is_behind_others_is_left_on_postgres() -> Result<()> {
     what_is_behind_others_is_left(Place::postgres().await?).await
 }
 
-async fn pause(place: &Place) -> Result<i64> {
-    let reason = "a bad release".to_owned();
-    let pause = Pause { part: Part::Consumer, consumer: None, kind: None, partition: None, reason };
+async fn pause(place: &Place, kind: Option<&str>) -> Result<i64> {
+    let (kind, reason) = (kind.map(str::to_owned), "a bad release".to_owned());
+    let pause = Pause { part: Part::Consumer, consumer: None, kind, partition: None, reason };
     match pauses::pause(&place.database, pause, "olga".into(), None).await? {
         Begun::Now(begun) => Ok(begun.seq),
         other => anyhow::bail!("{other:?}"),
@@ -78,7 +78,7 @@ async fn pause(place: &Place) -> Result<i64> {
 /// As long as its consumer is paused a job marks nothing, so that it can be stopped; and then it goes on at its rate.
 async fn waits_for_the_end_of_a_pause(place: Place) -> Result<()> {
     park(&place, 60).await?;
-    let paused = pause(&place).await?;
+    let paused = pause(&place, None).await?;
     let running = process(&place, Effects::always(), Park::Message);
     let first = start(&place, &Filter::default(), 0).await?.job;
     // Longer than a process needs to find a job.
@@ -109,6 +109,47 @@ async fn waits_for_the_end_of_a_pause(place: Place) -> Result<()> {
 #[tokio::test]
 async fn a_job_waits_for_the_end_of_a_pause() -> Result<()> {
     waits_for_the_end_of_a_pause(Place::embedded().await?).await
+}
+
+/// Longer than a job waits at first for the end of a pause: the next wait is longer.
+const SECOND_WAIT: Duration = Duration::from_secs(7);
+
+/// A pause of a kind that is none of its messages' does not keep a job whose last message another process is at.
+#[tokio::test]
+async fn a_pause_of_others_delays_no_end_of_a_job() -> Result<()> {
+    let place = Place::embedded().await?;
+    park(&place, 2).await?;
+    pause(&place, Some("tests.v2.Fact")).await?;
+    let job = start(&place, &Filter::default(), 0).await?.job;
+    let at_it = "UPDATE parked SET state = 2, redrives = 1, redrive_time = 4000000000000000
+        WHERE seq = (SELECT MIN(seq) FROM parked)";
+    place.database.execute_unflushed(at_it.to_owned()).await?;
+    let running = process(&place, Effects::always(), Park::Message);
+    place.has_effects(1).await?;
+    tokio::time::sleep(SECOND_WAIT).await;
+    ensure!(progress(&place, job.id).await?.job.state == JobState::Running, "it is still at one");
+    place.database.execute_unflushed("DELETE FROM parked".to_owned()).await?;
+    let gone = Instant::now();
+    ended(&place, job.id).await?;
+    ensure!(gone.elapsed() < Duration::from_secs(3), "it ended {:?} after its last message", gone.elapsed());
+    running.stop().await
+}
+
+/// Nor does the pause of its own messages keep one of which they were discarded.
+#[tokio::test]
+async fn a_job_ends_when_what_it_waits_for_is_discarded() -> Result<()> {
+    let place = Place::embedded().await?;
+    park(&place, 2).await?;
+    pause(&place, Some(reader().kinds[0].as_str())).await?;
+    let job = start(&place, &Filter::default(), 0).await?.job;
+    let running = process(&place, Effects::always(), Park::Message);
+    tokio::time::sleep(SECOND_WAIT).await;
+    ensure!(progress(&place, job.id).await?.left == 2, "what is paused is left alone");
+    parked::operate(&place.database, Action::Discard, &Filter::default(), "olga", Mode::Apply).await?;
+    let gone = Instant::now();
+    ended(&place, job.id).await?;
+    ensure!(gone.elapsed() < Duration::from_secs(6), "it ended {:?} after its last message", gone.elapsed());
+    running.stop().await
 }
 
 /// What a process has marked that died before it tried it waits for an operator again once its job is stopped; and what has the number of a job

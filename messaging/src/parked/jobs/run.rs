@@ -23,8 +23,8 @@ pub(crate) enum Next {
     Try { messages: Vec<(i64, String)>, after: i64 },
     /// Nothing up to this number: all of it is paused.
     Skip { after: i64 },
-    /// Nothing more behind the number.
-    Over,
+    /// Nothing more behind the number, but for what is paused, if anything is.
+    Over { paused: bool },
     /// It was stopped, or is finished by now.
     Ended,
 }
@@ -92,7 +92,8 @@ pub(crate) async fn next(
     let messages = waiting.into_iter().filter(|(_, key, kind)| !is_paused(kind, key));
     let messages: Vec<(i64, String)> = messages.take(most).map(|(seq, key, _)| (seq, key)).collect();
     let Some((after, _)) = messages.last() else {
-        return Ok(last.filter(|_| is_full).map_or(Next::Over, |after| Next::Skip { after }));
+        let over = Next::Over { paused: last.is_some() };
+        return Ok(last.filter(|_| is_full).map_or(over, |after| Next::Skip { after }));
     };
     let after = *after;
     let seqs: Vec<i64> = messages.iter().map(|(seq, _)| *seq).collect();
