@@ -36,6 +36,10 @@ const OTHERS: Duration = Duration::from_secs(1);
 /// Runs the jobs of a consumer until `stop`.
 pub(super) async fn run(shared: &Arc<Subscribed>, wake: &Notify, stop: &CancellationToken) {
     let holder = processes::id(&shared.database);
+    tokio::select! {
+        () = shared.pauses.read() => {}
+        () = stop.cancelled() => {}
+    }
     while !stop.is_cancelled() {
         let rest = match step(shared, &holder, stop).await {
             Ok(rest) => rest,

@@ -8,8 +8,9 @@ use messaging::{
         self, Action, Filter, Mode, Model, Park, State,
         jobs::{self, State as JobState},
     },
-    pauses::{self, Begun, Part, Pause},
+    pauses::{self, Begun, Part, Pause, Pauses},
 };
+use tokio_util::sync::CancellationToken;
 use world::{PATIENCE, eventually};
 
 use crate::{
@@ -109,6 +110,26 @@ async fn waits_for_the_end_of_a_pause(place: Place) -> Result<()> {
 #[tokio::test]
 async fn a_job_waits_for_the_end_of_a_pause() -> Result<()> {
     waits_for_the_end_of_a_pause(Place::embedded().await?).await
+}
+
+/// Before a process has read what is paused it begins nothing of a job.
+#[tokio::test]
+async fn a_job_begins_once_the_pauses_are_read() -> Result<()> {
+    let place = Place::embedded().await?;
+    park(&place, 2).await?;
+    let job = start(&place, &Filter::default(), 0).await?.job;
+    let mut running = Running::default();
+    running.pauses = Pauses::unread();
+    let running = running.consumer_as(reader(), &place, Effects::always(), Park::Message, 1);
+    // Far longer than a process needs for two messages.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ensure!(progress(&place, job.id).await?.left == 2, "something may be paused");
+    let stop = CancellationToken::new();
+    let following = tokio::spawn(running.pauses.clone().follow(place.database.clone(), stop.clone()));
+    ensure!(ended(&place, job.id).await?.job.done == 2);
+    stop.cancel();
+    following.await?;
+    running.stop().await
 }
 
 /// Longer than a job waits at first for the end of a pause: the next wait is longer.
