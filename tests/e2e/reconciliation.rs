@@ -210,15 +210,13 @@ async fn what_nobody_can_heal_is_listed_and_explained() -> Result<()> {
     Ok(())
 }
 
-/// Of one minute more orders are lost than are looked into at a time: each is found, in the background and from outside.
-#[tokio::test]
-async fn however_many_of_a_minute_are_lost_each_is_found() -> Result<()> {
-    const MANY: usize = 12_000;
-    let mut mesh = Mesh::start_with(EMBEDDED, &often()).await?;
-    mesh.stop().await?;
-    let minute = (world::now() / 60 - 10) * 60_000;
+/// More than are looked into at a time.
+const MANY: usize = 12_000;
+
+/// Lets payments have as many decisions about orders that are not there, placed from this millisecond on within so many.
+async fn lose_many(mesh: &Mesh, from: i64, within: usize) -> Result<()> {
     let row = |number: usize| {
-        let placed = minute + (number % 59_000) as i64;
+        let placed = from + (number % within) as i64;
         let decided = placed * 1_000;
         format!("(X'{placed:012x}70008000{number:012x}', 'lost', 1, 'RUB', 2, 2, {decided})")
     };
@@ -228,16 +226,48 @@ async fn however_many_of_a_minute_are_lost_each_is_found() -> Result<()> {
         let lose = format!("INSERT INTO payments ({columns}) VALUES {}", rows.join(", "));
         mesh.tamper("payments", &lose).await?;
     }
-    mesh.start_again().await?;
-    let (output, succeeded) = reconcile(&mesh).await?;
-    let says = format!("0 decided orders were compared, {MANY} differ");
-    ensure!(!succeeded && output.contains(&says), "{}", output.lines().next().unwrap_or_default());
-    // A sweep rests for twenty times as long as it takes.
+    Ok(())
+}
+
+/// Waits until each of them is found, and there. A sweep rests for twenty times as long as it takes.
+async fn all_are_found(mesh: &Mesh) -> Result<()> {
     eventually("each of them", 10 * PATIENCE, async || {
-        let (found, there) = (numbers(&mesh, "found_total").await?, numbers(&mesh, "differences").await?);
+        let (found, there) = (numbers(mesh, "found_total").await?, numbers(mesh, "differences").await?);
         let all = [0.0, 0.0, MANY as f64, 0.0];
         ensure!(found == all && there == all, "{found:?} found, {there:?} there");
         Ok(())
     })
     .await
+}
+
+/// Of one minute more orders are lost than are looked into at a time: each is found, in the background and from outside.
+#[tokio::test]
+async fn however_many_of_a_minute_are_lost_each_is_found() -> Result<()> {
+    let mut mesh = Mesh::start_with(EMBEDDED, &often()).await?;
+    mesh.stop().await?;
+    let minute = (world::now() / 60 - 10) * 60_000;
+    lose_many(&mesh, minute, 59_000).await?;
+    mesh.start_again().await?;
+    let (output, succeeded) = reconcile(&mesh).await?;
+    let says = format!("0 decided orders were compared, {MANY} differ");
+    ensure!(!succeeded && output.contains(&says), "{}", output.lines().next().unwrap_or_default());
+    all_are_found(&mesh).await
+}
+
+/// The same of orders that were placed just now, when everything before is compared: what is left of them is not for the sweep that begins ten
+/// minutes later.
+#[tokio::test]
+async fn however_many_of_the_newest_are_lost_each_is_found() -> Result<()> {
+    let mut env = often();
+    env.extend([("RECONCILE_EVERY", "2s".to_owned()), ("RECONCILE_SETTLE", "5s".to_owned())]);
+    let mesh = Mesh::start_with(EMBEDDED, &env).await?;
+    eventually("the end of the first sweep", PATIENCE, async || {
+        let listed = admin(&mesh, "orders", "/reconciliation").await?;
+        ensure!(listed["sweepEndTime"].is_string(), "{listed}");
+        Ok(())
+    })
+    .await?;
+    // Of one round, and not settled before all of them are there.
+    lose_many(&mesh, (world::now() + 1) * 1_000, 12).await?;
+    all_are_found(&mesh).await
 }

@@ -95,8 +95,13 @@ impl Memory {
                 payments.instance = instance,
                 "payments was started anew: everything is compared again"
             );
-            self.sweep = self.tail;
-            self.rest_until = Instant::now();
+            self.sweep_from(self.tail);
         }
+    }
+
+    /// Lets the sweep begin again at this time, and at once: only what was placed from then on is compared.
+    pub(super) fn sweep_from(&mut self, time: Micros) {
+        self.sweep = time;
+        self.rest_until = Instant::now();
     }
 }

@@ -47,16 +47,20 @@ impl Reconciliation {
         Ok(compared)
     }
 
-    /// Orders as soon as they are settled, each once.
+    /// Orders as soon as they are settled, each once, unless no more can be suspected. What is left of a range with too many differences is the
+    /// sweep's, which begins again there.
     async fn newest(&self, memory: &mut Memory) -> Result<(), String> {
         let settled = (self.clock.now() - self.timing.settle_micros()) / 1_000 * 1_000;
         for _ in 0..RANGES {
             let until = settled.min(memory.tail + MINUTE);
-            if until <= memory.tail {
+            if until <= memory.tail || memory.is_full() {
                 break;
             }
-            self.compare(memory, memory.tail, until).await?;
+            let compared = self.compare(memory, memory.tail, until).await?;
             memory.tail = until;
+            if let Some(left_at) = compared.left_at {
+                memory.sweep_from(left_at);
+            }
         }
         Ok(())
     }
