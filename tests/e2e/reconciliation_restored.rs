@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
+use reqwest::Method;
 use serde_json::{Value, json};
 use world::{PATIENCE, Program, Scratch, eventually};
 
@@ -53,7 +54,9 @@ async fn payments_from_an_earlier_backup_decides_again_as_before_or_not_at_all()
     mesh.at_rest().await?;
     back_up(&data, &backup).await?;
 
-    let (_, paid) = end(&mesh, "alice", 30).await?;
+    let order = mesh.api.request(Method::POST, "/gateway/orders").header("x-request-id", "request-30");
+    let order = world::answer(order.json(&json!({ "userId": "alice", "amount": 30 }))).await?;
+    let paid = mesh.ended(text(&order.body["id"])).await?;
     end(&mesh, "alice", 1_000).await?;
     end(&mesh, "nobody", 1).await?;
     // What pays this one is lost with the backup.
@@ -68,6 +71,9 @@ async fn payments_from_an_earlier_backup_decides_again_as_before_or_not_at_all()
     let payment = mesh.api.get(&format!("/gateway/orders/{}/payment", text(&paid["id"]))).await?;
     ensure!(payment.body["ledgerEntryId"] == paid["ledgerEntryId"], "{} {paid}", payment.text);
     ensure!(mesh.balance("alice").await? == 69 && mesh.balance("bob").await? == 10, "money moved");
+    // And the request behind its order.
+    let of_request = "SELECT COUNT(*) FROM ledger_entries WHERE amount = -30 AND x_request_id = 'request-30'";
+    ensure!(mesh.count("payments", of_request).await? == 1, "the request is not known any more");
     let listed = admin(&mesh, "orders", "/reconciliation").await?;
     let row = &listed["differences"][0];
     ensure!(row["orderId"] == poor && row["kind"] == "DECISION_LOST", "{listed}");

@@ -13,7 +13,7 @@ use crate::{
     expiry::unsent,
     store::{
         differences::{self, Kind, Model},
-        entity::order::Status,
+        entity::order::{Model as Order, Status},
         orders,
     },
 };
@@ -51,7 +51,7 @@ impl Reconciliation {
         // Of an attempt whose message has not left yet there is nothing to be repeated.
         let last: Vec<Uuid> = rows.iter().filter_map(|row| row.message_id).collect();
         let waiting = unsent(transaction, &last).await?;
-        let (mut asked, mut messages) = (Vec::new(), Vec::new());
+        let (mut ids, mut lost) = (Vec::new(), Vec::new());
         for row in rows.iter_mut().filter(|row| row.next_heal_time.is_some_and(|due| due <= now)) {
             row.next_heal_time = Some(next(row.heal_attempts, now));
             if row.message_id.is_some_and(|id| waiting.contains(&id)) {
@@ -59,16 +59,22 @@ impl Reconciliation {
             }
             row.heal_attempts = row.heal_attempts.saturating_add(1);
             match row.kind {
-                Kind::NotApplied => asked.push(row.order_id),
+                Kind::NotApplied => ids.push(row.order_id),
                 Kind::DecisionLost => {
-                    let message = restore(row, self.clock.new_id(), now);
-                    row.message_id = message.as_ref().map(|message| message.id);
-                    messages.extend(message);
+                    ids.push(row.order_id);
+                    lost.push(row);
                 }
                 Kind::OrderLost | Kind::Contradiction => row.next_heal_time = None,
             }
         }
-        let held = orders::lock(transaction, &asked).await?;
+        let held = orders::lock(transaction, &ids).await?;
+        let mut messages = Vec::with_capacity(lost.len());
+        for row in lost {
+            let placed = held.iter().find(|order| order.id == row.order_id);
+            let message = restore(row, placed, self.clock.new_id(), now);
+            row.message_id = message.as_ref().map(|message| message.id);
+            messages.extend(message);
+        }
         let held = held.into_iter().filter(|order| order.status == Status::New);
         self.expiry.ask_about(transaction, held.collect(), now).await?;
         self.expiry.outbox.write(transaction, &messages).await
@@ -81,8 +87,8 @@ fn next(attempts: i32, now: Micros) -> Micros {
     now + (FIRST << doublings).min(LATEST)
 }
 
-/// Asks payments to decide as it had.
-fn restore(row: &Model, id: Uuid, now: Micros) -> Option<Envelope> {
+/// Asks payments to decide as it had, on behalf of who has placed the order.
+fn restore(row: &Model, placed: Option<&Order>, id: Uuid, now: Micros) -> Option<Envelope> {
     let order = DecidedOrder::decode(row.orders_has.as_deref()?).ok()?;
     let payload = RestoreDecision {
         order_id: order.order_id,
@@ -92,6 +98,9 @@ fn restore(row: &Model, id: Uuid, now: Micros) -> Option<Envelope> {
         outcome: order.outcome,
         reason: order.reason,
         ledger_entry_id: order.ledger_entry_id,
+        x_request_id: placed.and_then(|placed| placed.x_request_id.clone()).unwrap_or_default(),
     };
-    Some(Envelope::new(id, order.user_id, &payload, now))
+    let message = Envelope::new(id, order.user_id, &payload, now);
+    let subject = placed.and_then(|placed| placed.subject.as_deref());
+    Some(message.on_behalf_of(subject, placed.and_then(|placed| placed.token_id.as_deref())))
 }

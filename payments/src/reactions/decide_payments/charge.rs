@@ -49,9 +49,9 @@ fn restored(was: RestoreDecision, message: &Envelope) -> Result<Charge, String> 
     let entry = (outcome == Outcome::Paid).then(|| id.parse()).transpose();
     let ledger_entry_id = entry.map_err(|_| format!("ledger_entry_id {id:?} is no UUID"))?;
     let void = reason.filter(|_| outcome == Outcome::Voided);
-    let RestoreDecision { order_id, user_id, amount, currency_code, .. } = was;
+    let RestoreDecision { order_id, user_id, amount, currency_code, x_request_id, .. } = was;
     let restored = Restored { outcome, reason, ledger_entry_id };
-    let placed = OrderPlaced { order_id, user_id, amount, currency_code, ..OrderPlaced::default() };
+    let placed = OrderPlaced { order_id, user_id, amount, currency_code, x_request_id };
     charge(placed, void, Some(restored), message)
 }
 
