@@ -34,6 +34,10 @@ pub(crate) struct Envelope {
     traceparent: Option<String>,
     /// Absent in messages of versions that did not hand it on.
     tracestate: Option<String>,
+    /// On whose behalf it was sent, where an issuer says who calls; absent in messages of versions that did not say so.
+    subject: Option<String>,
+    /// The id of that caller's token.
+    token_id: Option<String>,
     create_time: i64,
 }
 
@@ -46,6 +50,8 @@ impl From<&messaging::envelope::Envelope> for Envelope {
             source: message.source.clone(),
             traceparent: message.traceparent.clone(),
             tracestate: message.tracestate.clone(),
+            subject: message.subject.clone(),
+            token_id: message.token_id.clone(),
             create_time: message.create_time,
         }
     }
@@ -110,6 +116,8 @@ impl Entry {
                 source: text(&envelope["source"])?,
                 traceparent: text(&envelope["traceparent"]),
                 tracestate: text(&envelope["tracestate"]),
+                subject: text(&envelope["subject"]),
+                token_id: text(&envelope["token_id"]),
                 create_time: envelope["create_time"].as_i64()?,
             },
             meaning: file["meaning"].clone(),
@@ -118,7 +126,8 @@ impl Entry {
 
     /// As a file.
     pub(crate) fn to_json(&self) -> Value {
-        let Envelope { id, kind, key, source, traceparent, tracestate, create_time } = &self.envelope;
+        let Envelope { id, kind, key, source, traceparent, tracestate, subject, token_id, create_time } =
+            &self.envelope;
         json!({
             "routing_key": self.routing_key,
             "properties": self.properties,
@@ -131,6 +140,8 @@ impl Entry {
                 "source": source,
                 "traceparent": traceparent,
                 "tracestate": tracestate,
+                "subject": subject,
+                "token_id": token_id,
                 "create_time": create_time,
             },
             "meaning": self.meaning,
@@ -141,7 +152,8 @@ impl Entry {
     pub(crate) fn name(&self) -> String {
         let decided = self.meaning.get("payment").unwrap_or(&self.meaning);
         let state = self.envelope.tracestate.as_ref().map(|_| "tracestate");
-        let parts = [decided["outcome"].as_str(), decided["reason"].as_str(), state];
+        let subject = self.envelope.subject.as_ref().map(|_| "subject");
+        let parts = [decided["outcome"].as_str(), decided["reason"].as_str(), state, subject];
         let parts = [Some(self.envelope.kind.as_str())].into_iter().chain(parts).flatten();
         parts.collect::<Vec<_>>().join("-")
     }

@@ -15,7 +15,7 @@ use prost_reflect::DynamicMessage;
 use reqwest::Method;
 use serde_json::json;
 use tokio::time::timeout;
-use world::{PATIENCE, eventually};
+use world::{Issuer, PATIENCE, claims, eventually};
 
 use super::{
     ON_RABBITMQ, VERSION, contracts,
@@ -28,6 +28,8 @@ const SPY: &str = "spy";
 const PLACED: &str = "ordermesh.orders.v1.OrderPlaced.0";
 /// The last thing that happens: before it, an order may be asked about again, or not.
 const LAST: &str = "ordermesh.payments.v1.PaymentDecided-VOIDED-PAYMENT_EXPIRED";
+/// What only a mesh with an issuer writes.
+const OF_SUBJECT: &str = "ordermesh.orders.v1.OrderPlaced-subject";
 
 #[tokio::test]
 #[ignore = "writes files: `just corpus` runs it"]
@@ -35,25 +37,14 @@ async fn record() -> Result<()> {
     let often = |name| (name, "200ms".to_owned());
     let env = [("ORDER_TTL", "3s".to_owned()), often("RECONCILE_EVERY"), often("RECONCILE_SETTLE")];
     let mesh = Mesh::start_with(ON_RABBITMQ, &env).await?;
-    let amqp_url = mesh.rabbitmq.as_ref().context("a mesh on RabbitMQ")?.amqp_url();
-    let connection = Connection::connect(&amqp_url, ConnectionProperties::default()).await?;
-    let channel = connection.create_channel().await?;
-    let broker = RabbitBroker::new(&amqp_url, topology())?;
-    let everything = Subscription { consumer: "reader".to_owned(), kinds: kinds()?.into_iter().collect() };
-    let mut reader = broker.subscribe(&everything, 0, 100).await?;
-    // The subscription has declared the exchange.
-    let mut spy = spy(&channel).await?;
-
+    let mut taps = Taps::on(&mesh).await?;
     mesh.account("alice", 1_000).await?;
     decide(&mesh).await?;
     lose(&mesh).await?;
-    void(&mesh, &channel).await?;
-
+    void(&mesh, &taps.channel).await?;
     let mut entries = BTreeMap::new();
-    while !entries.contains_key(LAST) {
-        let entry = next(&mut spy, reader.as_mut()).await?;
-        entries.entry(entry.name()).or_insert(entry);
-    }
+    taps.note_until(LAST, &mut entries).await?;
+    place_by_token(&mut entries).await?;
     let folder = folder().join(VERSION);
     fs::create_dir_all(&folder)?;
     for (name, entry) in &entries {
@@ -62,6 +53,52 @@ async fn record() -> Result<()> {
     let reread: Vec<Entry> = entries.into_values().collect();
     ensure!(Entry::of_version(&folder)? == reread, "the folder holds something else");
     Ok(())
+}
+
+/// Two copies of everything that a mesh publishes: as it came, and as it is read.
+struct Taps {
+    _connection: Connection,
+    channel: Channel,
+    spy: Consumer,
+    _broker: RabbitBroker,
+    reader: Box<dyn Inflow>,
+}
+
+impl Taps {
+    async fn on(mesh: &Mesh) -> Result<Self> {
+        let amqp_url = mesh.rabbitmq.as_ref().context("a mesh on RabbitMQ")?.amqp_url();
+        let connection = Connection::connect(&amqp_url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let broker = RabbitBroker::new(&amqp_url, topology())?;
+        let kinds = kinds()?.into_iter().collect();
+        let everything = Subscription { consumer: "reader".to_owned(), kinds };
+        let reader = broker.subscribe(&everything, 0, 100).await?;
+        // The subscription has declared the exchange.
+        let spy = spy(&channel).await?;
+        Ok(Self { _connection: connection, channel, spy, _broker: broker, reader })
+    }
+
+    /// Notes the first message of each name, until there is one of this name.
+    async fn note_until(&mut self, last: &str, entries: &mut BTreeMap<String, Entry>) -> Result<()> {
+        while !entries.contains_key(last) {
+            let entry = next(&mut self.spy, self.reader.as_mut()).await?;
+            entries.entry(entry.name()).or_insert(entry);
+        }
+        Ok(())
+    }
+}
+
+/// An order of somebody who came with a token of an issuer.
+async fn place_by_token(entries: &mut BTreeMap<String, Entry>) -> Result<()> {
+    let issuer = Issuer::start().await?;
+    let mesh = Mesh::start_with(ON_RABBITMQ, &issuer.env()).await?;
+    let mut taps = Taps::on(&mesh).await?;
+    let mut claims = claims("alice", "orders:write", 3_600);
+    claims["jti"] = json!("t-1");
+    let alice = mesh.api.with_token(&issuer.token("first", &claims).await?);
+    let placed = alice.post("/gateway/orders", &json!({ "amount": 1 })).await?;
+    ensure!(placed.status == 200, "{}", placed.text);
+    taps.note_until(OF_SUBJECT, entries).await
 }
 
 /// A queue with a copy of everything.
