@@ -5,7 +5,7 @@
 pub mod memory;
 pub mod rabbit;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, future::pending};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -121,6 +121,12 @@ pub trait Publisher: Send {
     /// Publishes a window of messages in their order and awaits what became of each; one outcome per message, in the order
     /// of the window. It does not fail as a whole, and it ends within a bounded time.
     async fn publish(&mut self, window: &[Envelope]) -> Vec<Outcome>;
+
+    /// Waits until a consumer takes something again that took nothing, or may have begun to before this publisher was there: what was
+    /// [`Outcome::Postponed`] can be published now. For ever where nothing is, the default. Dropping the future loses nothing.
+    async fn resumed(&mut self) {
+        pending::<()>().await;
+    }
 }
 
 /// What became of a published message.

@@ -18,7 +18,7 @@ use crate::envelope::Envelope;
 pub use self::backlog::{Backlog, backlog, list, oldest, readiness};
 pub(crate) use self::{
     due::take,
-    settle::{Refusal, clean, postpone, refuse, remove, unroutable},
+    settle::{Refusal, clean, postpone, refuse, release, remove, unroutable},
 };
 
 /// Bytes of a payload at most: a message states a fact, it is no file. With the limits in count this bounds what a window, a

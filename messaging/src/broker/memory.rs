@@ -60,7 +60,7 @@ impl Broker for MemoryBroker {
     }
 
     fn hold(&self, subscription: &Subscription, partition: u16) -> Held {
-        Held(Some(Box::new(self.exchange.declare(subscription, partition).hold())))
+        Held(Some(Box::new(self.exchange.hold(subscription, partition))))
     }
 }
 

@@ -38,7 +38,15 @@ pub(crate) async fn unroutable(transaction: &Transaction, seqs: &[i64], until: i
     Ok(())
 }
 
-/// Keeps rows whose consumer takes nothing at present until a later attempt. It costs none.
+/// Lets rows leave now whose consumer took nothing. It waits for no flush: they leave later without it.
+pub(crate) async fn release(database: &Database, now: i64) -> Result<(), Failure> {
+    let release = format!(
+        "UPDATE outbox SET next_attempt_time = {now} WHERE next_attempt_time > {now} AND state = 0 AND attempts = 0"
+    );
+    database.execute_unflushed(release).await.map(drop)
+}
+
+/// Keeps rows whose consumer takes nothing at present until a later attempt, or until [`release`]. It costs none.
 pub(crate) async fn postpone(transaction: &Transaction, seqs: &[i64], until: i64) -> Result<(), DbErr> {
     if seqs.is_empty() {
         return Ok(());

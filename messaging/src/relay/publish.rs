@@ -106,6 +106,7 @@ impl Relay {
             tokio::select! {
                 () = self.outbox.woken() => {}
                 () = self.waiting.notified() => {}
+                () = publisher.resumed() => self.release().await,
                 () = tokio::time::sleep(retry) => {}
                 () = self.pauses.relay_changes(None) => {}
                 () = stop.cancelled() => {}
@@ -115,6 +116,13 @@ impl Relay {
             observe::storage_failed("relay", &failure);
         }
         useful
+    }
+
+    /// Lets leave what waits for a consumer that takes something again.
+    async fn release(&self) {
+        if let Err(failure) = outbox::release(&self.database, retry::now()).await {
+            observe::storage_failed("relay", &failure);
+        }
     }
 
     /// The connection is of use.

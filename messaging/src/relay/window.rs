@@ -16,6 +16,9 @@ pub(super) const WINDOW: usize = 500;
 /// Rows taken at a time: while one window is published, the one before is settled.
 pub(super) const TAKEN: usize = 2_000;
 
+/// How soon a message is tried again whose consumer takes nothing, unless the broker says before that it does again.
+const POSTPONED: Duration = Duration::from_secs(60);
+
 /// What one step came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
@@ -119,7 +122,7 @@ impl Settlement {
     }
 }
 
-/// Writes down what became of a window; what no queue was bound for, or no consumer takes, is due again after `unroutable`.
+/// Writes down what became of a window; what no queue was bound for is due again after `unroutable`.
 pub(super) async fn settle(
     database: &Database,
     settlement: Settlement,
@@ -134,9 +137,9 @@ pub(super) async fn settle(
         let settlement = Arc::clone(&settlement);
         Box::pin(async move {
             let now = retry::now();
-            let later = now + retry::micros(unroutable);
-            outbox::unroutable(transaction, &settlement.unroutable, later).await?;
-            outbox::postpone(transaction, &settlement.postponed, later).await?;
+            let later = |delay: Duration| now + retry::micros(delay);
+            outbox::unroutable(transaction, &settlement.unroutable, later(unroutable)).await?;
+            outbox::postpone(transaction, &settlement.postponed, later(POSTPONED)).await?;
             outbox::refuse(transaction, &settlement.refusals(now)).await
         })
     });

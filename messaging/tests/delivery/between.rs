@@ -47,4 +47,8 @@ impl<T: OnPublish> Publisher for BetweenPublisher<T> {
     async fn publish(&mut self, window: &[Envelope]) -> Vec<Outcome> {
         self.test.publish(window, &mut *self.broker).await
     }
+
+    async fn resumed(&mut self) {
+        self.broker.resumed().await;
+    }
 }

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -264,6 +264,33 @@ async fn a_paused_partition_holds_up_no_other_in_process() -> Result<()> {
     let written: Vec<i64> =
         place.effects().await?.into_iter().filter(|number| *number != first_held).collect();
     ensure!(of_each_key(&written), "out of order");
+    running.stop().await
+}
+
+/// What the in-process broker gives back is left alone until the pause is over, and leaves at once then.
+#[tokio::test]
+async fn what_waits_for_a_paused_consumer_is_not_tried_in_process() -> Result<()> {
+    let place = Place::embedded().await?;
+    let running = process(&place);
+    let pause = begin(&place, consumer()).await?;
+    becomes(&running.health, "consumer.0", is_paused).await?;
+    place.write(0..10).await?;
+    let due = async || place.one::<i64>("SELECT MIN(next_attempt_time) FROM outbox").await;
+    let first = eventually("the messages to be given back", PATIENCE, async || {
+        let due = due().await?;
+        ensure!(due > 0, "not all are");
+        anyhow::Ok(due)
+    })
+    .await?;
+    // More than two looks at what waits.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    ensure!(due().await? == first, "they were tried again");
+    end(&place, pause).await?;
+    let ended = Instant::now();
+    place.has_effects(10).await?;
+    ensure!(ended.elapsed() < 2 * SEEN, "they left after {:?}", ended.elapsed());
+    place.is_drained().await?;
+    place.each_once(0..10).await?;
     running.stop().await
 }
 

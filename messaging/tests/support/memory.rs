@@ -115,7 +115,15 @@ pub(crate) async fn a_held_queue_gives_back_what_comes_and_keeps_its_order() -> 
     let (outcomes, mut publisher) = publishing.await?;
     assert_eq!(outcomes, [Outcome::Confirmed, Outcome::Postponed, Outcome::Postponed]);
     assert_eq!(publisher.publish(&window[1..]).await, [Outcome::Postponed, Outcome::Postponed]);
-    drop(held);
+    // There may have been another hold before this publisher.
+    publisher.resumed().await;
+    {
+        let resumed = publisher.resumed();
+        pin!(resumed);
+        assert!(poll!(&mut resumed).is_pending());
+        drop(held);
+        resumed.await;
+    }
     let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
     let (outcomes, received) = tokio::join!(publisher.publish(&window[1..]), take(&mut *inflow, 2));
     assert_eq!(outcomes, [Outcome::Confirmed, Outcome::Confirmed]);

@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use super::queue::Queue;
+use tokio::sync::watch;
+
+use super::queue::{Hold, Queue};
 use crate::{
     envelope::Envelope,
     topology::{Subscription, Topology},
@@ -15,6 +17,8 @@ use crate::{
 pub(super) struct Exchange {
     topology: Topology,
     routes: RwLock<Routes>,
+    /// The end of each hold of a queue.
+    resumed: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -26,7 +30,7 @@ struct Routes {
 impl Exchange {
     /// An exchange with the queues of the consumers that must exist.
     pub(super) fn new(topology: Topology) -> Self {
-        let exchange = Self { topology, routes: RwLock::default() };
+        let exchange = Self { topology, routes: RwLock::default(), resumed: watch::Sender::new(()) };
         for subscription in &exchange.topology.consumers {
             for partition in 0..exchange.topology.partitions.max(1) {
                 exchange.declare(subscription, partition);
@@ -51,6 +55,18 @@ impl Exchange {
             }
         }
         queue
+    }
+
+    /// Holds the queue of one partition of a consumer.
+    pub(super) fn hold(&self, subscription: &Subscription, partition: u16) -> Hold {
+        self.declare(subscription, partition).hold(self.resumed.clone())
+    }
+
+    /// Where the end of each hold is seen, and at first that there may have been one before.
+    pub(super) fn resumed(&self) -> watch::Receiver<()> {
+        let mut resumed = self.resumed.subscribe();
+        resumed.mark_changed();
+        resumed
     }
 
     /// The queues that get a copy of a message.

@@ -1,10 +1,10 @@
 //! Publishing in memory: copies go into the queues, and the publisher waits for their acknowledgements.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use storage::failpoint;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     exchange::Exchange,
@@ -19,11 +19,13 @@ use crate::{
 pub(super) struct MemoryPublisher {
     exchange: Arc<Exchange>,
     confirm_timeout: Duration,
+    resumed: watch::Receiver<()>,
 }
 
 impl MemoryPublisher {
     pub(super) fn new(exchange: Arc<Exchange>, confirm_timeout: Duration) -> Self {
-        Self { exchange, confirm_timeout }
+        let resumed = exchange.resumed();
+        Self { exchange, confirm_timeout, resumed }
     }
 }
 
@@ -38,6 +40,13 @@ impl Publisher for MemoryPublisher {
         // Running out of time is no error: the outcomes say what was not acknowledged.
         let _ = timeout(self.confirm_timeout, window.acknowledged()).await;
         window.outcomes()
+    }
+
+    async fn resumed(&mut self) {
+        // The exchange has the sender: it cannot be gone.
+        if self.resumed.changed().await.is_err() {
+            pending::<()>().await;
+        }
     }
 }
 

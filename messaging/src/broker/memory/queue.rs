@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::flight::Message;
 
@@ -33,11 +33,16 @@ struct Waiting {
 }
 
 /// Holds a queue as long as it is there.
-pub(super) struct Hold(Arc<Queue>);
+pub(super) struct Hold {
+    queue: Arc<Queue>,
+    resumed: watch::Sender<()>,
+}
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.waiting().holders -= 1;
+        self.queue.waiting().holders -= 1;
+        // One call too many costs a look.
+        self.resumed.send_replace(());
     }
 }
 
@@ -109,13 +114,13 @@ impl Queue {
         }
     }
 
-    /// Gives back what waits, and what comes, as long as the answer is there.
-    pub(super) fn hold(self: Arc<Self>) -> Hold {
+    /// Gives back what waits, and what comes, as long as the answer is there, and says to `resumed` when that is over.
+    pub(super) fn hold(self: Arc<Self>, resumed: watch::Sender<()>) -> Hold {
         let mut waiting = self.waiting();
         waiting.holders += 1;
         waiting.copies.drain(..).for_each(|queued| queued.message.give_back());
         drop(waiting);
-        Hold(self)
+        Hold { queue: self, resumed }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
