@@ -109,11 +109,15 @@ async fn run_one(
             Next::Ended => return Ok(()),
             Next::Skip { after } => pass = Pass { after, paused: true, ..pass },
             Next::Try { messages, after } => {
-                pass = Pass { after, tried: true, ..pass };
-                others.reset();
-                looks.reset();
-                pace.sent(messages.len());
-                try_all(shared, messages).await?;
+                let sent = messages.len();
+                pace.sent(sent);
+                let tried = try_all(shared, messages).await?;
+                if tried > 0 {
+                    others.reset();
+                    looks.reset();
+                }
+                // With `Park::Key` what is behind a paused one of its key waits as that one does.
+                pass = Pass { after, tried: pass.tried || tried > 0, paused: pass.paused || tried < sent };
             }
             // What was not free at the beginning may be by now.
             Next::Over { .. } if pass.tried => pass = Pass::default(),
@@ -210,14 +214,16 @@ async fn finish(shared: &Subscribed, job: i64) -> Result<bool, Failure> {
     finished.await
 }
 
-/// Handles each message in a transaction of its own; those of one key one after another.
-async fn try_all(shared: &Arc<Subscribed>, messages: Vec<(i64, String)>) -> Result<(), Failure> {
+/// Handles each message in a transaction of its own; those of one key one after another. Returns how many were tried: others were put back, or
+/// somebody else was faster.
+async fn try_all(shared: &Arc<Subscribed>, messages: Vec<(i64, String)>) -> Result<usize, Failure> {
     let lanes = lanes::by_key(messages, |(_, key)| key);
     let lanes = lanes.into_iter().map(|lane| async move {
+        let mut tried = 0;
         for (seq, _) in lane {
-            shared.redrive_of_job(seq).await?;
+            tried += usize::from(shared.redrive_of_job(seq).await?);
         }
-        Ok(())
+        Ok::<usize, Failure>(tried)
     });
-    futures_util::future::join_all(lanes).await.into_iter().collect()
+    futures_util::future::join_all(lanes).await.into_iter().sum()
 }

@@ -173,32 +173,33 @@ impl Subscribed {
         Ok(true)
     }
 
-    /// Handles a message, of which an attempt was counted, unless it cannot be tried now.
-    async fn redrive_begun(self: &Arc<Self>, seq: i64) -> Result<(), Failure> {
+    /// Handles a message, of which an attempt was counted, unless it cannot be tried now; returns whether it was.
+    async fn redrive_begun(self: &Arc<Self>, seq: i64) -> Result<bool, Failure> {
         let shared = Arc::clone(self);
         let handled = self.database.transact(move |transaction| {
             let shared = Arc::clone(&shared);
             Box::pin(async move { shared.redrive_in(transaction, seq).await })
         });
-        if let Some((after, problem)) = handled.await? {
-            after.run();
-            match problem {
-                None => observe::redriven(&self.subscription.consumer, seq),
-                Some(problem) => observe::redrive_failed(&self.subscription.consumer, seq, &problem),
-            }
+        let Some((after, problem)) = handled.await? else { return Ok(false) };
+        after.run();
+        match problem {
+            None => observe::redriven(&self.subscription.consumer, seq),
+            Some(problem) => observe::redrive_failed(&self.subscription.consumer, seq, &problem),
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Handles a message of a job, of which an attempt was counted. One that others are in the way of stays sent back, and is tried again with
-    /// all such.
-    pub(super) async fn redrive_of_job(self: &Arc<Self>, seq: i64) -> Result<(), Failure> {
+    /// Handles a message of a job, of which an attempt was counted, and returns whether it was tried. One that others are in the way of stays
+    /// sent back, and is tried again with all such.
+    pub(super) async fn redrive_of_job(self: &Arc<Self>, seq: i64) -> Result<bool, Failure> {
         match self.redrive_begun(seq).await {
             Err(failure @ Failure::Contention(_)) => {
                 observe::storage_failed(&self.subscription.consumer, &failure);
-                Ok(())
+                Ok(true)
             }
-            Err(failure) if !failure.passes() => self.give_back(seq, observe::chain(&failure)).await,
+            Err(failure) if !failure.passes() => {
+                self.give_back(seq, observe::chain(&failure)).await.map(|()| true)
+            }
             outcome => outcome,
         }
     }

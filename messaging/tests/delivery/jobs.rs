@@ -173,6 +173,32 @@ async fn a_job_ends_when_what_it_waits_for_is_discarded() -> Result<()> {
     running.stop().await
 }
 
+/// With `Park::Key` what is behind a paused one of its key waits for the end of the pause as that one does, and is not marked again and again.
+#[tokio::test]
+async fn what_is_behind_a_paused_one_of_its_key_waits() -> Result<()> {
+    let place = Place::embedded().await?;
+    // The first and the last have one key.
+    park(&place, 11).await?;
+    let kind = "UPDATE parked SET kind = 'tests.v2.Fact' WHERE seq = (SELECT MIN(seq) FROM parked)";
+    place.database.execute_unflushed(kind.to_owned()).await?;
+    let paused = pause(&place, Some("tests.v2.Fact")).await?;
+    let job = start(&place, &Filter::default(), 0).await?.job;
+    let running = process(&place, Effects::always(), Park::Key);
+    place.has_effects(9).await?;
+    // It may still look once more.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..50 {
+        let rows = place.parked().await?;
+        ensure!(rows.len() == 2 && rows.iter().all(|row| row.state == State::Parked), "{rows:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    pauses::resume(&place.database, paused, "oleg".into()).await?;
+    // Nobody knows the kind of the first one.
+    let ended = ended(&place, job.id).await?;
+    ensure!((ended.job.done, ended.job.failed, ended.left) == (9, 1, 1), "{ended:?}");
+    running.stop().await
+}
+
 /// What a process has marked that died before it tried it waits for an operator again once its job is stopped; and what has the number of a job
 /// that has ended, however that came, is another one's to take.
 #[tokio::test]
