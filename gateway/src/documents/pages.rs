@@ -1,5 +1,5 @@
-//! Where the documents and their pages are: keys at `/.well-known/jwks.json`, OpenAPI at `/openapi.json` and `/openapi/{service}.json`, AsyncAPI at `/asyncapi.json`, Swagger UI at `/swagger/index.html`,
-//! and in front of our own services the shop at `/shop/` and what is where at `/`.
+//! Where the documents and their pages are: keys at `/.well-known/jwks.json`, OpenAPI at `/openapi.json` and `/openapi/{service}.json`,
+//! Swagger UI at `/swagger/index.html`, and in front of our own services the shop at `/shop/` and what is where at `/`.
 
 use std::sync::Arc;
 
@@ -29,20 +29,13 @@ use crate::{
 /// Where the keys of an issuer usually are.
 const JWKS: &str = "/.well-known/jwks.json";
 
-/// Where the document of the events is.
-const EVENTS: &str = "/asyncapi.json";
-
 /// The query of who wants the URL of the server relative to the document.
 const RELATIVE: &str = "server=relative";
 
 /// Whether a path may be one of theirs.
 pub(crate) fn may_have(path: &str) -> bool {
     let of_shop = || path == "/" || path.starts_with("/shop");
-    path.starts_with("/openapi")
-        || path.starts_with("/swagger")
-        || path == JWKS
-        || path == EVENTS
-        || of_shop()
+    path.starts_with("/openapi") || path.starts_with("/swagger") || path == JWKS || of_shop()
 }
 
 /// The routes of the documents, of the keys that the edge publishes, and of the shop.
@@ -57,7 +50,6 @@ pub(crate) fn router(jwks: Option<Bytes>, has_shop: bool) -> Router<Arc<Edge>> {
     router
         .route("/openapi.json", get(merged))
         .route("/openapi/{file}", get(one))
-        .route(EVENTS, get(events))
         // Relative, so that a prefix in front of all stays.
         .route("/swagger", get(async || Redirect::permanent("swagger/index.html")))
         .route("/swagger/", get(async || Redirect::permanent("index.html")))
@@ -91,13 +83,6 @@ async fn one(
             let style = Style::of(request.headers(), request.uri().path());
             Problem::route_not_found().into_response(&style)
         }
-    }
-}
-
-async fn events(State(edge): State<Arc<Edge>>, headers: HeaderMap) -> Response {
-    match &edge.thread.documents().events {
-        Some(document) => json(document.clone().into()),
-        None => Problem::route_not_found().into_response(&Style::of(&headers, EVENTS)),
     }
 }
 

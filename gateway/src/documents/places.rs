@@ -1,21 +1,29 @@
-//! What is at `/` where no route is: what this is, and where everything is. And the catalogue of errors below `/errors/`, to which the type
-//! of problem details leads. Routes of a contract come first.
+//! What is at `/` where no route is: what this is, and where everything is. AsyncAPI at `/asyncapi.json`, where the events are our own. And the
+//! catalogue of errors below `/errors/`, to which the type of problem details leads. Routes of a contract come first.
 
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use chassis::{
     catalogue,
     page::{for_either, html, link},
 };
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use serde_json::json;
 
 use super::Documents;
 
 /// What is there; `None` where nothing is.
 pub(crate) fn answer(documents: &Documents, path: &str, headers: &HeaderMap) -> Option<Response> {
-    if path != "/" {
-        return catalogue::answer(path, headers);
+    match path {
+        "/" => Some(root(documents, headers)),
+        "/asyncapi.json" => {
+            let json = [(header::CONTENT_TYPE, "application/json")];
+            documents.events.clone().map(|document| (json, document).into_response())
+        }
+        _ => catalogue::answer(path, headers),
     }
+}
+
+fn root(documents: &Documents, headers: &HeaderMap) -> Response {
     // Relative to where this is, whatever stands in front of it.
     let each = || documents.each.keys().map(|name| (name.clone(), format!("openapi/{name}.json")));
     let list = || {
@@ -40,7 +48,7 @@ pub(crate) fn answer(documents: &Documents, path: &str, headers: &HeaderMap) -> 
             links.map(|(url, what)| format!("<dt>{}</dt><dd>{what}</dd>", link(&url, &url))).collect();
         html("ordermesh edge", &format!("<p>{DESCRIPTION}</p>\n<dl>\n{}\n</dl>", links.join("\n")))
     };
-    Some(for_either(headers, list, page))
+    for_either(headers, list, page)
 }
 
 const DESCRIPTION: &str = "HTTP/JSON, gRPC and gRPC-Web in front of services, as their descriptors say it.";

@@ -78,14 +78,37 @@ async fn every_reason_is_described_where_its_problem_details_say() {
     assert_eq!(world.get("/errors/NOPE").await.status(), StatusCode::NOT_FOUND);
 }
 
+/// Those of our own services: of others nobody knows any.
+#[tokio::test]
+async fn the_events_are_described_where_they_are_ours() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let document = json(World::of(&upstream).await.get("/asyncapi.json").await, StatusCode::OK).await;
+    assert_eq!(document["asyncapi"], "3.0.0", "{document}");
+    let of_others = World::of_shapes(&upstream).await;
+    assert_eq!(of_others.get("/asyncapi.json").await.status(), StatusCode::NOT_FOUND);
+}
+
 #[tokio::test]
 async fn routes_of_a_contract_come_first() {
-    let rules = [rpc("Root", "get: \"/\""), rpc("Error", "get: \"/errors/{a}\"")];
+    let rules = [
+        rpc("Root", "get: \"/\""),
+        rpc("Error", "get: \"/errors/{a}\""),
+        rpc("Events", "get: \"/asyncapi.json\" additional_bindings { post: \"/asyncapi.json\" body: \"*\" }"),
+    ];
     let files =
         compiled(&[("s.proto", contract("s.v1", "", &format!("service S {{ {} }}", rules.concat())))]);
     let upstream = Upstream::start(async |call| echo(&call)).await;
     let config = Config { descriptor_set: encoded(files.into_values()), ..shapes(&upstream.url()) };
-    let world = World::with(Config { foreign: Some(Vec::new()), ..config }).await;
+    let config = Config { foreign: Some(Vec::new()), ..config };
+    // With layers around everything, too.
+    for compress in [false, true] {
+        let world = World::with(Config { compress, ..config.clone() }).await;
+        let read = world.get("/asyncapi.json?a=x").await;
+        assert_eq!(read.text().await.expect("a body"), r#"{"a":"x"}"#);
+        let written = world.send("POST", "/asyncapi.json", r#"{"a":"y"}"#).await;
+        assert_eq!(written.text().await.expect("a body"), r#"{"a":"y"}"#);
+    }
+    let world = World::with(config).await;
     assert_eq!(world.get("/?a=root").await.text().await.expect("a body"), r#"{"a":"root"}"#);
     assert_eq!(
         world.get("/errors/RATE_LIMITED").await.text().await.expect("a body"),
