@@ -3,16 +3,22 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 use gateway::Config;
 use http::StatusCode;
 use ordermesh::orders::v1::Order;
-use tonic::{Code, transport::Channel};
+use tonic::{Code, Request, Status, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+use world::{Issuer, claims};
 
 use crate::{
+    identity::verifier,
     upstream::{Upstream, one},
     world::{World, json},
 };
@@ -30,6 +36,30 @@ async fn health(world: &World) -> Result<HealthClient<Channel>> {
 
 fn of(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.to_owned() }
+}
+
+/// A request of somebody with this token.
+fn with<T>(token: Option<&str>, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Some(token) = token {
+        let bearer = format!("Bearer {token}").parse().expect("a value");
+        request.metadata_mut().insert("authorization", bearer);
+    }
+    request
+}
+
+/// What reflection answers to one question.
+async fn reflected(
+    world: &World,
+    token: Option<&str>,
+    question: MessageRequest,
+) -> Result<MessageResponse, Status> {
+    let channel = Channel::from_shared(world.url.clone()).expect("a URL").connect().await;
+    let mut client = ServerReflectionClient::new(channel.expect("the edge listens"));
+    let question = ServerReflectionRequest { message_request: Some(question), ..Default::default() };
+    let answers = client.server_reflection_info(with(token, stream::iter([question]))).await?;
+    let answer = answers.into_inner().message().await?;
+    answer.and_then(|answer| answer.message_response).ok_or_else(|| Status::internal("no answer"))
 }
 
 #[tokio::test]
@@ -82,5 +112,30 @@ async fn health_is_asked_in_json() -> Result<()> {
         world.request("POST", "/grpc.health.v1.Health/Check").body(format!("{{\"service\":\"{ORDERS}\"}}"));
     let answer = asked.header("content-type", "application/json").send().await?;
     ensure!(json(answer, StatusCode::OK).await == serde_json::json!({ "status": "SERVING" }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn strangers_learn_nothing_where_there_is_an_issuer() -> Result<()> {
+    let issuer = Issuer::start().await?;
+    let token = issuer.token("first", &claims("alice", "", 600)).await?;
+    let upstream = upstream().await;
+    let config = Config::builtin(upstream.url(), upstream.url());
+    let world = World::with(Config { issuer: Some(verifier(&issuer)), ..config }).await;
+    let mut client = health(&world).await?;
+    let services = || MessageRequest::ListServices(String::new());
+    let codes = [
+        client.check(with(None, of(ORDERS))).await.expect_err("a stranger asks").code(),
+        client.watch(with(None, of(ORDERS))).await.expect_err("a stranger asks").code(),
+        reflected(&world, None, services()).await.expect_err("a stranger asks").code(),
+    ];
+    ensure!(codes == [Code::Unauthenticated; 3], "{codes:?}");
+    let token = Some(token.as_str());
+    ensure!(
+        client.check(with(token, of(ORDERS))).await?.into_inner().status() == ServingStatus::Serving,
+        "whatever its scopes"
+    );
+    client.watch(with(token, of(ORDERS))).await?;
+    reflected(&world, token, services()).await?;
     Ok(())
 }
