@@ -162,10 +162,8 @@ impl Methods {
             let methods = service.methods().filter(is_public);
             methods.map(|method| called(&method, &upstream)).collect::<Vec<_>>()
         };
-        // Nothing is wrong with descriptors that are compiled in.
-        let own = own::methods().into_iter().flatten().map(|method| called(&method, own));
-        let own: Vec<_> = own.collect();
-        let by_path = own.into_iter().chain(served.iter().flat_map(methods)).collect();
+        let own = own::methods().iter().map(|method| called(method, own));
+        let by_path = own.chain(served.iter().flat_map(methods)).collect();
         Self { by_path, other: metrics::call("_OTHER") }
     }
 

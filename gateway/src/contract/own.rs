@@ -5,7 +5,7 @@ mod health;
 use std::{
     collections::BTreeSet,
     convert::Infallible,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -29,16 +29,20 @@ const CONTRACTS: [&[u8]; 3] = [
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
-/// Their methods.
-///
-/// # Errors
-/// None is expected.
-pub(super) fn methods() -> Result<Vec<MethodDescriptor>, DescriptorError> {
+/// Their methods: the same for every version of the descriptors and every thread. Nothing is wrong with contracts that are compiled in.
+static METHODS: LazyLock<Vec<MethodDescriptor>> = LazyLock::new(|| decoded().unwrap_or_default());
+
+fn decoded() -> Result<Vec<MethodDescriptor>, DescriptorError> {
     let mut pool = DescriptorPool::new();
     for contract in CONTRACTS {
         pool.decode_file_descriptor_set(contract)?;
     }
     Ok(pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()).collect())
+}
+
+/// The methods that the edge answers itself.
+pub(super) fn methods() -> &'static [MethodDescriptor] {
+    &METHODS
 }
 
 /// Where they are: in this process. They are made with the first call, which most edges never get.
@@ -108,4 +112,17 @@ fn with_reflection(
     let v1 = builder().build_v1()?.max_decoding_message_size(QUESTION_BYTES);
     let v1alpha = builder().build_v1alpha()?.max_decoding_message_size(QUESTION_BYTES);
     Ok(routes.add_service(v1).add_service(v1alpha))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_those_of_one_pool_however_often_they_are_asked_for() {
+        let known = methods();
+        let names: Vec<&str> = known.iter().map(MethodDescriptor::name).collect();
+        assert_eq!(names, ["Check", "Watch", "ServerReflectionInfo", "ServerReflectionInfo"]);
+        assert_eq!(known, methods());
+    }
 }
