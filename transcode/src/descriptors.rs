@@ -15,7 +15,7 @@ use prost_reflect::DescriptorPool;
 
 use self::{
     numbers::{
-        FILES, IMPORTS, INPUT, MESSAGES, METHODS, NAME, NESTED, OPTION_IMPORTS, OUTPUT, PACKAGE,
+        COMMENTS, FILES, IMPORTS, INPUT, MESSAGES, METHODS, NAME, NESTED, OPTION_IMPORTS, OUTPUT, PACKAGE,
         PUBLIC_IMPORTS, SERVICES, WEAK_IMPORTS, joined,
     },
     tree::{Tree, Unreadable, Value},
@@ -77,6 +77,37 @@ pub fn as_served(file: &Bytes, is_served: impl Fn(&str) -> bool) -> Result<Bytes
         Ok(())
     });
     edited.map_err(|error| error.to_string())?;
+    Ok(tree.write())
+}
+
+/// A file with those methods alone that are shown, by their full names: a service without any goes with its name, and comments do, which are
+/// found by the places of services. A file of which all is shown is as it was.
+///
+/// # Errors
+/// Bytes that are no `google.protobuf.FileDescriptorProto`.
+pub fn as_shown(file: &Bytes, is_shown: impl Fn(&str) -> bool) -> Result<Bytes, String> {
+    let mut tree = Tree::read(file.clone()).map_err(|error| error.to_string())?;
+    let (package, mut is_whole) = (tree.text(PACKAGE), true);
+    let edited = tree.edit(SERVICES, &mut |service| {
+        let scope = joined(&package, &service.text(NAME));
+        service.retain(METHODS, |method| {
+            let name = Tree::read(method.clone()).map(|method| joined(&scope, &method.text(NAME)));
+            let is_kept = name.is_ok_and(|name| is_shown(&name));
+            is_whole &= is_kept;
+            is_kept
+        });
+        Ok(())
+    });
+    edited.map_err(|error| error.to_string())?;
+    tree.retain(SERVICES, |service| {
+        let is_kept = Tree::read(service.clone()).is_ok_and(|service| service.each(METHODS).next().is_some());
+        is_whole &= is_kept;
+        is_kept
+    });
+    if is_whole {
+        return Ok(file.clone());
+    }
+    tree.remove(COMMENTS);
     Ok(tree.write())
 }
 

@@ -8,16 +8,18 @@ use std::{
     sync::{Arc, LazyLock, OnceLock},
 };
 
+use bytes::Bytes;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use prost::Message as _;
-use prost_reflect::{DescriptorError, DescriptorPool, MethodDescriptor};
+use prost_reflect::{DescriptorError, DescriptorPool, MethodDescriptor, ServiceDescriptor};
 use tonic::{body::Body, service::Routes};
 use tonic_reflection::server::Builder;
 use tower::{ServiceExt as _, service_fn};
+use transcode::descriptors::as_shown;
 use upstream::{Local, Upstream};
 
 use self::health::Health;
-use super::{pools::Pools, version::Contract};
+use super::{pools::Pools, routes::is_public, version::Contract};
 
 /// A question of reflection, at most: the name of a symbol or of a file.
 const QUESTION_BYTES: usize = 64 << 10;
@@ -74,16 +76,19 @@ fn routes(contract: &Contract, pools: &Pools) -> Routes {
     }
 }
 
-/// A `FileDescriptorSet` of the files that declare what is served, and of those that they import. Ours have what is for operators in files of
-/// its own.
+/// A `FileDescriptorSet` of the files that declare what is served, and of those that they import, without the services and methods that are not.
 fn files(contract: &Contract) -> Files {
-    let declaring =
-        contract.routes.list().iter().map(|route| route.rpc.method.parent_service().parent_file());
-    let (mut open, mut seen) = (declaring.collect::<Vec<_>>(), BTreeSet::new());
+    let services: Vec<_> =
+        contract.routes.list().iter().map(|route| route.rpc.method.parent_service().clone()).collect();
+    let methods = services.iter().flat_map(|service| service.methods().filter(is_public));
+    let shown: BTreeSet<String> = methods.map(|method| method.full_name().to_owned()).collect();
+    let (mut open, mut seen) = (Vec::new(), BTreeSet::new());
+    open.extend(services.iter().map(ServiceDescriptor::parent_file));
     let mut files = Files::default();
     while let Some(file) = open.pop() {
         if seen.insert(file.name().to_owned()) {
-            files.file.push(file.encode_to_vec());
+            // What was just encoded can be read.
+            files.file.extend(as_shown(&file.encode_to_vec().into(), |name| shown.contains(name)));
             open.extend(file.dependencies());
         }
     }
@@ -93,8 +98,8 @@ fn files(contract: &Contract) -> Files {
 /// As `google.protobuf.FileDescriptorSet`, with files that stay encoded.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Files {
-    #[prost(bytes = "vec", repeated, tag = "1")]
-    file: Vec<Vec<u8>>,
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    file: Vec<Bytes>,
 }
 
 fn with_reflection(

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use futures_util::{StreamExt as _, stream};
 use gateway::Config;
 use http::StatusCode;
 use ordermesh::orders::v1::Order;
+use prost::Message as _;
+use prost_types::{FileDescriptorProto, MethodDescriptorProto};
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -18,9 +20,10 @@ use tonic_reflection::pb::v1::{
 use world::{Issuer, claims};
 
 use crate::{
+    foreign::{compiled, contract, encoded, rpc},
     identity::verifier,
     upstream::{Upstream, one},
-    world::{World, json},
+    world::{World, json, shapes},
 };
 
 const ORDERS: &str = "ordermesh.orders.v1.OrdersService";
@@ -137,5 +140,50 @@ async fn strangers_learn_nothing_where_there_is_an_issuer() -> Result<()> {
     );
     client.watch(with(token, of(ORDERS))).await?;
     reflected(&world, token, services()).await?;
+    Ok(())
+}
+
+/// Of one file: a service that is served in part, one for operators, and one that has no route.
+#[tokio::test]
+async fn what_is_not_served_is_not_shown() -> Result<()> {
+    let rule = "option (ordermesh.auth.v1.rule) = {scope: \"admin:read\"};";
+    let operators = |name: &str| {
+        let route = format!("option (google.api.http) = {{get: \"/{name}\"}};");
+        format!("rpc {name}(M) returns (M) {{ {route} {rule} }}")
+    };
+    let get = rpc("Get", "get: \"/things\"");
+    let services = format!(
+        "service Things {{ {get} rpc Bare(M) returns (M); {} }} service Admin {{ {} }} service Lone {{ rpc Call(M) returns (M); }}",
+        operators("Purge"),
+        operators("Look"),
+    );
+    let file = contract("things.v1", "import \"ordermesh/auth/v1/rule.proto\";", &services);
+    let upstream = upstream().await;
+    let config = Config {
+        descriptor_set: encoded(compiled(&[("things.proto", file)]).into_values()),
+        foreign: Some(Vec::new()),
+        ..shapes(&upstream.url())
+    };
+    let world = World::with(config).await;
+    let listed = reflected(&world, None, MessageRequest::ListServices(String::new())).await?;
+    let MessageResponse::ListServicesResponse(list) = &listed else { bail!("{listed:?}") };
+    let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
+    ensure!(names == ["things.v1.Things", "grpc.health.v1.Health"], "{names:?}");
+
+    let symbol = |name: &str| MessageRequest::FileContainingSymbol(name.to_owned());
+    let found = reflected(&world, None, symbol("things.v1.Things")).await?;
+    let MessageResponse::FileDescriptorResponse(files) = &found else { bail!("{found:?}") };
+    let [file] = &files.file_descriptor_proto[..] else { bail!("{files:?}") };
+    let shown = FileDescriptorProto::decode(file.as_slice())?;
+    let [things] = &shown.service[..] else { bail!("{:?}", shown.service) };
+    let methods: Vec<&str> = things.method.iter().map(MethodDescriptorProto::name).collect();
+    ensure!(things.name() == "Things" && methods == ["Get", "Bare"], "{things:?}");
+    ensure!(shown.message_type.len() == 1 && shown.dependency.len() == 2, "{shown:?}");
+    // Options of others are as they were.
+    ensure!(file.windows(7).any(|part| part == b"/things"), "{file:?}");
+    for hidden in ["things.v1.Admin", "things.v1.Admin.Look", "things.v1.Things.Purge", "things.v1.Lone"] {
+        let refused = reflected(&world, None, symbol(hidden)).await.expect_err("it is not served");
+        ensure!(refused.code() == Code::NotFound, "{hidden}: {refused:?}");
+    }
     Ok(())
 }

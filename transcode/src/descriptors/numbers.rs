@@ -7,6 +7,8 @@ pub(super) const PACKAGE: u32 = 2;
 pub(super) const IMPORTS: u32 = 3;
 pub(super) const MESSAGES: u32 = 4;
 pub(super) const SERVICES: u32 = 6;
+/// `SourceCodeInfo`.
+pub(super) const COMMENTS: u32 = 9;
 /// Places of imports in the list of all.
 pub(super) const PUBLIC_IMPORTS: u32 = 10;
 pub(super) const WEAK_IMPORTS: u32 = 11;
