@@ -14,6 +14,7 @@ pub mod background;
 pub mod lifecycle;
 pub mod readiness;
 pub mod status;
+pub mod health;
 pub mod problem;
 pub mod media;
 pub mod page;

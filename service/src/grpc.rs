@@ -6,7 +6,7 @@ mod contract;
 mod counted;
 mod ended;
 mod guarded;
-mod health;
+mod served;
 mod preface;
 mod reflection;
 
@@ -25,8 +25,8 @@ use tower_http::{
 };
 
 pub use self::contract::Contract;
-use self::{answers::Answers, counted::Counted, ended::Ended, guarded::Guarded, health::Health};
-use chassis::{readiness::Readiness, trace};
+use self::{answers::Answers, counted::Counted, ended::Ended, guarded::Guarded, served::Served};
+use chassis::{health, readiness::Readiness, trace};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -41,8 +41,8 @@ pub async fn serve(
     readiness: Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let routes =
-        contract.routes.clone().add_service(Health::server(&contract.services, readiness, stop.clone()));
+    let served = Served { services: contract.services.clone(), readiness, stop: stop.clone() };
+    let routes = contract.routes.clone().add_service(health::server(served));
     let routes = reflection::add(routes, &contract, &stop)?;
     connections::serve(listener, &contract, answering(&contract, routes)?, stop).await;
     Ok(())

@@ -1,6 +1,6 @@
 //! What the edge answers itself over gRPC: which services it serves (server reflection, v1 and v1alpha), and their health (`grpc.health.v1`).
 
-mod health;
+mod known;
 
 use std::{
     collections::BTreeSet,
@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use chassis::health;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use prost::Message as _;
 use prost_reflect::{DescriptorError, DescriptorPool, MethodDescriptor, ServiceDescriptor};
@@ -18,7 +19,7 @@ use tower::{ServiceExt as _, service_fn};
 use transcode::descriptors::as_shown;
 use upstream::{Local, Upstream};
 
-use self::health::Health;
+use self::known::Known;
 use super::{pools::Pools, routes::is_public, version::Contract};
 
 /// A question of reflection, at most: the name of a symbol or of a file.
@@ -66,7 +67,8 @@ fn routes(contract: &Contract, pools: &Pools) -> Routes {
         .iter()
         .map(|route| route.rpc.method.parent_service().full_name().to_owned())
         .collect();
-    let routes = Routes::new(Health::server(served.clone(), pools.clone()));
+    let source = Known { services: served.clone(), pools: pools.clone() };
+    let routes = Routes::new(health::server(source));
     match with_reflection(routes.clone(), contract, &served) {
         Ok(routes) => routes,
         Err(error) => {
