@@ -13,6 +13,7 @@ use chassis::health;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use prost::Message as _;
 use prost_reflect::{DescriptorError, DescriptorPool, MethodDescriptor, ServiceDescriptor};
+use tokio::sync::watch;
 use tonic::{body::Body, service::Routes};
 use tonic_reflection::server::Builder;
 use tower::{ServiceExt as _, service_fn};
@@ -49,27 +50,28 @@ pub(super) fn methods() -> &'static [MethodDescriptor] {
 }
 
 /// Where they are: in this process. They are made with the first call, which most edges never get.
-pub(super) fn upstream(contract: &Arc<Contract>, pools: &Pools) -> Arc<Upstream> {
-    let (contract, pools) = (Arc::clone(contract), pools.clone());
+pub(super) fn upstream(
+    contract: &Arc<Contract>,
+    pools: &Pools,
+    services: &watch::Receiver<BTreeSet<String>>,
+) -> Arc<Upstream> {
+    let (contract, pools, services) = (Arc::clone(contract), pools.clone(), services.clone());
     let made: Arc<OnceLock<Routes>> = Arc::default();
     let service = service_fn(move |request: http::Request<Body>| -> BoxFuture<'static, _> {
-        let routes = made.get_or_init(|| routes(&contract, &pools)).clone();
+        let routes = made.get_or_init(|| {
+            let known = Known { services: services.clone(), pools: pools.clone() };
+            routes(&contract, known)
+        });
+        let routes = routes.clone();
         async move { Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {})) }
             .boxed()
     });
     Arc::new(Local::new(service).into())
 }
 
-fn routes(contract: &Contract, pools: &Pools) -> Routes {
-    let served: BTreeSet<String> = contract
-        .routes
-        .list()
-        .iter()
-        .map(|route| route.rpc.method.parent_service().full_name().to_owned())
-        .collect();
-    let source = Known { services: served.clone(), pools: pools.clone() };
-    let routes = Routes::new(health::server(source));
-    match with_reflection(routes.clone(), contract, &served) {
+fn routes(contract: &Contract, known: Known) -> Routes {
+    let routes = Routes::new(health::server(known));
+    match with_reflection(routes.clone(), contract) {
         Ok(routes) => routes,
         Err(error) => {
             tracing::warn!(%error, "the edge serves no reflection of its descriptors");
@@ -104,16 +106,12 @@ struct Files {
     file: Vec<Bytes>,
 }
 
-fn with_reflection(
-    routes: Routes,
-    contract: &Contract,
-    served: &BTreeSet<String>,
-) -> Result<Routes, tonic_reflection::server::Error> {
-    let files = files(contract).encode_to_vec();
+fn with_reflection(routes: Routes, contract: &Contract) -> Result<Routes, tonic_reflection::server::Error> {
+    let (files, services) = (files(contract).encode_to_vec(), contract.services());
     let builder = || {
         let sets = CONTRACTS.into_iter().chain([files.as_slice()]);
         let builder = sets.fold(Builder::configure(), Builder::register_encoded_file_descriptor_set);
-        let names = served.iter().map(String::as_str).chain(["grpc.health.v1.Health"]);
+        let names = services.iter().map(String::as_str).chain(["grpc.health.v1.Health"]);
         names.fold(builder, |builder, name| builder.with_service_name(name))
     };
     let v1 = builder().build_v1()?.max_decoding_message_size(QUESTION_BYTES);

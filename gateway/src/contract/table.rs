@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use tokio::sync::watch;
 use transcode::Lookup;
 
 use super::{
@@ -21,8 +22,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// `None` where a service has no connections.
-    pub(super) fn of(contract: &Arc<Contract>, pools: &Pools) -> Option<Self> {
+    /// `None` where a service has no connections. `services` are those that are served now, by this contract or a later one.
+    pub(super) fn of(
+        contract: &Arc<Contract>,
+        pools: &Pools,
+        services: &watch::Receiver<BTreeSet<String>>,
+    ) -> Option<Self> {
         let served = contract.routes.list().iter().zip(&contract.meters).map(|(route, meter)| {
             let (route, upstream, meter) =
                 (Arc::clone(route), at(pools, &route.rpc.service)?, Arc::clone(meter));
@@ -31,7 +36,7 @@ impl Table {
             Some(Arc::new(Served { route, upstream, meter, further, rule }))
         });
         let served: Vec<Arc<Served>> = served.collect::<Option<_>>()?;
-        let methods = Methods::of(&served, &contract.rules, &own::upstream(contract, pools));
+        let methods = Methods::of(&served, &contract.rules, &own::upstream(contract, pools, services));
         Some(Self { contract: Arc::clone(contract), served, methods })
     }
 

@@ -11,6 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use chassis::{metrics::Method as Counts, settings::ConfigErrors};
+use tokio::sync::watch;
 use upstream::Endpoint;
 
 use super::{methods::Called, pools::Pools, routes, served::Found, table::Table, version::Contract};
@@ -54,6 +55,8 @@ impl Thread {
 #[derive(Debug)]
 pub(crate) struct Threads {
     current: Mutex<Current>,
+    /// The full names of the services that are served now, for those who watch their health.
+    services: watch::Sender<BTreeSet<String>>,
     /// How many versions of its descriptors a service that is asked for them has at its endpoints.
     versions: AtomicUsize,
 }
@@ -67,8 +70,9 @@ struct Current {
 impl Threads {
     /// No threads yet.
     pub(crate) fn new(contract: Contract) -> Self {
+        let services = watch::Sender::new(contract.services());
         let current = Mutex::new(Current { contract: Arc::new(contract), threads: Vec::new() });
-        Self { current, versions: AtomicUsize::new(1) }
+        Self { current, services, versions: AtomicUsize::new(1) }
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
@@ -106,7 +110,7 @@ impl Threads {
     /// A further thread, with these connections; `None` where they lack those of a service.
     pub(crate) fn join(&self, pools: Pools) -> Option<Arc<Thread>> {
         let mut current = self.current();
-        let table = ArcSwap::from_pointee(Table::of(&current.contract, &pools)?);
+        let table = ArcSwap::from_pointee(Table::of(&current.contract, &pools, &self.services.subscribe())?);
         let thread = Arc::new(Thread { pools, table });
         current.threads.retain(|thread| thread.strong_count() > 0);
         current.threads.push(Arc::downgrade(&thread));
@@ -118,10 +122,12 @@ impl Threads {
         let contract = Arc::new(contract);
         let mut current = self.current();
         let threads: Vec<Arc<Thread>> = current.threads.iter().filter_map(Weak::upgrade).collect();
-        let tables = threads.iter().map(|thread| Table::of(&contract, &thread.pools).map(Arc::new));
-        let tables: Vec<Arc<Table>> = tables.collect::<Option<_>>()?;
+        let services = self.services.subscribe();
+        let table = |thread: &Arc<Thread>| Table::of(&contract, &thread.pools, &services).map(Arc::new);
+        let tables: Vec<Arc<Table>> = threads.iter().map(table).collect::<Option<_>>()?;
         // All of them are made by now: between the first thread and the last one there is hardly a moment.
         threads.iter().zip(tables).for_each(|(thread, table)| thread.table.store(table));
+        self.services.send_replace(contract.services());
         current.contract = contract;
         Some(())
     }

@@ -89,6 +89,12 @@ impl Contract {
         services.any(|service| service.methods().any(|method| is_it(&method)))
     }
 
+    /// The full names of the services that have routes.
+    pub(super) fn services(&self) -> BTreeSet<String> {
+        let services = self.routes.list().iter().map(|route| route.rpc.method.parent_service());
+        services.map(|service| service.full_name().to_owned()).collect()
+    }
+
     /// How many routes it has.
     pub(crate) fn len(&self) -> usize {
         self.routes.list().len()

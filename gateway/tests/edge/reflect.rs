@@ -16,7 +16,11 @@ use futures_util::{StreamExt as _, future::join_all};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Response, Status, service::Routes};
+use tonic::{Response, Status, Streaming, service::Routes, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
+};
 use tonic_reflection::server::Builder;
 use tower::ServiceExt as _;
 use world::{Api, PATIENCE, Process, Program, eventually};
@@ -280,6 +284,37 @@ async fn the_shop_comes_and_goes_with_our_contract() -> Result<()> {
     ensure!(edge.api.get("/").await?.body["shop"] == "shop/");
     description.change(&first());
     edge.comes_to("/shop/", 404).await
+}
+
+/// What a watch of health says next.
+async fn next(answers: &mut Streaming<HealthCheckResponse>) -> Result<ServingStatus> {
+    let answer = tokio::time::timeout(PATIENCE, answers.message()).await.context("nothing new")??;
+    Ok(answer.context("the watch has ended")?.status())
+}
+
+/// They go on as they began, and learn that a service is served now, or no more.
+#[tokio::test]
+async fn watches_of_health_follow_what_is_served() -> Result<()> {
+    let description = Description::new(&first());
+    let upstream = Upstream::beside(description.routes(), listener().await, async |call| echo(&call));
+    let edge = Edge::of(&upstream.url()).await?;
+    let mut client = HealthClient::new(Channel::from_shared(edge.url.clone())?.connect().await?);
+    let of = |service: &str| HealthCheckRequest { service: service.to_owned() };
+    let mut theirs = client.watch(of("changing.v1.S")).await?.into_inner();
+    let mut ours = client.watch(of("ordermesh.orders.v1.OrdersService")).await?.into_inner();
+    for (theirs_now, ours_now, set) in [
+        (
+            ServingStatus::Serving,
+            ServingStatus::ServiceUnknown,
+            Bytes::from_static(ordermesh::DESCRIPTOR_SET),
+        ),
+        (ServingStatus::ServiceUnknown, ServingStatus::Serving, first()),
+        (ServingStatus::Serving, ServingStatus::ServiceUnknown, first()),
+    ] {
+        ensure!(next(&mut theirs).await? == theirs_now && next(&mut ours).await? == ours_now);
+        description.change(&set);
+    }
+    Ok(())
 }
 
 /// Two servers are replaced one after the other, as in a rollout.
