@@ -12,6 +12,7 @@ mod threads;
 
 pub(crate) use self::{
     methods::{Called, Form},
+    own::Process,
     served::{Captures, Found, Served},
     threads::{Thread, Threads},
     version::Contract,

@@ -1,15 +1,15 @@
 //! The edge, built from its settings: every error is found before anything listens. Its parts go to whoever needs them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use chassis::settings::ConfigErrors;
+use chassis::{readiness::Readiness, settings::ConfigErrors};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::CorsLayer;
 use upstream::Retries;
 
 use crate::{
     admit::{Admission, cors},
-    contract::{Contract, Thread, Threads, pools},
+    contract::{Contract, Process, Thread, Threads, pools},
     metrics,
     settings::{Config, Settings},
 };
@@ -81,6 +81,12 @@ impl Edge {
         let thread = thread.unwrap_or_else(|| Arc::clone(&self.thread));
         let ending = Ending { sockets: TaskTracker::new(), ..self.ending.clone() };
         Self { thread, ending, ..self.clone() }
+    }
+
+    /// Has the health that the edge serves (`grpc.health.v1`) follow that of its process: a service in the same process is as its own readiness by
+    /// its full name, and everything else as all of `process`. What is said first holds.
+    pub fn follow(&self, process: Vec<Readiness>, services: BTreeMap<String, Readiness>) {
+        self.threads.follow(Process { whole: process, services });
     }
 
     /// The values of its settings.

@@ -103,6 +103,6 @@ pub mod discovery;
 pub use self::{
     edge::Edge,
     serve::{serve, threads::serve_on_threads},
-    settings::{Config, ServingSettings, Settings, Upstreams, timeout::Timeout},
+    settings::{Config, ORDERS, PAYMENTS, ServingSettings, Settings, Upstreams, timeout::Timeout},
 };
 pub use upstream::{Local, Location, Resolver, SystemResolver};

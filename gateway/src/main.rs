@@ -1,6 +1,7 @@
 //! The separate process `gateway`.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::SocketAddr,
     num::NonZeroUsize,
@@ -97,10 +98,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let parts = issuer.into_iter().chain([known(Arc::clone(&routes))]).collect();
     let readiness = Readiness::start(parts, &mut life);
     let admin_tls = source.config().admin_tls.clone();
+    let follows = readiness.clone();
     life.spawn(Stage::Operator, "admin", |stop| {
         admin::serve(admin_listener, admin_tls, vec![readiness], axum::Router::new(), stop)
     });
-    life.spawn(Stage::Edge, "edge", |stop| serve(socket, source, threads, routes, stop));
+    life.spawn(Stage::Edge, "edge", |stop| serve(socket, source, threads, routes, follows, stop));
     life.run(signals).await
 }
 
@@ -163,12 +165,14 @@ async fn serve(
     source: Source,
     threads: usize,
     routes: Arc<AtomicBool>,
+    readiness: Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (edge, following) = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         edge = source.edge() => edge?,
     };
+    edge.follow(vec![readiness], BTreeMap::new());
     let listener = socket.listen(BACKLOG).context("cannot listen for HTTP")?;
     admin::announce(&[("http", listener.local_addr()?)]);
     routes.store(true, Ordering::Relaxed);

@@ -27,7 +27,7 @@ pub(crate) use self::{
 };
 pub use self::{
     serving::ServingSettings,
-    values::{Config, Upstreams},
+    values::{Config, ORDERS, PAYMENTS, Upstreams},
 };
 
 /// The flags of an edge.

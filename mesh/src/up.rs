@@ -107,7 +107,12 @@ impl Mesh {
         let (orders, orders_listener) = self.orders;
         let (payments, payments_listener) = self.payments;
         let (edge, edge_listener) = self.edge;
-        let readiness = vec![payments.spawn(payments_listener, life), orders.spawn(orders_listener, life)];
+        let (payments, orders) =
+            (payments.spawn(payments_listener, life), orders.spawn(orders_listener, life));
+        let services = [(gateway::ORDERS, &orders), (gateway::PAYMENTS, &payments)];
+        let services = services.map(|(name, readiness)| (name.to_owned(), readiness.clone()));
+        let readiness = vec![payments, orders];
+        edge.follow(readiness.clone(), services.into());
         let ((admin, tls), api) = (self.admin, self.api);
         life.spawn(Stage::Operator, "admin", |stop| admin::serve(admin, tls, readiness, api, stop));
         life.spawn(Stage::Edge, "edge", |stop| gateway::serve(edge_listener, edge, stop));

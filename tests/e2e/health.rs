@@ -25,6 +25,7 @@ use crate::scrape::Scrape;
 /// What a probe waits for.
 const PROBE: Duration = Duration::from_secs(1);
 const SERVICE: &str = "ordermesh.orders.v1.OrdersService";
+const PAYMENTS: &str = "ordermesh.payments.v1.PaymentsService";
 
 /// The process `orders` on a database and a broker of its own.
 struct Orders {
@@ -127,6 +128,43 @@ async fn a_service_serves_without_its_broker_and_not_without_its_database() -> R
     ensure!(status(&mut process).await? == ServingStatus::Serving);
     ensure!(status(&mut service).await? == ServingStatus::Serving);
     orders.shows(200, "orders.database", "ok", "").await
+}
+
+/// Of a mesh in one process it says so of each service by itself, and of all before the stop.
+#[tokio::test]
+async fn an_edge_in_the_same_process_follows_the_readiness_of_each_service() -> Result<()> {
+    let mut postgres = Postgres::start().await?;
+    let listeners = ["--http", "--orders-grpc", "--payments-grpc", "--admin"];
+    let flags = listeners.into_iter().flat_map(|flag| [flag, "127.0.0.1:0"]);
+    let program = Program::named("ordermesh")?.args(flags);
+    let mut mesh = program.env("ORDERS_DATABASE_URL", postgres.fresh_database().await?).start()?;
+    let edge = format!("http://{}", mesh.address("http").await?);
+    let mut client = HealthClient::new(Endpoint::from_shared(edge)?.connect().await?);
+    let of = |service: &str| HealthCheckRequest { service: service.to_owned() };
+    let mut process = client.watch(of("")).await?.into_inner();
+    let mut orders = client.watch(of(SERVICE)).await?.into_inner();
+    let mut payments = client.watch(of(PAYMENTS)).await?.into_inner();
+    for watch in [&mut process, &mut orders, &mut payments] {
+        ensure!(status(watch).await? == ServingStatus::Serving);
+    }
+    postgres.stop().await?;
+    for watch in [&mut process, &mut orders] {
+        ensure!(status(watch).await? == ServingStatus::NotServing);
+    }
+    let asked = client.check(of(PAYMENTS)).await?.into_inner();
+    ensure!(asked.status() == ServingStatus::Serving, "it has another database");
+    postgres.start_again().await?;
+    for watch in [&mut process, &mut orders] {
+        ensure!(status(watch).await? == ServingStatus::Serving);
+    }
+    mesh.terminate()?;
+    for watch in [&mut process, &mut orders, &mut payments] {
+        ensure!(status(watch).await? == ServingStatus::NotServing);
+        let end = watch.message().await.err().context("a watch ends with a status")?;
+        ensure!(end.code() == Code::Unavailable, "{end:?}");
+    }
+    ensure!(mesh.wait(PATIENCE).await?.success(), "{}", mesh.output());
+    Ok(())
 }
 
 #[tokio::test]

@@ -13,7 +13,6 @@ use chassis::health;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use prost::Message as _;
 use prost_reflect::{DescriptorError, DescriptorPool, MethodDescriptor, ServiceDescriptor};
-use tokio::sync::watch;
 use tonic::{body::Body, service::Routes};
 use tonic_reflection::server::Builder;
 use tower::{ServiceExt as _, service_fn};
@@ -21,6 +20,7 @@ use transcode::descriptors::as_shown;
 use upstream::{Local, Upstream};
 
 use self::known::Known;
+pub(crate) use self::known::{Process, Shared};
 use super::{pools::Pools, routes::is_public, version::Contract};
 
 /// A question of reflection, at most: the name of a symbol or of a file.
@@ -50,16 +50,12 @@ pub(super) fn methods() -> &'static [MethodDescriptor] {
 }
 
 /// Where they are: in this process. They are made with the first call, which most edges never get.
-pub(super) fn upstream(
-    contract: &Arc<Contract>,
-    pools: &Pools,
-    services: &watch::Receiver<BTreeSet<String>>,
-) -> Arc<Upstream> {
-    let (contract, pools, services) = (Arc::clone(contract), pools.clone(), services.clone());
+pub(super) fn upstream(contract: &Arc<Contract>, pools: &Pools, shared: &Shared) -> Arc<Upstream> {
+    let (contract, pools, shared) = (Arc::clone(contract), pools.clone(), shared.clone());
     let made: Arc<OnceLock<Routes>> = Arc::default();
     let service = service_fn(move |request: http::Request<Body>| -> BoxFuture<'static, _> {
         let routes = made.get_or_init(|| {
-            let known = Known { services: services.clone(), pools: pools.clone() };
+            let known = Known { shared: shared.clone(), pools: pools.clone() };
             routes(&contract, known)
         });
         let routes = routes.clone();

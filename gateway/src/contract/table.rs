@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use tokio::sync::watch;
 use transcode::Lookup;
 
 use super::{
     methods::Methods,
-    own,
+    own::{self, Shared},
     pools::{Pools, at},
     served::{Found, Served},
     version::Contract,
@@ -22,12 +21,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// `None` where a service has no connections. `services` are those that are served now, by this contract or a later one.
-    pub(super) fn of(
-        contract: &Arc<Contract>,
-        pools: &Pools,
-        services: &watch::Receiver<BTreeSet<String>>,
-    ) -> Option<Self> {
+    /// `None` where a service has no connections. `shared` says what is served now, by this contract or a later one.
+    pub(super) fn of(contract: &Arc<Contract>, pools: &Pools, shared: &Shared) -> Option<Self> {
         let served = contract.routes.list().iter().zip(&contract.meters).map(|(route, meter)| {
             let (route, upstream, meter) =
                 (Arc::clone(route), at(pools, &route.rpc.service)?, Arc::clone(meter));
@@ -36,7 +31,7 @@ impl Table {
             Some(Arc::new(Served { route, upstream, meter, further, rule }))
         });
         let served: Vec<Arc<Served>> = served.collect::<Option<_>>()?;
-        let methods = Methods::of(&served, &contract.rules, &own::upstream(contract, pools, services));
+        let methods = Methods::of(&served, &contract.rules, &own::upstream(contract, pools, shared));
         Some(Self { contract: Arc::clone(contract), served, methods })
     }
 

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -14,7 +14,15 @@ use chassis::{metrics::Method as Counts, settings::ConfigErrors};
 use tokio::sync::watch;
 use upstream::Endpoint;
 
-use super::{methods::Called, pools::Pools, routes, served::Found, table::Table, version::Contract};
+use super::{
+    methods::Called,
+    own::{Process, Shared},
+    pools::Pools,
+    routes,
+    served::Found,
+    table::Table,
+    version::Contract,
+};
 use crate::{documents::Documents, settings::Config};
 
 /// One thread that serves.
@@ -57,6 +65,8 @@ pub(crate) struct Threads {
     current: Mutex<Current>,
     /// The full names of the services that are served now, for those who watch their health.
     services: watch::Sender<BTreeSet<String>>,
+    /// How the process is in which they serve, once somebody has said it.
+    process: Arc<OnceLock<Process>>,
     /// How many versions of its descriptors a service that is asked for them has at its endpoints.
     versions: AtomicUsize,
 }
@@ -72,7 +82,16 @@ impl Threads {
     pub(crate) fn new(contract: Contract) -> Self {
         let services = watch::Sender::new(contract.services());
         let current = Mutex::new(Current { contract: Arc::new(contract), threads: Vec::new() });
-        Self { current, services, versions: AtomicUsize::new(1) }
+        Self { current, services, process: Arc::default(), versions: AtomicUsize::new(1) }
+    }
+
+    /// Has their own health follow that of the process; what is said first holds.
+    pub(crate) fn follow(&self, process: Process) {
+        let _said_before = self.process.set(process);
+    }
+
+    fn shared(&self) -> Shared {
+        Shared { services: self.services.subscribe(), process: Arc::clone(&self.process) }
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
@@ -110,7 +129,7 @@ impl Threads {
     /// A further thread, with these connections; `None` where they lack those of a service.
     pub(crate) fn join(&self, pools: Pools) -> Option<Arc<Thread>> {
         let mut current = self.current();
-        let table = ArcSwap::from_pointee(Table::of(&current.contract, &pools, &self.services.subscribe())?);
+        let table = ArcSwap::from_pointee(Table::of(&current.contract, &pools, &self.shared())?);
         let thread = Arc::new(Thread { pools, table });
         current.threads.retain(|thread| thread.strong_count() > 0);
         current.threads.push(Arc::downgrade(&thread));
@@ -122,8 +141,8 @@ impl Threads {
         let contract = Arc::new(contract);
         let mut current = self.current();
         let threads: Vec<Arc<Thread>> = current.threads.iter().filter_map(Weak::upgrade).collect();
-        let services = self.services.subscribe();
-        let table = |thread: &Arc<Thread>| Table::of(&contract, &thread.pools, &services).map(Arc::new);
+        let shared = self.shared();
+        let table = |thread: &Arc<Thread>| Table::of(&contract, &thread.pools, &shared).map(Arc::new);
         let tables: Vec<Arc<Table>> = threads.iter().map(table).collect::<Option<_>>()?;
         // All of them are made by now: between the first thread and the last one there is hardly a moment.
         threads.iter().zip(tables).for_each(|(thread, table)| thread.table.store(table));

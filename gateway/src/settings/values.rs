@@ -115,8 +115,10 @@ impl Upstreams {
 
 pub(super) const ORDERS_URL: &str = "http://127.0.0.1:5001";
 pub(super) const PAYMENTS_URL: &str = "http://127.0.0.1:5002";
-const ORDERS: &str = "ordermesh.orders.v1.OrdersService";
-const PAYMENTS: &str = "ordermesh.payments.v1.PaymentsService";
+/// The full names of the built-in services.
+pub const ORDERS: &str = "ordermesh.orders.v1.OrdersService";
+/// As [`ORDERS`].
+pub const PAYMENTS: &str = "ordermesh.payments.v1.PaymentsService";
 
 /// The flag that says where a service is.
 pub(crate) fn url_flag(service: &str) -> &'static str {

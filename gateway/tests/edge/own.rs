@@ -1,6 +1,6 @@
 //! What the edge answers itself over gRPC: reflection of what it serves, and its health.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use futures_util::{StreamExt as _, stream};
@@ -17,11 +17,12 @@ use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
-use world::{Issuer, claims};
+use world::{Issuer, PATIENCE, Program, claims};
 
 use crate::{
     foreign::{compiled, contract, encoded, rpc},
     identity::verifier,
+    reflect::next,
     upstream::{Upstream, one},
     world::{World, json, shapes},
 };
@@ -85,6 +86,30 @@ async fn a_service_is_healthy_as_long_as_an_endpoint_of_it_is_called() -> Result
     ensure!(seen().await? == Some(ServingStatus::NotServing));
     ensure!(client.check(of(ORDERS)).await?.into_inner().status() == ServingStatus::NotServing);
     ensure!(client.check(of(PAYMENTS)).await?.into_inner().status() == ServingStatus::Serving);
+    Ok(())
+}
+
+/// As services do it: who watches goes elsewhere before the listener closes.
+#[tokio::test]
+async fn before_a_process_stops_nothing_of_it_is_served() -> Result<()> {
+    let upstream = upstream().await;
+    let program = Program::at(Path::new(env!("CARGO_BIN_EXE_gateway")));
+    let program = program.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let program = program.env("ORDERS_URL", upstream.url()).env("PAYMENTS_URL", upstream.url());
+    let mut process = program.start()?;
+    let url = format!("http://{}", process.address("http").await?);
+    let mut client = HealthClient::new(Channel::from_shared(url)?.connect().await?);
+    let mut edge = client.watch(of("")).await?.into_inner();
+    let mut orders = client.watch(of(ORDERS)).await?.into_inner();
+    ensure!(next(&mut edge).await? == ServingStatus::Serving);
+    ensure!(next(&mut orders).await? == ServingStatus::Serving);
+    process.terminate()?;
+    for watch in [&mut edge, &mut orders] {
+        ensure!(next(watch).await? == ServingStatus::NotServing);
+        let ended = watch.message().await.expect_err("it ends with a status");
+        ensure!(ended.code() == Code::Unavailable, "{ended:?}");
+    }
+    ensure!(process.wait(PATIENCE).await?.success(), "{}", process.output());
     Ok(())
 }
 

@@ -287,7 +287,7 @@ async fn the_shop_comes_and_goes_with_our_contract() -> Result<()> {
 }
 
 /// What a watch of health says next.
-async fn next(answers: &mut Streaming<HealthCheckResponse>) -> Result<ServingStatus> {
+pub(crate) async fn next(answers: &mut Streaming<HealthCheckResponse>) -> Result<ServingStatus> {
     let answer = tokio::time::timeout(PATIENCE, answers.message()).await.context("nothing new")??;
     Ok(answer.context("the watch has ended")?.status())
 }
