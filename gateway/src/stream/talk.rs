@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, request::Parts};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use transcode::ResponseError;
 use upstream::{Answer, Call, Tried};
@@ -88,7 +89,8 @@ pub(crate) async fn answer(
     let mut feeding = Feeding::of(lines::feed(lines, encoder, messages));
     // Of a stream that lasts as long as it lasts, the beginning has a time.
     let over = Over::first(Some(deadline), expires);
-    let answered = beside(call, &mut feeding, over).await?;
+    let stopping = &edge.ending.stopping;
+    let answered = beside(call, &mut feeding, over, stopping).await?;
     let failed = |status: Status| outcome::of_write(&status, &served.route, false);
     let Answer { mut body, .. } = answered.map_err(failed)?;
     if served.route.rpc.streaming {
@@ -100,13 +102,13 @@ pub(crate) async fn answer(
             style: style.clone(),
             complete: false,
             over: Over::first(until, expires),
-            stopping: edge.ending.stopping.clone(),
+            stopping: stopping.clone(),
             account: client.answers,
             _open: Some(open),
         };
         return within(deadline, frames::response(feed)).await?;
     }
-    match beside(body.message(), &mut feeding, over).await? {
+    match beside(body.message(), &mut feeding, over, stopping).await? {
         Ok(Some(wire)) => one(served, wire).map_err(|problem| *problem),
         Ok(None) => Err(Problem::internal(&Status::internal("the response has no message"))),
         Err(status) => Err(failed(status)),
@@ -136,16 +138,18 @@ async fn call(
     call.both(ReceiverStream::new(taken)).await
 }
 
-/// What comes of `work` while the client sends, unless it is over before; an error of the client's ends it.
+/// What comes of `work` while the client sends, unless it is over before, or the edge stops; an error of the client's ends it.
 async fn beside<T>(
     work: impl Future<Output = T>,
     feeding: &mut Feeding,
     over: Option<Over>,
+    stopping: &CancellationToken,
 ) -> Result<T, Problem> {
     let (mut work, mut over) = (pin!(work), pin!(Over::wait(over)));
     loop {
         tokio::select! {
             biased;
+            () = stopping.cancelled() => return Err(Problem::stopping()),
             fault = over.as_mut() => return Err(fault.into()),
             sent = feeding.end() => sent?,
             done = work.as_mut() => return Ok(done),

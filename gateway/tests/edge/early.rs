@@ -18,12 +18,12 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn connect(world: &World) -> TcpStream {
+pub(crate) async fn connect(world: &World) -> TcpStream {
     TcpStream::connect(world.url.trim_start_matches("http://")).await.expect("the edge listens")
 }
 
 /// Reads the head of an answer and as much of a body as it announces.
-async fn answer(stream: &mut TcpStream) -> String {
+pub(crate) async fn answer(stream: &mut TcpStream) -> String {
     let mut read = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&read).to_ascii_lowercase();

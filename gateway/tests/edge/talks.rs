@@ -9,7 +9,7 @@ use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _, future::BoxFutu
 use gateway::{Config, Upstreams};
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tokio_tungstenite::{
     connect_async,
@@ -23,6 +23,7 @@ use tonic::{
 };
 
 use crate::{
+    early::{answer, connect},
     foreign::{compiled, contract, encoded},
     upstream::{Messages, Reply},
     world::{World, json as body, reason},
@@ -141,6 +142,25 @@ async fn bytes_have_the_time_of_a_request_to_begin() {
     let asked = world.request("POST", "/convert").header("content-type", "text/plain").body(silent).send();
     let answer = timeout(PATIENCE, asked).await.expect("in time").expect("an answer");
     assert_eq!(reason(&body(answer, StatusCode::GATEWAY_TIMEOUT).await), "DEADLINE_EXCEEDED");
+}
+
+/// Of a client that still sends, to a service that has not answered yet.
+#[tokio::test]
+async fn a_stop_ends_a_call_whose_client_sends_with_an_error() {
+    let world = world().await;
+    let mut stream = connect(&world).await;
+    let head = "POST /collect HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\n\
+        transfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("the edge listens");
+    // Its body is read.
+    let goes_on = answer(&mut stream).await;
+    assert!(goes_on.starts_with("http/1.1 100"), "{goes_on}");
+    stream.write_all(b"3\r\n{}\n\r\n").await.expect("the edge reads");
+    world.stop();
+    let ended = answer(&mut stream).await;
+    assert!(ended.starts_with("http/1.1 503") && ended.contains("upstream_unavailable"), "{ended}");
+    drop(stream);
+    world.stopped().await;
 }
 
 #[tokio::test]
