@@ -10,6 +10,7 @@ pub(crate) mod text;
 pub(crate) mod known;
 pub(crate) mod names;
 pub(crate) mod closed;
+pub(crate) mod memory;
 pub(crate) mod report;
 #[cfg(test)]
 mod panic_tests;
@@ -99,7 +100,8 @@ fn body<'i>(
         report.unknown(BODY, "this route has none");
         return None;
     }
-    let json = json::parse(input.body).map_err(|error| report.unreadable(BODY, error.to_string())).ok()?;
+    let json = json::parse(input.body, &report.memory);
+    let json = json.map_err(|error| report.unreadable(BODY, error.to_string())).ok()?;
     let whole = Kind::Message(route.rpc.input.clone());
     let kind = if let Body::Field(field) = &route.body { field.kind() } else { whole };
     match &route.body {
@@ -135,7 +137,7 @@ pub(crate) fn message_of(
 ) -> Result<DynamicMessage, RequestError> {
     let mut report = Report::new(lenient);
     let mut message = DynamicMessage::new(descriptor.clone());
-    match json::parse(text) {
+    match json::parse(text, &report.memory) {
         Err(error) => report.unreadable(BODY, error.to_string()),
         Ok(json) => Walk::new(&mut report).whole(&mut message, &json),
     }

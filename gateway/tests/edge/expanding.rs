@@ -1,14 +1,17 @@
-//! Answers that are much longer as JSON than as the service sends them: the edge makes so much of one, and no more.
+//! Answers that are much longer as JSON than as the service sends them, and requests that are much longer than their text on the way there: the
+//! edge makes so much of one, and no more.
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use gateway::Config;
 use http::StatusCode;
 use serde_json::Value;
 use tokio_tungstenite::connect_async;
 
 use crate::{
-    upstream::Upstream,
-    world::{World, json, reason},
+    foreign::{compiled, contract, encoded},
+    upstream::{Upstream, echo},
+    world::{World, json, reason, shapes},
 };
 
 /// These bytes as the first field of a message.
@@ -68,4 +71,26 @@ async fn so_is_a_message_of_a_stream() {
     let last = socket.next().await.expect("a message").expect("a message").into_text().expect("text");
     let error: Value = serde_json::from_str(&last).expect("JSON");
     assert!(is_too_large(&error), "{error}");
+}
+
+/// A null in a list has five bytes as text, and some seven hundred as a value.
+#[tokio::test]
+async fn a_request_of_more_values_than_there_is_memory_for_is_too_large() {
+    let list = "message L { google.protobuf.ListValue list = 1; }
+        service S { rpc Put(L) returns (L) { option (google.api.http) = {post: \"/lists\" body: \"*\"}; } }";
+    let list = contract("lists.v1", "import \"google/protobuf/struct.proto\";", list);
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::with(Config {
+        descriptor_set: encoded(compiled(&[("lists.proto", list)]).into_values()),
+        foreign: Some(Vec::new()),
+        max_body_bytes: 8 << 20,
+        ..shapes(&upstream.url())
+    })
+    .await;
+    let nulls = |count: usize| format!("{{\"list\":[{}]}}", vec!["null"; count].join(","));
+    let answer = world.send("POST", "/lists", &nulls(1 << 20)).await;
+    let error = json(answer, StatusCode::PAYLOAD_TOO_LARGE).await;
+    assert_eq!(reason(&error), "BODY_TOO_LARGE", "{error}");
+    let answer = world.send("POST", "/lists", &nulls(1 << 10)).await;
+    assert_eq!(answer.text().await.expect("a body"), nulls(1 << 10));
 }

@@ -92,6 +92,9 @@ async fn received(mut body: Body) -> Result<Bytes, Fault> {
 }
 
 fn refused(error: RequestError) -> Fault {
+    if error.kind == RequestErrorKind::TooLarge {
+        return Fault::new(Reason::BodyTooLarge, error.to_string());
+    }
     let (is_readable, message) = (error.kind == RequestErrorKind::Invalid, error.to_string());
     let of = |at: transcode::Violation| Violation { field: at.field, description: at.description };
     Fault::of_request(is_readable, message, error.violations.into_iter().map(of).collect())

@@ -4,7 +4,7 @@ use std::{cell::Cell, collections::HashSet, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{report::clip, scalar::Leaf};
+use super::{memory::Memory, report::clip, scalar::Leaf};
 
 /// Levels of objects and arrays. Each level inside of a google.protobuf.Struct takes three messages on the wire, and
 /// prost-built services refuse the hundredth: a request that passes here can be decoded behind the edge.
@@ -48,15 +48,16 @@ impl Json<'_> {
     }
 }
 
-/// Reads one JSON text (RFC 8259).
+/// Reads one JSON text (RFC 8259), within this memory.
 ///
 /// # Errors
 /// Text that is no JSON, nests deeper than [`MAX_DEPTH`], or has an object with a name twice (which readers would
-/// understand differently: RFC 8259, section 4).
-pub(crate) fn parse(text: &[u8]) -> Result<Json<'_>, serde_json::Error> {
+/// understand differently: RFC 8259, section 4); or one that takes more than there is.
+pub(crate) fn parse<'t>(text: &'t [u8], memory: &Memory) -> Result<Json<'t>, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let numbers = Numbers(Cell::new(text));
-    let value = Tree { level: Level::TOP, numbers: Some(&numbers) }.deserialize(&mut deserializer)?;
+    let tree = Tree { level: Level::TOP, numbers: Some(&numbers), memory };
+    let value = tree.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
@@ -115,12 +116,13 @@ impl<'t> Numbers<'t> {
 pub(crate) struct Tree<'n, 't> {
     level: Level,
     numbers: Option<&'n Numbers<'t>>,
+    memory: &'n Memory,
 }
 
-impl Tree<'_, '_> {
+impl<'n> Tree<'n, '_> {
     /// Of a part of a text, whose digits are not at hand.
-    pub(crate) fn without_digits(level: Level) -> Self {
-        Self { level, numbers: None }
+    pub(crate) fn without_digits(level: Level, memory: &'n Memory) -> Self {
+        Self { level, numbers: None, memory }
     }
 
     fn inside<E: Error>(self) -> Result<Self, E> {
@@ -165,7 +167,8 @@ impl<'de> Visitor<'de> for Tree<'_, 'de> {
         Ok(self.numbers.map_or(Json::Double(value), |numbers| Json::Decimal(numbers.next())))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Json<'de>, E> {
+    fn visit_str<E: Error>(self, value: &str) -> Result<Json<'de>, E> {
+        self.memory.text(value).ok_or_else(exhausted)?;
         Ok(Json::Text(value.to_owned()))
     }
 
@@ -173,6 +176,7 @@ impl<'de> Visitor<'de> for Tree<'_, 'de> {
         let inside = self.inside()?;
         let mut array = Vec::new();
         while let Some(item) = items.next_element_seed(inside)? {
+            self.memory.item().ok_or_else(exhausted)?;
             array.push(item);
         }
         Ok(Json::Array(array))
@@ -182,6 +186,7 @@ impl<'de> Visitor<'de> for Tree<'_, 'de> {
         let inside = self.inside()?;
         let (mut object, mut names) = (Vec::new(), HashSet::new());
         while let Some(name) = members.next_key::<String>()? {
+            self.memory.member(&name).ok_or_else(exhausted)?;
             if !names.insert(name.clone()) {
                 return Err(A::Error::custom(format_args!("the name {:?} is there twice", clip(&name))));
             }
@@ -191,11 +196,19 @@ impl<'de> Visitor<'de> for Tree<'_, 'de> {
     }
 }
 
+fn exhausted<E: Error>() -> E {
+    E::custom("more values than there is memory for")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn parse(text: &[u8]) -> Result<Json<'_>, serde_json::Error> {
+        super::parse(text, &Memory::default())
+    }
 
     /// As serde_json has it.
     fn plain(json: &Json<'_>) -> serde_json::Value {

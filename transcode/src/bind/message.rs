@@ -63,6 +63,9 @@ impl<'r> Walk<'r> {
         let sibling = sibling(message, field);
         self.at(field.json_name(), |walk| {
             let Some(value) = walk.value(field, json) else { return };
+            if walk.report.memory.values(1).is_none() {
+                return;
+            }
             if let Some(sibling) = sibling {
                 walk.report.unreadable(&walk.path, format!("cannot be given together with {sibling}"));
             } else {
@@ -79,8 +82,12 @@ impl<'r> Walk<'r> {
         }
         if field.is_list() {
             let Json::Array(items) = json else { return self.misfit("must be an array") };
+            self.report.memory.values(items.len())?;
             let mut list = Vec::with_capacity(items.len());
             for (index, item) in items.iter().enumerate() {
+                if self.report.memory.is_exhausted() {
+                    return None;
+                }
                 list.extend(self.inside(&format!("[{index}]"), |walk| walk.element(&kind, item)));
             }
             return Some(Value::List(list));
@@ -95,8 +102,10 @@ impl<'r> Walk<'r> {
         let Json::Object(object) = json else { return self.misfit("must be an object") };
         let (key_kind, value_kind) =
             (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
+        self.report.memory.values(2 * object.len())?;
         let mut map = std::collections::HashMap::with_capacity(object.len());
         for (name, json) in object {
+            self.report.memory.text(name)?;
             self.inside(&format!("[{name:?}]"), |walk| {
                 let Some(key) = scalar::key(&key_kind, name) else {
                     return walk.report.unreadable(&walk.path, "has a key of the wrong type");
@@ -117,9 +126,13 @@ impl<'r> Walk<'r> {
                 return self.well_known(descriptor, json).map(Value::Message);
             }
             let Json::Object(object) = json else { return self.misfit("must be an object") };
+            self.report.memory.message()?;
             let mut message = DynamicMessage::new(descriptor.clone());
             self.members(&mut message, object);
             return Some(Value::Message(message));
+        }
+        if let Json::Text(text) = json {
+            self.report.memory.text(text)?;
         }
         match scalar::from_json(kind, json.leaf()) {
             Ok(value) => Some(value),

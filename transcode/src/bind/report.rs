@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::memory::Memory;
+
 /// What violations of the body as a whole are called.
 pub(crate) const BODY: &str = "body";
 
@@ -21,6 +23,8 @@ pub enum RequestErrorKind {
     Unreadable,
     /// It can be read, and a field cannot be right.
     Invalid,
+    /// Its body holds more than there is memory for: what becomes of it is bounded as its text is.
+    TooLarge,
 }
 
 /// One field at fault.
@@ -57,6 +61,8 @@ pub(crate) struct Report {
     unreadable: bool,
     violations: Vec<Violation>,
     ignored: Vec<String>,
+    /// What the request may still take.
+    pub(crate) memory: Memory,
 }
 
 impl Report {
@@ -89,8 +95,13 @@ impl Report {
     /// The names that were passed over; the error when something was wrong.
     ///
     /// # Errors
-    /// Every violation noted; it is unreadable if any part of it is.
+    /// Every violation noted; it is unreadable if any part of it is. Of what is too large the rest is not known.
     pub(crate) fn finish(self) -> Result<Vec<String>, RequestError> {
+        if self.memory.is_exhausted() {
+            let description = "holds more values than there is memory for".to_owned();
+            let violations = vec![Violation { field: BODY.to_owned(), description }];
+            return Err(RequestError { kind: RequestErrorKind::TooLarge, violations });
+        }
         if self.violations.is_empty() {
             return Ok(self.ignored);
         }

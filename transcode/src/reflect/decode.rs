@@ -11,9 +11,9 @@ use crate::direct::wire::{DELIMITED, END_GROUP, START_GROUP, Wire};
 pub(crate) const MOST_BYTES: usize = 256 << 20;
 
 /// What a message takes beside its first field: a node of its table, with room for eleven.
-const MESSAGE: usize = 640;
+pub(crate) const MESSAGE: usize = 640;
 /// What a field takes, or a value among many: tables and lists have room for more than they hold.
-const VALUE: usize = 128;
+pub(crate) const VALUE: usize = 128;
 
 /// So short a message is within the bounds whatever it holds, and is not looked at: at its worst a value of each two bytes.
 const SHORT: usize = MOST_BYTES / 8 / (MESSAGE + VALUE) * 2;

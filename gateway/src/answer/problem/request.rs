@@ -1,6 +1,6 @@
 //! What a client got wrong: the violations of a request as a failure with a reason.
 
-use chassis::status::{Fault, Violation};
+use chassis::status::{Fault, Reason, Violation};
 use transcode::{RequestError, RequestErrorKind, Route};
 
 use super::{KNOWN, Problem};
@@ -13,6 +13,9 @@ impl From<RequestError> for Problem {
 
 /// Why a request is refused that cannot become a message.
 pub(crate) fn refused(error: RequestError) -> Fault {
+    if error.kind == RequestErrorKind::TooLarge {
+        return Fault::new(Reason::BodyTooLarge, error.to_string());
+    }
     let of = |at: transcode::Violation| Violation { field: at.field, description: at.description };
     let (is_readable, message) = (error.kind == RequestErrorKind::Invalid, error.to_string());
     Fault::of_request(is_readable, message, error.violations.into_iter().map(of).collect())

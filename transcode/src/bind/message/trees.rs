@@ -25,6 +25,7 @@ impl Walk<'_> {
         match (descriptor.full_name(), json) {
             ("google.protobuf.Any", Json::Object(object)) => self.any(descriptor, object),
             ("google.protobuf.Empty", Json::Object(object)) => {
+                self.report.memory.message()?;
                 let mut empty = DynamicMessage::new(descriptor.clone());
                 self.members(&mut empty, object);
                 Some(empty)
@@ -33,12 +34,19 @@ impl Walk<'_> {
             ("google.protobuf.ListValue", Json::Array(items)) => self.list(descriptor, items),
             ("google.protobuf.ListValue", _) => self.misfit("must be an array"),
             ("google.protobuf.Value", _) => self.any_value(descriptor, json),
-            _ => self.fitting(known::from_json(descriptor, json.leaf())),
+            _ => {
+                self.report.memory.message()?;
+                if let Json::Text(text) = json {
+                    self.report.memory.values(known::paths(text).count())?;
+                }
+                self.fitting(known::from_json(descriptor, json.leaf()))
+            }
         }
     }
 
     /// Fields beside `@type`, or a `value` where the type has a JSON form of its own. That of Empty may be left out: it has no fields either.
     fn any(&mut self, descriptor: &MessageDescriptor, object: &Object<'_>) -> Option<DynamicMessage> {
+        self.report.memory.message()?;
         // An Any that holds nothing needs no type.
         if object.is_empty() {
             return Some(DynamicMessage::new(descriptor.clone()));
@@ -51,6 +59,7 @@ impl Walk<'_> {
             return self.misfit(format!("is of the type {:?}, which is not known", clip(url)));
         };
         let is_known = scalar::is_well_known(kind.full_name());
+        self.report.memory.message()?;
         let mut message = DynamicMessage::new(kind.clone());
         match named("value") {
             Some(json) if is_known => message = self.at("value", |walk| walk.well_known(&kind, json))?,
@@ -79,8 +88,11 @@ impl Walk<'_> {
             _ => return self.misfit("is no google.protobuf.Struct"),
         };
         let Kind::Message(kind) = kind else { return self.misfit("is no google.protobuf.Struct") };
+        self.report.memory.message()?;
+        self.report.memory.values(2 * object.len())?;
         let mut map = HashMap::with_capacity(object.len());
         for (name, json) in object {
+            self.report.memory.text(name)?;
             let value = self.any_value(&kind, json)?;
             map.insert(MapKey::String(name.clone()), Value::Message(value));
         }
@@ -90,12 +102,19 @@ impl Walk<'_> {
     fn list(&mut self, descriptor: &MessageDescriptor, items: &[Json<'_>]) -> Option<DynamicMessage> {
         let kind = descriptor.get_field(1).map(|field| field.kind());
         let Some(Kind::Message(kind)) = kind else { return self.misfit("is no google.protobuf.ListValue") };
+        self.report.memory.message()?;
+        self.report.memory.values(items.len())?;
         let values: Option<Vec<Value>> =
             items.iter().map(|item| self.any_value(&kind, item).map(Value::Message)).collect();
         self.fitting(known::filled(descriptor, [(1, Value::List(values?))]))
     }
 
     fn any_value(&mut self, descriptor: &MessageDescriptor, json: &Json<'_>) -> Option<DynamicMessage> {
+        self.report.memory.message()?;
+        self.report.memory.values(1)?;
+        if let Json::Text(text) = json {
+            self.report.memory.text(text)?;
+        }
         let inside = |number| match descriptor.get_field(number).map(|field| field.kind()) {
             Some(Kind::Message(kind)) => kind,
             // The name is that of the standard's type, and the fields are not: what is made of it does not fit.

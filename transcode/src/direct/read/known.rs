@@ -28,13 +28,13 @@ impl Element<'_> {
         descriptor: &MessageDescriptor,
         deserializer: D,
     ) -> Result<bool, D::Error> {
-        let json = Tree::without_digits(self.level).deserialize(deserializer)?;
+        // What is wrong, unknown or too much is the reflective path's to name.
+        let mut report = Report::new(false);
+        let json = Tree::without_digits(self.level, &report.memory).deserialize(deserializer)?;
         let kind = prost_reflect::Kind::Message(descriptor.clone());
         if self.nullable && json.is_null() && !has_null(&kind) {
             return Ok(false);
         }
-        // What is wrong or unknown is the reflective path's to name.
-        let mut report = Report::new(false);
         let read = Walk::new(&mut report).well_known(descriptor, &json);
         let (Some(read), Ok(_)) = (read, report.finish()) else { return Err(fall_back()) };
         put_tag(self.out, self.number.ok_or_else(fall_back)?, DELIMITED);
