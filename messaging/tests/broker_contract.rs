@@ -6,13 +6,14 @@ mod support {
     pub(crate) mod contract;
     pub(crate) mod memory;
     pub(crate) mod rabbit;
+    pub(crate) mod forms;
     pub(crate) mod faults;
     pub(crate) mod topology;
     pub(crate) mod letters;
     pub(crate) mod tls;
 }
 
-use support::{contract, faults, ground::Ground, letters, memory, rabbit, tls, topology};
+use support::{contract, faults, forms, ground::Ground, letters, memory, rabbit, tls, topology};
 
 /// One test per promise and broker.
 macro_rules! promises {
@@ -77,6 +78,12 @@ specials! {
     what_is_never_acknowledged_becomes_a_dead_letter,
     a_url_is_checked_and_its_password_kept_back,
     a_queue_bound_in_the_middle_of_a_window_keeps_the_order,
+}
+
+specials! {
+    forms:
+    every_form_of_the_binding_is_read,
+    what_no_form_allows_is_kept_with_the_reason,
 }
 
 specials! {

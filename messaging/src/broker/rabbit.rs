@@ -7,6 +7,7 @@ mod connection;
 mod names;
 mod passive;
 mod declare;
+mod attributes;
 mod cloudevents;
 mod dead_letter;
 mod progress;

@@ -25,21 +25,21 @@ use super::{
 };
 
 /// A connection without our code.
-async fn raw(server: &RabbitMq) -> Result<(Connection, Channel)> {
+pub(crate) async fn raw(server: &RabbitMq) -> Result<(Connection, Channel)> {
     let connection = Connection::connect(&server.amqp_url(), ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok((connection, channel))
 }
 
-async fn server() -> Result<std::sync::Arc<RabbitMq>> {
+pub(crate) async fn server() -> Result<std::sync::Arc<RabbitMq>> {
     match Ground::rabbit().await? {
         Ground::Rabbit(server) => Ok(server),
         Ground::Memory => bail!("no server"),
     }
 }
 
-fn broker(server: &RabbitMq, topology: &Topology) -> Result<RabbitBroker> {
+pub(crate) fn broker(server: &RabbitMq, topology: &Topology) -> Result<RabbitBroker> {
     Ok(RabbitBroker::new(&server.amqp_url(), topology.clone())?)
 }
 

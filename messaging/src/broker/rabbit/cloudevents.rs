@@ -1,9 +1,11 @@
-//! Envelope to AMQP message and back: a CloudEvent in binary mode.
+//! Envelope to AMQP message and back: a CloudEvent, written in binary mode and read in structured mode, too.
 //!
-//! The attributes are headers with the prefix of the [AMQP binding](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md),
+//! The attributes are headers with a prefix of the [AMQP binding](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md),
 //! which is written for AMQP 1.0; RabbitMQ carries headers of 0-9-1 over as its application properties. Identifier, type
-//! and time are AMQP properties as well, for the broker's own tools; they are not read back.
+//! and time are AMQP properties as well, for the broker's own tools; they are not read back. Of the forms that the binding allows
+//! all are read, and one is written: the one that every released version reads.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use lapin::{
     BasicProperties,
@@ -11,9 +13,10 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 use prost_types::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::attributes::Attributes;
 use crate::{
     broker::Undecodable,
     envelope::{CONTENT_TYPE, Envelope, read_tracestate},
@@ -21,6 +24,8 @@ use crate::{
 };
 
 const SPEC_VERSION: &str = "1.0";
+/// The content type of an event as a whole.
+const STRUCTURED: &str = "application/cloudevents+json";
 const MICROS: i64 = 1_000_000;
 
 /// An end user of an application (the extension [Auth Context](https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/authcontext.md)).
@@ -84,68 +89,90 @@ pub(super) fn decode(delivery: Delivery) -> Result<Envelope, Undecodable> {
 
 /// The identifier of a message, if it is one of ours.
 pub(super) fn id(properties: &BasicProperties) -> Option<Uuid> {
-    attribute(properties, "cloudEvents:id").ok()?.parse().ok()
+    headers(properties).required("cloudEvents:id").ok()?.parse().ok()
 }
 
-fn envelope(properties: &BasicProperties, payload: &Bytes) -> Result<Envelope, String> {
-    match properties.content_type().as_ref().map(ShortString::as_str) {
-        Some(CONTENT_TYPE) => {}
-        other => return Err(format!("the content type is {other:?}, not {CONTENT_TYPE:?}")),
+fn headers(properties: &BasicProperties) -> Attributes<'_> {
+    Attributes::Headers(properties.headers().as_ref())
+}
+
+fn envelope(properties: &BasicProperties, body: &Bytes) -> Result<Envelope, String> {
+    let content_type = properties.content_type().as_ref().map(ShortString::as_str);
+    if is(content_type, CONTENT_TYPE) {
+        read(&headers(properties), body.clone())
+    } else if is(content_type, STRUCTURED) {
+        structured(body)
+    } else {
+        Err(format!("the content type is {content_type:?}, neither {CONTENT_TYPE:?} nor {STRUCTURED:?}"))
     }
-    let version = attribute(properties, "cloudEvents:specversion")?;
+}
+
+/// Whether it is this media type, with whatever parameters.
+fn is(content_type: Option<&str>, media_type: &str) -> bool {
+    let essence = content_type.and_then(|text| text.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
+}
+
+/// The whole event as JSON (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>).
+fn structured(body: &Bytes) -> Result<Envelope, String> {
+    let event: Map<String, Value> =
+        serde_json::from_slice(body).map_err(|error| format!("the event is no JSON object: {error}"))?;
+    let attributes = Attributes::Json(&event);
+    let content_type = attributes.text("datacontenttype").transpose()?;
+    if !is(content_type, CONTENT_TYPE) {
+        return Err(format!("the datacontenttype is {content_type:?}, not {CONTENT_TYPE:?}"));
+    }
+    if event.get("data").is_some_and(|data| !data.is_null()) {
+        return Err("protobuf goes as data_base64, not as data".to_owned());
+    }
+    // A message without a field has no bytes, and is no data to some clients.
+    let data = attributes.text("data_base64").transpose()?.unwrap_or_default();
+    let payload = BASE64_STANDARD.decode(data).map_err(|error| format!("data_base64: {error}"))?;
+    read(&attributes, payload.into())
+}
+
+fn read(attributes: &Attributes<'_>, payload: Bytes) -> Result<Envelope, String> {
+    let version = attributes.required("cloudEvents:specversion")?;
     if version != SPEC_VERSION {
         return Err(format!("version {version:?} of CloudEvents is not known"));
     }
-    let id = attribute(properties, "cloudEvents:id")?;
-    let kind = attribute(properties, "cloudEvents:type")?;
+    let id = attributes.required("cloudEvents:id")?;
+    let kind = attributes.required("cloudEvents:type")?;
     if kind.is_empty() {
         return Err("cloudEvents:type is empty".to_owned());
     }
-    let traceparent = header(properties, "traceparent").map(|text| text.map(str::to_owned)).transpose()?;
+    let traceparent = trace(attributes, "traceparent", "cloudEvents:traceparent");
+    let traceparent = traceparent.map(|text| text.map(str::to_owned)).transpose()?;
     // One that cannot be read is no reason to park a message.
-    let tracestate = header(properties, "tracestate").and_then(Result::ok).filter(|_| traceparent.is_some());
-    let (subject, token_id) = principal(properties).unzip();
+    let tracestate = trace(attributes, "tracestate", "cloudEvents:tracestate");
+    let tracestate = tracestate.and_then(Result::ok).filter(|_| traceparent.is_some());
+    let (subject, token_id) = principal(attributes).unzip();
     Ok(Envelope {
         id: id.parse().map_err(|error| format!("cloudEvents:id is no UUID: {error}"))?,
         kind: kind.to_owned(),
-        key: attribute(properties, "cloudEvents:partitionkey")?.to_owned(),
-        source: attribute(properties, "cloudEvents:source")?.to_owned(),
-        payload: payload.clone(),
+        key: attributes.required("cloudEvents:partitionkey")?.to_owned(),
+        source: attributes.required("cloudEvents:source")?.to_owned(),
+        payload,
         traceparent,
         tracestate: tracestate.and_then(read_tracestate),
         subject,
         token_id: token_id.flatten(),
-        create_time: micros(attribute(properties, "cloudEvents:time")?)?,
+        create_time: attributes.micros("cloudEvents:time")?,
     })
 }
 
+/// A header of W3C's, or the attribute of the same name ([Distributed Tracing](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md)).
+fn trace<'a>(attributes: &Attributes<'a>, header: &str, attribute: &str) -> Option<Result<&'a str, String>> {
+    attributes.text(header).or_else(|| attributes.text(attribute))
+}
+
 /// The subject on whose behalf a message was written, and the id of its token. What cannot be read is left out: it decides nothing.
-fn principal(properties: &BasicProperties) -> Option<(String, Option<String>)> {
-    let subject = header(properties, "cloudEvents:authid")?.ok().and_then(storable)?;
-    let claims = header(properties, "cloudEvents:authclaims").and_then(Result::ok);
+fn principal(attributes: &Attributes<'_>) -> Option<(String, Option<String>)> {
+    let subject = attributes.text("cloudEvents:authid")?.ok().and_then(storable)?;
+    let claims = attributes.text("cloudEvents:authclaims").and_then(Result::ok);
     let claims: Option<Value> = claims.and_then(|json| serde_json::from_str(json).ok());
     let token_id = claims.as_ref().and_then(|claims| storable(claims["jti"].as_str()?));
     Some((subject.to_owned(), token_id.map(str::to_owned)))
-}
-
-fn micros(time: &str) -> Result<i64, String> {
-    let Timestamp { seconds, nanos } =
-        time.parse().map_err(|error| format!("cloudEvents:time is no RFC 3339 time: {error}"))?;
-    let micros = seconds.checked_mul(MICROS).and_then(|whole| whole.checked_add(i64::from(nanos) / 1_000));
-    micros.ok_or_else(|| "cloudEvents:time is out of range".to_owned())
-}
-
-fn attribute<'a>(properties: &'a BasicProperties, name: &str) -> Result<&'a str, String> {
-    header(properties, name).unwrap_or_else(|| Err(format!("{name} is missing")))
-}
-
-fn header<'a>(properties: &'a BasicProperties, name: &str) -> Option<Result<&'a str, String>> {
-    let text = match properties.headers().as_ref()?.inner().get(name)? {
-        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
-        AMQPValue::ShortString(text) => Some(text.as_str()),
-        _ => None,
-    };
-    Some(text.ok_or_else(|| format!("{name} is no text")))
 }
 
 /// A JSON object of what came with a message.
