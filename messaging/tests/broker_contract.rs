@@ -94,6 +94,7 @@ specials! {
     an_exclusive_queue_of_a_stranger_keeps_nobody_from_the_others,
     fewer_partitions_are_refused_until_the_queues_beyond_are_empty,
     a_message_for_which_the_broker_closes_the_channel_is_refused_alone,
+    a_declared_topology_needs_no_permission_to_declare,
 }
 
 specials! {

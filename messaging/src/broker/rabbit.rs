@@ -6,6 +6,7 @@ mod refusal;
 mod connection;
 mod names;
 mod passive;
+mod declaring;
 mod declare;
 mod attributes;
 mod cloudevents;
@@ -25,6 +26,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use self::{
     connection::{Link, Tls},
+    declaring::Declaring,
     inflow::RabbitInflow,
     publisher::RabbitPublisher,
     upkeep::RabbitUpkeep,
@@ -84,8 +86,9 @@ impl RabbitBroker {
         for subscription in &self.topology.consumers {
             declare::refuse_fewer_partitions(&link, &self.topology, &subscription.consumer).await?;
         }
-        let channel = link.confirming_channel().await?;
-        declare::everything(&channel, &self.topology).await?;
+        let mut on = Declaring::over(&link).await?;
+        declare::everything(&mut on, &self.topology).await?;
+        let (channel, _) = on.end();
         Ok(RabbitPublisher::new(link, channel, self.topology.clone(), self.confirm_timeout))
     }
 
@@ -98,19 +101,21 @@ impl RabbitBroker {
         let queue = self.topology.queue(&subscription.consumer, partition);
         let link = Link::open(&self.uri, self.tls.as_ref(), &queue).await?;
         declare::refuse_fewer_partitions(&link, &self.topology, &subscription.consumer).await?;
-        let channel = link.channel().await?;
-        declare::exchange(&channel, &self.topology).await?;
-        declare::dead_letters(&channel, &self.topology).await?;
-        declare::partition(&channel, &self.topology, subscription, partition).await?;
+        let mut on = Declaring::over(&link).await?;
+        declare::exchange(&mut on, &self.topology).await?;
+        declare::dead_letters(&mut on, &self.topology).await?;
+        declare::partition(&mut on, &self.topology, subscription, partition).await?;
+        let (channel, _) = on.end();
         RabbitInflow::start(link, channel, &queue, prefetch).await
     }
 
     async fn open_dead_letters(&self, consumer: &str) -> Result<RabbitInflow, BrokerError> {
         let queue = self.topology.dead_letter_queue_of(consumer);
         let link = Link::open(&self.uri, self.tls.as_ref(), &queue).await?;
-        let channel = link.channel().await?;
-        declare::dead_letters(&channel, &self.topology).await?;
-        declare::dead_letters_of(&channel, &self.topology, consumer).await?;
+        let mut on = Declaring::over(&link).await?;
+        declare::dead_letters(&mut on, &self.topology).await?;
+        declare::dead_letters_of(&mut on, &self.topology, consumer).await?;
+        let (channel, _) = on.end();
         Ok(RabbitInflow::start(link, channel, &queue, DEAD_PREFETCH).await?.of_dead_letters())
     }
 

@@ -228,3 +228,44 @@ pub(crate) async fn a_message_for_which_the_broker_closes_the_channel_is_refused
     }
     confirmed(&publisher.publish(&messages(10)).await)
 }
+
+/// What an operator has declared, by a process that may, or by a file of definitions, is used as it is.
+pub(crate) async fn a_declared_topology_needs_no_permission_to_declare() -> Result<()> {
+    let server = server().await?;
+    let topology = with_reader("declared", 2);
+    drop(broker(&server, &topology)?.publisher().await?);
+    server.control(&["add_user", "sparse", "secret"]).await?;
+    let ours = "^declared(\\..*)?$";
+    server.control(&["set_permissions", "sparse", "", ours, ours]).await?;
+    let url = server.amqp_url().replace("guest:guest", "sparse:secret");
+    let sparse = RabbitBroker::new(&url, topology.clone())?;
+
+    let (_connection, channel) = raw(&server).await?;
+    let name = |text: &str| ShortString::from(text);
+    let (queue, key) = (topology.queue("reader", 1), key_of(&topology, 1)?);
+    let route = topology.routing_key(KIND, &key);
+    channel.queue_unbind(name(&queue), name("declared"), name(&route), FieldTable::default()).await?;
+    // To bind a queue takes the permission to write to it, and that is there.
+    let mut publisher = sparse.publisher().await?;
+    let sent = [Envelope { key, ..message(1) }];
+    confirmed(&publisher.publish(&sent).await)?;
+    let mut inflow = sparse.subscribe(&consumer("reader"), 1, 10).await?;
+    ensure!(take(&mut *inflow, 1).await? == sent);
+    drop(sparse.dead_letters("reader").await?);
+
+    let mut upkeep = sparse.upkeep().await?.context("RabbitMQ has a topology to keep")?;
+    for _ in 0..2 {
+        let found = upkeep.look().await?;
+        ensure!(found.refused.is_none() && found.restored.is_empty(), "{found:?}");
+    }
+    channel.queue_delete(topology.queue("reader", 0).into(), QueueDeleteOptions::default()).await?;
+    let refused = upkeep.look().await?.refused.context("it may not declare it")?;
+    ensure!(refused.contains("ACCESS_REFUSED") && refused.contains("declared.reader.0"), "{refused}");
+    drop(broker(&server, &topology)?.publisher().await?);
+    for _ in 0..11 {
+        upkeep.look().await?;
+    }
+    let found = upkeep.look().await?;
+    ensure!(found.refused.is_none() && found.restored.is_empty(), "{found:?}");
+    Ok(())
+}

@@ -6,12 +6,17 @@
 //! queue's life, and nothing that a client does prevents it.
 
 use lapin::{
-    Channel, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    ExchangeKind,
     types::{AMQPValue, FieldTable},
 };
 
-use super::{connection::Link, names::short, passive, refusal::refused_or_lost};
+use super::{
+    connection::Link,
+    declaring::{Declaring, Thing},
+    names::short,
+    passive,
+    refusal::refused_or_lost,
+};
 use crate::{
     broker::{BrokerError, Depth},
     topology::{Subscription, Topology},
@@ -28,24 +33,24 @@ const NO_DELIVERY_LIMIT: i32 = i32::MAX;
 const GAP: u16 = 2;
 
 /// All that a message needs on its way to those who must have it.
-pub(super) async fn everything(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
-    exchange(channel, topology).await?;
-    dead_letters(channel, topology).await?;
+pub(super) async fn everything(on: &mut Declaring<'_>, topology: &Topology) -> Result<(), BrokerError> {
+    exchange(on, topology).await?;
+    dead_letters(on, topology).await?;
     for subscription in &topology.consumers {
-        consumer(channel, topology, subscription).await?;
+        consumer(on, topology, subscription).await?;
     }
     Ok(())
 }
 
 /// All queues of a consumer.
 pub(super) async fn consumer(
-    channel: &Channel,
+    on: &mut Declaring<'_>,
     topology: &Topology,
     subscription: &Subscription,
 ) -> Result<(), BrokerError> {
-    dead_letters_of(channel, topology, &subscription.consumer).await?;
+    dead_letters_of(on, topology, &subscription.consumer).await?;
     for at in 0..topology.partitions {
-        partition(channel, topology, subscription, at).await?;
+        partition(on, topology, subscription, at).await?;
     }
     Ok(())
 }
@@ -93,34 +98,35 @@ struct FewerPartitions {
 }
 
 /// The exchange that all messages are published to.
-pub(super) async fn exchange(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
-    durable_exchange(channel, &topology.exchange, ExchangeKind::Topic).await
+pub(super) async fn exchange(on: &mut Declaring<'_>, topology: &Topology) -> Result<(), BrokerError> {
+    durable_exchange(on, &topology.exchange, ExchangeKind::Topic).await
 }
 
 /// Where undeliverable messages go, and the queue in which they wait to be sorted.
-pub(super) async fn dead_letters(channel: &Channel, topology: &Topology) -> Result<(), BrokerError> {
+pub(super) async fn dead_letters(on: &mut Declaring<'_>, topology: &Topology) -> Result<(), BrokerError> {
     let (exchange, queue) = (topology.dead_letter_exchange(), topology.dead_letter_queue());
     let mut arguments = quorum();
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(NO_DELIVERY_LIMIT));
-    durable_exchange(channel, &exchange, ExchangeKind::Fanout).await?;
-    durable_queue(channel, &queue, arguments).await?;
-    bind(channel, &queue, &exchange, "").await
+    durable_exchange(on, &exchange, ExchangeKind::Fanout).await?;
+    durable_queue(on, &queue, arguments).await?;
+    on.bind(&queue, &exchange, "").await
 }
 
 /// Lets nothing more come into the queue of versions before, whose argument for the delivery limit nobody can add.
 pub(super) async fn without_former_dead_letters(
-    channel: &Channel,
+    on: &Declaring<'_>,
     topology: &Topology,
 ) -> Result<(), BrokerError> {
     let (exchange, queue) = (topology.dead_letter_exchange(), topology.former_dead_letter_queue());
-    let unbound = channel.queue_unbind(short(&queue)?, short(&exchange)?, "".into(), FieldTable::default());
+    let unbound =
+        on.channel().queue_unbind(short(&queue)?, short(&exchange)?, "".into(), FieldTable::default());
     unbound.await.map_err(refused_or_lost)
 }
 
 /// The queue in which the dead letters of a consumer wait to be parked. A policy with `message-ttl` removes them from there too: they
 /// are sorted again.
 pub(super) async fn dead_letters_of(
-    channel: &Channel,
+    on: &mut Declaring<'_>,
     topology: &Topology,
     consumer: &str,
 ) -> Result<(), BrokerError> {
@@ -128,14 +134,14 @@ pub(super) async fn dead_letters_of(
     // A limit would send them in a circle.
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(NO_DELIVERY_LIMIT));
     let (exchange, queue) = (topology.dead_letter_sorting(), topology.dead_letter_queue_of(consumer));
-    durable_exchange(channel, &exchange, ExchangeKind::Direct).await?;
-    durable_queue(channel, &queue, arguments).await?;
-    bind(channel, &queue, &exchange, &queue).await
+    durable_exchange(on, &exchange, ExchangeKind::Direct).await?;
+    durable_queue(on, &queue, arguments).await?;
+    on.bind(&queue, &exchange, &queue).await
 }
 
 /// The queue of one partition of a consumer, with its bindings.
 pub(super) async fn partition(
-    channel: &Channel,
+    on: &mut Declaring<'_>,
     topology: &Topology,
     subscription: &Subscription,
     partition: u16,
@@ -144,34 +150,19 @@ pub(super) async fn partition(
     arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
     let queue = topology.queue(&subscription.consumer, partition);
-    durable_queue(channel, &queue, arguments).await?;
+    durable_queue(on, &queue, arguments).await?;
     for routing_key in topology.bindings(subscription, partition) {
-        bind(channel, &queue, &topology.exchange, &routing_key).await?;
+        on.bind(&queue, &topology.exchange, &routing_key).await?;
     }
     Ok(())
 }
 
-async fn durable_exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> Result<(), BrokerError> {
-    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    let declared = channel.exchange_declare(short(name)?, kind, options, FieldTable::default());
-    declared.await.map_err(refused_or_lost)
+async fn durable_exchange(on: &mut Declaring<'_>, name: &str, kind: ExchangeKind) -> Result<(), BrokerError> {
+    on.declare(name, &Thing::Exchange(kind)).await
 }
 
-async fn durable_queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), BrokerError> {
-    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(short(name)?, options, arguments).await.map_err(refused_or_lost)?;
-    Ok(())
-}
-
-async fn bind(channel: &Channel, queue: &str, exchange: &str, routing_key: &str) -> Result<(), BrokerError> {
-    let bound = channel.queue_bind(
-        short(queue)?,
-        short(exchange)?,
-        short(routing_key)?,
-        QueueBindOptions::default(),
-        FieldTable::default(),
-    );
-    bound.await.map_err(refused_or_lost)
+async fn durable_queue(on: &mut Declaring<'_>, name: &str, arguments: FieldTable) -> Result<(), BrokerError> {
+    on.declare(name, &Thing::Queue(arguments)).await
 }
 
 /// A quorum queue whose messages become dead letters instead of being lost.

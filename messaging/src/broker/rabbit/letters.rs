@@ -12,6 +12,7 @@ use super::{
     connection::Link,
     dead_letter::{self, Death},
     declare,
+    declaring::Declaring,
     names::short,
     refusal::refused_or_lost,
 };
@@ -96,7 +97,7 @@ impl Letters {
         while failures < FAILURES
             && let Some((queue, letter)) = taken.next()
         {
-            match forward(channel, topology, &letter).await {
+            match forward(link, channel, topology, &letter).await {
                 Ok(Some(moved)) => {
                     // A crash before leaves it in both queues: it is parked once.
                     if letter.acker.ack(BasicAckOptions::default()).await.is_err() {
@@ -125,6 +126,7 @@ impl Letters {
 }
 
 async fn forward(
+    link: &Link,
     channel: &Channel,
     topology: &Topology,
     letter: &Delivery,
@@ -135,7 +137,7 @@ async fn forward(
     let any = || topology.consumers.first().map(|any| any.consumer.as_str());
     let Some(consumer) = meant_for.or_else(any) else { return Ok(None) };
     if !topology.consumers.iter().any(|known| known.consumer == consumer) {
-        declare::dead_letters_of(channel, topology, consumer).await?;
+        declare::dead_letters_of(&mut Declaring::over(link).await?, topology, consumer).await?;
     }
     let story = dead_letter::story(&letter.properties, death.as_ref());
     let queue = topology.dead_letter_queue_of(consumer);

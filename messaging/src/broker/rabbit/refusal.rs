@@ -25,10 +25,15 @@ pub(super) fn refused_or_lost(error: lapin::Error) -> BrokerError {
 
 /// The same before there is a connection. The login is all that is refused of access then.
 pub(super) fn refused_or_not_connected(error: lapin::Error) -> BrokerError {
-    let denied = matches!(error.kind(), ErrorKind::ProtocolError(protocol)
-        if matches!(protocol.kind(), AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)));
-    let advice = if denied { Some("check user and password in the broker's URL") } else { advice(&error) };
+    let advice =
+        if is_denied(&error) { Some("check user and password in the broker's URL") } else { advice(&error) };
     of(error, advice)
+}
+
+/// The user may not do it.
+pub(super) fn is_denied(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(protocol)
+        if matches!(protocol.kind(), AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)))
 }
 
 fn of(error: lapin::Error, advice: Option<&'static str>) -> BrokerError {

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::{
     connection::Link,
     declare,
+    declaring::Declaring,
     letters::{Letters, Sorted},
     passive,
 };
@@ -33,6 +34,8 @@ pub(super) struct RabbitUpkeep {
     looks: u32,
     /// What could not be declared the last time.
     refused: Option<String>,
+    /// The user may not declare something: what is there is taken as it is.
+    denied: bool,
     /// The queue of versions before is still there.
     former: bool,
 }
@@ -53,7 +56,7 @@ impl RabbitUpkeep {
             // The broker closes a channel on which something was missing.
             channel = link.confirming_channel().await?;
         }
-        Ok(Self { channel, letters: None, link, topology, looks: 0, refused: None, former })
+        Ok(Self { channel, letters: None, link, topology, looks: 0, refused: None, denied: false, former })
     }
 
     async fn look_once(&mut self) -> Result<Found, BrokerError> {
@@ -91,36 +94,11 @@ impl RabbitUpkeep {
         Ok(found)
     }
 
-    /// Declares everything. What a stranger has declared in another way keeps nobody from the others.
     async fn declare(&mut self) -> Result<(), BrokerError> {
-        let topology = self.topology.clone();
-        self.refused = None;
-        let declared = declare::exchange(&self.channel, &topology).await;
-        self.unless_refused(declared).await?;
-        let declared = declare::dead_letters(&self.channel, &topology).await;
-        self.unless_refused(declared).await?;
-        if self.former {
-            let unbound = declare::without_former_dead_letters(&self.channel, &topology).await;
-            self.unless_refused(unbound).await?;
-        }
-        for subscription in &topology.consumers {
-            let declared = declare::dead_letters_of(&self.channel, &topology, &subscription.consumer).await;
-            self.unless_refused(declared).await?;
-            for at in 0..topology.partitions {
-                let declared = declare::partition(&self.channel, &topology, subscription, at).await;
-                self.unless_refused(declared).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn unless_refused(&mut self, declared: Result<(), BrokerError>) -> Result<(), BrokerError> {
-        let Err(error) = declared else { return Ok(()) };
-        if matches!(error, BrokerError::Connection(_)) {
-            return Err(error);
-        }
-        self.refused.get_or_insert(observe::chain(&error));
-        self.channel = self.link.confirming_channel().await?;
+        let mut on = Declaring::on(&self.link, self.channel.clone(), self.denied);
+        let declared = declare_everything(&mut on, &self.topology, self.former).await;
+        (self.channel, self.denied) = on.end();
+        self.refused = declared?;
         Ok(())
     }
 
@@ -168,6 +146,45 @@ impl Upkeep for RabbitUpkeep {
         let found = timeout(LOOK_TIMEOUT, self.look_once()).await;
         found.map_err(|elapsed| BrokerError::Connection(Box::new(elapsed)))?
     }
+}
+
+/// Declares everything. What a stranger has declared in another way keeps nobody from the others; returns the first refusal.
+async fn declare_everything(
+    on: &mut Declaring<'_>,
+    topology: &Topology,
+    former: bool,
+) -> Result<Option<String>, BrokerError> {
+    let mut refused = None;
+    let declared = declare::exchange(on, topology).await;
+    unless_refused(on, declared, &mut refused).await?;
+    let declared = declare::dead_letters(on, topology).await;
+    unless_refused(on, declared, &mut refused).await?;
+    if former {
+        let unbound = declare::without_former_dead_letters(on, topology).await;
+        unless_refused(on, unbound, &mut refused).await?;
+    }
+    for subscription in &topology.consumers {
+        let declared = declare::dead_letters_of(on, topology, &subscription.consumer).await;
+        unless_refused(on, declared, &mut refused).await?;
+        for at in 0..topology.partitions {
+            let declared = declare::partition(on, topology, subscription, at).await;
+            unless_refused(on, declared, &mut refused).await?;
+        }
+    }
+    Ok(refused)
+}
+
+async fn unless_refused(
+    on: &mut Declaring<'_>,
+    declared: Result<(), BrokerError>,
+    refused: &mut Option<String>,
+) -> Result<(), BrokerError> {
+    let Err(error) = declared else { return Ok(()) };
+    if matches!(error, BrokerError::Connection(_)) {
+        return Err(error);
+    }
+    refused.get_or_insert_with(|| observe::chain(&error));
+    on.reopen().await
 }
 
 fn declared(topology: &Topology, former: bool) -> Vec<Declared> {
