@@ -51,6 +51,7 @@ mod moved_database;
 mod asked_again;
 mod filters;
 mod no_nul;
+mod limits;
 mod scrape;
 mod seen;
 mod outage;
