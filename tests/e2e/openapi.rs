@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-use world::Issuer;
+use world::{Issuer, claims};
 
 use crate::mesh::{EMBEDDED, Mesh};
 
@@ -53,7 +53,9 @@ async fn the_documents_are_valid_and_shown() -> Result<()> {
         create["description"].as_str().is_some_and(|text| text.contains("grpcurl -plaintext")),
         "{create:#}"
     );
-    let amount = &merged["components"]["schemas"]["Order"]["properties"]["amount"];
+    let order = &merged["components"]["schemas"]["Order"];
+    ensure!(order["required"] == json!(["userId", "amount"]), "{order:#}");
+    let amount = &order["properties"]["amount"];
     ensure!(amount["type"] == "string" && amount["format"] == "int64", "{amount:#}");
     // Nobody is asked for a token.
     ensure!(create["security"] == json!([]), "{create:#}");
@@ -100,6 +102,15 @@ async fn with_an_issuer_each_operation_names_its_scope() -> Result<()> {
         let operation = &document.body["paths"][path][method];
         ensure!(operation["security"] == json!([{ "bearer": [scope] }]), "{path}: {operation:#}");
     }
+    // Whose order it is, the token says: what the document has as an example is taken of whoever sends it.
+    let order = &document.body["components"]["schemas"]["Order"];
+    ensure!(order["required"] == json!(["amount"]), "{order:#}");
+    ensure!(order["properties"]["userId"]["pattern"] == "^$|^[A-Za-z0-9._-]{1,64}$", "{order:#}");
+    let create = &document.body["paths"]["/gateway/orders"]["post"];
+    let example = &create["requestBody"]["content"]["application/json"]["example"];
+    let token = issuer.token("first", &claims("alice", "orders:write", 600)).await?;
+    let placed = mesh.api.with_token(&token).post("/gateway/orders", example).await?;
+    ensure!(placed.status == 200 && placed.body["userId"] == "alice", "{example}: {}", placed.text);
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod about;
 mod options;
 mod decimals;
 mod schema;
+mod example;
 mod path;
 mod errors;
 mod answers;
@@ -75,6 +76,10 @@ pub fn document(about: &About<'_>, listed: &[Listed<'_>], ids: &Ids) -> Value {
     let mut comments = Comments::default();
     let mut schemas =
         Schemas::of(listed.iter().flat_map(|one| [&one.route.rpc.input, &one.route.rpc.output]));
+    if about.tokens == Tokens::Needed {
+        let owners = listed.iter().filter_map(|one| Some((&one.route.rpc.input, one.owner?)));
+        schemas.make_optional(owners);
+    }
     let (mut paths, mut tags) = (Map::new(), Map::new());
     for one in listed {
         let (route, method) = (one.route, one.route.method.as_str());

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use auth::Rules;
+use auth::{Data, Rules};
 use chassis::settings::ConfigErrors;
 use http::HeaderName;
 use prost_reflect::MethodDescriptor;
@@ -44,11 +44,14 @@ impl Contract {
         let rules = identity::rules(&routes, errors);
         let has_issuer = config.issuer.is_some();
         let failures: Vec<_> = routes.list().iter().map(|route| failures::of(route, has_issuer)).collect();
-        let listed = routes.list().iter().zip(&failures).map(|(route, failures)| Listed {
-            route,
-            authority: config.upstreams.authority(&route.rpc.service),
-            scope: rules.get(route.rpc.path.path()).map(|rule| rule.scope.as_str()),
-            failures,
+        let listed = routes.list().iter().zip(&failures).map(|(route, failures)| {
+            let rule = rules.get(route.rpc.path.path());
+            let owner = rule.and_then(|rule| match &rule.data {
+                Data::Named(owner) => Some(owner.as_str()),
+                Data::All | Data::Stored => None,
+            });
+            let authority = config.upstreams.authority(&route.rpc.service);
+            Listed { route, authority, scope: rule.map(|rule| rule.scope.as_str()), owner, failures }
         });
         let listed: Vec<Listed<'_>> = listed.collect();
         let known = |service: &str| match &config.upstreams {

@@ -37,6 +37,8 @@ pub(super) fn of(mounts: &[Mounted]) -> String {
             route,
             authority,
             scope: rule.as_ref().map(|rule| rule.scope.as_str()),
+            // An operator names whom it means.
+            owner: None,
             failures,
         })
         .collect();

@@ -11,6 +11,8 @@ pub struct Listed<'r> {
     pub authority: &'r str,
     /// The scope that a token for it needs; `None` for any token.
     pub scope: Option<&'r str>,
+    /// The path of the text in a request that names whose data it is about. Where callers need tokens it may be left out: it is the caller then.
+    pub owner: Option<&'r str>,
     /// How a call can fail, as far as it is known.
     pub failures: &'r [Failure],
 }

@@ -7,7 +7,7 @@ use super::{
     about::{About, Listed, Tokens},
     options::is_required,
     path::Path,
-    schema::{Schemas, describe, example, example_of},
+    schema::{Schemas, describe},
 };
 use crate::{
     bind::{scalar::is_well_known, text::is_textual},
@@ -41,7 +41,7 @@ impl Operation<'_> {
     pub(crate) fn document(&self, schemas: &mut Schemas, comments: &mut Comments) -> Value {
         let rpc = &self.listed.route.rpc;
         let comment = comments.of(&rpc.method.parent_file(), rpc.method.path());
-        let (summary, call) = (first_sentence(&comment), self.grpcurl());
+        let (summary, call) = (first_sentence(&comment), self.grpcurl(schemas));
         let mut description = format!("{comment}\n\nThe same call over gRPC:\n\n```sh\n{call}\n```");
         if rpc.streaming {
             description += &self.curl();
@@ -84,12 +84,12 @@ impl Operation<'_> {
         )
     }
 
-    fn grpcurl(&self) -> String {
+    fn grpcurl(&self, schemas: &Schemas) -> String {
         let rpc = &self.listed.route.rpc;
-        let mut request = example(&rpc.input, &[], 0);
+        let mut request = schemas.example(&rpc.input, &[], 0);
         for path in &self.listed.route.variables {
             if let [field] = path.as_slice() {
-                request[field.json_name()] = example_of(field, 0);
+                request[field.json_name()] = schemas.example_of(field, 0);
             }
         }
         let data = request.to_string().replace('\'', r"'\''");
@@ -181,7 +181,7 @@ impl Operation<'_> {
         let input = &self.listed.route.rpc.input;
         let (schema, example, required) = match &self.listed.route.body {
             Body::Nothing => return None,
-            Body::Field(field) => (schemas.field(field), example_of(field, 0), is_required(field)),
+            Body::Field(field) => (schemas.field(field), schemas.example_of(field, 0), is_required(field)),
             Body::Whole => {
                 let bound: Vec<FieldDescriptor> = self
                     .listed
@@ -194,7 +194,7 @@ impl Operation<'_> {
                     .collect();
                 let schema = schemas.object(input, &bound, comments);
                 let required = schema.get("required").is_some();
-                (schema, example(input, &bound, 0), required)
+                (schema, schemas.example(input, &bound, 0), required)
             }
         };
         if self.listed.route.raw_body {
@@ -216,8 +216,10 @@ fn parameter(path: &FieldPath, place: &str, schemas: &mut Schemas, comments: &mu
     let mut parameter = json!({ "name": name, "in": place, "schema": {} });
     // The table holds no empty path.
     if let Some(field) = path.last() {
-        parameter["schema"] = schemas.limited(field);
-        if place == "query" && path.len() == 1 && is_required(field) {
+        // A path without it leads elsewhere.
+        let required = if place == "path" { is_required(field) } else { schemas.requires(field) };
+        parameter["schema"] = schemas.limited(field, required);
+        if place == "query" && path.len() == 1 && required {
             parameter["required"] = true.into();
         }
         describe(&mut parameter, comments.of(&field.parent_file(), field.path()));

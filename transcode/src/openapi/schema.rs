@@ -11,9 +11,6 @@ use super::{
 };
 use crate::{bind::scalar::is_well_known, comments::Comments};
 
-/// Messages in messages that an example goes into.
-const EXAMPLE_DEPTH: usize = 4;
-
 /// Names of components that are no messages.
 pub(crate) const ERROR: &str = "Error";
 pub(crate) const ERROR_DETAIL: &str = "ErrorDetail";
@@ -26,6 +23,8 @@ pub(crate) struct Schemas {
     referred: BTreeMap<String, MessageDescriptor>,
     /// Names of components by the full names of their messages.
     names: HashMap<String, String>,
+    /// Fields that a request may leave out whatever their options say.
+    optional: Vec<FieldDescriptor>,
 }
 
 impl Schemas {
@@ -47,7 +46,20 @@ impl Schemas {
                 names.insert((*full).to_owned(), name);
             }
         }
-        Self { referred: BTreeMap::new(), names }
+        Self { referred: BTreeMap::new(), names, optional: Vec::new() }
+    }
+
+    /// Requests may leave out what is at these paths.
+    pub(crate) fn make_optional<'m>(
+        &mut self,
+        paths: impl Iterator<Item = (&'m MessageDescriptor, &'m str)>,
+    ) {
+        self.optional.extend(paths.filter_map(|(request, path)| at(request, path)));
+    }
+
+    /// Whether a body or a query has to have a field.
+    pub(crate) fn requires(&self, field: &FieldDescriptor) -> bool {
+        is_required(field) && !self.optional.contains(field)
     }
 
     /// The name of a message's component.
@@ -77,10 +89,10 @@ impl Schemas {
     }
 
     /// The schema of a field's value within the limits of its contract.
-    pub(crate) fn limited(&mut self, field: &FieldDescriptor) -> Value {
+    pub(crate) fn limited(&mut self, field: &FieldDescriptor, required: bool) -> Value {
         let mut schema = self.field(field);
         if !field.is_list() && !field.is_map() {
-            limit(&mut schema, field);
+            limit(&mut schema, field, required);
         }
         schema
     }
@@ -94,8 +106,9 @@ impl Schemas {
     ) -> Value {
         let (mut properties, mut required) = (Map::new(), Vec::new());
         for field in message.fields().filter(|field| !without.contains(field)) {
-            let mut schema = self.limited(&field);
-            if is_required(&field) {
+            let is_required = self.requires(&field);
+            let mut schema = self.limited(&field, is_required);
+            if is_required {
                 required.push(field.json_name().to_owned());
             }
             if is_output_only(&field) {
@@ -156,6 +169,14 @@ impl Schemas {
     }
 }
 
+/// The field at a path in a message, such as `order.user_id`.
+fn at(message: &MessageDescriptor, path: &str) -> Option<FieldDescriptor> {
+    match path.split_once('.') {
+        None => message.get_field_by_name(path),
+        Some((name, rest)) => at(message.get_field_by_name(name)?.kind().as_message()?, rest),
+    }
+}
+
 /// Finds the messages that a message may refer to, itself too, each with its package.
 fn reach(message: &MessageDescriptor, found: &mut BTreeMap<String, String>) {
     if well_known(message).is_some() {
@@ -179,8 +200,8 @@ fn reach(message: &MessageDescriptor, found: &mut BTreeMap<String, String>) {
 }
 
 /// Narrows the schema of a field to the limits of its contract. A field that is required has to have another value than the empty one.
-fn limit(schema: &mut Value, field: &FieldDescriptor) {
-    let (limits, required) = (limits(field).unwrap_or_default(), is_required(field));
+fn limit(schema: &mut Value, field: &FieldDescriptor, required: bool) {
+    let limits = limits(field).unwrap_or_default();
     let or_empty = limits.or_empty && !required;
     match field.kind() {
         Kind::String => {
@@ -214,42 +235,6 @@ pub(crate) fn describe(schema: &mut Value, description: String) {
     if !description.is_empty() {
         schema["description"] = description.into();
     }
-}
-
-/// A request with the fields that it must have.
-pub(crate) fn example(message: &MessageDescriptor, without: &[FieldDescriptor], depth: usize) -> Value {
-    let mut object = Map::new();
-    for field in message.fields().filter(|field| !without.contains(field)) {
-        if is_required(&field) && depth < EXAMPLE_DEPTH {
-            object.insert(field.json_name().to_owned(), example_of(&field, depth));
-        }
-    }
-    object.into()
-}
-
-/// A value that a field could have.
-pub(crate) fn example_of(field: &FieldDescriptor, depth: usize) -> Value {
-    let one = match field.kind() {
-        _ if field.is_map() => return json!({}),
-        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => json!("1000"),
-        Kind::String => json!("example"),
-        Kind::Bytes => json!("AQI="),
-        Kind::Bool => json!(true),
-        Kind::Enum(descriptor) => {
-            // The first value is what an absent field has.
-            let name = descriptor.values().nth(1).map(|value| value.name().to_owned());
-            name.map_or(Value::Null, Value::from)
-        }
-        Kind::Message(message) if is_well_known(message.full_name()) => match message.name() {
-            "Timestamp" => json!("2026-01-31T12:00:00Z"),
-            "Duration" => json!("1.500s"),
-            "Struct" | "Empty" => json!({}),
-            _ => json!(null),
-        },
-        Kind::Message(message) => example(&message, &[], depth + 1),
-        _ => json!(1),
-    };
-    if field.is_list() { json!([one]) } else { one }
 }
 
 fn float(format: &str) -> Value {
