@@ -6,14 +6,14 @@ use sea_orm::{
     DbBackend, ExecResult, QueryResult, Statement,
     sea_query::Values,
     sqlx::{
-        self, AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection,
-        postgres::PgConnectOptions, query::Query, sqlite::SqliteConnectOptions,
+        self, AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection, query::Query,
+        sqlite::SqliteConnectOptions,
     },
 };
 use sea_query_sqlx::SqlxValues;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::failure::primary;
+use crate::{failure::primary, session::Sessions};
 
 /// Between two attempts to open a SQLite file that is locked.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -23,7 +23,7 @@ const WELL: Duration = Duration::from_secs(1);
 /// Where connections lead, with their settings.
 #[derive(Debug, Clone)]
 pub(crate) enum Server {
-    Postgres(Box<PgConnectOptions>),
+    Postgres(Box<Sessions>),
     Sqlite(Box<SqliteConnectOptions>),
 }
 
@@ -44,9 +44,7 @@ impl Server {
     /// and does not wait as `busy_timeout` says (two that wait for each other would wait in vain): it is tried again.
     pub(crate) async fn connect(&self, until: Instant) -> Result<Connection, sqlx::Error> {
         match self {
-            Self::Postgres(server) => {
-                within(until, PgConnection::connect_with(server)).await.map(Connection::Postgres)
-            }
+            Self::Postgres(sessions) => within(until, sessions.begin()).await.map(Connection::Postgres),
             Self::Sqlite(file) => loop {
                 match within(until, SqliteConnection::connect_with(file)).await {
                     Err(error) if is_busy(&error) && Instant::now() < until => sleep(PAUSE).await,

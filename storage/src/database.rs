@@ -10,7 +10,7 @@ use sea_orm::{
     SqlxSqliteConnector,
     sqlx::{
         ConnectOptions as _,
-        postgres::{PgConnectOptions, PgPoolOptions},
+        postgres::PgConnectOptions,
         sqlite::{SqliteConnectOptions, SqlitePoolOptions},
     },
 };
@@ -23,7 +23,7 @@ use crate::{
     observe,
     opened::{self, CannotOpen, Cause},
     probe::Probe,
-    session::{PREPARED, Setting, with},
+    session::{PREPARED, Sessions, Setting},
     url::{DatabaseUrl, PostgresUrl, SqliteFile},
 };
 
@@ -156,9 +156,8 @@ impl Database {
     /// A session for migrations, which need sea-orm's own kind. It is used once and closed.
     pub(crate) async fn session(&self) -> Result<DatabaseConnection, DbErr> {
         let opened = match &self.server {
-            Server::Postgres(server) => {
-                let one = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
-                let pool = one.connect_with((**server).clone()).await;
+            Server::Postgres(sessions) => {
+                let pool = sessions.one().acquire_timeout(PATIENCE).connect_with(sessions.options()).await;
                 pool.map(SqlxPostgresConnector::from_sqlx_postgres_pool)
             }
             Server::Sqlite(file) => {
@@ -170,10 +169,10 @@ impl Database {
         opened.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
     }
 
-    /// The server, for a session that listens. SQLite: `None`.
-    pub(crate) fn server(&self) -> Option<&PgConnectOptions> {
+    /// How a session begins that listens. SQLite: `None`.
+    pub(crate) fn sessions(&self) -> Option<&Sessions> {
         match &self.server {
-            Server::Postgres(server) => Some(server),
+            Server::Postgres(sessions) => Some(sessions),
             Server::Sqlite(_) => None,
         }
     }
@@ -204,19 +203,21 @@ impl Database {
 async fn postgres(url: &PostgresUrl, limits: Limits) -> Result<Database, Cause> {
     let server: PgConnectOptions = url.expose().parse()?;
     let server = server.disable_statement_logging();
-    let within = |timeout: Duration, settings: &[Setting], most| {
-        // Somewhat earlier than this side gives up: the server's word is better than none.
-        let server_timeout = format!("{}ms", timeout.as_millis() * 9 / 10);
-        let server = with(server.clone(), settings).options([("statement_timeout", &server_timeout)]);
-        Connections::new(Server::Postgres(Box::new(server)), most, timeout)
-    };
-    let connections = |settings: &[Setting], most| within(limits.statement_timeout, settings, most);
     // An acknowledged write survives the server's crash, whatever its configuration says.
     let durable = [&PLANNED_ONCE[..], &[("synchronous_commit", "on")]].concat();
     // Rows that hold back others are rare, which no statistics say: they are looked for one by one.
     let not_flushed =
         [&PLANNED_ONCE[..], &[("synchronous_commit", "off"), ("enable_hashjoin", "off")]].concat();
-    opened::server(&server, [&durable, &not_flushed, &[ABANDONED]]).await?;
+    let taken = opened::server(&server, [&durable, &not_flushed, &[ABANDONED]]).await?;
+    let within = |timeout: Duration, settings: &[Setting], most| {
+        // Somewhat earlier than this side gives up: the server's word is better than none.
+        let server_timeout = format!("{}ms", timeout.as_millis() * 9 / 10);
+        let mut settings: Vec<(&str, &str)> = settings.to_vec();
+        settings.push(("statement_timeout", server_timeout.as_str()));
+        let sessions = Sessions::new(&server, taken, &settings);
+        Connections::new(Server::Postgres(Box::new(sessions)), most, timeout)
+    };
+    let connections = |settings: &[Setting], most| within(limits.statement_timeout, settings, most);
     Ok(Database {
         write: connections(&durable, limits.connections),
         singles: Some(Singles {
@@ -226,7 +227,7 @@ async fn postgres(url: &PostgresUrl, limits: Limits) -> Result<Database, Cause> 
         }),
         read: connections(&[ABANDONED], limits.connections),
         reports: within(REPORT_TIMEOUT, &[ABANDONED], REPORTS),
-        server: Server::Postgres(Box::new(with(server.clone(), &[]))),
+        server: Server::Postgres(Box::new(Sessions::new(&server, taken, &[]))),
         limits,
         probe: Arc::default(),
     })

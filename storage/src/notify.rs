@@ -6,10 +6,7 @@ use std::{fmt, sync::Arc};
 
 use sea_orm::{
     ConnectionTrait as _, DbBackend, DbErr, Statement,
-    sqlx::{
-        self, Executor as _,
-        postgres::{PgListener, PgPoolOptions},
-    },
+    sqlx::{self, Executor as _, postgres::PgListener},
 };
 use tokio::time::{Duration, Instant, timeout_at};
 
@@ -40,10 +37,10 @@ impl Database {
     /// # Errors
     /// When the database is not available.
     pub async fn listen(&self, channel: &str) -> Result<Listener, Failure> {
-        let Some(server) = self.server() else { return Ok(Listener(None)) };
-        let one = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
+        let Some(sessions) = self.sessions() else { return Ok(Listener(None)) };
+        let one = sessions.one().acquire_timeout(PATIENCE);
         let listening = async {
-            let mut listener = PgListener::connect_with(&one.connect_lazy_with(server.clone())).await?;
+            let mut listener = PgListener::connect_with(&one.connect_lazy_with(sessions.options())).await?;
             // Who listens connects again himself, and is not kept waiting for it.
             listener.eager_reconnect(false);
             listener.listen(channel).await?;

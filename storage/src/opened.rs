@@ -1,14 +1,16 @@
-//! A database is looked at before anything rests on it: it answers, and a session keeps the settings that it was given.
+//! A database is looked at before anything rests on it: it answers, and a session keeps the settings that it was given, at its start or,
+//! where a pooler of sessions takes none there, by statements.
 
 use std::{error::Error, fs, sync::Arc, time::Duration};
 
 use sea_orm::sqlx::{
-    self, ConnectOptions as _, Connection as _, PgConnection, Row as _, postgres::PgConnectOptions, raw_sql,
+    self, AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, postgres::PgConnectOptions,
+    raw_sql,
 };
 use tokio::time::timeout;
 
 use crate::{
-    session::{COMMON, Setting, with},
+    session::{COMMON, Sessions, Setting, Taken},
     url::SqliteFile,
 };
 
@@ -51,36 +53,108 @@ pub(crate) fn file(file: &SqliteFile) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Whether the server takes sessions with these settings, one set for each kind of connection. A pooler in between may drop what a
-/// session is started with in silence, or give the next statement to another session: an acknowledged write would then rest on
-/// settings that are not there.
-pub(crate) async fn server(server: &PgConnectOptions, kinds: [&[Setting]; 3]) -> Result<(), Cause> {
-    for settings in kinds {
-        let session = with(server.clone(), settings);
-        let wanted: Vec<Setting> = COMMON.iter().chain(settings).copied().collect();
-        timeout(PATIENCE, has(&session, &wanted))
-            .await
-            .map_err(|_| format!("the server did not answer within {} s", PATIENCE.as_secs()))??;
+/// Who takes sessions with these settings, one set for each kind of connection. A pooler in between may refuse or drop what a session is
+/// started with: it is then given by statements, and read back, because an acknowledged write would otherwise rest on settings that are not
+/// there.
+///
+/// # Errors
+/// When nobody keeps the settings of a session; or when a pooler gives the next transaction to another process of the server, which has
+/// those of somebody else, other prepared statements, and no notifications.
+pub(crate) async fn server(server: &PgConnectOptions, kinds: [&[Setting]; 3]) -> Result<Taken, Cause> {
+    if dropped(server, Taken::Directly, kinds).await?.is_none() {
+        return Ok(Taken::Directly);
     }
-    Ok(())
+    if !in_time(keep_their_processes(&Sessions::plain(server))).await? {
+        return Err("a pooler in between gives each transaction another session of the server (PgBouncer with pool_mode = transaction): \
+             the settings on which durability rests, prepared statements and LISTEN belong to one; connect to the server itself, or to a \
+             pooler of sessions (pool_mode = session)"
+            .into());
+    }
+    if let Some(setting) = dropped(server, Taken::ByPooler, kinds).await? {
+        return Err(format!(
+            "{setting}: a pooler in between drops the settings of a session, on which durability rests; connect to the server itself"
+        )
+        .into());
+    }
+    tracing::info!(
+        "a pooler in between takes no settings of a session at its start: each is given them by statements"
+    );
+    Ok(Taken::ByPooler)
 }
 
-async fn has(session: &PgConnectOptions, wanted: &[Setting]) -> Result<(), Cause> {
-    let mut connection: PgConnection = session.connect().await?;
+/// The first setting that a session has otherwise than it was to begin with, in words.
+async fn dropped(
+    server: &PgConnectOptions,
+    taken: Taken,
+    kinds: [&[Setting]; 3],
+) -> Result<Option<String>, Cause> {
+    for settings in kinds {
+        let sessions = Sessions::new(server, taken, settings);
+        let wanted: Vec<Setting> = COMMON.iter().chain(settings).copied().collect();
+        let dropped = in_time(first_dropped(&sessions, &wanted)).await?;
+        if dropped.is_some() {
+            return Ok(dropped);
+        }
+    }
+    Ok(None)
+}
+
+async fn first_dropped(sessions: &Sessions, wanted: &[Setting]) -> Result<Option<String>, Cause> {
+    let mut connection = match sessions.begin().await {
+        Err(error) if takes_no_parameter(&error) => return Ok(Some(error.to_string())),
+        begun => begun?,
+    };
     let shown: Vec<String> = wanted.iter().map(|(name, _)| format!("current_setting('{name}')")).collect();
     // Not prepared: behind a pooler, another session may have the name of the statement.
     let query = format!("SELECT {}", shown.join(", "));
-    let row = raw_sql(sqlx::AssertSqlSafe(query)).fetch_one(&mut connection).await?;
+    let row = raw_sql(AssertSqlSafe(query)).fetch_one(&mut connection).await?;
     for (at, (name, value)) in wanted.iter().enumerate() {
         let found: String = row.try_get(at)?;
         if found != *value {
-            return Err(format!(
-                "a session that is started with {name} = {value} has {name} = {found}: a pooler in between (PgBouncer with \
-                 ignore_startup_parameters) drops the settings of a session, on which durability rests; connect to the server itself"
-            )
-            .into());
+            return Ok(Some(format!("a session that begins with {name} = {value} has {name} = {found}")));
         }
     }
     let _gone_already = connection.close().await;
-    Ok(())
+    Ok(None)
+}
+
+/// PgBouncer's words for a setting at the start that it knows nothing of.
+fn takes_no_parameter(error: &sqlx::Error) -> bool {
+    let refusal = error.as_database_error();
+    refusal.is_some_and(|refusal| refusal.message().contains("unsupported startup parameter"))
+}
+
+/// Whether each session has a process of the server for as long as it lasts. A pooler of transactions gives the one that was free last, or
+/// the one that was free first, to whoever begins next: two sessions that begin their transactions in either order get each other's.
+async fn keep_their_processes(sessions: &Sessions) -> Result<bool, Cause> {
+    let (mut one, mut other) = (sessions.begin().await?, sessions.begin().await?);
+    let (process, other_process) = (process_of(&mut one).await?, process_of(&mut other).await?);
+    if process == other_process {
+        return Ok(false);
+    }
+    let mut kept = true;
+    for one_is_first in [true, true, false, false, true, false] {
+        let order = if one_is_first { [&mut one, &mut other] } else { [&mut other, &mut one] };
+        for session in order {
+            session.execute("BEGIN").await?;
+        }
+        kept &= process_of(&mut one).await? == process && process_of(&mut other).await? == other_process;
+        for session in [&mut one, &mut other] {
+            session.execute("COMMIT").await?;
+        }
+    }
+    for session in [one, other] {
+        let _gone_already = session.close().await;
+    }
+    Ok(kept)
+}
+
+async fn process_of(session: &mut PgConnection) -> Result<i32, Cause> {
+    let row = raw_sql("SELECT pg_backend_pid()").fetch_one(session).await?;
+    Ok(row.try_get(0)?)
+}
+
+async fn in_time<T>(look: impl Future<Output = Result<T, Cause>>) -> Result<T, Cause> {
+    let looked = timeout(PATIENCE, look).await;
+    looked.map_err(|_| format!("the server did not answer within {} s", PATIENCE.as_secs()))?
 }

@@ -1,6 +1,10 @@
-//! The settings of sessions, with which they are started.
+//! How sessions with a PostgreSQL server begin: started with their settings, or given them by statements where a pooler in between takes
+//! none at the start.
 
-use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::{
+    self, AssertSqlSafe, Connection as _, Executor as _, PgConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 
 /// Prepared statements cached per connection. On SQLite batches of every size are statements of their own.
 pub(crate) const PREPARED: usize = 512;
@@ -26,10 +30,74 @@ const OVER_TCP: [Setting; 4] = [
     ("tcp_user_timeout", "20s"),
 ];
 
-/// A session with these settings and the [`COMMON`] ones.
-pub(crate) fn with(server: PgConnectOptions, settings: &[Setting]) -> PgConnectOptions {
-    server
-        .application_name("ordermesh")
-        .statement_cache_capacity(PREPARED)
-        .options(COMMON.iter().chain(&OVER_TCP).chain(settings).copied())
+/// What takes the sessions in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The server itself, or what hands everything on to it.
+    Directly,
+    /// A pooler that hands on no settings. Each session keeps its process of the server.
+    ByPooler,
+}
+
+/// A server, and how sessions with it begin.
+#[derive(Debug, Clone)]
+pub(crate) struct Sessions {
+    options: PgConnectOptions,
+    /// The first statements of each.
+    settings: Option<String>,
+}
+
+impl Sessions {
+    /// Those with these settings and the [`COMMON`] ones.
+    pub(crate) fn new(server: &PgConnectOptions, taken: Taken, settings: &[(&str, &str)]) -> Self {
+        let mut all: Vec<(&str, &str)> = COMMON.to_vec();
+        all.extend(OVER_TCP);
+        all.extend_from_slice(settings);
+        match taken {
+            Taken::Directly => {
+                let options = server.clone().application_name("ordermesh").statement_cache_capacity(PREPARED);
+                Self { options: options.options(all), settings: None }
+            }
+            Taken::ByPooler => {
+                let set: Vec<String> =
+                    all.iter().map(|(name, value)| format!("SET {name} = '{value}'")).collect();
+                Self { settings: Some(set.join("; ")), ..Self::plain(server) }
+            }
+        }
+    }
+
+    /// Those without any setting: what every pooler takes.
+    pub(crate) fn plain(server: &PgConnectOptions) -> Self {
+        let options = server.clone().application_name("ordermesh").statement_cache_capacity(PREPARED);
+        // PgBouncer refuses it unless it is configured to drop it. From PostgreSQL 12 on numbers are exact without it.
+        Self { options: options.extra_float_digits(None), settings: None }
+    }
+
+    /// Begins one.
+    pub(crate) async fn begin(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        if let Some(settings) = &self.settings {
+            connection.execute(AssertSqlSafe(settings.clone())).await?;
+        }
+        Ok(connection)
+    }
+
+    /// What a pool of sqlx's connects with, whose options are those of [`Sessions::one`].
+    pub(crate) fn options(&self) -> PgConnectOptions {
+        self.options.clone()
+    }
+
+    /// A pool of one of them, for who takes nothing else.
+    pub(crate) fn one(&self) -> PgPoolOptions {
+        let settings = self.settings.clone();
+        PgPoolOptions::new().max_connections(1).after_connect(move |connection, _| {
+            let settings = settings.clone();
+            Box::pin(async move {
+                if let Some(settings) = settings {
+                    connection.execute(AssertSqlSafe(settings)).await?;
+                }
+                Ok(())
+            })
+        })
+    }
 }

@@ -1,4 +1,4 @@
-//! What a service rests on in its sessions with PostgreSQL: noticed when it is dropped, and the same in every language.
+//! What a service rests on in its sessions with PostgreSQL: kept behind a pooler or noticed when it is dropped, and the same in every language.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -9,29 +9,38 @@ use ordermesh::payments::v1::{
 use sea_orm::{ConnectionTrait as _, Database, Statement};
 use serde_json::json;
 use tonic::{Request, transport::Endpoint};
-use world::{Api, PATIENCE, Port, Postgres, Program, Scratch, eventually};
+use world::{Api, PATIENCE, Port, Postgres, Process, Program, Scratch, eventually};
 
-use crate::mesh::{ADMIN_TOKEN, EMBEDDED, Mesh};
+use crate::{
+    alone,
+    mesh::{ADMIN_TOKEN, EMBEDDED, Mesh},
+};
 
-/// PgBouncer takes what a session is started with, and drops it in silence when it is told to.
-#[tokio::test]
-async fn a_pooler_that_drops_settings_is_refused() -> Result<()> {
-    let (postgres, port) = (Postgres::start().await?, Port::reserve()?);
-    let scratch = Scratch::new("pgbouncer")?;
-    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755))?;
-    let users = scratch.path().join("users");
-    fs::write(&users, "\"postgres\" \"\"\n")?;
-    let direct = postgres.fresh_database().await?;
-    let (_, place) = direct.split_once('@').context("a URL")?;
-    let (server, database) = place.split_once('/').context("a database")?;
-    let (host, server_port) = server.split_once(':').context("a port")?;
-    for mode in ["transaction", "session"] {
-        let ini = scratch.path().join("pgbouncer.ini");
+/// What PgBouncer is configured with to take what drivers start sessions with. It drops that in silence.
+const IGNORED: &str = "ignore_startup_parameters = extra_float_digits,options\n";
+
+/// PgBouncer of Debian in front of a server.
+struct Pooler {
+    // Dropped in this order.
+    process: Process,
+    port: Port,
+    _scratch: Scratch,
+}
+
+impl Pooler {
+    /// In this mode, in front of the server of a database, and with further lines in its configuration.
+    async fn start(mode: &str, direct: &str, more: &str) -> Result<Self> {
+        let (port, scratch) = (Port::reserve()?, Scratch::new("pgbouncer")?);
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755))?;
+        let (users, ini) = (scratch.path().join("users"), scratch.path().join("pgbouncer.ini"));
+        fs::write(&users, "\"postgres\" \"\"\n")?;
+        let (_, place) = direct.split_once('@').context("a URL")?;
+        let (host, server_port) =
+            place.split('/').next().and_then(|it| it.split_once(':')).context("a port")?;
         let (users, number) = (users.display(), port.number());
         let text = format!(
             "[databases]\n* = host={host} port={server_port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {number}\n\
-             unix_socket_dir =\nauth_type = trust\nauth_file = {users}\npool_mode = {mode}\n\
-             ignore_startup_parameters = extra_float_digits,options\n"
+             unix_socket_dir =\nauth_type = trust\nauth_file = {users}\npool_mode = {mode}\ndefault_pool_size = 40\n{more}"
         );
         fs::write(&ini, text)?;
         let mut arguments = vec![ini.display().to_string()];
@@ -39,22 +48,70 @@ async fn a_pooler_that_drops_settings_is_refused() -> Result<()> {
             // It refuses to run as root.
             arguments.extend(["-u".to_owned(), "postgres".to_owned()]);
         }
-        let mut pooler = Program::at(Path::new("/usr/sbin/pgbouncer")).args(arguments).start()?;
-        let url = format!("postgres://postgres@127.0.0.1:{number}/{database}");
+        let process = Program::at(Path::new("/usr/sbin/pgbouncer")).args(arguments).start()?;
+        let pooler = Self { process, port, _scratch: scratch };
         eventually("PgBouncer", PATIENCE, async || {
             std::net::TcpStream::connect(("127.0.0.1", number))?;
             anyhow::Ok(())
         })
         .await
-        .with_context(|| pooler.output())?;
-        let mut orders = Program::named("orders")?
-            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .env("DATABASE_URL", &url)
-            .start()?;
+        .with_context(|| pooler.process.output())?;
+        Ok(pooler)
+    }
+
+    /// The same database through it.
+    fn url(&self, direct: &str) -> Result<String> {
+        let (_, database) = direct.rsplit_once('/').context("a database")?;
+        Ok(format!("postgres://postgres@127.0.0.1:{}/{database}", self.port.number()))
+    }
+}
+
+/// What a session has at the moment at which an order is written.
+const NOTE: &str = "CREATE TABLE noted (settings TEXT);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+        INSERT INTO noted VALUES (concat_ws('' '', current_setting(''synchronous_commit''),
+            current_setting(''transaction_isolation''), current_setting(''statement_timeout'')));
+        RETURN NEW;
+    END';
+    CREATE TRIGGER note AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION note()";
+
+/// With either configuration: the settings are given by statements, and hold against those of the role.
+#[tokio::test]
+async fn a_pooler_of_sessions_is_used_and_drops_no_setting() -> Result<()> {
+    let postgres = Postgres::start().await?;
+    let role = "ALTER ROLE postgres SET synchronous_commit = 'off'; \
+                ALTER ROLE postgres SET default_transaction_isolation = 'serializable'";
+    alone::run(&postgres.fresh_database().await?, role).await?;
+    for more in ["", IGNORED] {
+        let direct = postgres.fresh_database().await?;
+        let pooler = Pooler::start("session", &direct, more).await?;
+        let mut orders = alone::program("orders", &pooler.url(&direct)?, alone::NO_BROKER)?.start()?;
+        let mut client = alone::orders(&mut orders).await?;
+        alone::run(&direct, NOTE).await?;
+        for _order in 0..3 {
+            alone::place(&mut client, "alice").await?;
+        }
+        let kept = "SELECT COUNT(*) FROM noted WHERE settings = 'on read committed 9s'";
+        ensure!(alone::number(&direct, kept).await? == 3, "{more}");
+        ensure!(orders.output().contains("a pooler in between"), "{more}: {}", orders.output());
+    }
+    Ok(())
+}
+
+/// Settings, prepared statements and LISTEN belong to a session.
+#[tokio::test]
+async fn a_pooler_of_transactions_is_refused() -> Result<()> {
+    let postgres = Postgres::start().await?;
+    let direct = postgres.fresh_database().await?;
+    let in_turn = format!("{IGNORED}server_round_robin = 1\nmin_pool_size = 5\n");
+    for (mode, more) in
+        [("transaction", ""), ("transaction", IGNORED), ("transaction", &in_turn), ("statement", "")]
+    {
+        let pooler = Pooler::start(mode, &direct, more).await?;
+        let mut orders = alone::program("orders", &pooler.url(&direct)?, alone::NO_BROKER)?.start()?;
         let status = orders.wait(PATIENCE).await?;
-        ensure!(!status.success(), "{mode}: {}", orders.output());
-        ensure!(orders.output().contains("a pooler in between"), "{mode}: {}", orders.output());
-        pooler.kill9().await?;
+        ensure!(!status.success(), "{mode} {more}: {}", orders.output());
+        ensure!(orders.output().contains("pool_mode = session"), "{mode} {more}: {}", orders.output());
     }
     Ok(())
 }
