@@ -9,9 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::process::Command;
-use world::Scratch;
+use world::{PATIENCE, Program, Scratch, eventually};
 
-use crate::mesh::{EMBEDDED, Mesh};
+use crate::mesh::{Arrangement, EMBEDDED, Mesh};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -25,10 +25,24 @@ async fn printed(command: &mut Command) -> Result<String> {
     Ok(said)
 }
 
-async fn python(stubs: &Path, arguments: Vec<OsString>) -> Result<String> {
+fn interpreter() -> Result<PathBuf> {
     let python = root().join("target/tools/python/bin/python");
     ensure!(python.is_file(), "{} is missing: run scripts/setup", python.display());
-    printed(Command::new(python).args(arguments).env("PYTHONPATH", stubs).current_dir(stubs)).await
+    Ok(python)
+}
+
+async fn python(stubs: &Path, arguments: Vec<OsString>) -> Result<String> {
+    printed(Command::new(interpreter()?).args(arguments).env("PYTHONPATH", stubs).current_dir(stubs)).await
+}
+
+/// Generates the stubs for Python.
+async fn generate(stubs: &Path) -> Result<()> {
+    let proto = root().join("proto").canonicalize()?;
+    let mut generate: Vec<OsString> =
+        ["-m", "grpc_tools.protoc", "--python_out=.", "--grpc_python_out=."].map(OsString::from).to_vec();
+    generate.push(format!("--proto_path={}", proto.display()).into());
+    generate.extend(contracts(&proto, &proto)?.into_iter().map(PathBuf::into_os_string));
+    python(stubs, generate).await.map(drop)
 }
 
 /// Every contract, by its path below `proto/`.
@@ -48,13 +62,7 @@ fn contracts(folder: &Path, below: &Path) -> Result<Vec<PathBuf>> {
 #[tokio::test]
 async fn the_python_example_places_an_order() -> Result<()> {
     let (mesh, stubs) = (Mesh::start(EMBEDDED).await?, Scratch::new("stubs")?);
-    let proto = root().join("proto").canonicalize()?;
-    let mut generate: Vec<OsString> =
-        ["-m", "grpc_tools.protoc", "--python_out=.", "--grpc_python_out=."].map(OsString::from).to_vec();
-    generate.push(format!("--proto_path={}", proto.display()).into());
-    generate.extend(contracts(&proto, &proto)?.into_iter().map(PathBuf::into_os_string));
-    python(stubs.path(), generate).await?;
-
+    generate(stubs.path()).await?;
     let example = root().join("examples/python/place_order.py").canonicalize()?;
     for _run in 0..2 {
         let addresses = [mesh.orders.to_string().into(), mesh.payments.to_string().into()];
@@ -64,6 +72,39 @@ async fn the_python_example_places_an_order() -> Result<()> {
     }
     // The second run repeated the first one's keys.
     ensure!(mesh.balance("python").await? == 700);
+    mesh.at_rest().await
+}
+
+/// With the permissions of docs/NEIGHBOURS.md, and no others.
+#[tokio::test]
+async fn the_python_example_follows_the_events() -> Result<()> {
+    let mesh = Mesh::start(Arrangement { rabbitmq: true, ..EMBEDDED }).await?;
+    let (rabbitmq, stubs) = (mesh.rabbitmq.as_ref().context("a mesh on RabbitMQ")?, Scratch::new("stubs")?);
+    generate(stubs.path()).await?;
+    let read = "^ordermesh\\.(orders\\.v1\\.OrderPlaced|payments\\.v1\\.PaymentDecided)\\.";
+    for command in [
+        &["add_user", "shop", "secret"][..],
+        &["set_permissions", "shop", "^shop\\.", "^shop\\.", "^(ordermesh\\.events|shop\\..*)$"],
+        &["set_topic_permissions", "shop", "ordermesh.events", "^$", read],
+    ] {
+        rabbitmq.control(command).await?;
+    }
+    let example = root().join("examples/python/follow_events.py").canonicalize()?.display().to_string();
+    let url = rabbitmq.amqp_url().replace("guest:guest", "shop:secret");
+    let program = Program::at(&interpreter()?).args([example, url, "2".to_owned()]);
+    let mut follower = program.env("PYTHONPATH", stubs.path().display().to_string()).start()?;
+    eventually("its queue to be bound", PATIENCE, async || {
+        let said = follower.output();
+        ensure!(said.contains("bound"), "{said}");
+        anyhow::Ok(())
+    })
+    .await?;
+    mesh.account("alice", 1_000).await?;
+    let order = mesh.order("alice", 300).await?;
+    mesh.ended(&order).await?;
+    let status = follower.wait(PATIENCE).await?;
+    let said = follower.output();
+    ensure!(status.success() && said.ends_with("bound\nalice owes 300 RUB\nalice has PAID\n"), "{said}");
     mesh.at_rest().await
 }
 
