@@ -1,7 +1,9 @@
-//! The ways to call a method: gRPC, gRPC-Web, HTTP and a WebSocket, each with the same kind of outcome.
+//! The ways to call a method: gRPC, gRPC-Web, Connect, HTTP and a WebSocket, each with the same kind of outcome.
 
 use anyhow::{Context as _, Result, ensure};
+use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use bytes::{Buf as _, BufMut as _, Bytes};
+use chassis::status::{Reason, code_name};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::AUTHORIZATION, uri::PathAndQuery};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage};
@@ -11,7 +13,7 @@ use tokio_tungstenite::{
     tungstenite::{self, client::IntoClientRequest as _},
 };
 use tonic::{Code, Request, Status, client::Grpc, transport::Channel};
-use tonic_types::StatusExt as _;
+use tonic_types::{StatusExt as _, pb::ErrorInfo};
 use world::{Answer, Api, Raw, answer};
 
 use super::rows::Row;
@@ -42,12 +44,29 @@ impl Outcome {
         Self { code, reason: String::new(), check: String::new(), challenge: String::new() }
     }
 
+    /// Of an error of Connect (<https://connectrpc.com/docs/protocol#error-end-stream>), by its code.
+    fn of_connect(error: &Value) -> Result<Self> {
+        let name = error["code"].as_str().with_context(|| error.to_string())?.to_ascii_uppercase();
+        let code = (1..17).map(Code::from_i32).find(|code| code_name(*code) == name).context(name)?;
+        let mut details = error["details"].as_array().into_iter().flatten();
+        let info = details.find(|detail| detail["type"] == "google.rpc.ErrorInfo");
+        let info = info.and_then(|info| info["value"].as_str()).with_context(|| error.to_string())?;
+        let ErrorInfo { reason, metadata, .. } =
+            ErrorInfo::decode(BASE64_STANDARD_NO_PAD.decode(info)?.as_slice())?;
+        let check = metadata.get("check").cloned().unwrap_or_default();
+        Ok(Self { code: code as u16, reason, check, challenge: String::new() })
+    }
+
     fn of_problem(code: u16, body: &Value, challenge: Option<&HeaderValue>) -> Self {
         let info = &body["error"]["details"][0];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let challenge = challenge.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-        Self { code, reason: text(&info["reason"]), check: text(&info["metadata"]["check"]), challenge }
+        let (reason, check) = (text(&info["reason"]), text(&info["metadata"]["check"]));
+        Self { code, reason, check, challenge: challenged(challenge) }
     }
+}
+
+fn challenged(challenge: Option<&HeaderValue>) -> String {
+    challenge.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 /// Whose data a call means.
@@ -58,7 +77,8 @@ pub(crate) struct Whose<'w> {
 }
 
 impl Whose<'_> {
-    fn text(&self, template: &str) -> String {
+    /// What a template means of them.
+    pub(crate) fn text(&self, template: &str) -> String {
         template.replace("$USER", self.user).replace("$ORDER", self.order)
     }
 }
@@ -95,9 +115,7 @@ pub(crate) async fn grpc(channel: &Channel, row: &Row, wire: Bytes, token: Optio
 
 /// Calls over gRPC-Web at the edge.
 pub(crate) async fn grpc_web(edge: &Api, row: &Row, wire: Bytes, token: Option<&str>) -> Result<Outcome> {
-    let mut frame = vec![0];
-    frame.put_u32(u32::try_from(wire.len())?);
-    frame.put(wire);
+    let frame = framed(&wire)?;
     let request = edge
         .request(reqwest::Method::POST, &format!("/{}", row.method))
         .header("content-type", "application/grpc-web+proto");
@@ -122,6 +140,14 @@ pub(crate) async fn grpc_web(edge: &Api, row: &Row, wire: Bytes, token: Option<&
     anyhow::bail!("{}: an answer without a status", row.method)
 }
 
+/// A message as gRPC-Web has it, and a stream of Connect.
+fn framed(message: &[u8]) -> Result<Vec<u8>> {
+    let mut frame = vec![0];
+    frame.put_u32(u32::try_from(message.len())?);
+    frame.put(message);
+    Ok(frame)
+}
+
 fn trailers(text: &[u8]) -> Result<HeaderMap> {
     let mut trailers = HeaderMap::new();
     for line in std::str::from_utf8(text)?.lines() {
@@ -129,6 +155,37 @@ fn trailers(text: &[u8]) -> Result<HeaderMap> {
         trailers.insert(HeaderName::try_from(name)?, HeaderValue::from_str(value.trim())?);
     }
     Ok(trailers)
+}
+
+/// Calls over Connect at the edge, with a message in this form. Of a stream the end is waited for, where all is said.
+pub(crate) async fn connect(
+    edge: &Api,
+    row: &Row,
+    (form, message): (&str, Vec<u8>),
+    token: Option<&str>,
+) -> Result<Outcome> {
+    let (kind, message) = match row.streams {
+        true => (format!("application/connect+{form}"), framed(&message)?),
+        false => (format!("application/{form}"), message),
+    };
+    let request = edge.request(reqwest::Method::POST, &format!("/{}", row.method));
+    let response = authorized(request.header("content-type", kind), token).body(message).send().await?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let mut body = response.bytes().await?;
+    if row.streams {
+        ensure!(status == 200 && body.remaining() >= 5, "{}: {status} {body:?}", row.method);
+        let (flags, length) = (body.get_u8(), body.get_u32() as usize);
+        ensure!(flags == 2 && length == body.len(), "{}: no end: {body:?}", row.method);
+        let end: Value = serde_json::from_slice(&body)?;
+        return Outcome::of_connect(&end["error"]);
+    }
+    if status == 200 {
+        return Ok(Outcome::ok(200));
+    }
+    let failed = Outcome::of_connect(&serde_json::from_slice(&body)?)?;
+    let code = Reason::parse(&failed.reason).map(|reason| reason.code() as u16);
+    ensure!(code == Some(failed.code), "{}: another code than that of its reason: {failed:?}", row.method);
+    Ok(Outcome { code: status, challenge: challenged(headers.get("www-authenticate")), ..failed })
 }
 
 /// Calls a route over HTTP. Of a stream only the beginning is waited for.
@@ -178,10 +235,9 @@ pub(crate) async fn at_admin(
     let Answer { status, headers, body, .. } = answer(request).await?;
     // An answer may have a reason of its own.
     let reason = body["reason"].as_str().filter(|_| !status.is_success());
-    let challenge = headers.get("www-authenticate");
-    let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-    let challenge = text(challenge.and_then(|value| value.to_str().ok()));
-    Ok(Outcome { code: status.as_u16(), reason: text(reason), check: String::new(), challenge })
+    let (reason, challenge) =
+        (reason.unwrap_or_default().to_owned(), challenged(headers.get("www-authenticate")));
+    Ok(Outcome { code: status.as_u16(), reason, check: String::new(), challenge })
 }
 
 /// Opens a route as a WebSocket.
