@@ -1,6 +1,7 @@
 //! Who may do what: every method and every route, called with every kind of token, in every way.
 
 mod inside;
+mod own;
 mod rows;
 mod ways;
 

@@ -57,6 +57,18 @@ pub(crate) fn rows() -> Vec<Row> {
     orders().into_iter().chain(payments()).chain(operators()).collect()
 }
 
+/// What the edge answers itself over gRPC, with a request for each: all services, and the state of the whole.
+pub(crate) fn own() -> [(Row, &'static [u8]); 4] {
+    let (list, whole): (&[u8], &[u8]) = (&[0x3a, 0], &[]);
+    let own = |method, streams| Row { streams, ..row(method, "", json!({})) };
+    [
+        (own("grpc.health.v1.Health/Check", false), whole),
+        (own("grpc.health.v1.Health/Watch", true), whole),
+        (own("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", true), list),
+        (own("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", true), list),
+    ]
+}
+
 fn orders() -> Vec<Row> {
     let order = || json!({ "orderId": "$ORDER" });
     let user = || json!({ "userId": "$USER" });
