@@ -23,7 +23,7 @@ use self::{
     rows::{Row, rows},
     ways::{Outcome, Whose, at_admin, connect, grpc, grpc_web, http, socket, wire},
 };
-use crate::mesh::{EMBEDDED, Mesh};
+use crate::mesh::{Arrangement, EMBEDDED, Mesh};
 
 /// Every scope of users.
 const SCOPES: [&str; 5] = ["orders:read", "orders:write", "payments:read", "payments:write", "shipping:read"];
@@ -154,8 +154,11 @@ async fn callers(
 }
 
 /// A mesh that believes an issuer, with an order of each user that has ended.
-pub(crate) async fn mesh(issuer: &Issuer) -> Result<(Mesh, BTreeMap<&'static str, String>)> {
-    let mesh = Mesh::start_with(EMBEDDED, &issuer.env()).await?;
+pub(crate) async fn mesh(
+    issuer: &Issuer,
+    arrangement: Arrangement,
+) -> Result<(Mesh, BTreeMap<&'static str, String>)> {
+    let mesh = Mesh::start_with(arrangement, &issuer.env()).await?;
     let mut orders = BTreeMap::new();
     for user in ["alice", "bob"] {
         let api = mesh.api.with_token(&issuer.token("first", &claims(user, &SCOPES.join(" "), 3_600)).await?);
@@ -272,7 +275,7 @@ fn verifier(issuer: &Issuer) -> Result<Verifier> {
 #[tokio::test]
 async fn every_cell_of_the_table_holds() -> Result<()> {
     let issuer = Issuer::start().await?;
-    let (mesh, orders) = mesh(&issuer).await?;
+    let (mesh, orders) = mesh(&issuer, EMBEDDED).await?;
     let (refused, rows, pool, scratch) = (refused(&issuer).await?, rows(), pool()?, Scratch::new("table")?);
     let inside = Inside::start(scratch.path(), &verifier(&issuer)?, &inside::rules()?).await?;
     let mut shipped = BTreeMap::new();

@@ -26,7 +26,10 @@ use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 use world::{Api, Issuer, PATIENCE, claims};
 
-use crate::{identity::mesh, mesh::Mesh};
+use crate::{
+    identity::mesh,
+    mesh::{Arrangement, EMBEDDED, Mesh},
+};
 
 const ALL: &str = "orders:read orders:write payments:read payments:write";
 
@@ -87,7 +90,7 @@ fn reason(error: &Value) -> Result<String> {
 #[tokio::test]
 async fn a_watch_ends_when_its_token_expires() -> Result<()> {
     let issuer = Issuer::start().await?;
-    let (mesh, _) = mesh(&issuer).await?;
+    let (mesh, _) = mesh(&issuer, EMBEDDED).await?;
     let begun = Instant::now();
     let token = issuer.token("first", &claims("alice", ALL, 4)).await?;
     let ends = timeout(PATIENCE, ends(&mesh, &token)).await.context("a watch goes on")??;
@@ -139,6 +142,7 @@ async fn mixed(
         3 => format!("/gateway/orders/{other_order}/events"),
         4 => format!("/gateway/payments/{user}/entries?pageSize=3"),
         5 => "/gateway/orders?pageSize=3&pageToken=".to_owned() + pages.last().map_or("", String::as_str),
+        6 => format!("/gateway/orders/{other_order}/payment"),
         _ => format!("/gateway/orders?pageSize={}&{filter}", random.random_range(1..40)),
     };
     let answer = api.get(&path).await?;
@@ -156,11 +160,20 @@ async fn mixed(
 }
 
 #[tokio::test]
-async fn two_users_never_see_each_other() -> Result<()> {
+async fn two_users_never_see_each_other_on_sqlite() -> Result<()> {
+    two_users(EMBEDDED).await
+}
+
+#[tokio::test]
+async fn two_users_never_see_each_other_on_postgresql() -> Result<()> {
+    two_users(Arrangement { postgres: true, ..EMBEDDED }).await
+}
+
+async fn two_users(arrangement: Arrangement) -> Result<()> {
     const TASKS: usize = 8;
     const CALLS: usize = 10_000 / TASKS;
     let issuer = Issuer::start().await?;
-    let (mesh, orders) = mesh(&issuer).await?;
+    let (mesh, orders) = mesh(&issuer, arrangement).await?;
     let watched = Arc::new(AtomicUsize::new(0));
     let (mut boards, mut tasks) = (tokio::task::JoinSet::new(), Vec::new());
     for (user, other) in [("alice", "bob"), ("bob", "alice")] {
@@ -224,7 +237,7 @@ async fn load(api: &tokio::sync::watch::Receiver<Api>, over: &AtomicBool, calls:
 #[tokio::test]
 async fn keys_change_and_the_issuer_goes_under_load() -> Result<()> {
     let issuer = Issuer::start().await?;
-    let (mesh, _) = mesh(&issuer).await?;
+    let (mesh, _) = mesh(&issuer, EMBEDDED).await?;
     let token = async |kid: &str| issuer.token(kid, &claims("alice", ALL, 3_600)).await;
     let (sender, api) = tokio::sync::watch::channel(mesh.api.with_token(&token("first").await?));
     let (over, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -292,7 +305,7 @@ async fn some_more(calls: &AtomicUsize) -> Result<()> {
 #[tokio::test]
 async fn an_operator_checks_the_books_with_a_token() -> Result<()> {
     let issuer = Issuer::start().await?;
-    let (mesh, orders) = mesh(&issuer).await?;
+    let (mesh, orders) = mesh(&issuer, EMBEDDED).await?;
     mesh.at_rest().await?;
     let check = async |scope: &str| {
         let token = issuer.token("first", &claims("olga", scope, 600)).await?;
