@@ -1,5 +1,6 @@
 //! Who may do what: every method and every route, called with every kind of token, in every way.
 
+mod alike;
 mod inside;
 mod own;
 mod rows;
