@@ -1,6 +1,7 @@
-//! TLS with certificates at both ends of every arrow: edge to services, services to the broker and to their databases, and to the issuer.
+//! TLS with certificates at both ends of every arrow: edge to services, orders to payments, services to the broker and to their databases, and
+//! to the issuer.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use sea_orm::{ConnectionTrait as _, Database, Statement};
 use serde_json::Value;
 use world::{
@@ -194,6 +195,58 @@ async fn services_that_are_refused(world: &Secured) -> Result<()> {
         orders.address("admin").await?;
         let line = orders.line_with(reason).await?;
         ensure!(line.contains("WARN") || line.contains("ERROR"), "{line}");
+    }
+    Ok(())
+}
+
+/// Orders asks payments on its own, as the edge calls it: payments has to have the certificate of its authority, and to list that of orders.
+#[tokio::test]
+async fn orders_and_payments_are_compared_with_certificates_at_both_ends() -> Result<()> {
+    let (world, others) = (Secured::start().await?, Certificates::make().await?);
+    let at = |file: &str| world.certificates.file(file);
+    let listed = "spiffe://ordermesh/gateway,spiffe://ordermesh/orders";
+    let mut payments = world.service("payments")?.env("TLS_CLIENT_SAN", listed).start()?;
+    let payments_url = format!("https://{}", payments.address("payments-grpc").await?);
+    let token = ["-H", "authorization: Bearer the-operator"].map(str::to_owned);
+    let operator = [flags(&world.certificates, None), token.to_vec()].concat();
+    // The last one is right.
+    for (what, authority, shown, problem) in [
+        ("another authority", others.file("ca.crt"), "orders", "invalid peer certificate"),
+        ("a name that is not listed", at("ca.crt"), "client", "cannot compare orders with payments"),
+        ("both certificates", at("ca.crt"), "orders", ""),
+    ] {
+        let mut orders = world
+            .service("orders")?
+            .env("PAYMENTS_URL", &payments_url)
+            .env("UPSTREAM_CA", authority)
+            .env("UPSTREAM_CERT", at(&format!("{shown}.crt")))
+            .env("UPSTREAM_KEY", at(&format!("{shown}.key")))
+            .env("RECONCILE_EVERY", "200ms")
+            .env("RECONCILE_SETTLE", "700ms")
+            .start()?;
+        let path = format!("{}/admin/v1/orders/reconciliation", url(&mut orders, "admin").await?);
+        if !problem.is_empty() {
+            let line = orders.line_with(problem).await.context(what)?;
+            let is_named = line.contains("WARN") && line.contains("cannot compare orders with payments");
+            ensure!(is_named, "{what}: {line}");
+        }
+        eventually(what, PATIENCE, async || {
+            let said = curl(&operator, &path).await?;
+            ensure!(said.status == 200, "{said:?}");
+            let answer: Value = serde_json::from_str(&said.body)?;
+            let error = answer["error"].as_str().unwrap_or_default();
+            let is_expected = if problem.is_empty() {
+                error.is_empty() && answer["comparedTime"].is_string() && answer["sweepEndTime"].is_string()
+            } else {
+                error.contains("unavailable") && answer["comparedTime"].is_null()
+            };
+            ensure!(is_expected, "{}", said.body);
+            anyhow::Ok(())
+        })
+        .await?;
+        // The next one compares as soon as this one has ended.
+        orders.terminate()?;
+        ensure!(orders.wait(PATIENCE).await?.success(), "{what}: {}", orders.output());
     }
     Ok(())
 }
