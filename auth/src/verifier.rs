@@ -9,6 +9,7 @@ use chassis::{
 };
 use http::{HeaderMap, header};
 use jsonwebtoken::{Algorithm, Validation, decode, errors::ErrorKind};
+use metrics::{counter, describe_counter};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -28,6 +29,8 @@ const LONGEST: usize = 8 << 10;
 const NAME: usize = 255;
 /// How far the clock of the issuer may be ahead. That it is behind costs its tokens as much of their time.
 const AHEAD: Micros = 30 * 1_000_000;
+/// Signatures that were checked: a token that is remembered costs none.
+const CHECKS: &str = "auth_signature_checks_total";
 /// The latest moment that can be represented, in seconds since the Unix epoch.
 const LATEST: u64 = (i64::MAX / 1_000_000) as u64;
 
@@ -63,6 +66,8 @@ impl Verifier {
     pub fn new(config: IssuerConfig, clock: Arc<dyn Clock>) -> Result<Self, VerifierError> {
         let source = Source::new(config.keys.clone(), config.tls.clone()).map_err(VerifierError)?;
         let jwks = Jwks::watch(source, config.max_age);
+        describe_counter!(CHECKS, "signatures of tokens that were checked");
+        counter!(CHECKS).increment(0);
         Ok(Self(Arc::new(Inner { config, jwks, verified: Tokens::default(), clock })))
     }
 
@@ -104,6 +109,7 @@ impl Verifier {
             return Err(Check::Algorithm.into());
         }
         let (key, generation) = jwks.key(header.kid.as_deref(), algorithm).await?;
+        counter!(CHECKS).increment(1);
         let claims = decode::<Value>(token, &key.decoding, &self.validation(algorithm));
         let claims = claims.map_err(|error| failed(error.kind()))?.claims;
         // The library takes a list with the issuer in it, too: it is one name (RFC 7519, section 4.1.1).

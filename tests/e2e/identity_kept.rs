@@ -29,6 +29,7 @@ use world::{Api, Issuer, PATIENCE, claims};
 use crate::{
     identity::mesh,
     mesh::{Arrangement, EMBEDDED, Mesh},
+    scrape::Scrape,
 };
 
 const ALL: &str = "orders:read orders:write payments:read payments:write";
@@ -98,6 +99,29 @@ async fn a_watch_ends_when_its_token_expires() -> Result<()> {
     // The end is a whole second, and the token was made within one.
     let lasted = begun.elapsed();
     ensure!(lasted > Duration::from_secs(2) && lasted < Duration::from_secs(8), "{lasted:?}");
+    Ok(())
+}
+
+/// The edge and the services of one process remember the same tokens.
+#[tokio::test]
+async fn a_token_costs_one_check_of_its_signature() -> Result<()> {
+    let issuer = Issuer::start().await?;
+    let mesh = Mesh::start_with(EMBEDDED, &issuer.env()).await?;
+    let checks =
+        async || Scrape::of(mesh.admin("ordermesh")?).await?.number("auth_signature_checks_total", &[]);
+    ensure!(checks().await? == 0.0, "nobody has called");
+    let mut client = OrdersServiceClient::connect(format!("http://{}", mesh.orders)).await?;
+    for (user, expected) in [("alice", 1.0), ("bob", 2.0)] {
+        let token = issuer.token("first", &claims(user, ALL, 3_600)).await?;
+        let api = mesh.api.with_token(&token);
+        for _ in 0..100 {
+            let listed = api.get("/gateway/orders").await?;
+            ensure!(listed.status == 200, "{}", listed.text);
+            client.list_orders(with(ListOrdersRequest::default(), &token)?).await?;
+        }
+        let checked = checks().await?;
+        ensure!(checked == expected, "{checked} signatures were checked after the calls of {user}");
+    }
     Ok(())
 }
 
