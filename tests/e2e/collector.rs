@@ -37,6 +37,8 @@ pub(crate) struct Recorded {
     pub(crate) state: String,
     /// Whether its status is ERROR.
     pub(crate) is_error: bool,
+    /// What its process has sent as `authorization`; empty when it has not.
+    pub(crate) authorization: String,
 }
 
 /// Attributes that are texts; one that is absent is empty.
@@ -106,18 +108,20 @@ impl TraceService for Kept {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let authorization = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        let authorization = authorization.unwrap_or_default().to_owned();
         let mut kept = self.0.lock().map_err(|_| Status::internal("poisoned"))?;
         for of_process in request.into_inner().resource_spans {
             let resource = of_process.resource.unwrap_or_default();
             let service = &texts(&resource.attributes).get("service.name").to_owned();
             let spans = of_process.scope_spans.into_iter().flat_map(|of_scope| of_scope.spans);
-            kept.extend(spans.map(|span| recorded(service, &span)));
+            kept.extend(spans.map(|span| recorded(service, &authorization, &span)));
         }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
 
-fn recorded(service: &str, span: &Span) -> Recorded {
+fn recorded(service: &str, authorization: &str, span: &Span) -> Recorded {
     Recorded {
         service: service.to_owned(),
         name: span.name.clone(),
@@ -127,6 +131,7 @@ fn recorded(service: &str, span: &Span) -> Recorded {
         attributes: texts(&span.attributes),
         state: span.trace_state.clone(),
         is_error: span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error),
+        authorization: authorization.to_owned(),
     }
 }
 

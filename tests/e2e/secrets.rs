@@ -3,7 +3,9 @@
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use world::{Api, PATIENCE, Postgres, Process, Program, RabbitMq, Scratch};
+use world::{Api, PATIENCE, Postgres, Process, Program, RabbitMq, Scratch, eventually};
+
+use crate::collector::Collector;
 
 /// A part of every secret here, and of nothing else.
 const MARK: &str = "p1anted";
@@ -164,6 +166,64 @@ async fn what_callers_send_is_shown_nowhere() -> Result<()> {
         shows_nothing("a run", &shown)?;
     }
     Ok(())
+}
+
+/// What a process sends by itself: orders a token to payments, and both of them headers to a collector.
+#[tokio::test]
+async fn what_is_sent_to_others_is_shown_nowhere() -> Result<()> {
+    let (collector, scratch) = (Collector::start().await?, Scratch::new("sent")?);
+    let (file, operators) = (scratch.path().join("payments.token"), "operator-p1anted");
+    fs::write(&file, format!("{TOKEN}\n"))?;
+    let service = |name: &str| {
+        let database = format!("sqlite:{}/{name}.db", scratch.path().display());
+        let program = program(name, "json")?.env("DATABASE_URL", database);
+        let program =
+            program.env("AMQP_URL", "amqp://guest:p1anted@127.0.0.1:1/%2f").env("ADMIN_TOKEN", TOKEN);
+        let program = program.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url());
+        anyhow::Ok(program.env("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization=Bearer%20{TOKEN}")))
+    };
+    let mut payments = service("payments")?.start()?;
+    let program = service("orders")?
+        .env("ADMIN_TOKEN", operators)
+        .env("PAYMENTS_URL", format!("http://{}", payments.address("payments-grpc").await?))
+        .env("PAYMENTS_TOKEN_FILE", file.display().to_string())
+        .env("RECONCILE_EVERY", "200ms")
+        .env("RECONCILE_SETTLE", "200ms");
+    let mut orders = program.start()?;
+    let operator = Api::new(format!("http://{}", orders.address("admin").await?))?.with_token(operators);
+    let says = async |problem: &str| {
+        eventually(&format!("{problem:?}"), PATIENCE, async || {
+            let answer = operator.get("/admin/v1/orders/reconciliation").await?;
+            let error = answer.body["error"].as_str().unwrap_or_default();
+            let is_said = if problem.is_empty() { error.is_empty() } else { error.contains(problem) };
+            ensure!(
+                answer.status == 200 && answer.body["comparedTime"].is_string() && is_said,
+                "{}",
+                answer.text
+            );
+            shows_nothing("an answer", &answer.text)
+        })
+        .await
+    };
+    says("").await?;
+    // The collector is shown them.
+    let digest = "ordermesh.payments.v1.PaymentsAdminService/DigestDecisions";
+    let is_shown = format!("Bearer {TOKEN}");
+    collector.span("payments", digest, |span| span.authorization == is_shown).await?;
+    fs::write(&file, "p1anted\np1anted")?;
+    says("printable ASCII").await?;
+    fs::remove_file(&file)?;
+    says("cannot read").await?;
+    shows_nothing("/metrics", &operator.get("/metrics").await?.text)?;
+    for process in [&mut orders, &mut payments] {
+        process.terminate()?;
+        let shown = ended(process).await?;
+        ensure!(shown.contains("TRACE"), "hardly anything is logged");
+        shows_nothing("a run", &shown)?;
+    }
+    let help = ended(&mut program.args(["--help"]).start()?).await?;
+    ensure!(help.contains("PAYMENTS_TOKEN_FILE"), "{help}");
+    shows_nothing("--help", &help)
 }
 
 /// URLs that are none, or not those that were meant.
