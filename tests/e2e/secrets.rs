@@ -226,6 +226,31 @@ async fn what_is_sent_to_others_is_shown_nowhere() -> Result<()> {
     shows_nothing("--help", &help)
 }
 
+/// A panic with its backtrace, and the end that it brings about.
+#[tokio::test]
+async fn a_process_that_panics_shows_none() -> Result<()> {
+    let postgres = Postgres::start().await?;
+    let databases = databases(&postgres).await?;
+    for format in ["human", "json"] {
+        let secrets = secrets("ordermesh", &databases, "amqp://guest:p1anted@127.0.0.1:1/%2f");
+        let program = program("ordermesh", format)?.env("FAILPOINTS", "writer_dies=return");
+        let program = secrets.iter().fold(program, |program, (name, secret)| program.env(name, secret));
+        let mut process = program.start()?;
+        let edge = Api::new(format!("http://{}", process.address("http").await?))?.with_token(TOKEN);
+        // It may end before it answers.
+        if let Ok(answer) = edge.post("/gateway/payments", &serde_json::json!({ "userId": "writer" })).await {
+            ensure!(!answer.status.is_success(), "{}", answer.text);
+            shows_nothing("an answer", &answer.text)?;
+        }
+        let status = process.wait(PATIENCE).await?;
+        let shown = process.output();
+        let has_panicked = shown.contains("panicked at") && shown.contains("stack backtrace");
+        ensure!(status.code() == Some(1) && has_panicked, "{status}: {shown}");
+        shows_nothing("a panic", &shown)?;
+    }
+    Ok(())
+}
+
 /// URLs that are none, or not those that were meant.
 #[tokio::test]
 async fn what_cannot_be_read_is_not_quoted() -> Result<()> {
