@@ -211,6 +211,15 @@ async fn both_pages_with_tokens_in_a_browser() -> Result<()> {
     mesh.at_rest().await
 }
 
+#[tokio::test]
+async fn swagger_ui_takes_a_token_in_a_browser() -> Result<()> {
+    let data = Scratch::new("swagger")?;
+    let env = [("AUTH", "dev".to_owned()), ("DATA_DIR", data.path().display().to_string())];
+    let (mesh, open) = (Mesh::start_with(EMBEDDED, &env).await?, Mesh::start(EMBEDDED).await?);
+    let env = [("EDGE", mesh.api.base()), ("OPEN", open.api.base())];
+    browses("swagger.mjs", &env, &mut Mint(data.path().to_owned())).await
+}
+
 /// Somebody who breaks the database of payments, and mends it.
 struct Breaker<'m>(&'m Mesh);
 
