@@ -9,7 +9,7 @@ use world::{PATIENCE, Program, Scratch, eventually};
 
 use crate::{
     admin_json::admin,
-    mesh::{ADMIN_TOKEN, APART, Mesh},
+    mesh::{ADMIN_TOKEN, APART, EMBEDDED, Mesh},
     reconciliation::{are, is_right, often},
 };
 
@@ -123,6 +123,53 @@ async fn orders_from_an_earlier_backup_ends_its_orders_and_lists_those_it_has_lo
         Ok(())
     })
     .await
+}
+
+/// What orders stores of ended orders of a minor unit each, one for every second of the ten minutes before this one.
+fn of_ten_minutes() -> String {
+    let begun = (world::now() / 60 - 10) * 60_000;
+    let row = |number: i64| {
+        let placed = begun + number * 1_000;
+        let (id, entry) =
+            (format!("{placed:012x}70008000{number:012x}"), format!("{placed:012x}70008001{number:012x}"));
+        let (create_time, change_number) = (placed * 1_000, number + 1);
+        let (update_time, expire_time) = (create_time + 20_000, create_time + 600_000_000);
+        let times = format!("{create_time}, {update_time}, {expire_time}, {expire_time}");
+        format!("(X'{id}', 'alice', 1, 'RUB', '', 2, {times}, 2, {change_number}, X'{entry}')")
+    };
+    let rows: Vec<String> = (0..600).map(row).collect();
+    let columns = "id, user_id, amount, currency_code, description, status, create_time, update_time, expire_time, \
+                   void_due_time, version, change_number, ledger_entry_id";
+    format!("INSERT INTO orders ({columns}) VALUES {}", rows.join(", "))
+}
+
+#[tokio::test]
+async fn each_database_from_a_backup_ten_minutes_older_than_the_other() -> Result<()> {
+    let mut mesh = Mesh::start_with(EMBEDDED, &often()).await?;
+    mesh.account("alice", 1_000).await?;
+    mesh.at_rest().await?;
+    // That of payments is older: the orders that came after it have ended, and their decisions and debits are lost.
+    mesh.stop().await?;
+    mesh.tamper("orders", &of_ten_minutes()).await?;
+    mesh.start_again().await?;
+    are(&mesh, [0.0, 600.0, 0.0, 0.0], [0.0; 4]).await?;
+    ensure!(mesh.balance("alice").await? == 400, "an order is not paid, or was paid twice");
+    is_right(&mesh, 600).await?;
+
+    // That of orders is older: it knows neither the orders nor what differed.
+    mesh.stop().await?;
+    mesh.tamper("orders", "DELETE FROM orders; DELETE FROM reconciliation_differences").await?;
+    mesh.start_again().await?;
+    are(&mesh, [0.0, 0.0, 600.0, 0.0], [0.0, 0.0, 600.0, 0.0]).await?;
+    let listed = admin(&mesh, "orders", "/reconciliation?pageSize=1000").await?;
+    let rows = listed["differences"].as_array().context("a list")?;
+    ensure!(listed["total"] == "600" && rows.len() == 600, "{} of {}", rows.len(), listed["total"]);
+    for row in rows {
+        ensure!(row["kind"] == "ORDER_LOST" && row["payments"]["outcome"] == "PAID", "{row}");
+        ensure!(text(&row["sentence"]).contains("the money was taken"), "{row}");
+    }
+    ensure!(mesh.balance("alice").await? == 400, "money moved");
+    Ok(())
 }
 
 #[tokio::test]
