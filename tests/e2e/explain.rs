@@ -145,6 +145,24 @@ async fn without_a_broker_an_order_waits_in_the_outbox() -> Result<()> {
     Ok(())
 }
 
+/// The broker goes away from a mesh that runs, and comes back.
+#[tokio::test]
+async fn a_broker_that_goes_away_is_the_cause_until_it_is_back() -> Result<()> {
+    let mut mesh = Mesh::start_with(APART, &[("ADMIN_TOKEN", ADMIN_TOKEN.to_owned())]).await?;
+    mesh.account("alice", 100).await?;
+    let first = mesh.order("alice", 1).await?;
+    mesh.ended(&first).await?;
+    mesh.rabbitmq.as_mut().context("a broker")?.stop().await?;
+    let id = mesh.order("alice", 1).await?;
+    let stuck = is_stuck(&mesh, &id, "BROKER_AWAY").await?;
+    says(&stuck, "the relay of orders has no broker")?;
+    ensure!(stuck["messageId"] == id.as_str() && stuck["since"].is_string(), "{stuck:#}");
+    mesh.rabbitmq.as_mut().context("a broker")?.start_again().await?;
+    mesh.ended(&id).await?;
+    ensure!(explain(&mesh, &id).await?["stuck"].is_null(), "it has ended");
+    Ok(())
+}
+
 /// Each cause on one mesh as it runs in production.
 #[tokio::test]
 async fn each_cause_is_found() -> Result<()> {
