@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::join;
+use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
 use tokio::process::Command;
 use world::{PATIENCE, Postgres, Program, Scratch};
 
@@ -150,13 +151,39 @@ async fn the_commands_for_postgresql() -> Result<()> {
         let migrate = Program::named(service)?.args(["migrate"]).env("AMQP_URL", "amqp://127.0.0.1:1");
         let mut migrate = migrate.env("DATABASE_URL", &url).start()?;
         ensure!(migrate.wait(PATIENCE).await?.success(), "{}", migrate.output());
+        mark(&url, service).await?;
         env.push((if service == "orders" { "ORDERS_URL" } else { "PAYMENTS_URL" }, url));
     }
     env.push(("SERVER_URL", postgres.url("postgres")));
     for block in blocks("PostgreSQL")? {
         run(&block, scratch.path(), &env).await?;
     }
-    let tables = postgres.dump("orders_restored").await?;
-    ensure!(tables.contains("CREATE TABLE public.orders"), "the database was not restored");
+    let base = Postgres::start_on(&scratch.path().join("base")).await?;
+    for service in ["orders", "payments"] {
+        let restored = format!("{service}_restored");
+        let tables = postgres.dump(&restored).await?;
+        ensure!(tables.contains(&format!("CREATE TABLE public.{service}")), "{restored} has no {service}");
+        is_marked(&postgres.url(&restored), service).await?;
+        is_marked(&base.url(service), service).await?;
+    }
+    Ok(())
+}
+
+/// Writes something into a database.
+async fn mark(url: &str, text: &str) -> Result<()> {
+    let database = Database::connect(url).await?;
+    let mark = format!("CREATE TABLE mark (text TEXT); INSERT INTO mark VALUES ('{text}')");
+    database.execute_unprepared(&mark).await?;
+    Ok(database.close().await?)
+}
+
+/// Makes sure that it is there.
+async fn is_marked(url: &str, text: &str) -> Result<()> {
+    let database = Database::connect(url).await?;
+    let select = Statement::from_string(DbBackend::Postgres, "SELECT text FROM mark");
+    let row = database.query_one_raw(select).await?.with_context(|| format!("{url} has no mark"))?;
+    let found: String = row.try_get_by_index(0)?;
+    database.close().await?;
+    ensure!(found == text, "{url} has the mark of {found}");
     Ok(())
 }

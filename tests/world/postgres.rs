@@ -46,6 +46,18 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL is not installed or does not start; with the end of its log.
     pub async fn start() -> Result<Self> {
+        Self::start_with(postgres_template::copy_to).await
+    }
+
+    /// Starts a server on a copy of this data directory, such as a base backup of another server.
+    ///
+    /// # Errors
+    /// The same, and when the directory cannot be copied.
+    pub async fn start_on(data: &Path) -> Result<Self> {
+        Self::start_with(|copy, _, user| postgres_template::adopt(data, copy, user)).await
+    }
+
+    async fn start_with(fill: impl FnOnce(&Path, &Path, Option<&str>) -> Result<()>) -> Result<Self> {
         let postgres = installed::find("postgres", &FOLDERS)?;
         let binaries = postgres.parent().context("a file has a folder")?.to_owned();
         let scratch = Scratch::new("postgres")?;
@@ -53,7 +65,7 @@ impl Postgres {
         if let Some(user) = user {
             postgres_template::give(scratch.path(), user)?;
         }
-        postgres_template::copy_to(&scratch.path().join("data"), &binaries, user)?;
+        fill(&scratch.path().join("data"), &binaries, user)?;
         let port = Port::reserve()?;
         let databases = AtomicU32::new(0);
         let mut this = Self { server: None, port, scratch, binaries, user, databases };

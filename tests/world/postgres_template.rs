@@ -40,6 +40,15 @@ fn version(binaries: &Path) -> Result<String> {
     Ok(format!("{}-for-{}", words.join("-"), nix::unistd::Uid::effective()))
 }
 
+/// Puts a copy of somebody's data directory at `data`, owned by `user` when that is given.
+pub(crate) fn adopt(from: &Path, data: &Path, user: Option<&str>) -> Result<()> {
+    copy(from, data)?;
+    match user {
+        Some(user) => run(Command::new("chown").arg("-R").arg(format!("{user}:")).arg(data)),
+        None => Ok(()),
+    }
+}
+
 fn make(template: &Path, binaries: &Path, user: Option<&str>) -> Result<()> {
     // Made in a directory the server's user can reach, which the target directory need not be.
     let scratch = Scratch::new("initdb")?;
