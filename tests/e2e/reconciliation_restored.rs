@@ -42,6 +42,22 @@ async fn end(mesh: &Mesh, user: &str, amount: i64) -> Result<(String, Value)> {
     Ok((id, order))
 }
 
+/// Tops up the account of bob as a client with a key.
+async fn top_up(mesh: &Mesh, amount: i64, key: &str) -> Result<()> {
+    let path = "/gateway/payments/bob/top-up";
+    let topped_up = mesh.api.post_with_key(path, key, &json!({ "amount": amount })).await?;
+    ensure!(topped_up.status == 200, "{}", topped_up.text);
+    Ok(())
+}
+
+/// Places an order of alice as a client with a key, and returns its id.
+async fn place(mesh: &Mesh, amount: i64, key: &str) -> Result<String> {
+    let order = json!({ "userId": "alice", "amount": amount });
+    let placed = mesh.api.post_with_key("/gateway/orders", key, &order).await?;
+    ensure!(placed.status == 200, "{}", placed.text);
+    Ok(text(&placed.body["id"]).to_owned())
+}
+
 #[tokio::test]
 async fn payments_from_an_earlier_backup_decides_again_as_before_or_not_at_all() -> Result<()> {
     let scratch = Scratch::new("restored")?;
@@ -50,6 +66,7 @@ async fn payments_from_an_earlier_backup_decides_again_as_before_or_not_at_all()
     let mut mesh = Mesh::start_in_with(&data, &often()).await?;
     mesh.account("alice", 100).await?;
     mesh.account("bob", 10).await?;
+    top_up(&mesh, 5, "early").await?;
     end(&mesh, "alice", 1).await?;
     mesh.at_rest().await?;
     back_up(&data, &backup).await?;
@@ -60,8 +77,7 @@ async fn payments_from_an_earlier_backup_decides_again_as_before_or_not_at_all()
     end(&mesh, "alice", 1_000).await?;
     end(&mesh, "nobody", 1).await?;
     // What pays this one is lost with the backup.
-    let top_up = mesh.api.post("/gateway/payments/bob/top-up", &json!({ "amount": 50 })).await?;
-    ensure!(top_up.status == 200, "{}", top_up.text);
+    top_up(&mesh, 50, "late").await?;
     let (poor, _) = end(&mesh, "bob", 60).await?;
     mesh.at_rest().await?;
     restore(&mut mesh, "payments", &backup, &data).await?;
@@ -70,7 +86,9 @@ async fn payments_from_an_earlier_backup_decides_again_as_before_or_not_at_all()
     // The debit has its own id again.
     let payment = mesh.api.get(&format!("/gateway/orders/{}/payment", text(&paid["id"]))).await?;
     ensure!(payment.body["ledgerEntryId"] == paid["ledgerEntryId"], "{} {paid}", payment.text);
-    ensure!(mesh.balance("alice").await? == 69 && mesh.balance("bob").await? == 10, "money moved");
+    // A key of before the backup is known.
+    top_up(&mesh, 5, "early").await?;
+    ensure!(mesh.balance("alice").await? == 69 && mesh.balance("bob").await? == 15, "money moved");
     // And the request behind its order.
     let of_request = "SELECT COUNT(*) FROM ledger_entries WHERE amount = -30 AND x_request_id = 'request-30'";
     ensure!(mesh.count("payments", of_request).await? == 1, "the request is not known any more");
@@ -79,13 +97,13 @@ async fn payments_from_an_earlier_backup_decides_again_as_before_or_not_at_all()
     ensure!(row["orderId"] == poor && row["kind"] == "DECISION_LOST", "{listed}");
     ensure!(row["orders"]["amount"] == "60" && row["payments"].is_null(), "{listed}");
 
-    // The operator books what was lost, and does not wait for the next attempt.
-    let top_up = mesh.api.post("/gateway/payments/bob/top-up", &json!({ "amount": 50 })).await?;
-    ensure!(top_up.status == 200, "{}", top_up.text);
+    // The client repeats what was lost, the key with it, and the operator does not wait for the next attempt.
+    top_up(&mesh, 50, "late").await?;
     let heal = format!("--operator olga --reason booked --heal --order {poor}");
     let said = reconciliation(&mesh, &heal).await?;
     ensure!(said.contains("1 differences are to be healed now"), "{said}");
     are(&mesh, [0.0, 4.0, 0.0, 0.0], [0.0; 4]).await?;
+    ensure!(mesh.balance("bob").await? == 5, "the top-up was not booked once again");
     let audit = admin(&mesh, "orders", "/audit").await?;
     ensure!(audit["events"][0]["action"] == "HEAL" && audit["events"][0]["operator"] == "olga", "{audit}");
     is_right(&mesh, 5).await
@@ -103,12 +121,13 @@ async fn orders_from_an_earlier_backup_ends_its_orders_and_lists_those_it_has_lo
     let operator = mesh.admin("payments")?.with_token(ADMIN_TOKEN);
     let paused = operator.post("/admin/v1/payments/pauses", &pause).await?;
     ensure!(paused.status == 200, "{}", paused.text);
-    let under_way = mesh.order("alice", 10).await?;
+    let under_way = place(&mesh, 10, "early").await?;
     back_up(&data, &backup).await?;
     let resume = format!("/admin/v1/payments/pauses/{}:resume", text(&paused.body["sequence"]));
     ensure!(operator.post(&resume, &json!({ "operator": "olga" })).await?.status == 200);
     mesh.ended(&under_way).await?;
-    let (lost, _) = end(&mesh, "alice", 20).await?;
+    let lost = place(&mesh, 20, "late").await?;
+    mesh.ended(&lost).await?;
     mesh.at_rest().await?;
     restore(&mut mesh, "orders", &backup, &data).await?;
 
@@ -122,7 +141,13 @@ async fn orders_from_an_earlier_backup_ends_its_orders_and_lists_those_it_has_lo
         ensure!(row["nextHealTime"].is_null() && row["payments"]["outcome"] == "PAID", "{listed}");
         Ok(())
     })
-    .await
+    .await?;
+    // Its key is lost with it, and that of before the backup is not.
+    let again = place(&mesh, 20, "late").await?;
+    ensure!(again != lost && place(&mesh, 10, "early").await? == under_way, "{again} {lost}");
+    mesh.ended(&again).await?;
+    ensure!(mesh.balance("alice").await? == 50, "the repetition was not paid");
+    Ok(())
 }
 
 /// What orders stores of ended orders of a minor unit each, one for every second of the ten minutes before this one.
