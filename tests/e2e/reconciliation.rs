@@ -103,6 +103,15 @@ async fn a_purged_queue_is_found_and_healed_in_two_minutes() -> Result<()> {
     is_right(&mesh, 2 * LOST).await
 }
 
+/// The queue is gone with what it held, and is there again before anybody looks.
+#[tokio::test]
+async fn a_deleted_queue_is_found_and_healed() -> Result<()> {
+    let mesh = Mesh::start_with(APART, &often()).await?;
+    mesh.account("alice", 1_000).await?;
+    a_queue_is_lost(&mesh, "delete_queue").await?;
+    is_right(&mesh, LOST).await
+}
+
 /// The decisions of a hundred orders are lost in the queue of orders, which does not take them: each is found in time, and healed.
 async fn a_queue_is_lost(mesh: &Mesh, command: &str) -> Result<()> {
     const QUEUE: &str = "ordermesh.events.orders.0";
