@@ -1,6 +1,7 @@
 //! An operator pauses what consumes or publishes messages: over the admin service, seen in `/readyz`, in metrics and among what was done.
 
 use anyhow::{Context as _, Result, ensure};
+use messaging::topology::partition;
 use ordermesh::{
     audit::v1::{ListAuditEventsRequest, audit_service_client::AuditServiceClient},
     messaging::v1::{
@@ -207,5 +208,50 @@ async fn a_paused_kind_waits_and_leaves_on_real_servers() -> Result<()> {
         ensure!(mesh.ended(id).await?["status"] == "FINISHED");
     }
     ensure!(mesh.balance("alice").await? == 700);
+    mesh.at_rest().await
+}
+
+/// Places an order for each of these users, and returns their ids.
+async fn place(mesh: &Mesh, users: &[&String]) -> Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for user in users {
+        ids.push(mesh.order(user, 1).await?);
+    }
+    Ok(ids)
+}
+
+/// Of two partitions one is paused: only the orders of its users wait.
+#[tokio::test]
+async fn a_paused_partition_holds_up_its_users_alone() -> Result<()> {
+    let env = [("ADMIN_TOKEN", ADMIN_TOKEN.to_owned()), ("PARTITIONS", "2".to_owned())];
+    let mesh = Mesh::start_with(APART, &env).await?;
+    let users: Vec<String> = (0..12).map(|user| format!("user-{user}")).collect();
+    for user in &users {
+        mesh.account(user, 10).await?;
+    }
+    let (first, second): (Vec<&String>, Vec<&String>) =
+        users.iter().partition(|user| partition(user, 2) == 0);
+    ensure!(first.len() > 2 && second.len() > 2, "{first:?} {second:?}");
+    let mut operator = Operator::of(&mesh, "payments").await?;
+    let pause = operator.pause(Pause { partition: Some(0), ..pause_of(Part::Consumer) }).await?;
+    shows(&mesh, "payments.consumer.0", "paused", "paused by olga: a bad release").await?;
+    shows(&mesh, "payments.consumer.1", "ok", "").await?;
+    // Those that wait are placed first: what comes behind them does not wait for them.
+    let (waiting, others) = (place(&mesh, &first).await?, place(&mesh, &second).await?);
+    for id in &others {
+        ensure!(mesh.ended(id).await?["status"] == "FINISHED");
+    }
+    for id in &waiting {
+        is_new(&mesh, id).await?;
+    }
+    shows(&mesh, "payments.consumer.0", "paused", "olga").await?;
+    operator.resume(pause).await?;
+    for id in &waiting {
+        ensure!(mesh.ended(id).await?["status"] == "FINISHED");
+    }
+    shows(&mesh, "payments.consumer.0", "ok", "").await?;
+    for user in &users {
+        ensure!(mesh.balance(user).await? == 9, "{user} has paid twice, or not");
+    }
     mesh.at_rest().await
 }
