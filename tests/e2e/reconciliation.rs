@@ -154,6 +154,22 @@ async fn a_queue_is_lost(mesh: &Mesh, command: &str) -> Result<()> {
     let healed = admin(mesh, "orders", "/reconciliation?healed=true&pageSize=1000").await?;
     ensure!(healed["differences"].as_array().map(Vec::len) == Some(LOST), "{healed}");
     ensure!(mesh.balance("alice").await? == before - i64::try_from(LOST)?, "an order was paid twice");
+    each_is_an_event(mesh).await
+}
+
+/// The log has a line for each order that was found, and for each that is healed.
+async fn each_is_an_event(mesh: &Mesh) -> Result<()> {
+    for event in ["orders and payments differ: it will be healed", "orders and payments are alike again"] {
+        // Who logs does not wait until it is written.
+        eventually(event, PATIENCE, async || {
+            let output = mesh.output("orders")?;
+            let lines = output.lines().filter(|line| line.contains(event) && line.contains("not_applied"));
+            let lines = lines.count();
+            ensure!(lines == LOST, "{lines} lines");
+            Ok(())
+        })
+        .await?;
+    }
     Ok(())
 }
 
