@@ -1,6 +1,8 @@
-//! `ordermesh status` on a terminal: a view that goes on, whatever goes away, and gives the terminal back as it was.
+//! `ordermesh` on a terminal: the view of `status` goes on, whatever goes away, and gives the terminal back as it was; a redrive shows how far
+//! it is.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::Read as _,
     process::{Child, Command, Stdio},
@@ -17,7 +19,10 @@ use nix::{
 use serde_json::json;
 use world::{PATIENCE, Program, eventually};
 
-use crate::mesh::{ADMIN_TOKEN, EMBEDDED, Mesh};
+use crate::{
+    admin_cli::POISON,
+    mesh::{ADMIN_TOKEN, EMBEDDED, Mesh},
+};
 
 /// What gives a terminal back as it was.
 const RESTORED: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
@@ -64,6 +69,16 @@ impl Terminal {
         .await
     }
 
+    /// Waits until it has ended by itself, and returns its exit status.
+    async fn ended(&mut self) -> Result<Option<i32>> {
+        eventually("the end of the command", PATIENCE, async || {
+            let ended = self.child.try_wait()?;
+            ensure!(ended.is_some(), "{}", self.written());
+            Ok(ended.and_then(|status| status.code()))
+        })
+        .await
+    }
+
     /// Ends it as Ctrl-C does, and returns its exit status.
     async fn interrupt(mut self) -> Result<Option<i32>> {
         kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGINT)?;
@@ -83,23 +98,24 @@ impl Drop for Terminal {
     }
 }
 
-fn status(mesh: &Mesh) -> Result<Command> {
-    let mut status = Command::new(Program::named("ordermesh")?.binary());
-    status
-        .arg("status")
+/// A command of the operator's, by its words.
+fn command(mesh: &Mesh, line: &str) -> Result<Command> {
+    let mut command = Command::new(Program::named("ordermesh")?.binary());
+    command
+        .args(line.split(' '))
         .env("ORDERS_URL", format!("http://{}", mesh.orders))
         .env("PAYMENTS_URL", format!("http://{}", mesh.payments))
         .env("ADMIN_TOKEN", ADMIN_TOKEN);
-    Ok(status)
+    Ok(command)
 }
 
 #[tokio::test]
 async fn a_person_sees_what_happens_until_they_have_seen_enough() -> Result<()> {
     let mut mesh = Mesh::start(EMBEDDED).await?;
-    let live = Terminal::run(status(&mesh)?)?;
+    let live = Terminal::run(command(&mesh, "status")?)?;
     live.shows(&["anew every second", "dead letters", "orders", "payments"]).await?;
     ensure!(live.written().starts_with("\x1b[?1049h"), "it has no screen of its own");
-    let short = Terminal::run(status(&mesh)?)?;
+    let short = Terminal::run(command(&mesh, "status")?)?;
     short.shows(&["dead letters"]).await?;
     ensure!(short.interrupt().await? == Some(0), "nobody has to look");
 
@@ -111,4 +127,42 @@ async fn a_person_sees_what_happens_until_they_have_seen_enough() -> Result<()> 
     live.shows(&["orders: ", "payments: cannot reach"]).await?;
     ensure!(live.interrupt().await? == Some(1), "what cannot be asked is no success");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_person_sees_how_far_a_redrive_is() -> Result<()> {
+    let mesh = Mesh::start(EMBEDDED).await?;
+    mesh.tamper("payments", POISON).await?;
+    mesh.account("poison", 100).await?;
+    for _ in 0..20 {
+        mesh.order("poison", 1).await?;
+    }
+    eventually("parked messages", PATIENCE, async || {
+        let parked = mesh.count("payments", "SELECT COUNT(*) FROM parked").await?;
+        ensure!(parked == 20, "{parked} are parked");
+        Ok(())
+    })
+    .await?;
+    mesh.tamper("payments", "DROP TRIGGER hinder").await?;
+    let line = "admin parked redrive --service payments --operator olga --reason cured --per-second 5";
+    let mut redrive = Terminal::run(command(&mesh, line)?)?;
+    eventually("the bar", PATIENCE, async || {
+        let written = redrive.written();
+        ensure!(written.contains("/20 tried"), "{written}");
+        Ok(())
+    })
+    .await?;
+    ensure!(redrive.ended().await? == Some(0), "{}", redrive.written());
+    eventually("what came of it", PATIENCE, async || {
+        let written = redrive.written();
+        ensure!(written.contains("redrive 1 of 20 messages of payments, finished: 20 done"), "{written}");
+        Ok(())
+    })
+    .await?;
+    let written = redrive.written();
+    let bars = written.split("/20 tried").filter_map(|before| before.rsplit(' ').next());
+    let shown: BTreeSet<u32> = bars.filter_map(|tried| tried.parse().ok()).collect();
+    ensure!(shown.len() > 2, "the bar does not move: {shown:?} in {written:?}");
+    ensure!(mesh.balance("poison").await? == 80, "not each was paid once");
+    mesh.at_rest().await
 }
