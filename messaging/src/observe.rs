@@ -3,17 +3,19 @@
 //! Metrics go to whichever recorder of the crate `metrics` the process has installed, and nowhere without one.
 
 mod broker;
+mod chain;
 mod parked;
 mod pauses;
 mod spans;
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use storage::Failure;
 
 pub(crate) use self::{
     broker::{dead_letters, dead_letters_moved, part_changed, part_state, queues, refused, restored},
+    chain::chain,
     parked::{parked, parked_before, redrive_failed, redriven},
     pauses::pauses,
     spans::{effects, publishing},
@@ -108,17 +110,6 @@ pub(crate) fn parked_now(consumer: &str, counts: [(State, i64); 4]) {
 /// By how much the oldest row of the inbox is older than it should be.
 pub(crate) fn inbox_overdue(overdue: Duration) {
     gauge!(INBOX_OVERDUE).set(overdue.as_secs_f64());
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// The broker did not confirm the last window in time.
