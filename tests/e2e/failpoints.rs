@@ -1,8 +1,8 @@
 //! The crash matrix: at each station of a write and of a message the process ends, and after the restart all that was acknowledged is true.
 
-mod journal;
 mod site;
 mod planted;
+mod lies;
 
 use std::{collections::BTreeSet, env, fs, path::Path, process::Command, time::Instant};
 
@@ -10,10 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 use world::PATIENCE;
 
-use self::{
-    journal::{Journal, judge},
-    site::{MESH, ORDERS, PAYMENTS, Site},
-};
+use self::site::{MESH, ORDERS, PAYMENTS, Site};
+use crate::journal::{Journal, Way};
 
 /// A station, and who comes by.
 struct Station {
@@ -100,7 +98,7 @@ async fn cell(site: &mut Site, station: &Station, by: &'static str) -> Result<()
     }
     crash(site, by, &format!("{}={}*off->return", station.name, station.passes), &mut journals).await?;
     site.start(by, "").await?;
-    judge(site, &mut journals, PATIENCE).await
+    site.judge(PATIENCE)?.believes(&mut journals).await
 }
 
 fn journals(name: &str) -> Vec<Journal> {
@@ -112,7 +110,7 @@ async fn crash(site: &mut Site, by: &'static str, failpoints: &str, journals: &m
     site.start(by, failpoints).await?;
     let mut calling = Vec::new();
     for journal in journals {
-        calling.push(journal.go_on(site.orders()?, site.payments()?));
+        calling.push(journal.go_on(Way::Grpc(site.calls()?)));
     }
     tokio::select! {
         crashed = site.crashed(by) => crashed,

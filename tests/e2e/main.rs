@@ -11,6 +11,7 @@ mod test_world;
 mod mesh;
 mod scenario;
 mod crash;
+mod journal;
 mod failpoints;
 mod cancel;
 mod conditions;

@@ -7,9 +7,7 @@ use ordermesh::payments::v1::{Account, CreateAccountRequest};
 use tonic::Code;
 
 use super::{
-    crash,
-    journal::judge,
-    journals, named_in_code,
+    crash, journals, named_in_code,
     site::{MESH, ORDERS, PAYMENTS, Site},
 };
 
@@ -90,7 +88,7 @@ async fn a_process_ends_with_its_writer() -> Result<()> {
         account: Some(Account { user_id: "writer".into(), ..Account::default() }),
         ..CreateAccountRequest::default()
     };
-    let refused = site.payments()?.create_account(account()).await;
+    let refused = site.calls()?.payments.create_account(account()).await;
     // It may have been written by then.
     let refused = refused.err().context("nobody writes")?;
     ensure!(refused.code() == Code::Unknown, "{refused:?}");
@@ -98,7 +96,7 @@ async fn a_process_ends_with_its_writer() -> Result<()> {
     let died = output.contains("task accounts writer died") && output.contains("it panicked");
     ensure!(status.code() == Some(1) && died, "{status}\n{output}");
     site.start(MESH, "").await?;
-    site.payments()?.create_account(account()).await?;
+    site.calls()?.payments.create_account(account()).await?;
     Ok(())
 }
 
@@ -109,7 +107,7 @@ async fn is_found(site: &mut Site, planted: &Planted) -> Result<()> {
     let mut journals = journals(bug);
     crash(site, by, &format!("{bug}=return;{at}"), &mut journals).await.context(bug)?;
     site.start(by, "").await?;
-    let judged = judge(site, &mut journals, PATIENCE).await;
+    let judged = site.judge(PATIENCE)?.believes(&mut journals).await;
     let found = judged.err().with_context(|| format!("{bug} is not found"))?;
     ensure!(format!("{found:#}").contains(finding), "{bug}: {found:#}");
     Ok(())

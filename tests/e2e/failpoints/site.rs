@@ -4,18 +4,13 @@ use std::{
     collections::BTreeMap, os::unix::process::ExitStatusExt as _, process::ExitStatus, time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use ordermesh::{
-    orders::v1::orders_service_client::OrdersServiceClient,
-    payments::v1::payments_service_client::PaymentsServiceClient,
-};
-use tonic::transport::{Channel, Endpoint};
-use world::{PATIENCE, Postgres, Process, Program, RabbitMq, Scratch, eventually};
+use world::{PATIENCE, Postgres, Process, Program, RabbitMq, Scratch};
 
 use crate::{
-    alone::{Orders, Payments, number, program, run},
-    check::check_at,
+    alone::{number, program, run},
+    journal::{Grpc, Judge},
     mesh::ADMIN_TOKEN,
 };
 
@@ -139,55 +134,15 @@ impl Site {
         Ok((status, process.output()))
     }
 
-    pub(super) fn orders(&self) -> Result<Orders> {
-        Ok(OrdersServiceClient::new(self.channel(ORDERS)?))
+    /// Clients of where services serve, or have served when they do no longer.
+    pub(super) fn calls(&self) -> Result<Grpc> {
+        let at = |service: &str| self.addresses.get(service).map_or("http://127.0.0.1:1", String::as_str);
+        Grpc::at(at(ORDERS), at(PAYMENTS))
     }
 
-    pub(super) fn payments(&self) -> Result<Payments> {
-        Ok(PaymentsServiceClient::new(self.channel(PAYMENTS)?))
-    }
-
-    /// Where a service serves, or has served when it does no longer.
-    fn channel(&self, service: &str) -> Result<Channel> {
-        let nobody = "http://127.0.0.1:1".to_owned();
-        let address = self.addresses.get(service).unwrap_or(&nobody);
-        Ok(Endpoint::from_shared(address.clone())?.connect_timeout(Duration::from_secs(1)).connect_lazy())
-    }
-
-    /// One number out of the database of a service.
-    pub(super) async fn number(&self, service: &str, sql: &str) -> Result<i64> {
-        number(&self.databases[service], sql).await
-    }
-
-    /// A column of UUIDs as text without hyphens.
-    pub(super) fn as_text(&self, column: &str) -> String {
-        match self.servers {
-            Some(_) => format!("replace({column}::text, '-', '')"),
-            None => format!("lower(hex({column}))"),
-        }
-    }
-
-    /// Waits until every order has ended and nothing is on its way.
-    pub(super) async fn at_rest(&self, patience: Duration) -> Result<()> {
-        eventually("the end of every order", patience, async || {
-            let open = self.number(ORDERS, "SELECT COUNT(*) FROM orders WHERE status = 1").await?;
-            let mut waiting = 0;
-            for service in [ORDERS, PAYMENTS] {
-                waiting += self.number(service, "SELECT COUNT(*) FROM outbox").await?;
-            }
-            ensure!(open + waiting == 0, "{waiting} messages wait, and some orders are NEW: {open}");
-            anyhow::Ok(())
-        })
-        .await
-    }
-
-    /// The books, read by `ordermesh check`.
-    pub(super) async fn check(&self) -> Result<()> {
-        let at = |service: &str| self.addresses[service].clone();
-        let (succeeded, broken) = check_at(at(ORDERS), at(PAYMENTS)).await?;
-        if !succeeded {
-            bail!("ordermesh check: {broken:?} do not hold");
-        }
-        Ok(())
+    /// Who judges what clients have written down, and how long that waits for what is on its way.
+    pub(super) fn judge(&self, patience: Duration) -> Result<Judge> {
+        let (addresses, databases) = (self.addresses.clone(), self.databases.clone());
+        Ok(Judge { calls: self.calls()?, addresses, databases, patience })
     }
 }

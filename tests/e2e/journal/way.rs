@@ -1,0 +1,184 @@
+//! How a client calls: by gRPC, at services or at an edge, or by JSON over HTTP at an edge.
+
+use std::{sync::LazyLock, time::Duration};
+
+use anyhow::{Context as _, Result};
+use ordermesh::{
+    orders::v1::{CancelOrderRequest, CreateOrderRequest, ListOrdersRequest, Order},
+    payments::v1::{
+        Account, CreateAccountRequest, LedgerEntry, ListLedgerEntriesRequest, TopUpAccountRequest,
+    },
+};
+use prost::{Message, Name};
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use serde_json::{Value, json};
+use tonic::{
+    Code, Response, Status,
+    transport::{Channel, Endpoint},
+};
+use world::{Api, PATIENCE, eventually};
+
+use super::{AMOUNT, Answer, Given, TOP_UP, What};
+use crate::alone::{Orders, Payments};
+
+const CONNECT: Duration = Duration::from_secs(1);
+const PAGE: i32 = 1_000;
+
+/// Clients of both services.
+#[derive(Debug, Clone)]
+pub(crate) struct Grpc {
+    pub(crate) orders: Orders,
+    pub(crate) payments: Payments,
+}
+
+/// Where a client calls, and how.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a run has eight of them")]
+pub(crate) enum Way {
+    Grpc(Grpc),
+    Http(Api),
+}
+
+impl Way {
+    pub(super) async fn make(&self, user: &str, key: &str, what: &What) -> Result<Given, Status> {
+        match self {
+            Self::Grpc(calls) => calls.clone().make(user, key, what).await,
+            Self::Http(api) => over_http(api, user, key, what).await,
+        }
+    }
+}
+
+impl Grpc {
+    /// Clients of services at these URLs, which connect when they are used.
+    pub(crate) fn at(orders: &str, payments: &str) -> Result<Self> {
+        Ok(Self { orders: Orders::new(channel(orders)?), payments: Payments::new(channel(payments)?) })
+    }
+
+    async fn make(&mut self, user: &str, key: &str, what: &What) -> Result<Given, Status> {
+        let (user_id, request_id) = (user.to_owned(), key.to_owned());
+        match what {
+            What::Open => {
+                let account = Some(Account { user_id, ..Account::default() });
+                let answer =
+                    self.payments.create_account(CreateAccountRequest { account, request_id }).await?;
+                Ok(answered(answer, Answer::Account))
+            }
+            What::TopUp => {
+                let request =
+                    TopUpAccountRequest { user_id, amount: TOP_UP, request_id, ..Default::default() };
+                let answer = self.payments.top_up_account(request).await?;
+                Ok(answered(answer, |topped_up| Answer::ToppedUp(Box::new(topped_up))))
+            }
+            What::Place => {
+                let order = Some(Order { user_id, amount: AMOUNT, ..Order::default() });
+                let answer = self.orders.create_order(CreateOrderRequest { order, request_id }).await?;
+                Ok(answered(answer, |order| Answer::Order(Box::new(order))))
+            }
+            What::Cancel { order_id } => {
+                let order_id = order_id.clone();
+                let request = CancelOrderRequest { order_id, request_id, ..CancelOrderRequest::default() };
+                let answer = self.orders.cancel_order(request).await?;
+                Ok(answered(answer, |order| Answer::Order(Box::new(order))))
+            }
+        }
+    }
+
+    /// All orders of a user.
+    pub(super) async fn all_orders(&self, user: &str) -> Result<Vec<Order>> {
+        let (mut all, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let page = eventually("a page of orders", PATIENCE, async || {
+                let list = ListOrdersRequest {
+                    user_id: user.to_owned(),
+                    page_size: PAGE,
+                    page_token: page_token.clone(),
+                    ..Default::default()
+                };
+                self.orders.clone().list_orders(list).await
+            });
+            let page = page.await?.into_inner();
+            all.extend(page.orders);
+            if page.next_page_token.is_empty() {
+                return Ok(all);
+            }
+            page_token = page.next_page_token;
+        }
+    }
+
+    /// All of a user's ledger.
+    pub(super) async fn all_entries(&self, user: &str) -> Result<Vec<LedgerEntry>> {
+        let (mut all, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let page = eventually("a page of the ledger", PATIENCE, async || {
+                let list = ListLedgerEntriesRequest {
+                    user_id: user.to_owned(),
+                    page_size: PAGE,
+                    page_token: page_token.clone(),
+                    ..Default::default()
+                };
+                self.payments.clone().list_ledger_entries(list).await
+            });
+            let page = page.await?.into_inner();
+            all.extend(page.entries);
+            if page.next_page_token.is_empty() {
+                return Ok(all);
+            }
+            page_token = page.next_page_token;
+        }
+    }
+}
+
+fn channel(url: &str) -> Result<Channel> {
+    Ok(Endpoint::from_shared(url.to_owned())?.connect_timeout(CONNECT).connect_lazy())
+}
+
+fn answered<T>(answer: Response<T>, of: impl FnOnce(T) -> Answer) -> Given {
+    let replayed = answer.metadata().get("idempotency-replayed").is_some_and(|value| value == "true");
+    (of(answer.into_inner()), replayed)
+}
+
+async fn over_http(api: &Api, user: &str, key: &str, what: &What) -> Result<Given, Status> {
+    let (path, body) = match what {
+        What::Open => ("/gateway/payments".to_owned(), json!({ "userId": user })),
+        What::TopUp => (format!("/gateway/payments/{user}/top-up"), json!({ "amount": TOP_UP })),
+        What::Place => ("/gateway/orders".to_owned(), json!({ "userId": user, "amount": AMOUNT })),
+        What::Cancel { order_id } => (format!("/gateway/orders/{order_id}:cancel"), json!({})),
+    };
+    let answer = api.post_with_key(&path, key, &body).await;
+    let answer = answer.map_err(|error| Status::unavailable(format!("{error:#}")))?;
+    if answer.status != 200 {
+        return Err(refusal(&answer));
+    }
+    let read = match what {
+        What::Open => read(&answer.body).map(Answer::Account),
+        What::TopUp => read(&answer.body).map(|topped_up| Answer::ToppedUp(Box::new(topped_up))),
+        What::Place | What::Cancel { .. } => read(&answer.body).map(|order| Answer::Order(Box::new(order))),
+    };
+    let read = read.map_err(|error| Status::data_loss(format!("{error:#} in {}", answer.text)))?;
+    Ok((read, answer.header("idempotency-replayed") == Some("true")))
+}
+
+/// What an error of the edge says, as gRPC would say it.
+fn refusal(answer: &world::Answer) -> Status {
+    let code = match answer.body["error"]["status"].as_str().unwrap_or_default() {
+        "UNAVAILABLE" => Code::Unavailable,
+        "UNKNOWN" => Code::Unknown,
+        "DEADLINE_EXCEEDED" => Code::DeadlineExceeded,
+        "ABORTED" => Code::Aborted,
+        "CANCELLED" => Code::Cancelled,
+        "RESOURCE_EXHAUSTED" => Code::ResourceExhausted,
+        "FAILED_PRECONDITION" => Code::FailedPrecondition,
+        "NOT_FOUND" => Code::NotFound,
+        _ => Code::Internal,
+    };
+    Status::new(code, format!("{} {}", answer.status, answer.text))
+}
+
+static POOL: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(ordermesh::DESCRIPTOR_SET).expect("the contracts"));
+
+/// A message out of its JSON.
+fn read<M: Message + Name + Default>(body: &Value) -> Result<M> {
+    let descriptor = POOL.get_message_by_name(&M::full_name()).context("a message of the contracts")?;
+    Ok(DynamicMessage::deserialize(descriptor, body)?.transcode_to()?)
+}
