@@ -78,6 +78,23 @@ schemathesis url="http://127.0.0.1:8080" examples="300":
     target/tools/neighbours/schemathesis/bin/schemathesis run {{url}}/openapi.json --max-examples {{examples}} --warnings off \
         --exclude-checks positive_data_acceptance,allow_header_conformance --exclude-path-regex ':watch$'
 
+# random faults under load, and the judge: `just chaos --minutes 30 --seed 1`; `--scale 0.1` makes them ten times as short (docs/RELIABILITY.md)
+chaos *arguments:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    set -- {{arguments}}
+    while [ $# -gt 0 ]; do
+        case "$1 ${2:-}" in
+            "--minutes "?*) export CHAOS_MINUTES=$2 ;;
+            "--seed "?*) export CHAOS_SEED=$2 ;;
+            "--scale "?*) export CHAOS_SCALE=$2 ;;
+            *) echo "just chaos [--minutes N] [--seed S] [--scale F], not $*" >&2; exit 2 ;;
+        esac
+        shift 2
+    done
+    cargo build --release --locked --workspace --bins
+    cargo test --release --locked --workspace --test e2e -- --ignored --exact chaos::for_minutes --nocapture
+
 # measure what docs/DELIVERY.md quotes
 delivery-figures:
     cargo test --profile dist --locked --workspace --test delivery -- --ignored --nocapture --test-threads=1

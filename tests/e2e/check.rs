@@ -31,7 +31,8 @@ pub(crate) async fn check_at(orders: String, payments: String) -> Result<(bool, 
         .args(["--orders-url".to_owned(), orders, "--payments-url".to_owned(), payments])
         .env("ADMIN_TOKEN", ADMIN_TOKEN)
         .start()?;
-    let ended = checker.wait(PATIENCE).await?;
+    // Books of a long run take longer than a moment.
+    let ended = checker.wait(5 * PATIENCE).await?;
     let output = checker.output();
     let line = output.lines().find(|line| line.starts_with('{')).with_context(|| output.clone())?;
     let report: Value = serde_json::from_str(line)?;

@@ -13,6 +13,7 @@ mod scenario;
 mod crash;
 mod journal;
 mod failpoints;
+mod chaos;
 mod cancel;
 mod conditions;
 mod watch;

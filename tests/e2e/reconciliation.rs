@@ -83,13 +83,17 @@ pub(crate) async fn is_right(mesh: &Mesh, orders: usize) -> Result<()> {
 
 /// What `ordermesh check --reconcile` says, and whether it succeeds.
 pub(crate) async fn reconcile(mesh: &Mesh) -> Result<(String, bool)> {
+    reconcile_at(format!("http://{}", mesh.orders), format!("http://{}", mesh.payments)).await
+}
+
+/// The same of services at these URLs.
+pub(crate) async fn reconcile_at(orders: String, payments: String) -> Result<(String, bool)> {
     let mut checker = Program::named("ordermesh")?
-        .args(["check".to_owned(), "--reconcile".to_owned(), "--settle".to_owned(), "1s".to_owned()])
-        .args(["--orders-url".to_owned(), format!("http://{}", mesh.orders)])
-        .args(["--payments-url".to_owned(), format!("http://{}", mesh.payments)])
+        .args(["check", "--reconcile", "--settle", "1s"])
+        .args(["--orders-url".to_owned(), orders, "--payments-url".to_owned(), payments])
         .env("ADMIN_TOKEN", ADMIN_TOKEN)
         .start()?;
-    let ended = checker.wait(PATIENCE).await?;
+    let ended = checker.wait(5 * PATIENCE).await?;
     Ok((checker.output(), ended.success()))
 }
 
