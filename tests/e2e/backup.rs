@@ -110,10 +110,17 @@ fn blocks(heading: &str) -> Result<Vec<String>> {
     Ok(blocks)
 }
 
-async fn run(script: &str, folder: &Path, env: &[(&str, String)]) -> Result<String> {
-    let programs = Program::named("ordermesh")?.binary().parent().context("a folder")?.display().to_string();
-    let postgres = "/usr/lib/postgresql/15/bin";
-    let path = format!("{programs}:{postgres}:{}", std::env::var("PATH")?);
+/// Runs a block with our programs, those of the server and those of the search path.
+async fn run(
+    script: &str,
+    folder: &Path,
+    postgres: Option<&Postgres>,
+    env: &[(&str, String)],
+) -> Result<String> {
+    let programs = Program::named("ordermesh")?.binary().parent().context("a folder")?.to_owned();
+    let along_path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = [programs].into_iter().chain(postgres.map(|server| server.binaries().to_owned()));
+    let path = std::env::join_paths(folders.chain(std::env::split_paths(&along_path)))?;
     let mut shell = Command::new("bash");
     shell.args(["-euxc", script]).current_dir(folder).env("PATH", path).kill_on_drop(true);
     shell.envs(env.iter().map(|(name, value)| (name, value)));
@@ -133,7 +140,7 @@ async fn the_commands_for_the_embedded_mesh() -> Result<()> {
     let id = mesh.order("alice", 3).await?;
     mesh.ended(&id).await?;
     for block in blocks("The embedded mesh")? {
-        run(&block, scratch.path(), &[]).await?;
+        run(&block, scratch.path(), None, &[]).await?;
     }
     let restored = Mesh::start_in(&scratch.path().join("backup")).await?;
     ensure!(restored.balance("alice").await? == 7, "another balance");
@@ -156,7 +163,7 @@ async fn the_commands_for_postgresql() -> Result<()> {
     }
     env.push(("SERVER_URL", postgres.url("postgres")));
     for block in blocks("PostgreSQL")? {
-        run(&block, scratch.path(), &env).await?;
+        run(&block, scratch.path(), Some(&postgres), &env).await?;
     }
     let base = Postgres::start_on(&scratch.path().join("base")).await?;
     for service in ["orders", "payments"] {

@@ -49,7 +49,9 @@ pub(crate) fn guarded(program: &Path, as_user: Option<&str>) -> Result<Command> 
     };
     // What a developer's shell happens to export must not reach a test.
     command.env_clear();
-    for name in ["PATH", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"] {
+    for name in
+        ["PATH", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE", "LLVM_PROFILE_FILE", "POSTGRES_BIN", "RABBITMQ_BIN"]
+    {
         command.envs(std::env::var_os(name).map(|value| (name, value)));
     }
     Ok(command)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 /// Finds `name` in the first of `folders` that has it, else along `PATH`. A `*` as a whole path component stands for any
 /// name, the highest number first.
@@ -15,6 +15,15 @@ pub(crate) fn find(name: &str, folders: &[&str]) -> Result<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
         .with_context(|| format!("{name} is not installed: run scripts/setup"))
+}
+
+/// The same for a program of a server that is one of several versions: with the environment variable `chosen`, it is in that
+/// folder or nowhere.
+pub(crate) fn find_chosen(name: &str, chosen: &str, folders: &[&str]) -> Result<PathBuf> {
+    let Some(folder) = std::env::var_os(chosen) else { return find(name, folders) };
+    let file = Path::new(&folder).join(name);
+    ensure!(file.is_file(), "{chosen}: there is no {}", file.display());
+    Ok(file)
 }
 
 fn expand(pattern: &str) -> Vec<PathBuf> {

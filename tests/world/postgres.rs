@@ -24,6 +24,9 @@ use crate::{
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
 
+/// The environment variable with the folder of another version's programs.
+const CHOSEN: &str = "POSTGRES_BIN";
+
 /// Where distributions keep the server, which is not on the search path of Debian and Fedora.
 const FOLDERS: [&str; 2] = ["/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin"];
 
@@ -58,7 +61,7 @@ impl Postgres {
     }
 
     async fn start_with(fill: impl FnOnce(&Path, &Path, Option<&str>) -> Result<()>) -> Result<Self> {
-        let postgres = installed::find("postgres", &FOLDERS)?;
+        let postgres = installed::find_chosen("postgres", CHOSEN, &FOLDERS)?;
         let binaries = postgres.parent().context("a file has a folder")?.to_owned();
         let scratch = Scratch::new("postgres")?;
         let user = unprivileged()?;
@@ -169,6 +172,12 @@ impl Postgres {
     /// When the log cannot be read.
     pub fn log(&self) -> Result<String> {
         Ok(fs::read_to_string(self.scratch.path().join("postgres.log"))?)
+    }
+
+    /// The folder of its programs.
+    #[must_use]
+    pub fn binaries(&self) -> &Path {
+        &self.binaries
     }
 
     pub(crate) async fn admin(&self) -> Result<DatabaseConnection> {

@@ -26,6 +26,9 @@ const NODE: &str = "ordermesh@localhost";
 
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
+/// The environment variable with the folder of another version's scripts.
+const CHOSEN: &str = "RABBITMQ_BIN";
+
 /// The server's own script: the one in Debian's /usr/sbin changes to the user `rabbitmq` and its fixed directories.
 const FOLDERS: [&str; 3] =
     ["/usr/lib/rabbitmq/bin", "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin", "/opt/rabbitmq/sbin"];
@@ -61,7 +64,7 @@ impl RabbitMq {
 
     /// The same with `settings` for its configuration, which may speak of what is in `scratch`.
     pub(crate) async fn start_on(scratch: Scratch, amqps: Option<Port>, settings: &str) -> Result<Self> {
-        let script = installed::find("rabbitmq-server", &FOLDERS)?;
+        let script = installed::find_chosen("rabbitmq-server", CHOSEN, &FOLDERS)?;
         let [amqp, names, distribution] = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
         let ports = Ports { amqp, amqps, names, distribution };
         for folder in ["home", "data", "log"] {
