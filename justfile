@@ -72,6 +72,10 @@ contracts:
 neighbours *arguments:
     scripts/neighbours {{arguments}}
 
+# the tests with servers on PostgreSQL 18 and, where root may mount, RabbitMQ 4; arguments go to the test runner
+newer-servers *arguments:
+    scripts/newer-servers {{arguments}}
+
 # requests that schemathesis makes of the document of a running edge, some minutes of them (docs/NEIGHBOURS.md)
 schemathesis url="http://127.0.0.1:8080" examples="300":
     scripts/setup schemathesis
