@@ -22,6 +22,11 @@ impl Feeding {
         Self(Some(sending.boxed()))
     }
 
+    /// Whether the client still sends.
+    pub(super) const fn goes_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Waits until the client has sent everything, and then for ever.
     ///
     /// # Errors

@@ -138,7 +138,8 @@ async fn call(
     call.both(ReceiverStream::new(taken)).await
 }
 
-/// What comes of `work` while the client sends, unless it is over before, or the edge stops; an error of the client's ends it.
+/// What comes of `work` while the client sends, unless it is over before, or the edge stops while the client still sends: what was sent whole
+/// is answered. An error of the client's ends it.
 async fn beside<T>(
     work: impl Future<Output = T>,
     feeding: &mut Feeding,
@@ -147,12 +148,13 @@ async fn beside<T>(
 ) -> Result<T, Problem> {
     let (mut work, mut over) = (pin!(work), pin!(Over::wait(over)));
     loop {
+        let goes_on = feeding.goes_on();
         tokio::select! {
             biased;
-            () = stopping.cancelled() => return Err(Problem::stopping()),
             fault = over.as_mut() => return Err(fault.into()),
             sent = feeding.end() => sent?,
             done = work.as_mut() => return Ok(done),
+            () = stopping.cancelled(), if goes_on => return Err(Problem::stopping()),
         }
     }
 }

@@ -7,9 +7,14 @@ use axum::extract::Request;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _, future::BoxFuture, stream};
 use gateway::{Config, Upstreams};
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::mpsc, time::timeout};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpListener,
+    sync::{Notify, mpsc},
+    time::timeout,
+};
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tokio_tungstenite::{
     connect_async,
@@ -32,10 +37,16 @@ use crate::{
 /// The service takes nothing of a call with this header.
 pub(crate) const STANDS_STILL: &str = "x-stands-still";
 
+/// The service answers a call of `Collect` with this header when it is [`RELEASED`], and says when it is [`COLLECTED`].
+const WAITS: &str = "x-waits";
+static COLLECTED: Notify = Notify::const_new();
+static RELEASED: Notify = Notify::const_new();
+
 /// A service that answers each message with itself as it comes or, to `Collect`, all of them with the last one.
 #[derive(Debug, Clone, Copy)]
 struct Echo {
     collects: bool,
+    waits: bool,
 }
 
 impl StreamingService<Bytes> for Echo {
@@ -44,13 +55,17 @@ impl StreamingService<Bytes> for Echo {
     type Future = BoxFuture<'static, Reply>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
-        let collects = self.collects;
+        let Self { collects, waits } = *self;
         async move {
             let messages = request.into_inner();
             if !collects {
                 return Ok(Response::new(messages.boxed()));
             }
             let all: Vec<Result<Bytes, Status>> = messages.collect().await;
+            if waits {
+                COLLECTED.notify_one();
+                RELEASED.notified().await;
+            }
             let last =
                 all.into_iter().last().unwrap_or_else(|| Err(Status::invalid_argument("nothing came")))?;
             Ok(Response::new(stream::iter([Ok(last)]).boxed()))
@@ -82,7 +97,8 @@ pub(crate) async fn world_with(settings: impl FnOnce(Config) -> Config) -> World
             pending::<()>().await;
         }
         let path = request.uri().path();
-        let echo = Echo { collects: !path.ends_with("/Talk") && !path.ends_with("/Convert") };
+        let collects = !path.ends_with("/Talk") && !path.ends_with("/Convert");
+        let echo = Echo { collects, waits: request.headers().contains_key(WAITS) };
         Grpc::new(Raw).streaming(echo, request).await
     });
     let server = Server::builder().initial_stream_window_size(64 << 10).add_routes(Routes::from(router));
@@ -160,6 +176,20 @@ async fn a_stop_ends_a_call_whose_client_sends_with_an_error() {
     let ended = answer(&mut stream).await;
     assert!(ended.starts_with("http/1.1 503") && ended.contains("upstream_unavailable"), "{ended}");
     drop(stream);
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_the_answer_to_what_was_sent_whole() {
+    let settings = |config| Config { forward_headers: vec![HeaderName::from_static(WAITS)], ..config };
+    let world = world_with(settings).await;
+    let request = post(&world, "/collect", "{\"a\":\"x\"}\n").header(WAITS, "yes");
+    let answer = tokio::spawn(request.send());
+    COLLECTED.notified().await;
+    world.stop();
+    RELEASED.notify_one();
+    let answer = answer.await.expect("no panic").expect("an answer");
+    assert_eq!(body(answer, StatusCode::OK).await["a"], "x");
     world.stopped().await;
 }
 
