@@ -157,7 +157,8 @@ impl Database {
     pub(crate) async fn session(&self) -> Result<DatabaseConnection, DbErr> {
         let opened = match &self.server {
             Server::Postgres(sessions) => {
-                let pool = sessions.one().acquire_timeout(PATIENCE).connect_with(sessions.options()).await;
+                let (one, options) = sessions.pool();
+                let pool = one.acquire_timeout(PATIENCE).connect_with(options).await;
                 pool.map(SqlxPostgresConnector::from_sqlx_postgres_pool)
             }
             Server::Sqlite(file) => {
@@ -208,13 +209,13 @@ async fn postgres(url: &PostgresUrl, limits: Limits) -> Result<Database, Cause> 
     // Rows that hold back others are rare, which no statistics say: they are looked for one by one.
     let not_flushed =
         [&PLANNED_ONCE[..], &[("synchronous_commit", "off"), ("enable_hashjoin", "off")]].concat();
-    let taken = opened::server(&server, [&durable, &not_flushed, &[ABANDONED]]).await?;
+    let between = opened::server(&server, [&durable, &not_flushed, &[ABANDONED]]).await?;
     let within = |timeout: Duration, settings: &[Setting], most| {
         // Somewhat earlier than this side gives up: the server's word is better than none.
         let server_timeout = format!("{}ms", timeout.as_millis() * 9 / 10);
         let mut settings: Vec<(&str, &str)> = settings.to_vec();
         settings.push(("statement_timeout", server_timeout.as_str()));
-        let sessions = Sessions::new(&server, taken, &settings);
+        let sessions = Sessions::new(&server, between, &settings);
         Connections::new(Server::Postgres(Box::new(sessions)), most, timeout)
     };
     let connections = |settings: &[Setting], most| within(limits.statement_timeout, settings, most);
@@ -227,7 +228,7 @@ async fn postgres(url: &PostgresUrl, limits: Limits) -> Result<Database, Cause> 
         }),
         read: connections(&[ABANDONED], limits.connections),
         reports: within(REPORT_TIMEOUT, &[ABANDONED], REPORTS),
-        server: Server::Postgres(Box::new(Sessions::new(&server, taken, &[]))),
+        server: Server::Postgres(Box::new(Sessions::new(&server, between, &[]))),
         limits,
         probe: Arc::default(),
     })

@@ -38,9 +38,10 @@ impl Database {
     /// When the database is not available.
     pub async fn listen(&self, channel: &str) -> Result<Listener, Failure> {
         let Some(sessions) = self.sessions() else { return Ok(Listener(None)) };
-        let one = sessions.one().acquire_timeout(PATIENCE);
+        let (one, options) = sessions.pool();
+        let one = one.acquire_timeout(PATIENCE);
         let listening = async {
-            let mut listener = PgListener::connect_with(&one.connect_lazy_with(sessions.options())).await?;
+            let mut listener = PgListener::connect_with(&one.connect_lazy_with(options)).await?;
             // Who listens connects again himself, and is not kept waiting for it.
             listener.eager_reconnect(false);
             listener.listen(channel).await?;

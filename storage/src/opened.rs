@@ -10,7 +10,7 @@ use sea_orm::sqlx::{
 use tokio::time::timeout;
 
 use crate::{
-    session::{COMMON, Sessions, Setting, Taken},
+    session::{Between, COMMON, Sessions, Setting},
     url::SqliteFile,
 };
 
@@ -53,16 +53,16 @@ pub(crate) fn file(file: &SqliteFile) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Who takes sessions with these settings, one set for each kind of connection. A pooler in between may refuse or drop what a session is
+/// What is between sessions with these settings and their server, one set for each kind of connection. A pooler in between may refuse or drop what a session is
 /// started with: it is then given by statements, and read back, because an acknowledged write would otherwise rest on settings that are not
 /// there.
 ///
 /// # Errors
 /// When nobody keeps the settings of a session; or when a pooler gives the next transaction to another process of the server, which has
 /// those of somebody else, other prepared statements, and no notifications.
-pub(crate) async fn server(server: &PgConnectOptions, kinds: [&[Setting]; 3]) -> Result<Taken, Cause> {
-    if dropped(server, Taken::Directly, kinds).await?.is_none() {
-        return Ok(Taken::Directly);
+pub(crate) async fn server(server: &PgConnectOptions, kinds: [&[Setting]; 3]) -> Result<Between, Cause> {
+    if dropped(server, Between::Nothing, kinds).await?.is_none() {
+        return Ok(Between::Nothing);
     }
     if !in_time(keep_their_processes(&Sessions::plain(server))).await? {
         return Err("a pooler in between gives each transaction another session of the server (PgBouncer with pool_mode = transaction): \
@@ -70,7 +70,7 @@ pub(crate) async fn server(server: &PgConnectOptions, kinds: [&[Setting]; 3]) ->
              pooler of sessions (pool_mode = session)"
             .into());
     }
-    if let Some(setting) = dropped(server, Taken::ByPooler, kinds).await? {
+    if let Some(setting) = dropped(server, Between::Pooler, kinds).await? {
         return Err(format!(
             "{setting}: a pooler in between drops the settings of a session, on which durability rests; connect to the server itself"
         )
@@ -79,17 +79,17 @@ pub(crate) async fn server(server: &PgConnectOptions, kinds: [&[Setting]; 3]) ->
     tracing::info!(
         "a pooler in between takes no settings of a session at its start: each is given them by statements"
     );
-    Ok(Taken::ByPooler)
+    Ok(Between::Pooler)
 }
 
 /// The first setting that a session has otherwise than it was to begin with, in words.
 async fn dropped(
     server: &PgConnectOptions,
-    taken: Taken,
+    between: Between,
     kinds: [&[Setting]; 3],
 ) -> Result<Option<String>, Cause> {
     for settings in kinds {
-        let sessions = Sessions::new(server, taken, settings);
+        let sessions = Sessions::new(server, between, settings);
         let wanted: Vec<Setting> = COMMON.iter().chain(settings).copied().collect();
         let dropped = in_time(first_dropped(&sessions, &wanted)).await?;
         if dropped.is_some() {

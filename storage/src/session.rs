@@ -30,13 +30,13 @@ const OVER_TCP: [Setting; 4] = [
     ("tcp_user_timeout", "20s"),
 ];
 
-/// What takes the sessions in.
+/// What is between a session and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// The server itself, or what hands everything on to it.
-    Directly,
+pub(crate) enum Between {
+    /// Nothing, or what hands everything on.
+    Nothing,
     /// A pooler that hands on no settings. Each session keeps its process of the server.
-    ByPooler,
+    Pooler,
 }
 
 /// A server, and how sessions with it begin.
@@ -49,16 +49,16 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// Those with these settings and the [`COMMON`] ones.
-    pub(crate) fn new(server: &PgConnectOptions, taken: Taken, settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(server: &PgConnectOptions, between: Between, settings: &[(&str, &str)]) -> Self {
         let mut all: Vec<(&str, &str)> = COMMON.to_vec();
         all.extend(OVER_TCP);
         all.extend_from_slice(settings);
-        match taken {
-            Taken::Directly => {
+        match between {
+            Between::Nothing => {
                 let options = server.clone().application_name("ordermesh").statement_cache_capacity(PREPARED);
                 Self { options: options.options(all), settings: None }
             }
-            Taken::ByPooler => {
+            Between::Pooler => {
                 let set: Vec<String> =
                     all.iter().map(|(name, value)| format!("SET {name} = '{value}'")).collect();
                 Self { settings: Some(set.join("; ")), ..Self::plain(server) }
@@ -82,15 +82,10 @@ impl Sessions {
         Ok(connection)
     }
 
-    /// What a pool of sqlx's connects with, whose options are those of [`Sessions::one`].
-    pub(crate) fn options(&self) -> PgConnectOptions {
-        self.options.clone()
-    }
-
-    /// A pool of one of them, for who takes nothing else.
-    pub(crate) fn one(&self) -> PgPoolOptions {
+    /// A pool of sqlx's of one of them, for who takes nothing else, and what it connects with.
+    pub(crate) fn pool(&self) -> (PgPoolOptions, PgConnectOptions) {
         let settings = self.settings.clone();
-        PgPoolOptions::new().max_connections(1).after_connect(move |connection, _| {
+        let one = PgPoolOptions::new().max_connections(1).after_connect(move |connection, _| {
             let settings = settings.clone();
             Box::pin(async move {
                 if let Some(settings) = settings {
@@ -98,6 +93,7 @@ impl Sessions {
                 }
                 Ok(())
             })
-        })
+        });
+        (one, self.options.clone())
     }
 }
