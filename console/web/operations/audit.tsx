@@ -1,5 +1,5 @@
 // Who did what.
-import { useEffect, useState } from 'preact/hooks';
+import { useLayoutEffect, useState } from 'preact/hooks';
 import { Preview } from '../parts/calls';
 import { More } from '../parts/more';
 import { usePages } from '../parts/pages';
@@ -49,8 +49,8 @@ export function Audit() {
 
 function List({ service, filter }: { service: string; filter: string }) {
   const [text, setText] = useState(filter);
-  // Of a link, or of the button that goes back.
-  useEffect(() => setText(filter), [filter]);
+  // Of a link, or of the button that goes back; before anybody can type another one.
+  useLayoutEffect(() => setText(filter), [filter]);
   const list = (pageToken: string, pageSize?: number) => listEvents(service, filter, pageToken, pageSize);
   const pages = usePages(filter, list, (answer) => ({ items: answer.events ?? [], next: answer.nextPageToken }));
   return (

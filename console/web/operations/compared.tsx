@@ -4,6 +4,7 @@ import { Preview } from '../parts/calls';
 import { More } from '../parts/more';
 import { usePages } from '../parts/pages';
 import { go, link as to, usePlace } from '../parts/route';
+import { Said } from '../parts/said';
 import { useStore } from '../parts/store';
 import { Time } from '../parts/time';
 import { Card, Chip, Choice, Id, Wrong } from '../parts/ui';
@@ -32,6 +33,7 @@ export function Compared() {
   }, [answer, total]);
   return (
     <Card title="Orders and payments compared" aside={at !== undefined && <span class="faint">read <Time at={new Date(at).toISOString()} compact /></span>}>
+      <Said text={answer ? `Differences: ${total}` : ''} />
       <Wrong fault={fault} />
       {answer && <Progress answer={answer} />}
       {mayAct && total !== '0' && (

@@ -1,5 +1,5 @@
 // Where an order is, and why it does not get on.
-import { useEffect, useState } from 'preact/hooks';
+import { useLayoutEffect, useState } from 'preact/hooks';
 import { Preview } from '../parts/calls';
 import { money } from '../parts/money';
 import { go, link as to, usePlace } from '../parts/route';
@@ -28,8 +28,8 @@ const KINDS: Readonly<Record<string, string>> = { PASSED: 'good', WAITING: 'warn
 export function Explain() {
   const id = usePlace().query['id'] ?? '';
   const [text, setText] = useState(id);
-  // Of a link, or of the button that goes back.
-  useEffect(() => setText(id), [id]);
+  // Of a link, or of the button that goes back; before anybody can type another one.
+  useLayoutEffect(() => setText(id), [id]);
   const names = (useStore(services) ?? []).map(({ name }) => name);
   if (!names.includes('orders')) {
     return <Empty>This process does not serve orders: ask the admin listener of the one that does.</Empty>;

@@ -1,10 +1,10 @@
 // The operations room: what is on which tab, and who looks.
 import { render } from 'preact';
-import { useEffect } from 'preact/hooks';
 import '../parts/style.css';
 import './operations.css';
 import { Log } from '../parts/calls';
 import { link as to, usePlace } from '../parts/route';
+import { Heading, keepFocus } from '../parts/said';
 import { SignIn, Signed } from '../parts/signin';
 import { useStore } from '../parts/store';
 import { token } from '../parts/token';
@@ -32,10 +32,6 @@ function Console() {
   const mayAct = useStore(acts);
   const tab = usePlace().path[0] ?? '';
   const found = TABS.find(([at]) => at === tab);
-  useEffect(() => {
-    document.title = `${found?.[1] ?? 'Console'} · ordermesh operations`;
-    scrollTo(0, 0);
-  }, [found]);
   const Tab = found?.[2];
   return (
     <>
@@ -59,7 +55,7 @@ function Console() {
         </span>
       </header>
       <main id="main" tabIndex={-1}>
-        <h1 class="hidden">ordermesh operations</h1>
+        <Heading text={found?.[1] ?? 'No such page'} of="ordermesh operations" />
         <Wrong fault={fault} again={() => void discover()} />
         {known && known.length === 0 && (
           <Card title="Nobody can be an operator here">
@@ -73,7 +69,12 @@ function Console() {
         </Card>
       </main>
       <SignIn
-        how="It is the ADMIN_TOKEN that the process was started with, or a token of the issuer for admin:read or admin:write. Where the mesh was started by `up --auth dev`, this makes one:"
+        how={
+          <>
+            It is the <code>ADMIN_TOKEN</code> that the process was started with, or a token of the issuer for <code>admin:read</code> or{' '}
+            <code>admin:write</code>. Where the mesh was started by <code>up --auth dev</code>, this makes one:
+          </>
+        }
         command={'ordermesh token --user olga \\\n  --scope admin:write'}
       />
     </>
@@ -83,6 +84,7 @@ function Console() {
 const root = document.getElementById('app');
 if (root) {
   root.replaceChildren();
+  keepFocus();
   render(<Console />, root);
   // From here on it can be used.
   performance.mark('usable');

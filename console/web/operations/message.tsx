@@ -1,6 +1,7 @@
 // One parked message: its story, its payload when somebody wants to see it, and what to do with it.
-import { useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Failed, type Fault } from '../parts/fault';
+import { Said } from '../parts/said';
 import { send } from '../parts/send';
 import { useStore } from '../parts/store';
 import { Time } from '../parts/time';
@@ -80,6 +81,9 @@ export function OneMessage({ service, message, changed }: { service: string; mes
 function Payload({ service, sequence }: { service: string; sequence: string }) {
   const [whole, setWhole] = useState<Message>();
   const [fault, setFault] = useState<Fault>();
+  const content = useRef<HTMLPreElement>(null);
+  // The button is gone: what it was pressed for has the focus.
+  useLayoutEffect(() => content.current?.focus(), [whole]);
   const show = () =>
     send(readMessage(service, sequence)).then(
       (answer) => setWhole(answer.messages?.[0]),
@@ -98,7 +102,7 @@ function Payload({ service, sequence }: { service: string; sequence: string }) {
   return (
     <div class="commands" data-testid="payload">
       <p class="faint">Payload{whole.originalDecoded ? ', as it was edited' : ''}</p>
-      <pre tabIndex={0} role="region" aria-label="Payload">
+      <pre ref={content} tabIndex={0} role="region" aria-label="Payload">
         {whole.decoded ? JSON.stringify(whole.decoded, null, 2) : whole.undecodable || whole.payload}
       </pre>
       {whole.originalDecoded && (
@@ -148,8 +152,9 @@ function Edit({ service, sequence, changed }: { service: string; sequence: strin
           {!patch && <p class="note wrong">This is no JSON object.</p>}
         </div>
       </Act>
+      <Said text={tried ? 'The edit was tried.' : ''} />
       {tried && (
-        <div aria-live="polite">
+        <div>
           <p class="faint">It would be:</p>
           <pre tabIndex={0} role="region" aria-label="The payload that it would have">
             {JSON.stringify(tried.decoded, null, 2)}

@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks';
 import { url } from '../parts/call';
 import { Chart, type Series } from '../parts/chart';
 import { link as to } from '../parts/route';
+import { Said } from '../parts/said';
 import { useStore } from '../parts/store';
 import { span, Time } from '../parts/time';
 import { Card, Wrong } from '../parts/ui';
@@ -72,11 +73,18 @@ const COUNTS: readonly (readonly [keyof Status, string])[] = [
 /** Those that want a person. */
 const ALARMING = new Set<keyof Status>(['outboxUnroutable', 'parked', 'held', 'deadLetters']);
 
+/** What wants a person, for who does not see the colour. */
+function spoken(service: string, status: Status): string {
+  const bad = COUNTS.filter(([name]) => ALARMING.has(name) && (status[name] ?? '0') !== '0');
+  return `${service}: ${bad.map(([name, text]) => `${text} ${status[name]}`).join(', ') || 'nothing wants a person'}`;
+}
+
 /** What waits in a service, read every second. */
 function Waits({ service }: { service: string }) {
   const { answer, fault, at } = usePoll(service, () => getStatus(service), 1_000);
   return (
     <Card title={service} aside={at === undefined ? undefined : <span class="faint">read <Time at={new Date(at).toISOString()} compact /></span>}>
+      <Said text={answer ? spoken(service, answer) : ''} />
       <Wrong fault={fault} />
       {answer && (
         <dl class="counts" data-testid={`waits-${service}`}>

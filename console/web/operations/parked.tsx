@@ -4,6 +4,7 @@ import { Preview } from '../parts/calls';
 import { More } from '../parts/more';
 import { usePages } from '../parts/pages';
 import { go, usePlace } from '../parts/route';
+import { Said } from '../parts/said';
 import { useStore } from '../parts/store';
 import { Time } from '../parts/time';
 import { Card, Choice, Empty, Field, Wrong } from '../parts/ui';
@@ -59,6 +60,7 @@ function Groups(props: { service: string; chosen: string; choose: (cause: string
   const groups = answer?.groups ?? [];
   return (
     <Card title="Parked, by cause" aside={<span class="faint">{props.service}</span>}>
+      <Said text={answer ? `Parked: ${groups.reduce((sum, group) => sum + Number(group.messages ?? 0), 0)}` : ''} />
       <Wrong fault={fault} />
       {answer && groups.length === 0 && <Empty>Nothing is parked. Everything could be handled.</Empty>}
       <ul class="groups" data-testid="groups">

@@ -2,6 +2,7 @@
 import { useState } from 'preact/hooks';
 import { Failed, type Fault } from '../parts/fault';
 import { go, usePlace } from '../parts/route';
+import { Said } from '../parts/said';
 import { send } from '../parts/send';
 import { useStore } from '../parts/store';
 import { Time } from '../parts/time';
@@ -29,6 +30,7 @@ export function Pauses() {
     <>
       <Services names={names} chosen={service} choose={(name) => go('pauses', { service: name })} />
       <Card title="Paused" aside={<span class="faint">{service}</span>}>
+        <Said text={answer ? `Pauses of ${service}: ${pauses.length}` : ''} />
         <Wrong fault={fault} />
         {answer && pauses.length === 0 && <Empty>Nothing is paused.</Empty>}
         <ul class="redrives" data-testid="pauses">

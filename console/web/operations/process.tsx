@@ -23,7 +23,21 @@ const KINDS = { ok: 'good', degraded: 'warn', failed: 'bad', paused: 'plain' } a
 
 export function Process({ readiness, names }: { readiness: Readiness | undefined; names: readonly string[] }) {
   return (
-    <Card title="The process">
+    <>
+      <Card title="Processes">
+        {names.map((name) => (
+          <Publishes key={name} service={name} />
+        ))}
+      </Card>
+      <Parts readiness={readiness} />
+    </>
+  );
+}
+
+/** The parts of the process that answers. */
+function Parts({ readiness }: { readiness: Readiness | undefined }) {
+  return (
+    <Card title="Parts of this process">
       {!readiness && <p class="faint">It does not say how it is.</p>}
       {readiness && (
         <div class="scroll" tabIndex={0} role="region" aria-label="Parts of the process">
@@ -32,7 +46,6 @@ export function Process({ readiness, names }: { readiness: Readiness | undefined
               <tr>
                 <th scope="col">Part</th>
                 <th scope="col">State</th>
-                <th scope="col">Why</th>
               </tr>
             </thead>
             <tbody>
@@ -40,18 +53,14 @@ export function Process({ readiness, names }: { readiness: Readiness | undefined
                 <tr key={part}>
                   <td>{part}</td>
                   <td>
-                    <Chip kind={KINDS[state] ?? 'plain'}>{state}</Chip>
+                    <Chip kind={KINDS[state] ?? 'plain'}>{state}</Chip> {state === 'ok' ? '' : readiness.parts[part]}
                   </td>
-                  <td>{state === 'ok' ? '' : readiness.parts[part]}</td>
                 </tr>
               ))}
             </tbody>
           </table>
         </div>
       )}
-      {names.map((name) => (
-        <Publishes key={name} service={name} />
-      ))}
     </Card>
   );
 }

@@ -1,6 +1,7 @@
 // Redrives in the background: how far they have come, and the button that stops them.
 import { Failed, type Fault } from '../parts/fault';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { Said } from '../parts/said';
 import { send } from '../parts/send';
 import { useStore } from '../parts/store';
 import { Time } from '../parts/time';
@@ -12,17 +13,21 @@ import { acts, operator } from './services';
 const KINDS = { RUNNING: 'busy', STOPPED: 'warn', FINISHED: 'good', STATE_UNSPECIFIED: 'plain' } as const;
 
 export function Redrives({ service, round, changed }: { service: string; round: number; changed: () => void }) {
-  const { answer, fault, again } = usePoll(`${service} ${round}`, () => listRedrives(service, ''), 1_000);
-  const redrives = answer?.redrives ?? [];
-  // Messages have left, or have come back.
-  const running = redrives.filter(({ state }) => state === 'RUNNING').length;
-  const before = useRef(0);
+  const { answer, fault, again } = usePoll(service, () => listRedrives(service, ''), 1_000);
   useEffect(() => {
-    if (running < before.current) changed();
-    before.current = running;
-  }, [running]);
+    if (round > 0) again();
+  }, [round]);
+  const redrives = answer?.redrives ?? [];
+  // Messages have left, or have come back; also where nobody has seen it run.
+  const ended = answer && redrives.filter(({ state }) => state !== 'RUNNING').map(({ redriveId }) => redriveId).join(' ');
+  const before = useRef<string | undefined>(undefined);
+  useEffect(() => {
+    if (ended !== undefined && before.current !== undefined && ended !== before.current) changed();
+    before.current = ended;
+  }, [ended]);
   return (
     <Card title="Redrives" aside={<span class="faint">{service}</span>}>
+      <Said text={spoken(redrives[0])} />
       <Wrong fault={fault} />
       {answer && redrives.length === 0 && <Empty>None yet.</Empty>}
       <ul class="redrives" data-testid="redrives">
@@ -34,6 +39,12 @@ export function Redrives({ service, round, changed }: { service: string; round: 
       </ul>
     </Card>
   );
+}
+
+/** How the last one is doing. */
+function spoken(last: Redrive | undefined): string {
+  if (!last) return '';
+  return `Redrive ${last.redriveId} is ${last.state?.toLowerCase()}: ${last.done ?? 0} are done, ${last.failed ?? 0} failed, ${last.left ?? 0} to go.`;
 }
 
 function One({ service, redrive, again }: { service: string; redrive: Redrive; again: () => void }) {

@@ -2,6 +2,7 @@
 import { useState } from 'preact/hooks';
 import type { Call } from '../parts/call';
 import { Failed, type Fault } from '../parts/fault';
+import { Said } from '../parts/said';
 import { send } from '../parts/send';
 import { Chip, Id, Wrong } from '../parts/ui';
 import { preview, type Filter, type Previewed } from './calls';
@@ -33,9 +34,10 @@ export function Rehearsal({ service, filter }: { service: string; filter: Filter
           Preview a redrive
         </button>
       </div>
+      <Said text={shown ? `The preview: ${shown.done ?? 0} done, ${shown.parkedAgain ?? 0} failed, ${shown.heldUp ?? 0} behind others.` : ''} />
       <Wrong fault={fault} again={() => void run()} />
       {shown && (
-        <div data-testid="preview" aria-live="polite">
+        <div data-testid="preview">
           <p>
             <strong>{shown.done ?? 0}</strong> would be done, <strong>{shown.parkedAgain ?? 0}</strong> parked again,{' '}
             <strong>{shown.heldUp ?? 0}</strong> held up{shown.left ? `; ${shown.left} were not tried` : ''}.

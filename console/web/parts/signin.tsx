@@ -1,17 +1,22 @@
 // Where a token is taken, when the mesh wants one.
+import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { focusHeading } from './said';
 import { useStore } from './store';
 import { claims, sign, token, wanted } from './token';
 import { Field } from './ui';
 
 /** A dialog that takes a token as soon as one is wanted. `how` says where to get one. */
-export function SignIn({ how, command }: { how: string; command: string }) {
+export function SignIn({ how, command }: { how: ComponentChildren; command: string }) {
   const why = useStore(wanted);
   const dialog = useRef<HTMLDialogElement>(null);
   const [text, setText] = useState('');
   useEffect(() => {
     if (why && !dialog.current?.open) dialog.current?.showModal();
-    if (!why && dialog.current?.open) dialog.current.close();
+    if (why || !dialog.current?.open) return;
+    // What had the focus before has it again, where anything had it.
+    dialog.current.close();
+    if (document.activeElement === document.body || dialog.current.contains(document.activeElement)) focusHeading();
   }, [why]);
   return (
     // Browsers let a second Escape close it whatever is said: it is opened again, as long as nothing can be done without a token.

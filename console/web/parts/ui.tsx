@@ -138,9 +138,14 @@ export function Copy({ text, what }: { text: string; what: string }) {
     setTimeout(() => say(''), 2_000);
   };
   return (
-    <button type="button" class="small quiet" onClick={() => void copy()} aria-label={`Copy ${what}`}>
-      <span aria-live="polite">{said || 'Copy'}</span>
-    </button>
+    <>
+      <button type="button" class="small quiet" onClick={() => void copy()} aria-label={`Copy ${what}`}>
+        {said || 'Copy'}
+      </button>
+      <span class="hidden" role="status">
+        {said}
+      </span>
+    </>
   );
 }
 

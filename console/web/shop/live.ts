@@ -82,10 +82,11 @@ const idOf = (order: Order | undefined) => order?.id ?? '';
 /** The newest come first: their ids are UUIDv7. */
 const byAge = (a: Order, b: Order) => (idOf(a) < idOf(b) ? 1 : -1);
 
-/** Follows the changes of a list; `show` reads it anew, with the `number` of orders that it has not taken in. */
+/** Follows the changes of a list; `show` reads it anew, with the `number` of orders that it has not taken in. What has happened in a sentence. */
 export function useLive(name: string, pages: Pages<Order>, seen: Seen, chosen: Chosen, currency: string) {
   const [missed, setMissed] = useState<ReadonlySet<string>>(new Set());
   const taken = useRef(0);
+  const ended = useRef({ finished: 0, cancelled: 0 });
   const isWhole = Object.values(chosen).every((value) => value === '');
   const forget = () => {
     taken.current = 0;
@@ -116,6 +117,10 @@ export function useLive(name: string, pages: Pages<Order>, seen: Seen, chosen: C
     });
   useChanges((orders) => {
     seen.note(orders);
+    for (const { status } of orders) {
+      if (status === 'FINISHED') ended.current.finished += 1;
+      if (status === 'CANCELLED') ended.current.cancelled += 1;
+    }
     take(orders);
   });
   // What was read may be older than what has come meanwhile.
@@ -126,5 +131,7 @@ export function useLive(name: string, pages: Pages<Order>, seen: Seen, chosen: C
     forget();
     pages.reload();
   };
-  return { number: missed.size, show };
+  const { finished, cancelled } = ended.current;
+  const sentence = finished + cancelled > 0 ? `${finished} finished and ${cancelled} cancelled since the list was opened.` : '';
+  return { number: missed.size, show, sentence: missed.size > 0 ? `${sentence} ${missed.size} new ones are not listed.` : sentence };
 }

@@ -1,9 +1,10 @@
 // The shop: whose it is, what is on which tab, and what was sent.
 import { render } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import '../parts/style.css';
 import { Log, Repeats } from '../parts/calls';
 import { go, isAt, link as to, usePlace } from '../parts/route';
+import { Heading, keepFocus } from '../parts/said';
 import { resume, send } from '../parts/send';
 import { SignIn, Signed } from '../parts/signin';
 import { useStore } from '../parts/store';
@@ -28,10 +29,7 @@ function Shop() {
   const tab = path[0] ?? '';
   const isSigned = useStore(token) !== '';
   useBoard(name);
-  useEffect(() => {
-    document.title = `${TABS.find(([at]) => at === tab)?.[1] ?? 'Shop'} · ordermesh shop`;
-    scrollTo(0, 0);
-  }, [tab]);
+  const heading = name ? (TABS.find(([at]) => at === tab)?.[1] ?? 'No such page') : 'Entrance';
   return (
     <>
       <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById('main')?.focus(); }}>
@@ -51,14 +49,14 @@ function Shop() {
         <Who name={name} />
       </header>
       <main id="main" tabIndex={-1}>
-        <h1 class="hidden">ordermesh shop</h1>
+        <Heading text={heading} of="ordermesh shop" />
         <Repeats />
         {name ? <Tab key={name} tab={tab} name={name} order={query['order'] ?? ''} /> : isSigned ? <Empty>Looking whose token it is…</Empty> : <Welcome />}
         <Card title="What was sent" tone="quiet">
           <Log />
         </Card>
       </main>
-      <SignIn how="Where the mesh was started by `up --auth dev`, this makes one:" command="ordermesh token --user alice" />
+      <SignIn how={<>Where the mesh was started by <code>up --auth dev</code>, this makes one:</>} command="ordermesh token --user alice" />
     </>
   );
 }
@@ -133,6 +131,7 @@ function ask(): void {
 const root = document.getElementById('app');
 if (root) {
   root.replaceChildren();
+  keepFocus();
   render(<Shop />, root);
   // From here on it can be used.
   performance.mark('usable');

@@ -4,6 +4,7 @@ import { newKey } from '../parts/call';
 import { Preview } from '../parts/calls';
 import { Failed, type Fault } from '../parts/fault';
 import { money } from '../parts/money';
+import { Said } from '../parts/said';
 import { send } from '../parts/send';
 import { Time } from '../parts/time';
 import { Chip, Copy, Empty, Id, Wrong } from '../parts/ui';
@@ -70,7 +71,19 @@ const LINKS: Record<Link, string> = {
 };
 
 export function OrderView({ id }: { id: string }) {
-  const { versions, link, fault, payment } = useOrder(id);
+  const seen = useOrder(id);
+  const order = seen.versions.at(-1);
+  const lost = seen.link === 'lost' ? 'The connection is lost: reconnecting.' : '';
+  return (
+    <>
+      <Said text={lost || (order ? outcome(order, undefined) : '')} />
+      <Life id={id} seen={seen} />
+    </>
+  );
+}
+
+function Life({ id, seen }: { id: string; seen: Seen }) {
+  const { versions, link, fault, payment } = seen;
   const order = versions.at(-1);
   if (fault) return <Wrong fault={fault} />;
   if (!order) return <Empty>{link === 'lost' ? 'The server cannot be reached. Trying again…' : 'Waiting for the order…'}</Empty>;
@@ -81,7 +94,7 @@ export function OrderView({ id }: { id: string }) {
           <p class="amount">{money(order.amount, order.currencyCode)}</p>
           <p class="description" dir="auto">{order.description || <span class="faint">without a description</span>}</p>
         </div>
-        <div class="state" aria-live="polite">
+        <div class="state">
           <Chip kind={kind(order.status)}>
             {order.status}
             {order.cancelReason ? ` · ${because(order.cancelReason)}` : ''}

@@ -6,6 +6,7 @@ import { minorOf, money } from '../parts/money';
 import { More } from '../parts/more';
 import { usePages } from '../parts/pages';
 import { go, link as to, usePlace } from '../parts/route';
+import { Said } from '../parts/said';
 import { useStore } from '../parts/store';
 import { Time } from '../parts/time';
 import { Card, Chip, Choice, Field } from '../parts/ui';
@@ -68,6 +69,7 @@ export function Orders({ user }: { user: string }) {
         <Choice label="Sort" value={orderBy} onChange={choose('sort')} options={ORDERS} />
       </div>
       <Preview call={list('')} />
+      <Said text={missed.sentence} />
       {missed.number > 0 && (
         <button type="button" class="quiet" onClick={missed.show}>
           Show {missed.number} new {missed.number === 1 ? 'order' : 'orders'}

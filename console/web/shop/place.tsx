@@ -1,10 +1,11 @@
 // The counter: an account, money on it, and an order.
-import { useEffect, useState } from 'preact/hooks';
+import { useLayoutEffect, useState } from 'preact/hooks';
 import { newKey, type Call } from '../parts/call';
 import { Preview } from '../parts/calls';
 import { Failed, type Fault } from '../parts/fault';
 import { minorOf, money } from '../parts/money';
 import { go, isAt } from '../parts/route';
+import { Said } from '../parts/said';
 import { send } from '../parts/send';
 import { useStore } from '../parts/store';
 import { Card, Field, Wrong } from '../parts/ui';
@@ -39,6 +40,7 @@ export function Account({ user }: { user: string }) {
   const state = useStore(account);
   return (
     <Card title="Account" aside={<span class="faint">{user}</span>}>
+      <Said text={spoken(state)} />
       <Balance state={state} />
       {state.state === 'none' && <Open user={user} />}
       {state.state === 'there' && <TopUp user={user} currency={currencyOf(state)} />}
@@ -47,11 +49,17 @@ export function Account({ user }: { user: string }) {
   );
 }
 
+/** The balance for who does not see it. */
+function spoken(state: AccountState): string {
+  if (state.state === 'none') return 'No account.';
+  return state.state === 'there' ? `Balance: ${money(state.account.balance, state.account.currencyCode)}` : '';
+}
+
 function Balance({ state }: { state: AccountState }) {
   if (state.state === 'none') return <p>There is no account yet. Orders without one end cancelled.</p>;
   if (state.state !== 'there') return <p class="amount">…</p>;
   return (
-    <p class="amount" aria-live="polite" data-testid="balance">
+    <p class="amount" data-testid="balance">
       {money(state.account.balance, state.account.currencyCode)}
     </p>
   );
@@ -106,7 +114,8 @@ export function PlaceOrder({ user }: { user: string }) {
   const [text, setText] = useState('');
   const [currency, setCurrency] = useState(currencyOf(state));
   const own = currencyOf(state);
-  useEffect(() => setCurrency(own), [own]);
+  // Before anybody has typed another one.
+  useLayoutEffect(() => setCurrency(own), [own]);
   const code = currency.trim().toUpperCase();
   const amount = minorOf(text, code);
   const { call, fault, isUnderWay, run } = useWrite(

@@ -129,6 +129,7 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 function soon(): void {
   timer ??= setTimeout(() => {
     timer = undefined;
-    void refresh();
+    // A hidden tab asks nothing: when it is seen again everything is read.
+    if (!document.hidden) void refresh();
   }, 300);
 }
