@@ -1,6 +1,6 @@
 // The operations room in a browser, in front of a running mesh. `EDGE` and `ADMIN` are its URLs, `ADMIN_TOKEN` the operator's token.
 import assert from 'node:assert/strict';
-import { ask, call, each, has, hide, holds, isAccessible, launch, leave, open, picture } from './world.mjs';
+import { ask, call, choose, each, ended, has, hide, holds, isAccessible, launch, leave, meanwhile, open, picture } from './world.mjs';
 
 const { EDGE, ADMIN, ADMIN_TOKEN } = process.env;
 const PARKED = 60;
@@ -48,10 +48,11 @@ async function overview(page) {
   await has(page.getByTestId('waits-payments').locator('.bad'), String(PARKED));
   await call(EDGE, '/gateway/payments', { userId: 'good' });
   await call(EDGE, '/gateway/payments/good/top-up', { amount: '1000' });
-  // Rates want two looks, and something to happen between them.
-  await each(20, 2, async () => ({ id: paid } = await call(EDGE, '/gateway/orders', { userId: 'good', amount: 1 })));
+  ({ id: paid } = await call(EDGE, '/gateway/orders', { userId: 'good', amount: 1 }));
   await has(page.getByTestId('publishes-payments'), /^payments is of version \d.* published by the process with the file, for \d+ s/);
-  await has(page.locator('.chart', { hasText: 'From commit to effect' }).locator('.key.line0'), / (\d|\.)+ m?s/);
+  // Rates want two looks, and something to happen between them.
+  const latency = page.locator('.chart', { hasText: 'From commit to effect' }).locator('.key.line0');
+  await meanwhile(() => call(EDGE, '/gateway/orders', { userId: 'good', amount: 1 }), has(latency, / (\d|\.)+ m?s/));
   await page.getByTestId('parts').getByText('payments.consumer.0').first().waitFor();
   const running = page.getByTestId('processes-orders').locator('tbody tr');
   await has(running, /^the process with the file publishes answers ?\d+\.\d+\.\d+/);
@@ -70,6 +71,7 @@ async function overview(page) {
     clearInterval(orders);
   }
   await picture(page, 'overview');
+  await picture(page, 'processes', page.locator('.card', { has: page.getByTestId('processes-orders') }));
 }
 
 /** An absence has no condition to wait for: three looks would have been taken meanwhile. */
@@ -94,11 +96,12 @@ async function explains(page) {
   const explanation = page.getByTestId('explanation');
   await has(explanation.locator('.timeline li'), /^Ended.*trace [0-9a-f]{8}…/);
   await page.getByRole('link', { name: 'Order', exact: true }).click();
+  await explanation.waitFor({ state: 'detached' });
   await page.getByLabel("The order's id").fill(ids[0]);
   await page.getByRole('button', { name: 'Explain' }).click();
   await explanation.getByText('PARKED', { exact: true }).waitFor();
   await explanation.getByText('the poison works').first().waitFor();
-  assert.match(page.url(), new RegExp(`#/order\\?id=${ids[0]}$`));
+  await page.waitForURL(new RegExp(`#/order\\?id=${ids[0]}$`));
   await isAccessible(page, 'the explanation of an order');
   await picture(page, 'explain');
   await explanation.getByRole('link', { name: /Look at message/ }).click();
@@ -117,7 +120,8 @@ async function parked(page) {
   await has(group(page), 'the poison works');
   assert.equal(await group(page).count(), 1);
   await group(page).click();
-  assert.match(page.url(), /cause=[0-9a-f]{16}/);
+  await page.waitForURL(/cause=[0-9a-f]{16}/);
+  await page.getByRole('heading', { name: 'Messages of this cause' }).waitFor();
   const messages = page.getByTestId('messages').locator('li');
   await messages.nth(49).waitFor();
   assert.equal(await page.getByTestId('payload').count(), 0);
@@ -145,14 +149,18 @@ async function parked(page) {
   }
   holds('an edit is tried, and made');
   await page.goto(page.url().replace(/&sequence=\d*/, ''));
+  await page.getByRole('button', { name: 'Show the payload' }).waitFor({ state: 'detached' });
   const key = page.getByLabel('Partition key');
   await key.focus();
   await page.keyboard.type('nobody');
   await page.getByText('No message is in this state here.').waitFor();
-  assert.match(page.url(), /key=nobody/);
+  await page.waitForURL(/key=nobody/);
   await page.goBack();
-  assert.doesNotMatch(page.url(), /key=/, 'letters are no places to go back to');
+  // Letters are no places to go back to.
+  await page.waitForURL((url) => !/key=/.test(url.href));
+  await messages.nth(49).waitFor();
   await page.goForward();
+  await page.getByText('No message is in this state here.').waitFor();
   await key.fill('');
   await messages.nth(49).waitFor();
   holds('messages are filtered by what is typed');
@@ -190,7 +198,7 @@ async function previews(page, what, count) {
 async function redrives(page) {
   const redrive = page.getByTestId('redrives').locator('li');
   await page.getByRole('button', { name: 'Redrive…' }).click();
-  await page.getByLabel('Messages a second').fill('5');
+  await page.getByLabel('Messages a second').fill('2');
   await page.getByLabel('Reason').fill('it is cured');
   await page.getByRole('button', { name: 'Start the redrive' }).click();
   await page.waitForFunction(() => Number(document.querySelector('progress')?.value) > 2);
@@ -206,15 +214,10 @@ async function redrives(page) {
   await page.getByRole('button', { name: 'Start the redrive' }).click();
   await has(redrive.first().locator('.chip'), 'finished');
   await page.getByText('Nothing is parked. Everything could be handled.').waitFor();
-  for (const id of ids) {
-    for (let status = 'NEW'; status !== 'FINISHED'; ) {
-      ({ status } = await call(EDGE, `/gateway/orders/${id}`));
-      assert.notEqual(status, 'CANCELLED');
-    }
-  }
+  for (const id of ids) assert.equal((await ended(EDGE, id)).status, 'FINISHED');
   // What was discarded is asked for again after half a minute: by then the order may have ended by a payment.
   await fetch(`${EDGE}/gateway/orders/${gone}:cancel`, { method: 'POST' });
-  for (let status = 'NEW'; status === 'NEW'; ) ({ status } = await call(EDGE, `/gateway/orders/${gone}`));
+  await ended(EDGE, gone);
   holds('the rest is redriven, and finished');
   await isAccessible(page, 'the parked messages');
 }
@@ -225,6 +228,13 @@ async function noted(page) {
   for (const [action, text] of [['STOP_REDRIVE', 'olga'], ['REDRIVE', 'it is cured']]) {
     await page.getByLabel('Filter').fill(`action = ${action}`);
     await page.keyboard.press('Enter');
+    await page.waitForFunction(
+      (only) => {
+        const all = [...document.querySelectorAll('[data-testid="audit"] strong')];
+        return all.length > 0 && all.every((one) => one.textContent === only);
+      },
+      action,
+    );
     await has(events, text);
   }
   await page.getByRole('button', { name: 'Everything' }).click();
@@ -235,7 +245,7 @@ async function noted(page) {
 
 async function pauses(page) {
   await page.getByRole('link', { name: 'Pauses', exact: true }).click();
-  await page.getByRole('button', { name: 'payments', exact: true }).click();
+  await choose(page, 'payments');
   await page.getByText('Nothing is paused.').waitFor();
   await page.getByLabel('Only this kind').fill('ordermesh.orders.v1.OrderPlaced');
   await page.getByLabel('Reason').fill('a bad release');
@@ -250,6 +260,6 @@ async function pauses(page) {
   assert.equal((await call(EDGE, `/gateway/orders/${id}`)).status, 'NEW');
   await one.getByRole('button', { name: 'Resume' }).click();
   await page.getByText('Nothing is paused.').waitFor();
-  for (let status = 'NEW'; status === 'NEW'; ) ({ status } = await call(EDGE, `/gateway/orders/${id}`));
+  await ended(EDGE, id);
   holds('what handles orders is paused and resumed');
 }

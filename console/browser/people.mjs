@@ -2,6 +2,7 @@
 // `ADMIN` are the URLs of a running mesh without tokens, `ADMIN_TOKEN` is the operator's token.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { focused, tabTo } from './reading.mjs';
 import { balance, call, has, holds, isAccessible, isPainted, launch, leave, open, order, pauser, slow, state, times } from './world.mjs';
 
 const { EDGE, ADMIN, ADMIN_TOKEN } = process.env;
@@ -23,36 +24,29 @@ try {
 async function byKeyboardAlone() {
   const { page, close } = await open(browser, EDGE, { timezoneId: 'Asia/Kolkata', reducedMotion: 'no-preference' });
   const { keyboard } = page;
-  const focused = () => page.evaluate(() => document.activeElement.textContent || document.activeElement.labels?.[0]?.textContent);
-  const tabTo = async (text) => {
-    for (let steps = 0; (await focused())?.trim() !== text; steps += 1) {
-      assert.ok(steps < 40, `${text} cannot be reached`);
-      await keyboard.press('Tab');
-    }
-  };
   await page.goto(`${EDGE}/shop/`);
   await keyboard.press('Tab');
-  assert.equal((await focused()).trim(), 'Skip to the content');
+  assert.equal(await focused(page), 'link Skip to the content');
   await keyboard.press('Enter');
-  await tabTo('Name');
+  await tabTo(page, /^textbox Name$/);
   await keyboard.type(' carol ');
   await keyboard.press('Enter');
-  await tabTo('Open an account');
+  await tabTo(page, /^button Open an account$/);
   await keyboard.press('Enter');
   await balance(page, '0.00 RUB');
-  await tabTo('Top up by, in RUB');
+  await tabTo(page, /^textbox Top up by, in RUB$/);
   await keyboard.type('1,250.50');
   await keyboard.press('Enter');
   await balance(page, '1,250.50 RUB');
-  await tabTo('What');
+  await tabTo(page, /^textbox What$/);
   await keyboard.type('\u05e9\u05dc\u05d5\u05dd "tea" & <b>\ud83c\udf75</b>');
-  await tabTo('Amount');
+  await tabTo(page, /^textbox Amount$/);
   await keyboard.type('250,5');
-  await tabTo('Place the order');
+  await tabTo(page, /^button Place the order$/);
   await keyboard.press('Enter');
   await has(state(page), 'FINISHED');
   await balance(page, '1,000.00 RUB');
-  assert.equal((await focused()).trim(), 'Place the order', 'whoever has pressed a button is still there');
+  assert.equal(await focused(page), 'button Place the order', 'whoever has pressed a button is still there');
   assert.equal(await page.locator('.order .description').textContent(), '\u05e9\u05dc\u05d5\u05dd "tea" & <b>\ud83c\udf75</b>');
   assert.equal(await page.locator('.order .description').evaluate((one) => getComputedStyle(one).direction), 'rtl');
   // India is five hours and a half ahead.

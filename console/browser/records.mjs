@@ -1,7 +1,7 @@
 // What the operations room keeps: books and who did what, in front of a running mesh. `EDGE` and `ADMIN` are its URLs, `ADMIN_TOKEN` the operator's
 // token.
 import assert from 'node:assert/strict';
-import { ask, call, has, holds, isAccessible, isPainted, launch, leave, open, picture, slow, times } from './world.mjs';
+import { ask, call, choose, has, holds, isAccessible, isPainted, launch, leave, open, picture, slow, times } from './world.mjs';
 
 const { EDGE, ADMIN, ADMIN_TOKEN } = process.env;
 
@@ -25,16 +25,21 @@ try {
 
 /** The listener says nothing for a while, and the page is there, and goes on by itself. */
 async function paintsWithoutData(page) {
-  let held = [];
-  await page.route('**/admin/v1/openapi.json', (route) => held?.push(route) ?? route.continue());
+  let speak;
+  const silence = new Promise((resolve) => (speak = resolve));
+  let isLost = true;
+  await page.route('**/admin/v1/openapi.json', async (route) => {
+    await silence;
+    return isLost ? route.abort('connectionreset') : route.continue();
+  });
+  const asked = page.waitForRequest('**/admin/v1/openapi.json');
   await page.goto(`${ADMIN}/console/`);
   await isPainted(page);
+  await asked;
   assert.equal(await page.getByRole('navigation').getByRole('link').count(), 6);
-  assert.equal(held.length, 1);
-  const [first] = held;
-  held = undefined;
-  await first.abort('connectionreset');
+  speak();
   await page.getByRole('alert').getByText('cannot be reached').waitFor();
+  isLost = false;
   // Escape does not open what wants a token, however often it is pressed.
   await page.getByRole('dialog').waitFor();
   for (let times = 0; times < 3; times += 1) await page.keyboard.press('Escape');
@@ -55,7 +60,7 @@ async function books(page) {
   await isAccessible(page, 'the differences');
   await page.getByLabel('Differences that').selectOption('were, and are healed');
   await page.getByText('None was found and healed.').waitFor();
-  assert.match(page.url(), /#\/books\?healed=true$/);
+  await page.waitForURL(/#\/books\?healed=true$/);
   holds('orders and payments are compared');
   await page.getByRole('button', { name: 'Add them up' }).click();
   await has(page.getByTestId('books').locator('tbody tr'), /^RUB.*agree$/);
@@ -98,7 +103,7 @@ async function heals(page) {
   assert.equal(await found.count(), 2);
   for (const id of ids) assert.equal((await call(EDGE, `/gateway/orders/${id}`)).status, 'FINISHED');
   await page.getByRole('link', { name: 'Audit', exact: true }).click();
-  await page.getByRole('button', { name: 'orders', exact: true }).click();
+  await choose(page, 'orders');
   await page.getByLabel('Filter').fill('action = HEAL');
   await page.keyboard.press('Enter');
   await has(page.getByTestId('audit').locator('li'), 'the outbox is mended');
@@ -126,7 +131,7 @@ async function audit(page) {
   await page.getByRole('link', { name: 'Audit', exact: true }).click();
   const events = page.getByTestId('audit').locator('li');
   await suggests(page);
-  await page.getByRole('button', { name: 'orders', exact: true }).click();
+  await choose(page, 'orders');
   const filter = page.getByLabel('Filter');
   await filter.fill('act');
   const suggested = () => page.locator('datalist option').evaluateAll((all) => all.map(({ value }) => value));
@@ -137,7 +142,7 @@ async function audit(page) {
   await filter.press('Enter');
   await has(events, 'olga');
   await page.getByText('All 1').waitFor();
-  assert.match(page.url(), /filter=action\+%3D\+HEAL/);
+  await page.waitForURL(/filter=action\+%3D\+HEAL/);
   assert.equal(await filter.evaluate((one) => one === document.activeElement), true);
   await filter.fill('action = TOP_UP');
   await filter.press('Enter');

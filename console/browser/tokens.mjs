@@ -43,8 +43,9 @@ try {
   // A stream ends with its token, and so the page knows before anybody clicks.
   await dialog.getByText('the token has expired').waitFor();
   await sign(page, await ask('token alice 5s'));
+  await dialog.waitFor({ state: 'hidden' });
   await page.getByLabel('Top up by').fill('12.50');
-  await dialog.waitFor();
+  await dialog.getByText('the token has expired').waitFor();
   await page.evaluate(() => [...document.forms].find((form) => form.textContent.includes('Top up by')).requestSubmit());
   await page.getByText('It is sent again once you have signed in.').waitFor();
   await sign(page, token);

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
+import { isReadable } from './reading.mjs';
 
 /** The npm packages of console/, which scripts/setup has installed. */
 const require = createRequire(`${process.env.PACKAGES}/node_modules/`);
@@ -76,7 +77,10 @@ const WINDOWS = [
   ['a window at 400 %', { width: 320, height: 256 }],
 ];
 
-/** No violation of axe, in light and in dark; nothing is cut off in small windows, nor where letters are twice as large (WCAG 1.4.4). */
+/**
+ * No violation of axe, in light and in dark; nothing is cut off in small windows, nor where letters are twice as large (WCAG 1.4.4), also on a phone;
+ * and a screen reader has a name for everything.
+ */
 export async function isAccessible(page, what) {
   await page.evaluate(axe);
   for (const colorScheme of ['light', 'dark']) {
@@ -91,16 +95,21 @@ export async function isAccessible(page, what) {
     await page.setViewportSize(size);
     assert.deepEqual(await wider(page), [], `${what} is wider than ${where}`);
   }
-  await page.setViewportSize({ width: 1_100, height: 800 });
   const session = await page.context().newCDPSession(page);
-  const letters = (standard) => session.send('Page.setFontSizes', { fontSizes: { standard } });
+  const letters = async (standard) => {
+    await session.send('Page.setFontSizes', { fontSizes: { standard } });
+    await page.waitForFunction((size) => getComputedStyle(document.body).fontSize === `${size}px`, standard);
+  };
   await letters(32);
-  assert.equal(await page.evaluate(() => getComputedStyle(document.body).fontSize), '32px', 'letters are as large as their reader wants');
-  assert.deepEqual(await wider(page), [], `${what} is wider than its window with larger letters`);
+  for (const [where, size] of [['a window', { width: 1_100, height: 800 }], WINDOWS[0]]) {
+    await page.setViewportSize(size);
+    assert.deepEqual(await wider(page), [], `${what} is wider than ${where} with letters twice as large`);
+  }
   await letters(16);
   await session.detach();
   await page.setViewportSize(before);
-  holds(`${what} is accessible in light and dark, and fits a phone, a zoom of 400 % and larger letters`);
+  await isReadable(page, what);
+  holds(`${what} is accessible in light and dark, has names for a screen reader, and fits a phone, a zoom of 400 % and larger letters`);
 }
 
 /** What reaches beyond the window, unless it can be scrolled by itself. */
@@ -140,18 +149,20 @@ export const hide = (page, isHidden) =>
 /** Waits until one of these has this text. */
 export const has = (locator, text) => locator.filter({ hasText: text }).first().waitFor();
 
-/** A picture for the eye, where somebody wants them. */
-export async function picture(page, name) {
+/** A picture for the eye, where somebody wants them: of what is to be seen, or of a part of the page. */
+export async function picture(page, name, part) {
   const folder = process.env.PICTURES;
   if (!folder) return;
   await mkdir(folder, { recursive: true });
+  // Nothing is pointed at.
+  await page.mouse.move(0, 0);
   for (const colorScheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme });
     await page.evaluate(() => {
       document.activeElement?.blur();
       scrollTo(0, 0);
     });
-    await page.screenshot({ path: `${folder}/${name}-${colorScheme}.png` });
+    await (part ?? page).screenshot({ path: `${folder}/${name}-${colorScheme}.png` });
   }
   await page.emulateMedia({ colorScheme: 'light' });
   const before = page.viewportSize();
@@ -193,6 +204,32 @@ export const pauser = (base, token) => async () => {
   const { sequence } = await admin('/pauses', { part: 'CONSUMER', kind: 'ordermesh.orders.v1.OrderPlaced', operator: 'test', reason: 'a look at NEW' });
   return () => admin(`/pauses/${sequence}:resume`, { operator: 'test' });
 };
+
+/** An order that has ended: its stream has that last. */
+export async function ended(base, id) {
+  const answer = await fetch(`${base}/gateway/orders/${id}:watch`, { headers: { accept: 'application/x-ndjson' } });
+  const text = await answer.text();
+  assert.ok(answer.ok, `${id}: ${answer.status} ${text}`);
+  const { order } = JSON.parse(text.trim().split('\n').at(-1));
+  assert.notEqual(order?.status ?? 'NEW', 'NEW', text);
+  return order;
+}
+
+/** What is shown as long as something goes on: `work` is done again and again until `seen` has come. */
+export async function meanwhile(work, seen) {
+  let isOver = false;
+  const again = async () => {
+    while (!isOver) await work();
+  };
+  await Promise.all([again(), seen.finally(() => (isOver = true))]);
+}
+
+/** Chooses the service of a tab that has both, and waits until it is that of the other one. */
+export async function choose(page, service) {
+  const button = page.getByRole('group', { name: 'Service' }).getByRole('button', { name: service });
+  await button.click();
+  await button.and(page.locator('[aria-pressed="true"]')).waitFor();
+}
 
 /** Does `work` for each number below `count`, so many at a time. */
 export async function each(count, at, work) {

@@ -103,18 +103,17 @@ async fn browses(script: &str, env: &[(&str, &str)], hands: &mut impl Hands) -> 
         let mut text = String::new();
         errors.read_to_string(&mut text).await.map(|_| text)
     });
-    let mut said = String::new();
     while let Some(line) = lines.next_line().await? {
         match line.strip_prefix("ask ") {
             Some(what) => {
-                let answer = hands.does(what).await.with_context(|| said.clone())?;
+                let answer = hands.does(what).await.with_context(|| what.to_owned())?;
                 answers.write_all(format!("{answer}\n").as_bytes()).await?;
             }
-            None => said += &(line + "\n"),
+            None => eprintln!("{line}"),
         }
     }
     let status = node.wait().await?;
-    ensure!(status.success(), "{said}{}", errors.await??);
+    ensure!(status.success(), "{script}: {}", errors.await??);
     Ok(())
 }
 
@@ -248,6 +247,17 @@ async fn browses_a_mesh(script: &str, settings: &[(&'static str, String)]) -> Re
 #[tokio::test]
 async fn the_lists_of_the_shop_in_a_browser() -> Result<()> {
     browses_a_mesh("lists.mjs", &[]).await
+}
+
+/// Runs with nothing else beside it (`.config/nextest.toml`): its frames are of the clock on the wall.
+#[tokio::test]
+async fn the_frames_of_the_shop_in_a_browser() -> Result<()> {
+    browses_a_mesh("frames.mjs", &[]).await
+}
+
+#[tokio::test]
+async fn both_pages_by_keyboard_and_screen_reader() -> Result<()> {
+    browses_a_mesh("reader.mjs", &[("ORDER_TTL", "1h".to_owned())]).await
 }
 
 #[tokio::test]
