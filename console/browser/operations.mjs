@@ -207,6 +207,7 @@ async function redrives(page) {
   const [, done, left] = /(\d+) done, 0 parked again, (\d+) left/.exec(await redrive.first().textContent());
   assert.ok(Number(done) > 2 && Number(left) > 0 && Number(done) + Number(left) <= ids.length, `${done} ${left}`);
   holds(`a redrive at a rate was stopped after ${done} of ${ids.length}`);
+  await picture(page, 'redrives');
   await has(group(page).locator('.size'), left);
   await page.getByRole('button', { name: 'Redrive…' }).click();
   await page.getByLabel('Messages a second').fill('0');

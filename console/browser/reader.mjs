@@ -152,7 +152,8 @@ async function redrives(page) {
   await press(page, /^button Start the redrive$/);
   await hasFocus(page, /^region All messages$/);
   await isSaid(page, /^Redrive \d+ is running: \d+ are done, 0 failed, \d+ to go\.$/);
-  await press(page, /^button Stop$/);
+  await tabTo(page, /^button Stop$/, 'Shift+Tab');
+  await page.keyboard.press('Enter');
   await isSaid(page, /^Redrive \d+ is stopped: \d+ are done/);
   const [bar] = (await tree(page)).filter(({ role }) => role === 'progressbar');
   assert.match(bar.name, /^Redrive \d+$/);

@@ -98,12 +98,12 @@ export const isSaid = (page, text) =>
 /** What was said since `note`, or since this was asked. */
 export const saidSince = (page) => page.evaluate(() => globalThis.said.splice(0));
 
-/** Presses the tabulator until the focus is at this: `button Top up`. */
-export async function tabTo(page, what) {
+/** Presses the tabulator until the focus is at this: `button Top up`; with `Shift+Tab` backwards. */
+export async function tabTo(page, what, key = 'Tab') {
   const seen = [];
   for (let at = await focused(page); !what.test(at); at = await focused(page)) {
     seen.push(at);
     assert.ok(seen.length < 60, `${what} cannot be reached: ${seen.join(', ')}`);
-    await page.keyboard.press('Tab');
+    await page.keyboard.press(key);
   }
 }

@@ -39,6 +39,7 @@ export function Parked() {
     <>
       <Services names={names} chosen={service} choose={(name) => go('parked', { service: name })} />
       <Groups key={service} service={service} chosen={query['cause'] ?? ''} choose={(cause) => choose({ cause, sequence: '' })} round={round} />
+      <Redrives service={service} round={round} changed={changed} />
       <Selected
         key={`${service} ${query['cause'] ?? ''} ${query['state'] ?? ''}`}
         service={service}
@@ -47,7 +48,6 @@ export function Parked() {
         round={round}
         changed={changed}
       />
-      <Redrives service={service} round={round} changed={changed} />
     </>
   );
 }

@@ -5,12 +5,15 @@ import { Said } from '../parts/said';
 import { send } from '../parts/send';
 import { useStore } from '../parts/store';
 import { Time } from '../parts/time';
-import { Card, Chip, Empty, Wrong } from '../parts/ui';
+import { Card, Chip, Wrong } from '../parts/ui';
 import { listRedrives, stopRedrive, type Redrive } from './calls';
 import { usePoll } from './poll';
 import { acts, operator } from './services';
 
 const KINDS = { RUNNING: 'busy', STOPPED: 'warn', FINISHED: 'good', STATE_UNSPECIFIED: 'plain' } as const;
+
+/** Those that are shown at once: the list of messages is below them. */
+const LATEST = 3;
 
 export function Redrives({ service, round, changed }: { service: string; round: number; changed: () => void }) {
   const { answer, fault, again } = usePoll(service, () => listRedrives(service, ''), 1_000);
@@ -25,19 +28,31 @@ export function Redrives({ service, round, changed }: { service: string; round: 
     if (ended !== undefined && before.current !== undefined && ended !== before.current) changed();
     before.current = ended;
   }, [ended]);
+  const list = (some: readonly Redrive[]) => (
+    <ul class="redrives">
+      {some.map((redrive) => (
+        <li key={redrive.redriveId}>
+          <One service={service} redrive={redrive} again={again} />
+        </li>
+      ))}
+    </ul>
+  );
   return (
-    <Card title="Redrives" aside={<span class="faint">{service}</span>}>
+    <>
       <Said text={spoken(redrives[0])} />
-      <Wrong fault={fault} />
-      {answer && redrives.length === 0 && <Empty>None yet.</Empty>}
-      <ul class="redrives" data-testid="redrives">
-        {redrives.map((redrive) => (
-          <li key={redrive.redriveId}>
-            <One service={service} redrive={redrive} again={again} />
-          </li>
-        ))}
-      </ul>
-    </Card>
+      {(fault || redrives.length > 0) && (
+        <Card title="Redrives" aside={<span class="faint">{service}</span>}>
+          <Wrong fault={fault} />
+          <div data-testid="redrives">{list(redrives.slice(0, LATEST))}</div>
+          {redrives.length > LATEST && (
+            <details class="preview">
+              <summary>Earlier ones: {redrives.length - LATEST}</summary>
+              {list(redrives.slice(LATEST))}
+            </details>
+          )}
+        </Card>
+      )}
+    </>
   );
 }
 
