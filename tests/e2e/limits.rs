@@ -195,13 +195,14 @@ async fn what_the_options_of_a_field_allow_is_taken_and_nothing_else() -> Result
     let mesh = Mesh::start(EMBEDDED).await?;
     let pool = DescriptorPool::decode(ordermesh::DESCRIPTOR_SET)?;
     let (mut orders, mut payments) = (0, 0);
-    for (name, address, count) in
-        [("payments", mesh.orders, &mut orders), ("orders", mesh.payments, &mut payments)]
-    {
+    let services = [
+        (mesh.orders, "ordermesh.payments.", &mut orders),
+        (mesh.payments, "ordermesh.orders.", &mut payments),
+    ];
+    // Whoever serves one of them serves what both have, and nothing of the other one.
+    for (address, other, count) in services {
         let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
-        // Whoever serves one of them serves what both have, and nothing of the other one.
-        let other = format!("ordermesh.{name}.");
-        let ours = |package: &str| package.starts_with("ordermesh.") && !package.starts_with(&other);
+        let ours = |package: &str| package.starts_with("ordermesh.") && !package.starts_with(other);
         for service in pool.services().filter(|service| ours(service.package_name())) {
             for method in service.methods() {
                 for limited in limited(&[], &method.input())? {
