@@ -279,7 +279,7 @@ async fn lose_many(mesh: &Mesh, from: i64, within: usize) -> Result<()> {
 
 /// Waits until each of them is found, and there. A sweep rests for twenty times as long as it takes.
 async fn all_are_found(mesh: &Mesh) -> Result<()> {
-    eventually("each of them", 10 * PATIENCE, async || {
+    eventually("each of them", 7 * PATIENCE, async || {
         let (found, there) = (numbers(mesh, "found_total").await?, numbers(mesh, "differences").await?);
         let all = [0.0, 0.0, MANY as f64, 0.0];
         ensure!(found == all && there == all, "{found:?} found, {there:?} there");
