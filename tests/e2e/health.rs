@@ -11,7 +11,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use ordermesh::orders::v1::{CreateOrderRequest, Order, orders_service_client::OrdersServiceClient};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 use tonic::{Code, Streaming, transport::Endpoint};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
@@ -96,6 +99,15 @@ async fn status(watch: &mut Streaming<HealthCheckResponse>) -> Result<ServingSta
     Ok(watch.message().await?.context("a watch does not end")?.status())
 }
 
+/// Reads a watch until it says so, whatever it says before.
+async fn becomes(watch: &mut Streaming<HealthCheckResponse>, wanted: ServingStatus) -> Result<()> {
+    let reading = async {
+        while status(watch).await? != wanted {}
+        anyhow::Ok(())
+    };
+    timeout(PATIENCE, reading).await.with_context(|| format!("{wanted:?} is not said"))?
+}
+
 #[tokio::test]
 async fn a_service_serves_without_its_broker_and_not_without_its_database() -> Result<()> {
     let mut postgres = Postgres::start().await?;
@@ -145,17 +157,17 @@ async fn an_edge_in_the_same_process_follows_the_readiness_of_each_service() -> 
     let mut orders = client.watch(of(SERVICE)).await?.into_inner();
     let mut payments = client.watch(of(PAYMENTS)).await?.into_inner();
     for watch in [&mut process, &mut orders, &mut payments] {
-        ensure!(status(watch).await? == ServingStatus::Serving);
+        becomes(watch, ServingStatus::Serving).await?;
     }
     postgres.stop().await?;
     for watch in [&mut process, &mut orders] {
-        ensure!(status(watch).await? == ServingStatus::NotServing);
+        becomes(watch, ServingStatus::NotServing).await?;
     }
     let asked = client.check(of(PAYMENTS)).await?.into_inner();
     ensure!(asked.status() == ServingStatus::Serving, "it has another database");
     postgres.start_again().await?;
     for watch in [&mut process, &mut orders] {
-        ensure!(status(watch).await? == ServingStatus::Serving);
+        becomes(watch, ServingStatus::Serving).await?;
     }
     mesh.terminate()?;
     for watch in [&mut process, &mut orders, &mut payments] {
