@@ -19,18 +19,39 @@ use self::{schedule::Pace, stage::Stage, timeline::Timeline};
 use crate::{journal::Journal, reconciliation::reconcile_at};
 
 const CLIENTS: u64 = 8;
+/// Fewer answers than so many say that there was no load.
+const LEAST: u64 = 200;
+
+/// What both decks have, and how often: what becomes of an arrow becomes of one to each kind of server.
+const KINDS: [(&str, &str, usize); 13] = [
+    ("processes", "killed", 3),
+    ("processes", "frozen", 1),
+    ("broker", "stopped", 1),
+    ("broker", "killed", 1),
+    ("broker", "connections closed", 1),
+    ("database", "stopped", 1),
+    ("database", "killed", 1),
+    ("database", "sessions ended", 1),
+    ("arrows", "slow", 3),
+    ("arrows", "cut", 3),
+    ("arrows", "silent", 3),
+    ("arrows", "no requests", 3),
+    ("arrows", "no answers", 3),
+];
 
 struct Settings {
     seed: u64,
     /// How long faults begin.
     lasts: Duration,
+    /// Every kind of fault strikes, however long that takes.
+    whole: bool,
     /// By what their times are multiplied: at 1 they last for 5 to 60 s.
     scale: f64,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_minute_of_short_faults() -> Result<()> {
-    run(&Settings { seed: 1, lasts: Duration::from_secs(60), scale: 0.05 }).await
+    run(&Settings { seed: 1, lasts: Duration::from_secs(60), whole: true, scale: 0.05 }).await
 }
 
 /// `just chaos`.
@@ -40,7 +61,7 @@ async fn for_minutes() -> Result<()> {
     let minutes: f64 = variable("CHAOS_MINUTES")?.unwrap_or(10.0);
     let seed = variable("CHAOS_SEED")?.unwrap_or_else(rand::random);
     let scale = variable("CHAOS_SCALE")?.unwrap_or(1.0);
-    run(&Settings { seed, lasts: Duration::from_secs_f64(60.0 * minutes), scale }).await
+    run(&Settings { seed, lasts: Duration::from_secs_f64(60.0 * minutes), whole: false, scale }).await
 }
 
 fn variable<T: FromStr>(name: &str) -> Result<Option<T>> {
@@ -92,7 +113,8 @@ async fn act(
     settings: &Settings,
 ) -> Result<()> {
     let (ways, enough) = (stage.ways()?, CancellationToken::new());
-    let pace = Pace { until: Instant::now() + settings.lasts, scale: settings.scale };
+    let Settings { whole, scale, .. } = *settings;
+    let pace = Pace { until: Instant::now() + settings.lasts, whole, scale };
     let of = |who| random(settings.seed, who);
     let Stage { members, servers, .. } = stage;
     let faults = async {
@@ -105,11 +127,24 @@ async fn act(
     let calling = journals.iter_mut().zip(2..);
     let calling = calling.map(|(journal, who)| clients::call(journal, &ways, of(who), timeline, &enough));
     tokio::try_join!(faults, try_join_all(calling))?;
+    was_chaos(timeline, whole)?;
     stage.run().await?;
     judged(stage, journals, timeline, "at the end").await?;
     timeline.say("everything is stopped and started again");
     stage.restart().await?;
     judged(stage, journals, timeline, "after a restart of everything").await
+}
+
+/// Clients have called, left and called twice, and what was to strike has struck: else the judge has nothing to judge.
+fn was_chaos(timeline: &Timeline, whole: bool) -> Result<()> {
+    let counts = timeline.counts();
+    let load = counts.answered > LEAST && counts.gone > 0 && counts.twice > 0;
+    ensure!(load, "there was no load: {counts:?}");
+    for (row, what, least) in KINDS.into_iter().filter(|_| whole) {
+        let times = timeline.times(row, what);
+        ensure!(times >= least, "{row} {what}: {times} times and not {least}");
+    }
+    Ok(())
 }
 
 /// Every call is made again, and the books are read.

@@ -21,12 +21,14 @@ const AWAY: Range<f64> = 0.0..5.0;
 /// When no more faults begin, and how their times are multiplied.
 pub(super) struct Pace {
     pub(super) until: Instant,
+    /// The first deck of each lane is dealt to its end, also after that.
+    pub(super) whole: bool,
     pub(super) scale: f64,
 }
 
 impl Pace {
-    fn is_over(&self) -> bool {
-        Instant::now() >= self.until
+    fn is_over(&self, is_first_deck: bool) -> bool {
+        Instant::now() >= self.until && !(self.whole && is_first_deck)
     }
 
     async fn sleep(&self, seconds: Range<f64>, random: &mut StdRng) {
@@ -47,11 +49,12 @@ pub(super) async fn of_processes(
     mut random: StdRng,
     timeline: &Timeline,
 ) -> Result<()> {
+    let mut is_first_deck = true;
     loop {
         let mut deck = [OfProcess::Kill, OfProcess::Kill, OfProcess::Kill, OfProcess::Freeze];
         deck.shuffle(&mut random);
         for fault in deck {
-            if pace.is_over() {
+            if pace.is_over(is_first_deck) {
                 return Ok(());
             }
             let member = &mut members[random.random_range(0..members.len())];
@@ -73,6 +76,7 @@ pub(super) async fn of_processes(
             }
             pace.sleep(PAUSE, &mut random).await;
         }
+        is_first_deck = false;
     }
 }
 
@@ -111,16 +115,18 @@ pub(super) async fn of_servers(
     mut random: StdRng,
     timeline: &Timeline,
 ) -> Result<()> {
+    let mut is_first_deck = true;
     loop {
         let mut deck = deck();
         deck.shuffle(&mut random);
         for fault in deck {
-            if pace.is_over() {
+            if pace.is_over(is_first_deck) {
                 return Ok(());
             }
             strike(servers, fault, pace, &mut random, timeline).await?;
             pace.sleep(PAUSE, &mut random).await;
         }
+        is_first_deck = false;
     }
 }
 

@@ -23,7 +23,7 @@ const AGE: &str =
     FROM orders WHERE status = 1";
 
 /// How calls ended. One that was left is not answered.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Counts {
     pub(super) answered: u64,
     pub(super) unanswered: u64,
@@ -81,6 +81,16 @@ impl Timeline {
 
     pub(super) fn count(&self, change: impl FnOnce(&mut Counts)) {
         self.with(|seen| change(&mut seen.counts));
+    }
+
+    /// How calls have ended so far.
+    pub(super) fn counts(&self) -> Counts {
+        self.with(|seen| seen.counts)
+    }
+
+    /// How often a fault was there.
+    pub(super) fn times(&self, row: &str, what: &str) -> usize {
+        self.with(|seen| seen.bars.iter().filter(|bar| bar.row == row && bar.what == what).count())
     }
 
     /// A fault begins; its number is for its end.
