@@ -82,7 +82,7 @@ specials! {
 
 specials! {
     forms:
-    every_form_of_the_binding_is_read,
+    binary_mode_with_either_prefix_and_json_are_read,
     what_no_form_allows_is_kept_with_the_reason,
 }
 

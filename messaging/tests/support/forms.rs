@@ -1,4 +1,4 @@
-//! CloudEvents in the forms that the AMQP binding allows and we do not write.
+//! CloudEvents in forms of the AMQP binding that we do not write.
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use bytes::Bytes;
@@ -76,7 +76,7 @@ async fn arrived(
     Ok(delivery.message.map_err(|undecodable| undecodable.reason))
 }
 
-pub(crate) async fn every_form_of_the_binding_is_read() -> Result<()> {
+pub(crate) async fn binary_mode_with_either_prefix_and_json_are_read() -> Result<()> {
     let server = server().await?;
     let topology = mesh("forms", 1);
     let mut inflow = broker(&server, &topology)?.subscribe(&consumer("reader"), 0, 10).await?;

@@ -1,5 +1,5 @@
-//! The attributes of a CloudEvent as they came, in whatever form the [AMQP binding](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md)
-//! allows: headers with either prefix, or members of a JSON object.
+//! The attributes of a CloudEvent as they came: headers with either prefix of the [AMQP binding](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md)
+//! (binary mode), or members of a JSON object (structured mode).
 
 use lapin::types::{AMQPValue, FieldTable};
 use prost_types::Timestamp;

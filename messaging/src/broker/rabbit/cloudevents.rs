@@ -2,8 +2,8 @@
 //!
 //! The attributes are headers with a prefix of the [AMQP binding](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md),
 //! which is written for AMQP 1.0; RabbitMQ carries headers of 0-9-1 over as its application properties. Identifier, type
-//! and time are AMQP properties as well, for the broker's own tools; they are not read back. Of the forms that the binding allows
-//! all are read, and one is written: the one that every released version reads.
+//! and time are AMQP properties as well, for the broker's own tools; they are not read back. Binary mode is read with either prefix,
+//! and structured mode in JSON. One form is written: the one that every released version reads.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
