@@ -1,4 +1,5 @@
-//! An error for a log: with what caused it.
+//! An error for a log: with what caused it. Its twin is `messaging/src/observe/chain.rs`: neither crate may know the other, and there is none
+//! that both know.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! An error for a person: with what caused it.
+//! An error for a person: with what caused it. Its twin is `chassis/src/status/chain.rs`: neither crate may know the other, and there is none
+//! that both know.
 
 use std::error::Error;
 
