@@ -77,17 +77,15 @@ impl Relay {
         lease: &Lease,
         stop: &CancellationToken,
     ) -> bool {
-        let mut backoff = Backoff::new();
-        let (mut confirmed, mut useful) = (Vec::new(), false);
+        let (mut backoff, mut confirmed) = (Backoff::new(), Vec::new());
+        // Whether it was of use at all, and whether it was shown as that since the last failure.
+        let (mut useful, mut shown) = (false, false);
         while !stop.is_cancelled() && self.pauses.of_relay().is_none() {
-            let retry = match self.step(publisher.as_mut(), lease, &mut confirmed).await {
-                Ok(Step::More) => {
-                    self.took(&mut useful);
-                    continue;
-                }
-                Ok(Step::Published) => CARRYING,
-                Ok(Step::Idle) => Duration::MAX,
-                Ok(Step::Postponed) => UNROUTABLE,
+            let rest = match self.step(publisher.as_mut(), lease, &mut confirmed).await {
+                Ok(Step::More) => None,
+                Ok(Step::Published) => Some(CARRYING),
+                Ok(Step::Idle) => Some(Duration::MAX),
+                Ok(Step::Postponed) => Some(UNROUTABLE),
                 Ok(Step::Lost(reason)) => {
                     self.part.degraded(format!("the publisher was lost: {reason}"));
                     break;
@@ -95,19 +93,22 @@ impl Relay {
                 Err(failure) => {
                     observe::storage_failed("relay", &failure);
                     self.part.degraded(format!("the outbox cannot be used: {}", observe::chain(&failure)));
-                    // So that the next success is reported.
-                    useful = false;
+                    shown = false;
                     pause(backoff.delay(), stop).await;
                     continue;
                 }
             };
-            self.took(&mut useful);
+            useful = true;
+            if !std::mem::replace(&mut shown, true) {
+                self.part.ok();
+            }
             backoff.reset();
+            let Some(rest) = rest else { continue };
             tokio::select! {
                 () = self.outbox.woken() => {}
                 () = self.waiting.notified() => {}
                 () = publisher.resumed() => self.release().await,
-                () = tokio::time::sleep(retry) => {}
+                () = tokio::time::sleep(rest) => {}
                 () = self.pauses.relay_changes(None) => {}
                 () = stop.cancelled() => {}
             }
@@ -122,13 +123,6 @@ impl Relay {
     async fn release(&self) {
         if let Err(failure) = outbox::release(&self.database, retry::now()).await {
             observe::storage_failed("relay", &failure);
-        }
-    }
-
-    /// The connection is of use.
-    fn took(&self, useful: &mut bool) {
-        if !std::mem::replace(useful, true) {
-            self.part.ok();
         }
     }
 
