@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use storage::{Failure, failpoint, lease::Lease};
 use tokio_util::sync::CancellationToken;
 
@@ -80,8 +81,15 @@ impl Relay {
         let (mut backoff, mut confirmed) = (Backoff::new(), Vec::new());
         // Whether it was of use at all, and whether it was shown as that since the last failure.
         let (mut useful, mut shown) = (false, false);
+        let mut resumed = false;
         while !stop.is_cancelled() && self.pauses.of_relay().is_none() {
-            let rest = match self.step(publisher.as_mut(), lease, &mut confirmed).await {
+            // With much to do nothing is waited for below.
+            resumed |= publisher.resumed().now_or_never().is_some();
+            let stepped = match self.release(&mut resumed).await {
+                Ok(()) => self.step(publisher.as_mut(), lease, &mut confirmed).await,
+                Err(failure) => Err(failure),
+            };
+            let rest = match stepped {
                 Ok(Step::More) => None,
                 Ok(Step::Published) => Some(CARRYING),
                 Ok(Step::Idle) => Some(Duration::MAX),
@@ -107,7 +115,7 @@ impl Relay {
             tokio::select! {
                 () = self.outbox.woken() => {}
                 () = self.waiting.notified() => {}
-                () = publisher.resumed() => self.release().await,
+                () = publisher.resumed() => resumed = true,
                 () = tokio::time::sleep(rest) => {}
                 () = self.pauses.relay_changes(None) => {}
                 () = stop.cancelled() => {}
@@ -119,11 +127,13 @@ impl Relay {
         useful
     }
 
-    /// Lets leave what waits for a consumer that takes something again.
-    async fn release(&self) {
-        if let Err(failure) = outbox::release(&self.database, retry::now()).await {
-            observe::storage_failed("relay", &failure);
+    /// Lets leave what waits for a consumer, if one has `resumed`; as long as that fails, it is still to be done.
+    async fn release(&self, resumed: &mut bool) -> Result<(), Failure> {
+        if *resumed {
+            outbox::release(&self.database, retry::now()).await?;
+            *resumed = false;
         }
+        Ok(())
     }
 
     async fn publish_window(&self, publisher: &mut dyn Publisher, window: &[Envelope]) -> Vec<Outcome> {
