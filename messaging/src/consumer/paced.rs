@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     lanes,
     pace::{Looks, Pace},
+    returned::Chosen,
     subscribed::Subscribed,
 };
 use crate::{
@@ -109,15 +110,14 @@ async fn run_one(
             Next::Ended => return Ok(()),
             Next::Skip { after } => pass = Pass { after, paused: true, ..pass },
             Next::Try { messages, after } => {
-                let sent = messages.len();
-                pace.sent(sent);
-                let tried = try_all(shared, messages).await?;
-                if tried > 0 {
+                pace.sent(messages.len());
+                let (tried, put_back) = try_all(shared, messages).await?;
+                if tried {
                     others.reset();
                     looks.reset();
                 }
                 // With `Park::Key` what is behind a paused one of its key waits as that one does.
-                pass = Pass { after, tried: pass.tried || tried > 0, paused: pass.paused || tried < sent };
+                pass = Pass { after, tried: pass.tried || tried, paused: pass.paused || put_back };
             }
             // What was not free at the beginning may be by now.
             Next::Over { .. } if pass.tried => pass = Pass::default(),
@@ -214,16 +214,40 @@ async fn finish(shared: &Subscribed, job: i64) -> Result<bool, Failure> {
     finished.await
 }
 
-/// Handles each message in a transaction of its own; those of one key one after another. Returns how many were tried: others were put back, or
-/// somebody else was faster.
-async fn try_all(shared: &Arc<Subscribed>, messages: Vec<(i64, String)>) -> Result<usize, Failure> {
+/// Handles each message in a transaction of its own; those of one key one after another. Returns whether any was tried, and any put back.
+async fn try_all(shared: &Arc<Subscribed>, messages: Vec<(i64, String)>) -> Result<(bool, bool), Failure> {
     let lanes = lanes::by_key(messages, |(_, key)| key);
     let lanes = lanes.into_iter().map(|lane| async move {
-        let mut tried = 0;
+        let (mut tried, mut put_back) = (false, false);
         for (seq, _) in lane {
-            tried += usize::from(shared.redrive_of_job(seq).await?);
+            match try_one(shared, seq).await? {
+                Chosen::Tried(()) => tried = true,
+                Chosen::PutBack => put_back = true,
+                Chosen::Gone => {}
+            }
         }
-        Ok::<usize, Failure>(tried)
+        Ok::<_, Failure>((tried, put_back))
     });
-    futures_util::future::join_all(lanes).await.into_iter().sum()
+    let (mut tried, mut put_back) = (false, false);
+    for lane in futures_util::future::join_all(lanes).await {
+        let of_lane = lane?;
+        tried |= of_lane.0;
+        put_back |= of_lane.1;
+    }
+    Ok((tried, put_back))
+}
+
+/// Handles a message, of which an attempt was counted. One that others are in the way of stays sent back, and is tried again with all such.
+async fn try_one(shared: &Arc<Subscribed>, seq: i64) -> Result<Chosen<()>, Failure> {
+    match shared.redrive_begun(seq).await {
+        Err(failure @ Failure::Contention(_)) => {
+            observe::storage_failed(&shared.subscription.consumer, &failure);
+            Ok(Chosen::Tried(()))
+        }
+        Err(failure) if !failure.passes() => {
+            shared.give_back(seq, observe::chain(&failure)).await?;
+            Ok(Chosen::Tried(()))
+        }
+        outcome => outcome,
+    }
 }

@@ -10,7 +10,7 @@ use super::{
     Consumer,
     handler::{AfterCommit, Deduplication, Effects, Verdict},
     lanes,
-    returned::Returned,
+    returned::{Chosen, Returned},
     subscribed::Subscribed,
 };
 use crate::{
@@ -173,44 +173,33 @@ impl Subscribed {
         Ok(true)
     }
 
-    /// Handles a message, of which an attempt was counted, unless it cannot be tried now; returns whether it was.
-    async fn redrive_begun(self: &Arc<Self>, seq: i64) -> Result<bool, Failure> {
+    /// Handles a message, of which an attempt was counted, unless it cannot be tried now.
+    pub(super) async fn redrive_begun(self: &Arc<Self>, seq: i64) -> Result<Chosen<()>, Failure> {
         let shared = Arc::clone(self);
         let handled = self.database.transact(move |transaction| {
             let shared = Arc::clone(&shared);
             Box::pin(async move { shared.redrive_in(transaction, seq).await })
         });
-        let Some((after, problem)) = handled.await? else { return Ok(false) };
+        let (after, problem) = match handled.await? {
+            Chosen::Tried(tried) => tried,
+            Chosen::PutBack => return Ok(Chosen::PutBack),
+            Chosen::Gone => return Ok(Chosen::Gone),
+        };
         after.run();
         match problem {
             None => observe::redriven(&self.subscription.consumer, seq),
             Some(problem) => observe::redrive_failed(&self.subscription.consumer, seq, &problem),
         }
-        Ok(true)
+        Ok(Chosen::Tried(()))
     }
 
-    /// Handles a message of a job, of which an attempt was counted, and returns whether it was tried. One that others are in the way of stays
-    /// sent back, and is tried again with all such.
-    pub(super) async fn redrive_of_job(self: &Arc<Self>, seq: i64) -> Result<bool, Failure> {
-        match self.redrive_begun(seq).await {
-            Err(failure @ Failure::Contention(_)) => {
-                observe::storage_failed(&self.subscription.consumer, &failure);
-                Ok(true)
-            }
-            Err(failure) if !failure.passes() => {
-                self.give_back(seq, observe::chain(&failure)).await.map(|()| true)
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// What is to be done after the commit, unless another process was faster; and why the message waits for an operator again, if it does.
+    /// What is to be done after the commit, and why the message waits for an operator again, if it does.
     async fn redrive_in(
         &self,
         transaction: &Transaction,
         seq: i64,
-    ) -> Result<Option<(AfterCommit, Option<String>)>, DbErr> {
-        let Some(row) = parked::lock(transaction, seq).await? else { return Ok(None) };
+    ) -> Result<Chosen<(AfterCommit, Option<String>)>, DbErr> {
+        let Some(row) = parked::lock(transaction, seq).await? else { return Ok(Chosen::Gone) };
         // Whoever has chosen it may not have looked. It stays sent back, and is tried once nothing is in its way any more; what a job has chosen
         // waits for the operator, who may stop the job.
         if self.is_paused(&row.kind, &row.partition_key)
@@ -219,9 +208,9 @@ impl Subscribed {
             if row.redrive_job.is_some() {
                 parked::put_back(transaction, &row).await?;
             }
-            return Ok(None);
+            return Ok(Chosen::PutBack);
         }
-        self.handle_again(transaction, &row, retry::now()).await.map(Some)
+        self.handle_again(transaction, &row, retry::now()).await.map(Chosen::Tried)
     }
 
     /// The same for a message that the caller holds.
@@ -275,7 +264,7 @@ impl Subscribed {
         verdict.ok_or_else(|| DbErr::Custom("there is no verdict".to_owned()))
     }
 
-    async fn give_back(&self, seq: i64, error: String) -> Result<(), Failure> {
+    pub(super) async fn give_back(&self, seq: i64, error: String) -> Result<(), Failure> {
         let reason = error.clone();
         let given_back = self.database.transact(move |transaction| {
             let error = error.clone();

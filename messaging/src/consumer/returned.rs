@@ -6,6 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// What became of a message that was chosen to be handled.
+pub(super) enum Chosen<T> {
+    /// It was tried.
+    Tried(T),
+    /// It is paused, or behind another one of its key.
+    PutBack,
+    /// Another process was faster, or somebody has discarded it.
+    Gone,
+}
+
 /// The messages whose last attempt came back with a failure, and since when others get in the way of each, if they do.
 #[derive(Default)]
 pub(super) struct Returned(Mutex<HashMap<i64, Option<Instant>>>);
