@@ -95,6 +95,7 @@ specials! {
     fewer_partitions_are_refused_until_the_queues_beyond_are_empty,
     a_message_for_which_the_broker_closes_the_channel_is_refused_alone,
     a_declared_topology_needs_no_permission_to_declare,
+    what_is_denied_lets_nothing_else_pass,
 }
 
 specials! {

@@ -86,9 +86,9 @@ impl RabbitBroker {
         for subscription in &self.topology.consumers {
             declare::refuse_fewer_partitions(&link, &self.topology, &subscription.consumer).await?;
         }
-        let mut on = Declaring::over(&link).await?;
+        let mut on = Declaring::over(link).await?;
         declare::everything(&mut on, &self.topology).await?;
-        let (channel, _) = on.end();
+        let (link, channel) = on.into_parts();
         Ok(RabbitPublisher::new(link, channel, self.topology.clone(), self.confirm_timeout))
     }
 
@@ -101,21 +101,21 @@ impl RabbitBroker {
         let queue = self.topology.queue(&subscription.consumer, partition);
         let link = Link::open(&self.uri, self.tls.as_ref(), &queue).await?;
         declare::refuse_fewer_partitions(&link, &self.topology, &subscription.consumer).await?;
-        let mut on = Declaring::over(&link).await?;
+        let mut on = Declaring::over(link).await?;
         declare::exchange(&mut on, &self.topology).await?;
         declare::dead_letters(&mut on, &self.topology).await?;
         declare::partition(&mut on, &self.topology, subscription, partition).await?;
-        let (channel, _) = on.end();
+        let (link, channel) = on.into_parts();
         RabbitInflow::start(link, channel, &queue, prefetch).await
     }
 
     async fn open_dead_letters(&self, consumer: &str) -> Result<RabbitInflow, BrokerError> {
         let queue = self.topology.dead_letter_queue_of(consumer);
         let link = Link::open(&self.uri, self.tls.as_ref(), &queue).await?;
-        let mut on = Declaring::over(&link).await?;
+        let mut on = Declaring::over(link).await?;
         declare::dead_letters(&mut on, &self.topology).await?;
         declare::dead_letters_of(&mut on, &self.topology, consumer).await?;
-        let (channel, _) = on.end();
+        let (link, channel) = on.into_parts();
         Ok(RabbitInflow::start(link, channel, &queue, DEAD_PREFETCH).await?.of_dead_letters())
     }
 

@@ -269,3 +269,33 @@ pub(crate) async fn a_declared_topology_needs_no_permission_to_declare() -> Resu
     ensure!(found.refused.is_none() && found.restored.is_empty(), "{found:?}");
     Ok(())
 }
+
+/// Of what a user may declare the arguments are compared, whatever else it may not declare.
+pub(crate) async fn what_is_denied_lets_nothing_else_pass() -> Result<()> {
+    let server = server().await?;
+    let topology = with_reader("partly", 2);
+    drop(broker(&server, &topology)?.publisher().await?);
+    server.control(&["add_user", "partial", "secret"]).await?;
+    let (queues, ours) = ("^partly\\.reader\\..*$", "^partly(\\..*)?$");
+    server.control(&["set_permissions", "partial", queues, ours, ours]).await?;
+    let url = server.amqp_url().replace("guest:guest", "partial:secret");
+    let partial = RabbitBroker::new(&url, topology.clone())?;
+    drop(partial.publisher().await?);
+
+    let (_connection, channel) = raw(&server).await?;
+    let queue = topology.queue("reader", 1);
+    channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await?;
+    let refusals =
+        [partial.publisher().await.err(), partial.subscribe(&consumer("reader"), 1, 1).await.err()];
+    for refusal in refusals {
+        let Some(BrokerError::Refused(reason)) = refusal else { bail!("not refused: {refusal:?}") };
+        let reason = reason.to_string();
+        ensure!(reason.contains("PRECONDITION_FAILED") && reason.contains(&queue), "{reason}");
+    }
+    let mut upkeep = partial.upkeep().await?.context("RabbitMQ has a topology to keep")?;
+    let refused = upkeep.look().await?.refused.context("it was declared in another way")?;
+    ensure!(refused.contains("PRECONDITION_FAILED") && refused.contains(&queue), "{refused}");
+    Ok(())
+}

@@ -33,7 +33,7 @@ const NO_DELIVERY_LIMIT: i32 = i32::MAX;
 const GAP: u16 = 2;
 
 /// All that a message needs on its way to those who must have it.
-pub(super) async fn everything(on: &mut Declaring<'_>, topology: &Topology) -> Result<(), BrokerError> {
+pub(super) async fn everything(on: &mut Declaring, topology: &Topology) -> Result<(), BrokerError> {
     exchange(on, topology).await?;
     dead_letters(on, topology).await?;
     for subscription in &topology.consumers {
@@ -44,7 +44,7 @@ pub(super) async fn everything(on: &mut Declaring<'_>, topology: &Topology) -> R
 
 /// All queues of a consumer.
 pub(super) async fn consumer(
-    on: &mut Declaring<'_>,
+    on: &mut Declaring,
     topology: &Topology,
     subscription: &Subscription,
 ) -> Result<(), BrokerError> {
@@ -98,12 +98,12 @@ struct FewerPartitions {
 }
 
 /// The exchange that all messages are published to.
-pub(super) async fn exchange(on: &mut Declaring<'_>, topology: &Topology) -> Result<(), BrokerError> {
+pub(super) async fn exchange(on: &mut Declaring, topology: &Topology) -> Result<(), BrokerError> {
     durable_exchange(on, &topology.exchange, ExchangeKind::Topic).await
 }
 
 /// Where undeliverable messages go, and the queue in which they wait to be sorted.
-pub(super) async fn dead_letters(on: &mut Declaring<'_>, topology: &Topology) -> Result<(), BrokerError> {
+pub(super) async fn dead_letters(on: &mut Declaring, topology: &Topology) -> Result<(), BrokerError> {
     let (exchange, queue) = (topology.dead_letter_exchange(), topology.dead_letter_queue());
     let mut arguments = quorum();
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(NO_DELIVERY_LIMIT));
@@ -114,7 +114,7 @@ pub(super) async fn dead_letters(on: &mut Declaring<'_>, topology: &Topology) ->
 
 /// Lets nothing more come into the queue of versions before, whose argument for the delivery limit nobody can add.
 pub(super) async fn without_former_dead_letters(
-    on: &Declaring<'_>,
+    on: &Declaring,
     topology: &Topology,
 ) -> Result<(), BrokerError> {
     let (exchange, queue) = (topology.dead_letter_exchange(), topology.former_dead_letter_queue());
@@ -126,7 +126,7 @@ pub(super) async fn without_former_dead_letters(
 /// The queue in which the dead letters of a consumer wait to be parked. A policy with `message-ttl` removes them from there too: they
 /// are sorted again.
 pub(super) async fn dead_letters_of(
-    on: &mut Declaring<'_>,
+    on: &mut Declaring,
     topology: &Topology,
     consumer: &str,
 ) -> Result<(), BrokerError> {
@@ -141,7 +141,7 @@ pub(super) async fn dead_letters_of(
 
 /// The queue of one partition of a consumer, with its bindings.
 pub(super) async fn partition(
-    on: &mut Declaring<'_>,
+    on: &mut Declaring,
     topology: &Topology,
     subscription: &Subscription,
     partition: u16,
@@ -157,11 +157,11 @@ pub(super) async fn partition(
     Ok(())
 }
 
-async fn durable_exchange(on: &mut Declaring<'_>, name: &str, kind: ExchangeKind) -> Result<(), BrokerError> {
+async fn durable_exchange(on: &mut Declaring, name: &str, kind: ExchangeKind) -> Result<(), BrokerError> {
     on.declare(name, &Thing::Exchange(kind)).await
 }
 
-async fn durable_queue(on: &mut Declaring<'_>, name: &str, arguments: FieldTable) -> Result<(), BrokerError> {
+async fn durable_queue(on: &mut Declaring, name: &str, arguments: FieldTable) -> Result<(), BrokerError> {
     on.declare(name, &Thing::Queue(arguments)).await
 }
 

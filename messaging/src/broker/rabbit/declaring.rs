@@ -1,5 +1,7 @@
 //! Declares one thing after another, and where the user may not, takes what somebody else has declared.
 
+use std::collections::BTreeSet;
+
 use lapin::{
     Channel, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
@@ -22,28 +24,34 @@ pub(super) enum Thing {
 }
 
 /// A channel to declare on.
-pub(super) struct Declaring<'a> {
-    link: &'a Link,
+pub(super) struct Declaring {
+    // Dropped before the link, which waits for the close.
     /// Confirming, and another one after the broker has closed it.
     channel: Channel,
-    /// Something was denied: what is there is taken as it is. Nobody can look at its arguments without the permission to declare it.
-    looks: bool,
+    link: Link,
+    /// The names of what the user may not declare: it is taken as it is. Nobody can look at its arguments without the permission to declare
+    /// it.
+    denied: BTreeSet<String>,
 }
 
-impl<'a> Declaring<'a> {
-    /// Begins on this channel; with `looks` because something was denied before.
-    pub(super) fn on(link: &'a Link, channel: Channel, looks: bool) -> Self {
-        Self { link, channel, looks }
-    }
-
+impl Declaring {
     /// Begins on a channel of its own.
-    pub(super) async fn over(link: &'a Link) -> Result<Self, BrokerError> {
-        Ok(Self::on(link, link.confirming_channel().await?, false))
+    pub(super) async fn over(link: Link) -> Result<Self, BrokerError> {
+        Ok(Self { channel: link.confirming_channel().await?, link, denied: BTreeSet::new() })
     }
 
-    /// The channel as it is now, and whether something was denied.
-    pub(super) fn end(self) -> (Channel, bool) {
-        (self.channel, self.looks)
+    /// The connection, and the channel as it is now.
+    pub(super) fn into_parts(self) -> (Link, Channel) {
+        (self.link, self.channel)
+    }
+
+    /// Tries again what was denied: it may be allowed by now.
+    pub(super) fn forget_denied(&mut self) {
+        self.denied.clear();
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
     }
 
     pub(super) fn channel(&self) -> &Channel {
@@ -58,18 +66,19 @@ impl<'a> Declaring<'a> {
 
     /// Declares it, or finds it there if the user may not declare it.
     pub(super) async fn declare(&mut self, name: &str, thing: &Thing) -> Result<(), BrokerError> {
-        if !self.looks {
+        if !self.denied.contains(name) {
             match self.actively(short(name)?, thing).await {
-                Err(error) if is_denied(&error) => self.looks = true,
+                Err(error) if is_denied(&error) => {}
                 declared => return declared.map_err(refused_or_lost),
             }
+            self.denied.insert(name.to_owned());
             self.reopen().await?;
         }
         if self.is_there(name, thing).await? {
             return Ok(());
         }
         self.reopen().await?;
-        // It may be allowed for this one; otherwise the broker says why not.
+        // It may be allowed by now; otherwise the broker says why not.
         self.actively(short(name)?, thing).await.map_err(refused_or_lost)
     }
 

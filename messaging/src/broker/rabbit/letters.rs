@@ -79,15 +79,14 @@ impl Letters {
         Some(taken)
     }
 
-    /// Moves what has come, publishing on `channel`, which is replaced whenever the broker has closed it. A letter that cannot be moved
-    /// keeps none of the others. `false` when it is of no further use.
+    /// Moves what has come, publishing on the channel that `on` has. A letter that cannot be moved keeps none of the others. `false` when it is
+    /// of no further use.
     ///
     /// # Errors
     /// When the connection is lost.
     pub(super) async fn sort(
         &mut self,
-        link: &Link,
-        channel: &mut Channel,
+        on: &mut Declaring,
         topology: &Topology,
         again: bool,
         sorted: &mut Sorted,
@@ -97,7 +96,7 @@ impl Letters {
         while failures < FAILURES
             && let Some((queue, letter)) = taken.next()
         {
-            match forward(link, channel, topology, &letter).await {
+            match forward(on, topology, &letter).await {
                 Ok(Some(moved)) => {
                     // A crash before leaves it in both queues: it is parked once.
                     if letter.acker.ack(BasicAckOptions::default()).await.is_err() {
@@ -115,7 +114,7 @@ impl Letters {
                         format!("a dead letter cannot be moved to its consumer: {}", observe::chain(&error))
                     });
                     self.stuck.push((queue, letter));
-                    *channel = link.confirming_channel().await?;
+                    on.reopen().await?;
                 }
             }
         }
@@ -126,8 +125,7 @@ impl Letters {
 }
 
 async fn forward(
-    link: &Link,
-    channel: &Channel,
+    on: &mut Declaring,
     topology: &Topology,
     letter: &Delivery,
 ) -> Result<Option<DeadLetter>, BrokerError> {
@@ -137,14 +135,14 @@ async fn forward(
     let any = || topology.consumers.first().map(|any| any.consumer.as_str());
     let Some(consumer) = meant_for.or_else(any) else { return Ok(None) };
     if !topology.consumers.iter().any(|known| known.consumer == consumer) {
-        declare::dead_letters_of(&mut Declaring::over(link).await?, topology, consumer).await?;
+        declare::dead_letters_of(on, topology, consumer).await?;
     }
     let story = dead_letter::story(&letter.properties, death.as_ref());
     let queue = topology.dead_letter_queue_of(consumer);
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let properties = dead_letter::with_story(&letter.properties, &story);
     let exchange = short(&topology.dead_letter_sorting())?;
-    let sent = channel.basic_publish(exchange, short(&queue)?, options, &letter.data, properties);
+    let sent = on.channel().basic_publish(exchange, short(&queue)?, options, &letter.data, properties);
     match sent.await.map_err(refused_or_lost)?.await.map_err(refused_or_lost)? {
         Confirmation::Ack(None) => {
             let policy = death.as_ref().and_then(Death::policy);

@@ -22,20 +22,18 @@ use crate::{
 /// How long a look may take: a queue without a leader answers nothing.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Looks from one binding of everything to the next: who only unbinds, deletes nothing. As often what could not be done is tried again.
+/// Looks from one binding of everything to the next: who only unbinds, deletes nothing. As often what could not be done, or was denied, is
+/// tried again.
 const BOUND_AGAIN: u32 = 10;
 
 pub(super) struct RabbitUpkeep {
     // Dropped before the link, which waits for the close.
-    channel: Channel,
     letters: Option<Letters>,
-    link: Link,
+    on: Declaring,
     topology: Topology,
     looks: u32,
     /// What could not be declared the last time.
     refused: Option<String>,
-    /// The user may not declare something: what is there is taken as it is.
-    denied: bool,
     /// The queue of versions before is still there.
     former: bool,
 }
@@ -50,19 +48,19 @@ enum Declared {
 
 impl RabbitUpkeep {
     pub(super) async fn open(link: Link, topology: Topology) -> Result<Self, BrokerError> {
-        let mut channel = link.confirming_channel().await?;
-        let former = passive::queue(&channel, &topology.former_dead_letter_queue()).await?.is_some();
+        let mut on = Declaring::over(link).await?;
+        let former = passive::queue(on.channel(), &topology.former_dead_letter_queue()).await?.is_some();
         if !former {
             // The broker closes a channel on which something was missing.
-            channel = link.confirming_channel().await?;
+            on.reopen().await?;
         }
-        Ok(Self { channel, letters: None, link, topology, looks: 0, refused: None, denied: false, former })
+        Ok(Self { letters: None, on, topology, looks: 0, refused: None, former })
     }
 
     async fn look_once(&mut self) -> Result<Found, BrokerError> {
         let (mut found, mut refused) = (Found::default(), None);
         for declared in declared(&self.topology, self.former) {
-            match declared.depth(&self.channel).await {
+            match declared.depth(self.on.channel()).await {
                 Ok(Some(depth)) => {
                     match declared {
                         Declared::DeadLetters(queue) => {
@@ -81,25 +79,20 @@ impl RabbitUpkeep {
                 // A stranger uses it in another way, which keeps nobody from the others.
                 Err(error) => drop(refused.get_or_insert_with(|| observe::chain(&error))),
             }
-            self.channel = self.link.confirming_channel().await?;
+            self.on.reopen().await?;
         }
         // Bindings cannot be looked at. To bind again changes nothing, but there may be hundreds.
         let again = self.looks.is_multiple_of(BOUND_AGAIN);
+        if again {
+            self.on.forget_denied();
+        }
         if !found.restored.is_empty() || again {
-            self.declare().await?;
+            self.refused = declare_everything(&mut self.on, &self.topology, self.former).await?;
         }
         self.looks = self.looks.wrapping_add(1);
         let unmoved = self.sort(&mut found, again).await?;
         found.refused = refused.or_else(|| self.refused.clone()).or(unmoved);
         Ok(found)
-    }
-
-    async fn declare(&mut self) -> Result<(), BrokerError> {
-        let mut on = Declaring::on(&self.link, self.channel.clone(), self.denied);
-        let declared = declare_everything(&mut on, &self.topology, self.former).await;
-        (self.channel, self.denied) = on.end();
-        self.refused = declared?;
-        Ok(())
     }
 
     /// Moves what is in the shared dead-letter queue into the queues of the consumers that it was meant for; returns why not all of it.
@@ -110,11 +103,11 @@ impl RabbitUpkeep {
                 let former = self.former.then(|| self.topology.former_dead_letter_queue());
                 let queues: Vec<String> =
                     [self.topology.dead_letter_queue()].into_iter().chain(former).collect();
-                match Letters::receive(&self.link, &queues).await {
+                match Letters::receive(self.on.link(), &queues).await {
                     Ok(letters) => letters,
                     Err(error) => {
                         // Unless the connection is lost as well.
-                        self.link.channel().await?;
+                        self.on.link().channel().await?;
                         return Ok(Some(format!(
                             "dead letters cannot be received: {}",
                             observe::chain(&error)
@@ -124,7 +117,7 @@ impl RabbitUpkeep {
             }
         };
         let mut sorted = Sorted::default();
-        let of_use = letters.sort(&self.link, &mut self.channel, &self.topology, again, &mut sorted).await?;
+        let of_use = letters.sort(&mut self.on, &self.topology, again, &mut sorted).await?;
         for queue in sorted.arrived {
             // Its queue was counted before.
             *found.dead_letters.entry(queue).or_default() += 1;
@@ -150,7 +143,7 @@ impl Upkeep for RabbitUpkeep {
 
 /// Declares everything. What a stranger has declared in another way keeps nobody from the others; returns the first refusal.
 async fn declare_everything(
-    on: &mut Declaring<'_>,
+    on: &mut Declaring,
     topology: &Topology,
     former: bool,
 ) -> Result<Option<String>, BrokerError> {
@@ -175,7 +168,7 @@ async fn declare_everything(
 }
 
 async fn unless_refused(
-    on: &mut Declaring<'_>,
+    on: &mut Declaring,
     declared: Result<(), BrokerError>,
     refused: &mut Option<String>,
 ) -> Result<(), BrokerError> {
