@@ -24,6 +24,7 @@ mod waiting;
 mod previews;
 mod redrives;
 mod pauses;
+mod busy;
 mod kept_order;
 mod migrated;
 mod stops;

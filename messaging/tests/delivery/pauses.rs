@@ -27,28 +27,28 @@ use crate::{
 };
 
 /// How late a process that runs obeys a pause, or the end of one.
-const SEEN: Duration = Duration::from_secs(2);
+pub(crate) const SEEN: Duration = Duration::from_secs(2);
 const OTHER: &str = "tests.v2.Fact";
 
-fn consumer() -> Pause {
+pub(crate) fn consumer() -> Pause {
     let reason = "the disk is full".to_owned();
     Pause { part: Part::Consumer, consumer: None, kind: None, partition: None, reason }
 }
 
-async fn begin(place: &Place, pause: Pause) -> Result<i64> {
+pub(crate) async fn begin(place: &Place, pause: Pause) -> Result<i64> {
     match pauses::pause(&place.database, pause, Operator::from("olga"), None).await? {
         Begun::Now(begun) => Ok(begun.seq),
         other => anyhow::bail!("{other:?}"),
     }
 }
 
-async fn end(place: &Place, pause: i64) -> Result<()> {
+pub(crate) async fn end(place: &Place, pause: i64) -> Result<()> {
     let ended = pauses::resume(&place.database, pause, Operator::from("oleg")).await?;
     ended.map(drop).context("the pause was there")
 }
 
 /// The state of a part, once `wanted` is so.
-async fn becomes(health: &Health, part: &str, wanted: impl Fn(&Condition) -> bool) -> Result<()> {
+pub(crate) async fn becomes(health: &Health, part: &str, wanted: impl Fn(&Condition) -> bool) -> Result<()> {
     let mut shown = health.parts();
     eventually(&format!("the state of {part}"), SEEN, async || {
         shown = health.parts();
@@ -59,7 +59,7 @@ async fn becomes(health: &Health, part: &str, wanted: impl Fn(&Condition) -> boo
     .await
 }
 
-fn is_paused(state: &Condition) -> bool {
+pub(crate) fn is_paused(state: &Condition) -> bool {
     matches!(state, Condition::Paused { reason, since } if *since > 0
         && reason.contains("paused by olga: the disk is full"))
 }
