@@ -9,6 +9,7 @@ use messaging::{
         jobs::{self, State as JobState},
     },
     pauses::{self, Begun, Part, Pause, Pauses},
+    topology::Subscription,
 };
 use tokio_util::sync::CancellationToken;
 use world::{PATIENCE, eventually};
@@ -22,6 +23,27 @@ use crate::{
 
 fn process(place: &Place, effects: Effects, park: Park) -> Running {
     Running::default().with_pauses(place).consumer_as(reader(), place, effects, park, 1)
+}
+
+/// Another consumer of the facts, whose jobs take their course meanwhile.
+fn other() -> Subscription {
+    Subscription { consumer: "other".to_owned(), ..reader() }
+}
+
+fn of_consumer(subscription: Subscription) -> Filter {
+    Filter { consumer: Some(subscription.consumer), ..Filter::default() }
+}
+
+/// Parks all facts at both consumers.
+async fn park_at_both(place: &Place, facts: i64) -> Result<()> {
+    // So that the other one's queue is there.
+    drop(place.broker.subscribe(&other(), 0, 1).await?);
+    let refusing = || Effects::unless(|_| Answer::Refuse);
+    let running = Running::default().consumer(place, refusing()).consumer_of(other(), place, refusing());
+    let running = running.relay(place);
+    place.write(0..facts).await?;
+    place.has_parked(usize::try_from(2 * facts)?).await?;
+    running.stop().await
 }
 
 /// The number of what a row is about: they were parked in the order of their numbers.
@@ -116,14 +138,18 @@ async fn a_job_waits_for_the_end_of_a_pause() -> Result<()> {
 #[tokio::test]
 async fn a_job_begins_once_the_pauses_are_read() -> Result<()> {
     let place = Place::embedded().await?;
-    park(&place, 2).await?;
-    let job = start(&place, &Filter::default(), 0).await?.job;
+    park_at_both(&place, 2).await?;
+    let job = start(&place, &of_consumer(reader()), 0).await?.job;
+    // At a rate, so that it takes longer than the beginning of another one.
+    let meanwhile = start(&place, &of_consumer(other()), 1).await?.job;
     let mut running = Running::default();
     running.pauses = Pauses::unread();
     let running = running.consumer_as(reader(), &place, Effects::always(), Park::Message, 1);
-    // Far longer than a process needs for two messages.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    ensure!(progress(&place, job.id).await?.left == 2, "something may be paused");
+    let beside = Running::default().consumer_of(other(), &place, Effects::always());
+    ensure!(ended(&place, meanwhile.id).await?.job.done == 2);
+    beside.stop().await?;
+    let rows = place.parked().await?;
+    ensure!(rows.len() == 2 && rows.iter().all(|row| row.state == State::Parked), "something may be paused");
     let stop = CancellationToken::new();
     let following = tokio::spawn(running.pauses.clone().follow(place.database.clone(), stop.clone()));
     ensure!(ended(&place, job.id).await?.job.done == 2);
@@ -178,20 +204,27 @@ async fn a_job_ends_when_what_it_waits_for_is_discarded() -> Result<()> {
 async fn what_is_behind_a_paused_one_of_its_key_waits() -> Result<()> {
     let place = Place::embedded().await?;
     // The first and the last have one key.
-    park(&place, 11).await?;
-    let kind = "UPDATE parked SET kind = 'tests.v2.Fact' WHERE seq = (SELECT MIN(seq) FROM parked)";
+    park_at_both(&place, 11).await?;
+    let kind = "UPDATE parked SET kind = 'tests.v2.Fact'
+        WHERE seq = (SELECT MIN(seq) FROM parked WHERE consumer = 'reader')";
     place.database.execute_unflushed(kind.to_owned()).await?;
     let paused = pause(&place, Some("tests.v2.Fact")).await?;
-    let job = start(&place, &Filter::default(), 0).await?.job;
+    let job = start(&place, &of_consumer(reader()), 0).await?.job;
+    let first = start(&place, &Filter { first: Some(4), ..of_consumer(other()) }, 4).await?.job;
+    let second = start(&place, &of_consumer(other()), 7).await?.job;
     let running = process(&place, Effects::always(), Park::Key);
     place.has_effects(9).await?;
-    // It may still look once more.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    for _ in 0..50 {
+    let beside = Running::default().consumer_of(other(), &place, Effects::always());
+    // It may still look once more, meanwhile,
+    ended(&place, first.id).await?;
+    // and not for as long as this one takes.
+    while progress(&place, second.id).await?.job.state == JobState::Running {
         let rows = place.parked().await?;
+        let rows: Vec<&Model> = rows.iter().filter(|row| row.consumer == "reader").collect();
         ensure!(rows.len() == 2 && rows.iter().all(|row| row.state == State::Parked), "{rows:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    beside.stop().await?;
     pauses::resume(&place.database, paused, "oleg".into()).await?;
     // Nobody knows the kind of the first one.
     let ended = ended(&place, job.id).await?;
