@@ -19,8 +19,8 @@ pub(crate) async fn a_killed_broker_keeps_what_it_confirmed() -> Result<()> {
     let mut server = RabbitMq::start().await?;
     let broker = RabbitBroker::new(&server.amqp_url(), mesh("killed", 1))?;
     drop(broker.subscribe(&consumer("reader"), 0, 100).await?);
-    // Older versions write a new queue's name to disk only half a second later; killed before that, they forget the queue
-    // (https://github.com/rabbitmq/ra/pull/443).
+    // It writes a new queue's name to disk only half a second later; killed before that, it forgets the queue
+    // (findings/rabbitmq-forgets-a-fresh-quorum-queue.sh).
     server.control(&["eval", "ok = dets:sync(ra_directory_reverse)."]).await?;
     let mut publisher = broker.publisher().await?;
     let (progress, mut reached) = mpsc::unbounded_channel();

@@ -1,8 +1,8 @@
 //! Declares what a mesh needs on the broker, so that the first process to come finds or makes it.
 //!
 //! Declaring again is free; declaring differently is refused (`PRECONDITION_FAILED`): the arguments here are for ever.
-//! Versions of RabbitMQ before 4 write a new quorum queue's name to disk half a second late and forget the queue with all
-//! it confirmed if they are killed in that time (<https://github.com/rabbitmq/ra/pull/443>). It can happen once in a
+//! RabbitMQ, 3.10 and 4.0 alike, writes a new quorum queue's name to disk half a second late and forgets the queue with all
+//! it confirmed if it is killed in that time (`findings/rabbitmq-forgets-a-fresh-quorum-queue.sh`). It can happen once in a
 //! queue's life, and nothing that a client does prevents it.
 
 use lapin::{
