@@ -201,7 +201,9 @@ pub(crate) async fn fewer_partitions_are_refused_until_the_queues_beyond_are_emp
 /// Also that the publisher goes on: it needs no other connection for that.
 pub(crate) async fn a_message_for_which_the_broker_closes_the_channel_is_refused_alone() -> Result<()> {
     let server = RabbitMq::start().await?;
-    server.control(&["eval", "application:set_env(rabbit, max_message_size, 100000)."]).await?;
+    // Version 4 has read the setting when it started.
+    let limit = "application:set_env(rabbit, max_message_size, 100000), persistent_term:put(max_message_size, 100000).";
+    server.control(&["eval", limit]).await?;
     server.control(&["set_topic_permissions", "guest", "closing", "^test\\.v1\\.Happened", ".*"]).await?;
     let broker = broker(&server, &with_reader("closing", 1))?;
     let mut inflow = broker.subscribe(&consumer("reader"), 0, 500).await?;
