@@ -10,7 +10,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -51,6 +54,8 @@ struct Shared {
     idle: Mutex<Vec<Idle>>,
     /// For a statement or a transaction, from the moment on when it is to have a connection.
     timeout: Duration,
+    /// Whether the last one that was to be opened was not.
+    refused: AtomicBool,
 }
 
 struct Idle {
@@ -84,13 +89,27 @@ impl Connections {
     /// At most `most` connections at a time; each may be used for `timeout` before it is given back.
     pub(crate) fn new(server: Server, most: u32, timeout: Duration) -> Self {
         let permits = Arc::new(Semaphore::new(most as usize));
-        Self { shared: Arc::new(Shared { server, most, permits, idle: Mutex::default(), timeout }) }
+        Self {
+            shared: Arc::new(Shared {
+                server,
+                most,
+                permits,
+                idle: Mutex::default(),
+                timeout,
+                refused: AtomicBool::new(false),
+            }),
+        }
     }
 
     /// Opens the first one, so that what is wrong with the settings shows.
     pub(crate) async fn open(&self) -> Result<(), DbErr> {
         self.checkout().await?.give_back();
         Ok(())
+    }
+
+    /// Tries again what failed last, if it did: to open one more.
+    pub(crate) async fn can_be_had(&self) -> Result<(), DbErr> {
+        if self.shared.refused.load(Relaxed) { self.open().await } else { Ok(()) }
     }
 
     pub(crate) async fn checkout(&self) -> Result<Checkout, DbErr> {
@@ -116,6 +135,7 @@ impl Connections {
         shared.idle().retain(|idle| idle.opened.elapsed() < LIFETIME);
         let patience = Instant::now() + shared.timeout.min(PATIENCE);
         let connection = shared.server.connect(patience).await;
+        shared.refused.store(connection.is_err(), Relaxed);
         let connection = connection.map_err(|error| {
             observe::failed(shared.server.backend(), &error);
             DbErr::Conn(RuntimeErr::SqlxError(error.into()))

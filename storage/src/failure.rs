@@ -143,9 +143,10 @@ fn by_code(code: &str) -> fn(Arc<DbErr>) -> Failure {
             _ if code == "53100" => Failure::Full,
             "40" => Failure::Contention,
             _ if code == "55P03" => Failure::Contention,
-            // Connections, resources, operator intervention, system errors; and a server that is read-only for now.
+            // Connections, resources, operator intervention, system errors; a server that is read-only for now; and a right that the role has
+            // lost, which no other request or message would have.
             "08" | "53" | "57" | "58" => Failure::Unavailable,
-            _ if code == "25006" || code == "25P03" => Failure::Unavailable,
+            _ if matches!(code, "25006" | "25P03" | "42501") => Failure::Unavailable,
             _ => Failure::Refused,
         };
     }
@@ -185,6 +186,7 @@ mod tests {
             ("57P01", "unavailable"),
             ("53300", "unavailable"),
             ("08006", "unavailable"),
+            ("42501", "unavailable"),
             ("23505", "refused"),
             ("42P01", "refused"),
             ("5", "contention"),

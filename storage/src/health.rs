@@ -24,8 +24,8 @@ const COUNT: &str = "INSERT INTO leases (name, holder, token, expire_time) VALUE
 const COUNTED: &str = "SELECT token FROM leases WHERE name = 'writer'";
 
 impl Database {
-    /// Whether the writer commits, and a reader sees what it has committed: what readiness means. Answers within 1.8 s; the schema has to have
-    /// [`crate::lease::TABLE`].
+    /// Whether the writer commits, and a reader sees what it has committed: what readiness means; and whether connections of each kind can be
+    /// had. Answers within 1.8 s; the schema has to have [`crate::lease::TABLE`].
     ///
     /// # Errors
     /// When it does not.
@@ -57,6 +57,10 @@ impl Database {
     }
 
     async fn check(&self) -> Result<(), Failure> {
+        // The writer and the reader below may have theirs, while whoever writes otherwise gets none.
+        for (_, connections) in self.kinds() {
+            connections.can_be_had().await?;
+        }
         let token = |row: Option<sea_orm::QueryResult>| {
             row.ok_or_else(|| DbErr::RecordNotFound("the writer's row".to_owned()))?
                 .try_get_by_index::<i64>(0)

@@ -61,6 +61,27 @@ async fn a_service_may_do_what_it_does_and_no_more() -> Result<()> {
     Ok(())
 }
 
+/// No message is at fault for what the role may not do.
+#[tokio::test]
+async fn a_right_that_was_lost_parks_nothing() -> Result<()> {
+    let mesh = Mesh::start_as_deployed(&[]).await?;
+    mesh.account("alice", 1_000).await?;
+    let postgres = mesh.postgres.as_ref().context("a mesh on PostgreSQL")?;
+    let operator = Database::connect(postgres.url("payments")).await?;
+    operator.execute_unprepared("REVOKE INSERT ON payments FROM payments").await?;
+    let id = mesh.order("alice", 1).await?;
+    eventually("the consumer to say why it stands still", PATIENCE, async || {
+        let seen = mesh.admin("payments")?.get("/readyz").await?;
+        let is_degraded = seen.body["states"]["payments.consumer.0"] == "degraded";
+        ensure!(is_degraded && seen.text.contains("permission denied"), "{}", seen.text);
+        anyhow::Ok(())
+    })
+    .await?;
+    operator.execute_unprepared("GRANT INSERT ON payments TO payments").await?;
+    ensure!(mesh.ended(&id).await?["status"] == "FINISHED");
+    mesh.at_rest().await
+}
+
 /// What somebody publishes as this user of the broker: confirmed, or the reason of the broker.
 async fn publish<M: Message + Name>(
     rabbitmq: &RabbitMq,

@@ -39,7 +39,7 @@ async fn a_failed_read_of_a_repeated_key_fails_nobody_else() -> Result<()> {
     let group = group(&half);
     let (repeated, new) = tokio::join!(group.submit(placing(2, "first")), group.submit(placing(3, "new")));
     let repeated = repeated?.expect_err("the first answer cannot be read");
-    ensure!(repeated.reason == Reason::Internal, "{repeated:?}");
+    ensure!(repeated.reason == Reason::StorageUnavailable, "{repeated:?}");
     let (order, replayed) = new??;
     ensure!(order.id == Uuid::from_u128(3) && !replayed);
 

@@ -9,6 +9,7 @@ mod migrations;
 mod pinned;
 mod planted;
 mod postgres_statements;
+mod refused;
 mod rehearsal;
 mod rows;
 mod silent;
