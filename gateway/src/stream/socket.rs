@@ -118,10 +118,17 @@ pub(crate) fn response(
         })
 }
 
-/// How a stream ends: what the client gets last, and the code.
+/// How a stream ends: what the client gets last, and the code, unless the client has closed: the library answers that.
 struct End {
     last: Option<Message>,
-    close: CloseFrame,
+    close: Option<CloseFrame>,
+}
+
+impl End {
+    /// The client has closed. Its close is answered (RFC 6455, section 5.5.1).
+    const fn closed() -> Self {
+        Self { last: None, close: None }
+    }
 }
 
 async fn run(mut feed: Feed, mut socket: WebSocket, idle: Duration) {
@@ -133,7 +140,7 @@ async fn run(mut feed: Feed, mut socket: WebSocket, idle: Duration) {
 
 async fn goodbye(mut socket: WebSocket, End { last, close }: End) {
     let goodbye = async {
-        for message in last.into_iter().chain([Message::Close(Some(close))]) {
+        for message in last.into_iter().chain(close.map(|close| Message::Close(Some(close)))) {
             socket.send(message).await?;
         }
         // A connection that is cut before the client has answered may lose what was sent.
@@ -154,7 +161,8 @@ async fn until_end(feed: &mut Feed, socket: &mut WebSocket, idle: Duration) -> O
                 Ok(Message::Text(_) | Message::Binary(_)) => {
                     return Some(end(None, close_code::UNSUPPORTED, "this stream takes no messages"));
                 }
-                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(Message::Close(_)) => return Some(End::closed()),
+                Err(_) => return None,
             },
         };
         let message = match step {
@@ -212,5 +220,5 @@ fn failed(stopping: &CancellationToken, style: &Style, problem: &Problem) -> End
 
 fn end(last: Option<Message>, code: u16, reason: &str) -> End {
     let reason = if reason.len() > MAX_REASON_BYTES { "" } else { reason };
-    End { last, close: CloseFrame { code, reason: reason.into() } }
+    End { last, close: Some(CloseFrame { code, reason: reason.into() }) }
 }

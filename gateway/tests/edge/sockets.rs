@@ -131,7 +131,10 @@ async fn watching() -> (Upstream, oneshot::Receiver<()>, World, Socket) {
 #[tokio::test]
 async fn a_page_that_leaves_ends_the_call() {
     let (_upstream, dropped, _world, mut socket) = watching().await;
-    socket.close(None).await.expect("it closes");
+    let goodbye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    socket.close(Some(goodbye.clone())).await.expect("it closes");
+    let (_, answered) = rest(socket).await;
+    assert_eq!(answered, goodbye, "a browser would take it for a broken connection");
     dropped.await.expect_err("the sender is dropped with the call");
 }
 

@@ -256,6 +256,10 @@ async fn frames_go_both_ways() {
         Message::Close(Some(close)) => assert_eq!(close.code, CloseCode::Normal),
         other => panic!("{other:?}"),
     }
+    // A close of the client's is answered.
+    let (mut socket, _) = connect_async(url.as_str()).await.expect("a WebSocket");
+    socket.close(None).await.expect("it is sent");
+    assert!(matches!(socket.next().await, Some(Ok(Message::Close(None)))));
     let (mut socket, _) = connect_async(url.as_str()).await.expect("a WebSocket");
     socket.send(Message::text("{\"nope\":1}")).await.expect("it is sent");
     let received = socket.next().await.expect("an error").expect("a frame");

@@ -133,7 +133,7 @@ impl Talk {
                     *answered = Answered::Begun(Box::new(self.feed(messages, stopping)));
                     continue;
                 }
-                Event::Comes(frame) => match self.received(frame, unread)? {
+                Event::Comes(frame) => match self.received(frame, unread) {
                     Ok(message) => {
                         pending = message;
                         continue;
@@ -159,34 +159,34 @@ impl Talk {
         }
     }
 
-    /// What a frame of the client means: a message to be sent, which counts until the service takes it, nothing, or the end. `None`: it has gone.
-    fn received(&mut self, frame: Message, unread: &Unread) -> Option<Result<Option<Bytes>, Box<End>>> {
+    /// What a frame of the client means: a message to be sent, which counts until the service takes it, nothing, or the end.
+    fn received(&mut self, frame: Message, unread: &Unread) -> Result<Option<Bytes>, Box<End>> {
         let text = match frame {
             Message::Ping(payload) | Message::Pong(payload) => {
                 unread.control(payload.len());
-                return Some(Ok(None));
+                return Ok(None);
             }
-            Message::Close(_) => return None,
+            Message::Close(_) => return Err(Box::new(End::closed())),
             Message::Text(text) => Bytes::from(text),
             Message::Binary(bytes) => bytes,
         };
         let permit = unread.take().unwrap_or_else(|| self.bodies.nothing());
         if self.messages.is_none() {
             let ended = end(None, close_code::POLICY, "a message after the last one");
-            return Some(Err(Box::new(ended)));
+            return Err(Box::new(ended));
         }
         if text.is_empty() {
             self.messages = None;
-            return Some(Ok(None));
+            return Ok(None);
         }
         let message = match self.encoder.message(&text) {
             Ok(wire) => Received::of(text, permit).becomes(enveloped(0, &wire)).map_err(Problem::from),
             Err(error) => Err(error.into()),
         };
-        Some(match message {
+        match message {
             Ok(message) => Ok(Some(message.until_taken())),
             Err(problem) => Err(Box::new(failed(&CancellationToken::new(), &self.style, &problem))),
-        })
+        }
     }
 
     fn feed(&self, messages: Streaming<Bytes>, stopping: &CancellationToken) -> Feed {
