@@ -4,6 +4,7 @@
 //! that fits together: a method whose types are not described goes alone, a file that cannot be read with those that build on it.
 
 mod numbers;
+mod pool;
 mod tree;
 mod lower;
 mod closed;
@@ -18,6 +19,7 @@ use self::{
         COMMENTS, FILES, IMPORTS, INPUT, MESSAGES, METHODS, NAME, NESTED, OPTION_IMPORTS, OUTPUT, PACKAGE,
         PUBLIC_IMPORTS, SERVICES, WEAK_IMPORTS, joined,
     },
+    pool::Pool,
     tree::{Tree, Unreadable, Value},
 };
 
@@ -167,7 +169,7 @@ impl Set {
     }
 
     fn described(mut self) -> Described {
-        let mut pool = DescriptorPool::new();
+        let mut pool = Pool::default();
         let mut known: HashSet<String> = HashSet::new();
         let mut added = BTreeSet::new();
         let mut files = std::mem::take(&mut self.files);
@@ -183,7 +185,7 @@ impl Set {
                 known.extend(file.messages.iter().cloned());
                 without_imports(&mut file.tree, |name| added.contains(name));
                 self.without_methods(&mut file.tree, &known);
-                match pool.decode_file_descriptor_proto(file.tree.write()) {
+                match pool.add(&file.name, file.tree.write()) {
                     Ok(()) => drop(added.insert(file.name)),
                     Err(error) => {
                         known.retain(|name| !file.messages.contains(name));
@@ -193,7 +195,7 @@ impl Set {
             }
             files = later;
         }
-        Described { pool, left_out: self.left_out }
+        Described { pool: pool.into_inner(), left_out: self.left_out }
     }
 
     /// Leaves out the methods whose types nobody has described.
