@@ -155,7 +155,7 @@ async fn acts_are_noted(mesh: &Mesh, operator: &str) -> Result<()> {
             ..AuditEvent::default()
         };
         let noted = AuditEvent { id: String::new(), time: None, filter: String::new(), ..all[0].clone() };
-        ensure!(noted == action && all[0].filter.contains("Filter") && all[0].time.is_some(), "{all:?}");
+        ensure!(noted == action && all[0].filter == "every message" && all[0].time.is_some(), "{all:?}");
     }
     Ok(())
 }

@@ -59,7 +59,7 @@ where
             row.original_payload.get_or_insert(before);
             if mode == Mode::Apply {
                 write(transaction, &row).await?;
-                let filter = format!("{:?}: {what}", Filter { seqs: vec![seq], ..Filter::default() });
+                let filter = format!("{}: {what}", Filter { seqs: vec![seq], ..Filter::default() });
                 note::write(transaction, operator, "Edit", filter, 1).await?;
             }
             Ok(Edited::Changed(Box::new(row)))

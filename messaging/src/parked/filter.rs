@@ -1,5 +1,7 @@
 //! Which parked messages are meant.
 
+use std::fmt;
+
 use sea_orm::{
     Condition, DbBackend, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     QueryTrait as _, entity::prelude::*, sea_query::SimpleExpr,
@@ -64,6 +66,29 @@ impl Filter {
     }
 }
 
+/// For the operator who reads later what was done: `consumer = "payments" AND key = "alice", the first 3`, or `every message`. Times are
+/// microseconds since the Unix epoch.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |name, text: &Option<String>| text.as_ref().map(|text| format!("{name} = {text:?}"));
+        let conditions = [
+            (!self.seqs.is_empty()).then(|| format!("sequence IN {:?}", self.seqs)),
+            text("consumer", &self.consumer),
+            text("kind", &self.kind),
+            text("key", &self.key),
+            self.error.as_ref().map(|error| format!("error HAS {error:?}")),
+            text("cause", &self.cause),
+            self.state.map(|state| format!("state = {state:?}")),
+            self.parked_from.map(|time| format!("park_time >= {time}")),
+            self.parked_before.map(|time| format!("park_time < {time}")),
+        ];
+        let conditions: Vec<String> = conditions.into_iter().flatten().collect();
+        let all = if conditions.is_empty() { "every message".to_owned() } else { conditions.join(" AND ") };
+        f.write_str(&all)?;
+        self.first.map_or(Ok(()), |first| write!(f, ", the first {first}"))
+    }
+}
+
 /// The messages that are meant, locked in the order of their numbers, as everybody does who locks several.
 pub(super) fn in_order(meant: Condition) -> Condition {
     let seqs = Entity::find().select_only().column(Column::Seq).filter(meant.clone());
@@ -75,4 +100,25 @@ pub(super) fn in_order(meant: Condition) -> Condition {
 fn has_text(backend: DbBackend, text: &str) -> SimpleExpr {
     let sql = if backend == DbBackend::Postgres { "strpos(error, $1) > 0" } else { "instr(error, ?) > 0" };
     Expr::cust_with_values(sql, [text])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_meant_is_read_by_a_person() {
+        assert_eq!(Filter::default().to_string(), "every message");
+        let some = Filter {
+            seqs: vec![3, 5],
+            key: Some("al\"ice".to_owned()),
+            state: Some(State::Parked),
+            parked_before: Some(7),
+            first: Some(2),
+            ..Filter::default()
+        };
+        let read =
+            "sequence IN [3, 5] AND key = \"al\\\"ice\" AND state = Parked AND park_time < 7, the first 2";
+        assert_eq!(some.to_string(), read);
+    }
 }

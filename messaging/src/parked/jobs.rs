@@ -113,7 +113,7 @@ pub async fn start(
         "(redrive_job IS NULL OR redrive_job NOT IN (SELECT id FROM redrive_jobs WHERE state = 0))",
     );
     let meant = filter.meaning(redrivable().add(free), database.backend());
-    let what = format!("{filter:?}");
+    let what = filter.to_string();
     let started = database.transact(move |transaction| {
         let (meant, what, operator) = (meant.clone(), what.clone(), operator.clone());
         Box::pin(async move { start_in(transaction, meant, what, per_second, operator).await })

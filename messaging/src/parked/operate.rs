@@ -50,7 +50,7 @@ pub async fn operate(
     if mode == Mode::DryRun {
         return Ok(Entity::find().filter(meant).count(database.read()).await?);
     }
-    let (filter, operator) = (format!("{filter:?}"), operator.into());
+    let (filter, operator) = (filter.to_string(), operator.into());
     let acted = database.transact(move |transaction| {
         let (meant, filter, operator) = (meant.clone(), filter.clone(), operator.clone());
         Box::pin(async move {
