@@ -105,6 +105,10 @@ fn in_outbox(relay: &RelayState, message: &WaitingMessage, service: &str) -> Opt
                  off, and another takes over within {left} s"
             ),
         )
+    } else if state.condition() == Condition::Degraded && state.reason.starts_with("the outbox") {
+        let cause = if service == "orders" { Cause::OrdersDatabaseAway } else { Cause::PaymentsDatabaseAway };
+        let sentence = format!("the relay of {service} does not get on: {}", state.reason);
+        Stuck { since: state.since, ..stuck(cause, service, sentence).with_error(&state.reason) }
     } else if matches!(state.condition(), Condition::Degraded | Condition::Failed) {
         let sentence = format!("the relay of {service} has no broker: {}", state.reason);
         Stuck { since: state.since, ..stuck(Cause::BrokerAway, "broker", sentence).with_error(&state.reason) }

@@ -96,6 +96,9 @@ fn what_waits_in_the_outbox_has_the_first_cause() {
     relay.state = part(Condition::Degraded, "connection refused");
     assert_is(&facts, Cause::BrokerAway, "connection refused");
     let relay = facts.own.relay.as_mut().expect("a relay");
+    relay.state = part(Condition::Degraded, "the outbox cannot be used: a lock");
+    assert_is(&facts, Cause::OrdersDatabaseAway, "a lock");
+    let relay = facts.own.relay.as_mut().expect("a relay");
     relay.lease_holder = "process 7".into();
     relay.lease_left = Some(prost_types::Duration { seconds: 4, nanos: 0 });
     relay.lease_unrenewed = Some(prost_types::Duration { seconds: 8, nanos: 0 });
