@@ -120,7 +120,13 @@ pub async fn list(database: &Database, this: &Process) -> Result<Vec<Process>, D
             seen_time: row.try_get_by_index(5)?,
         })
     };
-    rows.iter().map(process).collect()
+    let mut processes = rows.iter().map(process).collect::<Result<Vec<Process>, DbErr>>()?;
+    if processes.iter().all(|process| process.id != this.id) {
+        // Its row is on its way, or was taken away by a crash of the server.
+        processes.push(Process { seen_time: retry::now(), ..this.clone() });
+        processes.sort_by_key(|process| process.start_time);
+    }
+    Ok(processes)
 }
 
 /// What distinguishes this process, and holds leases. A SQLite file belongs to one process at a time: after a crash the next one goes on at once.

@@ -36,6 +36,8 @@ async fn each_is_listed_as_long_as_it_runs() -> Result<()> {
         Process::this(&place.database, "1.1.0", "it's new"),
     );
     ensure!(first.id != second.id && !first.host.is_empty(), "{first:?} {second:?}");
+    // Who is asked is there, whether or not it has said so yet.
+    are_listed(&place, &first, &[&first]).await?;
     let (stop, mut running, mut dying) = (CancellationToken::new(), JoinSet::new(), JoinSet::new());
     running.spawn(first.clone().keep(place.database.clone(), stop.clone()));
     dying.spawn(second.clone().keep(place.database.clone(), CancellationToken::new()));
@@ -59,7 +61,9 @@ async fn each_is_listed_as_long_as_it_runs() -> Result<()> {
 
     stop.cancel();
     running.join_next().await.context("it ends")??;
-    ensure!(processes::list(&place.database, &first).await?.is_empty(), "it is still listed");
+    let other = Process::this(&place.database, "1.1.0", "it's new");
+    let listed = processes::list(&place.database, &other).await?;
+    ensure!(listed.iter().map(|one| &one.id).eq([&other.id]), "it is still listed: {listed:?}");
     Ok(())
 }
 
