@@ -1,5 +1,6 @@
 // The operations room in a browser, in front of a running mesh. `EDGE` and `ADMIN` are its URLs, `ADMIN_TOKEN` the operator's token.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { ask, call, choose, each, ended, has, hide, holds, isAccessible, launch, leave, meanwhile, open, picture } from './world.mjs';
 
 const { EDGE, ADMIN, ADMIN_TOKEN } = process.env;
@@ -169,6 +170,7 @@ async function parked(page) {
   await picture(page, 'parked');
   await ask('cure');
   await previews(page, 'would be done', String(ids.length));
+  await page.getByTestId('preview').getByText('publishes PaymentDecided for').first().waitFor();
   holds('a preview says what a redrive would do');
   await redrives(page);
 }
@@ -244,10 +246,20 @@ async function noted(page) {
   holds('who has redriven and stopped is noted');
 }
 
+/** What a service subscribes to stands in the topology of the mesh. */
+async function offersItsKinds(page, service) {
+  const topology = readFileSync(new URL('../../proto/topology.rs', import.meta.url), 'utf8');
+  const [, kinds] = new RegExp(`name: "${service}",\\s*kinds: &\\[([^\\]]*)\\]`).exec(topology);
+  const wanted = [...kinds.matchAll(/"([^"]+)"/g)].map(([, kind]) => kind);
+  assert.ok(wanted.length > 2, kinds);
+  assert.deepEqual(await page.getByLabel('Only this kind').evaluate((input) => [...input.list.options].map(({ value }) => value)), wanted);
+}
+
 async function pauses(page) {
   await page.getByRole('link', { name: 'Pauses', exact: true }).click();
   await choose(page, 'payments');
   await page.getByText('Nothing is paused.').waitFor();
+  await offersItsKinds(page, 'payments');
   await page.getByLabel('Only this kind').fill('ordermesh.orders.v1.OrderPlaced');
   await page.getByLabel('Reason').fill('a bad release');
   await page.getByRole('button', { name: 'Pause it' }).click();

@@ -15,7 +15,7 @@ import { acts, operator, services } from './services';
 
 /** Kinds of messages that a service subscribes to, as suggestions. */
 const KINDS: Readonly<Record<string, readonly string[]>> = {
-  payments: ['ordermesh.orders.v1.OrderPlaced', 'ordermesh.payments.v1.VoidPayment'],
+  payments: ['ordermesh.orders.v1.OrderPlaced', 'ordermesh.payments.v1.VoidPayment', 'ordermesh.payments.v1.RestoreDecision'],
   orders: ['ordermesh.payments.v1.PaymentDecided'],
 };
 

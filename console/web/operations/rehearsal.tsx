@@ -49,7 +49,7 @@ export function Rehearsal({ service, filter }: { service: string; filter: Filter
                   {number} × {first.verdict?.toLowerCase().replace('_', ' ')}
                 </Chip>{' '}
                 {short(first.kind)} {first.error && <span class="faint">{first.error}</span>}
-                {(first.changes ?? []).length > 0 && <p class="faint">Of message {first.sequence}:</p>}
+                {[...(first.changes ?? []), ...(first.outbox ?? [])].length > 0 && <p class="faint">Of message {first.sequence}:</p>}
                 {(first.changes ?? []).map((change) => (
                   <details key={`${change.table} ${change.key}`}>
                     <summary>
@@ -57,6 +57,16 @@ export function Rehearsal({ service, filter }: { service: string; filter: Filter
                     </summary>
                     <pre tabIndex={0} role="region" aria-label="The row before and after">
                       {`before ${JSON.stringify(change.before ?? null, null, 2)}\nafter ${JSON.stringify(change.after ?? null, null, 2)}`}
+                    </pre>
+                  </details>
+                ))}
+                {(first.outbox ?? []).map((message, at) => (
+                  <details key={`${at} ${message.kind}`}>
+                    <summary>
+                      publishes {short(message.kind)} for <Id id={message.partitionKey ?? ''} />
+                    </summary>
+                    <pre tabIndex={0} role="region" aria-label="The message">
+                      {message.decoded ? JSON.stringify(message.decoded, null, 2) : message.undecodable}
                     </pre>
                   </details>
                 ))}
