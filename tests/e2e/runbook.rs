@@ -84,18 +84,25 @@ async fn every_line_does_what_it_is_for() -> Result<()> {
     ensure!(lines.len() > 30, "{lines:?}");
     let folder = Program::named("ordermesh")?.binary().parent().context("a folder")?.display().to_string();
     let path = format!("{folder}:{}", std::env::var("PATH")?);
-    for line in lines {
+    let run = async |line: &str| {
         let mut shell = operator(&mesh, "bash");
         shell.envs(variables.clone()).env("PATH", &path).args(["-uo", "pipefail", "-c", line]);
         let output = shell.output().await?;
         let (text, status) = (String::from_utf8_lossy(&output.stdout), output.status.code());
         // 3: somebody has to look.
         let fine = if line.starts_with("ordermesh") { [Some(0), Some(3)] } else { [Some(0); 2] };
-        ensure!(
-            fine.contains(&status),
-            "{line}: {status:?} {text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(fine.contains(&status), "{line}: {status:?} {text}{error}");
+        anyhow::Ok(text.into_owned())
+    };
+    for line in lines {
+        // Some metrics are of what is looked up every few seconds, first some time after the start.
+        let is_of_metrics = line.contains("/metrics |");
+        let text = if is_of_metrics {
+            eventually(line, PATIENCE, async || run(line).await).await?
+        } else {
+            run(line).await?
+        };
         if line.contains("/admin/v1/") {
             let answer: Value = serde_json::from_str(&text).with_context(|| format!("{line}: {text}"))?;
             // A problem has a status as a number.
