@@ -121,7 +121,9 @@ async function operations() {
   holds('who has signed in is at the beginning, and what wants a person is said');
   await press(page, /^link Parked$/);
   await hasFocus(page, /^heading Parked$/);
-  await press(page, /^button 12.*the poison works/);
+  // The group, and not the twelfth message.
+  await page.getByTestId('groups').getByRole('button').first().waitFor();
+  await press(page, /^button 12 ?the database.*the poison works/);
   await page.getByRole('heading', { name: 'Messages of this cause' }).waitFor();
   await press(page, /^button 1 ?OrderPlaced/);
   await press(page, /^button Show the payload$/);
