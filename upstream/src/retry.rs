@@ -11,9 +11,10 @@ use crate::{error::TransportError, metrics, outcome};
 /// Calls for one request, the first included.
 const ATTEMPTS: u32 = 3;
 
-/// The pause before the second call; the third comes after twice as long. A service that restarts has gone by then, and the next endpoint
-/// is tried; a service without its database has refused all of them within 0.1 s.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The pause before the second call. A service that restarts has gone by then, and the next endpoint is tried. The third comes after as long
+/// where a service has answered, which without its database refuses all of them within 0.1 s, and otherwise after four times as long: a
+/// connection may be made anew meanwhile.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// The budget counts the calls of so long a time.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -52,11 +53,13 @@ impl Retries {
                 Err(status) if is_worth_another(&status, safe) && self.0.withdraw() => {
                     metrics::retried();
                     tracing::debug!(error = status.message(), "a call is made again");
+                    sleep(pause).await;
+                    if TransportError::of(&status).is_some() {
+                        pause *= 4;
+                    }
                 }
                 outcome => return outcome,
             }
-            sleep(pause).await;
-            pause *= 2;
         }
         call().await
     }
