@@ -47,10 +47,15 @@ impl Retries {
         mut call: impl FnMut() -> F,
     ) -> Result<T, Status> {
         self.0.deposit();
-        let mut pause = PAUSE;
+        let (mut pause, mut unsent) = (PAUSE, false);
         for _ in 1..ATTEMPTS {
             match call().await {
-                Err(status) if is_worth_another(&status, safe) && self.0.withdraw() => {
+                // An endpoint may be left out because of the attempt before: it is connected to again meanwhile.
+                Err(status)
+                    if (is_worth_another(&status, safe) || unsent && is_nobody(&status))
+                        && self.0.withdraw() =>
+                {
+                    unsent = matches!(TransportError::of(&status), Some(TransportError::NotSent));
                     metrics::retried();
                     tracing::debug!(error = status.message(), "a call is made again");
                     sleep(pause).await;
@@ -63,6 +68,10 @@ impl Retries {
         }
         call().await
     }
+}
+
+fn is_nobody(status: &Status) -> bool {
+    matches!(TransportError::of(status), Some(TransportError::NoEndpoint))
 }
 
 fn is_worth_another(status: &Status, safe: bool) -> bool {
