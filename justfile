@@ -35,11 +35,20 @@ bench-watchers:
 
 # the official protobuf conformance suite against the ProtoJSON of the edge
 conformance:
-    scripts/conformance
+    cargo build --workspace --example conformance --locked
+    scripts/neighbours test_conformance
+
+# a thousand requests to the edge and to Envoy's transcoder, whose answers are the same but for tests/differential/deviations.py: `--seed 2`
+differential *arguments:
+    scripts/differential {{arguments}}
 
 # a million inputs for each reader of the edge
 fuzz inputs="1000000":
     FUZZ_INPUTS={{inputs}} cargo test --release --locked -p transcode --lib -- fuzz_tests --nocapture
+
+# the properties of the readers of the edge, on what is generated from another seed than in `just test`: the line that is printed repeats a run
+properties seed=`date +%s` cases="50000":
+    PROPTEST_RNG_SEED={{seed}} ORACLE_SEED={{seed}} PROPTEST_CASES={{cases}} cargo test --release --locked -p transcode --lib --test bindings
 
 # a bill of materials of the binaries, in CycloneDX
 sbom:
@@ -52,6 +61,25 @@ advisories:
 # the web pages of console/dist, from their sources
 pages:
     scripts/pages
+
+# the types of console/web/api, from the documents of a mesh on free ports, and the pages that are made of them
+types:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --workspace --all-targets --locked
+    data=$(mktemp -d)
+    exec 3< <(exec env DATA_DIR="$data" ADMIN_TOKEN=any LOG_FILTER=warn target/debug/ordermesh \
+        --http 127.0.0.1:0 --orders-grpc 127.0.0.1:0 --payments-grpc 127.0.0.1:0 --admin 127.0.0.1:0)
+    mesh=$!
+    trap 'kill "$mesh"; rm -rf "$data"' EXIT
+    edge='' admin=''
+    while [ -z "$admin" ] && read -ru 3 line; do
+        case $line in
+            "listening http="*) edge=http://${line#*=} ;;
+            "listening admin="*) admin=http://${line#*=} ;;
+        esac
+    done
+    scripts/pages --types "$edge" "$admin"
 
 # install what the tests need
 setup:
@@ -79,10 +107,11 @@ newer-servers *arguments:
 # requests that schemathesis makes of the document of a running edge, some minutes of them (docs/NEIGHBOURS.md)
 schemathesis url="http://127.0.0.1:8080" examples="300":
     scripts/setup schemathesis
-    target/tools/neighbours/schemathesis/bin/schemathesis run {{url}}/openapi.json --max-examples {{examples}} --warnings off \
+    SCHEMATHESIS_HOOKS=tests/neighbours/protojson.py target/tools/neighbours/schemathesis/bin/schemathesis run {{url}}/openapi.json \
+        --max-examples {{examples}} --warnings off \
         --exclude-checks positive_data_acceptance,allow_header_conformance --exclude-path-regex ':watch$'
 
-# random faults under load, and the judge: `just chaos --minutes 30 --seed 1`; `--scale 0.1` makes them ten times as short (docs/RELIABILITY.md)
+# random faults under load, and the judge: `just chaos --minutes 30 --seed 1`; `--scale 0.1` makes them ten times as short, but for what is cut or silent (docs/RELIABILITY.md)
 chaos *arguments:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -98,6 +127,15 @@ chaos *arguments:
     done
     cargo build --release --locked --workspace --bins
     cargo test --release --locked --workspace --test e2e -- --ignored --exact chaos::for_minutes --nocapture
+
+# faults by the hundred, for docs/RELIABILITY.md, in parts: `just matrix stations 50`, `just matrix cluster 30`, `just matrix disks 20`,
+# `just matrix chaos 100 30 30` (decks of processes, of servers, of arrows), `just matrix upgrade 20 COMMIT`, `just matrix clients 20`
+matrix part rounds *more:
+    scripts/matrix {{part}} {{rounds}} {{more}}
+
+# bugs that cargo-mutants makes in domain, outbox, inbox, relay and group commit, for hours: 90 % have to be caught; `just mutants relay` is for one part
+mutants *arguments:
+    scripts/mutants {{arguments}}
 
 # measure what docs/DELIVERY.md quotes
 delivery-figures:

@@ -1,6 +1,6 @@
 //! Who publishes and who consumes which messages: of the latter every service declares the queues on the broker before it publishes.
 
-/// A consumer that must exist, with the full names of the messages that it has to get.
+/// A consumer that must exist, with the full names of the messages that it has to get. Each service has one, of its own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Consumer {
     /// Its name, part of the names of its queues.

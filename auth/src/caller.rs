@@ -18,8 +18,8 @@ pub(crate) const ADMIN_WRITE: &str = "admin:write";
 /// Who is calling, by a token that was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The claim `sub`.
-    pub subject: String,
+    /// The claim `sub`. Shared by whatever a call is counted and let in by.
+    pub subject: Arc<str>,
     /// What the token is for.
     pub scopes: BTreeSet<String>,
     /// The claim `jti`, when there is one.
@@ -79,6 +79,22 @@ impl Access {
             Some(_) => Err(Refusal::NotOwner.into()),
         }
     }
+
+    /// The same of a request that is about one user's data: when it names none, it is the caller, also if they see everybody's.
+    ///
+    /// # Errors
+    /// As [`Access::of`] and [`Access::resolve_user`].
+    pub fn resolve_one_user(extensions: &Extensions, user_id: &mut String) -> Result<(), Fault> {
+        Self::of(extensions)?.resolve_user(user_id)?;
+        let caller = extensions.get::<Arc<Caller>>().map(|caller| &*caller.subject);
+        // An operator need not be a user.
+        if let Some(user) =
+            caller.filter(|user| user_id.is_empty() && ordermesh::rules::user_id(user).is_ok())
+        {
+            user.clone_into(user_id);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +111,18 @@ mod tests {
         }
         let mut user = "bob".to_owned();
         assert_eq!((Access::All.resolve_user(&mut user), user.as_str()), (Ok(()), "bob"));
+        for (subject, named, settled) in
+            [("alice", "", "alice"), ("alice", "bob", "bob"), ("the operator", "", "")]
+        {
+            let scopes = BTreeSet::new();
+            let caller = Caller { subject: subject.into(), scopes, token_id: None, expires: 0 };
+            let mut extensions = Extensions::new();
+            extensions.insert(Access::All);
+            extensions.insert(Arc::new(caller));
+            let mut user = named.to_owned();
+            assert_eq!(Access::resolve_one_user(&extensions, &mut user), Ok(()));
+            assert_eq!(user, settled, "{subject}, {named:?}");
+        }
         assert_eq!(Access::of(&Extensions::new()).map_err(|fault| fault.reason), Err(Reason::Internal));
     }
 }

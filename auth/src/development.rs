@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -43,13 +43,16 @@ pub enum KeyError {
     /// The file holds something else.
     #[error("{} holds no key for ES256", .0.display())]
     Content(PathBuf),
+    /// Others than its owner may read or change it.
+    #[error("{} is open to others, who could sign tokens of anybody: chmod 600", .0.display())]
+    Open(PathBuf),
 }
 
 impl DevelopmentKey {
     /// The key in this folder. It is made, readable for its owner only, when there is none.
     ///
     /// # Errors
-    /// When it can neither be read nor made.
+    /// When it can neither be read nor made, or others may read it.
     pub fn in_folder(folder: &Path) -> Result<Self, KeyError> {
         let path = folder.join(FILE);
         let of_file = |error| KeyError::File(path.clone(), error);
@@ -61,7 +64,11 @@ impl DevelopmentKey {
             }
             read => read,
         };
-        Self::of(&der.map_err(of_file)?).ok_or(KeyError::Content(path))
+        let der = der.map_err(of_file)?;
+        if fs::metadata(&path).map_err(of_file)?.permissions().mode() & 0o077 != 0 {
+            return Err(KeyError::Open(path));
+        }
+        Self::of(&der).ok_or(KeyError::Content(path))
     }
 
     fn of(der: &[u8]) -> Option<Self> {

@@ -4,11 +4,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use chassis::{
     clock::Clock,
+    peer::Peer,
     readiness::Part,
     secret::SecretString,
     status::{Fault, Reason},
 };
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 
 use crate::{
     caller::{Access, Caller},
@@ -16,6 +17,7 @@ use crate::{
     refusal::Refusal,
     rules::{Data, Rules},
     settings::AuthConfig,
+    validity::Validity,
     verifier::{Verifier, VerifierError, bearer},
 };
 
@@ -70,8 +72,8 @@ pub struct Admitted {
     pub access: Access,
     /// Who calls, where an issuer says so.
     pub caller: Option<Arc<Caller>>,
-    /// Whether the answer is a stream, which ends when the token does.
-    pub streams: bool,
+    /// Until when the answer goes on: a stream ends when its caller's token lets nobody in any longer.
+    pub until: Option<Validity>,
 }
 
 impl Guard {
@@ -103,28 +105,35 @@ impl Guard {
         }
     }
 
-    /// Lets in the caller of the method with this path, who sends these headers; `None` where everybody may call.
+    /// Lets in the caller of the method with this path, who sends these headers; `None` where everybody may call. The extensions of the request
+    /// say who is at the other end of the connection.
     ///
     /// # Errors
     /// UNAUTHENTICATED, SCOPE_MISSING, and UNIMPLEMENTED for a method that has no rule.
-    pub async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Admitted>, Fault> {
+    pub async fn admit(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Option<Admitted>, Fault> {
         let Some(rule) = self.rules.get(path) else {
             let is_open = OPEN.iter().any(|open| path.starts_with(open));
             let unknown = || Fault::new(Reason::Unimplemented, "this process has no such method");
             return if is_open { Ok(None) } else { Err(unknown()) };
         };
-        let (access, caller) = match &self.who {
+        let (access, caller, validity) = match &self.who {
             Who::Issuer(verifier) => {
-                let caller = verifier.caller(headers).await?;
-                (rule.admit(&caller)?, Some(caller))
+                let (caller, validity) =
+                    verifier.admit(headers, extensions.get::<Peer>().map(|peer| peer.0)).await?;
+                (rule.admit(&caller)?, Some(caller), Some(validity))
             }
             Who::Operator(operator) if rule.data == Data::All => {
                 let has = bearer(headers).is_some_and(|token| operator.has(token));
-                (if has { Ok(Access::All) } else { Err(Refusal::Operator) }?, None)
+                (if has { Ok(Access::All) } else { Err(Refusal::Operator) }?, None, None)
             }
             Who::Anyone if rule.data == Data::All => return Err(Refusal::Operator.into()),
-            Who::Anyone | Who::Operator(_) => (Access::All, None),
+            Who::Anyone | Who::Operator(_) => (Access::All, None, None),
         };
-        Ok(Some(Admitted { access, caller, streams: rule.streams }))
+        Ok(Some(Admitted { access, caller, until: validity.filter(|_| rule.streams) }))
     }
 }

@@ -10,8 +10,11 @@ mod caller;
 mod rules;
 mod fetch;
 mod keys;
+mod waiting;
 mod jwks;
+mod validity;
 mod verified;
+mod token;
 mod verifier;
 mod operator;
 mod guard;
@@ -26,5 +29,6 @@ pub use self::{
     rules::{Data, Rule, RuleError, Rules, RulesError},
     settings::{AuthConfig, AuthSettings, IssuerConfig},
     source::KeySource,
+    validity::Validity,
     verifier::{Verifier, VerifierError},
 };

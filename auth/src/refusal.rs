@@ -11,7 +11,8 @@ pub enum Check {
     Form,
     /// Its `alg` is one of those that are allowed.
     Algorithm,
-    /// The issuer has published the key that it names (`kid`), for this algorithm.
+    /// The issuer publishes the key that it names (`kid`), for this algorithm; a stream ends by it when that is so no longer, and
+    /// other keys are in force.
     Key,
     /// The key has signed it.
     Signature,
@@ -53,7 +54,7 @@ impl Check {
             Self::Present => "a bearer token is needed: authorization: Bearer TOKEN",
             Self::Form => "the token is no signed JWT",
             Self::Algorithm => "the token is signed with an algorithm that is not allowed",
-            Self::Key => "the token is signed with a key that the issuer has not published",
+            Self::Key => "the token is signed with a key that is not in force at the issuer",
             Self::Signature => "the signature of the token is wrong",
             Self::Claims => "the token lacks a claim that is needed, or has one that cannot be read",
             Self::Issuer => "the token is of another issuer",
@@ -72,7 +73,7 @@ pub enum Refusal {
     #[error("{}", .0.problem())]
     Token(Check),
     /// Its token cannot be verified: no key of the issuer is in force.
-    #[error("the keys of the issuer cannot be read, and nobody can be let in until they are")]
+    #[error("no key of the issuer is in force, and nobody can be let in until one is")]
     NoKeys,
     /// Its token names a key that is not known yet, as do those of many who wait for a look at the issuer.
     #[error("too many callers wait for keys of the issuer that are not known yet")]

@@ -116,7 +116,7 @@ impl Rule {
             Data::All => Ok(Access::All),
             _ if sees_all => Ok(Access::All),
             Data::Named(_) | Data::Stored => match ordermesh::rules::user_id(&caller.subject) {
-                Ok(()) => Ok(Access::Own(Arc::from(caller.subject.as_str()))),
+                Ok(()) => Ok(Access::Own(Arc::clone(&caller.subject))),
                 Err(_) => Err(Refusal::Token(Check::Subject)),
             },
         }

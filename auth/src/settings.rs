@@ -8,7 +8,10 @@ use chassis::{
 };
 use jsonwebtoken::Algorithm;
 
-use crate::source::{KeySource, source};
+use crate::{
+    keys::algorithm,
+    source::{KeySource, source},
+};
 
 /// Fetching keys more often than this would let nobody be known while a fetch is under way.
 const SHORTEST_AGE: Duration = Duration::from_secs(10);
@@ -107,7 +110,7 @@ impl AuthSettings {
         );
         let audiences: Vec<String> = self.auth_audience.into_iter().filter(|text| !text.is_empty()).collect();
         errors.require(!audiences.is_empty(), "--auth-audience", "must name an audience");
-        errors.require(!self.auth_scope_claim.is_empty(), "--auth-scope-claim", "must name a claim");
+        check_claims(issuer.as_deref(), &self.auth_scope_claim, errors);
         errors.require(
             issuer.is_none() || !self.insecure,
             "--insecure",
@@ -169,17 +172,31 @@ impl AuthConfig {
     }
 }
 
+/// Notes errors in the claim `iss`, and in the name of the one with the scopes, which is a JSON Pointer when it begins with a slash.
+fn check_claims(issuer: Option<&str>, scope: &str, errors: &mut ConfigErrors) {
+    let is_blank = issuer.is_some_and(|issuer| issuer.trim().is_empty());
+    errors.require(!is_blank, "--auth-issuer", "is blank: it is the claim `iss` of tokens");
+    let flag = "--auth-scope-claim";
+    errors.require(!scope.trim().is_empty(), flag, "must name a claim");
+    let is_escaped = scope.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    errors.require(
+        !scope.starts_with('/') || is_escaped,
+        flag,
+        format!("{scope:?} is no JSON Pointer: in one, `~` stands before 0 or 1 only (RFC 6901, section 3)"),
+    );
+}
+
 fn algorithms(names: &[String], errors: &mut ConfigErrors) -> Vec<Algorithm> {
     let flag = "--auth-algorithms";
     errors.require(!names.is_empty(), flag, "must name an algorithm");
-    let algorithm = |name: &String| match name.parse::<Algorithm>() {
+    let algorithm = |name: &String| match algorithm(name) {
         // With a secret that is published, everybody could sign.
-        Ok(Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) => {
+        Some(Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) => {
             errors.note(flag, format!("{name} signs with a secret, and the keys of a JWKS are public"));
             None
         }
-        Ok(algorithm) => Some(algorithm),
-        Err(_) => {
+        Some(algorithm) => Some(algorithm),
+        None => {
             errors.note(flag, format!("{name:?} is no algorithm that is known"));
             None
         }
@@ -215,12 +232,19 @@ mod tests {
         for own in ["http://127.0.0.1:8080/jwks", "http://LocalHost/jwks", "http://[::1]:80/jwks"] {
             assert!(check(&["--auth-issuer", "x", "--auth-jwks", own]).is_ok(), "{own}");
         }
+        for claim in ["/a~0~1b", "a~2b", "https://x.test/a~2b"] {
+            assert!(check(&["--auth-scope-claim", claim]).is_ok(), "{claim}");
+        }
         for nobody in [&[][..], &["--auth-issuer", "", "--auth-jwks", ""]] {
             assert!(check(nobody).expect("no errors").issuer.is_none());
         }
         for (flags, flag) in [
             (&["--auth-issuer", "x"][..], "--auth-jwks"),
             (&["--auth-jwks", "https://x/jwks"], "--auth-issuer"),
+            (&["--auth-issuer", " ", "--auth-jwks", "https://x/jwks"], "--auth-issuer"),
+            (&[both[0], both[1], both[2], both[3], "--auth-scope-claim", "/a~2b"], "--auth-scope-claim"),
+            (&[both[0], both[1], both[2], both[3], "--auth-scope-claim", "/a~"], "--auth-scope-claim"),
+            (&[both[0], both[1], both[2], both[3], "--auth-scope-claim", " "], "--auth-scope-claim"),
             (&["--auth-issuer", "x", "--auth-jwks", "/no/such/file"], "--auth-jwks"),
             (&["--auth-issuer", "x", "--auth-jwks", "ftp://x/jwks"], "--auth-jwks"),
             (&["--auth-issuer", "x", "--auth-jwks", "https://me:hidden@x/jwks"], "--auth-jwks"),

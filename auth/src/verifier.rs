@@ -1,25 +1,25 @@
 //! A token becomes a caller: its form, its signature and its claims, checked in this order.
 
-use std::{collections::BTreeSet, error::Error, sync::Arc};
+use std::{collections::BTreeSet, error::Error, net::IpAddr, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chassis::{
     clock::{Clock, Micros},
     readiness::Part,
 };
 use http::{HeaderMap, header};
-use jsonwebtoken::{Algorithm, Validation, decode, errors::ErrorKind};
 use metrics::{counter, describe_counter};
-use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     caller::Caller,
     fetch::Source,
-    jwks::Jwks,
+    jwks::{Candidates, Jwks},
+    keys::Key,
     refusal::{Check, Refusal},
     settings::IssuerConfig,
+    token::Signed,
+    validity::Validity,
     verified::{Digest, Tokens},
 };
 
@@ -41,8 +41,8 @@ pub struct Verifier(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: IssuerConfig,
-    jwks: Jwks,
-    verified: Tokens,
+    jwks: Arc<Jwks>,
+    verified: Tokens<(Arc<Caller>, Validity)>,
     clock: Arc<dyn Clock>,
 }
 
@@ -51,13 +51,6 @@ struct Inner {
 #[error("the keys of the issuer cannot be read over TLS")]
 pub struct VerifierError(#[source] Box<dyn Error + Send + Sync>);
 
-/// The header of a token (RFC 7515, section 4.1), as far as it chooses how the token is verified.
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-}
-
 impl Verifier {
     /// Verifies the tokens of this issuer, and reads its keys from now on. Must be called inside of a tokio runtime, which then reads them.
     ///
@@ -65,7 +58,7 @@ impl Verifier {
     /// When TLS cannot be set up.
     pub fn new(config: IssuerConfig, clock: Arc<dyn Clock>) -> Result<Self, VerifierError> {
         let source = Source::new(config.keys.clone(), config.tls.clone()).map_err(VerifierError)?;
-        let jwks = Jwks::watch(source, config.max_age);
+        let jwks = Arc::new(Jwks::watch(source, config.algorithms.clone(), config.max_age));
         describe_counter!(CHECKS, "signatures of tokens that were checked");
         counter!(CHECKS).increment(0);
         Ok(Self(Arc::new(Inner { config, jwks, verified: Tokens::default(), clock })))
@@ -83,66 +76,103 @@ impl Verifier {
     /// # Errors
     /// The check that failed.
     pub async fn caller(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
-        let token = bearer(headers).ok_or(Refusal::Token(Check::Present))?;
-        self.verify(token).await
+        Ok(self.admit(headers, None).await?.0)
     }
 
-    async fn verify(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
+    /// The same, and until when their token lets them in. Those from one address, if it is known, leave something of what all share to others.
+    ///
+    /// # Errors
+    /// The check that failed.
+    pub async fn admit(
+        &self,
+        headers: &HeaderMap,
+        from: Option<IpAddr>,
+    ) -> Result<(Arc<Caller>, Validity), Refusal> {
+        let token = bearer(headers).ok_or(Refusal::Token(Check::Present))?;
         let Inner { jwks, verified, clock, .. } = &*self.0;
         if token.len() > LONGEST {
             return Err(Check::Form.into());
         }
         let digest: Digest = Sha256::digest(token).into();
         let known = jwks.generation().and_then(|generation| verified.get(&digest, generation));
-        let caller = match known {
-            Some(caller) => caller,
-            None => self.verify_anew(token, digest).await?,
+        let admitted = match known {
+            Some(admitted) => admitted,
+            None => self.verify_anew(token, digest, from).await?,
         };
-        if caller.expires <= clock.now() { Err(Check::Expiry.into()) } else { Ok(caller) }
+        if admitted.0.expires <= clock.now() { Err(Check::Expiry.into()) } else { Ok(admitted) }
     }
 
-    async fn verify_anew(&self, token: &str, digest: Digest) -> Result<Arc<Caller>, Refusal> {
+    async fn verify_anew(
+        &self,
+        token: &str,
+        digest: Digest,
+        from: Option<IpAddr>,
+    ) -> Result<(Arc<Caller>, Validity), Refusal> {
         let Inner { config, jwks, verified, clock } = &*self.0;
-        let header = header(token).ok_or(Check::Form)?;
-        let algorithm = header.alg.parse().map_err(|_| Check::Algorithm)?;
-        if !config.algorithms.contains(&algorithm) {
+        let signed = Signed::read(token)?;
+        if !config.algorithms.contains(&signed.algorithm) {
             return Err(Check::Algorithm.into());
         }
-        let (key, generation) = jwks.key(header.kid.as_deref(), algorithm).await?;
-        counter!(CHECKS).increment(1);
-        let claims = decode::<Value>(token, &key.decoding, &self.validation(algorithm));
-        let claims = claims.map_err(|error| failed(error.kind()))?.claims;
-        // The library takes a list with the issuer in it, too: it is one name (RFC 7519, section 4.1.1).
-        if claims["iss"] != config.issuer.as_str() {
-            return Err(Check::Claims.into());
-        }
+        let Found { key, claims, generation } = self.signer(&signed, from).await?;
         let now = clock.now();
-        if moment(&claims, "nbf")?.is_some_and(|begins| begins > now + AHEAD) {
+        if moment(&claims, "nbf")?.is_some_and(|begins| begins > now.saturating_add(AHEAD)) {
             return Err(Check::NotBefore.into());
         }
+        let expires = moment(&claims, "exp")?.ok_or(Check::Claims)?;
         let caller = Arc::new(Caller {
-            subject: name(&claims["sub"])?.ok_or(Check::Claims)?,
+            subject: name(&claims["sub"])?.ok_or(Check::Claims)?.into(),
             scopes: scopes(&claims, &config.scope_claim),
             token_id: name(&claims["jti"])?,
-            expires: moment(&claims, "exp")?.ok_or(Check::Claims)?,
+            expires,
         });
+        let admitted = (caller, Validity::new(expires, key, Arc::clone(jwks), Arc::clone(clock)));
         // One that is over is verified each time: nobody has a use for it.
-        if caller.expires > now {
-            verified.put(digest, Arc::clone(&caller), generation);
+        if expires > now {
+            verified.put(digest, admitted.clone(), generation);
         }
-        Ok(caller)
+        Ok(admitted)
     }
 
-    /// What the library checks. Times are compared with our own clock.
-    fn validation(&self, algorithm: Algorithm) -> Validation {
-        let config = &self.0.config;
-        let mut validation = Validation::new(algorithm);
-        validation.set_issuer(&[&config.issuer]);
-        validation.set_audience(&config.audiences);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.validate_exp = false;
-        validation
+    /// The key that has signed a token. When it is none of those that are known, there may be another one by now, under the same id, too.
+    async fn signer(&self, signed: &Signed<'_>, from: Option<IpAddr>) -> Result<Found, Refusal> {
+        let (id, jwks) = (signed.key_id.as_deref(), &self.0.jwks);
+        let known = jwks.candidates(id, signed.algorithm);
+        if let Some(found) = self.signer_among(&known, signed)? {
+            return Ok(found);
+        }
+        let looked = jwks.look(&known, id, signed.algorithm, from).await?;
+        if (looked.generation != known.generation || known.keys.is_empty())
+            && let Some(found) = self.signer_among(&looked, signed)?
+        {
+            return Ok(found);
+        }
+        // While keys are in force one that is not among them is the caller's fault, whether the issuer can be asked or not.
+        Err(match (jwks.generation(), looked.keys.is_empty()) {
+            (None, _) => Refusal::NoKeys,
+            (Some(_), true) => Check::Key.into(),
+            (Some(_), false) => Check::Signature.into(),
+        })
     }
+
+    /// Whichever of these keys has signed a token.
+    fn signer_among(&self, candidates: &Candidates, signed: &Signed<'_>) -> Result<Option<Found>, Check> {
+        let IssuerConfig { issuer, audiences, .. } = &self.0.config;
+        for key in &candidates.keys {
+            counter!(CHECKS).increment(1);
+            if let Some(claims) = signed.claims(key, issuer, audiences)? {
+                return Ok(Some(Found { key: Arc::clone(key), claims, generation: candidates.generation }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The key that has signed a token, from a set of this generation, and what the token claims.
+#[derive(Debug)]
+struct Found {
+    key: Arc<Key>,
+    claims: Value,
+    generation: u64,
 }
 
 /// The token of `authorization: Bearer TOKEN` (RFC 6750, section 2.1). Two of them are none: it would not be clear who calls.
@@ -152,26 +182,6 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = line.to_str().ok()?.split_once(' ')?;
     let token = token.trim_matches(' ');
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-}
-
-fn header(token: &str) -> Option<Header> {
-    let mut parts = token.split('.');
-    let (header, _, _) = (parts.next()?, parts.next()?, parts.next()?);
-    let bytes = URL_SAFE_NO_PAD.decode(header).ok().filter(|_| parts.next().is_none())?;
-    serde_json::from_slice(&bytes).ok()
-}
-
-fn failed(error: &ErrorKind) -> Check {
-    match error {
-        ErrorKind::InvalidSignature => Check::Signature,
-        ErrorKind::InvalidIssuer => Check::Issuer,
-        ErrorKind::InvalidAudience => Check::Audience,
-        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => Check::Algorithm,
-        ErrorKind::InvalidKeyFormat | ErrorKind::InvalidEcdsaKey | ErrorKind::InvalidRsaKey(_) => Check::Key,
-        ErrorKind::InvalidToken | ErrorKind::Base64(_) => Check::Form,
-        // Of a token whose signature is right.
-        _ => Check::Claims,
-    }
 }
 
 /// A name that is stored with what its bearer does, if there is one: not empty, not too long, and without U+0000, which no database stores.

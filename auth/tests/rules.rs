@@ -8,7 +8,7 @@ use world::Scratch;
 
 fn caller(subject: &str, scopes: &[&str]) -> Caller {
     let scopes: BTreeSet<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-    Caller { subject: subject.to_owned(), scopes, token_id: None, expires: 0 }
+    Caller { subject: subject.into(), scopes, token_id: None, expires: 0 }
 }
 
 /// The descriptors of a service whose method `Do` has these options.

@@ -75,7 +75,7 @@ async fn a_token_that_is_not_right_fails_by_its_check() -> Result<()> {
     let verifier = verifier(config(&issuer)?)?;
     let good = issuer.token("first", &with(json!({ "jti": "t-1" }))).await?;
     let caller = verify(&verifier, &good).await?.map_err(|check| anyhow::anyhow!("{check:?}"))?;
-    ensure!(caller.subject == "alice" && caller.token_id.as_deref() == Some("t-1"), "{caller:?}");
+    ensure!(&*caller.subject == "alice" && caller.token_id.as_deref() == Some("t-1"), "{caller:?}");
     ensure!(caller.has("orders:read") && !caller.has("orders:write"), "{caller:?}");
 
     let (head, rest) = good.split_once('.').context("a JWT")?;

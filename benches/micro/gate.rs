@@ -1,4 +1,4 @@
-//! The gate: no case may take more than a tenth more instructions than its baseline.
+//! The gate: no case may take many more instructions than its baseline.
 
 use std::io::Write as _;
 
@@ -8,6 +8,9 @@ use crate::{baseline, cases::CASES, valgrind};
 
 /// Three times what a count changes by without a change of the code: see docs/PERFORMANCE.md.
 const LIMIT: f64 = 0.10;
+
+/// That of the edge's own work for a request, whose counts are the same to the instruction in every run.
+const LIMIT_OF_TRANSCODE: f64 = 0.03;
 
 /// How the limit is moved, when more work is meant.
 const RENEWAL: &str =
@@ -30,10 +33,12 @@ pub(crate) fn check() -> Result<()> {
         };
         let change = count as f64 / before as f64 - 1.0;
         writeln!(std::io::stdout(), "{name:<40} {count:>9} {before:>9} {:>+7.2} %", 100.0 * change)?;
-        if change > LIMIT {
+        let limit = limit_of(name);
+        if change > limit {
             failures.push(format!(
-                "{name} takes {:.1} % more instructions: {before} before, {count} now",
-                100.0 * change
+                "{name} takes {:.1} % more instructions and may take {:.0} %: {before} before, {count} now",
+                100.0 * change,
+                100.0 * limit
             ));
         }
     }
@@ -41,11 +46,12 @@ pub(crate) fn check() -> Result<()> {
     if failures.is_empty() {
         return Ok(());
     }
-    bail!(
-        "more than {:.0} % over the baseline is too much\n{}\n{RENEWAL}",
-        100.0 * LIMIT,
-        failures.join("\n")
-    )
+    bail!("too much over the baseline\n{}\n{RENEWAL}", failures.join("\n"))
+}
+
+/// How many more instructions a case may take than its baseline, of 1.
+fn limit_of(name: &str) -> f64 {
+    if name.starts_with("transcode/") { LIMIT_OF_TRANSCODE } else { LIMIT }
 }
 
 /// Makes what is counted now the baseline.

@@ -1,30 +1,38 @@
 //! The operator's listener: is the process alive, is it ready, what does it measure, and what else it answers there.
 
 mod healthcheck;
+mod hosts;
 
 use std::{io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Request, State},
+    middleware::{Next, from_fn},
     response::{IntoResponse as _, Response},
     routing::get,
 };
 use futures_util::future::join_all;
 use http::{HeaderMap, StatusCode, Uri, header};
-use hyper::server::conn::http1::Builder;
+use hyper::{body::Incoming, server::conn::http1::Builder};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Map, Value, json};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
+use tower::util::MapRequest;
 
-pub use self::healthcheck::healthcheck;
+pub use self::{
+    healthcheck::healthcheck,
+    hosts::{HostSettings, Hosts},
+};
 use crate::{
     accept::{Permits, accept},
     catalogue, metrics,
+    peer::Peer,
     problem::{PROBLEM_JSON, retry_after},
     readiness::{Readiness, Report},
     status::{Fault, Reason},
@@ -54,47 +62,35 @@ struct Bounds {
 
 /// Serves `/livez` (200 as long as the process runs), `/readyz` (200 when it can do its work for its callers, otherwise 503; the state of
 /// each part, and why it is not `ok`), `/metrics` (the text format of Prometheus) and the routes of `api` until `stop`, over HTTP/1.1 and a
-/// connection for each request.
+/// connection for each request. Without TLS only who calls it by a name that nobody can own, or by one of `hosts`, is answered; with TLS a
+/// browser looks for the name in the certificate.
 ///
 /// # Errors
 /// When something else in the process records its metrics.
 pub async fn serve(
     listener: TcpListener,
     tls: ServerTls,
+    hosts: Hosts,
     readiness: Vec<Readiness>,
     api: Router,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    serve_within(BOUNDS, listener, tls, (readiness, api), stop).await
+    let api = (readiness, api, hosts);
+    serve_within(BOUNDS, listener, tls, api, stop).await
 }
 
 async fn serve_within(
     bounds: Bounds,
     listener: TcpListener,
     tls: ServerTls,
-    (readiness, api): (Vec<Readiness>, Router),
+    (readiness, api, hosts): (Vec<Readiness>, Router, Hosts),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let recorder = metrics::recorder()?;
-    let metrics_shown = recorder.clone();
-    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    let app = Router::new()
-        .route("/livez", get(async || "alive"))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(move || std::future::ready((text, metrics::text(&metrics_shown)))))
-        .with_state(Arc::new(readiness))
-        .merge(api)
-        .method_not_allowed_fallback(async |uri: Uri| {
-            let fault = Fault::new(Reason::MethodNotAllowed, "nothing has this path with this method");
-            refusal(&fault, uri.path())
-        })
-        .fallback(async |uri: Uri, headers: HeaderMap| {
-            // Problem details lead there.
-            catalogue::answer(uri.path(), &headers).unwrap_or_else(|| {
-                let message = "the admin listener of this process has no such path";
-                refusal(&Fault::new(Reason::RouteNotFound, message), uri.path())
-            })
-        });
+    let mut app = routes(recorder.clone(), readiness, api);
+    if !tls.is_on() {
+        app = app.layer(from_fn(move |request: Request, next: Next| guarded(hosts.clone(), request, next)));
+    }
     let upkeep = async {
         loop {
             tokio::time::sleep(metrics::UPKEEP).await;
@@ -111,6 +107,10 @@ async fn serve_within(
         async move {
             let serving = async {
                 let stream = acceptor.accept(stream, client, &stop).await?;
+                let app = MapRequest::new(app, move |mut request: http::Request<Incoming>| {
+                    request.extensions_mut().insert(Peer(client.ip()));
+                    request
+                });
                 server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)).await.ok()
             };
             if !matches!(timeout(bounds.whole, serving).await, Ok(Some(()))) {
@@ -128,6 +128,37 @@ async fn serve_within(
         () = upkeep => {}
     }
     Ok(())
+}
+
+/// Answers a request that is for this listener.
+async fn guarded(hosts: Hosts, request: Request, next: Next) -> Response {
+    let checked = hosts.check(request.uri(), request.headers());
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(fault) => refusal(&fault, request.uri().path()),
+    }
+}
+
+/// What is answered, and that there is nothing else.
+fn routes(recorder: PrometheusHandle, readiness: Vec<Readiness>, api: Router) -> Router {
+    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    Router::new()
+        .route("/livez", get(async || "alive"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(move || std::future::ready((text, metrics::text(&recorder)))))
+        .with_state(Arc::new(readiness))
+        .merge(api)
+        .method_not_allowed_fallback(async |uri: Uri| {
+            let fault = Fault::new(Reason::MethodNotAllowed, "nothing has this path with this method");
+            refusal(&fault, uri.path())
+        })
+        .fallback(async |uri: Uri, headers: HeaderMap| {
+            // Problem details lead there.
+            catalogue::answer(uri.path(), &headers).unwrap_or_else(|| {
+                let message = "the admin listener of this process has no such path";
+                refusal(&Fault::new(Reason::RouteNotFound, message), uri.path())
+            })
+        })
 }
 
 /// The answer to a request of this path that failed: problem details, with a challenge where the caller was not let in.

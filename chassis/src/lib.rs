@@ -21,6 +21,8 @@ pub mod page;
 pub mod catalogue;
 pub mod metadata;
 pub mod deadline;
+pub mod peer;
+pub mod host;
 pub mod accept;
 pub mod tls;
 pub mod admin;

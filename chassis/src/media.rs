@@ -1,6 +1,6 @@
-//! What a request accepts (RFC 9110, section 12.5.1).
+//! What a request accepts: media types (RFC 9110, section 12.5.1) and codings (section 12.5.3).
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 
 /// Whether `Accept` names this media type itself: a wildcard does not, and `q=0` refuses it.
 #[must_use]
@@ -24,15 +24,43 @@ pub fn accepts_only(headers: &HeaderMap, media_type: &str) -> bool {
     accepts(headers, media_type) && accepted(headers).all(|(name, _)| name.eq_ignore_ascii_case(media_type))
 }
 
+/// The coding of an answer, of those that are `offered`, the best first: the one with the highest weight. `None` for an answer without a coding:
+/// it goes before what weighs less, where it is named itself or by `*`, and is what is left where nothing is accepted, which that section allows.
+#[must_use]
+pub fn coding(headers: &HeaderMap, offered: &[&'static str]) -> Option<&'static str> {
+    let named = |wanted: &str| {
+        let mut found = weighed(headers, &header::ACCEPT_ENCODING);
+        found.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, weight)| weight)
+    };
+    let any = named("*");
+    let mut best = None;
+    let mut highest = named("identity").or(any).unwrap_or(0.0);
+    for coding in offered {
+        // Its older name (RFC 9110, section 8.4.1.3).
+        let weight = named(coding).or_else(|| named("x-gzip").filter(|_| *coding == "gzip")).or(any);
+        let weight = weight.unwrap_or(0.0);
+        // Beside an answer without a coding, one that weighs the same is preferred.
+        if weight > highest || best.is_none() && weight > 0.0 && weight >= highest {
+            (best, highest) = (Some(*coding), weight);
+        }
+    }
+    best
+}
+
 /// The media types that `Accept` names and does not refuse, with their weights.
 fn accepted(headers: &HeaderMap) -> impl Iterator<Item = (&str, f32)> {
-    let lines = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    weighed(headers, &header::ACCEPT).filter(|(_, weight)| *weight > 0.0)
+}
+
+/// What a header lists, with the weight of each (RFC 9110, section 12.4.2); what has a weight that is none is passed over.
+fn weighed<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = (&'h str, f32)> + use<'h> {
+    let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(',')).filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
         let name = parts.next()?;
         let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
         let weight = weight.map_or(Some(1.0), |weight| weight.parse().ok());
-        weight.filter(|weight| *weight > 0.0).map(|weight| (name, weight))
+        weight.filter(|weight| (0.0..=1.0).contains(weight)).map(|weight| (name, weight))
     })
 }
 
@@ -73,5 +101,44 @@ mod tests {
             let headers = accept(&[line]);
             assert_eq!(prefers(&headers, "application/x-ndjson", "text/event-stream"), preferred, "{line}");
         }
+    }
+
+    #[test]
+    fn the_weight_of_a_coding_counts() {
+        for (line, chosen) in [
+            ("gzip", Some("gzip")),
+            ("x-gzip", Some("gzip")),
+            ("GZIP;Q=0.1", Some("gzip")),
+            ("gzip, zstd, br", Some("zstd")),
+            ("gzip, br;q=0.9", Some("gzip")),
+            ("*", Some("zstd")),
+            ("*;q=0.2, gzip", Some("gzip")),
+            ("zstd;q=0, *", Some("br")),
+            ("gzip;q=0.5, identity;q=1", None),
+            ("gzip;q=0.5, identity", None),
+            ("gzip;q=0.5, identity;q=0.5", Some("gzip")),
+            ("identity;q=0.3, gzip;q=0.5", Some("gzip")),
+            ("gzip;q=0.5, identity;q=0", Some("gzip")),
+            ("gzip;q=0.5, *;q=0", Some("gzip")),
+            ("identity;q=0, *;q=0, br;q=0.001", Some("br")),
+            ("identity, *;q=0.5", None),
+            ("gzip;q=0", None),
+            ("identity;q=0", None),
+            ("*;q=0", None),
+            ("deflate", None),
+            ("gzip;q=2", None),
+            ("gzip;q=x", None),
+            ("", None),
+        ] {
+            let headers =
+                HeaderMap::from_iter([(header::ACCEPT_ENCODING, line.parse().expect("a header value"))]);
+            assert_eq!(coding(&headers, &["zstd", "br", "gzip"]), chosen, "{line}");
+        }
+        assert_eq!(coding(&HeaderMap::new(), &["gzip"]), None);
+        let offered_alone = HeaderMap::from_iter([(
+            header::ACCEPT_ENCODING,
+            "gzip;q=0.5, *;q=0.8".parse().expect("a value"),
+        )]);
+        assert_eq!(coding(&offered_alone, &["gzip"]), None, "what has no coding weighs 0.8");
     }
 }

@@ -86,6 +86,28 @@ impl SecretUrl {
         Ok(Self(text))
     }
 
+    /// Several, with commas between them. A comma that no other URL comes behind belongs to the one before it.
+    ///
+    /// # Errors
+    /// As [`SecretUrl::parse`].
+    pub fn parse_all(text: &SecretString, schemes: &[&str]) -> Result<Vec<Self>, String> {
+        let begins = |part: &str| {
+            let begun = part.trim_start().split_once("://");
+            begun.is_some_and(|(scheme, _)| schemes.contains(&scheme))
+        };
+        let mut urls: Vec<String> = Vec::new();
+        for part in text.expose_secret().split(',') {
+            match urls.last_mut() {
+                Some(before) if !begins(part) => {
+                    before.push(',');
+                    before.push_str(part);
+                }
+                _ => urls.push(part.to_owned()),
+            }
+        }
+        urls.into_iter().map(|url| Self::parse(url.trim().into(), schemes)).collect()
+    }
+
     /// All of it.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -119,6 +141,22 @@ mod tests {
         }
         let url = SecretUrl::parse("amqp://o:hidden@h".into(), &["amqp"]).expect("a URL");
         assert_eq!(format!("{url} {url:?}"), "amqp://o@h amqp://o@h");
+    }
+
+    #[test]
+    fn several_urls_have_commas_between_them() {
+        let shown = |text: &str| {
+            let urls = SecretUrl::parse_all(&text.into(), &["amqp", "amqps"]);
+            urls.map(|urls| urls.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(shown("amqp://o:hidden@h"), Ok(vec!["amqp://o@h".to_owned()]));
+        let several = shown("amqp://o:hid,den@h:1/%2f, amqps://o:hidden@i,amqp://[::1]:2");
+        let each = ["amqp://o@h:1/%2f", "amqps://o@i", "amqp://[::1]:2"];
+        assert_eq!(several, Ok(each.map(str::to_owned).to_vec()));
+        for text in ["", "amqp://h,amqp://o:12/hidden@i", "amqp:hidden,amqp://h", "http://hidden,amqp://h"] {
+            let error = shown(text).expect_err(text);
+            assert!(!error.contains("hidden"), "{error}");
+        }
     }
 
     #[test]

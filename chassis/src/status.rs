@@ -113,11 +113,15 @@ reasons! {
     StorageFull = "STORAGE_FULL", Unavailable, 503;
     /// The service behind the edge does not answer: try later.
     UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", Unavailable, 503;
-    /// No key of the issuer of tokens is in force, because it could not be asked: nobody can be let in, and nothing was done. Not for the caller
-    /// to mend: its token may be right, so that another one would be no better.
+    /// No key of the issuer of tokens is in force, because it could not be asked or publishes none that can be used: nobody can be let in, and
+    /// nothing was done. Not for the caller to mend: its token may be right, so that another one would be no better.
     IssuerUnavailable = "ISSUER_UNAVAILABLE", Unavailable, 503;
-    /// The service behind the edge answered more than the edge takes.
+    /// The service behind the edge answered more than the edge takes. The call took effect.
     UpstreamResponseTooLarge = "UPSTREAM_RESPONSE_TOO_LARGE", Internal, 502;
+    /// The call took effect: its service has answered, and the answer has no form in JSON (a time out of its range, an Any of a type that is not
+    /// known, a path of a field mask that could not be read again) or is no message of the contract. A repetition would take effect as well, and
+    /// get the same. Over gRPC, in protobuf, the answer is passed on as it is.
+    AnswerNotRepresentable = "ANSWER_NOT_REPRESENTABLE", Internal, 500;
     /// The answer to a write was lost, or the commit's: whether it took effect is not known. UNKNOWN, because clients of gRPC repeat what
     /// is UNAVAILABLE by themselves, and without an idempotency key that could make the effect twice.
     OutcomeUnknown = "OUTCOME_UNKNOWN", Unknown, 503;
@@ -129,7 +133,7 @@ reasons! {
     NotOwner = "NOT_OWNER", PermissionDenied, 403;
     /// The credentials are valid, and not for this method: `scope` in the metadata is the one that it needs.
     ScopeMissing = "SCOPE_MISSING", PermissionDenied, 403;
-    /// HTTP: a page of another origin asks for what only pages of allowed ones may read.
+    /// HTTP: a page of another origin asks for what only pages of allowed ones may read, or a listener is called by a name that is not one of its own.
     OriginNotAllowed = "ORIGIN_NOT_ALLOWED", PermissionDenied, 403;
     /// HTTP: no route has this path.
     RouteNotFound = "ROUTE_NOT_FOUND", NotFound, 404;
@@ -275,26 +279,4 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fault_survives_the_wire() {
-        for reason in Reason::ALL {
-            let mut fault = Fault::new(*reason, "what happened").with("scope", "orders:write");
-            fault
-                .violations
-                .push(Violation { field: "order.amount".into(), description: "must be positive".into() });
-            let status = Status::from(fault.clone());
-            assert_eq!(status.code(), reason.code());
-            assert_eq!(Fault::from_status(&status), Some(fault));
-            assert_eq!(Reason::parse(reason.as_str()), Some(*reason));
-            assert!(reason.http().is_client_error() || reason.http().is_server_error());
-        }
-    }
-
-    #[test]
-    fn a_foreign_status_has_no_reason_of_ours() {
-        assert_eq!(Fault::from_status(&Status::not_found("nothing")), None);
-    }
-}
+mod tests;

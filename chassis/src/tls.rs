@@ -13,6 +13,7 @@ mod follow;
 mod identity;
 mod clients;
 mod server;
+mod distrust;
 mod refusal;
 mod stream;
 mod accept;
@@ -25,7 +26,9 @@ pub use self::{
     accept::Acceptor,
     client::ClientTls,
     dial::dial,
+    distrust::Distrust,
     itself::Itself,
+    pem::check_authorities,
     server::{Protocols, ServerTls},
     settings::{Flag, TlsConfig, TlsSettings, UpstreamTlsSettings, client_tls},
     stream::Stream,

@@ -1,7 +1,7 @@
 // What the operations room keeps: books and who did what, in front of a running mesh. `EDGE` and `ADMIN` are its URLs, `ADMIN_TOKEN` the operator's
 // token.
 import assert from 'node:assert/strict';
-import { ask, call, choose, has, holds, isAccessible, isPainted, launch, leave, open, picture, slow, times } from './world.mjs';
+import { ask, call, choose, ended, explained, has, holds, isAccessible, isPainted, isThereFarAway, launch, leave, open, paintsAlone, picture, slow, violatesNothing } from './world.mjs';
 
 const { EDGE, ADMIN, ADMIN_TOKEN } = process.env;
 
@@ -17,6 +17,7 @@ try {
   await audit(page);
   await heals(page);
   await close();
+  await hasNoOperators();
   await isOfUseFarAway();
 } finally {
   await browser.close();
@@ -45,11 +46,30 @@ async function paintsWithoutData(page) {
   for (let times = 0; times < 3; times += 1) await page.keyboard.press('Escape');
   await page.getByRole('dialog').waitFor();
   await page.unroute('**/admin/v1/openapi.json');
+  await page.goto('about:blank');
+  await paintsAlone(page, `${ADMIN}/console/`, 'Overview', page.getByText('What was sent'));
   holds('the operations room is painted without waiting for data, and goes on by itself');
+}
+
+/** The document of a process without admin services has no paths: this one's, without them. */
+async function hasNoOperators() {
+  const { page, close } = await open(browser, ADMIN);
+  await page.route('**/admin/v1/openapi.json', async (route) => {
+    const response = await route.fetch();
+    return route.fulfill({ response, json: { ...(await response.json()), paths: {} } });
+  });
+  await page.goto(`${ADMIN}/console/`);
+  await page.getByRole('heading', { name: 'Nobody can be an operator here' }).waitFor();
+  await violatesNothing(page, 'a console without operators');
+  await close();
+  holds('a process without admin services says so');
 }
 
 async function books(page) {
   await call(EDGE, '/gateway/payments', { userId: 'alice' });
+  await call(EDGE, '/gateway/payments/alice/top-up', { amount: '1000' });
+  const { id } = await call(EDGE, '/gateway/orders', { userId: 'alice', amount: '300' });
+  assert.equal((await ended(EDGE, id)).status, 'FINISHED');
   const compared = page.getByTestId('compared');
   await has(compared, 'no differences');
   await page.getByTestId('compared').getByText(/Orders were compared from/).waitFor();
@@ -63,7 +83,10 @@ async function books(page) {
   await page.waitForURL(/#\/books\?healed=true$/);
   holds('orders and payments are compared');
   await page.getByRole('button', { name: 'Add them up' }).click();
-  await has(page.getByTestId('books').locator('tbody tr'), /^RUB.*agree$/);
+  const cells = page.getByTestId('books').locator('tbody td');
+  await has(cells, 'agree');
+  const sums = (await cells.allTextContents()).map((text) => text.replace(/\s/g, ' '));
+  assert.deepEqual(sums, ['RUB', '1', '10.00 RUB', '3.00 RUB', '7.00 RUB', 'agree']);
   await isAccessible(page, 'the books');
   holds('the books agree');
 }
@@ -79,24 +102,23 @@ async function heals(page) {
   await has(compared, '2 differences');
   // Each was tried at once, and is tried again after half a minute.
   const operator = { authorization: `Bearer ${ADMIN_TOKEN}` };
-  for (let tried = 0; tried < 2; ) {
-    const { differences } = await call(ADMIN, '/admin/v1/orders/reconciliation', undefined, operator);
-    tried = differences.filter(({ healAttempts }) => healAttempts > 0).length;
-  }
+  const differ = async (query = '') => (await call(ADMIN, `/admin/v1/orders/reconciliation${query}`, undefined, operator)).differences;
+  for (let tried = 0; tried < 2; ) tried = (await differ()).filter(({ healAttempts }) => healAttempts > 0).length;
   await page.reload();
   const found = page.getByTestId('differences').locator('li');
   await has(found, /NOT_APPLIED.*Tried (once|\d times); the next time .* in \d+ s/);
   assert.equal(await found.count(), 2);
   await isAccessible(page, 'the orders that differ');
   await picture(page, 'books');
-  await ask('keep');
   await page.getByLabel('Your name').fill('olga');
   await page.getByLabel('Reason').fill('the outbox is mended');
-  const begun = performance.now();
+  const next = await aWhileBefore(differ);
+  await ask('keep');
   await page.getByRole('button', { name: 'Heal them now' }).click();
   await has(compared, 'no differences');
-  const took = performance.now() - begun;
-  assert.ok(took < 15_000, `it took ${took} ms: they were healed at their time`);
+  const healed = await differ('?healed=true');
+  assert.equal(healed.length, 2);
+  for (const { orderId, healTime } of healed) assert.ok(Date.parse(healTime) < next.get(orderId), `${healTime}: ${orderId} was healed at its time`);
   await page.getByText('None: both have stored the same.').waitFor();
   await page.getByLabel('Differences that').selectOption('were, and are healed');
   await has(found, /NOT_APPLIED.*Healed/);
@@ -110,21 +132,27 @@ async function heals(page) {
   holds('what differs is healed by the button, and who has pressed it is noted');
 }
 
+/** When each is tried again by itself, where that is not soon: until then something else may heal them. */
+async function aWhileBefore(differ) {
+  for (;;) {
+    const next = new Map((await differ()).map(({ orderId, nextHealTime }) => [orderId, Date.parse(nextHealTime)]));
+    if ([...next.values()].every((time) => time > Date.now() + 15_000)) return next;
+  }
+}
+
 /** On a slow network the page is there within seconds, and shows what it reads. */
 async function isOfUseFarAway() {
   const { page, close } = await open(browser, ADMIN);
   await slow(page);
   await page.goto(`${ADMIN}/console/`);
   await isPainted(page);
-  const [painted, usable] = await times(page);
-  assert.ok(usable > 800, `${usable} ms: the network is not slow`);
-  assert.ok(painted < 3_000 && usable < 5_000, `painted after ${painted} ms, usable after ${usable} ms`);
+  await isThereFarAway(page, 'the operations room');
   await page.getByLabel('Token', { exact: true }).fill(ADMIN_TOKEN);
   await page.getByRole('dialog').getByRole('button', { name: 'Sign in' }).click();
   await page.getByTestId('waits-payments').waitFor();
   await page.getByTestId('parts').getByText('payments.consumer.0').first().waitFor();
   await close();
-  holds(`on a slow network the operations room is painted after ${painted} ms, and of use after ${usable} ms`);
+  holds('on a slow network the operations room shows what it reads');
 }
 
 async function audit(page) {
@@ -152,7 +180,18 @@ async function audit(page) {
   assert.equal(await filter.inputValue(), 'action = HEAL');
   await filter.fill('what = ever');
   await filter.press('Enter');
-  await page.getByRole('alert').getByText('INVALID_FILTER').waitFor();
+  const alert = page.getByRole('alert');
+  await alert.getByText('INVALID_FILTER').waitFor();
+  // It is said once, and no more of what is another filter by now.
+  const note = page.locator('.field', { has: filter }).locator('.note.wrong');
+  assert.equal(await page.getByText(await note.textContent()).count(), 1);
+  await filter.fill('what = eve');
+  await alert.waitFor({ state: 'detached' });
+  assert.equal(await note.count(), 0);
+  await filter.fill('what = ever');
+  await alert.waitFor();
+  assert.equal(await explained(page, 'INVALID_FILTER'), `${ADMIN}/errors/INVALID_FILTER`);
+  assert.equal(await filter.inputValue(), 'what = ever');
   await page.getByRole('button', { name: 'Everything' }).click();
   await has(events, 'HEAL');
   await isAccessible(page, 'the list of who did what');
@@ -174,9 +213,11 @@ async function suggests(page) {
   const action = document.components.schemas.AuditEvent.properties.action.description;
   const actions = (await suggested('action = ')).map((text) => text.split(' ').at(-1));
   assert.deepEqual([...actions].sort(), [...new Set(action.match(/[A-Z]+(_[A-Z]+)*(?=\W)/g).filter((word) => word.length > 2))].sort());
+  // What is read of a value, unlike other ones, has to be one.
+  const values = { time: '2026-01-31T00:00:00Z', order_id: '0198c0de-0000-7000-8000-000000000000', action: 'TOP_UP' };
   for (const field of fields) {
     for (const start of await suggested(field)) {
-      const value = field === 'time' ? '2026-01-31T00:00:00Z' : field === 'order_id' ? '0198c0de-0000-7000-8000-000000000000' : 'x';
+      const value = values[field] ?? 'x';
       const answer = await fetch(`${ADMIN}/admin/v1/orders/audit?filter=${encodeURIComponent(start + value)}`, {
         headers: { authorization: `Bearer ${ADMIN_TOKEN}` },
       });

@@ -1,6 +1,7 @@
 // The shop in a browser, in front of a running mesh without tokens. `EDGE` and `ADMIN` are its URLs, `ADMIN_TOKEN` the operator's token.
 import assert from 'node:assert/strict';
-import { ask, balance, has, holds, isAccessible, launch, leave, open, order, pauser, picture, state } from './world.mjs';
+import { costs } from './tasks.mjs';
+import { ask, balance, explained, has, holds, isAccessible, launch, leave, open, order, pauser, picture, saysAtField, state, violatesNothing } from './world.mjs';
 
 const { EDGE, ADMIN, ADMIN_TOKEN } = process.env;
 const pause = pauser(ADMIN, ADMIN_TOKEN);
@@ -15,20 +16,26 @@ try {
   await goesOn(page);
   await repeatsWhatWasLost(page);
   await repeatsWhatIsNotAnswered(page);
+  await repeatsNothingInVain(page);
+  await doesOnceWhatWasStopped(page);
+  await keepsForWhoMadeIt(page);
   await close();
 } finally {
   await browser.close();
   leave();
 }
 
-/** The best of three: whoever else uses the processors is not the page's. */
+/** In processor time of the page: whoever else uses the processors is not the page's. */
 async function isUsableAtOnce() {
-  const took = [];
+  const [took, usable] = [[], []];
   for (let round = 0; round < 3; round += 1) {
     const { page, close } = await open(browser, EDGE);
-    await page.goto(`${EDGE}/shop`);
-    await page.getByRole('button', { name: 'Enter' }).waitFor();
-    took.push(await page.evaluate(() => performance.getEntriesByName('usable')[0].startTime));
+    const { all } = await costs(page, async () => {
+      await page.goto(`${EDGE}/shop`);
+      await page.getByRole('button', { name: 'Enter' }).waitFor();
+    });
+    took.push(Math.round(all));
+    usable.push(await page.evaluate(() => Math.round(performance.getEntriesByName('usable')[0].startTime)));
     if (round === 0) {
       assert.equal(new URL(page.url()).pathname, '/shop/');
       await isAccessible(page, 'the entrance');
@@ -42,8 +49,9 @@ async function isUsableAtOnce() {
     }
     await close();
   }
-  assert.ok(Math.min(...took) < 1_000, `usable after ${took} ms`);
-  holds(`the shop is usable after ${took.map(Math.round)} ms`);
+  // The first one is of an edge that has served nothing before, and of a browser that has just been started.
+  assert.ok(took[0] < 1_000, `on a cold start usable after ${took[0]} ms of the processor`);
+  holds(`the shop is usable after ${took} ms of the processor, by the clock on the wall after ${usable} ms`);
 }
 
 async function theScenario(page) {
@@ -51,6 +59,7 @@ async function theScenario(page) {
   await page.getByLabel('Name').fill('alice');
   await page.keyboard.press('Enter');
   await page.getByText('There is no account yet').waitFor();
+  await hasNothingYet(page);
   await order(page, 'tea without an account', '1');
   await has(state(page), 'CANCELLED · no account');
   holds('an order without an account is cancelled, and says why');
@@ -73,6 +82,20 @@ async function theScenario(page) {
   await isAccessible(page, 'the counter');
 }
 
+/** What whoever is new finds on each tab, and where there is none. */
+async function hasNothingYet(page) {
+  await violatesNothing(page, 'the counter without an account');
+  await page.getByRole('link', { name: 'Orders' }).click();
+  await page.getByText('No orders yet.').waitFor();
+  await violatesNothing(page, 'an empty list of orders');
+  await page.getByRole('link', { name: 'Statement' }).click();
+  await page.getByRole('main').getByText('There is no account yet').waitFor();
+  await violatesNothing(page, 'the statement without an account');
+  await page.goto(`${EDGE}/shop/#/nothing`);
+  await page.getByText('There is no such page.').waitFor();
+  await violatesNothing(page, 'no such page of the shop');
+}
+
 async function whatIsRefused(page) {
   const amount = page.getByLabel('Amount');
   for (const [text, says] of [['1.234', 'RUB has 2 digits'], ['tea', 'Write an amount'], ['0', 'above zero'], ['10000000000.01', 'At most']]) {
@@ -89,14 +112,22 @@ async function whatIsRefused(page) {
   await page.getByLabel('Currency').fill('eu');
   await page.getByRole('button', { name: 'Place the order' }).click();
   await page.getByRole('alert').getByText('INVALID_FIELD').waitFor();
-  await page.getByLabel('Currency').fill('RUB');
-  holds('what cannot be sent is said, and what is sent is shown');
+  assert.equal(await explained(page, 'INVALID_FIELD', 'Shift+Tab'), `${EDGE}/errors/INVALID_FIELD`);
+  assert.deepEqual([await amount.inputValue(), await page.getByLabel('Currency').inputValue()], ['1', 'eu']);
+  await isAccessible(page, 'an order that was refused');
+  const refused = page.locator('.log li', { hasText: 'Place an order' }).first();
+  await refused.locator('summary').click();
+  assert.equal(await refused.getByRole('link', { name: /^INVALID_FIELD/ }).evaluate((link) => link.href), `${EDGE}/errors/INVALID_FIELD`);
+  await saysAtField(page, 'Currency', /^Must be the ISO 4217 code of a supported currency\.$/, () => page.getByLabel('Currency').fill('RUB'));
+  holds('what cannot be sent is said, with a way to what it means, and what is sent is shown');
 }
 
 async function cancels(page) {
   const resume = await pause();
   await order(page, 'changed my mind', '10');
   await has(state(page), 'NEW');
+  await page.getByRole('button', { name: 'Cancel this order' }).waitFor();
+  await violatesNothing(page, 'an order that can be cancelled');
   await page.getByRole('button', { name: 'Cancel this order' }).click();
   await has(state(page), 'CANCELLED · you cancelled it');
   await resume();
@@ -143,6 +174,7 @@ async function repeatsWhatWasLost(page) {
   await page.getByRole('button', { name: 'Top up' }).click();
   const notice = page.locator('.repeats .notice');
   await notice.getByText('no answer came').waitFor();
+  await violatesNothing(page, 'a write that is repeated');
   isSeen = true;
   await page.locator('.log').getByText('200, the first answer again').waitFor();
   await balance(page, '700.00 RUB');
@@ -185,4 +217,87 @@ async function repeatsWhatIsNotAnswered(page) {
   await balance(page, '701.00 RUB');
   await page.unroute('**/top-up');
   holds('what is not answered in time is repeated too');
+}
+
+/** What the catalogue of errors does not let be repeated is said, and sent no more. */
+async function repeatsNothingInVain(page) {
+  let sent = 0;
+  await page.route('**/top-up', (route) => {
+    sent += 1;
+    const reason = 'UPSTREAM_RESPONSE_TOO_LARGE';
+    const problem = { type: `/errors/${reason}`, title: 'Bad Gateway', status: 502, detail: 'the service has answered more than is taken', reason };
+    return route.fulfill({ status: 502, contentType: 'application/problem+json', body: JSON.stringify(problem) });
+  });
+  await page.getByLabel('Top up by').fill('0.75');
+  await page.getByRole('button', { name: 'Top up' }).click();
+  await page.getByRole('alert').getByText('It took effect: look at what has become of it').waitFor();
+  assert.equal(sent, 1);
+  assert.equal(await page.locator('.repeats .notice').count(), 0);
+  await page.unroute('**/top-up');
+  holds('an error that a repetition does not mend is not repeated');
+}
+
+/** Whoever stops a write and follows the advice sends it by its key. */
+async function doesOnceWhatWasStopped(page) {
+  const keys = [];
+  let isLost = true;
+  await page.route('**/top-up', async (route) => {
+    keys.push(route.request().headers()['idempotency-key']);
+    if (!isLost) return route.continue();
+    await route.fetch();
+    return route.abort('connectionreset');
+  });
+  await page.getByLabel('Top up by').fill('0.25');
+  await page.getByRole('button', { name: 'Top up' }).click();
+  await page.locator('.repeats .notice').getByRole('button', { name: 'Stop' }).click();
+  const advice = page.getByRole('alert').getByText('Look in the statement');
+  await advice.waitFor();
+  await isAccessible(page, 'a top-up that was stopped');
+  await page.getByLabel('Top up by').fill('0.26');
+  await advice.waitFor({ state: 'detached' });
+  await page.getByRole('link', { name: 'Statement' }).click();
+  await has(page.getByTestId('statement').locator('tbody tr').first(), '701.25');
+  await page.getByRole('link', { name: 'Counter' }).click();
+  await page.getByLabel('Top up by').fill('0.25');
+  await advice.waitFor();
+  isLost = false;
+  await page.getByRole('button', { name: 'Top up' }).click();
+  await page.locator('.log').getByText('200, the first answer again').first().waitFor();
+  await balance(page, '701.25 RUB');
+  assert.equal(new Set(keys).size, 1, 'one key');
+  await page.unroute('**/top-up');
+  await page.getByLabel('Top up by').fill('0.25');
+  await page.getByRole('button', { name: 'Top up' }).click();
+  await balance(page, '701.50 RUB');
+  holds('what was stopped and is sent again unchanged is done once, and the same afterwards once more');
+}
+
+/** A write without an answer is sent for who made it, and for nobody else. */
+async function keepsForWhoMadeIt(page) {
+  await page.route('**/top-up', (route) => route.abort('connectionreset'));
+  await page.getByLabel('Top up by').fill('0.50');
+  await page.getByRole('button', { name: 'Top up' }).click();
+  const notice = page.locator('.repeats .notice');
+  await notice.waitFor();
+  await page.getByRole('button', { name: 'Change' }).click();
+  await page.getByRole('main').getByText('it is kept for alice in this tab: Top up.').waitFor();
+  await isAccessible(page, 'the entrance with a write that is kept');
+  await page.unroute('**/top-up');
+  const sent = [];
+  const note = (request) => request.method() === 'POST' && sent.push(request.url());
+  page.on('request', note);
+  await page.getByLabel('Name').fill('mallory');
+  await page.keyboard.press('Enter');
+  await page.getByText('There is no account yet').waitFor();
+  assert.equal(new URL(page.url()).hash, '#/', 'the order of the user before is not shown');
+  await page.reload();
+  await page.getByText('There is no account yet').waitFor();
+  assert.equal(await notice.count(), 0);
+  await page.getByRole('button', { name: 'Change' }).click();
+  assert.deepEqual(sent, [], 'nothing is sent for somebody else');
+  page.off('request', note);
+  await page.getByLabel('Name').fill('alice');
+  await page.keyboard.press('Enter');
+  await balance(page, '702.00 RUB');
+  holds('a write without an answer waits for who made it');
 }

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
-import { isReadable } from './reading.mjs';
+import { isReadable, tabTo } from './reading.mjs';
 
 /** The npm packages of console/, which scripts/setup has installed. */
 const require = createRequire(`${process.env.PACKAGES}/node_modules/`);
@@ -53,6 +53,13 @@ export async function open(browser, origin, options = {}) {
   context.on('request', (request) => {
     if (new URL(request.url()).origin !== new URL(origin).origin) wrong.push(`asked ${request.url()}`);
   });
+  // Swagger UI is somebody else's page: it has none.
+  page.on('response', (response) => {
+    if (new URL(response.url()).pathname.includes('/swagger/')) return;
+    const headers = response.headers();
+    if (!response.request().isNavigationRequest() || !/^text\/html/.test(headers['content-type'] ?? '')) return;
+    if (!/default-src/.test(headers['content-security-policy'] ?? '')) wrong.push(`no policy at ${response.url()}`);
+  });
   page.on('pageerror', (error) => wrong.push(`threw ${error.stack}`));
   page.on('console', (message) => {
     const text = message.text();
@@ -77,11 +84,8 @@ const WINDOWS = [
   ['a window at 400 %', { width: 320, height: 256 }],
 ];
 
-/**
- * No violation of axe, in light and in dark; nothing is cut off in small windows, nor where letters are twice as large (WCAG 1.4.4), also on a phone;
- * and a screen reader has a name for everything.
- */
-export async function isAccessible(page, what) {
+/** No violation of axe, in light and in dark. What is open, pointed at or under way stays as it is. */
+export async function violatesNothing(page, what) {
   await page.evaluate(axe);
   for (const colorScheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme });
@@ -90,6 +94,14 @@ export async function isAccessible(page, what) {
     assert.deepEqual(found, [], `${what} in ${colorScheme}`);
   }
   await page.emulateMedia({ colorScheme: 'light' });
+}
+
+/**
+ * No violation of axe, in light and in dark; nothing is cut off in small windows, nor where letters are twice as large (WCAG 1.4.4), also on a phone;
+ * and a screen reader has a name for everything.
+ */
+export async function isAccessible(page, what) {
+  await violatesNothing(page, what);
   const before = page.viewportSize();
   for (const [where, size] of WINDOWS) {
     await page.setViewportSize(size);
@@ -107,6 +119,8 @@ export async function isAccessible(page, what) {
   }
   await letters(16);
   await session.detach();
+  const links = await page.evaluate(() => [...document.links].filter((link) => link.origin !== location.origin).map(({ href }) => href));
+  assert.deepEqual(links, [], `${what} leads to other origins`);
   await page.setViewportSize(before);
   await isReadable(page, what);
   holds(`${what} is accessible in light and dark, has names for a screen reader, and fits a phone, a zoom of 400 % and larger letters`);
@@ -121,22 +135,59 @@ const wider = (page) =>
     return [`by ${scrollWidth - clientWidth}`, ...reaches.slice(0, 5).map((one) => one.outerHTML.slice(0, 120))];
   });
 
-/** A network of 400 kbit/s, 400 ms away. */
+/** A network of 400 kbit/s, 400 ms away: in milliseconds, and bytes a second. */
+const FAR = { latency: 400, throughput: 50_000 };
+
 export async function slow(page) {
   const session = await page.context().newCDPSession(page);
   await session.send('Network.enable');
-  const [latency, throughput] = [400, 50_000];
+  const { latency, throughput } = FAR;
   await session.send('Network.emulateNetworkConditions', { offline: false, latency, downloadThroughput: throughput, uploadThroughput: throughput });
 }
 
-/** When something was painted and when it could be used, in milliseconds from the beginning. */
-export const times = (page) =>
-  page.evaluate(() => ['first-contentful-paint', 'usable'].map((name) => Math.round(performance.getEntriesByName(name)[0].startTime)));
+/**
+ * On a network that is `slow`, something is painted within three seconds, and can be used within five: by what came until then, as if each had
+ * waited for the one before. By the clock on the wall, which is said, it is later where the machine is slow, too.
+ */
+export async function isThereFarAway(page, what) {
+  const [painted, usable] = await page.evaluate(({ latency, throughput }) => {
+    const came = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
+    return ['first-contentful-paint', 'usable'].map((name) => {
+      const at = performance.getEntriesByName(name)[0].startTime;
+      const before = came.filter(({ responseEnd }) => responseEnd > 0 && responseEnd <= at);
+      const bytes = before.reduce((sum, { transferSize }) => sum + transferSize, 0);
+      return { wall: Math.round(at), network: Math.round(before.length * latency + (1_000 * bytes) / throughput) };
+    });
+  }, FAR);
+  assert.ok(usable.wall > 2 * FAR.latency, `${usable.wall} ms: the network is not slow`);
+  const wall = `by the clock on the wall after ${painted.wall} and ${usable.wall} ms`;
+  const all = `${what} is painted after ${painted.network} ms of a slow network, and of use after ${usable.network} ms; ${wall}`;
+  assert.ok(usable.network > 2 * FAR.latency && painted.network < 3_000 && usable.network < 5_000, all);
+  holds(all);
+}
 
 /** Something was painted, and it can be used. */
 export async function isPainted(page) {
   await page.waitForFunction(() => performance.getEntriesByName('first-contentful-paint').length > 0);
   await page.waitForFunction(() => performance.getEntriesByName('usable').length > 0);
+}
+
+/**
+ * A page that is loaded while nothing that it asks is ever answered: what it is made of comes, and no data. It is painted, with its heading, its
+ * navigation and what `skeleton` finds.
+ */
+export async function paintsAlone(page, url, heading, skeleton) {
+  const files = ['document', 'script', 'stylesheet', 'image', 'font'];
+  const held = [];
+  const hold = (route, request) => (files.includes(request.resourceType()) ? route.continue() : held.push(request.url()));
+  await page.route('**/*', hold);
+  await page.goto(url);
+  await isPainted(page);
+  await page.getByRole('heading', { level: 1, name: heading, exact: true }).waitFor();
+  for (const link of await page.getByRole('navigation').getByRole('link').all()) assert.ok(await link.isVisible());
+  await skeleton.waitFor();
+  assert.ok(held.length > 0, `${url} asks for data`);
+  await page.unroute('**/*', hold);
 }
 
 /** Hides the tab, or shows it again: a browser without a window has no other tab in front of it. */
@@ -148,6 +199,20 @@ export const hide = (page, isHidden) =>
 
 /** Waits until one of these has this text. */
 export const has = (locator, text) => locator.filter({ hasText: text }).first().waitFor();
+
+/** What was refused is said once: at the field with this label, while the alert leads there; and no more once `mend` has changed the form. */
+export async function saysAtField(page, label, text, mend) {
+  const field = page.locator('.field', { has: page.getByLabel(label, { exact: true }) });
+  await has(field.locator('.note.wrong'), text);
+  const note = await field.locator('.note.wrong').textContent();
+  assert.equal(await page.getByText(note).count(), 1, `${note} is said once`);
+  const alert = page.getByRole('alert').filter({ hasText: `Not accepted: see ${label}.` });
+  const said = await alert.textContent();
+  assert.match(said, new RegExp(`^Not accepted: see ${label}\\. +INVALID_FIELD`));
+  await mend();
+  await alert.waitFor({ state: 'detached' });
+  await field.locator('.note.wrong').waitFor({ state: 'detached' });
+}
 
 /** A picture for the eye, where somebody wants them: of what is to be seen, or of a part of the page. */
 export async function picture(page, name, part) {
@@ -169,6 +234,16 @@ export async function picture(page, name, part) {
   await page.setViewportSize({ width: 360, height: 740 });
   await page.screenshot({ path: `${folder}/${name}-phone.png`, fullPage: true });
   await page.setViewportSize(before);
+}
+
+/** Goes from an error to its entry in the catalogue, by keyboard, and returns where that is. It is a tab of its own: the page stays as it was. */
+export async function explained(page, reason, key = 'Tab') {
+  await tabTo(page, new RegExp(`^link ${reason}`), key);
+  const [entry] = await Promise.all([page.context().waitForEvent('page'), page.keyboard.press('Enter')]);
+  await entry.getByRole('heading', { name: reason, exact: true }).waitFor();
+  const at = entry.url();
+  await entry.close();
+  return at;
 }
 
 /** A call of the API beside the pages. */
@@ -238,24 +313,4 @@ export async function each(count, at, work) {
     while (next < count) await work(next++);
   };
   await Promise.all(Array.from({ length: at }, worker));
-}
-
-/** The processor time of the longest task of the page's thread while `work` is done, in milliseconds. */
-export async function longestTask(page, work) {
-  const session = await page.context().newCDPSession(page);
-  const events = [];
-  session.on('Tracing.dataCollected', ({ value }) => events.push(...value));
-  await session.send('Tracing.start', {
-    transferMode: 'ReportEvents',
-    traceConfig: { includedCategories: ['toplevel', 'devtools.timeline', 'disabled-by-default-devtools.timeline'] },
-  });
-  await work();
-  const over = new Promise((resolve) => session.once('Tracing.tracingComplete', resolve));
-  await session.send('Tracing.end');
-  await over;
-  await session.detach();
-  const main = new Set(events.filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain').map(({ pid, tid }) => `${pid} ${tid}`));
-  const tasks = events.filter(({ ph, tdur, pid, tid }) => ph === 'X' && tdur !== undefined && main.has(`${pid} ${tid}`));
-  assert.ok(tasks.length > 10, `${tasks.length} tasks were seen`);
-  return Math.max(...tasks.map(({ tdur }) => tdur)) / 1_000;
 }

@@ -2,6 +2,7 @@
 
 use axum::{Router, body::Body, response::Response, routing::get};
 use bytes::Bytes;
+use chassis::media;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::files::{FILES, File};
@@ -48,7 +49,7 @@ fn pages<S: Clone + Send + Sync + 'static>(at: &str, application: &str) -> Route
 pub(crate) fn answer(request: &HeaderMap, file: &File) -> Response {
     let tag = format!("W/\"{}\"", file.digest);
     let has_it = list(request, &header::IF_NONE_MATCH).any(|known| known == tag || known == "*");
-    let compressed = list(request, &header::ACCEPT_ENCODING).any(accepts_gzip);
+    let compressed = media::coding(request, &["gzip"]).is_some();
     let mut response = Response::new(match (has_it, compressed) {
         (true, _) => Body::empty(),
         (false, true) => Bytes::from_static(file.gzip).into(),
@@ -76,14 +77,6 @@ fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
-/// Whether a member of `Accept-Encoding` names gzip, and does not refuse it.
-fn accepts_gzip(member: &str) -> bool {
-    let mut parts = member.split(';').map(str::trim);
-    let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-    let refused = |part: &str| part.strip_prefix("q=").and_then(|weight| weight.parse().ok()) == Some(0.0);
-    is_gzip && !parts.any(refused)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
@@ -98,7 +91,8 @@ mod tests {
     /// What a request of `path` with this header gets.
     async fn asked(path: &str, header: (HeaderName, &str)) -> anyhow::Result<(StatusCode, HeaderMap, Bytes)> {
         let request = Request::get(path).header(header.0, header.1).body(Body::empty())?;
-        let Ok(response) = shop::<()>().merge(operations()).oneshot(request).await;
+        let Ok(response) =
+            shop::<()>().merge(operations()).merge(crate::start::start()).oneshot(request).await;
         let (parts, body) = response.into_parts();
         Ok((parts.status, parts.headers, body.collect().await?.to_bytes()))
     }
@@ -113,6 +107,8 @@ mod tests {
             let (status, headers, plain) = asked(&path, (header::ACCEPT_ENCODING, "br, gzip;q=0")).await?;
             assert!(status == StatusCode::OK && !headers.contains_key(header::CONTENT_ENCODING), "{path}");
             assert_eq!(plain, file.plain, "{path}");
+            let (_, headers, whole) = asked(&path, (header::ACCEPT_ENCODING, "gzip;q=0.5, identity")).await?;
+            assert!(!headers.contains_key(header::CONTENT_ENCODING) && whole == plain, "{path}");
             let (_, headers, gzip) = asked(&path, (header::ACCEPT_ENCODING, "br, gzip")).await?;
             assert_eq!(headers[header::CONTENT_ENCODING], "gzip", "{path}");
             let mut unpacked = Vec::new();
@@ -138,9 +134,12 @@ mod tests {
             );
             let (status, headers, page) = asked(&format!("/{at}/"), any()).await?;
             assert!(status == StatusCode::OK && page.starts_with(b"<!doctype html>"), "{page:?}");
-            let policy = headers[header::CONTENT_SECURITY_POLICY].to_str()?;
-            assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+            assert_eq!(headers[header::CONTENT_SECURITY_POLICY], POLICY);
         }
+        let (_, headers, start) = asked("/", (header::ACCEPT, "text/html")).await?;
+        assert!(start.starts_with(b"<!doctype html>"), "{start:?}");
+        assert_eq!(headers[header::CONTENT_SECURITY_POLICY], POLICY);
+        assert!(POLICY.starts_with("default-src 'none'") && !POLICY.contains("unsafe"), "{POLICY}");
         for outside in ["/shop/nothing", "/shop/../operations/index.html", "/shop/assets/"] {
             assert_eq!(asked(outside, any()).await?.0, StatusCode::NOT_FOUND, "{outside}");
         }

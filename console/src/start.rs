@@ -30,7 +30,7 @@ fn places() -> Json<serde_json::Value> {
     Json(json!({
         "name": "ordermesh",
         "version": env!("CARGO_PKG_VERSION"),
-        "description": "Orders and payments over HTTP/JSON, gRPC and gRPC-Web.",
+        "description": "Orders and payments over HTTP/JSON, gRPC, gRPC-Web and Connect.",
         "orders": "gateway/orders",
         "payments": "gateway/payments/{user_id}",
         "openapi": "openapi.json",

@@ -14,6 +14,6 @@ pub(crate) use self::{
     methods::{Called, Form},
     own::Process,
     served::{Captures, Found, Served},
-    threads::{Thread, Threads},
+    threads::{Distrusted, Thread, Threads},
     version::Contract,
 };

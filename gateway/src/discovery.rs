@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 use tonic::Status;
 use upstream::{
     Endpoint, Upstream,
@@ -20,18 +20,35 @@ use crate::{contract::Threads, edge::Edge, metrics, settings::Config};
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// How far an edge is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Its service is asked for the descriptors.
+    Asking,
+    /// They are read, and routes and documents are made of them.
+    Reading,
+    /// It serves.
+    Serving,
+}
+
 /// An edge for what a service describes. Asks until it can be served: the service may start later than the edge, and each failure is
-/// logged. Must be called inside of a tokio runtime.
+/// logged. How far it is can be seen from outside. Must be called inside of a tokio runtime.
 ///
 /// # Errors
 /// What is wrong with the URL.
-pub async fn edge(url: &str, config: &Config) -> Result<Edge, String> {
+pub async fn edge(url: &str, config: &Config, progress: &watch::Sender<Progress>) -> Result<Edge, String> {
     let upstream = Upstream::of(&url.into(), config.trust()).map_err(|errors| errors.join("; "))?;
     let mut pause = FIRST_PAUSE;
     loop {
-        let error = match reflection::describe(&upstream).await.map(|reflected| of(reflected, url, config)) {
-            Ok(Ok(edge)) => return Ok(edge),
-            Ok(Err(errors)) => errors,
+        progress.send_replace(Progress::Asking);
+        let error = match reflection::describe(&upstream).await {
+            Ok(reflected) => {
+                progress.send_replace(Progress::Reading);
+                match read(reflected, url, config).await {
+                    Ok(edge) => return Ok(edge),
+                    Err(errors) => errors,
+                }
+            }
             Err(status) => said(&status),
         };
         let retry_s = pause.as_secs_f64();
@@ -41,11 +58,15 @@ pub async fn edge(url: &str, config: &Config) -> Result<Edge, String> {
     }
 }
 
-fn of(reflected: Reflected, url: &str, config: &Config) -> Result<Edge, String> {
+async fn read(reflected: Reflected, url: &str, config: &Config) -> Result<Edge, String> {
     tracing::info!(url, files = reflected.count(), "the service has described itself");
     let foreign = Some(reflected.left_out.clone());
-    let config = Config { descriptor_set: reflected.set(), foreign, ..config.clone() };
-    Edge::from_config(config).map_err(|errors| errors.to_string())
+    let config = Config { foreign, ..config.clone() };
+    // It may be much, and others wait on this thread.
+    let read =
+        spawn_blocking(move || Edge::from_config(Config { descriptor_set: reflected.set(), ..config }));
+    let read = read.await.map_err(|error| error.to_string())?;
+    read.map_err(|errors| errors.to_string())
 }
 
 fn said(status: &Status) -> String {

@@ -8,7 +8,10 @@ pub(crate) mod pages;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use http::{HeaderValue, Method};
 use transcode::openapi::{self, Listed};
+
+use crate::answer::problem::Problem;
 
 /// Documents made once for each version of the descriptors; whoever serves one adds where the server is.
 #[derive(Debug)]
@@ -42,6 +45,24 @@ impl Documents {
         let events = pool.and_then(events::document).map(|document| document.to_string());
         Self { merged, each, events }
     }
+
+    /// Where they are, and the pages beside them: routes of a contract at these paths take their place.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let fixed = ["/openapi.json", "/swagger/index.html", "/errors/"].map(str::to_owned);
+        let events = self.events.iter().map(|_| "/asyncapi.json".to_owned());
+        let each = self.each.keys().map(|name| format!("/openapi/{name}.json"));
+        fixed.into_iter().chain(events).chain(each).collect()
+    }
+}
+
+/// Whether a request only reads, which is all that can be done to a document.
+pub(crate) fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// The refusal of any other request for one that is there.
+pub(crate) fn only_read() -> Problem {
+    Problem::method_not_allowed(HeaderValue::from_static("GET, HEAD"))
 }
 
 /// The package of a service; where there is none, the service.

@@ -51,11 +51,11 @@ impl Edge {
         errors.or(edge)
     }
 
-    /// The edge's values, when its routes are to be discovered; every other error is found now.
+    /// The values of an edge whose descriptors are to be read later; every other error is found now.
     ///
     /// # Errors
-    /// Every error in the settings and the URL.
-    pub fn undiscovered(settings: Settings) -> Result<Config, ConfigErrors> {
+    /// Every error in the settings and the URLs.
+    pub fn values(settings: Settings) -> Result<Config, ConfigErrors> {
         let mut errors = ConfigErrors::default();
         let config = settings.config(&mut errors);
         pools::of(&config, &mut errors);

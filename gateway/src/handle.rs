@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use chassis::status::Fault;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 use tokio::time::Instant;
-use transcode::{Body as BodyOf, Encoded, Input, ResponseError, Route};
+use transcode::{Body as BodyOf, Encoded, Input, Route};
 use upstream::{Answer, Call, Tried};
 
 use crate::{
@@ -17,9 +17,9 @@ use crate::{
         problem::{Problem, Style, refused},
         refusal::{is_call, refusal},
     },
-    connect,
+    aside, connect,
     contract::{Captures, Found, Served},
-    documents::places,
+    documents::{only_read, places, reads},
     edge::Edge,
     grpc,
     metrics::Seen,
@@ -101,12 +101,11 @@ async fn route(
             response.headers_mut().insert(header::ALLOW, allow(edge.thread.methods_of_routes(), false));
             Ok(response)
         }
-        Found::Nothing => {
-            let reads = matches!(parts.method, Method::GET | Method::HEAD);
-            let documents = edge.thread.documents();
-            let place = reads.then(|| places::answer(&documents, parts.uri.path(), &parts.headers));
-            place.flatten().ok_or_else(Problem::route_not_found)
-        }
+        Found::Nothing => match places::answer(&edge.thread.documents(), parts.uri.path(), &parts.headers) {
+            Some(place) if reads(&parts.method) => Ok(place),
+            Some(_) => Err(only_read()),
+            None => Err(Problem::route_not_found()),
+        },
     }
 }
 
@@ -137,30 +136,30 @@ async fn call(
     edge: &Edge,
     served: &Arc<Served>,
     captures: Captures,
-    asked: Asked,
+    Asked { mut parts, body, client }: Asked,
     style: &Style,
     standing: &mut Option<Standing>,
 ) -> Result<Response, Problem> {
-    let Asked { mut parts, body, client } = asked;
     let (called, asked) = (served.called(), headers::request_timeout(&parts.headers)?);
     let deadline = Instant::now() + asked.unwrap_or(edge.config.request_timeout);
     let admitted = edge.admission.admit(&client, &parts.headers, called, standing);
-    let Admitted { who, expires } = within(deadline, admitted).await??;
+    let Admitted { who, validity } = within(deadline, admitted).await??;
     if served.route.rpc.client_streaming {
         // It is counted, and bounded for each caller, among the streams.
         let open = edge.admission.streams.open(&who, called.0)?;
-        let talked = talk::Asked { parts, body, captures, open, client, expires };
+        let talked = talk::Asked { parts, body, captures, open, client, validity };
         return talk::answer(edge, served, talked, style).await;
     }
     let streams = served.route.rpc.streaming;
-    let socket = if streams { socket::asked(&edge.config.cors_origins, &mut parts).await? } else { None };
+    let socket = if streams { socket::asked(&edge.config.cors_origins, &mut parts)? } else { None };
     let read = matches!(parts.method, Method::GET | Method::HEAD);
     let condition = headers::condition(&parts.headers, &served.route.rpc.input, read)?;
     let body = within(deadline, received(edge, served, &parts.headers, body, &client)).await??;
     // Not before: clients that send slowly would take the slots of all others.
     let _slot = edge.admission.slot(&served.route.rpc.service, &who)?;
     let open = streams.then(|| edge.admission.streams.open(&who, called.0)).transpose()?;
-    let Encoded { wire, ignored } = encode(edge, served, captures, &parts, &body.bytes, condition)?;
+    let encoded = encoded(edge, served, captures, &parts, &body.bytes, condition, deadline);
+    let Encoded { wire, ignored } = encoded.await?;
     let tried = Tried::default();
     let call = Call {
         wire,
@@ -183,7 +182,7 @@ async fn call(
             feeding: Feeding::default(),
             framing: Framing::of(&parts.headers, &served.route),
             style: style.clone(),
-            over: Over::first(asked.map(|_| deadline), expires),
+            over: Over::first(asked.map(|_| deadline), validity),
             stopping: edge.ending.stopping.clone(),
             account: Arc::clone(&client.answers),
             _open: open,
@@ -196,9 +195,9 @@ async fn call(
     } else {
         let upstream = within(deadline, edge.retries.run(read || keyed, || call.unary())).await?;
         let Answer { body, replayed, metadata, .. } = upstream.map_err(failed)?;
-        // What a write has done is answered, however much is being answered already.
+        // What a write has done is answered, however much is being answered already, and however long it is printed.
         let answer = answer_of(&served.route, body, &parts.headers, read.then_some(&*client.answers));
-        (answer.map_err(|problem| *problem)?, replayed, metadata)
+        (within(read.then_some(deadline), answer).await??, replayed, metadata)
     };
     payload::returned(&edge.config.return_metadata, &metadata, response.headers_mut());
     payload::note(response.headers_mut(), replayed, &ignored);
@@ -217,38 +216,58 @@ async fn received(
     body::read(headers, body, &limit, typed).await
 }
 
-fn encode(
+/// The message of a request, which has to be made by the deadline.
+async fn encoded(
     edge: &Edge,
-    served: &Served,
+    served: &Arc<Served>,
     captures: Captures,
     parts: &Parts,
     body: &Bytes,
     condition: Vec<u8>,
+    deadline: Instant,
 ) -> Result<Encoded, Fault> {
-    let key = headers::idempotency_key(&parts.headers)?;
-    let input = Input {
-        captures,
-        query: parts.uri.query().unwrap_or_default(),
-        body,
-        content_type: headers::content_type(&parts.headers),
-        idempotency_key: key.as_deref(),
-        last_event_id: headers::last_event_id(&parts.headers)?,
-    };
-    let mut encoded =
-        transcode::request_from_json(&served.route, &input, edge.config.lenient).map_err(refused)?;
+    let lenient = edge.config.lenient;
+    let mut encoded = if aside::is_long(body.len()) {
+        let (served, uri, headers) = (Arc::clone(served), parts.uri.clone(), parts.headers.clone());
+        let body = body.clone();
+        let encode = move || encode(&served.route, captures, &uri, &headers, &body, lenient);
+        within(deadline, aside::run(encode)).await??
+    } else {
+        encode(&served.route, captures, &parts.uri, &parts.headers, body, lenient)
+    }?;
     if !condition.is_empty() {
         encoded.wire = [encoded.wire, condition.into()].concat().into();
     }
     Ok(encoded)
 }
 
-/// The answer to a unary call: the JSON of its message. That of a read has to have room in an `account`, and is 304 when the client has it.
-fn answer_of(
+fn encode(
     route: &Route,
+    captures: Captures,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &[u8],
+    lenient: bool,
+) -> Result<Encoded, Fault> {
+    let key = headers::idempotency_key(headers)?;
+    let input = Input {
+        captures,
+        query: uri.query().unwrap_or_default(),
+        body,
+        content_type: headers::content_type(headers),
+        idempotency_key: key.as_deref(),
+        last_event_id: headers::last_event_id(headers)?,
+    };
+    transcode::request_from_json(route, &input, lenient).map_err(refused)
+}
+
+/// The answer to a unary call: the JSON of its message. That of a read has to have room in an `account`, and is 304 when the client has it.
+async fn answer_of(
+    route: &Arc<Route>,
     wire: Bytes,
     headers: &HeaderMap,
     account: Option<&Account>,
-) -> Result<Response, Box<Problem>> {
+) -> Result<Response, Problem> {
     let tag = account.and_then(|_| etag::of(&wire, version(route)));
     if tag.as_ref().is_some_and(|tag| etag::matches(headers, tag)) {
         let mut response = Response::new(Body::empty());
@@ -256,17 +275,13 @@ fn answer_of(
         response.headers_mut().extend(tag.map(|tag| (header::ETAG, tag)));
         return Ok(response);
     }
-    let failed = |error: ResponseError| Box::new(payload::unprintable(&error).into());
-    let check = |bytes: usize| match account {
-        Some(account) => account.check(bytes).map_err(|fault| Box::new(fault.into())),
-        None => Ok(()),
-    };
+    let check = |bytes: usize| account.map_or(Ok(()), |account| account.check(bytes));
     let mut response = if route.raw_response {
-        let payload = transcode::response_payload(route, &wire).map_err(failed)?;
+        let payload = transcode::response_payload(route, &wire).map_err(payload::unprintable)?;
         check(payload.data.len())?;
         payload::bytes(payload)
     } else {
-        let json = transcode::response_to_json(route, wire).map_err(failed)?.json;
+        let json = payload::decoded(route, wire).await?.json;
         check(json.len())?;
         payload::json(json.into())
     };

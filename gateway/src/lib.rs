@@ -87,11 +87,13 @@ mod metrics;
 mod identity;
 mod request;
 mod wire;
+mod aside;
 mod answer;
 mod admit;
 mod documents;
 mod contract;
 pub mod edge;
+mod trust;
 mod stream;
 mod messages;
 mod grpc;
@@ -104,5 +106,6 @@ pub use self::{
     edge::Edge,
     serve::{serve, threads::serve_on_threads},
     settings::{Config, ORDERS, PAYMENTS, ServingSettings, Settings, Upstreams, timeout::Timeout},
+    trust::Trust,
 };
 pub use upstream::{Local, Location, Resolver, SystemResolver};

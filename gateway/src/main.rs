@@ -1,22 +1,14 @@
 //! The separate process `gateway`.
 
 use std::{
-    collections::BTreeMap,
-    io,
-    net::SocketAddr,
-    num::NonZeroUsize,
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::BTreeMap, io, net::SocketAddr, num::NonZeroUsize, process::ExitCode,
     thread::available_parallelism,
 };
 
 use anyhow::Context as _;
 use auth::Verifier;
 use chassis::{
-    admin,
+    admin::{self, HostSettings},
     lifecycle::{Lifecycle, Stage},
     readiness::{Part, Readiness, State},
     settings::{Checked, ConfigErrors},
@@ -28,10 +20,15 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, pending},
 };
-use gateway::{Config, Edge, Settings, discovery};
+use gateway::{
+    Config, Edge, Settings, Trust,
+    discovery::{self, Progress},
+};
 use tokio::{
     net::{TcpListener, TcpSocket},
     runtime::Builder,
+    sync::watch,
+    task::spawn_blocking,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +47,8 @@ struct Arguments {
     /// Where /livez and /readyz are served
     #[arg(long, env = "ADMIN_LISTEN", default_value = "127.0.0.1:9090", global = true)]
     admin: Checked<SocketAddr>,
+    #[command(flatten)]
+    hosts: HostSettings,
     /// How many threads serve, each with connections of its own to the services [default: one for each processor]
     #[arg(long, env = "GATEWAY_THREADS")]
     threads: Option<Checked<NonZeroUsize>>,
@@ -72,9 +71,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    // Nothing of the start takes long: what does, runs as a task.
+    // Nothing of this takes long: what does, runs as a task, and what takes the processor for long beside this thread.
     let signals = Signals::install()?;
-    let Arguments { command, edge, admin, threads, logs } = arguments;
+    let Arguments { command, edge, admin, hosts, threads, logs } = arguments;
     let _telemetry = telemetry::init(logs, "gateway")?;
     let mut errors = ConfigErrors::default();
     let admin = admin.take("--admin", &mut errors);
@@ -83,62 +82,78 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let threads = threads.and_then(|threads| threads.take("--threads", &mut errors));
     let threads = threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let hosts = hosts.check(&mut errors);
     let source = Source::of(edge).map_err(|others| errors.extend(others)).ok();
     if let Some(source) = &source {
-        source.config().auth.check_address("--admin", admin, &mut errors);
+        source.config.auth.check_address("--admin", admin, &mut errors);
+        if errors.count() > 0 {
+            source.check(&mut errors);
+        }
     }
     let (admin, source) = errors.or(admin.zip(source))?;
-    source.config().auth.announce();
-    let socket = socket(source.config().listen).context("cannot listen for HTTP")?;
+    source.config.auth.announce();
+    let socket = socket(source.config.listen).context("cannot listen for HTTP")?;
     let admin_listener = TcpListener::bind(admin).await.context("cannot listen for the operator")?;
     admin::announce(&[("admin", admin_listener.local_addr()?)]);
-    let routes = Arc::new(AtomicBool::new(false));
+    let (progress, seen) = watch::channel(if source.is_asked { Progress::Asking } else { Progress::Reading });
     let mut life = Lifecycle::new();
-    let issuer = source.config().issuer.as_ref().map(Verifier::part);
-    let parts = issuer.into_iter().chain([known(Arc::clone(&routes))]).collect();
+    let issuer = source.config.issuer.as_ref().map(Verifier::part);
+    let trust = Trust::default();
+    let parts = issuer.into_iter().chain([known(source.upstreams.clone(), seen), trust.part()]).collect();
     let readiness = Readiness::start(parts, &mut life);
-    let admin_tls = source.config().admin_tls.clone();
-    let follows = readiness.clone();
+    let admin_tls = source.config.admin_tls.clone();
+    let followed = Followed { progress, trust, readiness: readiness.clone() };
     life.spawn(Stage::Operator, "admin", |stop| {
-        admin::serve(admin_listener, admin_tls, vec![readiness], axum::Router::new(), stop)
+        admin::serve(admin_listener, admin_tls, hosts, vec![readiness], axum::Router::new(), stop)
     });
-    life.spawn(Stage::Edge, "edge", |stop| serve(socket, source, threads, routes, follows, stop));
+    life.spawn(Stage::Edge, "edge", |stop| serve(socket, source, threads, followed, stop));
     life.run(signals).await
 }
 
 /// What the edge is made of.
-enum Source {
-    /// All that there is to know.
-    Known(Box<Edge>),
-    /// Values whose descriptors the service has, and its URL.
-    Undiscovered(Box<Config>, String),
+struct Source {
+    config: Box<Config>,
+    /// The URLs of its services.
+    upstreams: String,
+    /// Whether they are asked for their descriptors.
+    is_asked: bool,
 }
 
 impl Source {
     fn of(settings: Settings) -> Result<Self, ConfigErrors> {
-        match settings.discovers().map(str::to_owned) {
-            Some(url) => Ok(Self::Undiscovered(Box::new(Edge::undiscovered(settings)?), url)),
-            None => Edge::build(settings).map(|edge| Self::Known(Box::new(edge))),
+        let is_asked = settings.discovers().is_some();
+        let ours = || format!("{}, {}", settings.orders_url, settings.payments_url);
+        let upstreams = settings.upstream.clone().unwrap_or_else(ours);
+        match Edge::values(settings.clone()) {
+            Ok(config) => Ok(Self { config: Box::new(config), upstreams, is_asked }),
+            Err(errors) if is_asked => Err(errors),
+            // What is wrong with descriptors that are at hand is said as well.
+            Err(errors) => Err(Edge::build(settings).err().unwrap_or(errors)),
         }
     }
 
-    fn config(&self) -> &Config {
-        match self {
-            Self::Known(edge) => edge.config(),
-            Self::Undiscovered(config, _) => config,
+    /// Notes what is wrong with descriptors that are at hand.
+    fn check(&self, errors: &mut ConfigErrors) {
+        if !self.is_asked
+            && let Err(others) = Edge::from_config(Config::clone(&self.config))
+        {
+            errors.extend(others);
         }
     }
 
     /// The edge, and what keeps its routes up to date.
-    async fn edge(self) -> anyhow::Result<(Edge, BoxFuture<'static, ()>)> {
-        match self {
-            Self::Known(edge) => Ok((*edge, pending().boxed())),
-            Self::Undiscovered(config, url) => {
-                let edge = discovery::edge(&url, &config).await.map_err(anyhow::Error::msg)?;
-                let following = discovery::follow(&edge, &url).map_err(anyhow::Error::msg)?;
-                Ok((edge, following.boxed()))
-            }
+    async fn edge(
+        self,
+        progress: &watch::Sender<Progress>,
+    ) -> anyhow::Result<(Edge, BoxFuture<'static, ()>)> {
+        let Self { config, upstreams, is_asked } = self;
+        if !is_asked {
+            let edge = spawn_blocking(move || Edge::from_config(*config)).await??;
+            return Ok((edge, pending().boxed()));
         }
+        let edge = discovery::edge(&upstreams, &config, progress).await.map_err(anyhow::Error::msg)?;
+        let following = discovery::follow(&edge, &upstreams).map_err(anyhow::Error::msg)?;
+        Ok((edge, following.boxed()))
     }
 }
 
@@ -151,31 +166,39 @@ fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 /// It keeps nothing: an edge that has its routes is ready, whatever is behind it.
-fn known(routes: Arc<AtomicBool>) -> Part {
-    Part::known("routes", move || {
-        if routes.load(Ordering::Relaxed) {
-            return State::Ok;
+fn known(upstreams: String, progress: watch::Receiver<Progress>) -> Part {
+    Part::known("routes", move || match *progress.borrow() {
+        Progress::Asking => {
+            State::Failed(format!("{upstreams} has not described anything that can be served"))
         }
-        State::Failed("the service has not described anything that can be served".to_owned())
+        Progress::Reading => State::Failed(format!("the descriptors of {upstreams} are being read")),
+        Progress::Serving => State::Ok,
     })
+}
+
+/// Who is to know how the edge is, and from whom it knows how the process is.
+struct Followed {
+    progress: watch::Sender<Progress>,
+    trust: Trust,
+    readiness: Readiness,
 }
 
 async fn serve(
     socket: TcpSocket,
     source: Source,
     threads: usize,
-    routes: Arc<AtomicBool>,
-    readiness: Readiness,
+    Followed { progress, trust, readiness }: Followed,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (edge, following) = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        edge = source.edge() => edge?,
+        edge = source.edge(&progress) => edge?,
     };
     edge.follow(vec![readiness], BTreeMap::new());
+    trust.follow(&edge);
     let listener = socket.listen(BACKLOG).context("cannot listen for HTTP")?;
     admin::announce(&[("http", listener.local_addr()?)]);
-    routes.store(true, Ordering::Relaxed);
+    progress.send_replace(Progress::Serving);
     tokio::select! {
         served = gateway::serve_on_threads(listener, edge, threads, stop) => served,
         () = following => Ok(()),

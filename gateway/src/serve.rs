@@ -1,6 +1,7 @@
 //! Accepts connections and serves the edge on them, with limits that the plain accept loop of axum has not.
 
 mod bare;
+mod coding;
 mod front;
 pub(crate) mod threads;
 mod watch;

@@ -10,10 +10,4 @@ mod lines;
 pub(crate) mod socket;
 pub(crate) mod talk;
 
-pub(crate) use self::{
-    feed::Feed,
-    feeding::Feeding,
-    frames::response,
-    framing::Framing,
-    over::{Over, expired},
-};
+pub(crate) use self::{feed::Feed, feeding::Feeding, frames::response, framing::Framing, over::Over};

@@ -1,11 +1,16 @@
 //! `ordermesh admin`: what an operator asks and does, over the admin services of orders and payments.
 
+mod service;
 mod answers;
 mod explain;
 mod jobs;
+mod kinds;
 mod live;
+mod look;
 mod parked;
+mod passed;
 mod pauses;
+mod processes;
 mod reports;
 mod reconciliation;
 mod show;
@@ -15,19 +20,23 @@ mod which;
 use std::{
     io::{IsTerminal as _, stdout},
     process::ExitCode,
+    time::Duration,
 };
 
-use crate::services::{Caller, Services, ServicesSettings};
+use crate::services::{Services, ServicesSettings};
 
 /// The exit status of an answer that somebody has to look at: an order that is stuck, something parked, sums that differ.
 const ATTENTION: u8 = 3;
+
+/// How long a service may take to answer a call.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Flags of `admin`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     services: ServicesSettings,
-    /// Prints JSON as the admin API answers it, instead of a table
+    /// Prints JSON instead of a table: what each service answers over its admin API, below its name
     #[arg(long, global = true)]
     json: bool,
     /// What to ask or to do
@@ -40,7 +49,7 @@ pub(crate) struct Arguments {
 pub(crate) struct StatusArguments {
     #[command(flatten)]
     services: ServicesSettings,
-    /// Prints JSON as the admin API answers it, once
+    /// Prints JSON once: what each service answers over its admin API, below its name
     #[arg(long)]
     json: bool,
     /// Shows it once, on a terminal too
@@ -79,72 +88,55 @@ enum Command {
     Reconciliation(reconciliation::Reconciliation),
 }
 
-/// One of the services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Service {
-    /// Orders.
-    Orders,
-    /// Payments.
-    Payments,
-}
-
-impl Service {
-    const ALL: [Self; 2] = [Self::Orders, Self::Payments];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Orders => "orders",
-            Self::Payments => "payments",
-        }
-    }
-
-    async fn of(self, services: &Services) -> anyhow::Result<Caller> {
-        match self {
-            Self::Orders => services.orders().await,
-            Self::Payments => services.payments().await,
-        }
-    }
-}
-
-/// This one, or all.
-fn chosen(service: Option<Service>) -> Vec<Service> {
-    service.map_or_else(|| Service::ALL.to_vec(), |service| vec![service])
-}
-
-/// Asks or does it; the exit status is 0, or 3 when somebody has to look.
+/// Asks or does it; the exit status is 0, 3 when somebody has to look, or 1 when a service cannot be reached or refuses.
 ///
 /// # Errors
-/// When a service cannot be reached, or refuses.
+/// Those of the flags.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { services, json, command } = arguments;
-    let services = services.check()?;
-    let fine = match command {
-        Command::Explain { order_id } => explain::run(&services, order_id, json).await?,
-        Command::Status { watch: true } => live::watch(&services, json).await?,
-        Command::Status { watch: false } => status::status(&services, json).await?,
-        Command::Parked(parked) => parked::run(&services, parked, json).await?,
-        Command::Jobs(jobs) => jobs::run(&services, jobs, json).await?,
-        Command::Pauses(pauses) => pauses::run(&services, pauses, json).await?,
-        Command::Audit(audit) => reports::audit(&services, audit, json).await?,
-        Command::Accounts(accounts) => reports::accounts(&services, accounts, json).await?,
-        Command::Reconciliation(flags) => reconciliation::run(&services, flags, json).await?,
-    };
-    Ok(ended(fine))
+    let services = services.check(PATIENCE)?;
+    Ok(ended(answer(&services, command, json).await, json))
+}
+
+async fn answer(services: &Services, command: Command, json: bool) -> anyhow::Result<bool> {
+    match command {
+        Command::Explain { order_id } => explain::run(services, order_id, json).await,
+        Command::Status { watch: true } => live::watch(services, json).await,
+        Command::Status { watch: false } => status::status(services, json).await,
+        Command::Parked(parked) => parked::run(services, parked, json).await,
+        Command::Jobs(jobs) => jobs::run(services, jobs, json).await,
+        Command::Pauses(pauses) => pauses::run(services, pauses, json).await,
+        Command::Audit(audit) => reports::audit(services, audit, json).await,
+        Command::Accounts(accounts) => reports::accounts(services, accounts, json).await,
+        Command::Reconciliation(flags) => reconciliation::run(services, flags, json).await,
+    }
 }
 
 /// Shows what waits at each service, on a terminal as long as somebody looks.
 ///
 /// # Errors
-/// When a service cannot be reached, or refuses.
+/// Those of the flags.
 pub(crate) async fn status(arguments: StatusArguments) -> anyhow::Result<ExitCode> {
     let StatusArguments { services, json, once } = arguments;
-    let services = services.check()?;
+    let services = services.check(PATIENCE)?;
     let is_live = !json && !once && stdout().is_terminal();
     let looking =
         if is_live { live::watch(&services, json).await } else { status::status(&services, json).await };
-    Ok(ended(looking?))
+    Ok(ended(looking, json))
 }
 
-fn ended(fine: bool) -> ExitCode {
-    if fine { ExitCode::SUCCESS } else { ExitCode::from(ATTENTION) }
+/// The exit status of a command, whose error goes to standard error: in words, and with `--json` as an object too.
+fn ended(fine: anyhow::Result<bool>, as_json: bool) -> ExitCode {
+    match fine {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(ATTENTION),
+        Err(error) => {
+            if as_json {
+                eprintln!("{}", show::error_json(&error));
+            } else {
+                eprintln!("Error: {}", show::short(&show::error(&error), usize::MAX));
+            }
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -3,9 +3,11 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,
+    net::{IpAddr, Ipv6Addr},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
+    str::FromStr,
     time::Duration,
 };
 
@@ -16,8 +18,10 @@ use chassis::{
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    KeyUsagePurpose, SanType, date_time_ymd, string::Ia5String,
 };
+
+use crate::lasts;
 
 /// What certificates are made for, and the names that each has beside its own in docker-compose.yml. All but the last are for servers too, and
 /// for whoever calls them on the machine that they run on.
@@ -41,23 +45,57 @@ pub(crate) struct Arguments {
     /// when it is missing; none of the files may be there
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// A further name or address of servers; may be given several times
+    /// A further name of DNS or address of servers; may be given several times
     #[arg(long, value_name = "HOST")]
-    host: Vec<String>,
-    /// How long they are valid, such as `90d`
+    host: Vec<Checked<Host>>,
+    /// How long they are valid, such as `90d`, between 1s and 36500d
     #[arg(long = "for", value_name = "TIME", default_value = "365d")]
     lasts: Checked<humantime::Duration>,
+}
+
+/// What a certificate is for: an address (of IPv6 with brackets too, as URLs have it), or a name of DNS, which may begin with `*.`.
+#[derive(Debug, Clone)]
+struct Host(SanType);
+
+impl FromStr for Host {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        let address = match bare {
+            Some(bare) => bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+            None => text.parse().ok(),
+        };
+        let name = || Ia5String::try_from(text).ok().filter(|_| is_name(text)).map(SanType::DnsName);
+        address.map(SanType::IpAddress).or_else(name).map(Self).ok_or("it is no name of DNS and no address")
+    }
+}
+
+/// Letters, digits, hyphens and underscores, as resolvers and clients take them (RFC 1123, section 2.1). A last label of digits alone makes it an
+/// address to clients, and this is none.
+fn is_name(text: &str) -> bool {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= 253 && name.split('.').all(is_label) && !name.rsplit('.').next().is_some_and(is_number)
 }
 
 /// Makes them.
 ///
 /// # Errors
-/// When one of the files is there, or cannot be written.
+/// Every error in the flags, or when one of the files is there or cannot be written.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut errors = ConfigErrors::default();
-    let lasts = arguments.lasts.take("--for", &mut errors).map(Duration::from);
+    let lasts = lasts::take(arguments.lasts, &mut errors);
+    let hosts = arguments.host.into_iter().filter_map(|host| host.take("--host", &mut errors));
+    let hosts: Vec<SanType> = hosts.map(|Host(name)| name).collect();
     let lasts = errors.or(lasts)?;
-    let files = files(&arguments.host, lasts)?;
+    let files = files(&hosts, lasts)?;
     write(&arguments.out, &files)?;
     let (count, folder) = (files.len(), arguments.out.display());
     writeln!(
@@ -69,16 +107,18 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// The files by their names.
-fn files(hosts: &[String], lasts: Duration) -> anyhow::Result<Vec<(String, String)>> {
+fn files(hosts: &[SanType], lasts: Duration) -> anyhow::Result<Vec<(String, String)>> {
     let (params, key) = (authority(lasts)?, KeyPair::generate()?);
     let certificate = params.self_signed(&key)?;
     let mut files =
         vec![("ca.crt".to_owned(), certificate.pem()), ("ca.key".to_owned(), key.serialize_pem())];
     let issuer = Issuer::new(params, key);
-    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-    let servers = SERVERS.map(|(name, aliases)| (name, [&[name], aliases, &LOCAL, &hosts].concat()));
+    let servers = SERVERS.map(|(name, aliases)| (name, [&[name], aliases, &LOCAL].concat()));
     for (name, names) in servers.into_iter().chain([(CLIENT, vec![CLIENT])]) {
-        let (params, key) = (leaf(name, &names, lasts)?, KeyPair::generate()?);
+        let (mut params, key) = (leaf(name, &names, lasts)?, KeyPair::generate()?);
+        if name != CLIENT {
+            params.subject_alt_names.extend_from_slice(hosts);
+        }
         files.push((format!("{name}.crt"), params.signed_by(&key, &issuer)?.pem()));
         files.push((format!("{name}.key"), key.serialize_pem()));
     }
@@ -111,7 +151,7 @@ fn leaf(name: &str, names: &[&str], lasts: Duration) -> anyhow::Result<Certifica
 
 fn valid(names: &[&str], lasts: Duration) -> anyhow::Result<CertificateParams> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let mut params = CertificateParams::new(names).context("--host")?;
+    let mut params = CertificateParams::new(names)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     let now = Duration::from_micros(u64::try_from(SystemClock.now())?);
     let epoch = date_time_ymd(1970, 1, 1);

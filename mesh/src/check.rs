@@ -5,13 +5,16 @@ mod reconcile;
 mod invariants;
 mod report;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use chassis::clock::{Clock as _, SystemClock};
 
 use self::books::Books;
-use crate::services::ServicesSettings;
+use crate::{out, services::ServicesSettings};
+
+/// How long a service may take to answer a call: more than a handler has.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Flags of `check`.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,7 +37,7 @@ pub(crate) struct Arguments {
 /// # Errors
 /// When the services cannot be asked.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let services = arguments.services.check()?;
+    let services = arguments.services.check(PATIENCE)?;
     if arguments.reconcile {
         return reconcile::run(&services, arguments.settle.into(), arguments.json).await;
     }
@@ -42,8 +45,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let books = books.await;
     let books = books.context("cannot read the books")?;
     let findings = invariants::findings(&books, SystemClock.now());
-    if arguments.json { report::json(&findings, &books) } else { report::table(&findings, &books) }
-        .context("cannot write to standard output")?;
+    let written =
+        if arguments.json { report::json(&findings, &books) } else { report::table(&findings, &books) };
+    out::whether_read(written)?;
     let broken = findings.iter().any(|finding| !finding.offenders.is_empty());
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -3,8 +3,11 @@
 mod settings;
 mod up;
 mod services;
+mod out;
 mod check;
 mod admin;
+mod greeting;
+mod lasts;
 mod token;
 mod certs;
 mod backup;
@@ -28,7 +31,10 @@ use service::Service;
 use storage::Database;
 use tokio::runtime::Runtime;
 
-use crate::settings::{Arguments, Command, Config, DatabaseSettings, Settings};
+use crate::{
+    greeting::Greeting,
+    settings::{Arguments, Command, Config, DatabaseSettings, Settings},
+};
 
 /// What one thread makes another one frees, which the allocator of the C library is slow at.
 #[global_allocator]
@@ -49,14 +55,13 @@ fn main() -> ExitCode {
         Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Token(arguments)) => token::run(arguments),
         Some(Command::Certs(arguments)) => certs::run(arguments),
-        Some(Command::Backup(arguments)) => back_up(&arguments),
+        Some(Command::Backup(arguments)) => on_threads(back_up(arguments)),
     })
 }
 
 /// Makes a backup, and says what it holds.
-fn back_up(arguments: &backup::Arguments) -> anyhow::Result<ExitCode> {
-    let made = backup::run(arguments)?;
-    writeln!(std::io::stdout(), "{made}").context("cannot write to standard output")?;
+async fn back_up(arguments: backup::Arguments) -> anyhow::Result<ExitCode> {
+    out::lines(&[backup::run(arguments).await?])?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -64,7 +69,7 @@ fn back_up(arguments: &backup::Arguments) -> anyhow::Result<ExitCode> {
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "ordermesh", &mut script);
-    std::io::stdout().write_all(&script).context("cannot write to standard output")?;
+    out::whether_read(std::io::stdout().write_all(&script))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,7 +80,8 @@ fn on_threads(process: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow
 async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install()?;
     let _telemetry = telemetry::init(settings.logs.clone(), "ordermesh")?;
-    if let Some(life) = signals.unless_stopped(begin(settings.check()?)).await? {
+    let greeting = Greeting::of(&settings);
+    if let Some(life) = signals.unless_stopped(begin(settings.check()?, &greeting)).await? {
         life.run(signals).await?;
     }
     Ok(ExitCode::SUCCESS)
@@ -100,27 +106,12 @@ async fn migrate(databases: DatabaseSettings, logs: LogSettings) -> anyhow::Resu
 }
 
 /// Builds every part, and starts it.
-async fn begin(config: Config) -> anyhow::Result<Lifecycle> {
-    let (has_tokens, has_tls) = (config.jwks.is_some(), config.mesh.tls.public.is_on());
+async fn begin(config: Config, greeting: &Greeting) -> anyhow::Result<Lifecycle> {
     let mut life = Lifecycle::new();
     let mesh = up::Mesh::build(config, &life).await?;
     let addresses = mesh.addresses()?;
     mesh.spawn(&mut life);
     listener::announce(&addresses);
-    let scheme = if has_tls { "https" } else { "http" };
-    greet(&format!("{scheme}://{}", addresses[0].1), has_tokens)
-        .context("cannot write to standard output")?;
+    greeting.print(addresses[0].1).context("cannot write to standard output")?;
     Ok(life)
-}
-
-/// What a user who has just started it wants to do next.
-fn greet(edge: &str, has_tokens: bool) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    let token = if has_tokens { " -H \"authorization: Bearer $(ordermesh token --user alice)\"" } else { "" };
-    writeln!(out, "documents: {edge}/swagger/index.html")?;
-    writeln!(
-        out,
-        "try: curl -s {edge}/gateway/payments{token} -H 'content-type: application/json' -d '{{\"userId\":\"alice\"}}'"
-    )?;
-    out.flush()
 }

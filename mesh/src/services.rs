@@ -1,8 +1,9 @@
 //! The services of a mesh as an operator's command reaches them: where they are, by which token, over which TLS.
 
 mod channel;
+mod reached;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use chassis::{
@@ -14,8 +15,10 @@ use tonic::{
     Request, Status,
     metadata::AsciiMetadataValue,
     service::{Interceptor, interceptor::InterceptedService},
-    transport::Channel,
 };
+
+use self::reached::Reached;
+pub(crate) use self::reached::late;
 
 /// Flags of every command that asks services.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,13 +38,16 @@ pub(crate) struct ServicesSettings {
     /// A file with the bearer token of both services' admin services, instead of --admin-token
     #[arg(long, env = "ADMIN_TOKEN_FILE", value_name = "FILE", global = true)]
     admin_token_file: Option<PathBuf>,
+    /// How long a service may take to answer a call, such as 30s; when absent 10s, and 40s for `check`. Each service has 3s for `status`
+    #[arg(long, value_name = "TIME", global = true)]
+    timeout: Option<humantime::Duration>,
     /// TLS towards the services
     #[command(flatten)]
     tls: UpstreamTlsSettings,
 }
 
 /// A service that is called with the token.
-pub(crate) type Caller = InterceptedService<Channel, Bearer>;
+pub(crate) type Caller = InterceptedService<Reached, Bearer>;
 
 /// Adds the token to each call.
 #[derive(Debug, Clone)]
@@ -61,14 +67,15 @@ pub(crate) struct Services {
     payments_url: String,
     bearer: Bearer,
     tls: ClientTls,
+    timeout: Duration,
 }
 
 impl ServicesSettings {
-    /// The services. Must be called inside of a tokio runtime.
+    /// The services, each of which has so long to answer a call unless --timeout says otherwise. Must be called inside of a tokio runtime.
     ///
     /// # Errors
     /// Every error in the flags.
-    pub(crate) fn check(self) -> anyhow::Result<Services> {
+    pub(crate) fn check(self, timeout: Duration) -> anyhow::Result<Services> {
         let mut errors = ConfigErrors::default();
         let token = secret::admin_token(self.admin_token, self.admin_token_file, &mut errors);
         errors.require(token.is_some() || errors.count() > 0, "--admin-token", "is missing");
@@ -76,7 +83,8 @@ impl ServicesSettings {
         let (token, tls) = errors.or(token.zip(tls))?;
         let bearer = format!("Bearer {}", token.expose_secret());
         let bearer = Bearer(bearer.parse().context("the token is not printable ASCII")?);
-        Ok(Services { orders_url: self.orders_url, payments_url: self.payments_url, bearer, tls })
+        let timeout = self.timeout.map_or(timeout, Into::into);
+        Ok(Services { orders_url: self.orders_url, payments_url: self.payments_url, bearer, tls, timeout })
     }
 }
 
@@ -97,7 +105,18 @@ impl Services {
         self.open(&self.payments_url).await
     }
 
+    /// Where orders is.
+    pub(crate) fn orders_url(&self) -> &str {
+        &self.orders_url
+    }
+
+    /// Where payments is.
+    pub(crate) fn payments_url(&self) -> &str {
+        &self.payments_url
+    }
+
     async fn open(&self, url: &str) -> anyhow::Result<Caller> {
-        Ok(InterceptedService::new(channel::open(url, &self.tls).await?, self.bearer.clone()))
+        let channel = channel::open(url, &self.tls, self.timeout).await?;
+        Ok(InterceptedService::new(Reached::new(channel, url, self.timeout), self.bearer.clone()))
     }
 }

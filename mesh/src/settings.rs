@@ -7,6 +7,7 @@ use std::{
 
 use auth::{AuthConfig, AuthSettings, DevelopmentKey};
 use chassis::{
+    admin::{HostSettings, Hosts},
     secret::SecretString,
     settings::{Checked, ConfigErrors},
     status::Chain,
@@ -19,8 +20,8 @@ use service::settings::{BrokerSettings, CallSettings, LimitSettings, MeshConfig,
 use storage::{DatabaseUrl, Limits};
 
 /// In the help of this binary, what a broker and connections are is said otherwise than in that of a single service.
-const AMQP_URL: &str =
-    "RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST` or amqps; absent: the in-process broker";
+const AMQP_URL: &str = "RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST` or amqps; one for each node of a cluster, \
+                        with commas between; absent: the in-process broker";
 const CONNECTIONS: &str = "Connections to each database that read, and as many for transactions; a PostgreSQL server \
                            sees up to twice this number and 18 of each service";
 
@@ -94,6 +95,9 @@ pub(crate) struct Settings {
     /// Where /livez and /readyz are served
     #[arg(long, env = "ADMIN_LISTEN", default_value = "127.0.0.1:9090")]
     pub(crate) admin: Checked<SocketAddr>,
+    /// By which names the admin listener is called
+    #[command(flatten)]
+    pub(crate) hosts: HostSettings,
     /// The broker
     #[command(flatten)]
     pub(crate) broker: BrokerSettings,
@@ -202,6 +206,8 @@ pub(crate) struct Config {
     pub(crate) payments_grpc: SocketAddr,
     /// Where the operator asks.
     pub(crate) admin: SocketAddr,
+    /// By which names.
+    pub(crate) hosts: Hosts,
     /// What both services have alike.
     pub(crate) mesh: MeshConfig,
     /// The edge, but for where its services are.
@@ -223,6 +229,7 @@ impl Settings {
         let orders_grpc = self.orders_grpc.take("--orders-grpc", &mut errors);
         let payments_grpc = self.payments_grpc.take("--payments-grpc", &mut errors);
         let admin = self.admin.take("--admin", &mut errors);
+        let hosts = self.hosts.check(&mut errors);
         let data_dir = self.databases.data_dir.clone();
         let databases = self.databases.check(&mut errors);
         let (auth, jwks) = match self.auth_mode {
@@ -250,6 +257,7 @@ impl Settings {
                 orders_grpc: orders_grpc?,
                 payments_grpc: payments_grpc?,
                 admin: admin?,
+                hosts,
                 mesh: mesh?,
                 edge,
                 orders: orders?,

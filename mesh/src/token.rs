@@ -1,6 +1,6 @@
 //! `ordermesh token`: a token for development, signed by the key that `ordermesh up --auth dev` believes.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use auth::DevelopmentKey;
@@ -8,6 +8,8 @@ use chassis::{
     clock::{Clock as _, SystemClock},
     settings::{Checked, ConfigErrors},
 };
+
+use crate::lasts;
 
 /// Flags of `token`.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,7 +24,7 @@ pub(crate) struct Arguments {
         default_value = "orders:read orders:write payments:read payments:write"
     )]
     scope: String,
-    /// How long it is valid, such as `90s` or `8h`
+    /// How long it is valid, such as `90s` or `8h`, between 1s and 36500d
     #[arg(long = "for", value_name = "TIME", default_value = "1h")]
     lasts: Checked<humantime::Duration>,
     /// Where the key is: the data directory of `up`. It is made when it is missing
@@ -36,7 +38,7 @@ pub(crate) struct Arguments {
 /// Every error in the flags, or that there can be no key.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut errors = ConfigErrors::default();
-    let lasts = arguments.lasts.take("--for", &mut errors).map(Duration::from);
+    let lasts = lasts::take(arguments.lasts, &mut errors);
     if let Err(problem) = ordermesh::rules::user_id(&arguments.user) {
         errors.note("--user", problem);
     }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use auth::Who;
 use axum::Router;
 use chassis::{
-    admin,
+    admin::{self, Hosts},
     clock::SystemClock,
     lifecycle::{Lifecycle, Stage},
     tls::ServerTls,
@@ -25,7 +25,7 @@ pub(crate) struct Mesh {
     orders: (Wired, TcpListener),
     payments: (Wired, TcpListener),
     edge: (gateway::Edge, TcpListener),
-    admin: (TcpListener, ServerTls),
+    admin: (TcpListener, ServerTls, Hosts),
     api: Router,
 }
 
@@ -85,7 +85,7 @@ impl Mesh {
             orders: (orders, orders_listener),
             payments: (payments, payments_listener),
             edge: (edge, edge_listener),
-            admin: (admin, config.mesh.tls.admin),
+            admin: (admin, config.mesh.tls.admin, config.hosts),
         })
     }
 
@@ -113,8 +113,8 @@ impl Mesh {
         let services = services.map(|(name, readiness)| (name.to_owned(), readiness.clone()));
         let readiness = vec![payments, orders];
         edge.follow(readiness.clone(), services.into());
-        let ((admin, tls), api) = (self.admin, self.api);
-        life.spawn(Stage::Operator, "admin", |stop| admin::serve(admin, tls, readiness, api, stop));
+        let ((admin, tls, hosts), api) = (self.admin, self.api);
+        life.spawn(Stage::Operator, "admin", |stop| admin::serve(admin, tls, hosts, readiness, api, stop));
         life.spawn(Stage::Edge, "edge", |stop| gateway::serve(edge_listener, edge, stop));
     }
 }

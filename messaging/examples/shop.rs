@@ -11,8 +11,9 @@ use messaging::{
     outbox::Outbox,
     relay::Relay,
     schema::{
-        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_PROCESSES,
-        KEPT_REQUESTS, MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
+        COUNTED_REDRIVES, COUNTED_REPEATS, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES,
+        KEPT_PROCESSES, KEPT_REPORTS, KEPT_REQUESTS, KEPT_WHOLE, MESSAGING_TABLES, PARKED_OPERATIONS,
+        WHOLE_TRACE_CONTEXTS,
     },
     topology::{Subscription, Topology},
 };
@@ -52,7 +53,10 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_REQUESTS),
             Box::new(KEPT_CALLS),
             Box::new(KEPT_PROCESSES),
+            Box::new(KEPT_WHOLE),
             Box::new(Statements::new("shop", TABLES)),
+            Box::new(KEPT_REPORTS),
+            Box::new(COUNTED_REPEATS),
         ]
     }
 }

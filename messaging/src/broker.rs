@@ -89,6 +89,8 @@ pub struct Found {
     pub moved: Vec<DeadLetter>,
     /// What the broker refuses to declare, in its own words, as long as it does.
     pub refused: Option<String>,
+    /// Why not everything that the broker gave up could be moved to its consumer, as long as that is so.
+    pub unmoved: Option<String>,
     /// How many messages each dead-letter queue holds.
     pub dead_letters: BTreeMap<String, u64>,
     /// What is in each queue of a partition.
@@ -183,7 +185,7 @@ pub struct Delivery {
     /// Why the broker gave it up, when it did: the consumer parks it for that.
     pub dead: Option<String>,
     /// The message, or what came instead.
-    pub message: Result<Envelope, Undecodable>,
+    pub message: Result<Envelope, Box<Undecodable>>,
 }
 
 impl Delivery {
@@ -206,6 +208,12 @@ pub struct Undecodable {
     pub payload: Bytes,
     /// Its properties and headers, as text.
     pub headers: String,
+    /// See [`Envelope::kind`], where that could be read.
+    pub kind: Option<String>,
+    /// See [`Envelope::key`], where that could be read.
+    pub key: Option<String>,
+    /// See [`Envelope::source`], where that could be read.
+    pub source: Option<String>,
 }
 
 /// The broker cannot be used at present.

@@ -145,7 +145,7 @@ impl Consumer {
         let part = self.health.part(source.to_string(), &self.shared.subscription.consumer);
         let (mut backoff, mut doubted) = (Backoff::new(), false);
         tokio::select! {
-            () = self.shared.pauses.read() => {}
+            () = part.await_pauses(&self.shared.pauses) => {}
             () = stop.cancelled() => {}
         }
         while !stop.is_cancelled() {

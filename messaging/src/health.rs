@@ -1,6 +1,8 @@
 //! The state of each part of messaging (the relay, each partition of a consumer, the topology on the broker), readable without I/O.
 
+mod condition;
 mod queues;
+mod report;
 
 use std::{
     collections::BTreeMap,
@@ -9,11 +11,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use storage::Failure;
+
 use self::queues::Queues;
+pub use self::{
+    condition::{Cause, Condition},
+    report::Report,
+};
 use crate::{
     broker::{BrokerError, Depth},
     observe,
-    pauses::Paused,
+    pauses::{Paused, Pauses},
     rate::Rate,
     retry,
 };
@@ -21,34 +29,6 @@ use crate::{
 /// How often a lasting state is logged again: an outage explains itself, what never cures itself waits for a person.
 const DEGRADED_AGAIN: Duration = Duration::from_secs(60);
 const FAILED_AGAIN: Duration = Duration::from_secs(300);
-
-/// What a part can do at present.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
-    /// It does its work.
-    Ok,
-    /// It does not, or not all of it, and tries again by itself.
-    Degraded {
-        /// Why, with every cause.
-        reason: String,
-        /// When it began, in microseconds since the Unix epoch.
-        since: i64,
-    },
-    /// It does not, and trying again cures nothing: somebody has to act. It tries again all the same, and goes on once it can.
-    Failed {
-        /// Why, in the broker's own words, and what to do.
-        reason: String,
-        /// When it began, in microseconds since the Unix epoch.
-        since: i64,
-    },
-    /// An operator has paused it: it does nothing until it is resumed.
-    Paused {
-        /// By whom and why.
-        reason: String,
-        /// When the pause began, in microseconds since the Unix epoch.
-        since: i64,
-    },
-}
 
 /// The states of all parts of one service. Cloning shares them; reading takes a lock that nobody holds for long.
 #[derive(Clone, Default)]
@@ -158,6 +138,17 @@ impl Health {
         self.rates().get(of).map_or(0.0, |rate| rate.per_second())
     }
 
+    /// What is said of the parts to the other processes of the service.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let states = self.states();
+        let failing = states.parts.iter().filter(|(_, state)| state.condition.is_failing());
+        let parts = failing.map(|(name, state)| (name.clone(), state.condition.clone())).collect();
+        drop(states);
+        let rates = self.rates().iter().map(|(of, rate)| (of.clone(), rate.per_second())).collect();
+        Report { parts, rates }
+    }
+
     fn rates(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Rate>>> {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,7 +157,8 @@ impl Health {
     pub(crate) fn part(&self, name: impl Into<String>, of: &str) -> Part {
         let rate = self.rates().entry(of.to_owned()).or_insert_with(|| Arc::new(Rate::new())).clone();
         let part = Part { health: self.clone(), name: name.into(), of: of.to_owned(), rate };
-        let condition = Condition::Degraded { reason: "not connected yet".to_owned(), since: retry::now() };
+        let reason = "not connected yet".to_owned();
+        let condition = Condition::Degraded { cause: Cause::Starting, reason, since: retry::now() };
         observe::part_state(&part.name, of, &condition);
         self.states()
             .parts
@@ -224,13 +216,13 @@ impl Part {
     }
 
     /// It does not work, and may by itself.
-    pub(crate) fn degraded(&self, reason: impl Into<String>) {
-        self.report(Condition::Degraded { reason: reason.into(), since: retry::now() });
+    pub(crate) fn degraded(&self, cause: Cause, reason: impl Into<String>) {
+        self.report(Condition::Degraded { cause, reason: reason.into(), since: retry::now() });
     }
 
     /// It does not work until somebody acts.
-    pub(crate) fn failed(&self, reason: impl Into<String>) {
-        self.report(Condition::Failed { reason: reason.into(), since: retry::now() });
+    pub(crate) fn failed(&self, cause: Cause, reason: impl Into<String>) {
+        self.report(Condition::Failed { cause, reason: reason.into(), since: retry::now() });
     }
 
     /// An operator has paused it.
@@ -246,8 +238,28 @@ impl Part {
     /// The broker cannot be used: what it refuses is never cured by trying again.
     pub(crate) fn broker_failed(&self, error: &BrokerError) {
         match error {
-            BrokerError::Connection(_) => self.degraded(observe::chain(error)),
-            BrokerError::Refused(_) => self.failed(observe::chain(error)),
+            BrokerError::Connection(_) => self.degraded(Cause::Broker, observe::chain(error)),
+            BrokerError::Refused(_) => self.failed(Cause::Broker, observe::chain(error)),
+        }
+    }
+
+    /// The database does not give or take what it needs: `what`, in words.
+    pub(crate) fn database_failed(&self, what: &str, failure: &Failure) {
+        self.degraded(Cause::Database, format!("{what}: {}", observe::chain(failure)));
+    }
+
+    /// Waits until the pauses were read, before which it does not begin, and shows why they were not.
+    pub(crate) async fn await_pauses(&self, pauses: &Pauses) {
+        let mut failures = pauses.failures();
+        loop {
+            let failure = failures.borrow_and_update().clone();
+            if let Some(failure) = failure {
+                self.database_failed("the pauses cannot be read", &failure);
+            }
+            tokio::select! {
+                () = pauses.read() => return,
+                Ok(()) = failures.changed() => {}
+            }
         }
     }
 
@@ -260,8 +272,8 @@ impl Part {
             (Condition::Ok, Condition::Ok) => return,
             // The first connection of a start is nothing new.
             (Condition::Degraded { .. }, Condition::Ok) => state.logged.is_some(),
-            (Condition::Degraded { .. }, Condition::Degraded { .. }) => {
-                elapsed.is_none_or(|since| since >= DEGRADED_AGAIN)
+            (Condition::Degraded { cause, .. }, Condition::Degraded { cause: other, .. }) => {
+                cause != other || elapsed.is_none_or(|since| since >= DEGRADED_AGAIN)
             }
             (Condition::Failed { reason, .. }, Condition::Failed { reason: other, .. }) => {
                 reason != other || elapsed.is_none_or(|since| since >= FAILED_AGAIN)
@@ -275,19 +287,6 @@ impl Part {
         }
         observe::part_state(&self.name, &self.of, &now);
         state.condition = now;
-    }
-}
-
-impl Condition {
-    /// The moment at which the same state began is that of the earlier report.
-    fn keep_beginning(&mut self, before: &Self) {
-        if let (
-            Self::Degraded { since, .. } | Self::Failed { since, .. },
-            Self::Degraded { since: began, .. } | Self::Failed { since: began, .. },
-        ) = (self, before)
-        {
-            *since = *began;
-        }
     }
 }
 

@@ -28,7 +28,7 @@
 //! ```
 //!
 //! Nothing here knows a service or its contract: any sea-orm service can take the migrations of [`schema`] into its own, from
-//! [`schema::MESSAGING_TABLES`] to [`schema::KEPT_PROCESSES`].
+//! [`schema::MESSAGING_TABLES`] to [`schema::COUNTED_REPEATS`].
 
 pub mod envelope;
 pub mod origin;

@@ -2,6 +2,7 @@
 //!
 //! Metrics go to whichever recorder of the crate `metrics` the process has installed, and nowhere without one.
 
+mod ages;
 mod broker;
 mod chain;
 mod parked;
@@ -11,12 +12,12 @@ mod spans;
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use storage::Failure;
+use storage::{Failure, Outage};
 
 pub(crate) use self::{
     broker::{dead_letters, dead_letters_moved, part_changed, part_state, queues, refused, restored},
     chain::chain,
-    parked::{parked, parked_before, redrive_failed, redriven},
+    parked::{parked, redrive_failed, redriven, repeated, repeats_done},
     pauses::pauses,
     spans::{effects, publishing},
 };
@@ -25,18 +26,19 @@ use crate::{
     envelope::Envelope,
     outbox::Backlog,
     parked::State,
-    retry,
 };
 
 const OUTBOX: &str = "messaging_outbox_messages";
 const OLDEST: &str = "messaging_outbox_oldest_age_seconds";
 const TO_CONFIRM: &str = "messaging_commit_to_confirm_seconds";
 const TO_EFFECT: &str = "messaging_commit_to_effect_seconds";
+const IMPLAUSIBLE: &str = "messaging_implausible_times_total";
 const WINDOWS: &str = "messaging_window_messages";
 const BATCHES: &str = "messaging_batch_messages";
 const REDELIVERIES: &str = "messaging_redeliveries_total";
 const PARKED: &str = "messaging_parked_total";
 const HELD: &str = "messaging_held_total";
+const REPEATS: &str = "messaging_parked_repeats_total";
 const WAITING: &str = "messaging_waiting_messages";
 const PARKED_NOW: &str = "messaging_parked_messages";
 const INBOX_OVERDUE: &str = "messaging_inbox_overdue_age_seconds";
@@ -52,11 +54,16 @@ fn describe() {
     describe_gauge!(OLDEST, "how long the oldest message in the outbox waits, by state; 0 when none does");
     describe_histogram!(TO_CONFIRM, "from the writing of a message to the broker's confirm");
     describe_histogram!(TO_EFFECT, "from the writing of a message to the commit of its effect");
+    describe_counter!(
+        IMPLAUSIBLE,
+        "messages whose time is more than seven days from this clock: they are not among the times to their effect"
+    );
     describe_histogram!(WINDOWS, "messages that a relay published together");
     describe_histogram!(BATCHES, "messages that a consumer committed together");
     describe_counter!(REDELIVERIES, "messages that the broker may have delivered before");
     describe_counter!(PARKED, "messages that a consumer could not handle");
     describe_counter!(HELD, "messages of a kind that the consumer does not know yet");
+    describe_counter!(REPEATS, "requests that repeat a parked one, and are counted on its row");
     describe_gauge!(
         WAITING,
         "messages of keys that others hold, received and tried again apart while the rest of their partition goes on"
@@ -89,7 +96,7 @@ pub(crate) fn relay_begins(source: &str) {
 pub(crate) fn consumer_begins(consumer: &str) {
     describe();
     counter!(CONNECTIONS, "part" => "consumer", "of" => consumer.to_owned()).increment(0);
-    for name in [REDELIVERIES, PARKED, HELD] {
+    for name in [REDELIVERIES, PARKED, HELD, REPEATS, IMPLAUSIBLE] {
         counter!(name, "consumer" => consumer.to_owned()).increment(0);
     }
 }
@@ -118,6 +125,15 @@ pub(crate) fn given_up(source: &str) {
         messaging.source = source,
         "the stop does not wait for a window that the broker has not confirmed"
     );
+}
+
+/// What became of an attempt at something that is done again and again: as long as the database fails, that is reported now and then.
+pub(crate) fn storage(who: &str, outage: &mut Outage, attempt: Result<(), &Failure>) {
+    match attempt {
+        Ok(()) if outage.ends() => tracing::info!(messaging.part = who, "the database works again"),
+        Err(failure) if outage.fails() => storage_failed(who, failure),
+        Ok(()) | Err(_) => {}
+    }
 }
 
 pub(crate) fn storage_failed(who: &str, failure: &Failure) {
@@ -161,7 +177,9 @@ pub(crate) fn window_published(
     took: Duration,
 ) {
     histogram!(WINDOWS, "source" => source.to_owned()).record(window.len() as f64);
-    ages(&histogram!(TO_CONFIRM, "source" => source.to_owned()), confirmed.iter().copied());
+    // Its own process has written them.
+    let _implausible =
+        ages::record(&histogram!(TO_CONFIRM, "source" => source.to_owned()), confirmed.iter().copied());
     each_message("published", confirmed.iter().copied());
     let (size, confirmed) = (window.len(), confirmed.len());
     let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -194,7 +212,10 @@ pub(crate) fn batch_received(consumer: &str, batch: &[Delivery]) {
 pub(crate) fn batch_applied(consumer: &str, deliveries: &[Delivery]) {
     histogram!(BATCHES, "consumer" => consumer.to_owned()).record(deliveries.len() as f64);
     let messages = || deliveries.iter().filter_map(|delivery| delivery.message.as_ref().ok());
-    ages(&histogram!(TO_EFFECT, "consumer" => consumer.to_owned()), messages());
+    let implausible = ages::record(&histogram!(TO_EFFECT, "consumer" => consumer.to_owned()), messages());
+    if implausible > 0 {
+        counter!(IMPLAUSIBLE, "consumer" => consumer.to_owned()).increment(implausible);
+    }
     tracing::debug!(messaging.part = consumer, batch.size = deliveries.len(), "applied");
     each_message("applied", messages());
 }
@@ -221,12 +242,6 @@ fn each_message<'m>(what: &'static str, messages: impl Iterator<Item = &'m Envel
         let Envelope { id, kind, traceparent, .. } = message;
         tracing::debug!(message.id = %id, message.kind = kind, trace.parent = traceparent.as_deref(), "{what}");
     }
-}
-
-fn ages<'m>(histogram: &metrics::Histogram, messages: impl Iterator<Item = &'m Envelope>) {
-    let now = retry::now();
-    // A stranger's message may come from any time.
-    messages.for_each(|message| histogram.record(seconds(now.saturating_sub(message.create_time))));
 }
 
 /// From microseconds. The writer's clock may be ahead of this one.

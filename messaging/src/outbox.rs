@@ -110,14 +110,14 @@ impl Outbox {
     /// # Errors
     /// As the database says; and for a payload above [`MAX_PAYLOAD`].
     pub async fn write(&self, transaction: &Transaction, messages: &[Envelope]) -> Result<(), DbErr> {
-        rows::insert(transaction, &models(messages)?).await
+        rows::insert(transaction, &models(messages.to_vec())?).await
     }
 
     /// The statements that write messages, for who has others to go with them; otherwise as [`Outbox::write`].
     ///
     /// # Errors
     /// For a payload above [`MAX_PAYLOAD`].
-    pub fn writes(&self, backend: DbBackend, messages: &[Envelope]) -> Result<Vec<Write>, DbErr> {
+    pub fn writes(&self, backend: DbBackend, messages: Vec<Envelope>) -> Result<Vec<Write>, DbErr> {
         rows::inserts(backend, &models(messages)?)
     }
 
@@ -149,11 +149,11 @@ impl fmt::Debug for Outbox {
 ///
 /// # Errors
 /// For a payload above [`MAX_PAYLOAD`].
-pub fn models(messages: &[Envelope]) -> Result<Vec<Model>, DbErr> {
-    messages.iter().map(row).collect()
+pub fn models(messages: Vec<Envelope>) -> Result<Vec<Model>, DbErr> {
+    messages.into_iter().map(row).collect()
 }
 
-fn row(message: &Envelope) -> Result<Model, DbErr> {
+fn row(message: Envelope) -> Result<Model, DbErr> {
     if message.payload.len() > MAX_PAYLOAD {
         let (id, bytes) = (message.id, message.payload.len());
         return Err(DbErr::Custom(format!("message {id} has {bytes} bytes, more than {MAX_PAYLOAD}")));
@@ -162,13 +162,13 @@ fn row(message: &Envelope) -> Result<Model, DbErr> {
         // The database's.
         seq: 0,
         message_id: message.id,
-        kind: message.kind.clone(),
-        partition_key: message.key.clone(),
-        payload: message.payload.to_vec(),
-        traceparent: message.traceparent.clone(),
-        tracestate: message.tracestate.clone(),
-        subject: message.subject.clone(),
-        token_id: message.token_id.clone(),
+        kind: message.kind,
+        partition_key: message.key,
+        payload: message.payload.into(),
+        traceparent: message.traceparent,
+        tracestate: message.tracestate,
+        subject: message.subject,
+        token_id: message.token_id,
         create_time: message.create_time,
         state: State::Pending,
         attempts: 0,

@@ -9,15 +9,17 @@ mod operate;
 mod edit;
 pub mod jobs;
 mod redrive;
+mod repeats;
 mod storable;
+mod terms;
 #[cfg(test)]
 mod tables;
 
 use std::{collections::HashSet, str::FromStr};
 
 use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QuerySelect as _, Statement, entity::prelude::*,
+    ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _,
+    Statement, entity::prelude::*,
 };
 use storage::{Transaction, rows};
 
@@ -30,6 +32,7 @@ pub(crate) use self::{
         Begun, Leaving, ahead_of, begin, begin_line, give_back, leaving, lock, lock_line, lock_parked,
         put_back, remove, remove_line,
     },
+    repeats::{Repeat, fold},
     storable::Form,
 };
 pub use self::{
@@ -38,7 +41,8 @@ pub use self::{
     filter::Filter,
     groups::{Group, groups},
     note::{Operator, actions},
-    operate::{Action, Mode, list, operate, previewable},
+    operate::{Action, Affected, Mode, list, operate, previewable},
+    storable::UNREADABLE,
 };
 
 /// What is to become of a parked message.
@@ -53,6 +57,19 @@ pub enum State {
     Redriven = 2,
     /// It waits behind another message of its key, or for the end of a pause, and then leaves by itself.
     Waiting = 3,
+}
+
+impl State {
+    /// As the admin services spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Parked => "PARKED",
+            Self::Held => "HELD",
+            Self::Redriven => "REDRIVEN",
+            Self::Waiting => "WAITING",
+        }
+    }
 }
 
 /// Why a message waits that comes behind another one of its key.
@@ -94,12 +111,13 @@ pub struct Model {
     pub state: State,
     /// See [`Envelope::id`]; absent when the message could not be decoded.
     pub message_id: Option<Uuid>,
-    /// See [`Envelope::kind`]; empty when the message could not be decoded. In this and the other attributes U+0000 is written
-    /// `\\u0000`, and what is too long is cut off.
+    /// See [`Envelope::kind`]. In this and the other attributes U+0000 is written `\\u0000`, and what is too long is cut off. Of a message that
+    /// could not be decoded this, the source and the key are [`UNREADABLE`] where they could not be read, and empty where an older version
+    /// has parked it.
     pub kind: String,
-    /// See [`Envelope::source`]; empty when the message could not be decoded.
+    /// See [`Envelope::source`].
     pub source: String,
-    /// See [`Envelope::key`]; empty when the message could not be decoded.
+    /// See [`Envelope::key`].
     pub partition_key: String,
     /// The body as it came.
     pub payload: Vec<u8>,
@@ -126,13 +144,17 @@ pub struct Model {
     pub redrives: i32,
     /// When the last one of these began, in microseconds since the Unix epoch.
     pub redrive_time: Option<i64>,
-    /// Stands for consumer, kind and error; see [`groups`]. Absent until somebody asks for groups, where another version has parked the
-    /// message or it has come back.
+    /// Stands for consumer, kind and error; see [`groups`]. Absent, or of another version, until somebody asks for groups, where
+    /// another version has parked the message or it has come back.
     pub cause: Option<String>,
     /// The body as it came, when an operator has changed it.
     pub original_payload: Option<Vec<u8>>,
     /// The [job](jobs) that is to try it.
     pub redrive_job: Option<i64>,
+    /// Requests that have come since and ask for the same: they are parked nowhere else, and whatever becomes of this one becomes of them.
+    pub repeats: i64,
+    /// When the last of them came, in microseconds since the Unix epoch.
+    pub last_repeat_time: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
@@ -144,6 +166,8 @@ pub(crate) struct Parking<'m> {
     pub(crate) error: String,
     pub(crate) attempts: i32,
     pub(crate) state: State,
+    /// Others that ask for the same, and are not parked by themselves.
+    pub(crate) repeats: i64,
 }
 
 /// What the log and the metrics say of a parked message.
@@ -183,36 +207,15 @@ async fn message_ids(transaction: &Transaction, seqs: &[i64]) -> Result<HashSet<
     transaction.query_all_raw(find).await?.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
-/// Whether a message is parked that asks for the same as this one: of the same kind and key, with the same payload.
-pub(crate) async fn is_repeated(
-    transaction: &Transaction,
-    consumer: &str,
-    message: &Envelope,
-    form: Form,
-) -> Result<bool, DbErr> {
-    let attributes = form.attributes(message);
-    let same = Entity::find()
-        .select_only()
-        .column(Column::Seq)
-        .filter(Column::Consumer.eq(consumer))
-        .filter(Column::PartitionKey.eq(attributes.key))
-        .filter(Column::Kind.eq(attributes.kind))
-        .filter(Column::MessageId.ne(message.id))
-        // An operator's edit is not what the sender repeats.
-        .filter(
-            Column::Payload
-                .eq(message.payload.to_vec())
-                .or(Column::OriginalPayload.eq(message.payload.to_vec())),
-        );
-    Ok(same.into_tuple::<i64>().one(transaction).await?.is_some())
-}
-
 /// Every text is one that the database stores, whoever wrote it: what cannot be parked would hold up everybody behind it.
 fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (Model, Report) {
-    let (known, unknown) = (parking.message.ok(), parking.message.err());
+    let known = parking.message.ok();
     let payload = parking.message.map_or_else(|undecodable| &undecodable.payload, |message| &message.payload);
     let message_id = known.map(|message| message.id);
-    let attributes = known.map(|message| form.attributes(message)).unwrap_or_default();
+    let attributes = match parking.message {
+        Ok(message) => form.attributes(message),
+        Err(undecodable) => form.legible(undecodable),
+    };
     let error = form.error(&parking.error);
     let report = Report {
         message_id,
@@ -222,7 +225,6 @@ fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (Model, R
         error: error.clone(),
     };
     let cause = cause(consumer, &attributes.kind, &error);
-    let headers = unknown.map(|undecodable| form.whole(&undecodable.headers)).or(attributes.originals);
     let model = Model {
         // The database's.
         seq: 0,
@@ -237,7 +239,7 @@ fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (Model, R
         tracestate: known.and_then(|message| message.tracestate.clone()),
         subject: attributes.subject,
         token_id: attributes.token_id,
-        headers,
+        headers: attributes.originals,
         create_time: known.map(|message| message.create_time),
         error,
         attempts: parking.attempts,
@@ -247,6 +249,8 @@ fn row(consumer: &str, parking: &Parking<'_>, form: Form, now: i64) -> (Model, R
         cause: Some(cause),
         original_payload: None,
         redrive_job: None,
+        repeats: parking.repeats,
+        last_repeat_time: (parking.repeats > 0).then_some(now),
     };
     (model, report)
 }

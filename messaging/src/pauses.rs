@@ -3,10 +3,10 @@
 
 mod operate;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sea_orm::entity::prelude::*;
-use storage::Database;
+use storage::{Database, Failure};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -96,6 +96,8 @@ pub struct Pauses(Arc<Known>);
 struct Known {
     /// `None` before they were read for the first time: nothing that may be paused begins before that.
     rows: watch::Sender<Option<Arc<[Model]>>>,
+    /// Why they could not be read, the last time.
+    failure: watch::Sender<Option<Failure>>,
     /// Asks for a look before its time.
     look: Notify,
     /// Whether there is a table of them.
@@ -116,7 +118,8 @@ impl Pauses {
     }
 
     fn known(rows: Option<Arc<[Model]>>, is_followed: bool) -> Self {
-        Self(Arc::new(Known { rows: watch::Sender::new(rows), look: Notify::new(), is_followed }))
+        let (rows, failure) = (watch::Sender::new(rows), watch::Sender::new(None));
+        Self(Arc::new(Known { rows, failure, look: Notify::new(), is_followed }))
     }
 
     /// Reads them once a second until `stop`. While the database is away, those that were read last stay.
@@ -127,13 +130,16 @@ impl Pauses {
                 Ok(rows) => {
                     failing = false;
                     backoff.reset();
+                    self.0.failure.send_replace(None);
                     self.set(rows.into());
                     POLL
                 }
                 Err(error) => {
+                    let failure = Failure::from(error);
                     if !std::mem::replace(&mut failing, true) {
-                        observe::storage_failed("pauses", &error.into());
+                        observe::storage_failed("pauses", &failure);
                     }
+                    self.0.failure.send_replace(Some(failure));
                     backoff.delay()
                 }
             };
@@ -185,6 +191,11 @@ impl Pauses {
         self.when(|_| Some(())).await;
     }
 
+    /// Why they could not be read, each time that they could not.
+    pub(crate) fn failures(&self) -> watch::Receiver<Option<Failure>> {
+        self.0.failure.subscribe()
+    }
+
     /// Why the relay is paused, if it is.
     pub(crate) fn of_relay(&self) -> Option<Paused> {
         relay(&self.now())
@@ -213,7 +224,7 @@ impl Pauses {
         }
         let number = number();
         let of = |pause: &&Model| pause.kind.as_deref() == Some(kind) && pause.is_of(consumer);
-        rows.iter().filter(of).find(|pause| pause.is_in(number)).map(Model::paused)
+        all(rows.iter().filter(of).filter(|pause| pause.is_in(number)))
     }
 
     /// The kinds of a consumer that are paused in each of its partitions.
@@ -224,12 +235,15 @@ impl Pauses {
 
     /// The pauses of single kinds of a consumer, each by the name of what it stops: `kind.KIND`, or `kind.KIND.PARTITION`.
     pub(crate) fn of_kinds(&self, consumer: &str) -> Vec<(String, Paused)> {
-        let name = |pause: &Model| {
-            let kind = pause.kind.as_deref()?;
-            let part = pause.partition_number.map_or_else(String::new, |number| format!(".{number}"));
-            Some((format!("kind.{kind}{part}"), pause.paused()))
-        };
-        self.now().iter().filter(|pause| pause.is_of(consumer)).filter_map(name).collect()
+        let rows = self.now();
+        let mut parts: BTreeMap<String, Vec<&Model>> = BTreeMap::new();
+        for pause in rows.iter().filter(|pause| pause.is_of(consumer)) {
+            if let Some(kind) = &pause.kind {
+                let part = pause.partition_number.map_or_else(String::new, |number| format!(".{number}"));
+                parts.entry(format!("kind.{kind}{part}")).or_default().push(pause);
+            }
+        }
+        parts.into_iter().filter_map(|(name, pauses)| Some((name, all(pauses.into_iter())?))).collect()
     }
 
     /// Waits until others are there than `before`.
@@ -259,9 +273,25 @@ impl Default for Pauses {
 }
 
 fn relay(rows: &[Model]) -> Option<Paused> {
-    rows.iter().find(|pause| pause.part == Part::Relay).map(Model::paused)
+    all(rows.iter().filter(|pause| pause.part == Part::Relay))
 }
 
 fn partition(rows: &[Model], consumer: &str, number: u16) -> Option<Paused> {
-    rows.iter().find(|pause| pause.stops(consumer, number)).map(Model::paused)
+    all(rows.iter().filter(|pause| pause.stops(consumer, number)))
+}
+
+/// What is shown where each of these has to end, if there are any.
+fn all<'p>(pauses: impl Iterator<Item = &'p Model>) -> Option<Paused> {
+    let pauses: Vec<&Model> = pauses.collect();
+    let (first, others) = pauses.split_first()?;
+    let Paused { reason, since } = first.paused();
+    if others.is_empty() {
+        return Some(Paused { reason, since });
+    }
+    let numbers: Vec<String> = others.iter().map(|pause| pause.seq.to_string()).collect();
+    let (count, numbers) = (pauses.len(), numbers.join(", "));
+    Some(Paused {
+        reason: format!("{reason}, one of {count} pauses, each of which has to end: also {numbers}"),
+        since,
+    })
 }

@@ -8,7 +8,10 @@ use sea_orm::{ConnectionTrait as _, DbErr, QueryResult, Statement, Value};
 use storage::{Database, lease};
 use tokio_util::sync::CancellationToken;
 
-use crate::{observe, retry};
+use crate::{
+    health::{Health, Report},
+    observe, retry,
+};
 
 /// How often a process says that it runs.
 const EVERY: Duration = Duration::from_secs(5);
@@ -16,6 +19,9 @@ const EVERY: Duration = Duration::from_secs(5);
 const LEAVING: Duration = Duration::from_secs(1);
 /// How long one is listed that has not said so any more, in microseconds: somebody may look for what has died.
 const LISTED: i64 = 600_000_000;
+
+/// What one has said of its parts counts for so long, in microseconds: two turns and a little.
+const FRESH: i64 = 12_000_000;
 
 /// A process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,13 +55,13 @@ impl Process {
         }
     }
 
-    /// Says that it runs until `stop`, and then that it does not any more. A database that is away does not end it.
-    pub async fn keep(self, database: Database, stop: CancellationToken) {
+    /// Says that it runs, and what its parts do, until `stop`, and then that it does not any more. A database that is away does not end it.
+    pub async fn keep(self, database: Database, health: Health, stop: CancellationToken) {
         if database.is_embedded() {
             return stop.cancelled().await;
         }
         tokio::select! {
-            () = self.say_again_and_again(&database) => {}
+            () = self.say_again_and_again(&database, &health) => {}
             () = stop.cancelled() => {}
         }
         // Whoever does not get around to it is listed for a while.
@@ -65,10 +71,10 @@ impl Process {
         }
     }
 
-    async fn say_again_and_again(&self, database: &Database) {
+    async fn say_again_and_again(&self, database: &Database, health: &Health) {
         let mut failing = false;
         loop {
-            match self.say(database).await {
+            match self.say(database, &health.report()).await {
                 Ok(()) => failing = false,
                 Err(error) if !std::mem::replace(&mut failing, true) => {
                     observe::storage_failed("processes", &error.into());
@@ -79,16 +85,24 @@ impl Process {
         }
     }
 
-    async fn say(&self, database: &Database) -> Result<(), DbErr> {
+    async fn say(&self, database: &Database, report: &Report) -> Result<(), DbErr> {
         let now = lease::now(database.backend());
         let sql = format!(
             "WITH gone AS (DELETE FROM processes WHERE seen_time < {now} - $6 AND id <> $1)
-             INSERT INTO processes (id, version, build, host, start_time, seen_time) VALUES ($1, $2, $3, $4, $5, {now})
-             ON CONFLICT (id) DO UPDATE SET seen_time = excluded.seen_time"
+             INSERT INTO processes (id, version, build, host, start_time, seen_time, report)
+             VALUES ($1, $2, $3, $4, $5, {now}, $7)
+             ON CONFLICT (id) DO UPDATE SET seen_time = excluded.seen_time, report = excluded.report"
         );
         let Self { id, version, build, host, start_time, .. } = self.clone();
-        let values: [Value; 6] =
-            [id.into(), version.into(), build.into(), host.into(), start_time.into(), LISTED.into()];
+        let values: [Value; 7] = [
+            id.into(),
+            version.into(),
+            build.into(),
+            host.into(),
+            start_time.into(),
+            LISTED.into(),
+            report.to_json().into(),
+        ];
         run(database, &sql, values).await
     }
 }
@@ -127,6 +141,26 @@ pub async fn list(database: &Database, this: &Process) -> Result<Vec<Process>, D
         processes.sort_by_key(|process| process.start_time);
     }
     Ok(processes)
+}
+
+/// What the other processes say of their parts, by the ids of those that have said so lately: a file has none.
+///
+/// # Errors
+/// As the database says.
+pub async fn reports(database: &Database, this: &str) -> Result<Vec<(String, Report)>, DbErr> {
+    if database.is_embedded() {
+        return Ok(Vec::new());
+    }
+    let now = lease::now(database.backend());
+    let sql = format!(
+        "SELECT id, report FROM processes WHERE id <> $1 AND seen_time > {now} - $2 AND report IS NOT NULL ORDER BY start_time, id"
+    );
+    let find = Statement::from_sql_and_values(database.backend(), sql, [this.into(), FRESH.into()]);
+    let rows = database.read().query_all_raw(find).await?;
+    let report = |row: &QueryResult| -> Result<(String, Report), DbErr> {
+        Ok((row.try_get_by_index(0)?, Report::from_json(&row.try_get_by_index::<String>(1)?)))
+    };
+    rows.iter().map(report).collect()
 }
 
 /// What distinguishes this process, and holds leases. A SQLite file belongs to one process at a time: after a crash the next one goes on at once.

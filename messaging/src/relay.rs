@@ -14,7 +14,7 @@ use std::{
 };
 
 use storage::{
-    Database, Failure,
+    Database, Failure, Outage,
     lease::{Attempt, Lease},
 };
 use tokio::sync::Notify;
@@ -128,7 +128,7 @@ impl Relay {
 
     async fn take_turns(&self, stop: &CancellationToken) {
         tokio::select! {
-            () = self.pauses.read() => {}
+            () = self.part.await_pauses(&self.pauses) => {}
             () = stop.cancelled() => return,
         }
         let mut backoff = Backoff::new();
@@ -145,11 +145,16 @@ impl Relay {
                     self.stand_by(left.min(STAND_BY), stop).await;
                 }
                 Err(failure) => {
-                    observe::storage_failed("relay", &failure);
+                    self.outbox_failed(&failure);
                     pause(backoff.delay(), stop).await;
                 }
             }
         }
+    }
+
+    /// Nothing leaves as long as that lasts.
+    fn outbox_failed(&self, failure: &Failure) {
+        self.part.database_failed("the outbox cannot be used", failure);
     }
 
     /// Waits, and notifies the holder of the lease of what this process has written.
@@ -201,18 +206,19 @@ impl Relay {
 
     /// Is notified by the other processes.
     async fn listen(&self) {
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut outage) = (Backoff::new(), Outage::default());
         loop {
-            match self.notified().await {
+            match self.notified(&mut outage).await {
                 Ok(()) => backoff.reset(),
-                Err(failure) => observe::storage_failed("relay", &failure),
+                Err(failure) => observe::storage("relay", &mut outage, Err(&failure)),
             }
             tokio::time::sleep(backoff.delay()).await;
         }
     }
 
-    async fn notified(&self) -> Result<(), Failure> {
+    async fn notified(&self, outage: &mut Outage) -> Result<(), Failure> {
         let mut listener = self.database.listen(OUTBOX).await?;
+        observe::storage("relay", outage, Ok(()));
         // Nobody listened before.
         self.outbox.wake();
         loop {

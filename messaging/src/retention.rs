@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{EntityTrait as _, QueryFilter as _, QuerySelect as _, entity::prelude::*};
 use storage::{
-    Database, Failure,
+    Database, Failure, Outage,
     lease::{Attempt, Lease},
 };
 use tokio_util::sync::CancellationToken;
@@ -60,25 +60,26 @@ impl Retention {
 
     /// Forgets, now and every minute, until `stop`; a batch under way is finished first.
     pub async fn run(self, stop: CancellationToken) {
+        let mut outage = Outage::default();
         while !stop.is_cancelled() {
-            if let Err(failure) = self.round_until(&stop).await {
-                observe::storage_failed("retention", &failure);
-            }
+            let round = self.round_until(&stop).await;
+            observe::storage("retention", &mut outage, round.as_ref().map(|_| ()));
             tokio::select! {
-                () = self.rest() => {}
+                () = self.rest(&mut outage) => {}
                 () = stop.cancelled() => {}
             }
         }
     }
 
     /// Looks now and then how far behind it is, until the next round.
-    async fn rest(&self) {
+    async fn rest(&self, outage: &mut Outage) {
         let (until, mut from) = (Instant::now() + ROUND, None);
         while Instant::now() < until {
             tokio::time::sleep(REPORT_EVERY).await;
-            match self.look(from).await {
-                Ok(backlog) => from = backlog.oldest,
-                Err(failure) => observe::storage_failed("retention", &failure),
+            let look = self.look(from).await;
+            observe::storage("retention", outage, look.as_ref().map(|_| ()));
+            if let Ok(backlog) = look {
+                from = backlog.oldest;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The tables of messaging, for a service to put into its own migrations.
 
-use storage::schema::{AppendOnly, Statements};
+use storage::schema::{AppendOnly, NeverReplaced, Statements};
 
 const TABLES: &[&str] = &[
     "CREATE TABLE outbox (
@@ -174,6 +174,15 @@ const PROCESSES: &[&str] = &["CREATE TABLE processes (
         seen_time {int} NOT NULL
     ) {strict}"];
 
+/// What a process says of its parts to the others, as JSON. Versions that do not know the column leave it empty.
+const REPORTS: &[&str] = &["ALTER TABLE processes ADD COLUMN report TEXT"];
+
+/// How many requests repeat a parked one, and when the last of them came. Versions that do not know the columns leave them as they are.
+const REPEATS: &[&str] = &[
+    "ALTER TABLE parked ADD COLUMN repeats {int} NOT NULL DEFAULT 0",
+    "ALTER TABLE parked ADD COLUMN last_repeat_time {int}",
+];
+
 /// Makes the tables `outbox`, `inbox`, `parked`, `operator_actions` and `leases`.
 pub const MESSAGING_TABLES: Statements =
     Statements::new("m0001_messaging", TABLES).on_postgres(&[VACUUM_OUTBOX]);
@@ -212,3 +221,13 @@ pub const KEPT_CALLS: Statements = Statements::new("m0010_messaging_kept_calls",
 
 /// Makes the table `processes`. To come behind [`KEPT_CALLS`].
 pub const KEPT_PROCESSES: Statements = Statements::new("m0011_messaging_processes", PROCESSES);
+
+/// Keeps the rows of `operator_actions` from being replaced. To come behind [`KEPT_PROCESSES`].
+pub const KEPT_WHOLE: NeverReplaced =
+    NeverReplaced::new("m0012_messaging_actions_never_replaced", &["operator_actions"]);
+
+/// Adds what each process says of its parts to the table `processes`. To come behind [`KEPT_WHOLE`].
+pub const KEPT_REPORTS: Statements = Statements::new("m0013_messaging_reports", REPORTS);
+
+/// Adds to the table `parked` what counts requests that repeat a parked one. To come behind [`KEPT_REPORTS`].
+pub const COUNTED_REPEATS: Statements = Statements::new("m0014_messaging_counted_repeats", REPEATS);

@@ -116,8 +116,8 @@ fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Messages about something that were parked, the last one first, without their payloads. What could not be decoded has no key, and is found
-/// by its text.
+/// Messages about something that were parked, the last one first, without their payloads. One whose key could not be read is found by its
+/// text.
 ///
 /// # Errors
 /// As the database says.
@@ -135,7 +135,7 @@ pub async fn parked(
     );
     let found = Entity::find()
         .filter(Column::Consumer.eq(consumer))
-        .filter(Column::PartitionKey.is_in([about.key, ""]))
+        .filter(Column::PartitionKey.is_in([about.key, parked::UNREADABLE, ""]))
         .filter(has_text)
         .order_by_desc(Column::Seq)
         .limit(MOST);

@@ -72,7 +72,9 @@ specials! {
     rabbit:
     a_foreign_message_arrives_with_its_body_and_headers,
     a_subject_that_nobody_can_store_is_left_out,
+    whoever_has_caused_a_message_arrives_as_written,
     an_impossible_message_is_refused_alone,
+    a_channel_that_refuses_is_left,
     another_declaration_is_refused_with_the_reason,
     a_deleted_queue_ends_its_inflow,
     what_is_never_acknowledged_becomes_a_dead_letter,
@@ -114,6 +116,7 @@ specials! {
     a_killed_broker_keeps_what_it_confirmed,
     an_alarm_ends_in_unknown_and_passes,
     nobody_listens,
+    nodes_that_do_not_answer_are_passed_over,
     a_broker_that_never_answers_is_left_alone,
     a_connection_that_falls_silent_is_given_up,
 }

@@ -13,7 +13,7 @@ use chassis::{
 use messaging::{envelope::Envelope, outbox::Outbox};
 use metrics::{describe_gauge, gauge};
 use sea_orm::{ConnectionTrait as _, DbErr, Statement};
-use storage::{Database, Failure, Transaction, rows};
+use storage::{Database, Failure, Outage, Transaction, rows};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -47,12 +47,20 @@ impl Expiry {
     /// None.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         describe_gauge!(OLDEST, "how long the oldest order that is NEW waits for its end; 0 when none is");
+        let mut outage = Outage::default();
         while !stop.is_cancelled() {
             self.measure().await;
             let full = match self.step().await {
-                Ok(found) => found as u64 == BATCH,
+                Ok(found) => {
+                    if outage.ends() {
+                        tracing::info!("orders that were not decided are looked for again");
+                    }
+                    found as u64 == BATCH
+                }
                 Err(failure) => {
-                    tracing::warn!(error = %Chain(&failure), "cannot look for orders that were not decided: trying again");
+                    if outage.fails() {
+                        tracing::warn!(error = %Chain(&failure), "cannot look for orders that were not decided: trying again");
+                    }
                     false
                 }
             };
@@ -126,9 +134,10 @@ impl Expiry {
         }
         let backend = transaction.get_database_backend();
         let mut writes = orders::record_requests(backend, &due)?;
-        writes.extend(self.outbox.writes(backend, &messages)?);
+        let asked = messages.len();
+        writes.extend(self.outbox.writes(backend, messages)?);
         rows::write(transaction, &writes).await?;
-        Ok(messages.len())
+        Ok(asked)
     }
 }
 

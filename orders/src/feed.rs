@@ -19,7 +19,7 @@ use chassis::{
     clock::{Clock as _, SystemClock},
     status::Chain,
 };
-use storage::{Database, Failure};
+use storage::{Database, Failure, Outage};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -111,9 +111,14 @@ impl Feed {
     /// None.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let _closing = self.shared.closing.clone().drop_guard();
+        let mut outage = Outage::default();
         while !stop.is_cancelled() {
-            if let Err(failure) = self.step().await {
-                tracing::warn!(error = %Chain(&failure), "cannot read the changes of orders: trying again");
+            match self.step().await {
+                Ok(()) if outage.ends() => tracing::info!("the changes of orders are read again"),
+                Err(failure) if outage.fails() => {
+                    tracing::warn!(error = %Chain(&failure), "cannot read the changes of orders: trying again");
+                }
+                Ok(()) | Err(_) => {}
             }
             let rest = if self.is_watched() { POLL } else { IDLE };
             tokio::select! {

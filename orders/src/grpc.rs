@@ -3,7 +3,7 @@
 pub mod wire;
 mod list;
 mod watch;
-mod differences;
+pub mod differences;
 pub mod admin;
 
 use std::{sync::Arc, time::Duration};
@@ -26,7 +26,7 @@ use ordermesh::{
 use service::{
     fault,
     page::PageTokens,
-    request::{Checks, answer, fingerprint, non_empty, origin, stream},
+    request::{Checks, answer, fingerprint, non_empty, origin_in, stream},
 };
 use storage::{Database, group::GroupCommit};
 use tonic::{Request, Response, Status};
@@ -60,7 +60,7 @@ pub struct Grpc {
 impl OrdersService for Grpc {
     async fn create_order(&self, request: Request<CreateOrderRequest>) -> Result<Response<Order>, Status> {
         let trace = trace::of_call(request.metadata());
-        let (access, origin) = (Access::of(request.extensions())?, origin(&request));
+        let (access, origin) = (Access::of(request.extensions())?, origin_in(&request, trace.as_ref()));
         let CreateOrderRequest { order, request_id } = request.into_inner();
         let mut order = order.unwrap_or_default();
         access.resolve_user(&mut order.user_id)?;

@@ -82,13 +82,13 @@ impl Reconciliation {
                         () = lease.keep(MARGIN) => {}
                         () = self.rounds(&stop) => {}
                     }
-                    self.status.stands_by(String::new());
+                    self.status.stops();
                     if let Err(failure) = lease.release().await {
                         self.failed(&failure);
                     }
                 }
                 Ok(Attempt::Taken(left)) => {
-                    self.status.stands_by("another process of orders compares".to_owned());
+                    self.status.stands_by();
                     self.pause(left.min(TERM), &stop).await;
                 }
                 Err(failure) => {

@@ -8,3 +8,4 @@ pub mod selection;
 pub mod changes;
 pub mod decisions;
 pub mod differences;
+pub mod neighbours;

@@ -119,9 +119,8 @@ impl PaymentsService for Grpc {
     }
 
     async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<Account>, Status> {
-        let access = Access::of(request.extensions())?;
-        let mut user_id = request.into_inner().user_id;
-        access.resolve_user(&mut user_id)?;
+        let (_, extensions, GetAccountRequest { mut user_id }) = request.into_parts();
+        Access::resolve_one_user(&extensions, &mut user_id)?;
         Checks::default().field("user_id", rules::user_id(&user_id)).finish()?;
         Ok(Response::new(wire::account(&self.account(&user_id).await?)))
     }
@@ -130,9 +129,8 @@ impl PaymentsService for Grpc {
         &self,
         request: Request<ListLedgerEntriesRequest>,
     ) -> Result<Response<ListLedgerEntriesResponse>, Status> {
-        let access = Access::of(request.extensions())?;
-        let mut request = request.into_inner();
-        access.resolve_user(&mut request.user_id)?;
+        let (_, extensions, mut request) = request.into_parts();
+        Access::resolve_one_user(&extensions, &mut request.user_id)?;
         let mut checks = Checks::default();
         checks.field("user_id", rules::user_id(&request.user_id));
         let size = page::size(request.page_size, &mut checks);

@@ -70,7 +70,11 @@ impl MessagingAdminService for MessagingAdmin {
             dead_letters: number(self.whereabouts.health.dead_letters()),
             waiting: number(count(State::Waiting).await?),
             relay: Some(self.whereabouts.relay_with_lease().await.map_err(fault)?),
-            consumers: if self.consumers.is_empty() { Vec::new() } else { self.whereabouts.consumers() },
+            consumers: if self.consumers.is_empty() {
+                Vec::new()
+            } else {
+                self.whereabouts.consumers().await.map_err(fault)?
+            },
             version: self.process.version.clone(),
             build: self.process.build.clone(),
             processes: self.processes().await.map_err(fault)?,

@@ -139,6 +139,9 @@ fn condition(comparison: &Comparison) -> Result<SimpleExpr, String> {
             let id = id.map_err(|_| format!("{value:?} is no id of an order"))?;
             return Ok(equal(Column::OrderId, comparison.by_equality()?, id));
         }
+        "action" if value.chars().any(|letter| letter.is_lowercase()) => {
+            return Err(format!("{value:?} is no action: they are in capitals, such as TOP_UP or REDRIVE"));
+        }
         "action" => Column::Action,
         "subject" => Column::Subject,
         "token_id" => Column::TokenId,

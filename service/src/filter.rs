@@ -130,7 +130,12 @@ impl<'t> Reader<'t> {
     fn comparison(&mut self) -> Result<Comparison, String> {
         let field = self.word();
         if field.is_empty() {
-            return Err("a field is missing".to_owned());
+            return Err(match self.rest.peek() {
+                Some((_, letter)) => format!(
+                    "{letter} begins no comparison: these are `field = value`, joined by AND, without parentheses"
+                ),
+                None => "a comparison is missing behind AND".to_owned(),
+            });
         }
         let operator = match self.run(|letter| matches!(letter, '=' | '!' | '<' | '>')) {
             "=" => Operator::Equal,
@@ -144,7 +149,16 @@ impl<'t> Reader<'t> {
         let value = match self.rest.peek() {
             Some((_, '"')) => self.quoted()?,
             _ => match self.word() {
-                "" => return Err(format!("{field} is compared with nothing")),
+                "" => {
+                    return Err(match self.rest.peek() {
+                        Some((_, letter)) => {
+                            format!(
+                                "{letter} begins no value of {field}: it is a word, or text in double quotes"
+                            )
+                        }
+                        None => format!("{field} is compared with nothing"),
+                    });
+                }
                 word => word.to_owned(),
             },
         };
@@ -226,6 +240,14 @@ mod tests {
             &long,
         ] {
             assert!(parse(text).is_err(), "{text}");
+        }
+        for (text, why) in [
+            ("(a=1)", "( begins no comparison"),
+            ("a='x'", "' begins no value of a: it is a word, or text in double quotes"),
+            ("a=", "a is compared with nothing"),
+        ] {
+            let refused = parse(text).map_or_else(|problem| problem, |read| format!("{read:?}"));
+            assert!(refused.starts_with(why), "{text}: {refused}");
         }
     }
 }

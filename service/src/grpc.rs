@@ -79,7 +79,7 @@ where
                 .on_eos(Ended),
         )
         .layer(Answers)
-        .layer(Guarded { guard: Arc::clone(&contract.guard), clock: Arc::clone(&contract.clock) });
+        .layer(Guarded { guard: Arc::clone(&contract.guard) });
     Ok(layers.service(routes.prepare()))
 }
 

@@ -63,13 +63,13 @@ async fn migrate<S: Service>(config: ServiceConfig<S>) -> anyhow::Result<()> {
 
 /// Takes the ports, opens the database, brings its schema up to date and starts every task.
 async fn begin<S: Service>(config: ServiceConfig<S>) -> anyhow::Result<Lifecycle> {
-    let ServiceConfig { listen, admin, database_url, limits, mesh, service } = config;
+    let ServiceConfig { listen, admin, hosts, database_url, limits, mesh, service } = config;
     let listener = TcpListener::bind(listen).await.context("cannot listen for gRPC")?;
     let admin_listener = TcpListener::bind(admin).await.context("cannot listen for the operator")?;
     let broker = mesh.broker.broker()?;
     mesh.auth.announce();
-    let amqp_url = mesh.broker.url.as_ref().map(tracing::field::display);
-    tracing::info!(database = %database_url, broker = amqp_url, "starting");
+    let shown = mesh.broker.shown().map(tracing::field::display);
+    tracing::info!(database = %database_url, broker = shown, "starting");
     let database = Database::connect(&database_url, limits).await?;
     let admin_tls = mesh.tls.admin.clone();
     let clock = SystemClock::shared();
@@ -81,7 +81,7 @@ async fn begin<S: Service>(config: ServiceConfig<S>) -> anyhow::Result<Lifecycle
     let api = rest::router(&[(&service, listener.local_addr()?)], life.stopping())?;
     let readiness = service.spawn(listener, &mut life);
     life.spawn(Stage::Operator, "admin", |stop| {
-        admin::serve(admin_listener, admin_tls, vec![readiness], api, stop)
+        admin::serve(admin_listener, admin_tls, hosts, vec![readiness], api, stop)
     });
     Ok(life)
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use auth::Caller;
-use messaging::origin::{Origin, storable, trace_id};
+use messaging::origin::{Origin, trace_id};
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, metadata::MetadataValue};
 
 use chassis::{
-    metadata::{IDEMPOTENCY_REPLAYED, STREAM_COMPLETE, X_REQUEST_ID},
+    metadata::{IDEMPOTENCY_REPLAYED, STREAM_COMPLETE, request_id},
     status::{Fault, Reason, Violation},
     trace,
 };
@@ -61,15 +61,19 @@ pub fn key_reused() -> Fault {
 /// Who sends a request: what is stored with whatever it does.
 #[must_use]
 pub fn origin<T>(request: &Request<T>) -> Origin {
+    origin_in(request, trace::of_call(request.metadata()).as_ref())
+}
+
+/// The same, where the trace context of the call is at hand.
+#[must_use]
+pub fn origin_in<T>(request: &Request<T>, trace: Option<&trace::Context>) -> Origin {
     let caller = request.extensions().get::<Arc<Caller>>();
     Origin {
-        subject: caller.map(|caller| caller.subject.clone()),
+        subject: caller.map(|caller| caller.subject.to_string()),
         token_id: caller.and_then(|caller| caller.token_id.clone()),
-        trace_id: trace::of_call(request.metadata()).and_then(|context| trace_id(&context.parent)),
-        x_request_id: request
-            .metadata()
-            .get(X_REQUEST_ID)
-            .and_then(|id| storable(id.to_str().ok()?))
+        trace_id: trace.and_then(|context| trace_id(&context.parent)),
+        x_request_id: request_id(request.metadata().as_ref())
+            .and_then(|id| id.to_str().ok())
             .map(str::to_owned),
     }
 }
@@ -109,5 +113,24 @@ mod tests {
         let fields: Vec<_> = fault.violations.iter().map(|at| at.field.as_str()).collect();
         assert_eq!((fault.reason, fields), (Reason::InvalidField, vec!["user_id", "currency_code"]));
         assert_eq!(Checks::default().finish(), Ok(()));
+    }
+
+    #[test]
+    fn the_id_of_a_request_that_is_stored_is_the_one_that_the_edge_takes() {
+        let stored = |ids: &[&str]| {
+            let mut request = Request::new(());
+            for id in ids {
+                request.metadata_mut().append("x-request-id", id.parse().expect("a value"));
+            }
+            origin(&request).x_request_id
+        };
+        for length in [1, 129, 255] {
+            let id = "a".repeat(length);
+            assert_eq!(stored(&[&id]).as_ref(), Some(&id));
+        }
+        let long = "a".repeat(256);
+        for ids in [&[][..], &[long.as_str()], &["a", "b"]] {
+            assert_eq!(stored(ids), None, "{ids:?}");
+        }
     }
 }

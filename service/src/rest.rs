@@ -21,6 +21,7 @@ use chassis::{
 };
 use http::{HeaderMap, header};
 use tokio_util::sync::CancellationToken;
+use upstream::mark_replayed;
 
 use self::mount::{BASE, Found, Mounted};
 use crate::wiring::Wired;
@@ -88,7 +89,12 @@ async fn answered(mounts: &Mounts, request: Request) -> Result<Response, (Fault,
                 let message = "the process stops, and nothing was done: ask another one, or this one again";
                 return Err(alone(Fault::new(Reason::UpstreamUnavailable, message)));
             }
-            call::answer(mounted, route, captures, request).await.map(json).map_err(alone)
+            let (body, replayed) = call::answer(mounted, route, captures, request).await.map_err(alone)?;
+            let mut response = json(body);
+            if replayed {
+                mark_replayed(response.headers_mut());
+            }
+            Ok(response)
         }
         Found::OtherMethods(allow) => {
             let fault = Fault::new(Reason::MethodNotAllowed, "no route has this path with this method");

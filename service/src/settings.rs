@@ -8,12 +8,16 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
 use auth::{AuthConfig, AuthSettings};
 use chassis::{
+    admin::{HostSettings, Hosts},
     secret::{self, ExposeSecret as _, SecretString},
     settings::{Checked, ConfigErrors},
     telemetry::LogSettings,
-    tls::{TlsConfig, TlsSettings},
+    tls::{TlsConfig, TlsSettings, check_authorities},
 };
-use storage::{DatabaseUrl, Limits, limits::SHORTEST_STATEMENT_TIMEOUT};
+use storage::{
+    DatabaseUrl, Limits,
+    limits::{PreparedStatements, SHORTEST_STATEMENT_TIMEOUT},
+};
 
 pub use self::broker::{BrokerConfig, BrokerSettings};
 use crate::Service;
@@ -26,6 +30,7 @@ const AMQP_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
 #[command(name = S::NAME, version, about = S::ABOUT)]
 #[command(mut_arg("database_connections", |flag| flag.global(true)))]
 #[command(mut_arg("migration_wait", |flag| flag.global(true)))]
+#[command(mut_arg("prepared_statements", |flag| flag.global(true)))]
 pub struct ServiceSettings<S: Service> {
     /// What to do other than serving
     #[command(subcommand)]
@@ -36,6 +41,9 @@ pub struct ServiceSettings<S: Service> {
     /// Where /livez and /readyz are served
     #[arg(long, env = "ADMIN_LISTEN", default_value = S::ADMIN, global = true)]
     pub admin: Checked<SocketAddr>,
+    /// By which names the admin listener is called
+    #[command(flatten)]
+    pub hosts: HostSettings,
     /// The database; absent: SQLite in the working directory
     #[arg(
         long,
@@ -98,6 +106,10 @@ pub struct LimitSettings {
     /// How long an attempt at a statement or a transaction may take before its connection is closed, such as `10s`
     #[arg(long, env = "STATEMENT_TIMEOUT", default_value = "10s")]
     pub statement_timeout: Checked<humantime::Duration>,
+    /// `off`: nothing rests on a session of PostgreSQL, as behind a pooler of transactions; each single statement takes three round trips
+    /// more
+    #[arg(long, env = "PREPARED_STATEMENTS", value_name = "on|off", default_value = "on")]
+    pub prepared_statements: Checked<PreparedStatements>,
 }
 
 /// What calls may leave out, and the admin services.
@@ -121,6 +133,8 @@ pub struct ServiceConfig<S> {
     pub listen: SocketAddr,
     /// Where the operator asks.
     pub admin: SocketAddr,
+    /// By which names.
+    pub hosts: Hosts,
     /// The database.
     pub database_url: DatabaseUrl,
     /// How much of it the process may use.
@@ -157,6 +171,7 @@ impl<S: Service> ServiceSettings<S> {
         let limits = self.limits.check(&mut errors);
         let listen = self.listen.take("--listen", &mut errors);
         let admin = self.admin.take("--admin", &mut errors);
+        let hosts = self.hosts.check(&mut errors);
         let flag = "--database-url";
         let database_url = database_url(self.database_url, self.database_url_file, flag, &mut errors);
         let file = || DatabaseUrl::file(format!("{}.db", S::NAME).as_ref());
@@ -176,6 +191,7 @@ impl<S: Service> ServiceSettings<S> {
             Some(ServiceConfig {
                 listen: listen?,
                 admin: admin?,
+                hosts,
                 database_url: database_url.unwrap_or_else(file),
                 limits: Limits { max_batch, ..limits? },
                 mesh: mesh?,
@@ -192,6 +208,7 @@ impl LimitSettings {
         let connections = self.database_connections.take("--database-connections", errors);
         let migration_wait = self.migration_wait.take("--migration-wait", errors);
         let statement_timeout = self.statement_timeout.take("--statement-timeout", errors);
+        let prepared_statements = self.prepared_statements.take("--prepared-statements", errors);
         errors.require(
             connections.is_none_or(|connections| connections >= Limits::FEWEST_CONNECTIONS),
             "--database-connections",
@@ -206,6 +223,7 @@ impl LimitSettings {
             connections: connections?,
             migration_wait: migration_wait?.into(),
             statement_timeout: statement_timeout?.into(),
+            prepared_statements: prepared_statements?,
             ..Limits::default()
         })
     }
@@ -244,5 +262,12 @@ pub fn database_url(
     errors: &mut ConfigErrors,
 ) -> Option<DatabaseUrl> {
     let url = secret::take(value, file, flag, errors)?;
-    url.expose_secret().parse().map_err(|error| errors.note(flag, error)).ok()
+    let url = url.expose_secret().parse::<DatabaseUrl>().map_err(|error| errors.note(flag, error)).ok()?;
+    if let DatabaseUrl::Postgres(server) = &url
+        && let Some(file) = server.authorities()
+    {
+        // Its driver would take any certificate for an authority's.
+        check_authorities(flag, &file, errors);
+    }
+    Some(url)
 }

@@ -173,7 +173,7 @@ impl Wiring {
     pub fn whereabouts(&self) -> Whereabouts {
         let topology = Topology::new(ordermesh::EVENTS_EXCHANGE, self.partitions, []);
         let (database, health) = (self.database.clone(), self.health.clone());
-        Whereabouts { database, health, topology, name: self.name }
+        Whereabouts { database, health, topology, name: self.name, process: self.process.id.clone() }
     }
 
     /// Adds movements of money to the list of who did what; see [`Audit::movements`].
@@ -241,16 +241,18 @@ impl Wiring {
         self.serve_admin(pauses.server());
         self.serve_admin(AuditServiceServer::new(audit).accept_compressed(gzip));
         self.run(Stage::Last, format!("{} pauses", self.name), |stop| pauses.follow(stop).map(Ok));
-        let (process, own) = (self.process.clone(), database.clone());
-        self.run(Stage::Last, format!("{} process", self.name), |stop| process.keep(own, stop).map(Ok));
+        let (process, own, parts) = (self.process.clone(), database.clone(), health.clone());
+        self.run(Stage::Last, format!("{} process", self.name), |stop| {
+            process.keep(own, parts, stop).map(Ok)
+        });
         let source = format!("/ordermesh/{}", self.name);
         let relay = Relay::new(database.clone(), self.outbox, self.broker, source);
         let relay = relay.with_health(&health).with_pauses(&self.pauses.pauses).with_process(&self.process);
         let operators = self.guard.knows_operators().then_some(self.operators);
-        let Self { name, routes, services, tasks, guard, tls, clock, .. } = self;
+        let Self { name, routes, services, tasks, guard, tls, .. } = self;
         let unruled = guard.unruled(&services);
         ensure!(unruled.is_empty(), "the descriptors of {name} have no rules for {unruled:?}");
-        let contract = Contract { name, routes, descriptor_sets, services, guard, clock, tls };
+        let contract = Contract { name, routes, descriptor_sets, services, guard, tls };
         Ok(Wired { contract, operators, tasks, relay, database, health })
     }
 }

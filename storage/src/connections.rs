@@ -8,6 +8,8 @@
 //! COMMIT that has failed; and connects again and again to a server that refuses. Here the connection that was used last is used next
 //! (the server's process is a warm one), and is probed only after a rest.
 
+mod single;
+
 use std::{
     fmt,
     sync::{
@@ -17,22 +19,21 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{
-    ConnAcquireErr, ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, sqlx,
-};
+use sea_orm::{ConnAcquireErr, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, sqlx};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
-    connection::{Connection, Server, within},
+    connection::{Connection, PATIENCE, Server, within},
     failure::{ends_the_session, primary},
     observe,
 };
 
-/// How long a statement waits for a lock or a connection before it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// Who has waited for a connection for longer waits for as much less for a lock: without that those who wait for the one writer of SQLite,
+/// while another process holds its lock, would wait for it one after the other.
+const SHORT: Duration = Duration::from_millis(100);
 /// A connection that was idle for longer is probed first. Probing each time would be a round trip more for
 /// every transaction and every read.
 const FRESH: Duration = Duration::from_secs(1);
@@ -44,6 +45,8 @@ const LIFETIME: Duration = Duration::from_secs(1_800);
 #[derive(Clone)]
 pub struct Connections {
     shared: Arc<Shared>,
+    /// From when on they are waited for, if that has begun before they are asked for.
+    since: Option<Instant>,
 }
 
 struct Shared {
@@ -98,7 +101,13 @@ impl Connections {
                 timeout,
                 refused: AtomicBool::new(false),
             }),
+            since: None,
         }
+    }
+
+    /// The same, for who has waited since then for whatever it wants one for.
+    pub(crate) fn waited_for_since(&self, begun: Instant) -> Self {
+        Self { since: Some(self.since.map_or(begun, |since| since.min(begun))), ..self.clone() }
     }
 
     /// Opens the first one, so that what is wrong with the settings shows.
@@ -112,22 +121,41 @@ impl Connections {
         if self.shared.refused.load(Relaxed) { self.open().await } else { Ok(()) }
     }
 
+    /// Waits for its turn for 5 s at most, and for what locks the file of SQLite for what is left of 5 s since its wait began.
     pub(crate) async fn checkout(&self) -> Result<Checkout, DbErr> {
         let shared = &self.shared;
-        let begun = Instant::now();
-        let patience = begun + shared.timeout.min(PATIENCE);
-        let permit = timeout_at(patience, Arc::clone(&shared.permits).acquire_owned()).await;
+        let (now, wait) = (Instant::now(), shared.timeout.min(PATIENCE));
+        let begun = self.since.unwrap_or(now);
+        // From now on: a member of a group that failed may have waited long for the others, where there is no lock.
+        let permit = timeout_at(now + wait, Arc::clone(&shared.permits).acquire_owned()).await;
         let permit = permit.map_err(|_| {
             observe::no_connection(shared.server.backend());
             DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)
         })?;
-        let _permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
+        let permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
+        let waited = begun.elapsed();
+        let mut checkout = self.open_with(permit).await?;
+        let left = if waited < SHORT { PATIENCE } else { wait.saturating_sub(waited) };
+        // In whole milliseconds, and not a part of one less: who has waited long enough is not to try again.
+        let left = Duration::from_millis(u64::try_from(left.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX));
+        match checkout.connection.wait_for_locks(left).await {
+            Ok(()) => Ok(checkout),
+            Err(error) => {
+                checkout.close_after(&error);
+                Err(DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+            }
+        }
+    }
+
+    /// The connection that was used last, if it is well, or a new one.
+    async fn open_with(&self, permit: OwnedSemaphorePermit) -> Result<Checkout, DbErr> {
+        let shared = &self.shared;
         let idle = shared.idle().pop();
         if let Some(Idle { mut connection, opened, used }) = idle
             && opened.elapsed() < LIFETIME
         {
             if used.elapsed() < FRESH || connection.is_well().await {
-                return Ok(Checkout::new(connection, opened, shared, _permit));
+                return Ok(Checkout::new(connection, opened, shared, permit));
             }
             // The others have rested for longer.
             shared.idle().clear();
@@ -140,7 +168,7 @@ impl Connections {
             observe::failed(shared.server.backend(), &error);
             DbErr::Conn(RuntimeErr::SqlxError(error.into()))
         })?;
-        Ok(Checkout::new(connection, Instant::now(), shared, _permit))
+        Ok(Checkout::new(connection, Instant::now(), shared, permit))
     }
 
     /// Who says how many are in use, as long as there are any.
@@ -190,6 +218,13 @@ impl Checkout {
         self.shared.server.backend()
     }
 
+    /// Begins a transaction in it.
+    pub(crate) async fn send_begin(&mut self) -> Result<(), sqlx::Error> {
+        let begin = self.shared.server.begin_transaction();
+        let begun = within(self.until, self.connection.execute_unprepared(begin)).await;
+        self.counted(begun).map(drop)
+    }
+
     pub(crate) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, sqlx::Error> {
         let done = within(self.until, self.connection.execute(statement)).await;
         self.counted(done)
@@ -231,24 +266,6 @@ impl Checkout {
             self.shared.idle().clear();
         }
     }
-
-    /// Gives it back after a statement with this outcome that was a transaction by itself, unless it is of no further use.
-    fn end<T>(self, outcome: Result<T, sqlx::Error>) -> Result<T, RuntimeErr> {
-        match outcome {
-            Ok(done) => {
-                self.give_back();
-                Ok(done)
-            }
-            Err(error) => {
-                if concerns_the_statement(&error) {
-                    self.give_back();
-                } else {
-                    self.close_after(&error);
-                }
-                Err(RuntimeErr::SqlxError(error.into()))
-            }
-        }
-    }
 }
 
 /// Whether the database has refused the data of a statement, or others were in its way: the connection and its plans are well then.
@@ -258,37 +275,6 @@ pub(crate) fn concerns_the_statement(error: &sqlx::Error) -> bool {
     match code.len() {
         5 => ["22", "23", "40", "55"].iter().any(|class| code.starts_with(class)),
         _ => primary(&code) == Some(19),
-    }
-}
-
-#[async_trait::async_trait]
-impl ConnectionTrait for Connections {
-    fn get_database_backend(&self) -> DbBackend {
-        self.shared.server.backend()
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let mut checkout = self.checkout().await?;
-        let done = checkout.execute(statement).await;
-        checkout.end(done).map_err(DbErr::Exec)
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let mut checkout = self.checkout().await?;
-        let done = checkout.execute_unprepared(sql).await;
-        checkout.end(done).map_err(DbErr::Exec)
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let mut checkout = self.checkout().await?;
-        let row = checkout.query_one(statement).await;
-        checkout.end(row).map_err(DbErr::Query)
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let mut checkout = self.checkout().await?;
-        let rows = checkout.query_all(statement).await;
-        checkout.end(rows).map_err(DbErr::Query)
     }
 }
 

@@ -16,8 +16,8 @@ use sea_orm::{
 };
 
 use crate::{
-    connection::Server,
-    connections::{Connections, PATIENCE, Usage},
+    connection::{PATIENCE, Server},
+    connections::{Connections, Usage},
     executor::Executor,
     limits::Limits,
     observe,
@@ -170,12 +170,17 @@ impl Database {
         opened.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
     }
 
-    /// How a session begins that listens. SQLite: `None`.
+    /// How a session begins that listens. `None`: SQLite, or sessions keep nothing.
     pub(crate) fn sessions(&self) -> Option<&Sessions> {
         match &self.server {
-            Server::Postgres(sessions) => Some(sessions),
+            Server::Postgres(sessions) => sessions.keep_anything().then_some(sessions),
             Server::Sqlite(_) => None,
         }
+    }
+
+    /// Whether sessions keep nothing from one transaction to the next.
+    pub(crate) const fn needs_transactions(&self) -> bool {
+        self.server.needs_transactions()
     }
 
     /// The connections of each kind, and what they are for; those that write come last.
@@ -209,7 +214,8 @@ async fn postgres(url: &PostgresUrl, limits: Limits) -> Result<Database, Cause> 
     // Rows that hold back others are rare, which no statistics say: they are looked for one by one.
     let not_flushed =
         [&PLANNED_ONCE[..], &[("synchronous_commit", "off"), ("enable_hashjoin", "off")]].concat();
-    let between = opened::server(&server, [&durable, &not_flushed, &[ABANDONED]]).await?;
+    let prepared = limits.prepared_statements;
+    let between = opened::server(&server, prepared, [&durable, &not_flushed, &[ABANDONED]]).await?;
     let within = |timeout: Duration, settings: &[Setting], most| {
         // Somewhat earlier than this side gives up: the server's word is better than none.
         let server_timeout = format!("{}ms", timeout.as_millis() * 9 / 10);

@@ -63,13 +63,30 @@ impl Failure {
     }
 }
 
+/// The error of a statement whose transaction was not to be committed yet: nothing took effect, also where the same error of a statement
+/// that is a transaction by itself would leave that in doubt.
+pub(crate) fn before_commit(error: DbErr) -> DbErr {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))
+            if leaves_in_doubt(&cause) =>
+        {
+            DbErr::Conn(RuntimeErr::SqlxError(cause))
+        }
+        other => other,
+    }
+}
+
 /// Whether a commit that failed so may have been made all the same: the database has not said that it was rolled back.
 fn may_have_committed(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
     else {
         return false;
     };
-    match &**cause {
+    leaves_in_doubt(cause)
+}
+
+fn leaves_in_doubt(cause: &SqlxError) -> bool {
+    match cause {
         SqlxError::Database(refusal) => match refusal.try_downcast_ref::<SqlxPostgresError>() {
             // An error aborts the transaction, whereas FATAL and PANIC end the session at any point of it, after the commit too.
             // 40003 says by itself that it is not known.
@@ -169,6 +186,13 @@ pub(crate) fn primary(code: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_commit_that_was_sent_is_in_doubt() {
+        let lost = || DbErr::Query(RuntimeErr::SqlxError(SqlxError::WorkerCrashed.into()));
+        assert!(matches!(Failure::of_commit(lost()), Failure::Unknown(_)));
+        assert!(matches!(Failure::of_commit(before_commit(lost())), Failure::Unavailable(_)));
+    }
 
     #[test]
     fn codes_are_judged_by_what_can_be_done() {

@@ -24,10 +24,10 @@ use tokio::{
 pub use self::batch::Batch;
 use self::{
     applying::{Applying, Callers},
-    batch::Reply,
+    batch::{Reply, is_given_up},
 };
 use crate::{
-    connections::PATIENCE,
+    connection::PATIENCE,
     database::{AGAIN, ALONE, Database},
     executor::Executor,
     failpoint,
@@ -43,7 +43,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Requests that wait for their group before callers wait to be let in.
 const QUEUE: usize = 1_024;
 
-type Waiting<B> = (<B as Batch>::Request, Reply<B>);
+/// A request, where its reply goes, and from when on it waits.
+type Waiting<B> = (<B as Batch>::Request, Reply<B>, Instant);
 
 /// The way to the writer of one kind of write. Cloning shares it.
 pub struct GroupCommit<B: Batch> {
@@ -67,7 +68,10 @@ impl<B: Batch> GroupCommit<B> {
         let (reply, replied) = oneshot::channel();
         // The writer outlives every handle, so both ends are there unless it panicked; then the process ends.
         let gone = || Arc::new(DbErr::Custom("the writer of the group has panicked".to_owned()));
-        self.queue.send((request, reply)).await.map_err(|_closed| Failure::Unavailable(gone()))?;
+        self.queue
+            .send((request, reply, Instant::now()))
+            .await
+            .map_err(|_closed| Failure::Unavailable(gone()))?;
         // It may have been written by then.
         replied.await.unwrap_or_else(|_lost| Err(Failure::Unknown(gone())))
     }
@@ -95,15 +99,15 @@ async fn write<B: Batch>(database: Database, batch: Arc<B>, mut queue: mpsc::Rec
         assert!(!failpoint::planted("writer_dies"), "planted");
         while members.try_join_next().is_some() {}
         // Nobody waits for these any more, and nothing was done yet.
-        waiting.retain(|(_, reply)| !reply.is_closed());
-        if waiting.is_empty() {
-            continue;
-        }
-        let (requests, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+        waiting.retain(|(_, reply, _)| !is_given_up(reply));
+        // All of them wait for a lock as long as the first one, which may have waited for it with the group before.
+        let Some(since) = waiting.iter().map(|(_, _, since)| *since).min() else { continue };
+        let (requests, replies): (Vec<_>, Vec<_>) =
+            waiting.drain(..).map(|(request, reply, _)| (request, reply)).unzip();
         let requests: Arc<[B::Request]> = requests.into();
         let replies = Arc::new(replies);
         let outcome =
-            writer.apply(&requests, 0..requests.len(), Callers::of_group(Arc::clone(&replies))).await;
+            writer.apply(&requests, 0..requests.len(), Callers::of_group(Arc::clone(&replies)), since).await;
         // The transaction is over, and has dropped its own.
         let Some(replies) = Arc::into_inner(replies) else { continue };
         match outcome {
@@ -162,7 +166,8 @@ impl<B: Batch> Writer<B> {
     /// transaction waits for a lock, but no connection is kept for it meanwhile.
     async fn settle(self: Arc<Self>, requests: Arc<[B::Request]>, at: usize, reply: Reply<B>) {
         let replies = Arc::new(vec![reply]);
-        let until = Instant::now() + PATIENCE;
+        let since = Instant::now();
+        let until = since + PATIENCE;
         let mut locked: Option<Failure> = None;
         let outcome = loop {
             let wait = locked.is_none().then_some(FIRST_WAIT);
@@ -173,10 +178,11 @@ impl<B: Batch> Writer<B> {
                     Err(_) => break Err(failure),
                 },
             };
-            if replies.iter().any(Reply::<B>::is_closed) {
+            if replies.iter().any(is_given_up) {
                 return;
             }
-            match self.apply(&requests, at..at + 1, Callers::of_one(Arc::clone(&replies), wait)).await {
+            let callers = Callers::of_one(Arc::clone(&replies), wait);
+            match self.apply(&requests, at..at + 1, callers, since).await {
                 Err(failure) if failure.is_held() && Instant::now() < until => locked = Some(failure),
                 outcome => break outcome.and_then(|mut replies| replies.pop().ok_or(Failure::Panicked)),
             }
@@ -194,6 +200,7 @@ impl<B: Batch> Writer<B> {
         requests: &Arc<[B::Request]>,
         range: Range<usize>,
         callers: Callers<B>,
+        since: Instant,
     ) -> Result<Vec<B::Reply>, Failure> {
         let (database, batch, count) = (&self.database, &self.batch, range.len());
         let prepare = || batch.prepare(database.backend(), &requests[range.clone()]);
@@ -202,12 +209,12 @@ impl<B: Batch> Writer<B> {
         let one_statement = !callers.is_one && batch.is_one_statement(&prepared);
         let (batch, requests) = (Arc::clone(batch), Arc::clone(requests));
         let body = Arc::new(Applying { batch, requests, range, prepared, callers });
-        let groups = database.groups();
+        let groups = database.groups().waited_for_since(since);
         failpoint::at("group.before_commit");
         let replies = if one_statement {
-            execute_on(groups, move |executor| Arc::clone(&body).run(executor)).await?
+            execute_on(&groups, move |executor| Arc::clone(&body).run(executor)).await?
         } else {
-            transact_on(groups, move |transaction| Arc::clone(&body).run(Executor::Transaction(transaction)))
+            transact_on(&groups, move |transaction| Arc::clone(&body).run(Executor::Transaction(transaction)))
                 .await?
         };
         debug_assert_eq!(replies.len(), count, "a batch must reply to each of its requests");

@@ -47,7 +47,7 @@ pub async fn held(database: &Database, name: &str) -> Result<Option<Held>, Failu
 #[derive(Debug)]
 pub enum Attempt {
     /// It is ours.
-    Won(Lease),
+    Won(Box<Lease>),
     /// Somebody else has it, for this long at least.
     Taken(Duration),
 }
@@ -98,13 +98,13 @@ impl Lease {
         });
         Ok(match won.await? {
             // From before the question: the database counts from a later moment.
-            Some(token) => Attempt::Won(Self {
+            Some(token) => Attempt::Won(Box::new(Self {
                 database: database.clone(),
                 name: name.to_owned(),
                 token,
                 term,
                 until: Mutex::new(begun + term),
-            }),
+            })),
             // Somebody was faster.
             None => Attempt::Taken(term),
         })

@@ -1,6 +1,6 @@
-//! How much of a database a process may use, and for how long.
+//! How much of a database a process may use, for how long, and what of a session it may rest on.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 /// How much of the server a process may use.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +13,31 @@ pub struct Limits {
     pub migration_wait: Duration,
     /// For an attempt at a statement or a transaction: past it, its connection is closed.
     pub statement_timeout: Duration,
+    /// Whether a session of PostgreSQL keeps anything from one transaction to the next.
+    pub prepared_statements: PreparedStatements,
+}
+
+/// Whether sessions of PostgreSQL prepare each statement once, and keep their settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PreparedStatements {
+    /// They do.
+    #[default]
+    On,
+    /// Nothing rests on a session, as behind a pooler of transactions: each single statement is in a transaction of its own, each transaction
+    /// begins with its settings, and nobody listens for wake-ups.
+    Off,
+}
+
+impl FromStr for PreparedStatements {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err("expected `on` or `off`"),
+        }
+    }
 }
 
 impl Limits {
@@ -27,6 +52,7 @@ impl Default for Limits {
             max_batch: usize::MAX,
             migration_wait: Duration::from_secs(60),
             statement_timeout: STATEMENT_TIMEOUT,
+            prepared_statements: PreparedStatements::On,
         }
     }
 }

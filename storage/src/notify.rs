@@ -1,4 +1,5 @@
-//! Wake-ups between the processes on one PostgreSQL database (LISTEN and NOTIFY). A SQLite file has one process: there are none.
+//! Wake-ups between the processes on one PostgreSQL database (LISTEN and NOTIFY). A SQLite file has one process: there are none. Nor are there
+//! where a session keeps nothing: the process of the server that listens would be somebody else's.
 //!
 //! A wake-up can be missed while a connection is away: whoever listens needs a slow poll as well.
 
@@ -10,7 +11,11 @@ use sea_orm::{
 };
 use tokio::time::{Duration, Instant, timeout_at};
 
-use crate::{connection::within, connections::PATIENCE, database::Database, failure::Failure};
+use crate::{
+    connection::{PATIENCE, within},
+    database::Database,
+    failure::Failure,
+};
 
 /// A connection that has brought nothing for so long is probed, and has as long to answer.
 const SILENT: Duration = Duration::from_secs(5);
@@ -62,7 +67,7 @@ struct Listening {
 }
 
 impl Listener {
-    /// Waits for the next wake-up. SQLite: for ever.
+    /// Waits for the next wake-up. Where there are none: for ever.
     ///
     /// # Errors
     /// When the connection is lost, and wake-ups with it; or when it is silent.

@@ -1,5 +1,5 @@
 //! A database is looked at before anything rests on it: it answers, and a session keeps the settings that it was given, at its start or,
-//! where a pooler of sessions takes none there, by statements.
+//! where a pooler of sessions takes none there, by statements. Where nothing rests on a session, each transaction has its settings.
 
 use std::{error::Error, fs, sync::Arc, time::Duration};
 
@@ -10,9 +10,14 @@ use sea_orm::sqlx::{
 use tokio::time::timeout;
 
 use crate::{
+    limits::PreparedStatements,
     session::{Between, COMMON, Sessions, Setting},
     url::SqliteFile,
 };
+
+/// A file of this name marks its folder as a backup that was not finished. No database is opened there: it would be empty, or of another
+/// instant than the one beside it.
+pub const INCOMPLETE: &str = "INCOMPLETE";
 
 /// How long a server may take to let a session in. A pool would try one that refuses for as long, and then say only that time is up.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,6 +49,9 @@ pub(crate) fn file(file: &SqliteFile) -> Result<(), Cause> {
             return Err(format!("{} is not a folder", folder.display()).into());
         }
     }
+    if file.path.with_file_name(INCOMPLETE).exists() {
+        return Err("its folder is a backup that was not finished: take another one".into());
+    }
     if file.path.is_dir() {
         return Err("it is a folder, not a file".into());
     }
@@ -60,14 +68,21 @@ pub(crate) fn file(file: &SqliteFile) -> Result<(), Cause> {
 /// # Errors
 /// When nobody keeps the settings of a session; or when a pooler gives the next transaction to another process of the server, which has
 /// those of somebody else, other prepared statements, and no notifications.
-pub(crate) async fn server(server: &PgConnectOptions, kinds: [&[Setting]; 3]) -> Result<Between, Cause> {
+pub(crate) async fn server(
+    server: &PgConnectOptions,
+    prepared: PreparedStatements,
+    kinds: [&[Setting]; 3],
+) -> Result<Between, Cause> {
+    if prepared == PreparedStatements::Off {
+        return by_transaction(server, kinds).await;
+    }
     if dropped(server, Between::Nothing, kinds).await?.is_none() {
         return Ok(Between::Nothing);
     }
     if !in_time(keep_their_processes(&Sessions::plain(server))).await? {
         return Err("a pooler in between gives each transaction another session of the server (PgBouncer with pool_mode = transaction): \
-             the settings on which durability rests, prepared statements and LISTEN belong to one; connect to the server itself, or to a \
-             pooler of sessions (pool_mode = session)"
+             the settings on which durability rests, prepared statements and LISTEN belong to one; start with --prepared-statements off, \
+             or connect to the server itself, or to a pooler of sessions (pool_mode = session)"
             .into());
     }
     if let Some(setting) = dropped(server, Between::Pooler, kinds).await? {
@@ -82,6 +97,21 @@ pub(crate) async fn server(server: &PgConnectOptions, kinds: [&[Setting]; 3]) ->
     Ok(Between::Pooler)
 }
 
+/// The same where nothing is to rest on a session.
+async fn by_transaction(server: &PgConnectOptions, kinds: [&[Setting]; 3]) -> Result<Between, Cause> {
+    if server.get_options().is_some() {
+        // A pooler refuses them, or drops them in silence: a schema among them would be another one.
+        return Err("`options` (of the URL, or PGOPTIONS) are settings of a session, on which nothing rests with --prepared-statements off: \
+             set them for the role (ALTER ROLE ... SET ...)"
+            .into());
+    }
+    if let Some(setting) = dropped(server, Between::Transactions, kinds).await? {
+        return Err(format!("{setting}: a transaction has not the settings on which durability rests").into());
+    }
+    tracing::info!("no statement is prepared for later, and each transaction is given its settings");
+    Ok(Between::Transactions)
+}
+
 /// The first setting that a session has otherwise than it was to begin with, in words.
 async fn dropped(
     server: &PgConnectOptions,
@@ -90,7 +120,8 @@ async fn dropped(
 ) -> Result<Option<String>, Cause> {
     for settings in kinds {
         let sessions = Sessions::new(server, between, settings);
-        let wanted: Vec<Setting> = COMMON.iter().chain(settings).copied().collect();
+        let wanted: Vec<(String, String)> =
+            COMMON.iter().chain(settings).map(|setting| between.in_a_transaction(*setting)).collect();
         let dropped = in_time(first_dropped(&sessions, &wanted)).await?;
         if dropped.is_some() {
             return Ok(dropped);
@@ -99,11 +130,15 @@ async fn dropped(
     Ok(None)
 }
 
-async fn first_dropped(sessions: &Sessions, wanted: &[Setting]) -> Result<Option<String>, Cause> {
+async fn first_dropped(sessions: &Sessions, wanted: &[(String, String)]) -> Result<Option<String>, Cause> {
     let mut connection = match sessions.begin().await {
         Err(error) if takes_no_parameter(&error) => return Ok(Some(error.to_string())),
         begun => begun?,
     };
+    if !sessions.keep_anything() {
+        let begin = sessions.begin_transaction().to_owned();
+        connection.execute(AssertSqlSafe(begin)).await?;
+    }
     let shown: Vec<String> = wanted.iter().map(|(name, _)| format!("current_setting('{name}')")).collect();
     // Not prepared: behind a pooler, another session may have the name of the statement.
     let query = format!("SELECT {}", shown.join(", "));
@@ -113,6 +148,9 @@ async fn first_dropped(sessions: &Sessions, wanted: &[Setting]) -> Result<Option
         if found != *value {
             return Ok(Some(format!("a session that begins with {name} = {value} has {name} = {found}")));
         }
+    }
+    if !sessions.keep_anything() {
+        connection.execute("COMMIT").await?;
     }
     let _gone_already = connection.close().await;
     Ok(None)

@@ -17,13 +17,19 @@ use sea_orm_migration::{
 };
 use tokio::time::{Instant, sleep};
 
-pub use self::{append_only::AppendOnly, statements::Statements};
+pub use self::{
+    append_only::{AppendOnly, NeverReplaced},
+    statements::Statements,
+};
 use crate::{database::Database, failpoint, failure::Failure};
 
 /// How long an attempt waits for a lock. Everybody who needs the same table meanwhile waits behind it, so it is short.
 const LOCK_TIMEOUT: &str = "2s";
 /// Between two attempts: those who waited behind the last one go first.
 const PAUSE: Duration = Duration::from_millis(500);
+/// What a migration needs of its session where that keeps nothing: sea-orm names the statements that it prepares, and an earlier attempt may
+/// have used the names in the same process of the server.
+const AS_A_SESSION: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; DEALLOCATE ALL";
 
 /// The schema is not as this version needs it.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +135,9 @@ impl Database {
         let session = self.session().await?;
         let migrated = async {
             let transaction = session.begin_with_options(options).await?;
+            if self.needs_transactions() {
+                transaction.execute_unprepared(AS_A_SESSION).await?;
+            }
             up::<M>(&transaction).await?;
             failpoint::at("migration.before_commit");
             transaction.commit().await?;

@@ -10,12 +10,8 @@ use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    connections::{Connections, PATIENCE},
-    database::Database,
-    executor::Executor,
-    failpoint,
-    failure::Failure,
-    transaction::Transaction,
+    connection::PATIENCE, connections::Connections, database::Database, executor::Executor, failpoint,
+    failure::Failure, transaction::Transaction,
 };
 
 /// What a transaction's body returns.
@@ -82,7 +78,8 @@ where
     T: Send + 'static,
     B: for<'t> Fn(&'t Transaction) -> Body<'t, T> + Send + Sync + 'static,
 {
-    let connections = connections.clone();
+    // All attempts together wait for a lock as long as one.
+    let connections = connections.waited_for_since(Instant::now());
     let (caller, _waiting) = oneshot::channel();
     let task = tokio::spawn(async move {
         let mut attempts = Attempts::begin();

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::{
     connections::{Checkout, Connections, concerns_the_statement},
     failpoint,
-    failure::Failure,
+    failure::{Failure, before_commit},
     noting::noting,
 };
 
@@ -51,12 +51,7 @@ impl Connections {
 impl Checkout {
     pub(crate) async fn begin(mut self) -> Result<Transaction, DbErr> {
         let backend = self.backend();
-        let begin = match backend {
-            // A deferred transaction that reads and then writes fails as busy, whatever the timeout.
-            DbBackend::Sqlite => "BEGIN IMMEDIATE",
-            _ => "BEGIN",
-        };
-        if let Err(error) = self.execute_unprepared(begin).await {
+        if let Err(error) = self.send_begin().await {
             self.close_after(&error);
             return Err(DbErr::Exec(RuntimeErr::SqlxError(error.into())));
         }
@@ -87,23 +82,25 @@ impl Transaction {
             roll_back(checkout, Some(&error)).await;
             return Err(DbErr::Exec(error).into());
         }
-        let mut checkout = checkout.ok_or_else(|| Failure::from(DbErr::Exec(given_up())))?;
-        failpoint::at("transaction.before_commit");
-        match checkout.execute_unprepared("COMMIT").await {
-            Ok(_) => {
-                failpoint::at("transaction.after_commit");
-                checkout.give_back();
-                Ok(())
-            }
+        let checkout = checkout.ok_or_else(|| Failure::from(DbErr::Exec(given_up())))?;
+        commit(checkout).await.map_err(Failure::of_commit)
+    }
+
+    /// Ends it after its only statement, of which this has come: commits, or rolls back.
+    ///
+    /// # Errors
+    /// As the database says, of the statement or of the COMMIT. [`Failure::of_commit`] of it is unknown only when the COMMIT was sent.
+    pub(crate) async fn end<T>(self, outcome: Result<T, DbErr>) -> Result<T, DbErr> {
+        let done = match outcome {
+            Ok(done) => done,
             Err(error) => {
-                if failpoint::planted("writer_reused") {
-                    checkout.give_back();
-                } else {
-                    checkout.close_after(&error);
-                }
-                Err(Failure::of_commit(DbErr::Exec(RuntimeErr::SqlxError(error.into()))))
+                self.rollback().await;
+                return Err(before_commit(error));
             }
-        }
+        };
+        let checkout = self.state.into_inner().checkout;
+        let checkout = checkout.ok_or_else(|| before_commit(DbErr::Exec(given_up())))?;
+        commit(checkout).await.map(|()| done)
     }
 
     /// Rolls back. Where that fails the end of the connection does it.
@@ -164,6 +161,25 @@ impl Transaction {
         }
         let checkout = state.checkout.take().ok_or_else(given_up)?;
         Ok(Next { state, checkout })
+    }
+}
+
+async fn commit(mut checkout: Checkout) -> Result<(), DbErr> {
+    failpoint::at("transaction.before_commit");
+    match checkout.execute_unprepared("COMMIT").await {
+        Ok(_) => {
+            failpoint::at("transaction.after_commit");
+            checkout.give_back();
+            Ok(())
+        }
+        Err(error) => {
+            if failpoint::planted("writer_reused") {
+                checkout.give_back();
+            } else {
+                checkout.close_after(&error);
+            }
+            Err(DbErr::Exec(RuntimeErr::SqlxError(error.into())))
+        }
     }
 }
 

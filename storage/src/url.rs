@@ -77,6 +77,9 @@ const POSTGRES_PARAMETERS: [&str; 19] = [
     "options[NAME]",
 ];
 
+/// Those of them that name a file of authorities.
+const AUTHORITIES: [&str; 3] = ["sslrootcert", "ssl-root-cert", "ssl-ca"];
+
 impl DatabaseUrl {
     /// The SQLite database in this file, which is made when it is missing.
     #[must_use]
@@ -176,6 +179,14 @@ impl PostgresUrl {
     #[must_use]
     pub fn expose(&self) -> &str {
         self.text.expose_secret()
+    }
+
+    /// The file with the authorities of its server's certificate, if it names one. The driver reads it.
+    #[must_use]
+    pub fn authorities(&self) -> Option<PathBuf> {
+        let url = Url::parse(self.expose()).ok()?;
+        let files = url.query_pairs().filter(|(name, _)| AUTHORITIES.contains(&&**name));
+        files.last().map(|(_, file)| PathBuf::from(&*file))
     }
 }
 

@@ -91,7 +91,7 @@ async fn voids_nothing_early(url: &str) -> Result<()> {
 
 #[tokio::test]
 async fn what_a_broker_has_lost_is_asked_for_again() -> Result<()> {
-    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::start().await?);
+    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::shared().await?);
     let (orders_url, payments_url) = (postgres.fresh_database().await?, postgres.fresh_database().await?);
     let orders = alone::program("orders", &orders_url, &rabbitmq.amqp_url())?.env("ORDER_TTL", "3m");
     let payments = alone::program("payments", &payments_url, &rabbitmq.amqp_url())?;

@@ -8,9 +8,13 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::join;
-use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
 use tokio::process::Command;
-use world::{PATIENCE, Postgres, Program, Scratch};
+use world::{PATIENCE, Postgres, Program, Scratch, SmallDisk, eventually};
 
 use crate::{
     mesh::Mesh,
@@ -89,6 +93,118 @@ async fn what_is_no_mesh_or_is_damaged_leaves_no_backup() -> Result<()> {
     mesh.stop().await?;
     mesh.tamper("payments", "UPDATE accounts SET balance = 11").await?;
     fails("1 balances that are not the sum of their entries").await
+}
+
+/// A mesh that has stopped, with the account of one user.
+async fn stopped(data: &Path) -> Result<()> {
+    fs::create_dir(data)?;
+    let mut mesh = Mesh::start_in(data).await?;
+    mesh.account("alice", 10).await?;
+    mesh.stop().await
+}
+
+/// A writer of payments that does not let go: a backup waits for it.
+async fn hold(data: &Path) -> Result<DatabaseConnection> {
+    let mut options = ConnectOptions::new(format!("sqlite:{}/payments.db", data.display()));
+    options.max_connections(1);
+    let writer = Database::connect(options).await?;
+    writer.execute_unprepared("BEGIN IMMEDIATE").await?;
+    Ok(writer)
+}
+
+#[tokio::test]
+async fn nothing_starts_from_an_attempt_that_was_killed() -> Result<()> {
+    let scratch = Scratch::new("backup")?;
+    let (data, out) = (scratch.path().join("data"), scratch.path().join("out"));
+    stopped(&data).await?;
+    let writer = hold(&data).await?;
+    let mut killed = backup(&data, &out)?.start()?;
+    let partial = eventually("the folder of the attempt", PATIENCE, async || {
+        let mut names = fs::read_dir(scratch.path())?.flatten().map(|folder| folder.path());
+        names.find(|path| path.join("INCOMPLETE").is_file()).context("no folder is marked")
+    });
+    let partial = partial.await?;
+    killed.kill9().await?;
+    writer.execute_unprepared("ROLLBACK").await?;
+    writer.close().await?;
+    ensure!(!out.exists(), "it has the name of a backup");
+
+    // Where it would have come to next.
+    fs::copy(data.join("orders.db"), partial.join("orders.db"))?;
+    let folder = partial.display().to_string();
+    let ordermesh =
+        |command: &str| anyhow::Ok(Program::named("ordermesh")?.args([command, "--data-dir", &folder]));
+    let listeners = ["--http", "--orders-grpc", "--payments-grpc", "--admin"];
+    let service = Program::named("orders")?.args(["migrate"]).env("AMQP_URL", "amqp://127.0.0.1:1");
+    for program in [
+        listeners.iter().fold(ordermesh("up")?, |up, flag| up.args([*flag, "127.0.0.1:0"])),
+        ordermesh("migrate")?,
+        backup(&partial, &out)?,
+        service.env("DATABASE_URL", format!("sqlite:{folder}/orders.db")),
+    ] {
+        let mut process = program.start()?;
+        ensure!(!process.wait(PATIENCE).await?.success(), "{}", process.output());
+        ensure!(process.output().contains("a backup that was not finished"), "{}", process.output());
+    }
+    ensure!(!partial.join("payments.db").exists(), "an empty database was made");
+
+    back_up(&data, &out).await?;
+    ensure!(!partial.exists(), "a later backup with this name leaves it");
+    let restored = Mesh::start_in(&out).await?;
+    ensure!(restored.balance("alice").await? == 10, "another balance");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_stopped_leaves_nothing() -> Result<()> {
+    let scratch = Scratch::new("backup")?;
+    let (data, out) = (scratch.path().join("data"), scratch.path().join("out"));
+    stopped(&data).await?;
+    let writer = hold(&data).await?;
+    let partials = || {
+        let names = fs::read_dir(scratch.path())?.flatten().map(|folder| folder.path());
+        anyhow::Ok(names.filter(|path| path.join("INCOMPLETE").is_file()).collect::<Vec<_>>())
+    };
+    let mut going_on = backup(&data, &out)?.start()?;
+    eventually("the folder of the attempt", PATIENCE, async || {
+        ensure!(partials()?.len() == 1, "no folder is marked");
+        Ok(())
+    })
+    .await?;
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut stopped = backup(&data, &out)?.start()?;
+        eventually("the folder of the next attempt", PATIENCE, async || {
+            ensure!(partials()?.len() == 2, "{:?}", partials()?);
+            Ok(())
+        })
+        .await?;
+        kill(Pid::from_raw(i32::try_from(stopped.pid())?), signal)?;
+        ensure!(!stopped.wait(PATIENCE).await?.success(), "{}", stopped.output());
+        ensure!(stopped.output().contains("stopped before the backup was complete"), "{}", stopped.output());
+        ensure!(
+            partials()?.len() == 1,
+            "of two attempts there should be the one that goes on: {:?}",
+            partials()?
+        );
+    }
+    writer.execute_unprepared("ROLLBACK").await?;
+    writer.close().await?;
+    ensure!(going_on.wait(PATIENCE).await?.success(), "{}", going_on.output());
+    ensure!(out.join("payments.db").is_file() && partials()?.is_empty(), "no backup");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_disk_leaves_no_backup() -> Result<()> {
+    let (scratch, disk) = (Scratch::new("backup")?, SmallDisk::mount("backup", 64)?);
+    let data = scratch.path().join("data");
+    stopped(&data).await?;
+    let mut full = backup(&data, &disk.path().join("out"))?.start()?;
+    ensure!(!full.wait(PATIENCE).await?.success(), "{}", full.output());
+    ensure!(full.output().contains("cannot copy orders.db"), "{}", full.output());
+    let left: Vec<_> = fs::read_dir(disk.path())?.flatten().map(|file| file.file_name()).collect();
+    ensure!(left.is_empty(), "left: {left:?}");
+    Ok(())
 }
 
 fn backup(data: &Path, out: &Path) -> Result<Program> {

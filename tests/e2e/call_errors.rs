@@ -71,6 +71,18 @@ async fn every_error_of_a_service_has_a_reason() -> Result<()> {
         is(&brotli, Code::Unimplemented, "UNIMPLEMENTED")?;
         let understood = brotli.headers().get("grpc-accept-encoding").context("what is understood")?;
         ensure!(understood.to_str()?.contains("gzip"), "{understood:?}");
+        for (bytes, is_taken) in [(12_000, true), (15_000, true), (17_000, false), (31_000, false)] {
+            let long = "x".repeat(bytes);
+            let answer = caller.call(method, &[("x-long", long.as_str())], message(0, b"")?).await?;
+            match is_taken {
+                true => {
+                    let status = Status::from_header_map(answer.headers());
+                    let status = status.with_context(|| format!("no answer of the handler: {answer:?}"))?;
+                    ensure!(!status.message().contains("longer"), "{bytes}: {status:?}");
+                }
+                false => is(&answer, Code::InvalidArgument, "HEADERS_TOO_LARGE")?,
+            }
+        }
         let (service_name, _) = method[1..].split_once('/').context("a path")?;
         for nothing in [format!("/{service_name}/Nothing"), "/nobody.v1.Nobody/Get".to_owned()] {
             is(&caller.call(&nothing, &[], message(0, b"")?).await?, Code::Unimplemented, "UNIMPLEMENTED")?;

@@ -23,7 +23,7 @@ async fn postgres() -> Result<()> {
 }
 
 async fn keys(orders_url: &str, payments_url: &str) -> Result<()> {
-    let rabbitmq = RabbitMq::start().await?;
+    let rabbitmq = RabbitMq::shared().await?;
     let mut orders = alone::program("orders", orders_url, &rabbitmq.amqp_url())?.start()?;
     let mut client = alone::orders(&mut orders).await?;
     let id = place(&mut client, "alice").await?;

@@ -78,7 +78,7 @@ async fn the_python_example_places_an_order() -> Result<()> {
 /// With the permissions of docs/NEIGHBOURS.md, and no others.
 #[tokio::test]
 async fn the_python_example_follows_the_events() -> Result<()> {
-    let mesh = Mesh::start(Arrangement { rabbitmq: true, ..EMBEDDED }).await?;
+    let mesh = Mesh::start(Arrangement { own_broker: true, rabbitmq: true, ..EMBEDDED }).await?;
     let (rabbitmq, stubs) = (mesh.rabbitmq.as_ref().context("a mesh on RabbitMQ")?, Scratch::new("stubs")?);
     generate(stubs.path()).await?;
     let read = "^ordermesh\\.(orders\\.v1\\.OrderPlaced|payments\\.v1\\.PaymentDecided)\\.";

@@ -37,7 +37,7 @@ fn contracts() -> Result<DescriptorPool> {
 }
 
 /// The full names of all messages that services tell each other: each package declares its own in a file of that name.
-fn kinds() -> Result<BTreeSet<String>> {
+pub(crate) fn kinds() -> Result<BTreeSet<String>> {
     let contracts = contracts()?;
     let events = contracts.files().filter(|file| file.name().ends_with("/events.proto"));
     let kinds =
@@ -59,13 +59,6 @@ fn every_kind_of_this_version_is_in_the_corpus() -> Result<()> {
         absent.is_empty(),
         "tests/corpus/{VERSION} has no {absent:?}: `just corpus` makes it, its README says when"
     );
-    let heard = [
-        orders::reactions::settle_orders::subscription(),
-        payments::reactions::decide_payments::subscription(),
-    ];
-    let heard = heard.into_iter().flat_map(|subscription| subscription.kinds);
-    let undeclared: Vec<_> = heard.filter(|kind| !declared.contains(kind)).collect();
-    ensure!(undeclared.is_empty(), "{undeclared:?} are in no events.proto");
     Ok(())
 }
 

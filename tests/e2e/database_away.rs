@@ -14,11 +14,19 @@ use serde_json::json;
 use tokio::time::Instant;
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
-use world::{Answer, PATIENCE, eventually};
+use world::{Answer, PATIENCE, Postgres, eventually};
 
 use crate::mesh::{APART, Arrangement, Mesh};
 
 const CALLS: usize = 20;
+/// For the median of them.
+const AT_ONCE: Duration = Duration::from_millis(100);
+/// From the start of the server until all is served.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Rounds until a time must have been within its bound: what the machine does comes and goes, what the services do comes in each.
+const ROUNDS: usize = 3;
+/// How long the server is away.
+const OUTAGE: Duration = Duration::from_secs(6);
 
 #[tokio::test]
 async fn who_asks_is_told_at_once_and_served_again_soon() -> Result<()> {
@@ -49,28 +57,68 @@ async fn who_asks_is_told_at_once_and_served_again_soon() -> Result<()> {
     })
     .await?;
 
+    let mut took = vec![served_again(&mut postgres, &clients).await?];
+    while took.last().is_none_or(|took| *took >= AGAIN) {
+        ensure!(took.len() < ROUNDS, "served again after {took:?}");
+        postgres.stop().await?;
+        eventually("the end of the connections", PATIENCE, async || clients.is_away(0).await).await?;
+        took.push(served_again(&mut postgres, &clients).await?);
+    }
+    drop(mesh);
+    postgres.stop().await
+}
+
+/// What is done again and again says so once when it begins to fail, and once when it works again.
+#[tokio::test]
+async fn an_outage_is_logged_when_it_begins_and_when_it_ends() -> Result<()> {
+    let often = [("RECONCILE_EVERY", "200ms"), ("RECONCILE_SETTLE", "700ms")];
+    let env = often.map(|(name, value)| (name, value.to_owned()));
+    let mut mesh = Mesh::start_with(Arrangement { rabbitmq: false, apart: false, ..APART }, &env).await?;
+    mesh.account("alice", 1_000).await?;
+    mesh.ended(&mesh.order("alice", 1).await?).await?;
+    let mut postgres = mesh.postgres.take().context("a mesh on PostgreSQL")?;
+    postgres.stop().await?;
+    // Long enough for many attempts at everything.
+    tokio::time::sleep(OUTAGE).await;
+    postgres.start_again().await?;
+    for (begins, ends) in [
+        ("cannot compare orders with payments", "orders and payments are compared again"),
+        ("cannot look for orders that were not decided", "orders that were not decided are looked for again"),
+        ("cannot read the changes of orders", "the changes of orders are read again"),
+    ] {
+        mesh.processes[0].line_with(ends).await?;
+        let output = mesh.processes[0].output();
+        let counts = [begins, ends].map(|words| output.matches(words).count());
+        ensure!(counts == [1, 1], "{counts:?} of {begins:?} and {ends:?}\n{output}");
+    }
+    drop(mesh);
+    postgres.stop().await
+}
+
+/// How long it takes from the start of the server until each kind of call is answered.
+async fn served_again(postgres: &mut Postgres, clients: &Clients) -> Result<Duration> {
     postgres.start_again().await?;
     let back = Instant::now();
     for (kind, call) in ASKED.iter().enumerate() {
         eventually(call, PATIENCE, async || clients.ask(kind).await).await?;
     }
-    let took = back.elapsed();
-    ensure!(took < Duration::from_secs(2), "served again after {took:?}");
-    drop(mesh);
-    postgres.stop().await
+    Ok(back.elapsed())
 }
 
 /// Makes a call again and again: half of the answers come within 0.1 s.
 async fn at_once(call: &str, made: impl AsyncFn() -> Result<()>) -> Result<()> {
-    let mut took = Vec::with_capacity(CALLS);
-    for _ in 0..CALLS {
-        let began = Instant::now();
-        made().await.with_context(|| call.to_owned())?;
-        took.push(began.elapsed());
+    let mut medians: Vec<Duration> = Vec::new();
+    while medians.last().is_none_or(|median| *median >= AT_ONCE) {
+        ensure!(medians.len() < ROUNDS, "{call}: {medians:?}");
+        let mut took = Vec::with_capacity(CALLS);
+        for _ in 0..CALLS {
+            let began = Instant::now();
+            made().await.with_context(|| call.to_owned())?;
+            took.push(began.elapsed());
+        }
+        took.sort_unstable();
+        medians.push(took[CALLS / 2]);
     }
-    took.sort_unstable();
-    let median = took[CALLS / 2];
-    ensure!(median < Duration::from_millis(100), "{call}: {median:?}");
     Ok(())
 }
 

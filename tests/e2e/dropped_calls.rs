@@ -1,21 +1,31 @@
 //! Calls that are dropped at random moments leave the connection pool healthy: sqlx's BEGIN is not cancel-safe, so nothing of
-//! ours may cancel one.
+//! ours may cancel one. And each of them has one effect, once it was made again with its key.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use anyhow::{Result, ensure};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future::try_join_all, stream};
 use ordermesh::{
     orders::v1::{CreateOrderRequest, GetOrderRequest, Order, orders_service_client::OrdersServiceClient},
     payments::v1::{GetAccountRequest, TopUpAccountRequest, payments_service_client::PaymentsServiceClient},
 };
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use world::{PATIENCE, eventually};
 
-use crate::mesh::{Arrangement, EMBEDDED, Mesh};
+use crate::{
+    journal::{Call, Grpc, Journal, Judge, Way, What},
+    mesh::{Arrangement, EMBEDDED, Mesh},
+};
 
 const CALLS: u64 = 1_000;
+
+const USERS: u64 = 25;
+/// So many calls of each user are left before they are answered: a thousand in all.
+const LEFT: usize = 40;
+/// By when a client that leaves has left, in microseconds: about the time that a call takes while others are made.
+const LEAVES: Range<u64> = 0..30_000;
 
 #[tokio::test]
 async fn a_thousand_dropped_calls_leave_the_pool_healthy() -> Result<()> {
@@ -58,6 +68,58 @@ async fn a_thousand_dropped_calls_leave_the_pool_healthy() -> Result<()> {
         mesh.count("payments", "SELECT COUNT(*) FROM ledger_entries WHERE entry_type = 1").await? - 1;
     ensure!(mesh.balance("alice").await? == 1_000_000 + top_ups - finished);
     mesh.at_rest().await
+}
+
+/// Clients leave CreateOrder and TopUpAccount at random moments, by every protocol, and come back for the outcome only when all have left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_clients_that_left_find_one_effect_of_each_call() -> Result<()> {
+    let mesh = Mesh::start(Arrangement { postgres: true, ..EMBEDDED }).await?;
+    let edge = mesh.api.base();
+    let services = Grpc::at(&format!("http://{}", mesh.orders), &format!("http://{}", mesh.payments))?;
+    let ways = [Way::Grpc(services), Way::Grpc(Grpc::at(edge, edge)?), Way::Http(mesh.api.clone())];
+    let mut journals: Vec<Journal> = (0..USERS).map(|user| Journal::of(format!("user-{user}"))).collect();
+    for journal in &mut journals {
+        journal.calls[0].make(&journal.user, &ways[0]).await?;
+    }
+
+    let leaving = (0..).zip(&mut journals).map(|(user, journal)| leave(journal, &ways, user));
+    let left: usize = try_join_all(leaving).await?.iter().sum();
+    ensure!(left >= 1_000, "only {left} calls were left");
+    let answered =
+        journals.iter().flat_map(|journal| &journal.calls[1..]).filter(|call| call.answer.is_some());
+    let answered = i64::try_from(answered.count())?;
+    let effects = mesh.count("orders", "SELECT COUNT(*) FROM orders").await?
+        + mesh.count("payments", "SELECT COUNT(*) FROM ledger_entries WHERE entry_type = 1").await?;
+    let unseen = effects - answered;
+    eprintln!("{left} calls were left, {unseen} of them with an effect, and {answered} were answered");
+    ensure!(
+        unseen > 0 && unseen < i64::try_from(left)?,
+        "all of them alike: {unseen} of {left} had an effect"
+    );
+
+    Judge::of(&mesh, PATIENCE)?.believes(&mut journals).await
+}
+
+/// Makes calls of both kinds until so many were left, each of them once; how many those are.
+async fn leave(journal: &mut Journal, ways: &[Way; 3], seed: u64) -> Result<usize> {
+    let (user, mut random) = (journal.user.clone(), StdRng::seed_from_u64(seed));
+    let mut left = 0;
+    while left < LEFT {
+        let what = if random.random_range(0..3) == 0 { What::TopUp { amount: 250 } } else { What::Place };
+        let way = &ways[random.random_range(0..ways.len())];
+        let patience = Duration::from_micros(random.random_range(LEAVES));
+        for call in journal.add([what]) {
+            left += usize::from(is_left(call, &user, way, patience).await?);
+        }
+    }
+    Ok(left)
+}
+
+/// Whether its client left before it was answered.
+async fn is_left(call: &mut Call, user: &str, way: &Way, patience: Duration) -> Result<bool> {
+    let Ok(given) = timeout(patience, call.attempt(user, way)).await else { return Ok(true) };
+    call.write_down(given?);
+    Ok(false)
 }
 
 /// A write and a read of each service.

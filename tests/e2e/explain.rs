@@ -22,17 +22,18 @@ use world::{PATIENCE, Process, eventually};
 use crate::{
     admin_cli::POISON,
     admin_json::{admin, json_of, with_token},
-    mesh::{ADMIN_TOKEN, APART, EMBEDDED, Mesh},
+    mesh::{ADMIN_TOKEN, APART, Arrangement, EMBEDDED, Mesh},
+    paused::Paused,
     processes::both_are_listed,
 };
 
 /// The explanation of an order, over HTTP.
-async fn explain(mesh: &Mesh, id: &str) -> Result<Value> {
+pub(crate) async fn explain(mesh: &Mesh, id: &str) -> Result<Value> {
     admin(mesh, "orders", &format!("/{id}:explain")).await
 }
 
 /// Waits until an order is stuck because of this, and returns what is said of it.
-async fn is_stuck(mesh: &Mesh, id: &str, cause: &str) -> Result<Value> {
+pub(crate) async fn is_stuck(mesh: &Mesh, id: &str, cause: &str) -> Result<Value> {
     eventually(cause, PATIENCE, async || {
         let explained = explain(mesh, id).await?;
         ensure!(explained["stuck"]["cause"] == cause, "{:#}", explained["stuck"]);
@@ -41,7 +42,7 @@ async fn is_stuck(mesh: &Mesh, id: &str, cause: &str) -> Result<Value> {
     .await
 }
 
-fn says(stuck: &Value, text: &str) -> Result<()> {
+pub(crate) fn says(stuck: &Value, text: &str) -> Result<()> {
     let sentence = stuck["sentence"].as_str().context("a sentence")?;
     ensure!(sentence.contains(text), "{sentence:?} does not say {text:?}");
     Ok(())
@@ -148,7 +149,8 @@ async fn without_a_broker_an_order_waits_in_the_outbox() -> Result<()> {
 /// The broker goes away from a mesh that runs, and comes back.
 #[tokio::test]
 async fn a_broker_that_goes_away_is_the_cause_until_it_is_back() -> Result<()> {
-    let mut mesh = Mesh::start_with(APART, &[("ADMIN_TOKEN", ADMIN_TOKEN.to_owned())]).await?;
+    let arrangement = Arrangement { own_broker: true, ..APART };
+    let mut mesh = Mesh::start_with(arrangement, &[("ADMIN_TOKEN", ADMIN_TOKEN.to_owned())]).await?;
     mesh.account("alice", 100).await?;
     let first = mesh.order("alice", 1).await?;
     mesh.ended(&first).await?;
@@ -234,27 +236,11 @@ async fn what_was_parked(mesh: &Mesh) -> Result<()> {
 
 /// The consumer of payments, and then one kind of its messages.
 async fn what_is_paused(mesh: &Mesh) -> Result<()> {
-    let operator = mesh.admin("payments")?.with_token(ADMIN_TOKEN);
     for (kind, cause) in [("", "PAUSED"), ("ordermesh.orders.v1.OrderPlaced", "WAITING")] {
-        let pause =
-            json!({ "part": "CONSUMER", "kind": kind, "reason": "a bad release", "operator": "olga" });
-        let paused = operator.post("/admin/v1/payments/pauses", &pause).await?;
-        let number = paused.body["sequence"].as_str().with_context(|| paused.text.clone())?.to_owned();
-        let part =
-            if kind.is_empty() { "payments.consumer.0".to_owned() } else { format!("payments.kind.{kind}") };
-        eventually("the pause", PATIENCE, async || {
-            let ready = operator.get("/readyz").await?;
-            ensure!(ready.body["states"][&part] == "paused", "{}", ready.text);
-            anyhow::Ok(())
-        })
-        .await?;
+        let paused = Paused::consumer(mesh, "payments", kind, "a bad release").await?;
         let id = mesh.order("bob", 1).await?;
         says(&is_stuck(mesh, &id, cause).await?, "paused by olga: a bad release")?;
-        let (path, by) =
-            (format!("/admin/v1/payments/pauses/{number}:resume"), json!({ "operator": "olga" }));
-        let resume = operator.post(&path, &by);
-        let resumed = resume.await?;
-        ensure!(resumed.status == 200, "{}", resumed.text);
+        paused.resume().await?;
         mesh.ended(&id).await?;
     }
     Ok(())

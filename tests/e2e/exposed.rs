@@ -1,7 +1,11 @@
 //! Without an issuer a process serves its own machine only, unless somebody says that everybody may do everything.
 
+use std::net::SocketAddr;
+
 use anyhow::{Result, ensure};
-use world::{Api, PATIENCE, Process, Program};
+use world::{Api, Certificates, PATIENCE, Process, Program, VALID};
+
+use crate::tls_peers::{curl, flags};
 
 /// Every listener of each binary: its flag, and what it is announced as.
 const LISTENERS: [(&str, &[(&str, &str)]); 4] = [
@@ -86,6 +90,64 @@ async fn names_of_other_machines_are_refused_where_nobody_is_asked() -> Result<(
     Ok(())
 }
 
+/// What a client gets that believes that a name leads to this listener.
+async fn called(host: &str, address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let client = reqwest::Client::builder().no_proxy().resolve("shop.example", address).build()?;
+    let answer = client.get(format!("http://{host}:{}{path}", address.port())).send().await?;
+    Ok((answer.status().as_u16(), answer.text().await?))
+}
+
+/// Whoever is asked for a token or not: what needs none, such as the metrics, is for no page of others either.
+#[tokio::test]
+async fn the_admin_listener_is_called_by_no_name_of_others() -> Result<()> {
+    const PATHS: [&str; 5] = ["/livez", "/readyz", "/metrics", "/console/", "/admin/v1/orders/status"];
+    for (name, listeners) in LISTENERS {
+        for more in [&[][..], &["--insecure"], &["--admin-hosts", "ops.example,Shop.Example."]] {
+            let mut process = start(name, listeners, "", more)?;
+            let address = process.address("admin").await?;
+            let is_listed = more.contains(&"--admin-hosts");
+            for path in PATHS {
+                let (status, text) = called("shop.example", address, path).await?;
+                let is_refused = status == 403 && text.contains("ORIGIN_NOT_ALLOWED");
+                ensure!(is_refused != is_listed, "{name} {more:?} {path}: {status} {text}");
+                ensure!(is_listed || text.contains("--admin-hosts"), "{text}");
+            }
+            for own in ["127.0.0.1", "localhost", "shop.localhost"] {
+                // No resolver has to know this one.
+                let client = reqwest::Client::builder().no_proxy().resolve(own, address).build()?;
+                let answer = client.get(format!("http://{own}:{}/livez", address.port())).send().await?;
+                ensure!(answer.status() == 200, "{name} as {own}");
+            }
+        }
+        let mut process = start(name, listeners, "", &["--admin-hosts", "a.example,,http://b.example"])?;
+        ensure!(!process.wait(PATIENCE).await?.success());
+        for wrong in ["--admin-hosts: \"\" is no name", "--admin-hosts: \"http://b.example\" is no name"] {
+            ensure!(process.output().contains(wrong), "{name}: {}", process.output());
+        }
+    }
+    Ok(())
+}
+
+/// A browser looks for the name in the certificate, so that no page of another name gets that far.
+#[tokio::test]
+async fn an_admin_listener_with_tls_is_known_by_its_certificate() -> Result<()> {
+    let certificates = Certificates::make().await?;
+    certificates.issue("operators", "DNS:ops.example", VALID)?;
+    let (name, listeners) = LISTENERS[2];
+    let tls = ["--tls-cert".to_owned(), certificates.file("operators.crt"), "--tls-key".to_owned()];
+    let tls: Vec<String> = tls.into_iter().chain([certificates.file("operators.key")]).collect();
+    let tls: Vec<&str> = tls.iter().map(String::as_str).collect();
+    let mut process = start(name, listeners, "", &tls)?;
+    let address = process.address("admin").await?;
+    for (host, answered) in [("ops.example", 200), ("shop.example", 0)] {
+        let resolved = ["--resolve".to_owned(), format!("{host}:{}:{}", address.port(), address.ip())];
+        let flags = [flags(&certificates, None), resolved.to_vec()].concat();
+        let said = curl(&flags, &format!("https://{host}:{}/livez", address.port())).await?;
+        ensure!(said.status == answered, "{host}: {said:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_key_for_development_lets_its_tokens_in() -> Result<()> {
     let folder = world::Scratch::new("development")?;
@@ -115,10 +177,19 @@ async fn a_key_for_development_lets_its_tokens_in() -> Result<()> {
         api.with_token(&token(&["--user", "alice", "--scope", "payments:read", "--for", "1m"]).await?);
     ensure!(narrow.get("/gateway/payments/alice").await?.status == 200);
     ensure!(narrow.get("/gateway/orders").await?.status == 403);
-    for wrong in [&["--user", "a b"][..], &["--user", "alice", "--for", "soon"]] {
+    for wrong in [
+        &["--user", "a b"][..],
+        &["--user", "alice", "--for", "soon"],
+        &["--user", "alice", "--for", "0s"],
+        &["--user", "alice", "--for", "1000000000d"],
+    ] {
         let said = token(wrong).await?;
         ensure!(said.contains("in the settings"), "{said}");
     }
+    // Whoever may read it could be anybody.
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    let said = token(&["--user", "alice"]).await?;
+    ensure!(said.contains("is open to others"), "{said}");
     Ok(())
 }
 

@@ -181,7 +181,7 @@ async fn an_edge_in_the_same_process_follows_the_readiness_of_each_service() -> 
 
 #[tokio::test]
 async fn what_the_broker_refuses_is_shown_in_its_words_and_makes_nothing_unready() -> Result<()> {
-    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::start().await?);
+    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::shared().await?);
     let wrong = rabbitmq.amqp_url().replace("guest:guest@", "guest:wrong@");
     ensure!(wrong != rabbitmq.amqp_url(), "{wrong}");
     let orders = Orders::start(&postgres.fresh_database().await?, &wrong).await?;
@@ -198,7 +198,7 @@ const ATTEMPTS: usize = 32;
 /// What never cures itself is an ERROR once, and then every five minutes, however often it is tried.
 #[tokio::test]
 async fn a_lasting_mistake_is_one_error_of_each_part() -> Result<()> {
-    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::start().await?);
+    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::shared().await?);
     let server = rabbitmq.amqp_url();
     let address = server.split(['@', '/']).nth(3).context("an address")?.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await?;

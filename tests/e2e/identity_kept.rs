@@ -22,7 +22,7 @@ use tokio_tungstenite::{
     connect_async,
     tungstenite::{Message, client::IntoClientRequest as _},
 };
-use tonic::{Code, Request};
+use tonic::{Code, Request, Streaming};
 use tonic_types::StatusExt as _;
 use world::{Api, Issuer, PATIENCE, claims};
 
@@ -32,9 +32,11 @@ use crate::{
     scrape::Scrape,
 };
 
-const ALL: &str = "orders:read orders:write payments:read payments:write";
+/// Every scope of users.
+pub(crate) const ALL: &str = "orders:read orders:write payments:read payments:write";
 
-fn with<T>(message: T, token: &str) -> Result<Request<T>> {
+/// A request with this token.
+pub(crate) fn with<T>(message: T, token: &str) -> Result<Request<T>> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse()?);
     Ok(request)
@@ -69,7 +71,11 @@ async fn ends(mesh: &Mesh, token: &str) -> Result<[String; 4]> {
 
 async fn grpc_end(url: String, token: &str) -> Result<String> {
     let mut client = OrdersServiceClient::connect(url).await?;
-    let mut events = client.watch_orders(with(WatchOrdersRequest::default(), token)?).await?.into_inner();
+    end(client.watch_orders(with(WatchOrdersRequest::default(), token)?).await?.into_inner()).await
+}
+
+/// The check by which a stream ends.
+async fn end<T>(mut events: Streaming<T>) -> Result<String> {
     loop {
         match events.message().await {
             Ok(Some(_)) => {}
@@ -99,6 +105,25 @@ async fn a_watch_ends_when_its_token_expires() -> Result<()> {
     // The end is a whole second, and the token was made within one.
     let lasted = begun.elapsed();
     ensure!(lasted > Duration::from_secs(2) && lasted < Duration::from_secs(8), "{lasted:?}");
+    Ok(())
+}
+
+/// What lets nobody in any longer keeps nobody in.
+#[tokio::test]
+async fn a_watch_ends_when_its_key_is_withdrawn() -> Result<()> {
+    let issuer = Issuer::start().await?;
+    issuer.make("second", "ES256").await?;
+    let (mesh, _) = mesh(&issuer, EMBEDDED).await?;
+    let token = issuer.token("first", &claims("alice", ALL, 3_600)).await?;
+    let mut client = OrdersServiceClient::connect(format!("http://{}", mesh.orders)).await?;
+    let watch = with(WatchOrdersRequest::default(), &token)?;
+    let events = client.watch_orders(watch).await?.into_inner();
+    issuer.publish(&["second"]).await?;
+    // The first token of a key that is not known yet has the keys looked at.
+    let new = issuer.token("second", &claims("bob", ALL, 3_600)).await?;
+    client.list_orders(with(ListOrdersRequest::default(), &new)?).await?;
+    let check = timeout(PATIENCE, end(events)).await.context("the watch goes on")??;
+    ensure!(check == "key", "{check}");
     Ok(())
 }
 

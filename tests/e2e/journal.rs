@@ -10,10 +10,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ordermesh::{
     orders::v1::{Order, order},
     payments::v1::{Account, GetAccountRequest, LedgerEntry, TopUpAccountResponse, ledger_entry},
 };
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use world::{PATIENCE, eventually};
 
@@ -23,10 +26,15 @@ pub(crate) use self::{
 };
 
 /// What each order costs, and what a top-up brings: too little for all orders, so that some end unpaid.
-const AMOUNT: i64 = 100;
+pub(crate) const AMOUNT: i64 = 100;
 const TOP_UP: i64 = 250;
 /// Between two calls, so that a client that is refused does not fill its journal.
 const PACE: Duration = Duration::from_millis(10);
+/// The same of a client that calls for minutes, each of whose calls the judge makes again; and how long it waits for an answer.
+const EVEN_PACE: Duration = Duration::from_millis(50);
+const ANSWER: Duration = Duration::from_secs(5);
+/// So many calls of a journal are made again at once.
+const AT_ONCE: usize = 8;
 
 /// What one client has called, by its keys.
 #[derive(Debug, Clone)]
@@ -46,7 +54,7 @@ pub(crate) struct Call {
 #[derive(Debug, Clone)]
 pub(crate) enum What {
     Open,
-    TopUp,
+    TopUp { amount: i64 },
     Place,
     Cancel { order_id: String },
 }
@@ -74,8 +82,19 @@ impl Journal {
             let (user, call) = self.open();
             let given = call.attempt(user, &way).await?;
             call.write_down(given);
-            tokio::time::sleep(PACE).await;
+            sleep(PACE).await;
         }
+    }
+
+    /// The same at an even pace, and no longer than it is wanted. A call that is not answered soon is made again.
+    pub(crate) async fn keep_on(&mut self, way: &Way, enough: &CancellationToken) -> Result<()> {
+        while !enough.is_cancelled() {
+            let (user, call) = self.open();
+            let given = timeout(ANSWER, call.attempt(user, way)).await.unwrap_or(Ok(None))?;
+            call.write_down(given);
+            sleep(EVEN_PACE).await;
+        }
+        Ok(())
     }
 
     /// The user, and the call that is to be made now: the last one until it is answered, and then a new one.
@@ -91,7 +110,7 @@ impl Journal {
     fn next(&self) -> Call {
         let at = self.calls.len();
         let what = match at % 5 {
-            1 => What::TopUp,
+            1 => What::TopUp { amount: TOP_UP },
             0 => match self.calls.iter().rev().find_map(Call::order) {
                 Some(order) => What::Cancel { order_id: order.id.clone() },
                 None => What::Place,
@@ -101,24 +120,19 @@ impl Journal {
         Call { key: format!("key-{at}"), what, answer: None }
     }
 
+    /// Adds calls that are still to be made, each with a key of its own, and returns them.
+    pub(crate) fn add(&mut self, new: impl IntoIterator<Item = What>) -> &mut [Call] {
+        let first = self.calls.len();
+        let new = (first..).zip(new);
+        self.calls.extend(new.map(|(at, what)| Call { key: format!("key-{at}"), what, answer: None }));
+        &mut self.calls[first..]
+    }
+
     /// Makes every call again, with its key: what was answered has to be answered the same, and to have been done before.
     async fn repeat(&mut self, way: &Way) -> Result<()> {
-        for call in &mut self.calls {
-            let made = eventually("an answer", PATIENCE, async || {
-                call.attempt(&self.user, way).await?.context("nobody serves")
-            });
-            let (answer, replayed) = made.await?;
-            match &call.answer {
-                Some(before @ (Answer::Account(_) | Answer::ToppedUp(_) | Answer::Order(_))) => {
-                    let key = &call.key;
-                    ensure!(replayed, "{key} of {} was acknowledged and is lost: {before:?}", self.user);
-                    ensure!(*before == answer, "{key}: {before:?} became {answer:?}");
-                }
-                Some(Answer::Refused(_)) => {}
-                None => call.answer = Some(answer),
-            }
-        }
-        Ok(())
+        let user = &self.user;
+        let repeated = stream::iter(self.calls.iter_mut()).map(|call| call.repeat(user, way));
+        repeated.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await.map(drop)
     }
 
     /// Each order has ended, those that are FINISHED with one debit and the others with none; each top-up is one entry. There is nothing
@@ -163,6 +177,33 @@ fn is_debited(order: &Order, debits: &[&LedgerEntry]) -> Result<()> {
 }
 
 impl Call {
+    /// Makes it again, until it is answered.
+    async fn repeat(&mut self, user: &str, way: &Way) -> Result<()> {
+        let (answer, replayed) = self.answered(user, way).await?;
+        match &self.answer {
+            Some(before @ (Answer::Account(_) | Answer::ToppedUp(_) | Answer::Order(_))) => {
+                let key = &self.key;
+                ensure!(replayed, "{key} of {user} was acknowledged and is lost: {before:?}");
+                ensure!(*before == answer, "{key}: {before:?} became {answer:?}");
+            }
+            Some(Answer::Refused(_)) => {}
+            None => self.answer = Some(answer),
+        }
+        Ok(())
+    }
+
+    /// Makes it until it is answered, and writes the answer down, as whoever has to know the outcome does.
+    pub(crate) async fn make(&mut self, user: &str, way: &Way) -> Result<()> {
+        let given = self.answered(user, way).await?;
+        self.write_down(Some(given));
+        Ok(())
+    }
+
+    async fn answered(&self, user: &str, way: &Way) -> Result<Given> {
+        eventually("an answer", PATIENCE, async || self.attempt(user, way).await?.context("nobody serves"))
+            .await
+    }
+
     /// Makes it: what was answered, or `None` when a repetition has to find it out.
     pub(crate) async fn attempt(&self, user: &str, way: &Way) -> Result<Option<Given>> {
         let status = match way.make(user, &self.key, &self.what).await {
@@ -175,7 +216,7 @@ impl Call {
                 Ok(Some((Answer::Refused(status.code()), false)))
             }
             // There is no account yet: its opening was not answered.
-            (Code::NotFound, What::TopUp) => Ok(None),
+            (Code::NotFound, What::TopUp { .. }) => Ok(None),
             (
                 Code::Unavailable
                 | Code::Unknown
@@ -199,7 +240,7 @@ impl Call {
     }
 
     /// The order that it has placed.
-    fn order(&self) -> Option<&Order> {
+    pub(crate) fn order(&self) -> Option<&Order> {
         match (&self.what, &self.answer) {
             (What::Place, Some(Answer::Order(order))) => Some(order),
             _ => None,

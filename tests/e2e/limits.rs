@@ -1,5 +1,7 @@
 //! The limits in the contracts are those that the services check: every field with `buf.validate` options, of every request.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -94,29 +96,40 @@ impl Limited {
         Ok(allowed)
     }
 
+    /// The names of the limits, and what they are.
+    fn limits(&self) -> Vec<(String, Value)> {
+        given(&self.rules).iter().filter_map(|(_, rule)| rule.as_message()).flat_map(given).collect()
+    }
+
     /// Values on both sides of every limit that there is.
     fn values(&self) -> Result<Vec<Value>> {
-        let mut values: Vec<Value> = match self.field()?.kind() {
-            Kind::Int32 => [i32::MIN, -1, 0, 1, 1_000, 1_001, i32::MAX].map(Value::I32).into(),
-            Kind::Int64 => {
-                [i64::MIN, -1, 0, 1, 1_000_000_000_000, 1_000_000_000_001, i64::MAX].map(Value::I64).into()
+        let limits = self.limits();
+        let around = limits.iter().filter_map(|(_, limit)| number(limit));
+        let around = around.flat_map(|limit| [limit.saturating_sub(1), limit, limit.saturating_add(1)]);
+        let numbers = [i64::MIN, i32::MIN.into(), -1, 0, 1, 1_000, 1_001, i32::MAX.into(), i64::MAX];
+        let mut numbers: Vec<i64> = numbers.into_iter().chain(around).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        Ok(match self.field()?.kind() {
+            Kind::Int32 => {
+                numbers.into_iter().filter_map(|it| i32::try_from(it).ok()).map(Value::I32).collect()
             }
+            Kind::Int64 => numbers.into_iter().map(Value::I64).collect(),
             Kind::String => {
                 ["", "a", "A.b_c-9", "a b", "a/b", "~ ", "é", "a\tb\r\n", "\u{85}", "\u{7f}", "a\0"]
                     .into_iter()
                     .chain(["RUB", "RUBL", "rub", "R1B"])
-                    .map(|text| Value::String(text.to_owned()))
+                    .map(str::to_owned)
+                    .chain(
+                        lengths(&limits)?
+                            .into_iter()
+                            .flat_map(|length| ["a", "é"].map(|it| it.repeat(length))),
+                    )
+                    .map(Value::String)
                     .collect()
             }
             other => bail!("{}: {other:?}", self.path()),
-        };
-        if self.field()?.kind() == Kind::String {
-            for length in [64, 128, 1_024] {
-                let texts = ["a", "é"].map(|one| [one.repeat(length), one.repeat(length + 1)]);
-                values.extend(texts.concat().into_iter().map(Value::String));
-            }
-        }
-        Ok(values)
+        })
     }
 
     /// A request that has this value there, and nothing else.
@@ -129,9 +142,28 @@ impl Limited {
     }
 }
 
+/// The lengths of texts on both sides of every limit of a length, which a pattern has in braces.
+fn lengths(limits: &[(String, Value)]) -> Result<BTreeSet<usize>> {
+    let (mut lengths, braces) = (BTreeSet::new(), Regex::new(r"[{,](\d+)")?);
+    for (name, limit) in limits {
+        let found: Vec<usize> = match (name.as_str(), limit) {
+            ("min_len" | "max_len", Value::U64(length)) => vec![usize::try_from(*length)?],
+            ("pattern", Value::String(pattern)) => {
+                braces.captures_iter(pattern).map(|found| found[1].parse()).collect::<Result<_, _>>()?
+            }
+            _ => Vec::new(),
+        };
+        lengths.extend(found.into_iter().flat_map(|length| [length.saturating_sub(1), length, length + 1]));
+    }
+    Ok(lengths)
+}
+
+fn number(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_i32().map(i64::from))
+}
+
 /// Whether a value is within one limit.
 fn keeps(name: &str, limit: &Value, value: &Value) -> Result<bool> {
-    let number = |value: &Value| value.as_i64().or_else(|| value.as_i32().map(i64::from));
     if let (Some(number), Some(limit)) = (number(value), number(limit)) {
         return Ok(match name {
             "gte" => number >= limit,
@@ -149,7 +181,7 @@ fn keeps(name: &str, limit: &Value, value: &Value) -> Result<bool> {
 }
 
 /// What a service says of its request, if it says anything.
-async fn refusal(
+pub(crate) async fn refusal(
     channel: &Channel,
     method: &MethodDescriptor,
     request: &DynamicMessage,

@@ -10,18 +10,19 @@ use std::{
     thread,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::{
     pty::{OpenptyResult, openpty},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde_json::json;
+use sea_orm::{ConnectionTrait as _, Database, TransactionTrait as _};
+use serde_json::{Value, json};
 use world::{PATIENCE, Program, eventually};
 
 use crate::{
-    admin_cli::POISON,
-    mesh::{ADMIN_TOKEN, EMBEDDED, Mesh},
+    admin_cli::{POISON, run, says},
+    mesh::{ADMIN_TOKEN, Arrangement, EMBEDDED, Mesh},
 };
 
 /// What gives a terminal back as it was.
@@ -144,7 +145,8 @@ async fn a_person_sees_how_far_a_redrive_is() -> Result<()> {
     })
     .await?;
     mesh.tamper("payments", "DROP TRIGGER hinder").await?;
-    let line = "admin parked redrive --service payments --operator olga --reason cured --per-second 5";
+    let line =
+        "admin parked redrive --service payments --operator olga --reason cured --per-second 5 --timeout 2s";
     let mut redrive = Terminal::run(command(&mesh, line)?)?;
     eventually("the bar", PATIENCE, async || {
         let written = redrive.written();
@@ -152,6 +154,17 @@ async fn a_person_sees_how_far_a_redrive_is() -> Result<()> {
         Ok(())
     })
     .await?;
+    // A process that does not answer, or is started again, ends neither the redrive nor who follows it.
+    let process = Pid::from_raw(i32::try_from(mesh.processes[0].pid())?);
+    kill(process, Signal::SIGSTOP)?;
+    let is_asked = eventually("that it is asked for again", PATIENCE, async || {
+        let written = redrive.written();
+        ensure!(written.contains("redrive 1 goes on, and is asked for again"), "{written}");
+        Ok(())
+    });
+    let is_asked = is_asked.await;
+    kill(process, Signal::SIGCONT)?;
+    is_asked?;
     ensure!(redrive.ended().await? == Some(0), "{}", redrive.written());
     eventually("what came of it", PATIENCE, async || {
         let written = redrive.written();
@@ -165,4 +178,29 @@ async fn a_person_sees_how_far_a_redrive_is() -> Result<()> {
     ensure!(shown.len() > 2, "the bar does not move: {shown:?} in {written:?}");
     ensure!(mesh.balance("poison").await? == 80, "not each was paid once");
     mesh.at_rest().await
+}
+
+/// Somebody holds the table that one of the questions is about.
+#[tokio::test]
+async fn a_question_that_waits_hides_no_other() -> Result<()> {
+    let mesh = Mesh::start(Arrangement { postgres: true, ..EMBEDDED }).await?;
+    mesh.at_rest().await?;
+    says(&mesh, "status --once", 0, &["lease of"]).await?;
+    let elsewhere = Database::connect(mesh.database_url("orders")).await?;
+    let lock = elsewhere.begin().await?;
+    lock.execute_unprepared("LOCK TABLE reconciliation_differences IN ACCESS EXCLUSIVE MODE").await?;
+
+    let (output, code) = run(&mesh, "status --once --json").await?;
+    let status: Value = serde_json::from_str(output.lines().next().context("a line")?)?;
+    let orders = &status["orders"];
+    ensure!(code == 1 && orders["relay"].is_object() && orders["pauses"] == json!([]), "{code}: {output}");
+    let errors = orders["errors"].as_object().context("what orders has not said")?;
+    let said = errors["differences"].as_str().context("why")?;
+    ensure!(errors.len() == 1 && said.contains("has not answered within 3s"), "{errors:?}");
+    ensure!(status["payments"]["relay"].is_object() && status["payments"]["errors"].is_null(), "{output}");
+    let texts = ["lease of", "orders: differences: ", "differences of orders cannot be asked for"];
+    says(&mesh, "status --once", 1, &texts).await?;
+
+    lock.rollback().await?;
+    says(&mesh, "status --once", 0, &["lease of"]).await
 }

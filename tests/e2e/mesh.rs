@@ -1,4 +1,4 @@
-//! A whole mesh for a test: one process or several, embedded defaults or real servers, all of it the test's own.
+//! A whole mesh for a test: one process or several, embedded defaults or real servers, all of it the test's own but for the broker.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
@@ -16,13 +16,16 @@ pub(crate) struct Arrangement {
     pub(crate) apart: bool,
     /// RabbitMQ is spoken to over TLS, with a certificate of a private authority.
     pub(crate) tls: bool,
+    /// No other test uses the broker: for what is done to the broker itself.
+    pub(crate) own_broker: bool,
 }
 
 /// Everything in one process, on nothing else.
 pub(crate) const EMBEDDED: Arrangement =
-    Arrangement { postgres: false, rabbitmq: false, apart: false, tls: false };
+    Arrangement { postgres: false, rabbitmq: false, apart: false, tls: false, own_broker: false };
 /// As it runs in production.
-pub(crate) const APART: Arrangement = Arrangement { postgres: true, rabbitmq: true, apart: true, tls: false };
+pub(crate) const APART: Arrangement =
+    Arrangement { postgres: true, rabbitmq: true, apart: true, tls: false, own_broker: false };
 
 /// What opens the admin services of a mesh in one process.
 pub(crate) const ADMIN_TOKEN: &str = "the-operator";
@@ -61,8 +64,9 @@ impl Mesh {
         let postgres = if arrangement.postgres { Some(Postgres::start().await?) } else { None };
         let rabbitmq = match arrangement {
             Arrangement { rabbitmq: false, .. } => None,
-            Arrangement { tls: false, .. } => Some(RabbitMq::start().await?),
             Arrangement { tls: true, .. } => Some(RabbitMq::start_with_tls().await?),
+            Arrangement { own_broker: true, .. } => Some(RabbitMq::start().await?),
+            Arrangement { .. } => Some(RabbitMq::shared().await?),
         };
         let mut databases = BTreeMap::new();
         for service in ["orders", "payments"] {
@@ -139,6 +143,18 @@ impl Mesh {
         let mut mesh = Self::of(files(folder))?;
         mesh.programs = vec![mesh.together(None, &[])?.ignoring_sigxfsz()];
         mesh.start_again().await?;
+        Ok(mesh)
+    }
+
+    /// Starts a mesh of one process on databases that it reaches at one URL each, and the test at another.
+    pub(crate) async fn start_behind(
+        reached: BTreeMap<&'static str, String>,
+        direct: BTreeMap<&'static str, String>,
+        env: &Env,
+    ) -> Result<Self> {
+        let mut mesh = Self::of(reached)?;
+        mesh.start_together(None, env).await?;
+        mesh.databases = direct;
         Ok(mesh)
     }
 

@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait as _, Database, TransactionTrait as _};
 use world::{PATIENCE, RabbitMq, eventually};
 
 use crate::{
-    mesh::{APART, Mesh},
+    mesh::{APART, Arrangement, Mesh},
     scrape::Scrape,
 };
 
@@ -20,7 +20,7 @@ const PLACED: &str = "ordermesh.orders.v1.OrderPlaced";
 
 #[tokio::test]
 async fn every_metric_of_the_messages_tells_what_happened() -> Result<()> {
-    let mesh = Mesh::start(APART).await?;
+    let mesh = Mesh::start(Arrangement { own_broker: true, ..APART }).await?;
     nothing_happened_yet(&mesh).await?;
     mesh.account("alice", 1_000).await?;
     let mut ids = Vec::new();
@@ -61,7 +61,7 @@ async fn nothing_happened_yet(mesh: &Mesh) -> Result<()> {
     for consumer in ["orders", "payments"] {
         eventually("the consumer's first numbers", PATIENCE, async || {
             let scrape = scrape(mesh, consumer).await?;
-            for counter in ["redeliveries_total", "parked_total", "held_total"] {
+            for counter in ["redeliveries_total", "parked_total", "held_total", "parked_repeats_total"] {
                 let name = format!("messaging_{counter}");
                 ensure!(scrape.number(&name, &[("consumer", consumer)])? == 0.0, "{name} of {consumer}");
             }

@@ -9,6 +9,8 @@ use sea_orm::{
 };
 use world::{PATIENCE, Postgres, Process, Program, Scratch, eventually};
 
+use crate::alone;
+
 /// Longer than [`PATIENCE`]: some of what is waited for has bounds of seconds of its own.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -80,6 +82,29 @@ async fn those_of_a_later_version_are_passed_over() -> Result<()> {
         older.terminate()?;
         ensure!(older.wait(LONG).await?.success());
     }
+    Ok(())
+}
+
+/// Each has migrations and messages under the same names.
+#[tokio::test]
+async fn two_schemas_of_one_database_keep_two_services_apart() -> Result<()> {
+    let postgres = Postgres::start().await?;
+    let shared = postgres.fresh_database().await?;
+    for service in ["orders", "payments"] {
+        run(&shared, &format!("CREATE SCHEMA of_{service}")).await?;
+        let url = format!("{shared}?options=-c%20search_path%3Dof_{service}");
+        succeeds(migrate(service, &url)?).await?;
+        let mut process = program(service, &url)?.start()?;
+        if service == "orders" {
+            alone::place(&mut alone::orders(&mut process).await?, "alice").await?;
+        } else {
+            alone::payments(&mut process).await?;
+        }
+    }
+    ensure!(alone::number(&shared, "SELECT COUNT(*) FROM of_orders.orders").await? == 1);
+    ensure!(alone::number(&shared, "SELECT COUNT(*) FROM of_payments.accounts").await? == 0);
+    let elsewhere = "SELECT COUNT(*) FROM pg_tables WHERE schemaname = 'public'";
+    ensure!(alone::number(&shared, elsewhere).await? == 0);
     Ok(())
 }
 

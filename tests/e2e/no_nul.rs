@@ -1,23 +1,18 @@
 //! U+0000 in any text of any request is the caller's error, and the field is named: PostgreSQL cannot even be asked about it.
 
-use std::fmt::Debug;
-
-use anyhow::{Result, ensure};
-use ordermesh::{
-    orders::v1::{
-        CancelOrderRequest, CreateOrderRequest, GetOrderRequest, ListOrderEventsRequest, ListOrdersRequest,
-        Order, WatchOrderRequest, WatchOrdersRequest,
-    },
-    payments::v1::{
-        Account, CreateAccountRequest, GetAccountRequest, GetPaymentRequest, ListLedgerEntriesRequest,
-        TopUpAccountRequest,
-    },
+use anyhow::{Context as _, Result, ensure};
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
 };
-use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 use world::{Postgres, Scratch};
 
-use crate::alone::{self, NO_BROKER, Orders, Payments};
+use crate::{
+    alone::{self, NO_BROKER},
+    limits::refusal,
+};
 
 #[tokio::test]
 async fn sqlite() -> Result<()> {
@@ -33,90 +28,85 @@ async fn postgres() -> Result<()> {
 }
 
 async fn refuse(orders_url: &str, payments_url: &str) -> Result<()> {
-    let mut orders = alone::program("orders", orders_url, NO_BROKER)?.start()?;
-    let mut payments = alone::program("payments", payments_url, NO_BROKER)?.start()?;
-    of_orders(&mut alone::orders(&mut orders).await?).await?;
-    of_payments(&mut alone::payments(&mut payments).await?).await
-}
-
-fn names<T: Debug>(field: &str, answer: Result<Response<T>, Status>) -> Result<()> {
-    let Err(status) = answer else { anyhow::bail!("{field}: {answer:?}") };
-    let fields = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
-    let named = fields.iter().any(|violation| violation.field == field);
-    ensure!(status.code() == Code::InvalidArgument && named, "{field}: {status:?}");
-    Ok(())
-}
-
-fn nul() -> String {
-    "a\0b".to_owned()
-}
-
-async fn of_orders(client: &mut Orders) -> Result<()> {
-    let order = || Order { user_id: "alice".into(), amount: 1, ..Order::default() };
-    for (field, order, request_id) in [
-        ("order.user_id", Order { user_id: nul(), ..order() }, String::new()),
-        ("order.currency_code", Order { currency_code: nul(), ..order() }, String::new()),
-        ("order.description", Order { description: nul(), ..order() }, String::new()),
-        ("request_id", order(), nul()),
+    for (service, url, contract, least) in [
+        ("orders", orders_url, "ordermesh.orders.v1.OrdersService", 15),
+        ("payments", payments_url, "ordermesh.payments.v1.PaymentsService", 12),
     ] {
-        names(field, client.create_order(CreateOrderRequest { order: Some(order), request_id }).await)?;
-    }
-    names("order_id", client.get_order(GetOrderRequest { order_id: nul() }).await)?;
-    names("order_id", client.list_order_events(ListOrderEventsRequest { order_id: nul() }).await)?;
-    let cancel = CancelOrderRequest { order_id: nul(), ..CancelOrderRequest::default() };
-    names("order_id", client.cancel_order(cancel.clone()).await)?;
-    names("request_id", client.cancel_order(CancelOrderRequest { request_id: nul(), ..cancel }).await)?;
-    let watched = client.watch_order(WatchOrderRequest { order_id: nul(), after_version: 0 }).await;
-    names("order_id", watched.map(|_| Response::new(())))?;
-    let board = client.watch_orders(WatchOrdersRequest { user_id: nul(), status: 0 }).await;
-    names("user_id", board.map(|_| Response::new(())))?;
-    let list = ListOrdersRequest::default;
-    for (field, request) in [
-        ("user_id", ListOrdersRequest { user_id: nul(), ..list() }),
-        ("page_token", ListOrdersRequest { page_token: nul(), ..list() }),
-        ("order_by", ListOrdersRequest { order_by: nul(), ..list() }),
-        ("filter", ListOrdersRequest { filter: "request_id = \"a\0b\"".into(), ..list() }),
-        ("filter", ListOrdersRequest { filter: nul(), ..list() }),
-    ] {
-        names(field, client.list_orders(request).await)?;
+        let mut process = alone::program(service, url, NO_BROKER)?.start()?;
+        let address = process.address(&format!("{service}-grpc")).await?;
+        let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
+        let texts = of_service(&channel, contract).await?;
+        ensure!(texts >= least, "{contract} has {texts} texts");
     }
     Ok(())
 }
 
-async fn of_payments(client: &mut Payments) -> Result<()> {
-    let account = || Account { user_id: "alice".into(), ..Account::default() };
-    for (field, account, request_id) in [
-        ("account.user_id", Account { user_id: nul(), ..account() }, String::new()),
-        ("account.currency_code", Account { currency_code: nul(), ..account() }, String::new()),
-        ("request_id", account(), nul()),
-    ] {
-        names(
-            field,
-            client.create_account(CreateAccountRequest { account: Some(account), request_id }).await,
-        )?;
+/// Puts it into every text of the requests of a service; returns how many there are.
+async fn of_service(channel: &Channel, contract: &str) -> Result<usize> {
+    let pool = DescriptorPool::decode(ordermesh::DESCRIPTOR_SET)?;
+    let mut texts = 0;
+    for method in pool.get_service_by_name(contract).context("a service")?.methods() {
+        for way in ways(&[], &method.input()) {
+            let field = way.iter().map(FieldDescriptor::name).collect::<Vec<_>>().join(".");
+            let mut values = vec!["a\0b"];
+            if field == "filter" {
+                // Within a filter that can be read, too.
+                values.extend(["request_id = \"a\0b\"", "order_id = \"a\0b\""]);
+            }
+            for value in values {
+                let called = format!("{} with {field} = {value:?}", method.full_name());
+                let refused = refusal(channel, &method, &request(&method.input(), &way, value)).await?;
+                let status = refused.with_context(|| format!("{called} was taken"))?;
+                let named =
+                    status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+                let named = named.iter().any(|violation| violation.field == field);
+                ensure!(status.code() == Code::InvalidArgument && named, "{called}: {status:?}");
+            }
+            texts += 1;
+        }
     }
-    client
-        .create_account(CreateAccountRequest { account: Some(account()), request_id: String::new() })
-        .await?;
-    let top_up =
-        || TopUpAccountRequest { user_id: "alice".into(), amount: 1, ..TopUpAccountRequest::default() };
-    for (field, request) in [
-        ("user_id", TopUpAccountRequest { user_id: nul(), ..top_up() }),
-        ("currency_code", TopUpAccountRequest { currency_code: nul(), ..top_up() }),
-        ("request_id", TopUpAccountRequest { request_id: nul(), ..top_up() }),
-    ] {
-        names(field, client.top_up_account(request).await)?;
+    Ok(texts)
+}
+
+/// The way to every text of a request, and of the messages in it.
+fn ways(way: &[FieldDescriptor], of: &MessageDescriptor) -> Vec<Vec<FieldDescriptor>> {
+    let mut found = Vec::new();
+    for field in of.fields() {
+        let way: Vec<FieldDescriptor> = way.iter().chain([&field]).cloned().collect();
+        match field.kind() {
+            Kind::String if !is_output(&field) => found.push(way),
+            Kind::Message(inner) if inner.full_name().starts_with("ordermesh.") => {
+                found.extend(ways(&way, &inner))
+            }
+            _ => {}
+        }
     }
-    names("user_id", client.get_account(GetAccountRequest { user_id: nul() }).await)?;
-    names("order_id", client.get_payment(GetPaymentRequest { order_id: nul() }).await)?;
-    let list = || ListLedgerEntriesRequest { user_id: "alice".into(), ..ListLedgerEntriesRequest::default() };
-    for (field, request) in [
-        ("user_id", ListLedgerEntriesRequest { user_id: nul(), ..list() }),
-        ("page_token", ListLedgerEntriesRequest { page_token: nul(), ..list() }),
-        ("filter", ListLedgerEntriesRequest { filter: "request_id = \"a\0b\"".into(), ..list() }),
-        ("filter", ListLedgerEntriesRequest { filter: "order_id = \"a\0b\"".into(), ..list() }),
-    ] {
-        names(field, client.list_ledger_entries(request).await)?;
+    found
+}
+
+/// Whether the service fills it in, and passes over what a request has there.
+fn is_output(field: &FieldDescriptor) -> bool {
+    /// The number of `google.api.FieldBehavior.OUTPUT_ONLY`.
+    const OUTPUT_ONLY: i32 = 3;
+    let behavior = field.parent_pool().get_extension_by_name("google.api.field_behavior");
+    let behaviors = behavior.map(|behavior| field.options().get_extension(&behavior).into_owned());
+    let behaviors = behaviors.as_ref().and_then(Value::as_list).unwrap_or_default();
+    behaviors.contains(&Value::EnumNumber(OUTPUT_ONLY))
+}
+
+/// A request of a user, with a text at the end of the way.
+fn request(of: &MessageDescriptor, way: &[FieldDescriptor], text: &str) -> DynamicMessage {
+    let put = |mut message: DynamicMessage, field: &FieldDescriptor, value| {
+        message.set_field(field, value);
+        message
+    };
+    let mut request = DynamicMessage::new(of.clone());
+    if let Some(user) = of.get_field_by_name("user_id") {
+        request = put(request, &user, Value::String("alice".to_owned()));
     }
-    Ok(())
+    let Some((first, rest)) = way.split_first() else { return request };
+    let value = rest.iter().rev().fold(Value::String(text.to_owned()), |value, field| {
+        Value::Message(put(DynamicMessage::new(field.parent_message().clone()), field, value))
+    });
+    put(request, first, value)
 }

@@ -1,13 +1,14 @@
 //! The web pages: built of their sources, and used in a browser in front of a running mesh.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Stdio,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use chassis::status::{Reason, Repetition};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     process::Command,
@@ -19,6 +20,10 @@ use crate::{
     mesh::{ADMIN_TOKEN, EMBEDDED, Mesh},
     reconciliation::{LOSE, often},
 };
+
+/// Another cause than [`POISON`], for another user.
+const VENOM: &str = "CREATE TRIGGER hinder_others BEFORE INSERT ON payments WHEN NEW.user_id = 'venom'
+        BEGIN SELECT RAISE(ABORT, 'the venom works'); END";
 
 fn root() -> Result<PathBuf> {
     Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?)
@@ -73,6 +78,19 @@ async fn pages_and_types_are_made_of_what_is_there() -> Result<()> {
     are_the_same(&root()?.join("console/dist"), &dist)
 }
 
+/// What a page sends again by itself is what the catalogue of errors lets be repeated, and nothing else.
+#[test]
+fn pages_repeat_what_the_catalogue_says() -> Result<()> {
+    let source = fs::read_to_string(root()?.join("console/web/parts/fault.ts"))?;
+    let list = source.split_once("const REPEATABLE").and_then(|(_, behind)| behind.split_once("];"));
+    let (list, _) = list.context("a list of reasons")?;
+    let repeated: BTreeSet<&str> = list.split('\'').skip(1).step_by(2).collect();
+    let all = Reason::ALL.iter().filter(|reason| reason.repetition() != Repetition::Never);
+    let repeatable: BTreeSet<&str> = all.map(|reason| reason.as_str()).collect();
+    ensure!(repeated == repeatable, "{repeated:?} and not {repeatable:?}");
+    Ok(())
+}
+
 /// What a script of `console/browser` asks for while it runs.
 trait Hands {
     /// Does it, and returns what the script gets.
@@ -85,10 +103,13 @@ async fn browses(script: &str, env: &[(&str, &str)], hands: &mut impl Hands) -> 
     let packages = root.join("target/tools/console");
     ensure!(packages.join("node_modules").is_dir(), "{} is missing: run scripts/setup", packages.display());
     let home = Scratch::new("browser")?;
+    let python = root.join("target/tools/python/bin/python");
+    let grpcurl = format!("'{}' '{}'", python.display(), root.join("tests/e2e/grpcurl.py").display());
     let mut node = Command::new("node")
         .arg(root.join("console/browser").join(script))
         .envs(env.iter().copied())
         .env("PACKAGES", packages)
+        .env("GRPCURL", grpcurl)
         // The browser writes there.
         .env("HOME", home.path())
         .stdin(Stdio::piped())
@@ -226,13 +247,35 @@ impl Hands for Breaker<'_> {
     async fn does(&mut self, what: &str) -> Result<String> {
         match what {
             "poison" => self.0.tamper("payments", POISON).await?,
+            "venom" => self.0.tamper("payments", VENOM).await?,
             "cure" => self.0.tamper("payments", "DROP TRIGGER hinder").await?,
+            "cure venom" => self.0.tamper("payments", "DROP TRIGGER hinder_others").await?,
             "lose" => self.0.tamper("payments", LOSE).await?,
             "keep" => self.0.tamper("payments", "DROP TRIGGER lose").await?,
             _ => anyhow::bail!("nobody does {what:?}"),
         }
         Ok("done".to_owned())
     }
+}
+
+impl Hands for (Mint, Breaker<'_>) {
+    async fn does(&mut self, what: &str) -> Result<String> {
+        let (mint, breaker) = self;
+        if what.starts_with("token ") { mint.does(what).await } else { breaker.does(what).await }
+    }
+}
+
+/// Something is parked, paused, redriven and different while somebody looks who may not act.
+#[tokio::test]
+async fn who_only_reads_in_a_browser() -> Result<()> {
+    let data = Scratch::new("readers")?;
+    let mut env: Vec<_> = often().into_iter().filter(|(name, _)| *name != "ADMIN_TOKEN").collect();
+    env.extend([("AUTH", "dev".to_owned()), ("DATA_DIR", data.path().display().to_string())]);
+    let mesh = Mesh::start_with(EMBEDDED, &env).await?;
+    let env = [("EDGE", mesh.api.base()), ("ADMIN", mesh.admin("orders")?.base())];
+    let mut hands = (Mint(data.path().to_owned()), Breaker(&mesh));
+    browses("readonly.mjs", &env, &mut hands).await?;
+    mesh.at_rest().await
 }
 
 /// Runs a script in front of a mesh of its own, with these settings.
@@ -249,7 +292,7 @@ async fn the_lists_of_the_shop_in_a_browser() -> Result<()> {
     browses_a_mesh("lists.mjs", &[]).await
 }
 
-/// Runs with nothing else beside it (`.config/nextest.toml`): its frames are of the clock on the wall.
+/// Runs with nothing else beside it (`.config/nextest.toml`): a processor that is shared makes processor time longer, too.
 #[tokio::test]
 async fn the_frames_of_the_shop_in_a_browser() -> Result<()> {
     browses_a_mesh("frames.mjs", &[]).await
@@ -269,6 +312,16 @@ async fn the_shop_for_everybody_in_a_browser() -> Result<()> {
 async fn the_operations_room_in_a_browser() -> Result<()> {
     // Orders asks about none again by itself within the time of the test: what was discarded would be there again.
     browses_a_mesh("operations.mjs", &[("ORDER_TTL", "1h".to_owned())]).await
+}
+
+#[tokio::test]
+async fn one_and_some_are_redriven_in_a_browser() -> Result<()> {
+    browses_a_mesh("redrive.mjs", &[("ORDER_TTL", "1h".to_owned())]).await
+}
+
+#[tokio::test]
+async fn the_lines_that_the_pages_show_do_what_is_shown() -> Result<()> {
+    browses_a_mesh("commands.mjs", &[]).await
 }
 
 #[tokio::test]

@@ -99,7 +99,7 @@ async fn is_grouped(operator: &Operator, wrong: &ParkedMessage) -> Result<()> {
     let sizes: Vec<i64> = groups.iter().map(|group| group.messages).collect();
     ensure!(sizes == [2, 1, 1] && groups[0].cause == wrong.cause, "{groups:#?}");
     ensure!(
-        groups[0].error.starts_with("the decision was about Model { order_id: #, user_id: \"\""),
+        groups[0].error.starts_with("the decision was about # RUB of \"\", and the message is about # "),
         "{groups:#?}"
     );
     let of_cause = ParkedMessageFilter { cause: wrong.cause.clone(), ..Default::default() };

@@ -180,6 +180,24 @@ async fn a_paused_mesh_of_one_process_stays_paused_over_a_restart() -> Result<()
     mesh.at_rest().await
 }
 
+/// Of several pauses of one thing each has to end, and each is named.
+#[tokio::test]
+async fn several_pauses_are_all_named() -> Result<()> {
+    let mesh = Mesh::start(EMBEDDED).await?;
+    let mut payments = Operator::of(&mesh, "payments").await?;
+    let first = payments.pause(pause_of(Part::Consumer)).await?;
+    let second = payments.pause(Pause { consumer: "payments".into(), ..pause_of(Part::Consumer) }).await?;
+    let third = payments.pause(pause_of(Part::Consumer)).await?;
+    let all = format!("(pause {first}), one of 3 pauses, each of which has to end: also {second}, {third}");
+    shows(&mesh, "payments.consumer.0", "paused", &all).await?;
+    payments.resume(first).await?;
+    let rest = format!("(pause {second}), one of 2 pauses, each of which has to end: also {third}");
+    shows(&mesh, "payments.consumer.0", "paused", &rest).await?;
+    payments.resume(second).await?;
+    payments.resume(third).await?;
+    shows(&mesh, "payments.consumer.0", "ok", "").await
+}
+
 #[tokio::test]
 async fn a_paused_kind_waits_and_leaves_on_real_servers() -> Result<()> {
     let env = [("ADMIN_TOKEN", ADMIN_TOKEN.to_owned()), ("PARK", "key".to_owned())];

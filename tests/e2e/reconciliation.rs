@@ -1,6 +1,9 @@
 //! Orders and payments are compared all the time: what was lost between them is found, to the last order, and healed.
 
-use std::time::{Duration, Instant};
+use std::{
+    slice::from_mut,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -10,6 +13,7 @@ use world::{PATIENCE, Program, eventually};
 use crate::{
     admin_json::admin,
     check::check,
+    journal::{AMOUNT, Call, Journal, Judge, Way, What},
     mesh::{ADMIN_TOKEN, APART, EMBEDDED, Mesh},
     scrape::Scrape,
 };
@@ -58,9 +62,27 @@ async fn are_within(deadline: Duration, mesh: &Mesh, found: [f64; 4], there: [f6
     .await
 }
 
-/// Places so many orders of one minor unit each, and returns their ids.
-async fn place(mesh: &Mesh, count: usize) -> Result<Vec<String>> {
-    stream::iter(0..count).map(|_| mesh.order("alice", 1)).buffer_unordered(16).try_collect().await
+/// A client with an account that is worth so many orders.
+async fn client(mesh: &Mesh, orders: usize) -> Result<Journal> {
+    let mut journal = Journal::of("alice".to_owned());
+    journal.add([What::TopUp { amount: AMOUNT * i64::try_from(orders)? }]);
+    let way = Way::Http(mesh.api.clone());
+    for call in &mut journal.calls {
+        call.make(&journal.user, &way).await?;
+    }
+    Ok(journal)
+}
+
+/// Places so many orders, and writes down what was answered.
+async fn place(mesh: &Mesh, journal: &mut Journal, count: usize) -> Result<()> {
+    let (user, way) = (journal.user.clone(), Way::Http(mesh.api.clone()));
+    let placed = stream::iter(journal.add(vec![What::Place; count])).map(|call| call.make(&user, &way));
+    placed.buffer_unordered(16).try_collect::<Vec<()>>().await.map(drop)
+}
+
+/// Every answer that the client was given is true.
+async fn is_believed(mesh: &Mesh, mut journal: Journal) -> Result<()> {
+    Judge::of(mesh, PATIENCE)?.believes(from_mut(&mut journal)).await
 }
 
 /// Waits until everything that was placed so far is compared and nothing differs, and makes sure that the books are right.
@@ -101,23 +123,25 @@ pub(crate) async fn reconcile_at(orders: String, payments: String) -> Result<(St
 async fn a_purged_queue_is_found_and_healed_in_two_minutes() -> Result<()> {
     // All else is as it ships.
     let mesh = Mesh::start_with(APART, &[("ADMIN_TOKEN", ADMIN_TOKEN.to_owned())]).await?;
-    mesh.account("alice", 1_000).await?;
-    nothing_is_found_under_load(&mesh).await?;
-    a_queue_is_lost(&mesh, "purge_queue").await?;
-    is_right(&mesh, 2 * LOST).await
+    let mut journal = client(&mesh, 2 * LOST).await?;
+    nothing_is_found_under_load(&mesh, &mut journal).await?;
+    a_queue_is_lost(&mesh, &mut journal, "purge_queue").await?;
+    is_right(&mesh, 2 * LOST).await?;
+    is_believed(&mesh, journal).await
 }
 
 /// The queue is gone with what it held, and is there again before anybody looks.
 #[tokio::test]
 async fn a_deleted_queue_is_found_and_healed() -> Result<()> {
     let mesh = Mesh::start_with(APART, &often()).await?;
-    mesh.account("alice", 1_000).await?;
-    a_queue_is_lost(&mesh, "delete_queue").await?;
-    is_right(&mesh, LOST).await
+    let mut journal = client(&mesh, LOST).await?;
+    a_queue_is_lost(&mesh, &mut journal, "delete_queue").await?;
+    is_right(&mesh, LOST).await?;
+    is_believed(&mesh, journal).await
 }
 
 /// The decisions of a hundred orders are lost in the queue of orders, which does not take them: each is found in time, and healed.
-async fn a_queue_is_lost(mesh: &Mesh, command: &str) -> Result<()> {
+async fn a_queue_is_lost(mesh: &Mesh, journal: &mut Journal, command: &str) -> Result<()> {
     const QUEUE: &str = "ordermesh.events.orders.0";
     let before = mesh.balance("alice").await?;
     let orders = mesh.admin("orders")?.with_token(ADMIN_TOKEN);
@@ -130,7 +154,7 @@ async fn a_queue_is_lost(mesh: &Mesh, command: &str) -> Result<()> {
         Ok(())
     })
     .await?;
-    place(mesh, LOST).await?;
+    place(mesh, journal, LOST).await?;
     // Half a minute after its placement payments is asked again about an order that is NEW, which heals it too.
     let later = "UPDATE orders SET ask_due_time = ask_due_time + 3600000000 WHERE status = 1";
     mesh.tamper("orders", later).await?;
@@ -157,7 +181,8 @@ async fn a_queue_is_lost(mesh: &Mesh, command: &str) -> Result<()> {
     ensure!(numbers(mesh, "healed_total").await? == [100.0, 0.0, 0.0, 0.0], "not all are healed");
     let healed = admin(mesh, "orders", "/reconciliation?healed=true&pageSize=1000").await?;
     ensure!(healed["differences"].as_array().map(Vec::len) == Some(LOST), "{healed}");
-    ensure!(mesh.balance("alice").await? == before - i64::try_from(LOST)?, "an order was paid twice");
+    let spent = AMOUNT * i64::try_from(LOST)?;
+    ensure!(mesh.balance("alice").await? == before - spent, "an order was paid twice");
     each_is_an_event(mesh).await
 }
 
@@ -178,10 +203,10 @@ async fn each_is_an_event(mesh: &Mesh) -> Result<()> {
 }
 
 /// A mesh that is well reports nothing, however busy it is, and compares all the while.
-async fn nothing_is_found_under_load(mesh: &Mesh) -> Result<()> {
-    let placed = place(mesh, LOST).await?;
-    for id in &placed {
-        mesh.ended(id).await?;
+async fn nothing_is_found_under_load(mesh: &Mesh, journal: &mut Journal) -> Result<()> {
+    place(mesh, journal, LOST).await?;
+    for order in journal.calls.iter().filter_map(Call::order) {
+        mesh.ended(&order.id).await?;
     }
     eventually("orders to be compared", PATIENCE, async || {
         let scrape = Scrape::of(mesh.admin("orders")?).await?;
@@ -196,10 +221,10 @@ async fn nothing_is_found_under_load(mesh: &Mesh) -> Result<()> {
 #[tokio::test]
 async fn decisions_that_never_left_are_found_and_healed_in_one_process() -> Result<()> {
     let mut mesh = Mesh::start_with(EMBEDDED, &often()).await?;
-    mesh.account("alice", 1_000).await?;
-    nothing_is_found_under_load(&mesh).await?;
+    let mut journal = client(&mesh, 2 * LOST).await?;
+    nothing_is_found_under_load(&mesh, &mut journal).await?;
     mesh.tamper("payments", LOSE).await?;
-    place(&mesh, LOST).await?;
+    place(&mesh, &mut journal, LOST).await?;
     eventually("the decisions", PATIENCE, async || {
         let decided = mesh.count("payments", "SELECT COUNT(*) FROM payments").await?;
         ensure!(decided == 2 * i64::try_from(LOST)?, "{decided} are decided");
@@ -221,7 +246,8 @@ async fn decisions_that_never_left_are_found_and_healed_in_one_process() -> Resu
         ensure!(left == 0, "{left} are left");
         Ok(())
     })
-    .await
+    .await?;
+    is_believed(&mesh, journal).await
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use world::{PATIENCE, Program, Scratch, eventually};
 
 use crate::{
     admin_json::admin,
+    explain::explain,
     mesh::{ADMIN_TOKEN, APART, Mesh},
     reconciliation::{are, is_right, often},
 };
@@ -64,6 +65,15 @@ async fn place(mesh: &Mesh, amount: i64, key: &str) -> Result<String> {
     Ok(text(&placed.body["id"]).to_owned())
 }
 
+/// What an operator is to read of a station of an order.
+async fn says(mesh: &Mesh, id: &str, station: &str, note: &str) -> Result<()> {
+    let explained = explain(mesh, id).await?;
+    let mut stations = explained["stations"].as_array().context("stations")?.iter();
+    let found = stations.find(|found| found["name"] == station).context("the station")?;
+    ensure!(text(&found["note"]).contains(note), "{found:#}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn payments_from_an_earlier_backup_decides_again_as_before_or_not_at_all() -> Result<()> {
     let scratch = Scratch::new("restored")?;
@@ -102,6 +112,8 @@ async fn payments_from_an_earlier_backup_decides_again_as_before_or_not_at_all()
     let row = &listed["differences"][0];
     ensure!(row["orderId"] == poor && row["kind"] == "DECISION_LOST", "{listed}");
     ensure!(row["orders"]["amount"] == "60" && row["payments"].is_null(), "{listed}");
+    says(&mesh, &poor, "DECIDED", "payments has no decision; reconciliation: the order has ended as").await?;
+    says(&mesh, text(&paid["id"]), "DELIVERED", "by another message").await?;
 
     // The client repeats what was lost, the key with it, and the operator does not wait for the next attempt.
     top_up(&mesh, 50, "late").await?;
@@ -148,6 +160,13 @@ async fn orders_from_an_earlier_backup_ends_its_orders_and_lists_those_it_has_lo
         Ok(())
     })
     .await?;
+    let explained = mesh
+        .admin("orders")?
+        .with_token(ADMIN_TOKEN)
+        .get(&format!("/admin/v1/orders/{lost}:explain"))
+        .await?;
+    let is_said = text(&explained.body["detail"]).contains("payments has decided PAID, 20 RUB of alice");
+    ensure!(explained.status == 404 && is_said, "{}", explained.text);
     // Its key is lost with it, and that of before the backup is not.
     let again = place(&mesh, 20, "late").await?;
     ensure!(again != lost && place(&mesh, 10, "early").await? == under_way, "{again} {lost}");
@@ -203,6 +222,16 @@ async fn each_database_from_a_backup_without_the_orders_of_ten_minutes() -> Resu
         ensure!(text(&row["sentence"]).contains("the money was taken"), "{row}");
     }
     ensure!(mesh.balance("alice").await? == 400, "money moved");
+    // All else is well: a status that does not count them would be a healthy one.
+    let mut status = Program::named("ordermesh")?
+        .args(["status", "--once"])
+        .env("ORDERS_URL", format!("http://{}", mesh.orders))
+        .env("PAYMENTS_URL", format!("http://{}", mesh.payments))
+        .env("ADMIN_TOKEN", ADMIN_TOKEN)
+        .start()?;
+    let ended = status.wait(PATIENCE).await?;
+    ensure!(ended.code() == Some(3), "{ended:?}: {}", status.output());
+    ensure!(status.output().contains("600 orders differ"), "{}", status.output());
     Ok(())
 }
 

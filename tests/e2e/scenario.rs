@@ -36,7 +36,11 @@ async fn postgres_and_rabbitmq_as_separate_processes() -> Result<()> {
 }
 
 async fn scenario(arrangement: Arrangement) -> Result<()> {
-    let mesh = Mesh::start(arrangement).await?;
+    main_job(&Mesh::start(arrangement).await?).await
+}
+
+/// All of it, on a mesh that has served nobody.
+pub(crate) async fn main_job(mesh: &Mesh) -> Result<()> {
     mesh.account("alice", 1_000).await?;
 
     // One after the other: orders of one user that are placed at once may be decided in any order.
@@ -58,9 +62,9 @@ async fn scenario(arrangement: Arrangement) -> Result<()> {
 
     let proof = mesh.api.get(&format!("/gateway/orders/{too_much}/payment")).await?;
     ensure!(proof.body["outcome"] == "REJECTED" && proof.body["balanceObserved"] == "700", "{}", proof.text);
-    lists(&mesh).await?;
-    ledger(&mesh).await?;
-    repeats(&mesh).await?;
+    lists(mesh).await?;
+    ledger(mesh).await?;
+    repeats(mesh).await?;
     mesh.at_rest().await
 }
 

@@ -100,7 +100,7 @@ async fn run(mut process: Process) -> Result<()> {
 
 #[tokio::test]
 async fn a_whole_run_shows_none() -> Result<()> {
-    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::start().await?);
+    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::shared().await?);
     let databases = databases(&postgres).await?;
     let scratch = Scratch::new("secrets")?;
     // The broker refuses this user: that is logged, again and again.

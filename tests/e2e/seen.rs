@@ -71,10 +71,18 @@ async fn requests_and_calls_are_counted_by_route_and_status() -> Result<()> {
     }
     what_is_open_is_shown(&mesh).await?;
     what_is_used_of_a_pool_is_shown(&mesh).await?;
+    what_is_tried_again_is_shown(&mut mesh, &id).await
+}
+
+/// Of a service that has died.
+async fn what_is_tried_again_is_shown(mesh: &mut Mesh, id: &str) -> Result<()> {
     mesh.processes[0].kill9().await?;
     ensure!(mesh.api.get(&format!("/gateway/orders/{id}")).await?.status == 503);
-    let retries = Scrape::of(mesh.admin("gateway")?).await?.number("gateway_upstream_retries_total", &[])?;
+    let scrape = Scrape::of(mesh.admin("gateway")?).await?;
+    let retries = scrape.number("gateway_upstream_retries_total", &[])?;
     ensure!(retries >= 1.0, "{retries} calls were made again");
+    let labels = [("service", "ordermesh.orders.v1.OrdersService"), ("state", "left_out")];
+    ensure!(scrape.number("gateway_upstream_endpoints", &labels)? == 1.0, "{}", scrape.text());
     Ok(())
 }
 
@@ -190,21 +198,27 @@ async fn prometheus_takes_what_every_process_shows() -> Result<()> {
             ensure!(scrape.number(name, &[])? > 0.0, "{name} of {service}");
         }
         ensure!(scrape.text().contains("\nprocess_cpu_seconds_total "), "{service}");
-        let mut promtool = Command::new("promtool");
-        promtool
-            .args(["check", "metrics"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut promtool = promtool.spawn().context("promtool is not installed: run scripts/setup")?;
-        let mut input = promtool.stdin.take().context("piped")?;
-        input.write_all(scrape.text().as_bytes()).await?;
-        drop(input);
-        let checked = promtool.wait_with_output().await?;
-        let said =
-            [checked.stdout, checked.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
-        ensure!(checked.status.success() && said.trim().is_empty(), "{service}: {said}\n{}", scrape.text());
+        promtool_takes(&scrape, service).await?;
     }
+    let mesh = Mesh::start(EMBEDDED).await?;
+    mesh.account("alice", 1_000).await?;
+    let id = mesh.order("alice", 1).await?;
+    mesh.ended(&id).await?;
+    promtool_takes(&Scrape::of(mesh.admin("ordermesh")?).await?, "ordermesh").await
+}
+
+/// What Prometheus says of it, which is nothing.
+async fn promtool_takes(scrape: &Scrape, process: &str) -> Result<()> {
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().context("promtool is not installed: run scripts/setup")?;
+    let mut input = promtool.stdin.take().context("piped")?;
+    input.write_all(scrape.text().as_bytes()).await?;
+    drop(input);
+    let checked = promtool.wait_with_output().await?;
+    let said =
+        [checked.stdout, checked.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    ensure!(checked.status.success() && said.trim().is_empty(), "{process}: {said}\n{}", scrape.text());
     Ok(())
 }
 
@@ -223,8 +237,14 @@ async fn a_limit_that_refuses_is_named() -> Result<()> {
 #[tokio::test]
 async fn a_gauge_that_cannot_be_refreshed_disappears() -> Result<()> {
     let mut mesh = Mesh::start(Arrangement { rabbitmq: false, apart: false, ..APART }).await?;
-    let gauges =
-        ["messaging_outbox_messages", "messaging_parked_messages", "messaging_inbox_overdue_age_seconds"];
+    let gauges = [
+        "messaging_outbox_messages",
+        "messaging_outbox_oldest_age_seconds",
+        "messaging_parked_messages",
+        "messaging_inbox_overdue_age_seconds",
+        "orders_oldest_new_age_seconds",
+    ];
+    let before = failures(&mesh).await?;
     eventually("the gauges", PATIENCE, async || {
         let scrape = Scrape::of(mesh.admin("ordermesh")?).await?;
         gauges.iter().try_for_each(|name| shown(&scrape, name, true))
@@ -237,10 +257,11 @@ async fn a_gauge_that_cannot_be_refreshed_disappears() -> Result<()> {
         gauges.iter().try_for_each(|name| shown(&scrape, name, false))?;
         // What is known all the same stays.
         shown(&scrape, "ordermesh_part_state", true)?;
-        shown(&scrape, "messaging_waiting_messages", true)?;
-        shown(&scrape, "db_client_operation_failures_total", true)
+        shown(&scrape, "messaging_waiting_messages", true)
     })
     .await?;
+    let after = failures(&mesh).await?;
+    ensure!(after > before, "{before} and then {after} failures were counted");
     postgres.start_again().await?;
     eventually("the gauges again", PATIENCE, async || {
         let scrape = Scrape::of(mesh.admin("ordermesh")?).await?;
@@ -249,6 +270,35 @@ async fn a_gauge_that_cannot_be_refreshed_disappears() -> Result<()> {
     .await?;
     drop(mesh);
     postgres.stop().await
+}
+
+/// How often the database was away.
+async fn failures(mesh: &Mesh) -> Result<f64> {
+    let labels = [("db_system_name", "postgresql"), ("error_type", "unavailable")];
+    Scrape::of(mesh.admin("ordermesh")?).await?.number("db_client_operation_failures_total", &labels)
+}
+
+/// What the broker said last of its queues is not what is in them now.
+#[tokio::test]
+async fn a_gauge_of_the_broker_disappears_with_it() -> Result<()> {
+    let mut mesh =
+        Mesh::start(Arrangement { own_broker: true, postgres: false, apart: false, ..APART }).await?;
+    gauges_of_the_broker(&mesh, true).await?;
+    mesh.rabbitmq.as_mut().context("a mesh on RabbitMQ")?.stop().await?;
+    gauges_of_the_broker(&mesh, false).await?;
+    mesh.rabbitmq.as_mut().context("a mesh on RabbitMQ")?.start_again().await?;
+    gauges_of_the_broker(&mesh, true).await
+}
+
+/// Waits until they are there, or are not; that of the outbox stays.
+async fn gauges_of_the_broker(mesh: &Mesh, wanted: bool) -> Result<()> {
+    let gauges = ["messaging_queue_messages", "messaging_queue_consumers", "messaging_dead_letters"];
+    eventually("the gauges to appear or to disappear", 2 * PATIENCE, async || {
+        let scrape = Scrape::of(mesh.admin("ordermesh")?).await?;
+        gauges.iter().try_for_each(|name| shown(&scrape, name, wanted))?;
+        shown(&scrape, "messaging_outbox_messages", true)
+    })
+    .await
 }
 
 fn shown(scrape: &Scrape, name: &str, wanted: bool) -> Result<()> {

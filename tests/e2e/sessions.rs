@@ -1,7 +1,5 @@
 //! What a service rests on in its sessions with PostgreSQL: kept behind a pooler or noticed when it is dropped, and the same in every language.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
-
 use anyhow::{Context as _, Result, bail, ensure};
 use ordermesh::payments::v1::{
     ListAccountsRequest, payments_admin_service_client::PaymentsAdminServiceClient,
@@ -9,71 +7,13 @@ use ordermesh::payments::v1::{
 use sea_orm::{ConnectionTrait as _, Database, Statement};
 use serde_json::json;
 use tonic::{Request, transport::Endpoint};
-use world::{Api, PATIENCE, Port, Postgres, Process, Program, Scratch, eventually};
+use world::{Api, PATIENCE, Postgres, Program};
 
 use crate::{
     alone,
     mesh::{ADMIN_TOKEN, EMBEDDED, Mesh},
+    pooler::{IGNORED, NOTE, Pooler},
 };
-
-/// What PgBouncer is configured with to take what drivers start sessions with. It drops that in silence.
-const IGNORED: &str = "ignore_startup_parameters = extra_float_digits,options\n";
-
-/// PgBouncer of Debian in front of a server.
-struct Pooler {
-    // Dropped in this order.
-    process: Process,
-    port: Port,
-    _scratch: Scratch,
-}
-
-impl Pooler {
-    /// In this mode, in front of the server of a database, and with further lines in its configuration.
-    async fn start(mode: &str, direct: &str, more: &str) -> Result<Self> {
-        let (port, scratch) = (Port::reserve()?, Scratch::new("pgbouncer")?);
-        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755))?;
-        let (users, ini) = (scratch.path().join("users"), scratch.path().join("pgbouncer.ini"));
-        fs::write(&users, "\"postgres\" \"\"\n")?;
-        let (_, place) = direct.split_once('@').context("a URL")?;
-        let (host, server_port) =
-            place.split('/').next().and_then(|it| it.split_once(':')).context("a port")?;
-        let (users, number) = (users.display(), port.number());
-        let text = format!(
-            "[databases]\n* = host={host} port={server_port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {number}\n\
-             unix_socket_dir =\nauth_type = trust\nauth_file = {users}\npool_mode = {mode}\ndefault_pool_size = 40\n{more}"
-        );
-        fs::write(&ini, text)?;
-        let mut arguments = vec![ini.display().to_string()];
-        if nix::unistd::Uid::effective().is_root() {
-            // It refuses to run as root.
-            arguments.extend(["-u".to_owned(), "postgres".to_owned()]);
-        }
-        let process = Program::at(Path::new("/usr/sbin/pgbouncer")).args(arguments).start()?;
-        let pooler = Self { process, port, _scratch: scratch };
-        eventually("PgBouncer", PATIENCE, async || {
-            std::net::TcpStream::connect(("127.0.0.1", number))?;
-            anyhow::Ok(())
-        })
-        .await
-        .with_context(|| pooler.process.output())?;
-        Ok(pooler)
-    }
-
-    /// The same database through it.
-    fn url(&self, direct: &str) -> Result<String> {
-        let (_, database) = direct.rsplit_once('/').context("a database")?;
-        Ok(format!("postgres://postgres@127.0.0.1:{}/{database}", self.port.number()))
-    }
-}
-
-/// What a session has at the moment at which an order is written.
-const NOTE: &str = "CREATE TABLE noted (settings TEXT);
-    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
-        INSERT INTO noted VALUES (concat_ws('' '', current_setting(''synchronous_commit''),
-            current_setting(''transaction_isolation''), current_setting(''statement_timeout'')));
-        RETURN NEW;
-    END';
-    CREATE TRIGGER note AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION note()";
 
 /// With either configuration: the settings are given by statements, and hold against those of the role.
 #[tokio::test]
@@ -98,7 +38,7 @@ async fn a_pooler_of_sessions_is_used_and_drops_no_setting() -> Result<()> {
     Ok(())
 }
 
-/// Settings, prepared statements and LISTEN belong to a session.
+/// Settings, prepared statements and LISTEN belong to a session, unless it is said that nothing rests on one.
 #[tokio::test]
 async fn a_pooler_of_transactions_is_refused() -> Result<()> {
     let postgres = Postgres::start().await?;
@@ -111,7 +51,9 @@ async fn a_pooler_of_transactions_is_refused() -> Result<()> {
         let mut orders = alone::program("orders", &pooler.url(&direct)?, alone::NO_BROKER)?.start()?;
         let status = orders.wait(PATIENCE).await?;
         ensure!(!status.success(), "{mode} {more}: {}", orders.output());
-        ensure!(orders.output().contains("pool_mode = session"), "{mode} {more}: {}", orders.output());
+        for advice in ["--prepared-statements off", "pool_mode = session"] {
+            ensure!(orders.output().contains(advice), "{mode} {more}: {}", orders.output());
+        }
     }
     Ok(())
 }

@@ -11,7 +11,10 @@ use serde_json::json;
 use tokio::time::Instant;
 use world::{Answer, PATIENCE, Postgres, eventually};
 
-use crate::mesh::{APART, Arrangement, Mesh};
+use crate::{
+    admin_json::admin,
+    mesh::{APART, Arrangement, Mesh},
+};
 
 const DEADLINE: Duration = Duration::from_secs(2);
 /// For whatever else a call takes, on a busy machine.
@@ -83,6 +86,32 @@ async fn a_relay_that_waits_is_named() -> Result<()> {
     holder.rollback().await?;
     relay("ok", "").await?;
     mesh.ended(&mesh.order("alice", 1).await?).await.map(drop)
+}
+
+/// It has no connection to the broker either, and the database is why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_gets_no_lease_names_the_database() -> Result<()> {
+    let mut mesh = Mesh::start(Arrangement { rabbitmq: false, apart: false, ..APART }).await?;
+    mesh.account("alice", 1_000).await?;
+    mesh.ended(&mesh.order("alice", 1).await?).await?;
+    mesh.stop().await?;
+    let holder = Database::connect(mesh.database_url("orders")).await?.begin().await?;
+    holder.execute_unprepared("SELECT 1 FROM leases WHERE name = 'outbox' FOR UPDATE").await?;
+    mesh.start_again().await?;
+    let id = mesh.order("alice", 1).await?;
+    eventually("the cause", PATIENCE, async || {
+        let stuck = admin(&mesh, "orders", &format!("/{id}:explain")).await?["stuck"].clone();
+        let error = stuck["error"].as_str().unwrap_or_default();
+        let is_named = error.starts_with("the outbox cannot be used: ");
+        ensure!(stuck["cause"] == "ORDERS_DATABASE_AWAY" && is_named, "{stuck:#}");
+        anyhow::Ok(())
+    })
+    .await?;
+    let ready = mesh.admin("orders")?.get("/readyz").await?;
+    let said = ready.body["parts"]["orders.relay"].as_str().unwrap_or_default();
+    ensure!(said.contains("the outbox cannot be used"), "{}", ready.text);
+    holder.rollback().await?;
+    mesh.ended(&id).await.map(drop)
 }
 
 /// Waits until `/readyz` has this status and says this of the database of orders.

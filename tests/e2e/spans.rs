@@ -1,18 +1,21 @@
 //! What spans say of requests that fail, which contexts go on, and what variables of OpenTelemetry say where to.
 
 use anyhow::{Context as _, Result, ensure};
+use ordermesh::orders::v1::{GetOrderRequest, orders_service_client::OrdersServiceClient};
 use reqwest::Method;
 use serde_json::Value;
-use world::{PATIENCE, eventually};
+use tonic::Request;
+use world::{Api, PATIENCE, Process, Program, eventually};
 
 use crate::{
     collector::{Collector, Recorded},
-    mesh::{EMBEDDED, Mesh},
+    mesh::{Arrangement, EMBEDDED, Mesh},
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CLIENT: &str = "00f067aa0ba902b7";
 const ACCOUNT: &str = "/gateway/payments/nobody";
+const GET_ORDER: &str = "ordermesh.orders.v1.OrdersService/GetOrder";
 
 fn exporting(collector: &Collector) -> Vec<(&'static str, String)> {
     vec![
@@ -67,19 +70,81 @@ async fn a_span_says_what_was_asked_for_and_how_it_ended() -> Result<()> {
         .map(drop)
 }
 
+/// An edge whose services are away.
+async fn alone(collector: &Collector) -> Result<(Process, Api)> {
+    let nobody = "http://127.0.0.1:1";
+    let gateway = Program::named("gateway")?
+        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args(["--orders-url", nobody, "--payments-url", nobody]);
+    let variables = exporting(collector);
+    let mut gateway =
+        variables.into_iter().fold(gateway, |program, (name, value)| program.env(name, value)).start()?;
+    let api = Api::new(format!("http://{}", gateway.address("http").await?))?;
+    Ok((gateway, api))
+}
+
 #[tokio::test]
 async fn a_span_of_a_failed_request_is_an_error() -> Result<()> {
     let collector = Collector::start().await?;
-    let gateway = world::Program::named("gateway")?
-        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-        .args(["--orders-url", "http://127.0.0.1:1", "--payments-url", "http://127.0.0.1:1"]);
-    let variables = exporting(&collector);
-    let mut gateway =
-        variables.into_iter().fold(gateway, |program, (name, value)| program.env(name, value)).start()?;
-    let api = world::Api::new(format!("http://{}", gateway.address("http").await?))?;
+    let (_gateway, api) = alone(&collector).await?;
     ensure!(api.get(ACCOUNT).await?.status == 503);
     let failed = collector.span("shop", "GET /gateway/payments/{user_id}", |_| true).await?;
     ensure!(failed.is_error && failed.attributes.get("http.response.status_code") == "503", "{failed:?}");
+    Ok(())
+}
+
+/// A call by its name has its status behind its head, or in its body: its span has it all the same.
+#[tokio::test]
+async fn a_span_of_a_call_has_its_status_in_every_protocol() -> Result<()> {
+    let collector = Collector::start().await?;
+    let (_gateway, api) = alone(&collector).await?;
+    let trace_of = |number: usize| format!("{TRACE:.31}{number}");
+    let parent = |number: usize| format!("00-{}-{CLIENT}-01", trace_of(number));
+    let calls = [
+        ("application/json", &br#"{"orderId": "7"}"#[..], "connectrpc", "UNAVAILABLE"),
+        ("application/proto", &b"\x0a\x017"[..], "connectrpc", "UNAVAILABLE"),
+        ("application/grpc-web+proto", &b"\0\0\0\0\x03\x0a\x017"[..], "grpc", "UNAVAILABLE"),
+        ("application/json", &br#"{"nope": 1}"#[..], "connectrpc", "INVALID_ARGUMENT"),
+    ];
+    for (number, (kind, message, ..)) in calls.iter().enumerate() {
+        let call = api.request(Method::POST, &format!("/{GET_ORDER}")).header("content-type", *kind);
+        world::answer(call.header("traceparent", parent(number)).body(message.to_vec())).await?;
+    }
+    let mut client = OrdersServiceClient::connect(api.base().to_owned()).await?;
+    let mut request = Request::new(GetOrderRequest { order_id: "7".to_owned() });
+    request.metadata_mut().insert("traceparent", parent(calls.len()).parse()?);
+    client.get_order(request).await.err().context("nobody is there")?;
+    let over_grpc = [("grpc", "UNAVAILABLE")];
+    let expected = calls.iter().map(|(_, _, system, code)| (*system, *code)).chain(over_grpc);
+    for (number, (system, code)) in expected.enumerate() {
+        let trace = trace_of(number);
+        let span = collector.span("shop", GET_ORDER, |span| span.trace == trace).await?;
+        let of = |name| span.attributes.get(name);
+        ensure!(of("rpc.system.name") == system && of("rpc.method") == GET_ORDER, "{span:?}");
+        ensure!(of("rpc.response.status_code") == code, "{span:?} without {code}");
+        // It is the client that is wrong, or the service that is away.
+        let error = if code == "UNAVAILABLE" { code } else { "" };
+        ensure!(span.is_error != error.is_empty() && of("error.type") == error, "{span:?}");
+    }
+    Ok(())
+}
+
+/// The service says of its own call what the edge says of the request.
+#[tokio::test]
+async fn a_span_of_a_service_that_fails_is_an_error() -> Result<()> {
+    let collector = Collector::start().await?;
+    let arrangement = Arrangement { postgres: true, ..EMBEDDED };
+    let mut mesh = Mesh::start_with(arrangement, &exporting(&collector)).await?;
+    let mut postgres = mesh.postgres.take().context("a mesh on PostgreSQL")?;
+    postgres.stop().await?;
+    let request = mesh.api.request(Method::GET, ACCOUNT);
+    let request = request.header("traceparent", format!("00-{TRACE}-{CLIENT}-01"));
+    let answer = world::answer(request).await?;
+    ensure!(answer.status == 503, "{}", answer.text);
+    let name = "ordermesh.payments.v1.PaymentsService/GetAccount";
+    let failed = collector.span("shop", name, |span| span.trace == TRACE && span.is_error).await?;
+    let code = failed.attributes.get("rpc.response.status_code");
+    ensure!(code == "UNAVAILABLE" && failed.attributes.get("error.type") == code, "{failed:?}");
     Ok(())
 }
 

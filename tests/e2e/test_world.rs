@@ -78,6 +78,32 @@ async fn rabbitmq_keeps_what_it_confirmed_through_a_crash() -> Result<()> {
     rabbitmq.stop().await
 }
 
+/// Each has the name of a queue to itself, in a broker that neither can end.
+#[tokio::test]
+async fn tests_that_share_a_broker_see_nothing_of_each_other() -> Result<()> {
+    let (mut one, other) = (RabbitMq::shared().await?, RabbitMq::shared().await?);
+    let address = |broker: &RabbitMq| broker.amqp_url().rsplit_once('/').map(|(server, _)| server.to_owned());
+    ensure!(address(&one) == address(&other), "two brokers");
+    open(&one).await?;
+    let list = ["-q", "list_queues", "--no-table-headers", "name"];
+    let (ours, theirs) = (one.control(&list).await?, other.control(&list).await?);
+    ensure!((ours.trim(), theirs.trim()) == ("orders", ""), "{ours:?} {theirs:?}");
+    for ended in [one.stop().await, one.kill().await] {
+        ensure!(format!("{ended:?}").contains("other tests use this RabbitMQ"), "{ended:?}");
+    }
+    let url = one.amqp_url();
+    drop(one);
+    eventually("the end of its virtual host", PATIENCE, async || {
+        match Connection::connect(&url, ConnectionProperties::default()).await {
+            Ok(_) => bail!("it is still there"),
+            Err(refused) if refused.to_string().contains("NOT_ALLOWED") => Ok(()),
+            Err(seen) => Err(seen.into()),
+        }
+    })
+    .await?;
+    open(&other).await.map(drop)
+}
+
 async fn open(rabbitmq: &RabbitMq) -> Result<Channel> {
     let connection = Connection::connect(&rabbitmq.amqp_url(), ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
@@ -114,11 +140,15 @@ async fn nothing_outlives_a_killed_test() -> Result<()> {
             left => bail!("{left:?}"),
         }
     })
-    .await
+    .await?;
+    let left = fs::read_dir(everything.path())?.flatten().map(|entry| entry.file_name());
+    let runs = left.filter(|name| name.to_string_lossy().contains("-run-")).count();
+    ensure!(runs == 0, "the folder of the shared broker is still there");
+    Ok(())
 }
 
 async fn be_killed() -> Result<()> {
-    let _world = (Postgres::start().await?, RabbitMq::start().await?);
+    let _world = (Postgres::start().await?, RabbitMq::start().await?, RabbitMq::shared().await?);
     eprintln!("started");
     std::future::pending().await
 }

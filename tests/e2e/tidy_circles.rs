@@ -12,7 +12,7 @@ use syn::{
 };
 
 /// The crates whose files are in layers.
-const LAYERED: [&str; 10] = [
+const LAYERED: [&str; 13] = [
     "auth",
     "chassis",
     "storage",
@@ -23,6 +23,9 @@ const LAYERED: [&str; 10] = [
     "gateway",
     "orders",
     "payments",
+    "console",
+    "mesh",
+    "examples/shipping",
 ];
 
 /// The names from a crate's root down to a module or to something in one.
@@ -35,7 +38,9 @@ impl Crate {
     fn read(name: &str) -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src");
         let mut files = BTreeMap::new();
-        let mut open = vec![(Names::new(), source.join("lib.rs"))];
+        let root =
+            ["lib.rs", "main.rs"].map(|root| source.join(root)).into_iter().find(|root| root.is_file());
+        let mut open = vec![(Names::new(), root.unwrap_or_default())];
         while let Some((module, path)) = open.pop() {
             let text =
                 fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

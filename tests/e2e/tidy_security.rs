@@ -1,4 +1,4 @@
-//! What SECURITY.md names as the test of a threat, and RELIABILITY.md as that of a fault, is one.
+//! What SECURITY.md names as the test of a threat, RELIABILITY.md as that of a fault, and transcode as that of a rule, is one.
 
 use std::{fs, path::Path};
 
@@ -47,4 +47,19 @@ fn every_item_of_the_list_of_owasp_is_answered() {
         let rows = page.lines().filter(|line| line.starts_with(&format!("| API{item} "))).count();
         assert_eq!(rows, 1, "API{item}");
     }
+}
+
+/// The last column of the table in transcode's README: its tests are in two files.
+#[test]
+fn every_rule_of_protojson_has_a_test_that_is_there() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../transcode");
+    let read = |path: &str| fs::read_to_string(folder.join(path)).expect("the file is there");
+    let (page, tests) = (read("README.md"), read("tests/exact.rs") + &read("src/bind/tests.rs"));
+    let (_, table) = page.split_once("| test in `tests/exact.rs` |").expect("it has the table");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let cells = rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next());
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|name| !name.contains('/'));
+    let names: Vec<&str> = names.collect();
+    let absent: Vec<_> = names.iter().filter(|name| !tests.contains(&format!("fn {name}("))).collect();
+    assert!(names.len() > 15 && absent.is_empty(), "of {} tests there are no {absent:?}", names.len());
 }

@@ -200,3 +200,43 @@ async fn certificates_for_development_are_kept_from_others_and_never_overwritten
     ensure!(fs::read(out.join("ca.key"))? == before && !out.join("client.crt").exists());
     Ok(())
 }
+
+#[tokio::test]
+async fn certificates_for_development_are_for_names_and_times_that_exist() -> Result<()> {
+    let folder = Scratch::new("certs")?;
+    let make = async |name: &str, more: [&str; 2]| {
+        let out = folder.path().join(name);
+        let made = Program::named("ordermesh")?.args(["certs", "--out"]).args([out.display().to_string()]);
+        let mut made = made.args(more).start()?;
+        let status = made.wait(PATIENCE).await?;
+        anyhow::Ok((status.code(), made.output(), out))
+    };
+    for (flag, value, error) in [
+        ("--for", "1000000000d", "--for: has to be between 1s and 36500d"),
+        ("--for", "0s", "--for: has to be between 1s and 36500d"),
+        ("--host", "", "--host: \"\" is not valid"),
+        ("--host", "bad host", "--host: \"bad host\" is not valid"),
+        ("--host", "spiffe://x/y", "--host: \"spiffe://x/y\" is not valid"),
+        ("--host", "[10.1.2.3]", "is not valid"),
+        ("--host", "10.1.2.300", "is not valid"),
+        ("--host", "shop-.example", "is not valid"),
+        ("--host", "shop..example", "is not valid"),
+    ] {
+        let (code, said, out) = make("refused", [flag, value]).await?;
+        ensure!(code == Some(1) && said.contains(error) && !out.exists(), "{value}: {code:?} {said}");
+    }
+    for (name, host, shown) in [
+        ("brackets", "[2001:db8::1]", "IP Address:2001:DB8:0:0:0:0:0:1"),
+        ("pattern", "*.shop.example", "DNS:*.shop.example"),
+    ] {
+        let (code, said, out) = make(name, ["--host", host]).await?;
+        ensure!(code == Some(0), "{said}");
+        let text = std::process::Command::new("openssl")
+            .args(["x509", "-noout", "-text", "-in", "gateway.crt"])
+            .current_dir(&out)
+            .output()?;
+        let text = String::from_utf8_lossy(&text.stdout).into_owned();
+        ensure!(text.contains(shown), "{text}");
+    }
+    Ok(())
+}

@@ -290,3 +290,44 @@ async fn broken_files_leave_those_before_in_use() -> Result<()> {
     // 2037-12-31T00:00:00Z
     metric(r#"tls_certificate_expiry_timestamp_seconds{purpose="public"} 2145830400"#).await
 }
+
+/// Whoever has the key of a leaf would be an authority by its certificate.
+#[tokio::test]
+async fn a_leaf_takes_the_place_of_no_authority() -> Result<()> {
+    let certificates = Certificates::make().await?;
+    let scratch = Scratch::new("leaf")?;
+    let ca = scratch.path().join("ca.crt");
+    fs::copy(certificates.file("ca.crt"), &ca)?;
+    let mut gateway = Program::named("gateway")?
+        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args([
+            "--tls-cert",
+            &certificates.file("gateway.crt"),
+            "--tls-key",
+            &certificates.file("gateway.key"),
+        ])
+        .args(["--tls-client-ca", &ca.display().to_string()])
+        .start()?;
+    let (http, admin) = (gateway.address("http").await?, gateway.address("admin").await?);
+    let flags = flags(&certificates, Some((&certificates, "client")));
+    // Beside one that is an authority, too: the file is used whole or not at all.
+    let pem = [certificates.file("ca.crt"), certificates.file("orders.crt")].map(fs::read);
+    let [authority, leaf] = pem;
+    fs::write(&ca, [authority?, leaf?].concat())?;
+    eventually("the file is refused", PATIENCE, async || {
+        let said = curl(&flags, &format!("https://{admin}/metrics")).await?;
+        let line = r#"tls_reloads_total{purpose="public",outcome="refused"} 1"#;
+        ensure!(said.body.lines().any(|found| found == line), "{said:?}");
+        anyhow::Ok(())
+    })
+    .await?;
+    let logged = gateway.output();
+    let line = logged.lines().find(|line| line.contains("ERROR") && line.contains("no authority's"));
+    ensure!(
+        line.is_some_and(|line| line.contains("CN=orders") && !line.contains("development CA")),
+        "{logged}"
+    );
+    let said = curl(&flags, &format!("https://localhost:{}/openapi.json", http.port())).await?;
+    ensure!(said.status == 200, "{said:?}");
+    Ok(())
+}

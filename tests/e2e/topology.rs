@@ -1,21 +1,20 @@
 //! The table of who consumes what is true, and orders wait for payments that have never run.
 
+use std::{fs, path::Path};
+
 use anyhow::{Result, ensure};
 use lapin::{
     Channel, Connection, ConnectionProperties,
     options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::FieldTable,
 };
-use ordermesh::{
-    orders::v1::OrderPlaced,
-    payments::v1::{PaymentDecided, RestoreDecision, VoidPayment},
-    topology::{CONSUMERS, ORDERS, PAYMENTS},
-};
+use ordermesh::topology::{CONSUMERS, ORDERS, PAYMENTS, PUBLISHERS};
 use orders::reactions::settle_orders;
 use payments::reactions::decide_payments;
-use prost::Name as _;
 use serde_json::json;
 use world::{Api, PATIENCE, Postgres, Process, Program, RabbitMq, eventually};
+
+use crate::corpus::kinds;
 
 #[test]
 fn the_table_names_the_subscriptions_of_the_services_and_messages_that_exist() {
@@ -25,17 +24,65 @@ fn the_table_names_the_subscriptions_of_the_services_and_messages_that_exist() {
         assert_eq!(consumer.name, subscription.consumer);
         assert_eq!(consumer.kinds, subscription.kinds);
     }
-    assert_eq!(ORDERS.kinds, [PaymentDecided::full_name()]);
-    assert_eq!(
-        PAYMENTS.kinds,
-        [OrderPlaced::full_name(), VoidPayment::full_name(), RestoreDecision::full_name()]
-    );
     assert_eq!(CONSUMERS, [ORDERS, PAYMENTS], "whoever publishes declares all of them");
+    // Each message of an events.proto has one who publishes it and one who consumes it; what nobody consumes stays in an outbox.
+    let declared: Vec<String> =
+        kinds().expect("the contracts were compiled by our build").into_iter().collect();
+    let sorted = |mut kinds: Vec<&'static str>| {
+        kinds.sort_unstable();
+        kinds
+    };
+    assert_eq!(sorted(CONSUMERS.iter().flat_map(|consumer| consumer.kinds.to_vec()).collect()), declared);
+    assert_eq!(sorted(PUBLISHERS.iter().flat_map(|publisher| publisher.kinds.to_vec()).collect()), declared);
+}
+
+fn read(file: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is below the root");
+    fs::read_to_string(root.join(file)).expect("it is there")
+}
+
+#[test]
+fn the_console_and_the_page_for_neighbours_have_the_kinds_of_the_table() {
+    let (pauses, page) = (read("console/web/operations/pauses.tsx"), read("docs/NEIGHBOURS.md"));
+    for consumer in CONSUMERS {
+        let kinds: Vec<String> = consumer.kinds.iter().map(|kind| format!("'{kind}'")).collect();
+        let line = format!("  {}: [{}],", consumer.name, kinds.join(", "));
+        assert!(
+            pauses.lines().any(|it| it == line),
+            "KINDS in console/web/operations/pauses.tsx has no {line}"
+        );
+    }
+    let of_payments = page.lines().find(|line| line.starts_with("| `ordermesh.payments.v1.#` |"));
+    let of_payments = of_payments.expect("a binding for all of payments");
+    for kind in PUBLISHERS.iter().flat_map(|publisher| publisher.kinds) {
+        if let Some(name) = kind.strip_prefix("ordermesh.payments.v1.") {
+            assert!(
+                of_payments.contains(&format!("`{name}`")),
+                "docs/NEIGHBOURS.md lacks {name}: {of_payments}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_users_of_the_broker_and_their_page_have_the_kinds_of_each_publisher() {
+    let (page, script) = (read("docs/CONFIGURATION.md"), read("deploy/rabbitmq/users.sh"));
+    for publisher in PUBLISHERS {
+        let topics: Vec<String> = publisher.kinds.iter().map(|kind| format!("`{kind}.*`")).collect();
+        let row = format!("| `{}` | {} |", publisher.name, topics.join(", "));
+        assert!(page.lines().any(|line| line == row), "docs/CONFIGURATION.md has no {row}");
+        let beginning = format!("user {} ", publisher.name);
+        let user = script.lines().find(|line| line.starts_with(&beginning)).expect("a user");
+        for kind in publisher.kinds {
+            let name = kind.rsplit('.').next().expect("a name");
+            assert!(user.contains(name), "{user} lacks {name}");
+        }
+    }
 }
 
 #[tokio::test]
 async fn orders_placed_before_payments_first_started_wait_in_its_queue() -> Result<()> {
-    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::start().await?);
+    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::shared().await?);
     // A queue that takes everything, so that the broker confirms whatever is published.
     let stranger = Connection::connect(&rabbitmq.amqp_url(), ConnectionProperties::default()).await?;
     let channel = stranger.create_channel().await?;

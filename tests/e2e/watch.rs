@@ -19,7 +19,7 @@ type Client = OrdersServiceClient<Channel>;
 
 #[tokio::test]
 async fn a_watcher_that_reconnects_misses_and_repeats_nothing() -> Result<()> {
-    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::start().await?);
+    let (postgres, rabbitmq) = (Postgres::start().await?, RabbitMq::shared().await?);
     let start = |service: &'static str, url: String| {
         let program = Program::named(service)?
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])

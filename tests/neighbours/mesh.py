@@ -86,12 +86,12 @@ class Process:
 
 
 class Mesh:
-    """The whole of it in one process, with an embedded broker and files for databases."""
+    """The whole of it in one process, with an embedded broker, unless its environment has another one, and files for databases."""
 
-    def __init__(self, grpc=(0, 0)):
+    def __init__(self, grpc=(0, 0), env=None):
         ports = zip(("--http", "--orders-grpc", "--payments-grpc", "--admin"), (0, *grpc, 0))
         arguments = [word for name, port in ports for word in (name, f"127.0.0.1:{port}")]
-        self.process = Process("ordermesh", ["up", *arguments], {"ADMIN_TOKEN": TOKEN})
+        self.process = Process("ordermesh", ["up", *arguments], {"ADMIN_TOKEN": TOKEN, **(env or {})})
         self.edge = "http://" + self.process.address("http")
         self.orders, self.payments = self.process.address("orders-grpc"), self.process.address("payments-grpc")
         self.admin = "http://" + self.process.address("admin")

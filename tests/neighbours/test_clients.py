@@ -58,6 +58,9 @@ class Generated(unittest.TestCase):
     def test_openapi_generator_java(self):
         self.places_an_order("java", "java", "-XX:TieredStopAtLevel=1", "-cp", f"{folder / 'classes'}:{generated.JAR}", "PlaceOrder")
 
+    def test_openapi_generator_go(self):
+        self.places_an_order("go", folder / "place_order")
+
     def test_openapi_python_client(self):
         self.places_an_order("httpx", sys.executable, CLIENTS / "openapi_python_client.py")
 

@@ -67,14 +67,22 @@ impl Certificates {
     ///
     /// # Errors
     /// With what openssl said.
-    pub fn issue(&self, name: &str, names: &str, [from, to]: [&str; 2]) -> Result<()> {
+    pub fn issue(&self, name: &str, names: &str, days: [&str; 2]) -> Result<()> {
+        self.issue_for("serverAuth,clientAuth", name, names, days)
+    }
+
+    /// The same for other usages, as openssl writes those of the extension `extendedKeyUsage`.
+    ///
+    /// # Errors
+    /// With what openssl said.
+    pub fn issue_for(&self, usages: &str, name: &str, names: &str, [from, to]: [&str; 2]) -> Result<()> {
         let at = |file: &str| self.folder.join(file);
         fs::write(at("ca.cnf"), REGISTER)?;
         fs::write(at("index.txt"), "")?;
         fs::write(
             at("leaf.ext"),
             format!(
-                "basicConstraints=critical,CA:FALSE\nsubjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\n"
+                "basicConstraints=critical,CA:FALSE\nsubjectAltName={names}\nextendedKeyUsage={usages}\n"
             ),
         )?;
         let (subject, key) = (format!("/CN={name}"), format!("{name}.key"));

@@ -151,7 +151,8 @@ impl Drop for Child {
     }
 }
 
-fn tail(name: &str, output: &str) -> String {
+/// The end of an output, for a message.
+pub(crate) fn tail(name: &str, output: &str) -> String {
     let lines: Vec<&str> = output.lines().collect();
     let from = lines.len().saturating_sub(TAIL_LINES);
     format!("--- {name}, last lines of its output:\n{}", lines[from..].join("\n"))

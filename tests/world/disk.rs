@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{ErrorKind, Write as _},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -26,6 +27,8 @@ impl SmallDisk {
     /// When nothing can be mounted here, which takes root.
     pub fn mount(name: &str, kilobytes: usize) -> Result<Self> {
         let scratch = Scratch::new(name)?;
+        // A server may run as another user.
+        fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o711))?;
         let path = scratch.path().join("disk");
         fs::create_dir(&path)?;
         let size = format!("size={kilobytes}k,mode=0777");

@@ -1,7 +1,8 @@
-//! The test world: private servers, our binaries as processes, an HTTP client and patience.
+//! The test world: servers, our binaries as processes, an HTTP client and patience.
 //!
 //! Everything a test starts belongs to that test alone: own directories, own ports, own data. Nothing of it outlives the
-//! test, not even when the test itself is killed.
+//! test, not even when the test itself is killed. The exception is RabbitMQ, whose start takes more than most tests: tests that do nothing to
+//! the broker itself share one, which ends with their run, and have a virtual host each ([`RabbitMq::shared`]).
 
 mod scratch;
 mod disk;
@@ -11,7 +12,11 @@ mod installed;
 mod postgres_template;
 mod postgres;
 mod postgres_tls;
+mod rabbitmq_names;
+mod rabbitmq_node;
 mod rabbitmq;
+mod rabbitmq_shared;
+mod rabbitmq_cluster;
 mod rabbitmq_tls;
 mod process;
 mod certificates;
@@ -33,5 +38,6 @@ pub use postgres::Postgres;
 pub use process::{Process, Program};
 pub use prometheus::Prometheus;
 pub use rabbitmq::RabbitMq;
+pub use rabbitmq_cluster::Quorum;
 pub use raw::Raw;
 pub use scratch::Scratch;

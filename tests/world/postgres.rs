@@ -1,7 +1,8 @@
 //! A PostgreSQL server of one test: it can be stopped, killed and started again.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Write as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -38,6 +39,7 @@ pub struct Postgres {
     server: Option<Child>,
     port: Port,
     scratch: Scratch,
+    data: PathBuf,
     binaries: PathBuf,
     user: Option<&'static str>,
     databases: AtomicU32,
@@ -49,7 +51,15 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL is not installed or does not start; with the end of its log.
     pub async fn start() -> Result<Self> {
-        Self::start_with(postgres_template::copy_to).await
+        Self::start_with(None, postgres_template::copy_to).await
+    }
+
+    /// Starts a fresh server that keeps all it writes in this folder, such as that of a small disk, and little of its log.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub async fn start_in(folder: &Path) -> Result<Self> {
+        Self::start_with(Some(folder), short_of_space).await
     }
 
     /// Starts a server on a copy of this data directory, such as a base backup of another server.
@@ -57,10 +67,13 @@ impl Postgres {
     /// # Errors
     /// The same, and when the directory cannot be copied.
     pub async fn start_on(data: &Path) -> Result<Self> {
-        Self::start_with(|copy, _, user| postgres_template::adopt(data, copy, user)).await
+        Self::start_with(None, |copy, _, user| postgres_template::adopt(data, copy, user)).await
     }
 
-    async fn start_with(fill: impl FnOnce(&Path, &Path, Option<&str>) -> Result<()>) -> Result<Self> {
+    async fn start_with(
+        folder: Option<&Path>,
+        fill: impl FnOnce(&Path, &Path, Option<&str>) -> Result<()>,
+    ) -> Result<Self> {
         let postgres = installed::find_chosen("postgres", CHOSEN, &FOLDERS)?;
         let binaries = postgres.parent().context("a file has a folder")?.to_owned();
         let scratch = Scratch::new("postgres")?;
@@ -68,10 +81,11 @@ impl Postgres {
         if let Some(user) = user {
             postgres_template::give(scratch.path(), user)?;
         }
-        fill(&scratch.path().join("data"), &binaries, user)?;
+        let data = folder.unwrap_or(scratch.path()).join("data");
+        fill(&data, &binaries, user)?;
         let port = Port::reserve()?;
         let databases = AtomicU32::new(0);
-        let mut this = Self { server: None, port, scratch, binaries, user, databases };
+        let mut this = Self { server: None, port, scratch, data, binaries, user, databases };
         this.start_again().await?;
         Ok(this)
     }
@@ -85,7 +99,7 @@ impl Postgres {
             bail!("PostgreSQL runs already");
         }
         let mut command = guarded(&self.binaries.join("postgres"), self.user)?;
-        command.arg("-D").arg(self.scratch.path().join("data"));
+        command.arg("-D").arg(&self.data);
         command.arg("-k").arg(self.scratch.path());
         command.args(["-p", &self.port.number().to_string()]);
         for setting in ["listen_addresses=127.0.0.1", "max_connections=200", "fsync=on"] {
@@ -188,8 +202,8 @@ impl Postgres {
         self.port.number()
     }
 
-    pub(crate) fn data(&self) -> PathBuf {
-        self.scratch.path().join("data")
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Who the server runs as, when it is not the test's own user.
@@ -208,6 +222,25 @@ impl Postgres {
         Ok(())
     }
 
+    /// Waits until it accepts connections, and starts it again if it ends by itself before, as it does when it cannot write its log. Whether it
+    /// did.
+    ///
+    /// # Errors
+    /// As [`Postgres::start_again`].
+    pub async fn revive(&mut self) -> Result<bool> {
+        let (url, mut server) =
+            (self.url("postgres"), self.server.take().context("PostgreSQL is not running")?);
+        let ready = server
+            .ready("PostgreSQL to accept connections", START, async || connect(&url).await?.close().await);
+        if ready.await.is_ok() {
+            self.server = Some(server);
+            return Ok(false);
+        }
+        drop(server);
+        self.start_again().await?;
+        Ok(true)
+    }
+
     /// Freezes these of its processes (SIGSTOP), which then say nothing while their connections stay, or lets them go on (SIGCONT).
     ///
     /// # Errors
@@ -217,6 +250,22 @@ impl Postgres {
         for backend in backends {
             ensure!(own.contains(backend), "{backend} is no process of this server");
             kill(pid(*backend)?, if frozen { Signal::SIGSTOP } else { Signal::SIGCONT })?;
+        }
+        Ok(())
+    }
+
+    /// Freezes all of its processes, or lets them go on: connections stay, new ones are not answered, and nothing is said on any of them.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn silence(&mut self, silent: bool) -> Result<()> {
+        let server = self.server.as_mut().context("PostgreSQL is not running")?;
+        let signal = if silent { Signal::SIGSTOP } else { Signal::SIGCONT };
+        // The postmaster first, so that it starts no other meanwhile.
+        server.signal(signal)?;
+        for worker in children_of(server.pid())? {
+            // One that has ended meanwhile says nothing either.
+            let _ = kill(pid(worker)?, signal);
         }
         Ok(())
     }
@@ -249,13 +298,21 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         if let Some(server) = &mut self.server {
-            // One that is frozen would outlive the others.
+            // One that is frozen would outlive the others, and would not end when it is asked to.
+            let _ended_already = server.signal(Signal::SIGCONT);
             for backend in children_of(server.pid()).unwrap_or_default() {
                 let _ended_already = pid(backend).map(|backend| kill(backend, Signal::SIGCONT));
             }
             server.end(Signal::SIGQUIT);
         }
     }
+}
+
+/// A fresh data directory of a server that keeps 64 MB of its log at most, as a rule.
+fn short_of_space(data: &Path, binaries: &Path, user: Option<&str>) -> Result<()> {
+    postgres_template::copy_to(data, binaries, user)?;
+    let mut settings = File::options().append(true).open(data.join("postgresql.auto.conf"))?;
+    Ok(writeln!(settings, "min_wal_size = 32MB\nmax_wal_size = 64MB")?)
 }
 
 /// PostgreSQL refuses to run as root.

@@ -45,6 +45,16 @@ impl Program {
         Self { binary: binary.to_owned(), args: Vec::new(), env: Vec::new(), dir: None }
     }
 
+    /// The binary of the same name in another folder, with the arguments and variables that this one has.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn of_folder(mut self, folder: &Path) -> Result<Self> {
+        self.binary = folder.join(self.binary.file_name().context("a binary has a name")?);
+        ensure!(self.binary.is_file(), "{} is missing", self.binary.display());
+        Ok(self)
+    }
+
     /// Where it is.
     #[must_use]
     pub fn binary(&self) -> &Path {

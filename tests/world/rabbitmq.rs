@@ -1,56 +1,49 @@
-//! A RabbitMQ broker of one test: it can be stopped, killed and started again.
+//! A RabbitMQ broker of one test, which can be stopped, killed and started again; or one that several tests share, which cannot.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, net, os::unix::fs::symlink, path::Path, process::Command, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lapin::{Connection, ConnectionProperties};
 use nix::sys::signal::Signal;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::{
-    PATIENCE, Port, Scratch,
-    child::{Child, guarded},
-    eventually, installed,
-};
+use crate::{PATIENCE, Port, Scratch, child::Child, eventually, rabbitmq_names::Names, rabbitmq_node::Node};
 
 /// Three seconds on an idle machine, many more when several start on few cores.
 const START: Duration = Duration::from_secs(120);
 const STOP: Duration = Duration::from_secs(60);
-/// Each broker has a name server of its own, so all may have the same name.
+/// Each has a name server of its own, so all may have the same name, but for the nodes of a cluster.
 const NODE: &str = "ordermesh@localhost";
 
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// The environment variable with the folder of another version's scripts.
-const CHOSEN: &str = "RABBITMQ_BIN";
-
-/// The server's own script: the one in Debian's /usr/sbin changes to the user `rabbitmq` and its fixed directories.
-const FOLDERS: [&str; 3] =
-    ["/usr/lib/rabbitmq/bin", "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin", "/opt/rabbitmq/sbin"];
-const EPMD_FOLDERS: [&str; 1] = ["/usr/lib/erlang/erts-*/bin"];
-
-/// A broker on 127.0.0.1 with the user `guest` and the virtual host `/`, without plugins.
+/// A broker on 127.0.0.1 with the user `guest`, without plugins: of this test, with the virtual host `/`; a node of a cluster of such; or a
+/// virtual host of a broker that other tests use as well ([`RabbitMq::shared`]).
 #[derive(Debug)]
 pub struct RabbitMq {
-    // Dropped in this order: the broker, its name server, their ports, the data.
-    broker: Option<Child>,
-    _names: Child,
-    ports: Ports,
-    scratch: Scratch,
-    script: PathBuf,
+    // Dropped first.
+    kept: Kept,
+    node: Node,
+    vhost: String,
 }
 
 #[derive(Debug)]
-struct Ports {
-    amqp: Port,
+enum Kept {
+    Own(Box<Own>),
+    /// Our virtual host is deleted when this connection ends, however this process does.
+    Shared {
+        _lease: net::TcpStream,
+    },
+}
+
+#[derive(Debug)]
+struct Own {
+    // Dropped in this order: the broker, its name server, their ports, the data.
+    broker: Option<Child>,
+    _names: Arc<Names>,
+    _ports: [Port; 2],
     amqps: Option<Port>,
-    names: Port,
-    distribution: Port,
+    _scratch: Scratch,
 }
 
 impl RabbitMq {
@@ -62,27 +55,49 @@ impl RabbitMq {
         Self::start_on(Scratch::new("rabbitmq")?, None, "").await
     }
 
+    /// Starts a fresh broker that keeps its messages in this folder, such as that of a small disk. It raises an alarm, and takes no messages,
+    /// while less than 50 MB are free there.
+    ///
+    /// # Errors
+    /// As [`RabbitMq::start`].
+    pub async fn start_in(folder: &Path) -> Result<Self> {
+        let scratch = Scratch::new("rabbitmq")?;
+        symlink(folder, scratch.path().join("data"))?;
+        Self::start_on(scratch, None, "").await
+    }
+
     /// The same with `settings` for its configuration, which may speak of what is in `scratch`.
     pub(crate) async fn start_on(scratch: Scratch, amqps: Option<Port>, settings: &str) -> Result<Self> {
-        let script = installed::find_chosen("rabbitmq-server", CHOSEN, &FOLDERS)?;
-        let [amqp, names, distribution] = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
-        let ports = Ports { amqp, amqps, names, distribution };
-        for folder in ["home", "data", "log"] {
-            fs::create_dir(scratch.path().join(folder))?;
-        }
-        fs::write(scratch.path().join("enabled_plugins"), "[].\n")?;
-        fs::write(scratch.path().join("rabbitmq-env.conf"), "")?;
-        fs::write(
-            scratch.path().join("rabbitmq.conf"),
-            format!(
-                "listeners.tcp.1 = {}\nlog.console = true\nlog.console.use_colors = off\nlog.file = false\n{settings}",
-                ports.amqp.address()
-            ),
-        )?;
-        let names = name_server(&scratch, &ports).await?;
-        let mut this = Self { broker: None, _names: names, ports, scratch, script };
+        let mut this = Self::on(scratch, NODE, Arc::new(Names::start().await?), amqps, settings)?;
         this.start_again().await?;
         Ok(this)
+    }
+
+    /// One that does not run yet.
+    pub(crate) fn on(
+        scratch: Scratch,
+        node: &str,
+        names: Arc<Names>,
+        amqps: Option<Port>,
+        settings: &str,
+    ) -> Result<Self> {
+        let (amqp, distribution) = (Port::reserve()?, Port::reserve()?);
+        let node = Node {
+            name: node.to_owned(),
+            folder: scratch.path().to_owned(),
+            home: names.home().to_owned(),
+            amqp: amqp.number(),
+            distribution: distribution.number(),
+            names: names.port(),
+        };
+        node.prepare(settings)?;
+        let own = Own { broker: None, _names: names, _ports: [amqp, distribution], amqps, _scratch: scratch };
+        Ok(Self { kept: Kept::Own(Box::new(own)), node, vhost: "/".to_owned() })
+    }
+
+    /// A virtual host of a broker that runs, for as long as this connection lasts.
+    pub(crate) fn leased(node: Node, vhost: String, lease: net::TcpStream) -> Self {
+        Self { kept: Kept::Shared { _lease: lease }, node, vhost }
     }
 
     /// Starts it on the same port with the same data, after [`RabbitMq::stop`] or [`RabbitMq::kill`].
@@ -90,11 +105,8 @@ impl RabbitMq {
     /// # Errors
     /// When it runs already, or does not open a connection within two minutes.
     pub async fn start_again(&mut self) -> Result<()> {
-        if self.broker.is_some() {
-            bail!("RabbitMQ runs already");
-        }
-        let mut broker =
-            Child::spawn(self.command("rabbitmq-server")?, &self.scratch.path().join("rabbitmq.log"))?;
+        ensure!(self.own()?.broker.is_none(), "RabbitMQ runs already");
+        let mut broker = Child::spawn(self.node.command("rabbitmq-server")?, &self.node.log())?;
         let (url, amqps) = (self.amqp_url(), self.amqps_port().map(Port::address));
         let opened = broker.ready("RabbitMQ to open a connection", START, async || {
             handshake(&url).await?;
@@ -105,22 +117,49 @@ impl RabbitMq {
             anyhow::Ok(())
         });
         opened.await?;
-        self.broker = Some(broker);
+        self.own()?.broker = Some(broker);
         Ok(())
     }
 
     /// The broker's URL.
     #[must_use]
     pub fn amqp_url(&self) -> String {
-        format!("amqp://guest:guest@{}/%2f", self.ports.amqp.address())
+        format!("amqp://guest:guest@127.0.0.1:{}/{}", self.node.amqp, self.vhost.replace('/', "%2f"))
+    }
+
+    /// The name of its node.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node.name
+    }
+
+    /// The broker of this test alone, whose life is the test's to end.
+    fn own(&mut self) -> Result<&mut Own> {
+        match &mut self.kept {
+            Kept::Own(own) => Ok(own),
+            Kept::Shared { .. } => {
+                bail!("other tests use this RabbitMQ: a test that ends one starts its own")
+            }
+        }
     }
 
     pub(crate) fn amqps_port(&self) -> Option<&Port> {
-        self.ports.amqps.as_ref()
+        match &self.kept {
+            Kept::Own(own) => own.amqps.as_ref(),
+            Kept::Shared { .. } => None,
+        }
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        self.scratch.path()
+        &self.node.folder
+    }
+
+    /// What it has logged so far.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.node.log())?)
     }
 
     /// Shuts it down in order: connections are closed, queues are flushed.
@@ -128,25 +167,27 @@ impl RabbitMq {
     /// # Errors
     /// When it is not running or takes longer than a minute.
     pub async fn stop(&mut self) -> Result<()> {
-        let mut broker = self.broker.take().context("RabbitMQ is not running")?;
+        let mut broker = self.own()?.broker.take().context("RabbitMQ is not running")?;
         broker.signal(Signal::SIGTERM)?;
         broker.ended(STOP).await?;
         Ok(())
     }
 
-    /// Waits until a quorum queue in `/` that was just declared survives [`RabbitMq::kill`].
+    /// Waits until a quorum queue that was just declared survives [`RabbitMq::kill`].
     ///
     /// The broker confirms a message when it is on disk, but writes the table in which a restart finds the queue itself only
     /// half a second to a second after the declaration (`auto_save` in ra_directory.erl). A crash in between loses the queue's
-    /// content and leaves it without a leader: every later command on it waits for ever.
+    /// content and leaves it without a leader: every later command on it waits for ever. Declarations put the writing off, those of others
+    /// in a shared broker too.
     ///
     /// # Errors
     /// When there is no such queue.
     pub async fn remembers(&self, queue: &str) -> Result<()> {
-        let table = self.scratch.path().join(format!("data/{NODE}/quorum/{NODE}/names.dets"));
+        let node = &self.node.name;
+        let table = self.node.folder.join(format!("data/{node}/quorum/{node}/names.dets"));
         eventually(&format!("the broker to remember {queue}"), PATIENCE, async || {
             let names = fs::read(&table)?;
-            let name = format!("%2F_{queue}");
+            let name = format!("{}_{queue}", self.vhost.replace('/', "%2F"));
             let found = names.windows(name.len()).any(|bytes| bytes == name.as_bytes());
             ensure!(found, "{} bytes without it", names.len());
             Ok(())
@@ -159,19 +200,22 @@ impl RabbitMq {
     /// # Errors
     /// When it is not running.
     pub async fn kill(&mut self) -> Result<()> {
-        let mut broker = self.broker.take().context("RabbitMQ is not running")?;
+        let mut broker = self.own()?.broker.take().context("RabbitMQ is not running")?;
         broker.signal(Signal::SIGKILL)?;
         broker.ended(STOP).await?;
         Ok(())
     }
 
-    /// Runs `rabbitmqctl` against it and returns what it prints.
+    /// Runs `rabbitmqctl` against it and returns what it prints. A command about a virtual host means ours.
     ///
     /// # Errors
     /// When it does not succeed, with what it said.
     pub async fn control(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = self.command("rabbitmqctl")?;
+        let mut command = self.node.command("rabbitmqctl")?;
         command.args(arguments);
+        if matches!(self.kept, Kept::Shared { .. }) {
+            command.args(["-p", &self.vhost]);
+        }
         let output = tokio::process::Command::from(command).output().await?;
         if !output.status.success() {
             bail!("rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -184,61 +228,26 @@ impl RabbitMq {
     /// # Errors
     /// When it does not succeed, with what it said.
     pub async fn script(&self, file: &Path, env: &[(String, &str)]) -> Result<()> {
-        let mut command = self.command("rabbitmqctl")?;
-        let folder = self.script.parent().context("a script has a folder")?.display().to_string();
+        let command = self.node.command("rabbitmqctl")?;
+        let server = Node::server()?;
+        let folder = server.parent().context("a script has a folder")?.display().to_string();
         let mut script = Command::new("/bin/sh");
         script.arg(file).envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         script.env("PATH", format!("{folder}:/usr/sbin:/usr/bin:/sbin:/bin"));
         script.envs(env.iter().map(|(name, value)| (name, value)));
-        command = script;
-        let output = tokio::process::Command::from(command).output().await?;
+        let output = tokio::process::Command::from(script).output().await?;
         ensure!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
-
-    fn command(&self, script: &str) -> Result<Command> {
-        let at = |name: &str| self.scratch.path().join(name);
-        let mut command = guarded(&self.script.with_file_name(script), None)?;
-        command
-            .env("HOME", at("home"))
-            .env("RABBITMQ_NODENAME", NODE)
-            .env("RABBITMQ_MNESIA_BASE", at("data"))
-            .env("RABBITMQ_LOG_BASE", at("log"))
-            .env("RABBITMQ_CONFIG_FILE", at("rabbitmq.conf"))
-            .env("RABBITMQ_ENABLED_PLUGINS_FILE", at("enabled_plugins"))
-            // The machine's own file would set the node name of the machine's own broker.
-            .env("RABBITMQ_CONF_ENV_FILE", at("rabbitmq-env.conf"))
-            .env("RABBITMQ_DIST_PORT", self.ports.distribution.number().to_string())
-            .env("ERL_EPMD_PORT", self.ports.names.number().to_string())
-            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            // Makes the script become the virtual machine instead of waiting for it, so that the guard, our signals and
-            // the process id mean the broker itself. Its input and shell are then switched off here.
-            .env("RABBITMQ_ALLOW_INPUT", "1")
-            .env(
-                "RABBITMQ_SERVER_START_ARGS",
-                // The virtual machine must not start a name server as a daemon: that would outlive the test.
-                "-noshell -noinput -start_epmd false -kernel inet_dist_use_interface {127,0,0,1}",
-            );
-        Ok(command)
-    }
 }
 
-impl Drop for RabbitMq {
+impl Drop for Own {
     fn drop(&mut self) {
         // What it holds is about to be deleted: an orderly shutdown would only take time.
         if let Some(broker) = &mut self.broker {
             broker.end(Signal::SIGKILL);
         }
     }
-}
-
-/// Erlang's port mapper, which a node cannot do without; in the foreground and under our guard.
-async fn name_server(scratch: &Scratch, ports: &Ports) -> Result<Child> {
-    let mut command = guarded(&installed::find("epmd", &EPMD_FOLDERS)?, None)?;
-    command.args(["-port", &ports.names.number().to_string(), "-address", "127.0.0.1"]);
-    let mut names = Child::spawn(command, &scratch.path().join("epmd.log"))?;
-    names.ready("epmd to listen", START, async || TcpStream::connect(ports.names.address()).await).await?;
-    Ok(names)
 }
 
 /// A whole AMQP handshake: an open port alone does not mean that the virtual host is there.

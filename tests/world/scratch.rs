@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -33,8 +33,7 @@ impl Scratch {
     pub fn new(name: &str) -> Result<Self> {
         sweep();
         let dir = tempfile::Builder::new().prefix(&format!("{PREFIX}{name}-")).tempdir()?;
-        let alive = File::create(dir.path().join(ALIVE))?;
-        alive.try_lock().context("a fresh scratch directory is locked by someone else")?;
+        let alive = hold(dir.path())?;
         Ok(Self { dir, _alive: alive })
     }
 
@@ -43,6 +42,21 @@ impl Scratch {
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
+}
+
+/// Where several tests share a directory of this name; one of them has to make it and somebody to [`hold`] it.
+pub(crate) fn common(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("{PREFIX}{name}"))
+}
+
+/// Keeps a directory from the sweep for as long as the file is open, in whichever process.
+///
+/// # Errors
+/// When somebody else holds it.
+pub(crate) fn hold(dir: &Path) -> Result<File> {
+    let alive = File::create(dir.join(ALIVE))?;
+    alive.try_lock().with_context(|| format!("{} is held by someone else", dir.display()))?;
+    Ok(alive)
 }
 
 /// Removes what killed tests left behind. Best effort: whatever cannot be read or removed is somebody else's.

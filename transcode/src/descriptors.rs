@@ -4,6 +4,7 @@
 //! that fits together: a method whose types are not described goes alone, a file that cannot be read with those that build on it.
 
 mod numbers;
+mod order;
 mod pool;
 mod tree;
 mod lower;
@@ -62,6 +63,20 @@ pub fn imports(file: &Bytes) -> Result<Vec<String>, String> {
 pub fn name_of(file: &Bytes) -> Result<String, String> {
     let name = Tree::read(file.clone()).map_err(|error| error.to_string())?.text(NAME);
     if name.is_empty() { Err("a file has no name".to_owned()) } else { Ok(name) }
+}
+
+/// The full names of the services that a file declares.
+///
+/// # Errors
+/// Bytes that are no `google.protobuf.FileDescriptorProto`.
+pub fn services(file: &Bytes) -> Result<Vec<String>, String> {
+    let file = Tree::read(file.clone()).map_err(|error| error.to_string())?;
+    let (package, mut names) = (file.text(PACKAGE), Vec::new());
+    for service in file.each(SERVICES) {
+        let service = Tree::read(service.clone()).map_err(|error| error.to_string())?;
+        names.push(joined(&package, &service.text(NAME)));
+    }
+    Ok(names)
 }
 
 /// A file in which those services that are not served, by their full names, have no methods: a file is also imported for its messages. The
@@ -172,29 +187,29 @@ impl Set {
         let mut pool = Pool::default();
         let mut known: HashSet<String> = HashSet::new();
         let mut added = BTreeSet::new();
-        let mut files = std::mem::take(&mut self.files);
-        while !files.is_empty() {
-            let waiting: BTreeSet<String> = files.iter().map(|file| file.name.clone()).collect();
-            let is_next = |file: &File| !file.tree.texts(IMPORTS).any(|name| waiting.contains(&name));
-            let (next, later): (Vec<File>, Vec<File>) = files.into_iter().partition(is_next);
-            if next.is_empty() {
-                self.left_out.extend(later.iter().map(|file| format!("{}: it imports itself", file.name)));
-                break;
-            }
-            for mut file in next {
-                known.extend(file.messages.iter().cloned());
-                without_imports(&mut file.tree, |name| added.contains(name));
-                self.without_methods(&mut file.tree, &known);
-                match pool.add(&file.name, file.tree.write()) {
-                    Ok(()) => drop(added.insert(file.name)),
-                    Err(error) => {
-                        known.retain(|name| !file.messages.contains(name));
-                        self.left_out.push(format!("{}: {error}", file.name));
+        let files = std::mem::take(&mut self.files);
+        let places = {
+            let imports = |file: &File| file.tree.texts(IMPORTS).collect::<BTreeSet<String>>();
+            let named = files.iter().map(|file| (file.name.as_str(), imports(file)));
+            order::of(&named.collect::<Vec<_>>())
+        };
+        let mut files: Vec<Option<File>> = files.into_iter().map(Some).collect();
+        for mut file in places.into_iter().filter_map(|place| files[place].take()) {
+            known.extend(file.messages.iter().cloned());
+            without_imports(&mut file.tree, |name| added.contains(name));
+            self.without_methods(&mut file.tree, &known);
+            match pool.add(&file.name, file.tree.write()) {
+                Ok(()) => drop(added.insert(file.name)),
+                Err(error) => {
+                    for name in &file.messages {
+                        known.remove(name);
                     }
+                    self.left_out.push(format!("{}: {error}", file.name));
                 }
             }
-            files = later;
         }
+        let others = files.iter().flatten();
+        self.left_out.extend(others.map(|file| format!("{}: it imports itself", file.name)));
         Described { pool: pool.into_inner(), left_out: self.left_out }
     }
 

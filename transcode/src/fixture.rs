@@ -19,6 +19,11 @@ pub(crate) fn every_set() -> Vec<u8> {
     set("every.proto")
 }
 
+/// The contract of the routes, with what it imports of Google.
+pub(crate) fn shapes_set() -> Vec<u8> {
+    set("shapes.proto")
+}
+
 /// A message of a contract.
 pub(crate) fn message(file: &str, name: &str) -> MessageDescriptor {
     let pool = DescriptorPool::decode(set(file).as_slice()).expect("a complete set");

@@ -3,6 +3,8 @@
 //! `FUZZ_INPUTS` says how many inputs each target reads; `just fuzz` asks for a million. An input is random bytes, words of the
 //! target's language at random, one of them many times, or something right that was changed. The stack is a small one.
 
+mod descriptors;
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     thread,

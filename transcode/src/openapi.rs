@@ -129,6 +129,9 @@ pub fn with_server(document: &str, url: &str) -> String {
 fn info(about: &About<'_>) -> Value {
     let mut info = json!({ "title": about.title, "version": env!("CARGO_PKG_VERSION") });
     schema::describe(&mut info, about.description.to_owned());
+    if let Some(name) = about.contact {
+        info["contact"] = json!({ "name": name });
+    }
     if let Some([name, identifier]) = about.license {
         info["license"] = json!({ "name": name, "identifier": identifier });
     }

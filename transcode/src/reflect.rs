@@ -7,19 +7,21 @@ pub(crate) mod print;
 
 use std::borrow::Cow;
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, Value};
 
 /// The value of a field that is there. Minus zero is: of the zeros only the other one is a default
 /// (<https://protobuf.dev/programming-guides/proto3/#default>).
 fn value_of<'m>(message: &'m DynamicMessage, field: &FieldDescriptor) -> Option<Cow<'m, Value>> {
-    let value = message.get_field(field);
-    let is_minus_zero = || {
-        !field.supports_presence()
-            && match *value {
-                Value::F32(value) => value.to_bits() == (-0.0_f32).to_bits(),
-                Value::F64(value) => value.to_bits() == (-0.0_f64).to_bits(),
-                _ => false,
-            }
+    if message.has_field(field) {
+        return Some(message.get_field(field));
+    }
+    // Of the others no value is looked up, which would be made for that: most fields of most messages are absent.
+    let is_number = !field.supports_presence() && matches!(field.kind(), Kind::Float | Kind::Double);
+    let value = is_number.then(|| message.get_field(field))?;
+    let is_minus_zero = match *value {
+        Value::F32(value) => value.to_bits() == (-0.0_f32).to_bits(),
+        Value::F64(value) => value.to_bits() == (-0.0_f64).to_bits(),
+        _ => false,
     };
-    (message.has_field(field) || is_minus_zero()).then_some(value)
+    is_minus_zero.then_some(value)
 }

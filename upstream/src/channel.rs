@@ -25,7 +25,7 @@ use self::{
     permits::{Permit, Permits},
 };
 pub(crate) use self::{
-    dial::{CONNECT_TIMEOUT, Tls},
+    dial::{BoxError, CONNECT_TIMEOUT, Tls, try_out},
     exchange::{Received, is_end},
 };
 use crate::{

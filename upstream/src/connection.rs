@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, future::BoxFuture};
-use http::{HeaderMap, Request, Response, uri::PathAndQuery};
+use http::{HeaderMap, Request, Response, StatusCode, uri::PathAndQuery};
 use http_body::{Body, Frame};
 use tonic::{Status, body::Body as GrpcBody};
 use tower::Service;
@@ -56,9 +56,15 @@ impl Service<Request<GrpcBody>> for Connection {
 
     fn call(&mut self, request: Request<GrpcBody>) -> Self::Future {
         match self.clone() {
-            Self::Remote(channel) => {
-                async { Ok(channel.exchange(request).await?.map(Reply::Remote)) }.boxed()
+            Self::Remote(channel) => async {
+                let response = channel.exchange(request).await?;
+                // A head that the service does not take: nobody made a call of gRPC of it, and tonic knows no reason.
+                if response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+                    return Err(unary::of_http(response.status()));
+                }
+                Ok(response.map(Reply::Remote))
             }
+            .boxed(),
             Self::Local(local) => async { Ok(local.exchange(request).await?.map(Reply::Local)) }.boxed(),
         }
     }

@@ -1,7 +1,8 @@
 //! How the way to a service failed: statuses that the transport made, and what they say.
 
-use std::{error::Error as _, sync::Arc};
+use std::{error::Error, io, sync::Arc};
 
+use chassis::tls::Distrust;
 use tonic::{ConnectError, Status};
 
 /// How the transport failed, if it was the transport.
@@ -52,6 +53,19 @@ impl TransportError {
             }
         }
     }
+}
+
+/// Whose certificate is why there was no connection, if that is why.
+pub(crate) fn distrust(error: &(dyn Error + 'static)) -> Option<Distrust> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let of_http = error.downcast_ref::<h2::Error>().and_then(h2::Error::get_io);
+        if let Some(error) = of_http.or_else(|| error.downcast_ref::<io::Error>()) {
+            return Distrust::of(error);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// There is nobody to call.

@@ -27,7 +27,7 @@ pub use self::{
     call::{Answer, Call, grpc_timeout},
     error::TransportError,
     local::Local,
-    metadata::{GRPC_TIMEOUT, IDEMPOTENCY_REPLAYED, OF_CALLER, check_length, length, named},
+    metadata::{GRPC_TIMEOUT, IDEMPOTENCY_REPLAYED, OF_CALLER, check_length, length, mark_replayed, named},
     metrics::begin,
     outcome::{is_answered_unknown, is_unknown},
     pool::Tried,

@@ -48,7 +48,13 @@ pub fn named(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
 /// # Errors
 /// HEADERS_TOO_LARGE.
 pub fn check_length(metadata: &HeaderMap) -> Result<(), Fault> {
-    if length(metadata) <= METADATA_BYTES { Ok(()) } else { Err(too_long()) }
+    if length(metadata) <= METADATA_BYTES {
+        return Ok(());
+    }
+    let message = format!(
+        "the headers that travel on to the service are longer than the {METADATA_BYTES} bytes that do"
+    );
+    Err(Fault::new(Reason::HeadersTooLarge, message))
 }
 
 /// The length of a head, in bytes as HTTP/2 counts them.
@@ -57,7 +63,12 @@ pub fn length(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum()
 }
 
-/// What is said about metadata that a service does not take.
+/// Says of an answer that it is that of an earlier request.
+pub fn mark_replayed(headers: &mut HeaderMap) {
+    headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+}
+
+/// What is said about metadata that a service does not take, though it could travel.
 pub(crate) fn too_long() -> Fault {
     Fault::new(Reason::HeadersTooLarge, "the headers that travel on to the service are longer than it takes")
 }

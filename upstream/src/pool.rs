@@ -14,12 +14,13 @@ use std::{
     },
 };
 
+use chassis::tls::Distrust;
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
 pub(crate) use self::member::{Member, Waiting};
-use crate::error::{TransportError, no_endpoint};
+use crate::error::{TransportError, distrust, no_endpoint};
 
 pub(crate) type Members = Arc<[Arc<Member>]>;
 
@@ -52,6 +53,13 @@ impl Pool {
     pub(crate) fn endpoints(&self) -> Vec<(SocketAddr, bool)> {
         let members = self.members.borrow();
         members.iter().flat_map(|members| members.iter()).map(|member| member.seen()).collect()
+    }
+
+    /// The endpoints with TLS, and whose certificate is why one cannot be called, if so.
+    pub(crate) fn distrusted(&self) -> Vec<(SocketAddr, Option<Distrust>)> {
+        let members = self.members.borrow();
+        let members = members.iter().flat_map(|members| members.iter());
+        members.filter_map(|member| Some((member.address(), member.distrust()?))).collect()
     }
 
     /// Those that are called, once the names were looked up.
@@ -88,10 +96,12 @@ impl Pool {
 
     /// Takes note of how a call went. Only what the connection or the endpoint did counts, never what is wrong with a request.
     pub(crate) fn note<T>(&self, waiting: Waiting<'_>, outcome: &Result<T, Status>) {
-        match outcome.as_ref().err().and_then(TransportError::of) {
+        let failed = outcome.as_ref().err();
+        match failed.and_then(TransportError::of) {
             Some(error @ (TransportError::NotSent | TransportError::OutcomeUnknown)) => {
                 self.look.notify_one();
-                waiting.failed(error == TransportError::NotSent);
+                let is_unsent = error == TransportError::NotSent;
+                waiting.failed(is_unsent, failed.filter(|_| is_unsent).and_then(|status| distrust(status)));
             }
             Some(TransportError::Request | TransportError::Body) => waiting.ended(),
             _ => waiting.answered(),

@@ -48,6 +48,10 @@ type Files = BTreeMap<String, Bytes>;
 #[derive(Debug, Default)]
 pub struct Reflected {
     files: Files,
+    /// Their size, in bytes.
+    bytes: usize,
+    /// The full names of the services in them.
+    declared: BTreeSet<String>,
     /// The full names of what it lists.
     services: BTreeSet<String>,
     /// What it lists or imports and does not describe, with the reasons.
@@ -87,6 +91,10 @@ async fn files(connection: &Connection, path: &'static str) -> Result<Reflected,
     let mut missing = BTreeSet::new();
     for service in dialogue.services().await? {
         reflected.services.insert(service.clone());
+        // Many may be in the same file, which comes once.
+        if reflected.declared.contains(&service) {
+            continue;
+        }
         let question = MessageRequest::FileContainingSymbol(service.clone());
         match dialogue.described(connection, path, question).await? {
             Ok(found) => reflected.keep(found, &mut missing)?,
@@ -95,6 +103,9 @@ async fn files(connection: &Connection, path: &'static str) -> Result<Reflected,
     }
     let mut refused = BTreeSet::new();
     while let Some(name) = missing.pop_first() {
+        if refused.contains(&name) {
+            continue;
+        }
         match dialogue.described(connection, path, MessageRequest::FileByFilename(name.clone())).await? {
             Ok(found) => reflected.keep(found, &mut missing)?,
             // What is missed by that, if anything is, will be named.
@@ -103,7 +114,6 @@ async fn files(connection: &Connection, path: &'static str) -> Result<Reflected,
         if !reflected.files.contains_key(&name) {
             refused.insert(name);
         }
-        missing.retain(|name| !refused.contains(name));
     }
     Ok(reflected)
 }
@@ -139,12 +149,16 @@ impl Reflected {
                             .into_iter()
                             .filter(|import| !self.files.contains_key(import) && *import != name),
                     );
-                    self.files.insert(name, bytes);
+                    // Whether they can be read is said later.
+                    self.declared.extend(descriptors::services(&bytes).unwrap_or_default());
+                    self.bytes += bytes.len();
+                    let before = self.files.insert(name, bytes);
+                    self.bytes -= before.map_or(0, |before| before.len());
                 }
                 Err(error) => self.left_out.push(format!("a file that cannot be decoded: {error}")),
             }
         }
-        if self.files.len() > MAX_FILES || self.files.values().map(Bytes::len).sum::<usize>() > MAX_BYTES {
+        if self.files.len() > MAX_FILES || self.bytes > MAX_BYTES {
             return Err(Status::resource_exhausted("the service describes more than is read"));
         }
         Ok(())

@@ -129,7 +129,7 @@ impl Target {
 
     fn member(&self, address: SocketAddr, at_once: bool) -> Arc<Member> {
         let channel = Channel::new(address, self.authority.clone(), self.tls.clone());
-        Member::new(address, self.tls.is_some(), channel, at_once)
+        Member::new(address, self.tls.clone(), channel, at_once)
     }
 }
 

@@ -47,19 +47,15 @@ impl Retries {
         mut call: impl FnMut() -> F,
     ) -> Result<T, Status> {
         self.0.deposit();
-        let (mut pause, mut unsent) = (PAUSE, false);
+        let (mut pause, mut before) = (PAUSE, None);
         for _ in 1..ATTEMPTS {
             match call().await {
-                // An endpoint may be left out because of the attempt before: it is connected to again meanwhile.
-                Err(status)
-                    if (is_worth_another(&status, safe) || unsent && is_nobody(&status))
-                        && self.0.withdraw() =>
-                {
-                    unsent = matches!(TransportError::of(&status), Some(TransportError::NotSent));
+                Err(status) if is_worth_another(&status, safe, before) && self.0.withdraw() => {
+                    before = TransportError::of(&status);
                     metrics::retried();
                     tracing::debug!(error = status.message(), "a call is made again");
                     sleep(pause).await;
-                    if TransportError::of(&status).is_some() {
+                    if before.is_some() {
                         pause *= 4;
                     }
                 }
@@ -70,14 +66,13 @@ impl Retries {
     }
 }
 
-fn is_nobody(status: &Status) -> bool {
-    matches!(TransportError::of(status), Some(TransportError::NoEndpoint))
-}
-
-fn is_worth_another(status: &Status, safe: bool) -> bool {
+/// Whether a call that has failed so is made again; `before` is how the transport failed in the attempt before, if it did.
+fn is_worth_another(status: &Status, safe: bool, before: Option<TransportError>) -> bool {
     use TransportError::{Body, NoEndpoint, NotSent, OutcomeUnknown, Request, StreamReset, TooLarge};
     match TransportError::of(status) {
-        Some(NoEndpoint | Request | Body | TooLarge) => false,
+        // The only endpoint is left out because of the attempt before: it is connected to again meanwhile.
+        Some(NoEndpoint) => before == Some(NotSent),
+        Some(Request | Body | TooLarge) => false,
         Some(NotSent) => true,
         Some(OutcomeUnknown) => safe,
         Some(StreamReset) => safe && status.code() == Code::Unavailable,
@@ -91,9 +86,15 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     use chassis::status::{Fault, Reason};
+    use tokio::time::Instant;
     use tonic::ConnectError;
 
     use super::*;
+    use crate::error::no_endpoint;
+
+    fn not_sent() -> Status {
+        Status::from_error(Box::new(ConnectError("refused".into())))
+    }
 
     /// How often a call is made that fails so.
     async fn calls(retries: &Retries, safe: bool, status: Status) -> u32 {
@@ -123,17 +124,32 @@ mod tests {
         let count = AtomicU32::new(0);
         let call = || {
             count.fetch_add(1, Relaxed);
-            std::future::ready(Err::<(), _>(Status::from_error(Box::new(ConnectError("refused".into())))))
+            std::future::ready(Err::<(), _>(not_sent()))
         };
         retries.run(false, call).await.expect_err("it fails");
         assert_eq!(count.into_inner(), ATTEMPTS);
         let count = AtomicU32::new(0);
         let call = || {
             count.fetch_add(1, Relaxed);
-            std::future::ready(Err::<(), _>(crate::error::no_endpoint()))
+            std::future::ready(Err::<(), _>(no_endpoint()))
         };
         retries.run(true, call).await.expect_err("it fails");
         assert_eq!(count.into_inner(), 1);
+    }
+
+    /// The connection is made anew while the call waits for its third attempt.
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_has_closed_the_only_endpoint_waits_for_it() {
+        let (retries, began) = (Retries::default(), Instant::now());
+        let mut outcomes = [Err(not_sent()), Err(no_endpoint()), Ok(())].into_iter();
+        let call = || std::future::ready(outcomes.next().expect("three calls at most"));
+        retries.run(false, call).await.expect("the endpoint is there again");
+        assert!(began.elapsed() >= PAUSE * 5, "{:?}", began.elapsed());
+        // Another call has closed it: this one fails at once.
+        let mut outcomes = [Err(Status::unavailable("away")), Err(no_endpoint()), Ok(())].into_iter();
+        let call = || std::future::ready(outcomes.next().expect("two calls at most"));
+        retries.run(true, call).await.expect_err("nobody takes it");
+        assert_eq!(outcomes.count(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
-use chassis::tls::ClientTls;
+use chassis::tls::{ClientTls, Distrust};
 use http::{Request, Response};
 use tonic::{Status, body::Body as GrpcBody};
 use tower::Service as _;
@@ -117,6 +117,17 @@ impl Upstream {
                 pool.endpoints().into_iter().map(|(at, is_in)| (Endpoint::Remote(at), is_in)).collect()
             }
             Way::Local(_) => vec![(Endpoint::Local, true)],
+        }
+    }
+
+    /// The endpoints with TLS, and whose certificate is why one cannot be called, if so.
+    #[must_use]
+    pub fn distrusted(&self) -> Vec<(Endpoint, Option<Distrust>)> {
+        match &self.0 {
+            Way::Remote(pool) => {
+                pool.distrusted().into_iter().map(|(at, why)| (Endpoint::Remote(at), why)).collect()
+            }
+            Way::Local(_) => Vec::new(),
         }
     }
 

@@ -171,7 +171,9 @@ pub fn too_large() -> Fault {
     let most = MAX_RESPONSE_BYTES >> 20;
     Fault::new(
         Reason::UpstreamResponseTooLarge,
-        format!("the service's answer is larger than the {most} MiB that are passed on"),
+        format!(
+            "the call took effect, but the service's answer is larger than the {most} MiB that are passed on"
+        ),
     )
 }
 

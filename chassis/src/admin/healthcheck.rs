@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        admin::serve,
+        admin::{Hosts, serve},
         lifecycle::{Lifecycle, Stage},
         readiness::{Part, Readiness, State},
         tls::ServerTls,
@@ -128,7 +128,14 @@ mod tests {
         let mut life = Lifecycle::new();
         let readiness = Readiness::start(parts, &mut life);
         life.spawn(Stage::Operator, "admin", |stop| {
-            serve(listener, ServerTls::default(), vec![readiness], axum::Router::new(), stop)
+            serve(
+                listener,
+                ServerTls::default(),
+                Hosts::default(),
+                vec![readiness],
+                axum::Router::new(),
+                stop,
+            )
         });
         let (answered, stop) = tokio::sync::oneshot::channel();
         let asking = tokio::task::spawn_blocking(move || {

@@ -16,7 +16,7 @@ async fn narrow(whole: Duration) -> anyhow::Result<(SocketAddr, CancellationToke
         bounds,
         listener,
         ServerTls::default(),
-        (Vec::new(), Router::new()),
+        (Vec::new(), Router::new(), Hosts::default()),
         stop.clone(),
     ));
     Ok((address, stop))
@@ -114,7 +114,14 @@ async fn metrics_are_shown_as_text() -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let stop = CancellationToken::new();
-    let server = tokio::spawn(serve(listener, ServerTls::default(), Vec::new(), Router::new(), stop.clone()));
+    let server = tokio::spawn(serve(
+        listener,
+        ServerTls::default(),
+        Hosts::default(),
+        Vec::new(),
+        Router::new(),
+        stop.clone(),
+    ));
     let answer = tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(address)?;
         stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")?;

@@ -15,7 +15,8 @@ use serde_json::json;
 use crate::status::{DOMAIN, Reason, code_name};
 
 use super::{
-    refusal::{self, Refusal},
+    clients::noting,
+    refusal::{Refusal, Reports},
     server::{Protocols, Server, ServerTls},
     stream::Stream,
 };
@@ -53,7 +54,7 @@ pub struct Acceptor(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     tls: ServerTls,
-    listener: String,
+    reports: Reports,
     protocols: Protocols,
     patience: Duration,
 }
@@ -67,11 +68,11 @@ impl Acceptor {
         protocols: Protocols,
         patience: Duration,
     ) -> Self {
-        let listener = listener.into();
+        let reports = Reports::new(listener.into());
         if tls.is_on() {
-            refusal::begin(&listener);
+            reports.begin();
         }
-        Self(Arc::new(Inner { tls, listener, protocols, patience }))
+        Self(Arc::new(Inner { tls, reports, protocols, patience }))
     }
 
     /// The connection once its handshake is done, which is at once where there is no TLS. `None` when there is no connection, or the listener
@@ -90,13 +91,13 @@ impl Acceptor {
             () = stop.cancelled() => return None,
         };
         outcome.unwrap_or_else(|elapsed| {
-            Refusal::Timeout.report(&self.0.listener, client, &elapsed);
+            self.0.reports.note(Refusal::Timeout, client, &elapsed, None);
             None
         })
     }
 
     async fn handshake(&self, server: &Server, stream: TcpStream, client: SocketAddr) -> Option<Stream> {
-        let refuse = |refusal: Refusal, error: &io::Error| refusal.report(&self.0.listener, client, error);
+        let refuse = |refusal: Refusal, error: &io::Error| self.0.reports.note(refusal, client, error, None);
         let mut first = [0];
         match stream.peek(&mut first).await {
             Ok(1) if first[0] == HANDSHAKE => {}
@@ -115,10 +116,11 @@ impl Acceptor {
             }
         }
         let acceptor = TlsAcceptor::from(server.config(self.0.protocols));
-        match acceptor.accept(stream).into_fallible().await {
+        let (outcome, subject) = noting(acceptor.accept(stream).into_fallible()).await;
+        match outcome {
             Ok(stream) => Some(Stream::Tls(Box::new(stream))),
             Err((error, stream)) => {
-                refuse(Refusal::of(&error), &error);
+                self.0.reports.note(Refusal::of(&error), client, &error, subject.as_deref());
                 end(stream, &[]).await;
                 None
             }

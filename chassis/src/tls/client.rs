@@ -6,8 +6,9 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, crypto::ring, sign
 use webpki_roots::TLS_SERVER_ROOTS;
 
 use super::{
-    follow::{Contents, File, Followed, Recipe},
+    follow::{Contents, File, Flaw, Followed, Recipe},
     identity::{Identity, Pair},
+    names::Role,
     pem,
 };
 use crate::settings::ConfigErrors;
@@ -20,8 +21,8 @@ pub struct ClientTls(Option<Arc<Followed<Client>>>);
 #[derive(Debug)]
 pub(super) struct Client {
     config: Arc<ClientConfig>,
-    /// When the process's own certificate expires.
-    not_after: Option<i64>,
+    /// The process's own certificate.
+    identity: Option<Identity>,
 }
 
 /// The files behind it.
@@ -52,7 +53,7 @@ impl ClientTls {
     /// There is none.
     pub fn trusting(pem: &[u8]) -> Result<Self, String> {
         let config = config(pem::authorities(pem)?, None).map_err(|error| error.to_string())?;
-        Ok(Self(Some(Followed::fixed(Client { config: Arc::new(config), not_after: None }))))
+        Ok(Self(Some(Followed::fixed(Client { config: Arc::new(config), identity: None }))))
     }
 
     /// For the next connection; without protocols of ALPN.
@@ -85,14 +86,17 @@ impl Recipe for ClientFiles {
         };
         let identity = self.identity.as_ref().map(|pair| pair.make(contents, errors));
         let (roots, identity) = (roots?, identity.map_or(Some(None), |made| made.map(Some))?);
-        let not_after = identity.as_ref().map(|identity| identity.described.not_after);
-        let config = config(roots, identity);
+        let config = config(roots, identity.clone());
         let config = config.map_err(|error| errors.note("TLS", error)).ok()?;
-        Some(Client { config: Arc::new(config), not_after })
+        Some(Client { config: Arc::new(config), identity })
     }
 
     fn expiry(made: &Client) -> Option<i64> {
-        made.not_after
+        made.identity.as_ref().map(|identity| identity.described.not_after)
+    }
+
+    fn flaw(&self, made: &Client, now: i64) -> Option<Flaw> {
+        self.identity.as_ref()?.flaw(made.identity.as_ref()?, Role::Client, now)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which clients are let in: those with a certificate of an authority, for one of the names that are listed.
 
-use std::{collections::BTreeSet, error::Error, fmt, sync::Arc};
+use std::{cell::RefCell, collections::BTreeSet, error::Error, fmt, future::Future, sync::Arc};
 
 use tokio_rustls::rustls::{
     self, CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
     },
 };
 
-use super::names::{Described, Name};
+use super::names::{Described, Name, subject};
 
 /// Looks at the certificates of clients.
 #[derive(Debug)]
@@ -29,15 +29,30 @@ pub(super) struct Clients {
 
 /// A client whose certificate is good, and for nobody who is listed.
 #[derive(Debug)]
-pub(super) struct Unlisted(String);
+pub(super) struct Unlisted;
 
 impl fmt::Display for Unlisted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no name of the certificate is listed; it is for [{}]", self.0)
+        f.write_str("no name of the certificate is listed")
     }
 }
 
 impl Error for Unlisted {}
+
+tokio::task_local! {
+    /// Whom the certificate is for that the handshake of this task has refused: the errors of rustls, by which alerts are chosen, have no room
+    /// for it.
+    static REFUSED: RefCell<Option<String>>;
+}
+
+/// What came of a handshake, and whom the certificate of its client is for if that was refused.
+pub(super) async fn noting<F: Future>(handshake: F) -> (F::Output, Option<String>) {
+    let noted = async {
+        let outcome = handshake.await;
+        (outcome, REFUSED.with(RefCell::take))
+    };
+    REFUSED.scope(RefCell::new(None), noted).await
+}
 
 impl Clients {
     /// # Errors
@@ -50,6 +65,26 @@ impl Clients {
         let provider = Arc::new(ring::default_provider());
         let webpki = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider).build();
         Ok(Self { webpki: webpki.map_err(|error| error.to_string())?, listed, own })
+    }
+
+    fn verified(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        if *end_entity == self.own {
+            return Ok(ClientCertVerified::assertion());
+        }
+        let verified = self.webpki.verify_client_cert(end_entity, intermediates, now)?;
+        if self.listed.is_empty() {
+            return Ok(verified);
+        }
+        let described = Described::of(end_entity).map_err(|_| CertificateError::BadEncoding)?;
+        if described.names.is_disjoint(&self.listed) {
+            return Err(CertificateError::Other(OtherError(Arc::new(Unlisted))).into());
+        }
+        Ok(verified)
     }
 }
 
@@ -65,18 +100,12 @@ impl ClientCertVerifier for Clients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        if *end_entity == self.own {
-            return Ok(ClientCertVerified::assertion());
+        let verified = self.verified(end_entity, intermediates, now);
+        if verified.is_err() {
+            // Outside of a handshake nobody asks for it.
+            let _nobody_asks = REFUSED.try_with(|refused| refused.replace(Some(subject(end_entity))));
         }
-        let verified = self.webpki.verify_client_cert(end_entity, intermediates, now)?;
-        if self.listed.is_empty() {
-            return Ok(verified);
-        }
-        let described = Described::of(end_entity).map_err(|_| CertificateError::BadEncoding)?;
-        if described.names.is_disjoint(&self.listed) {
-            return Err(CertificateError::Other(OtherError(Arc::new(Unlisted(described.said())))).into());
-        }
-        Ok(verified)
+        verified
     }
 
     fn verify_tls12_signature(

@@ -13,7 +13,12 @@ use arc_swap::ArcSwap;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use tokio::{task::spawn_blocking, time::sleep};
 
-use crate::{background, metrics::at_scrape, settings::ConfigErrors};
+use crate::{
+    background,
+    clock::{Clock as _, SystemClock},
+    metrics::at_scrape,
+    settings::ConfigErrors,
+};
 
 /// How often files are looked at. They are read whole, as only their content says whether they have changed: what is replaced may be a
 /// folder above them (Kubernetes swaps a link), or within the granularity of a time stamp.
@@ -36,6 +41,16 @@ impl Contents {
             (*flag, content.map_err(|error| format!("cannot read {}: {error}", path.display())))
         };
         Self(files.iter().map(read).collect())
+    }
+
+    /// The same, with what `others` hold of the files of these flags.
+    fn with(mut self, others: &Self, flags: &[&'static str]) -> Self {
+        for flag in flags {
+            if let Some(content) = others.0.get(flag) {
+                self.0.insert(*flag, content.clone());
+            }
+        }
+        self
     }
 
     /// What the file of this flag holds; `None` after an error was noted.
@@ -61,6 +76,28 @@ pub(super) trait Recipe: Send + Sync + 'static {
 
     /// When a certificate of it expires, in seconds since the Unix epoch.
     fn expiry(made: &Self::Made) -> Option<i64>;
+
+    /// What keeps everybody, or many, from accepting its certificate at this moment, in seconds since the Unix epoch.
+    fn flaw(&self, made: &Self::Made, now: i64) -> Option<Flaw>;
+}
+
+/// What is wrong with a certificate that can be read.
+#[derive(Debug)]
+pub(super) struct Flaw {
+    /// Of the certificate and of its key.
+    pub(super) flags: [&'static str; 2],
+    pub(super) file: PathBuf,
+    pub(super) subject: String,
+    pub(super) reason: String,
+    /// Whether neither time nor another client changes it: then it is never put in use.
+    pub(super) is_lasting: bool,
+}
+
+impl Flaw {
+    fn warn(&self, purpose: &str, outcome: &str) {
+        let Self { file, subject, reason, .. } = self;
+        tracing::warn!(purpose, file = %file.display(), subject, reason, "a certificate that not all can accept {outcome}");
+    }
 }
 
 /// What is made of files, as they are now.
@@ -83,6 +120,16 @@ impl<T: Send + Sync + 'static> Followed<T> {
         let (files, before) = (recipe.files(), errors.count());
         let used = Contents::read(&files);
         let made = recipe.make(&used, errors).filter(|_| errors.count() == before)?;
+        let flaw = recipe.flaw(&made, now());
+        if let Some(Flaw { flags, file, subject, reason, .. }) = flaw.as_ref().filter(|flaw| flaw.is_lasting)
+        {
+            let file = file.display();
+            errors.note(
+                flags[0],
+                format!("{file} has a certificate that nobody can accept, of [{subject}]: {reason}"),
+            );
+            return None;
+        }
         let this = Self::fixed(made);
         describe_gauge!(
             EXPIRY,
@@ -101,6 +148,9 @@ impl<T: Send + Sync + 'static> Followed<T> {
             true
         });
         let looking = Looking { purpose, recipe, files, used, broken: None };
+        if let Some(flaw) = flaw {
+            flaw.warn(purpose, "is in use");
+        }
         background::spawn("the look at files of certificates", looking.run(Arc::downgrade(&this)));
         Some(this)
     }
@@ -148,33 +198,79 @@ impl<R: Recipe> Looking<R> {
         let made = self.recipe.make(&found, &mut errors);
         match errors.or(made) {
             Ok(made) => {
-                used.0.store(Arc::new(made));
-                (self.used, self.broken) = (found, None);
-                self.count("taken");
-                tracing::info!(
-                    purpose = self.purpose,
-                    "certificates have changed, and new connections have the new ones"
-                );
-            }
-            // One file may be written before the other: only what stays as it is for an interval is wrong.
-            Err(errors) => match &mut self.broken {
-                Some((before, reported)) if *before == found => {
-                    if !std::mem::replace(reported, true) {
-                        self.count("refused");
-                        let error = errors.to_string();
-                        tracing::error!(
-                            purpose = self.purpose,
-                            error,
-                            "changed certificates cannot be used, and those before stay in use"
-                        );
-                    }
+                let flaw = self.flaw(&made);
+                // One that is no better than that is not worth keeping.
+                match flaw.filter(|flaw| flaw.is_lasting || self.flaw(&used.current()).is_none()) {
+                    Some(flaw) => self.refuse(found, &flaw, used),
+                    None => self.put(found, made, used),
                 }
-                broken => *broken = Some((found, false)),
-            },
+            }
+            Err(errors) => {
+                if self.is_to_report(found) {
+                    self.count("refused");
+                    let error = errors.to_string();
+                    tracing::error!(
+                        purpose = self.purpose,
+                        error,
+                        "changed certificates cannot be used, and those before stay in use"
+                    );
+                }
+            }
         }
+    }
+
+    fn refuse(&mut self, found: Contents, flaw: &Flaw, used: &Followed<R::Made>) {
+        // The authorities beside it are in force all the same: who is to be let in no longer does not wait for another certificate.
+        let others = found.clone().with(&self.used, &flaw.flags);
+        if others != self.used {
+            let mut errors = ConfigErrors::default();
+            let made = self.recipe.make(&others, &mut errors);
+            if let Ok(made) = errors.or(made) {
+                self.put(others, made, used);
+            }
+        }
+        if self.is_to_report(found) {
+            self.count("refused");
+            flaw.warn(self.purpose, "was not taken, and the one before stays in use");
+        }
+    }
+
+    fn put(&mut self, found: Contents, made: R::Made, used: &Followed<R::Made>) {
+        let flaw = self.flaw(&made);
+        used.0.store(Arc::new(made));
+        (self.used, self.broken) = (found, None);
+        self.count("taken");
+        tracing::info!(
+            purpose = self.purpose,
+            "certificates have changed, and new connections have the new ones"
+        );
+        if let Some(flaw) = flaw {
+            flaw.warn(self.purpose, "is in use, as the one before was no better");
+        }
+    }
+
+    /// Whether it is time to report what cannot be used, which is done once: one file may be written before the other, so only what stays
+    /// as it is for an interval is wrong.
+    fn is_to_report(&mut self, found: Contents) -> bool {
+        match &mut self.broken {
+            Some((before, reported)) if *before == found => !std::mem::replace(reported, true),
+            broken => {
+                *broken = Some((found, false));
+                false
+            }
+        }
+    }
+
+    fn flaw(&self, made: &R::Made) -> Option<Flaw> {
+        self.recipe.flaw(made, now())
     }
 
     fn count(&self, outcome: &'static str) {
         counter!(RELOADS, "purpose" => self.purpose, "outcome" => outcome).increment(1);
     }
+}
+
+/// In seconds since the Unix epoch.
+fn now() -> i64 {
+    SystemClock.now().div_euclid(1_000_000)
 }

@@ -5,8 +5,8 @@ use std::{path::PathBuf, sync::Arc};
 use tokio_rustls::rustls::{crypto::ring, sign::CertifiedKey};
 
 use super::{
-    follow::{Contents, File},
-    names::Described,
+    follow::{Contents, File, Flaw},
+    names::{self, Described, Role, Unacceptable},
     pem,
 };
 use crate::settings::ConfigErrors;
@@ -63,5 +63,13 @@ impl Pair {
             errors.note(key_flag, format!("is not the key of the certificate of {cert_flag}: {error}"));
         });
         Some(Identity { key: Arc::new(certified.ok()?), described })
+    }
+
+    /// What keeps everybody, or many, from accepting it at this moment, in seconds since the Unix epoch.
+    pub(super) fn flaw(&self, identity: &Identity, role: Role, now: i64) -> Option<Flaw> {
+        let certificate = identity.key.cert.first()?;
+        let Unacceptable { reason, is_lasting } = names::unacceptable(certificate, role, now)?;
+        let (flags, file) = ([self.cert.0, self.key.0], self.cert.1.clone());
+        Some(Flaw { flags, file, subject: names::subject(certificate), reason, is_lasting })
     }
 }

@@ -8,9 +8,9 @@ use tokio_rustls::rustls::{
 
 use super::{
     clients::Clients,
-    follow::{Contents, File, Followed, Recipe},
+    follow::{Contents, File, Flaw, Followed, Recipe},
     identity::{Identity, Pair},
-    names::Name,
+    names::{Name, Role},
     pem,
 };
 use crate::settings::ConfigErrors;
@@ -123,6 +123,10 @@ impl Recipe for ServerFiles {
 
     fn expiry(made: &Server) -> Option<i64> {
         Some(made.identity.described.not_after)
+    }
+
+    fn flaw(&self, made: &Server, now: i64) -> Option<Flaw> {
+        self.identity.flaw(&made.identity, Role::Server, now)
     }
 }
 

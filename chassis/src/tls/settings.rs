@@ -27,7 +27,7 @@ pub struct TlsSettings {
     /// The authorities (PEM) of clients' certificates: nobody is let in without one. Not for the admin listener
     #[arg(long, env = "TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
-    /// Whom clients' certificates have to be for: subject alternative names, of DNS or URIs, with commas between them [default: anybody whom
+    /// Whom clients' certificates have to be for: subject alternative names, of DNS, URIs or IP, with commas between them [default: anybody whom
     /// --tls-client-ca has given one]
     #[arg(long, env = "TLS_CLIENT_SAN", value_name = "NAMES", value_delimiter = ',')]
     pub tls_client_san: Vec<String>,
@@ -104,13 +104,17 @@ struct Group {
 impl Group {
     fn check(self, purpose: &'static str, is_whole: bool, errors: &mut ConfigErrors) -> Option<ServerTls> {
         let (ca_flag, ca) = self.ca;
-        let (listed_flag, mut names) = self.listed;
-        // A variable that is empty is as one that is not set.
-        names.retain(|name| !name.trim().is_empty());
+        let (listed_flag, names) = self.listed;
         let ca = ca.map(|path| (ca_flag, path));
-        let name =
-            |text: &String| text.trim().parse::<Name>().map_err(|error| errors.note(listed_flag, error));
-        let listed: BTreeSet<Name> = names.iter().map(name).filter_map(Result::ok).collect();
+        // Taken for no list, an empty one would let in everybody whom the authority knows.
+        errors.require(
+            names.iter().all(|name| !name.trim().is_empty()),
+            listed_flag,
+            format!("has an empty name: without the setting any certificate of {ca_flag} is let in"),
+        );
+        let given = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+        let name = |text: &str| text.parse::<Name>().map_err(|error| errors.note(listed_flag, error)).ok();
+        let listed: BTreeSet<Name> = given.filter_map(name).collect();
         errors.require(
             names.is_empty() || ca.is_some(),
             listed_flag,

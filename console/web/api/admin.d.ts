@@ -648,6 +648,8 @@ export interface components {
         DiscardParkedMessagesResponse: {
             /** Format: int64 */
             discarded?: string;
+            /** Format: int64 */
+            repeats?: string;
         };
         ListParkedMessageGroupsResponse: {
             groups?: components["schemas"]["ParkedMessageGroup"][];
@@ -724,6 +726,10 @@ export interface components {
             originalDecoded?: Record<string, never>;
             /** Format: int64 */
             redriveId?: string;
+            /** Format: int64 */
+            repeats?: string;
+            /** Format: date-time */
+            lastRepeatTime?: string;
         };
         ParkedMessageFilter: {
             sequences?: string[];
@@ -753,6 +759,8 @@ export interface components {
             /** Format: int64 */
             exampleSequence?: string;
             exampleError?: string;
+            /** Format: int64 */
+            repeats?: string;
         };
         PartState: {
             /** @enum {string} */
@@ -760,6 +768,8 @@ export interface components {
             reason?: string;
             /** Format: date-time */
             since?: string;
+            /** @enum {string} */
+            cause?: "CAUSE_UNSPECIFIED" | "STARTING" | "BROKER" | "DATABASE" | "MESSAGES";
         };
         Pause: {
             /** Format: int64 */
@@ -850,6 +860,8 @@ export interface components {
         RedriveParkedMessagesResponse: {
             /** Format: int64 */
             redriven?: string;
+            /** Format: int64 */
+            repeats?: string;
         };
         RelayState: {
             state?: components["schemas"]["PartState"];
@@ -945,7 +957,7 @@ export interface components {
         };
         Stuck: {
             /** @enum {string} */
-            cause?: "CAUSE_UNSPECIFIED" | "UNDER_WAY" | "BROKER_AWAY" | "REFUSED" | "UNROUTABLE" | "BEHIND_KEY" | "BEHIND_OTHERS" | "LEASE_HELD" | "PARKED" | "HELD" | "REDRIVEN" | "PAUSED" | "PAYMENTS_UNREACHABLE" | "PAYMENTS_DATABASE_AWAY" | "PARTITION_BLOCKED" | "NO_CONSUMER" | "CONSUMER_TOO_SLOW" | "VOID_PENDING" | "DEAD_LETTERS" | "NOT_ANSWERED" | "WAITING" | "ORDERS_DATABASE_AWAY";
+            cause?: "CAUSE_UNSPECIFIED" | "UNDER_WAY" | "BROKER_AWAY" | "REFUSED" | "UNROUTABLE" | "BEHIND_KEY" | "BEHIND_OTHERS" | "LEASE_HELD" | "PARKED" | "HELD" | "REDRIVEN" | "PAUSED" | "PAYMENTS_UNREACHABLE" | "PAYMENTS_DATABASE_AWAY" | "PARTITION_BLOCKED" | "NO_CONSUMER" | "CONSUMER_TOO_SLOW" | "VOID_PENDING" | "DEAD_LETTERS" | "NOT_ANSWERED" | "WAITING" | "ORDERS_DATABASE_AWAY" | "BROKER_REFUSES";
             sentence?: string;
             service?: string;
             /** Format: date-time */
@@ -1726,6 +1738,7 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {
@@ -2405,6 +2418,7 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    "Idempotency-Replayed"?: "true";
                     [name: string]: unknown;
                 };
                 content: {

@@ -1,6 +1,8 @@
 // Who did what.
 import { useLayoutEffect, useState } from 'preact/hooks';
 import { Preview } from '../parts/calls';
+import { now } from '../parts/clock';
+import { wrongAt } from '../parts/fault';
 import { More } from '../parts/more';
 import { usePages } from '../parts/pages';
 import { go, link as to, usePlace } from '../parts/route';
@@ -28,7 +30,7 @@ export function suggestions(text: string): string[] {
   if (field === 'action') {
     return ACTIONS.filter((name) => name.startsWith(value)).map((name) => `${before}action ${operator} ${name}`);
   }
-  if (field === 'time' && value === '') return [`${before}time ${operator} ${new Date().toISOString().slice(0, 10)}T00:00:00Z`];
+  if (field === 'time' && value === '') return [`${before}time ${operator} ${new Date(now()).toISOString().slice(0, 10)}T00:00:00Z`];
   return value === '' ? [] : [`${before}${last.trim()} AND `];
 }
 
@@ -53,6 +55,9 @@ function List({ service, filter }: { service: string; filter: string }) {
   useLayoutEffect(() => setText(filter), [filter]);
   const list = (pageToken: string, pageSize?: number) => listEvents(service, filter, pageToken, pageSize);
   const pages = usePages(filter, list, (answer) => ({ items: answer.events ?? [], next: answer.nextPageToken }));
+  // What is wrong with a filter is said until another one is typed.
+  const isTyped = text.trim() !== filter;
+  const shown = isTyped ? { ...pages, fault: undefined } : pages;
   return (
     <Card title="Who did what" aside={<span class="faint">{service}</span>}>
       <form
@@ -67,6 +72,7 @@ function List({ service, filter }: { service: string; filter: string }) {
           value={text}
           onInput={setText}
           options={suggestions(text)}
+          wrong={wrongAt(shown.fault, 'filter')}
           placeholder="action = REDRIVE AND time >= 2026-01-31T00:00:00Z"
           wide
         />
@@ -85,7 +91,11 @@ function List({ service, filter }: { service: string; filter: string }) {
           </li>
         ))}
       </ul>
-      <More pages={pages} empty={filter ? 'Nothing meets this filter.' : 'Nothing was done yet.'} />
+      <More
+        pages={shown}
+        at={{ filter: 'Filter' }}
+        empty={isTyped ? 'Search, and it is listed here.' : filter ? 'Nothing meets this filter.' : 'Nothing was done yet.'}
+      />
     </Card>
   );
 }
@@ -97,12 +107,12 @@ function One({ event }: { event: AuditEvent }) {
       <div class="headline">
         <strong>{event.action}</strong>
         <span>
-          {who}
+          <bdi>{who}</bdi>
           {event.operator && event.subject ? <span class="faint"> ({event.subject})</span> : null}
         </span>
         <Time at={event.time} />
       </div>
-      <p class="faint">{what(event)}</p>
+      <p class="faint"><bdi>{what(event)}</bdi></p>
       <p class="ids faint">
         {event.orderId && (
           <a href={to('order', { id: event.orderId })}>

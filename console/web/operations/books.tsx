@@ -1,6 +1,7 @@
 // Whether the books agree: orders with payments, and what came in, less what was paid, with what accounts hold.
 import { useState } from 'preact/hooks';
 import { Preview } from '../parts/calls';
+import { now } from '../parts/clock';
 import { Failed, type Fault } from '../parts/fault';
 import { money } from '../parts/money';
 import { send } from '../parts/send';
@@ -32,7 +33,7 @@ function Sums() {
     setUnderWay(true);
     setFault(undefined);
     try {
-      setSums({ answer: await send(reconcile()), at: new Date().toISOString() });
+      setSums({ answer: await send(reconcile()), at: new Date(now()).toISOString() });
     } catch (error) {
       if (error instanceof Failed) setFault(error.fault);
     }
@@ -51,7 +52,7 @@ function Sums() {
       {sums && (sums.answer.currencies ?? []).length === 0 && <Empty>There are no accounts.</Empty>}
       {sums && (sums.answer.currencies ?? []).length > 0 && (
         <div class="scroll" tabIndex={0} role="region" aria-label="Sums">
-          <table data-testid="books">
+          <table class="stacked" data-testid="books">
             <thead>
               <tr>
                 <th scope="col">Currency</th>
@@ -79,10 +80,10 @@ function Currency({ one }: { one: NonNullable<Answer['currencies']>[number] }) {
   return (
     <tr>
       <td>{one.currencyCode}</td>
-      <td class="number">{one.accounts ?? 0}</td>
-      <td class="number">{money(one.topUps ?? '0', one.currencyCode)}</td>
-      <td class="number">{money(one.debits ?? '0', one.currencyCode)}</td>
-      <td class="number">{money(one.balances ?? '0', one.currencyCode)}</td>
+      <td class="number" data-label="Accounts">{one.accounts ?? 0}</td>
+      <td class="number" data-label="Top-ups">{money(one.topUps ?? '0', one.currencyCode)}</td>
+      <td class="number" data-label="Debits">{money(one.debits ?? '0', one.currencyCode)}</td>
+      <td class="number" data-label="Balances">{money(one.balances ?? '0', one.currencyCode)}</td>
       <td>
         {differs === 0n ? <Chip kind="good">agree</Chip> : <Chip kind="bad">differ by {money(differs, one.currencyCode)}</Chip>}
       </td>

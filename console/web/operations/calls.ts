@@ -58,8 +58,9 @@ export function getStatus(service: string): Call<Status> {
   return get(service, `What waits in ${service}`, 'status', `${MESSAGING}/GetMessagingStatus`, {}, {});
 }
 
-export function listGroups(service: string): Call<Groups> {
-  return get(service, 'Group parked messages', 'parked:groups', `${MESSAGING}/ListParkedMessageGroups`, {}, {});
+export function listGroups(service: string, filter?: Filter): Call<Groups> {
+  const message = filter ? { filter } : {};
+  return get(service, 'Group parked messages', 'parked:groups', `${MESSAGING}/ListParkedMessageGroups`, asQuery(filter ?? {}), message);
 }
 
 export function listMessages(service: string, filter: Filter, pageToken: string, pageSize = PAGE): Call<Messages> {
@@ -114,8 +115,8 @@ export function listPauses(service: string): Call<Pauses> {
   return get(service, `What is paused in ${service}`, 'pauses', `${PAUSES}/ListPauses`, {}, {});
 }
 
-export function pause(service: string, body: NewPause): Call<Pause> {
-  return post(service, 'Pause', 'pauses', `${PAUSES}/CreatePause`, body, { pause: body });
+export function pause(service: string, body: NewPause, key: string): Call<Pause> {
+  return { ...post<Pause>(service, 'Pause', 'pauses', `${PAUSES}/CreatePause`, body, { pause: body, requestId: key }), key };
 }
 
 export function endPause(service: string, sequence: string, operator: string): Call<object> {

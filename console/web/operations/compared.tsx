@@ -1,6 +1,7 @@
 // What orders and payments have stored otherwise, and what heals it.
 import { useEffect, useRef } from 'preact/hooks';
 import { Preview } from '../parts/calls';
+import { atServer } from '../parts/clock';
 import { More } from '../parts/more';
 import { usePages } from '../parts/pages';
 import { go, link as to, usePlace } from '../parts/route';
@@ -32,17 +33,17 @@ export function Compared() {
     if (answer) before.current = total;
   }, [answer, total]);
   return (
-    <Card title="Orders and payments compared" aside={at !== undefined && <span class="faint">read <Time at={new Date(at).toISOString()} compact /></span>}>
+    <Card title="Orders and payments compared" aside={at !== undefined && <span class="faint">read <Time at={new Date(atServer(at)).toISOString()} compact /></span>}>
       <Said text={answer ? `Differences: ${total}` : ''} />
       <Wrong fault={fault} />
       {answer && <Progress answer={answer} />}
       {mayAct && total !== '0' && (
-        <Act button="Heal them now" needsReason make={(by) => heal(by)} then={pages.reload}>
+        <Act button="Heal them now" needsReason make={(by) => heal(by)} then={pages.reload} look="the differences" again={pages.reload}>
           <p>What can be healed by itself is tried again within seconds, instead of at its time.</p>
         </Act>
       )}
       <div class="filters">
-        <Choice label="Differences that" value={healed ? 'true' : ''} onChange={(value) => go('books', { healed: value }, true)} options={WHICH} />
+        <Choice label="Differences that" value={healed ? 'true' : ''} onChange={(value) => go('books', { healed: value })} options={WHICH} />
       </div>
       <Preview call={list('')} />
       <ul class="rows" data-testid="differences">

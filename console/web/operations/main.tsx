@@ -2,12 +2,13 @@
 import { render } from 'preact';
 import '../parts/style.css';
 import './operations.css';
-import { Log } from '../parts/calls';
+import { Log, Repeats } from '../parts/calls';
 import { link as to, usePlace } from '../parts/route';
 import { Heading, keepFocus } from '../parts/said';
+import { owner, resume } from '../parts/send';
 import { SignIn, Signed } from '../parts/signin';
 import { useStore } from '../parts/store';
-import { token } from '../parts/token';
+import { token, wanted } from '../parts/token';
 import { Card, Chip, Empty, Wrong } from '../parts/ui';
 import { Audit } from './audit';
 import { Books } from './books';
@@ -30,6 +31,9 @@ function Console() {
   const known = useStore(services);
   const fault = useStore(trouble);
   const mayAct = useStore(acts);
+  // What somebody has read who has signed out is not for the next one.
+  const [isSigned, isAsked] = [useStore(token) !== '', useStore(wanted) !== undefined];
+  const isOut = isAsked && !isSigned;
   const tab = usePlace().path[0] ?? '';
   const found = TABS.find(([at]) => at === tab);
   const Tab = found?.[2];
@@ -57,13 +61,14 @@ function Console() {
       <main id="main" tabIndex={-1}>
         <Heading text={found?.[1] ?? 'No such page'} of="ordermesh operations" />
         <Wrong fault={fault} again={() => void discover()} />
+        <Repeats />
         {known && known.length === 0 && (
           <Card title="Nobody can be an operator here">
             <p>This process has no admin services: start it with an ADMIN_TOKEN, or with an issuer.</p>
           </Card>
         )}
         {!Tab && <Empty>There is no such page. Choose one above.</Empty>}
-        {known && known.length > 0 && Tab && <Tab />}
+        {known && known.length > 0 && Tab && !isOut && <Tab />}
         <Card title="What was sent" tone="quiet">
           <Log />
         </Card>
@@ -89,6 +94,10 @@ if (root) {
   // From here on it can be used.
   performance.mark('usable');
   void discover();
+  // Lists are read again and again: what comes of it is seen there.
+  const goOn = () => resume(() => {});
+  goOn();
+  owner.follow(goOn);
   // Until the service has said what a new token is good for nothing changes: what is half entered stays.
   token.follow(() => void askRights());
 }

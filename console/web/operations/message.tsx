@@ -1,5 +1,6 @@
 // One parked message: its story, its payload when somebody wants to see it, and what to do with it.
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { asJson } from '../parts/call';
 import { Failed, type Fault } from '../parts/fault';
 import { Said } from '../parts/said';
 import { send } from '../parts/send';
@@ -39,6 +40,14 @@ export function OneMessage({ service, message, changed }: { service: string; mes
         </dd>
         <dt>Attempts</dt>
         <dd>{message.attempts ?? 0}</dd>
+        {Number(message.repeats ?? 0) > 0 && (
+          <>
+            <dt>Repeated</dt>
+            <dd>
+              {message.repeats} times, the last one <Time at={message.lastRepeatTime} />: what becomes of this message becomes of those
+            </dd>
+          </>
+        )}
         <dt>Parked</dt>
         <dd>
           <Time at={message.parkTime} />
@@ -67,11 +76,23 @@ export function OneMessage({ service, message, changed }: { service: string; mes
           needsReason
           make={(by) => startRedrive(service, { filter, perSecond: 0, maxMessages: '0', ...by })}
           then={done}
+          look="the redrives"
+          again={changed}
         />
       )}
-      {mayAct && act === 'edit' && <Edit service={service} sequence={sequence} changed={done} />}
+      {mayAct && act === 'edit' && <Edit service={service} sequence={sequence} changed={done} reread={changed} />}
       {mayAct && act === 'discard' && (
-        <Act button="Discard it for good" danger needsReason make={(by) => discard(service, { filter, ...by })} then={done} />
+        <Act
+          button="Discard it for good"
+          danger
+          needsReason
+          make={(by) => discard(service, { filter, ...by })}
+          then={done}
+          look="the messages"
+          again={changed}
+        >
+          <p>It is removed, and nobody handles it any more. This cannot be undone.</p>
+        </Act>
       )}
     </div>
   );
@@ -103,13 +124,13 @@ function Payload({ service, sequence }: { service: string; sequence: string }) {
     <div class="commands" data-testid="payload">
       <p class="faint">Payload{whole.originalDecoded ? ', as it was edited' : ''}</p>
       <pre ref={content} tabIndex={0} role="region" aria-label="Payload">
-        {whole.decoded ? JSON.stringify(whole.decoded, null, 2) : whole.undecodable || whole.payload}
+        {whole.decoded ? asJson(whole.decoded, 2) : whole.undecodable || whole.payload}
       </pre>
       {whole.originalDecoded && (
         <>
           <p class="faint">As it came</p>
           <pre tabIndex={0} role="region" aria-label="Payload as it came">
-            {JSON.stringify(whole.originalDecoded, null, 2)}
+            {asJson(whole.originalDecoded, 2)}
           </pre>
         </>
       )}
@@ -123,10 +144,14 @@ function Payload({ service, sequence }: { service: string; sequence: string }) {
 }
 
 /** Fields that are to be different, as a JSON merge patch (RFC 7396). */
-function Edit({ service, sequence, changed }: { service: string; sequence: string; changed: () => void }) {
+function Edit({ service, sequence, changed, reread }: { service: string; sequence: string; changed: () => void; reread: () => void }) {
   const [text, setText] = useState('{\n  "amount": "100"\n}');
   const [tried, setTried] = useState<Message>();
   const patch = object(text);
+  const change = (changed: string) => {
+    setText(changed);
+    setTried(undefined);
+  };
   return (
     <>
       <Act
@@ -134,34 +159,46 @@ function Edit({ service, sequence, changed }: { service: string; sequence: strin
         needsReason
         make={(by) => (patch ? edit(service, sequence, { patch, dryRun: !tried, ...by }) : undefined)}
         then={(answer) => (tried ? changed() : setTried(answer))}
+        look="the payload"
+        again={reread}
+        labels={{ patch: 'What is to be different' }}
+        fields={(said) => <Patch sequence={sequence} text={text} change={change} wrong={patch ? said('patch') : 'This is no JSON object.'} />}
       >
         <p>Members replace those of the payload, and null takes one away. 64-bit numbers are text. The original is kept.</p>
-        <div class="field">
-          <label for={`patch-${sequence}`}>What is to be different</label>
-          <textarea
-            id={`patch-${sequence}`}
-            rows={4}
-            value={text}
-            spellcheck={false}
-            aria-invalid={patch ? undefined : true}
-            onInput={(event) => {
-              setText(event.currentTarget.value);
-              setTried(undefined);
-            }}
-          />
-          {!patch && <p class="note wrong">This is no JSON object.</p>}
-        </div>
       </Act>
       <Said text={tried ? 'The edit was tried.' : ''} />
       {tried && (
         <div>
           <p class="faint">It would be:</p>
           <pre tabIndex={0} role="region" aria-label="The payload that it would have">
-            {JSON.stringify(tried.decoded, null, 2)}
+            {asJson(tried.decoded, 2)}
           </pre>
         </div>
       )}
     </>
+  );
+}
+
+function Patch(props: { sequence: string; text: string; change: (text: string) => void; wrong: string | undefined }) {
+  const id = `patch-${props.sequence}`;
+  return (
+    <div class="field">
+      <label for={id}>What is to be different</label>
+      <textarea
+        id={id}
+        rows={4}
+        value={props.text}
+        spellcheck={false}
+        aria-invalid={props.wrong ? true : undefined}
+        aria-describedby={props.wrong ? `${id}-note` : undefined}
+        onInput={(event) => props.change(event.currentTarget.value)}
+      />
+      {props.wrong && (
+        <p id={`${id}-note`} class="note wrong">
+          {props.wrong}
+        </p>
+      )}
+    </div>
   );
 }
 

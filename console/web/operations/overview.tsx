@@ -2,6 +2,7 @@
 import { useState } from 'preact/hooks';
 import { url } from '../parts/call';
 import { Chart, type Series } from '../parts/chart';
+import { atServer } from '../parts/clock';
 import { link as to } from '../parts/route';
 import { Said } from '../parts/said';
 import { useStore } from '../parts/store';
@@ -83,11 +84,11 @@ function spoken(service: string, status: Status): string {
 function Waits({ service }: { service: string }) {
   const { answer, fault, at } = usePoll(service, () => getStatus(service), 1_000);
   return (
-    <Card title={service} aside={at === undefined ? undefined : <span class="faint">read <Time at={new Date(at).toISOString()} compact /></span>}>
-      <Said text={answer ? spoken(service, answer) : ''} />
+    <Card title={service} aside={at === undefined ? undefined : <span class="faint">read <Time at={new Date(atServer(at)).toISOString()} compact /></span>}>
+      <Said text={fault ? `${service}: what waits is not known` : answer ? spoken(service, answer) : ''} />
       <Wrong fault={fault} />
       {answer && (
-        <dl class="counts" data-testid={`waits-${service}`}>
+        <dl class={fault ? 'counts old' : 'counts'} data-testid={`waits-${service}`}>
           {COUNTS.map(([name, text]) => {
             const count = answer[name] ?? '0';
             const isBad = ALARMING.has(name) && count !== '0';
@@ -145,7 +146,7 @@ function Charts({ looks, names }: { looks: readonly Look[]; names: readonly stri
     points: between((before, look) => quantile(before.scrape, look.scrape, 'messaging_commit_to_effect_seconds', share)),
   });
   const places = looks.slice(1).map(({ at }) => at);
-  const at = (place: number) => `${new Date(place).toISOString().slice(11, 19)} UTC`;
+  const at = (place: number) => `${new Date(atServer(place)).toISOString().slice(11, 19)} UTC`;
   const last = (series: readonly Series[], label: (value: number) => string) =>
     series.map((one) => `${one.name}: ${one.points.at(-1) === undefined ? 'none' : label(one.points.at(-1) ?? 0)}`).join(', ');
   const chart = (title: string, series: readonly Series[], label: (value: number) => string) => (

@@ -7,7 +7,7 @@ import { send } from '../parts/send';
 import { useStore } from '../parts/store';
 import { Time } from '../parts/time';
 import { Card, Choice, Empty, Field, Wrong } from '../parts/ui';
-import { Act, Services, type By } from './act';
+import { Act, lost, Services, type By } from './act';
 import { endPause, listPauses, pause, type NewPause, type Pause } from './calls';
 import { usePoll } from './poll';
 import { short } from './rehearsal';
@@ -25,6 +25,8 @@ export function Pauses() {
   const service = names.includes(chosen) ? chosen : (names[0] ?? '');
   const { answer, fault, again } = usePoll(service, () => (service ? listPauses(service) : undefined), 2_000);
   const pauses = answer?.pauses ?? [];
+  /** What somebody wanted to resume when others had. */
+  const [gone, setGone] = useState<Pause>();
   if (!service) return <Empty>This process has nothing to pause.</Empty>;
   return (
     <>
@@ -36,10 +38,17 @@ export function Pauses() {
         <ul class="redrives" data-testid="pauses">
           {pauses.map((one) => (
             <li key={one.sequence}>
-              <One service={service} one={one} again={again} />
+              <One service={service} one={one} again={again} say={setGone} />
             </li>
           ))}
         </ul>
+        <div aria-live="polite" class="repeats">
+          {gone && (
+            <p class="notice good">
+              {of(gone)}: it has ended already, by somebody else.
+            </p>
+          )}
+        </div>
       </Card>
       <New key={service} service={service} again={again} />
     </>
@@ -54,15 +63,24 @@ function of(one: Pause): string {
   return `The consumer${one.consumer ? ` ${one.consumer}` : ''}: nothing${kind} is handled${partition}`;
 }
 
-function One({ service, one, again }: { service: string; one: Pause; again: () => void }) {
+function One({ service, one, again, say }: { service: string; one: Pause; again: () => void; say: (gone?: Pause) => void }) {
   const mayAct = useStore(acts);
   const name = useStore(operator);
   const [fault, setFault] = useState<Fault>();
-  const end = () =>
-    send(endPause(service, one.sequence ?? '', name.trim() || 'console')).then(
+  const end = () => {
+    say(undefined);
+    setFault(undefined);
+    return send(endPause(service, one.sequence ?? '', name.trim() || 'console')).then(
       again,
-      (error) => error instanceof Failed && setFault(error.fault),
+      (error) => {
+        if (!(error instanceof Failed)) return;
+        if (error.fault.reason !== 'PAUSE_NOT_FOUND') return lost(error, 'what is paused', setFault, again);
+        // Somebody else was quicker: it is what was wanted.
+        say(one);
+        again();
+      },
     );
+  };
   return (
     <div class="redrive">
       <div class="headline">
@@ -74,7 +92,7 @@ function One({ service, one, again }: { service: string; one: Pause; again: () =
         )}
       </div>
       <p class="faint">
-        by {one.operator}: {one.reason}, since <Time at={one.createTime} />
+        by <bdi>{one.operator}</bdi>: <bdi>{one.reason}</bdi>, since <Time at={one.createTime} />
       </p>
       <Wrong fault={fault} />
     </div>
@@ -102,17 +120,33 @@ function New({ service, again }: { service: string; again: () => void }) {
   return (
     <Card title="Pause something">
       <p>What is paused loses nothing: messages wait, and go on in their order. A pause outlives restarts.</p>
-      <Act button="Pause it" needsReason make={(by) => (wrong ? undefined : pause(service, body(by)))} then={again}>
-        <div class="filters">
-          <Choice label="What" value={part} onChange={(chosen) => setPart(chosen === 'RELAY' ? 'RELAY' : 'CONSUMER')} options={PARTS} />
-          {part === 'CONSUMER' && (
-            <>
-              <Field label="Only this kind" value={kind} onInput={setKind} options={KINDS[service] ?? []} placeholder="all" />
-              <Field label="Only this partition" value={partition} onInput={setPartition} mode="numeric" wrong={wrong} placeholder="all" />
-            </>
-          )}
-        </div>
-      </Act>
+      <Act
+        button="Pause it"
+        needsReason
+        make={(by, key) => (wrong ? undefined : pause(service, body(by), key))}
+        then={again}
+        look="what is paused"
+        again={again}
+        labels={part === 'CONSUMER' ? { kind: 'Only this kind', partition: 'Only this partition' } : {}}
+        fields={(said) => (
+          <div class="filters">
+            <Choice label="What" value={part} onChange={(chosen) => setPart(chosen === 'RELAY' ? 'RELAY' : 'CONSUMER')} options={PARTS} />
+            {part === 'CONSUMER' && (
+              <>
+                <Field label="Only this kind" value={kind} onInput={setKind} options={KINDS[service] ?? []} wrong={said('kind')} placeholder="all" />
+                <Field
+                  label="Only this partition"
+                  value={partition}
+                  onInput={setPartition}
+                  mode="numeric"
+                  wrong={wrong ?? said('partition')}
+                  placeholder="all"
+                />
+              </>
+            )}
+          </div>
+        )}
+      />
     </Card>
   );
 }

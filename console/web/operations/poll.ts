@@ -15,19 +15,19 @@ export interface Polled<Answer> {
   readonly again: () => void;
 }
 
-/** Calls `work` every so many milliseconds, each time after the one before has ended, while the page is to be seen. */
-export function useTicks(milliseconds: number, work: () => Promise<void>, about: readonly unknown[]): void {
+/** Calls `work` every so many milliseconds, each time after the one before has ended, while the page is to be seen, until it is in vain. */
+export function useTicks(milliseconds: number, work: () => Promise<void | 'vain'>, about: readonly unknown[]): void {
   useEffect(() => {
     let isOver = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    let isUnderWay = false;
+    let [isUnderWay, isVain] = [false, false];
     const tick = async () => {
       clearTimeout(timer);
-      if (isOver || isUnderWay || document.hidden) return;
+      if (isOver || isVain || isUnderWay || document.hidden) return;
       isUnderWay = true;
       try {
         // Nobody is let in before somebody has signed in.
-        if (!wanted.get()) await work();
+        if (!wanted.get()) isVain = (await work()) === 'vain';
       } finally {
         isUnderWay = false;
         if (!isOver) timer = setTimeout(() => void tick(), milliseconds);
@@ -53,14 +53,18 @@ export function usePoll<Answer>(name: string, call: () => Call<Answer> | undefin
     milliseconds,
     async () => {
       const what = call();
-      if (!what) return;
+      if (!what) return undefined;
       try {
         const answer = await send(what, true);
         setState({ name, answer, at: Date.now() });
+        return undefined;
       } catch (error) {
-        if (!(error instanceof Failed)) return;
+        if (!(error instanceof Failed)) return undefined;
         const { fault } = error;
         setState((now) => (now.name === name ? { ...now, fault } : { name, fault }));
+        // The same question has the same answer until somebody asks anew, or with another token.
+        if (fault.status === 403 || fault.status === 404) return 'vain';
+        return undefined;
       }
     },
     [name, milliseconds, round, who],

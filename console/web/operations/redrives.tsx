@@ -6,6 +6,7 @@ import { send } from '../parts/send';
 import { useStore } from '../parts/store';
 import { Time } from '../parts/time';
 import { Card, Chip, Wrong } from '../parts/ui';
+import { lost } from './act';
 import { listRedrives, stopRedrive, type Redrive } from './calls';
 import { usePoll } from './poll';
 import { acts, operator } from './services';
@@ -64,13 +65,14 @@ function spoken(last: Redrive | undefined): string {
 
 function One({ service, redrive, again }: { service: string; redrive: Redrive; again: () => void }) {
   const [done, failed, left, total] = [redrive.done, redrive.failed, redrive.left, redrive.total].map((text) => Number(text ?? 0));
+  const taken = redrive.state === 'FINISHED' ? (total ?? 0) - (done ?? 0) - (failed ?? 0) - (left ?? 0) : 0;
   return (
     <div class="redrive">
       <div class="headline">
         <strong>Redrive {redrive.redriveId}</strong>
         <Chip kind={KINDS[redrive.state ?? 'STATE_UNSPECIFIED']}>{redrive.state?.toLowerCase()}</Chip>
         <span class="faint">
-          by {redrive.operator}, {redrive.perSecond ? `${redrive.perSecond} a second` : 'as fast as it goes'}: {redrive.reason}
+          by <bdi>{redrive.operator}</bdi>, {redrive.perSecond ? `${redrive.perSecond} a second` : 'as fast as it goes'}: <bdi>{redrive.reason}</bdi>
         </span>
         <Time at={redrive.startTime} compact />
         {redrive.state === 'RUNNING' && <Stop service={service} id={redrive.redriveId ?? ''} again={again} />}
@@ -78,6 +80,7 @@ function One({ service, redrive, again }: { service: string; redrive: Redrive; a
       <progress max={total} value={(done ?? 0) + (failed ?? 0)} aria-label={`Redrive ${redrive.redriveId}`} />
       <p class="faint">
         {done} done, {failed} parked again, {left} left of {total}
+        {taken > 0 && `; ${taken} ${taken === 1 ? 'was' : 'were'} taken away by others (discarded or redriven)`}
       </p>
     </div>
   );
@@ -89,7 +92,10 @@ function Stop({ service, id, again }: { service: string; id: string; again: () =
   const [fault, setFault] = useState<Fault>();
   if (!mayAct) return null;
   const stop = () =>
-    send(stopRedrive(service, id, name.trim() || 'console')).then(again, (error) => error instanceof Failed && setFault(error.fault));
+    send(stopRedrive(service, id, name.trim() || 'console')).then(
+      again,
+      (error) => error instanceof Failed && lost(error, 'its state', setFault, again),
+    );
   return (
     <>
       <button type="button" class="small" onClick={() => void stop()}>

@@ -1,6 +1,6 @@
 // What would become of parked messages.
 import { useState } from 'preact/hooks';
-import type { Call } from '../parts/call';
+import { asJson, type Call } from '../parts/call';
 import { Failed, type Fault } from '../parts/fault';
 import { Said } from '../parts/said';
 import { send } from '../parts/send';
@@ -56,7 +56,7 @@ export function Rehearsal({ service, filter }: { service: string; filter: Filter
                       {change.before ? (change.after ? 'changes' : 'removes') : 'adds'} a row of {change.table} <Id id={change.key ?? ''} />
                     </summary>
                     <pre tabIndex={0} role="region" aria-label="The row before and after">
-                      {`before ${JSON.stringify(change.before ?? null, null, 2)}\nafter ${JSON.stringify(change.after ?? null, null, 2)}`}
+                      {`before ${asJson(change.before ?? null, 2)}\nafter ${asJson(change.after ?? null, 2)}`}
                     </pre>
                   </details>
                 ))}
@@ -66,7 +66,7 @@ export function Rehearsal({ service, filter }: { service: string; filter: Filter
                       publishes {short(message.kind)} for <Id id={message.partitionKey ?? ''} />
                     </summary>
                     <pre tabIndex={0} role="region" aria-label="The message">
-                      {message.decoded ? JSON.stringify(message.decoded, null, 2) : message.undecodable}
+                      {message.decoded ? asJson(message.decoded, 2) : message.undecodable}
                     </pre>
                   </details>
                 ))}

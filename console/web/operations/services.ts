@@ -1,7 +1,7 @@
 // What this listener serves, who looks at it, and what they may do.
 import { url } from '../parts/call';
 import { Failed, faultOf, unanswered, type Fault } from '../parts/fault';
-import { send } from '../parts/send';
+import { owner, send } from '../parts/send';
 import { Store } from '../parts/store';
 import { claims, token, wanted } from '../parts/token';
 import { mayAct } from './calls';
@@ -36,7 +36,7 @@ export async function discover(): Promise<void> {
   clearTimeout(retry);
   try {
     const answer = await fetch(url({ path: 'admin/v1/openapi.json' }), { signal: AbortSignal.timeout(10_000) });
-    if (!answer.ok && answer.status !== 404) throw new Failed(await faultOf(answer));
+    if (!answer.ok && answer.status !== 404) throw new Failed(await faultOf(answer, false));
     const document: Document = answer.ok ? await answer.json() : { paths: {} };
     const found = new Map<string, Service>();
     for (const [path, operations] of Object.entries(document.paths)) {
@@ -74,9 +74,15 @@ export async function askRights(): Promise<void> {
   }
 }
 
+const subject = () => claims(token.get()).sub ?? '';
+
+// What is sent is of whose token it is, whatever name is noted with it.
+owner.set(subject());
+token.follow(() => owner.set(subject()));
+
 const KEY = 'ordermesh.operator';
 
-const nameOf = () => sessionStorage.getItem(KEY) ?? claims(token.get()).sub ?? '';
+const nameOf = () => sessionStorage.getItem(KEY) ?? subject();
 
 /** The name that is noted with whatever is done: of a token its subject, until somebody writes another one. */
 export const operator = new Store(nameOf());

@@ -15,7 +15,7 @@ export interface Call<Answer> {
   readonly rpc: string;
   /** The request of the RPC, as ProtoJSON. */
   readonly message: object;
-  /** Where gRPC is: `HOST:PORT`; the listener of the page when absent. */
+  /** Where gRPC is: `HOST:PORT`; when absent, the listener of the page. */
   readonly grpc?: string;
   /** It goes on, as server-sent events. */
   readonly streams?: true;
@@ -39,31 +39,36 @@ function quoted(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
+/** What writes from right to left and back, and other characters that nobody sees: a line that has them is not what it looks like. */
+const UNSEEN = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+
+/** A value as JSON in which everything can be seen, by escapes of JSON: it has the same value. */
+export function asJson(value: unknown, indent?: number): string {
+  return JSON.stringify(value, null, indent).replace(UNSEEN, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
 /** The call by curl. A token is not shown: it is read from the environment. */
 export function curl(call: Call<unknown>, withToken: boolean): string {
   const parts = [`curl ${call.streams ? '-sN' : '-s'} ${quoted(url(call))}`];
   if (call.streams) parts.push(`-H 'accept: text/event-stream'`);
   if (withToken) parts.push('-H "authorization: Bearer $TOKEN"');
   if (call.key) parts.push(`-H ${quoted(`Idempotency-Key: ${call.key}`)}`);
-  if (call.body) parts.push(`-H 'content-type: application/json'`, `-d ${quoted(JSON.stringify(call.body))}`);
+  if (call.body) parts.push(`-H 'content-type: application/json'`, `-d ${quoted(asJson(call.body))}`);
   return parts.join(' \\\n  ');
 }
 
-/** The call by grpcurl, in the folder of the project: contracts are in `proto`. */
+/**
+ * Where gRPC is that has no address of its own. Its paths begin at the root of a listener: behind a prefix, what serves the page is in front of that
+ * listener, whose address nobody here knows. The shell asks for it then.
+ */
+const beside = root.pathname === '/' ? location.host : '"${GRPC:?set it to HOST:PORT of the listener behind the prefix}"';
+
+/** The call by grpcurl, which learns the contract by reflection: services and edge answer it. */
 export function grpcurl(call: Call<unknown>, withToken: boolean): string {
-  const [service = ''] = call.rpc.split('/');
   const parts = [`grpcurl ${location.protocol === 'https:' ? '' : '-plaintext '}`.trim()];
   if (withToken) parts.push('-H "authorization: Bearer $TOKEN"');
-  // The services answer reflection, the edge does not.
-  if (!call.grpc) parts.push(`-import-path proto -proto ${contract(service)}`);
-  parts.push(`-d ${quoted(JSON.stringify(call.message))}`, `${call.grpc ?? location.host} ${call.rpc}`);
+  parts.push(`-d ${quoted(asJson(call.message))}`, `${call.grpc ?? beside} ${call.rpc}`);
   return parts.join(' \\\n  ');
-}
-
-/** The file of a service: `ordermesh/orders/v1/orders.proto`. */
-function contract(service: string): string {
-  const names = service.split('.').slice(0, -1);
-  return `${names.join('/')}/${names.at(-2)}.proto`;
 }
 
 /** A new idempotency key. */

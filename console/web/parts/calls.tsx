@@ -1,11 +1,12 @@
 // What the clicks send: before they do, and afterwards in a list.
 import { useState } from 'preact/hooks';
 import { curl, grpcurl, type Call } from './call';
-import { log, repeating, wake, type Sent } from './send';
+import { atServer } from './clock';
+import { keptForOthers, log, repeating, wake, type Sent } from './send';
 import { useStore } from './store';
 import { Time } from './time';
 import { token } from './token';
-import { Chip, Copy, Empty } from './ui';
+import { Chip, Copy, Empty, Reason } from './ui';
 
 /** A call as curl and as grpcurl. */
 export function Commands({ call, withToken }: { call: Call<unknown>; withToken: boolean }) {
@@ -66,9 +67,10 @@ function Entry({ sent }: { sent: Sent }) {
         {isOpen && (
           <>
             <p class="faint">
-              <Time at={new Date(sent.began).toISOString()} />
+              <Time at={new Date(atServer(sent.began)).toISOString()} />
               {sent.attempts > 1 && ` · sent ${sent.attempts} times by one key`}
             </p>
+            {sent.fault && <Reason fault={sent.fault} />}
             <Commands call={sent.call} withToken={sent.withToken} />
           </>
         )}
@@ -90,6 +92,20 @@ function Outcome({ sent }: { sent: Sent }) {
     case 'failed':
       return <Chip kind="bad">{sent.status || 'no answer'}</Chip>;
   }
+}
+
+/** Writes of those who have left, which have no answer yet. */
+export function Kept() {
+  return (
+    <>
+      {keptForOthers().map(([name, titles]) => (
+        <p key={name} class="notice warn">
+          No answer has come yet, and it is kept for {name} in this tab: {titles.join(', ')}. It is sent again when {name} is here again, and for nobody
+          else.
+        </p>
+      ))}
+    </>
+  );
 }
 
 /** Writes whose answers were lost: they are sent again, and everybody sees it. */

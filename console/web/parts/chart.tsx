@@ -12,7 +12,10 @@ const WIDTH = 600;
 const HEIGHT = 160;
 const SIDE = 8;
 const TOP = 12;
-const BOTTOM = 6;
+const BOTTOM = 8;
+
+/** The shares of the largest number at which lines lie, from the top. `.ticks` of the style sheet has its labels where they are. */
+const SHARES = [1, 0.5, 0] as const;
 
 /** A number that is easily read, not below the largest one. */
 function ceiling(largest: number): number {
@@ -65,12 +68,14 @@ interface Props {
   /** A place in words. */
   at: (place: number) => string;
   label: (value: number) => string;
+  /** A value beside the plot, where there is little room; `label` otherwise. */
+  tick?: (value: number) => string;
   /** Between places that are further from each other there is no line. */
   gap?: number;
   steps?: boolean;
 }
 
-export function Chart({ title, summary, series, places, at, label, gap = Infinity, steps = false }: Props) {
+export function Chart({ title, summary, series, places, at, label, tick = label, gap = Infinity, steps = false }: Props) {
   const [chosen, choose] = useState<number>();
   const last = places.length - 1;
   const values = series.flatMap((one) => one.points).filter((value) => value !== undefined);
@@ -97,6 +102,11 @@ export function Chart({ title, summary, series, places, at, label, gap = Infinit
         <Legend series={series} shown={shown} label={label} />
       </figcaption>
       <div class="plot">
+        <div class="ticks" aria-hidden="true">
+          {SHARES.map((share) => (
+            <span key={share}>{tick(top * share)}</span>
+          ))}
+        </div>
         <svg
           viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
           preserveAspectRatio="none"
@@ -108,7 +118,7 @@ export function Chart({ title, summary, series, places, at, label, gap = Infinit
           onKeyDown={step}
           onBlur={() => choose(undefined)}
         >
-          {[0, 0.5, 1].map((share) => (
+          {SHARES.map((share) => (
             <line key={share} x1={0} x2={WIDTH} y1={scale.y(top * share)} y2={scale.y(top * share)} class="grid" />
           ))}
           {series.map((one, index) => (
@@ -116,8 +126,6 @@ export function Chart({ title, summary, series, places, at, label, gap = Infinit
           ))}
           {chosen !== undefined && <line x1={scale.x(shown)} x2={scale.x(shown)} y1={TOP} y2={HEIGHT - BOTTOM} class="cursor" />}
         </svg>
-        <span class="tick" aria-hidden="true">{label(top)}</span>
-        <span class="tick half" aria-hidden="true">{label(top / 2)}</span>
       </div>
       <p class="axis faint" aria-live={chosen === undefined ? 'off' : 'polite'}>
         <span>{last < 0 ? 'no values yet' : at(places[0] ?? 0)}</span>

@@ -34,22 +34,29 @@ export function money(minor: string | bigint | undefined, currency: string | und
   return `${major(minor, currency ?? '')}\u00a0${currency ?? ''}`;
 }
 
+const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
+
+/** An amount of minor units in a few letters, rounded and without its currency, for the scale of a chart: `2.5K`. */
+export const rounded = (minor: number, currency: string): string => compact.format(minor / 10 ** digits(currency));
+
 /** The largest amount of a request, in minor units. */
 const MOST = 1_000_000_000_000n;
 
-/** `1,234.50` and `1,234,567` without their commas, which stand between groups as in the amounts that are shown. */
+/** `1,234.50`, `1 234,50` and `1,234,567` without what stands between groups: of three digits each, as in the amounts that are shown. */
 function ungrouped(text: string): string {
-  return /^[1-9]\d{0,2}(,\d{3})+(\.\d+)?$/.test(text) ? text.replaceAll(',', '') : text;
+  if (/^[1-9]\d{0,2}(,\d{3})+(\.\d+)?$/.test(text)) return text.replaceAll(',', '');
+  return /^[1-9]\d{0,2}(\s\d{3})+([.,]\d+)?$/.test(text) ? text.replace(/\s/g, '') : text;
 }
 
 /** The minor units of what somebody has typed, or what is wrong with it. */
 export function minorOf(text: string, currency: string): { minor: string } | { wrong: string } {
   const places = digits(currency);
-  const typed = text.replace(/\s/g, '');
+  const typed = text.trim();
   if (places === 3 && /^[1-9]\d{0,2},\d{3}$/.test(typed)) {
     return { wrong: `Write ${typed.replace(',', '')} or ${typed.replace(',', '.')}: a comma may mean either.` };
   }
   const parts = /^(\d+)(?:[.,](\d+))?$/.exec(ungrouped(typed));
+  if (!parts && /^\d[\d\s]*\d$/.test(typed)) return { wrong: `Write ${typed.replace(/\s/g, '')}, or groups of three digits.` };
   if (!parts) return { wrong: `Write an amount of ${currency}, such as ${places === 0 ? '250' : '250 or 99.90'}.` };
   const fraction = parts[2] ?? '';
   if (fraction.length > places) {

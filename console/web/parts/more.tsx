@@ -1,11 +1,12 @@
 // What stands below a list: more of it, its end, or why it does not go on.
 import { useEffect, useState } from 'preact/hooks';
+import type { Labels } from './fault';
 import type { Pages } from './pages';
 import { useSight } from './pages';
 import { Said } from './said';
 import { Empty, Wrong } from './ui';
 
-export function More<Item>({ pages, empty }: { pages: Pages<Item>; empty: string }) {
+export function More<Item>({ pages, empty, at }: { pages: Pages<Item>; empty: string; at?: Labels }) {
   const { items, hasMore, isLoading, fault, more, reload } = pages;
   const below = useSight(more, hasMore && !isLoading && !fault && items.length > 0);
   const [said, say] = useState('');
@@ -17,7 +18,7 @@ export function More<Item>({ pages, empty }: { pages: Pages<Item>; empty: string
   return (
     <div ref={below} class="more">
       <Said text={said} />
-      <Wrong fault={fault} again={items.length > 0 ? more : reload} />
+      <Wrong fault={fault} again={items.length > 0 ? more : reload} at={at} />
       {!fault && items.length === 0 && <Empty>{isLoading || hasMore ? 'Loading…' : empty}</Empty>}
       {!fault && items.length > 0 && (
         <p class="faint">

@@ -38,7 +38,7 @@ const LARGEST = 1_000;
 
 /**
  * The pages of a list: `list` makes the call for a page, `of` takes its answer apart. Another `name` is another list; until it is there, the one
- * before is shown.
+ * before is shown. Without a call nothing is listed.
  */
 export function usePages<Answer, Item>(
   name: string,
@@ -57,9 +57,13 @@ export function usePages<Answer, Item>(
     const isOther = loaded.name !== name;
     const size = from || isOther ? PAGE : Math.min(LARGEST, Math.max(PAGE, loaded.items.length));
     const call = list(from, size);
-    if (!call) return;
     latest.current += 1;
     const number = latest.current;
+    if (!call) {
+      setLoading(false);
+      setFault(undefined);
+      return setLoaded({ name, items: [], next: undefined, readings: 0 });
+    }
     setLoading(true);
     setFault(undefined);
     try {

@@ -22,7 +22,13 @@ function decoded(part: string): string {
 }
 
 const place = new Store(read());
-addEventListener('hashchange', () => place.set(read()));
+/** The field whose letters have made the present place. */
+let typedIn: string | undefined;
+
+addEventListener('hashchange', () => {
+  typedIn = undefined;
+  place.set(read());
+});
 
 /** Whether this is the tab that is shown. */
 export const isAt = (tab: string): boolean => (place.get().path[0] ?? '') === tab;
@@ -38,10 +44,20 @@ export function link(path: string, query: Readonly<Record<string, string>> = {})
 
 /** Goes to a place; `instead` of the present one, of which nothing is remembered then. */
 export function go(path: string, query: Readonly<Record<string, string>> = {}, instead = false): void {
+  typedIn = undefined;
   if (!instead) {
     location.hash = link(path, query);
     return;
   }
   history.replaceState(null, '', link(path, query));
+  place.set(read());
+}
+
+/** Goes to the place of what is typed in a field. Its letters together are one place to go back from. */
+export function goByTyping(field: string, path: string, query: Readonly<Record<string, string>>): void {
+  // By these and not by `location.hash`: what is typed next is known at once, and not only after an event.
+  if (field === typedIn) history.replaceState(null, '', link(path, query));
+  else history.pushState(null, '', link(path, query));
+  typedIn = field;
   place.set(read());
 }

@@ -1,23 +1,27 @@
 // Where a token is taken, when the mesh wants one.
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { Kept } from './calls';
 import { focusHeading } from './said';
+import { log } from './send';
 import { useStore } from './store';
 import { claims, sign, token, wanted } from './token';
-import { Field } from './ui';
+import { Field, Reason } from './ui';
 
 /** A dialog that takes a token as soon as one is wanted. `how` says where to get one. */
 export function SignIn({ how, command }: { how: ComponentChildren; command: string }) {
-  const why = useStore(wanted);
+  const refused = useStore(wanted);
+  const isWanted = refused !== undefined;
+  const isSigned = useStore(token) !== '';
   const dialog = useRef<HTMLDialogElement>(null);
   const [text, setText] = useState('');
   useEffect(() => {
-    if (why && !dialog.current?.open) dialog.current?.showModal();
-    if (why || !dialog.current?.open) return;
+    if (isWanted && !dialog.current?.open) dialog.current?.showModal();
+    if (isWanted || !dialog.current?.open) return;
     // What had the focus before has it again, where anything had it.
     dialog.current.close();
     if (document.activeElement === document.body || dialog.current.contains(document.activeElement)) focusHeading();
-  }, [why]);
+  }, [isWanted]);
   return (
     // Browsers let a second Escape close it whatever is said: it is opened again, as long as nothing can be done without a token.
     <dialog
@@ -35,8 +39,10 @@ export function SignIn({ how, command }: { how: ComponentChildren; command: stri
         }}
       >
         <h2 id="signin">Sign in</h2>
-        <p>{why}</p>
+        <p>{refused?.why}</p>
+        {isWanted && !isSigned && <Kept />}
         <Field label="Token" value={text} onInput={setText} type="password" required wide hint="It stays in this tab, and goes to nobody but this server." />
+        {refused?.fault && <Reason fault={refused.fault} />}
         <p class="faint">{how}</p>
         <pre tabIndex={0} role="region" aria-label="How to make a token">{command}</pre>
         <div class="buttons">
@@ -52,9 +58,10 @@ export function Signed() {
   const text = useStore(token);
   if (!text) return null;
   const { sub } = claims(text);
+  // Without a request: who leaves may have no network.
   const leave = () => {
-    sign('');
-    location.reload();
+    log.set([]);
+    sign('', { why: 'You have signed out.' });
   };
   return (
     <span class="signed">

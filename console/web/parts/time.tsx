@@ -1,23 +1,24 @@
-// Times: in UTC, as the clock on the wall has them, and how long ago.
+// Times: in UTC, as the clock on the wall has them, and how long ago by the server's clock.
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { now as clock } from './clock';
 import { Store } from './store';
 
-const now = new Store(Date.now());
+const now = new Store(clock());
 let watched = 0;
 let timer: ReturnType<typeof setInterval> | undefined;
 
 /** How long ago it is, as long as anybody looks. Drawn anew only when that is another text: a thousand times may stand in a list. */
 function useRelative(at: number): string {
   // It stood still as long as nobody looked.
-  if (watched === 0) now.set(Date.now());
+  if (watched === 0) now.set(clock());
   // By the clock itself: what has just come is not ahead of it.
-  const text = relative(at, Date.now());
+  const text = relative(at, clock());
   const shown = useRef(text);
   shown.current = text;
   const [, redraw] = useState({});
   useEffect(() => {
     watched += 1;
-    timer ??= setInterval(() => document.hidden || now.set(Date.now()), 1_000);
+    timer ??= setInterval(() => document.hidden || now.set(clock()), 1_000);
     const leave = now.follow(() => relative(at, now.get()) !== shown.current && redraw({}));
     return () => {
       leave();
@@ -62,14 +63,17 @@ function local(date: Date): { day: string; time: string } {
   };
 }
 
-/** A time in UTC, of today without its day; by the clock on the wall, where that shows another one; and how long ago. `compact`: less of it. */
+/**
+ * A time in UTC, of today without its day; by the clock on the wall, where that shows another one; and how long ago. `compact`: without its day and
+ * seconds there, so that it keeps its line.
+ */
 export function Time({ at, compact }: { at: string | undefined; compact?: boolean }) {
   const date = new Date(at ?? 0);
   const ago = useRelative(date.getTime());
   if (!at) return <span class="faint">–</span>;
   const [there, here] = [utc(date), local(date)];
   const today = utc(new Date(now.get())).day === there.day;
-  const wall = `${here.day === there.day ? '' : `${here.day} `}${compact ? here.time.slice(0, 5) : here.time}`;
+  const wall = compact ? here.time.slice(0, 5) : `${here.day === there.day ? '' : `${here.day} `}${here.time}`;
   return (
     <time dateTime={at} title={`${there.day} ${there.time} UTC, ${here.day} ${here.time} here`} class="time">
       {today ? '' : `${there.day} `}

@@ -1,7 +1,8 @@
 // What every page is made of: fields, buttons, notices, chips.
 import type { ComponentChildren } from 'preact';
 import { useId, useState } from 'preact/hooks';
-import { advice, type Fault } from './fault';
+import { url } from './call';
+import { advice, sentences, type Fault, type Labels } from './fault';
 
 /** A labelled input. What is wrong with it is said by a screen reader too. */
 export function Field(props: {
@@ -54,42 +55,58 @@ export function Field(props: {
   );
 }
 
-/** A labelled choice. */
+type Options = readonly (readonly [value: string, text: string])[];
+
+/** Whether this can be chosen: a link may say something else. */
+export const isOneOf = (options: Options, value: string): boolean => options.some(([one]) => one === value);
+
+/** A labelled choice. It says by itself when it has another value than those. */
 export function Choice(props: {
   label: string;
   value: string;
   onChange: (value: string) => void;
-  options: readonly (readonly [value: string, text: string])[];
+  options: Options;
 }) {
   const id = useId();
+  const isWrong = !isOneOf(props.options, props.value);
   return (
     <div class="field">
       <label for={id}>{props.label}</label>
-      <select id={id} value={props.value} onChange={(event) => props.onChange(event.currentTarget.value)}>
+      <select
+        id={id}
+        value={props.value}
+        aria-invalid={isWrong ? true : undefined}
+        aria-describedby={isWrong ? `${id}-note` : undefined}
+        onChange={(event) => props.onChange(event.currentTarget.value)}
+      >
         {props.options.map(([value, text]) => (
           <option key={value} value={value}>
             {text}
           </option>
         ))}
       </select>
+      {isWrong && (
+        <p id={`${id}-note`} class="note wrong">
+          <bdi>{props.value}</bdi> is none of these.
+        </p>
+      )}
     </div>
   );
 }
 
-/** What went wrong, and what to do. */
-export function Wrong({ fault, again }: { fault: Fault | undefined; again?: (() => void) | undefined }) {
+/** What went wrong, and what to do. What is wrong with the fields of `at`, those say. */
+export function Wrong({ fault, again, at }: { fault: Fault | undefined; again?: (() => void) | undefined; at?: Labels | undefined }) {
   if (!fault) return null;
+  const [first, ...others] = sentences(fault, at);
   return (
     <div class="notice bad" role="alert">
       <p>
-        <strong>{sentence(fault.text)}</strong> {advice(fault)}
+        <strong>{first}</strong> {advice(fault)}
       </p>
-      {fault.fields.map(({ field, detail }) => (
-        <p key={field}>
-          <code>{field}</code>: {detail}
-        </p>
+      {others.map((text) => (
+        <p key={text}>{text}</p>
       ))}
-      {fault.reason && <p class="faint">{fault.reason}</p>}
+      <Reason fault={fault} />
       {again && (
         <button type="button" onClick={again}>
           Try again
@@ -99,10 +116,17 @@ export function Wrong({ fault, again }: { fault: Fault | undefined; again?: (() 
   );
 }
 
-/** A text as a sentence: errors of the API begin small and end without a full stop. */
-function sentence(text: string): string {
-  const begun = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+/** The reason of an error, as a link to its entry in the catalogue beside the API: in a tab of its own, so that nothing half entered is lost. */
+export function Reason({ fault }: { fault: Fault }) {
+  if (!fault.reason) return null;
+  if (!fault.isListed) return <p class="faint">{fault.reason}</p>;
+  return (
+    <p class="faint">
+      <a href={url({ path: `errors/${fault.reason}` })} target="_blank" rel="noopener">
+        {fault.reason}: more about it (new tab)
+      </a>
+    </p>
+  );
 }
 
 /** A state, by a sign and a word and not by colour alone. */

@@ -1,7 +1,7 @@
 // Follows a stream of the API: by EventSource, or where a token has to be sent by fetch, which can. Goes on after an outage where it was.
 import { url, type Call } from './call';
-import { faultOf, refusal } from './fault';
-import { token, wanted } from './token';
+import { faultOf, problemOf } from './fault';
+import { token, want, wanted } from './token';
 
 /** How a stream is doing. */
 export type Link = 'connecting' | 'live' | 'lost' | 'ended';
@@ -94,7 +94,7 @@ async function look(at: string, end: (link: Link) => void): Promise<void> {
   const stop = new AbortController();
   try {
     const answer = await fetch(at, { headers: { accept: 'text/event-stream, application/problem+json' }, signal: stop.signal });
-    if (answer.status === 401) wanted.set(refusal(await faultOf(answer)));
+    if (answer.status === 401) want(await faultOf(answer, false));
     end(isForGood(answer.status) ? 'ended' : 'lost');
   } catch {
     end('lost');
@@ -115,7 +115,7 @@ function byFetch<Event>(at: string, what: Watch<Event>, end: (link: Link) => voi
 async function read<Event>(at: string, what: Watch<Event>, signal: AbortSignal): Promise<Link> {
   const headers = { accept: 'application/x-ndjson, application/problem+json', authorization: `Bearer ${token.get()}` };
   const answer = await fetch(at, { headers, signal, cache: 'no-store' });
-  if (answer.status === 401) wanted.set(refusal(await faultOf(answer)));
+  if (answer.status === 401) want(await faultOf(answer, true));
   if (!answer.ok || !answer.body) return isForGood(answer.status) ? 'ended' : 'lost';
   what.onLink('live');
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -129,7 +129,7 @@ async function read<Event>(at: string, what: Watch<Event>, signal: AbortSignal):
       const event = JSON.parse(line);
       // The last line of a stream that failed: problem details, or the error object.
       if ('error' in event || 'reason' in event) {
-        if (event.status === 401) wanted.set(`The stream has ended: ${event.detail}.`);
+        if (event.status === 401) wanted.set({ why: `The stream has ended: ${event.detail}.`, fault: problemOf(event, 401) });
         return 'lost';
       }
       what.onEvent(event);

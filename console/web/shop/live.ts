@@ -17,6 +17,15 @@ function range(chosen: Chosen, currency: string): { least?: string; most?: strin
   return { ...('minor' in least ? { least: least.minor } : {}), ...('minor' in most ? { most: most.minor } : {}) };
 }
 
+/** What is wrong with the amounts that were chosen. */
+export function wrongAmounts(chosen: Chosen, currency: string): { from?: string; to?: string } {
+  const wrong = (name: string) => {
+    const amount = minorOf(chosen[name] ?? '', currency);
+    return chosen[name] && 'wrong' in amount ? { [name]: amount.wrong } : {};
+  };
+  return { ...wrong('from'), ...wrong('to') };
+}
+
 /** The filter of the API (AIP-160) that says what was chosen. */
 export function filterOf(chosen: Chosen, currency: string): string {
   const { status, reason } = chosen;
@@ -82,8 +91,11 @@ const idOf = (order: Order | undefined) => order?.id ?? '';
 /** The newest come first: their ids are UUIDv7. */
 const byAge = (a: Order, b: Order) => (idOf(a) < idOf(b) ? 1 : -1);
 
-/** Follows the changes of a list; `show` reads it anew, with the `number` of orders that it has not taken in. What has happened in a sentence. */
-export function useLive(name: string, pages: Pages<Order>, seen: Seen, chosen: Chosen, currency: string) {
+/**
+ * Follows the changes of a list, unless what was chosen means nothing; `show` reads it anew, with the `number` of orders that it has not taken in.
+ * What has happened in a sentence.
+ */
+export function useLive(name: string, pages: Pages<Order>, seen: Seen, chosen: Chosen, currency: string, isListed: boolean) {
   const [missed, setMissed] = useState<ReadonlySet<string>>(new Set());
   const taken = useRef(0);
   const ended = useRef({ finished: 0, cancelled: 0 });
@@ -121,7 +133,7 @@ export function useLive(name: string, pages: Pages<Order>, seen: Seen, chosen: C
       if (status === 'FINISHED') ended.current.finished += 1;
       if (status === 'CANCELLED') ended.current.cancelled += 1;
     }
-    take(orders);
+    if (isListed) take(orders);
   });
   // What was read may be older than what has come meanwhile.
   useEffect(() => {

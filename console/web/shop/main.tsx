@@ -2,7 +2,7 @@
 import { render } from 'preact';
 import { useState } from 'preact/hooks';
 import '../parts/style.css';
-import { Log, Repeats } from '../parts/calls';
+import { Kept, Log, Repeats } from '../parts/calls';
 import { go, isAt, link as to, usePlace } from '../parts/route';
 import { Heading, keepFocus } from '../parts/said';
 import { resume, send } from '../parts/send';
@@ -51,6 +51,7 @@ function Shop() {
       <main id="main" tabIndex={-1}>
         <Heading text={heading} of="ordermesh shop" />
         <Repeats />
+        {!name && !isSigned && <Kept />}
         {name ? <Tab key={name} tab={tab} name={name} order={query['order'] ?? ''} /> : isSigned ? <Empty>Looking whose token it is…</Empty> : <Welcome />}
         <Card title="What was sent" tone="quiet">
           <Log />
@@ -137,8 +138,17 @@ if (root) {
   performance.mark('usable');
   ask();
   token.follow(ask);
-  resume((call, answer) => {
-    void refresh();
-    if (call.path === 'gateway/orders' && isAt('')) go('', { order: (answer as Order).id ?? '' });
+  const goOn = () =>
+    resume((call, answer) => {
+      void refresh();
+      if (call.path === 'gateway/orders' && isAt('')) go('', { order: (answer as Order).id ?? '' });
+    });
+  goOn();
+  let before = user.get();
+  user.follow(() => {
+    // An order at the counter was that of the user before.
+    if (before && isAt('')) go('', {}, true);
+    before = user.get();
+    goOn();
   });
 }

@@ -92,7 +92,9 @@ function Life({ id, seen }: { id: string; seen: Seen }) {
       <div class="headline">
         <div>
           <p class="amount">{money(order.amount, order.currencyCode)}</p>
-          <p class="description" dir="auto">{order.description || <span class="faint">without a description</span>}</p>
+          <p class="description" dir="auto">
+            {order.description ? <bdi>{order.description}</bdi> : <span class="faint">without a description</span>}
+          </p>
         </div>
         <div class="state">
           <Chip kind={kind(order.status)}>

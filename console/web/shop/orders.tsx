@@ -2,16 +2,16 @@
 import { Component } from 'preact';
 import { useRef } from 'preact/hooks';
 import { Preview } from '../parts/calls';
-import { minorOf, money } from '../parts/money';
+import { money } from '../parts/money';
 import { More } from '../parts/more';
 import { usePages } from '../parts/pages';
-import { go, link as to, usePlace } from '../parts/route';
+import { go, goByTyping, link as to, usePlace } from '../parts/route';
 import { Said } from '../parts/said';
 import { useStore } from '../parts/store';
 import { Time } from '../parts/time';
-import { Card, Chip, Choice, Field } from '../parts/ui';
+import { Card, Chip, Choice, Field, isOneOf } from '../parts/ui';
 import { listOrders, type Order } from './calls';
-import { filterOf, Seen, useLive } from './live';
+import { filterOf, Seen, useLive, wrongAmounts } from './live';
 import { account, currencyOf, link, useBeginnings } from './user';
 import { because, kind } from './words';
 
@@ -44,28 +44,29 @@ export function Orders({ user }: { user: string }) {
   const state = useStore(link);
   const filter = filterOf(chosen, currency);
   const orderBy = chosen['sort'] ?? '';
-  const name = `${filter} ${orderBy}`;
-  const list = (pageToken: string, pageSize?: number) => listOrders({ userId: user, filter, orderBy, pageToken }, pageSize);
+  const wrong = wrongAmounts(chosen, currency);
+  const isChoice = isOneOf(STATUSES, chosen['status'] ?? '') && isOneOf(REASONS, chosen['reason'] ?? '') && isOneOf(ORDERS, orderBy);
+  // Half a filter would list what nobody has asked for.
+  const isListed = isChoice && !wrong.from && !wrong.to;
+  const name = isListed ? `${filter} ${orderBy}` : '';
+  const list = (pageToken: string, pageSize?: number) =>
+    isListed ? listOrders({ userId: user, filter, orderBy, pageToken }, pageSize) : undefined;
   const seen = useRef(new Seen());
   const pages = usePages(name, list, (answer) => ({
     items: (answer.orders ?? []).map((order) => seen.current.latest(order)),
     next: answer.nextPageToken,
   }));
-  const missed = useLive(name, pages, seen.current, chosen, currency);
+  const missed = useLive(name, pages, seen.current, chosen, currency, isListed);
   useBeginnings(missed.show);
-  const choose = (name: string) => (value: string) => go('orders', { ...chosen, [name]: value }, true);
-  const wrong = (name: string) => {
-    const text = chosen[name] ?? '';
-    const amount = minorOf(text, currency);
-    return text !== '' && 'wrong' in amount ? amount.wrong : undefined;
-  };
+  const choose = (name: string) => (value: string) => go('orders', { ...chosen, [name]: value });
+  const write = (name: string) => (value: string) => goByTyping(name, 'orders', { ...chosen, [name]: value });
   return (
     <Card title="Orders" aside={<span class={`link ${state}`}>{state === 'live' ? 'live' : 'reconnecting'}</span>}>
       <div class="filters">
         <Choice label="Status" value={chosen['status'] ?? ''} onChange={choose('status')} options={STATUSES} />
         <Choice label="Cancelled because" value={chosen['reason'] ?? ''} onChange={choose('reason')} options={REASONS} />
-        <Field label={`From, ${currency}`} value={chosen['from'] ?? ''} onInput={choose('from')} mode="decimal" wrong={wrong('from')} />
-        <Field label={`To, ${currency}`} value={chosen['to'] ?? ''} onInput={choose('to')} mode="decimal" wrong={wrong('to')} />
+        <Field label={`From, ${currency}`} value={chosen['from'] ?? ''} onInput={write('from')} mode="decimal" wrong={wrong.from} />
+        <Field label={`To, ${currency}`} value={chosen['to'] ?? ''} onInput={write('to')} mode="decimal" wrong={wrong.to} />
         <Choice label="Sort" value={orderBy} onChange={choose('sort')} options={ORDERS} />
       </div>
       <Preview call={list('')} />
@@ -80,7 +81,7 @@ export function Orders({ user }: { user: string }) {
           <Row key={order.id} order={order} />
         ))}
       </ul>
-      <More pages={pages} empty={filter ? 'No order meets this filter.' : 'No orders yet. Place one at the counter.'} />
+      <More pages={pages} empty={!isListed ? 'Nothing is listed by what is wrong above.' : filter ? 'No order meets this filter.' : 'No orders yet. Place one at the counter.'} />
     </Card>
   );
 }
@@ -95,7 +96,9 @@ class Row extends Component<{ order: Order }> {
     return (
       <li>
         <a href={to('', { order: order.id ?? '' })} class="rowlink">
-          <span class="what" dir="auto">{order.description || <span class="faint">without a description</span>}</span>
+          <span class="what" dir="auto">
+            {order.description ? <bdi>{order.description}</bdi> : <span class="faint">without a description</span>}
+          </span>
           <Chip kind={kind(order.status)}>
             {order.status}
             {order.cancelReason ? ` · ${because(order.cancelReason)}` : ''}

@@ -1,39 +1,42 @@
 // The counter: an account, money on it, and an order.
 import { useLayoutEffect, useState } from 'preact/hooks';
-import { newKey, type Call } from '../parts/call';
+import type { Call } from '../parts/call';
 import { Preview } from '../parts/calls';
-import { Failed, type Fault } from '../parts/fault';
+import { Failed, unanswered, wrongAt, type Fault } from '../parts/fault';
 import { minorOf, money } from '../parts/money';
 import { go, isAt } from '../parts/route';
 import { Said } from '../parts/said';
-import { send } from '../parts/send';
+import { send, STOPPED } from '../parts/send';
 import { useStore } from '../parts/store';
 import { Card, Field, Wrong } from '../parts/ui';
+import { useKey } from '../parts/write';
 import { openAccount, placeOrder, topUp } from './calls';
 import { account, currencyOf, refresh, type AccountState } from './user';
 
 const CURRENCIES = ['RUB', 'EUR', 'USD', 'GBP', 'JPY', 'KWD'];
 
-/** A write of a form: its key stays until there is an answer, and the next one has another. */
+/** A write of a form. What went wrong is said until the form says something else. */
 function useWrite<Answer>(make: (key: string) => Call<Answer> | undefined, then: (answer: Answer) => void) {
-  const [key, setKey] = useState(newKey);
-  const [fault, setFault] = useState<Fault>();
+  const content = JSON.stringify(make(''));
+  const { key, isStopped, renew } = useKey(content, make);
+  const [failed, setFailed] = useState<{ content: string; fault: Fault }>();
   const [isUnderWay, setUnderWay] = useState(false);
   const call = make(key);
   const run = async (event: Event) => {
     event.preventDefault();
     if (!call || isUnderWay) return;
     setUnderWay(true);
-    setFault(undefined);
+    setFailed(undefined);
     try {
       then(await send(call));
     } catch (error) {
-      if (error instanceof Failed) setFault(error.fault);
+      if (error instanceof Failed) setFailed({ content, fault: error.fault });
     }
-    setKey(newKey());
+    renew();
     setUnderWay(false);
   };
-  return { call, fault, isUnderWay, run };
+  const known = failed && failed.content === content ? failed.fault : isStopped ? { ...unanswered(), ...STOPPED } : undefined;
+  return { call, fault: isUnderWay ? undefined : known, isUnderWay, run };
 }
 
 export function Account({ user }: { user: string }) {
@@ -68,15 +71,16 @@ function Balance({ state }: { state: AccountState }) {
 function Open({ user }: { user: string }) {
   const [currency, setCurrency] = useState('RUB');
   const code = currency.trim().toUpperCase();
-  const wrong = /^[A-Z]{3}$/.test(code) ? undefined : 'Write the three letters of a currency.';
+  const unlike = /^[A-Z]{3}$/.test(code) ? undefined : 'Write the three letters of a currency.';
   const { call, fault, isUnderWay, run } = useWrite(
-    (key) => (wrong ? undefined : openAccount(user, code, key)),
+    (key) => (unlike ? undefined : openAccount(user, code, key)),
     () => void refresh(),
   );
+  const wrong = unlike ?? wrongAt(fault, 'currencyCode');
   return (
     <form onSubmit={(event) => void run(event)}>
       <Field label="Currency" value={currency} onInput={setCurrency} options={CURRENCIES} wrong={wrong} maxLength={3} hint="It never changes." />
-      <Wrong fault={fault} />
+      <Wrong fault={fault} at={{ currencyCode: 'Currency' }} />
       <div class="buttons">
         <button class="primary" aria-disabled={isUnderWay}>Open an account</button>
       </div>
@@ -95,11 +99,11 @@ function TopUp({ user, currency }: { user: string; currency: string }) {
       void refresh();
     },
   );
-  const wrong = text !== '' && 'wrong' in amount ? amount.wrong : undefined;
+  const wrong = text !== '' && 'wrong' in amount ? amount.wrong : wrongAt(fault, 'amount');
   return (
     <form onSubmit={(event) => void run(event)}>
       <Field label={`Top up by, in ${currency}`} value={text} onInput={setText} mode="decimal" wrong={wrong} required />
-      <Wrong fault={fault} />
+      <Wrong fault={fault} at={{ amount: 'Top up by' }} />
       <div class="buttons">
         <button aria-disabled={isUnderWay}>Top up</button>
       </div>
@@ -128,16 +132,16 @@ export function PlaceOrder({ user }: { user: string }) {
       if (isAt('')) go('', { order: order.id ?? '' });
     },
   );
-  const wrong = text !== '' && 'wrong' in amount ? amount.wrong : undefined;
+  const wrong = text !== '' && 'wrong' in amount ? amount.wrong : wrongAt(fault, 'amount');
   return (
     <Card title="New order">
       <form onSubmit={(event) => void run(event)}>
-        <Field label="What" value={description} onInput={setDescription} placeholder="Green tea, 100 g" maxLength={1024} wide />
+        <Field label="What" value={description} onInput={setDescription} placeholder="Green tea, 100 g" wrong={wrongAt(fault, 'description')} maxLength={1024} wide />
         <div class="row">
           <Field label="Amount" value={text} onInput={setText} mode="decimal" wrong={wrong} required />
-          <Field label="Currency" value={currency} onInput={setCurrency} options={CURRENCIES} maxLength={3} required />
+          <Field label="Currency" value={currency} onInput={setCurrency} options={CURRENCIES} wrong={wrongAt(fault, 'currencyCode')} maxLength={3} required />
         </div>
-        <Wrong fault={fault} />
+        <Wrong fault={fault} at={{ description: 'What', amount: 'Amount', currencyCode: 'Currency' }} />
         <div class="buttons">
           <button class="primary" aria-disabled={isUnderWay}>Place the order</button>
         </div>

@@ -1,13 +1,13 @@
 // The account: every booking with the balance after it, and the balance as a line.
 import { Chart } from '../parts/chart';
-import { money } from '../parts/money';
+import { money, rounded } from '../parts/money';
 import { More } from '../parts/more';
 import { usePages } from '../parts/pages';
 import { Preview } from '../parts/calls';
 import { go, link as to, usePlace } from '../parts/route';
 import { useStore } from '../parts/store';
 import { Time } from '../parts/time';
-import { Card, Choice, Empty, Id } from '../parts/ui';
+import { Card, Choice, Empty, Id, isOneOf } from '../parts/ui';
 import { listEntries, type Entry } from './calls';
 import { account, currencyOf, useBeginnings, useChanges } from './user';
 
@@ -22,7 +22,8 @@ export function Statement({ user }: { user: string }) {
   const state = useStore(account);
   const currency = currencyOf(state);
   const filter = type ? `type = ${type}` : '';
-  const list = (pageToken: string, pageSize?: number) => listEntries(user, filter, pageToken, pageSize);
+  const isListed = isOneOf(TYPES, type);
+  const list = (pageToken: string, pageSize?: number) => (isListed ? listEntries(user, filter, pageToken, pageSize) : undefined);
   const pages = usePages(filter, list, (answer) => ({
     items: answer.entries ?? [],
     next: answer.nextPageToken,
@@ -47,11 +48,11 @@ export function Statement({ user }: { user: string }) {
     >
       {filter === '' && pages.items.length > 1 && <BalanceChart entries={pages.items} currency={currency} />}
       <div class="filters">
-        <Choice label="Show" value={type} onChange={(value) => go('account', { type: value }, true)} options={TYPES} />
+        <Choice label="Show" value={type} onChange={(value) => go('account', { type: value })} options={TYPES} />
       </div>
       <Preview call={list('')} />
       <div class="scroll" tabIndex={0} role="region" aria-label="Bookings">
-        <table data-testid="statement">
+        <table class="stacked" data-testid="statement">
           <thead>
             <tr>
               <th scope="col">No.</th>
@@ -68,7 +69,7 @@ export function Statement({ user }: { user: string }) {
           </tbody>
         </table>
       </div>
-      <More pages={pages} empty={filter ? 'There is no such booking.' : 'Nothing was booked yet. Top up at the counter.'} />
+      <More pages={pages} empty={!isListed ? 'Nothing is listed by what is wrong above.' : filter ? 'There is no such booking.' : 'Nothing was booked yet. Top up at the counter.'} />
     </Card>
   );
 }
@@ -90,11 +91,11 @@ function Booking({ entry, currency }: { entry: Entry; currency: string }) {
           </>
         )}
       </td>
-      <td class={isIn ? 'number good' : 'number'}>
+      <td class={isIn ? 'number good' : 'number'} data-label="Amount">
         {isIn ? '+' : ''}
         {money(entry.amount, currency)}
       </td>
-      <td class="number">{money(entry.balanceAfter, currency)}</td>
+      <td class="number" data-label="Balance">{money(entry.balanceAfter, currency)}</td>
       <td>
         <Time at={entry.createTime} compact />
       </td>
@@ -117,6 +118,7 @@ function BalanceChart({ entries, currency }: { entries: readonly Entry[]; curren
       places={oldest.map((entry) => Number(entry.sequence ?? 0))}
       at={(sequence) => `booking ${sequence}`}
       label={label}
+      tick={(value) => rounded(value, currency)}
       steps
     />
   );

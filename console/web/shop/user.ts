@@ -1,7 +1,7 @@
 // Whose shop it is, their account, and what changes there.
 import { useEffect, useRef } from 'preact/hooks';
 import { Failed, unanswered, type Fault } from '../parts/fault';
-import { send } from '../parts/send';
+import { owner, send } from '../parts/send';
 import { Store, useStore } from '../parts/store';
 import { claims, token } from '../parts/token';
 import { watch, type Link } from '../parts/watch';
@@ -18,6 +18,8 @@ export const user = new Store(current());
 token.follow(() => user.set(current()));
 // What is known is of the one before.
 user.follow(() => account.set({ state: 'unknown' }));
+owner.set(user.get());
+user.follow(() => owner.set(user.get()));
 
 export function become(name: string): void {
   sessionStorage.setItem(KEY, name);
@@ -76,9 +78,15 @@ export function useBeginnings(reload: () => void): void {
   }, [times]);
 }
 
+/**
+ * Orders that readers get in a frame at most, the others in the next ones: a frame has the work of so many rows, however many have changed at once.
+ * At sixty frames a second that is 1,500 changes, and of an order that waits only the last state is drawn.
+ */
+const PER_FRAME = 25;
+
 const readers = new Set<(orders: readonly Order[]) => void>();
 
-/** Calls `reader`, as it is then, with orders that have changed, once for each frame of the screen at most. */
+/** Calls `reader`, as it is then, with orders that have changed: once for each frame of the screen at most, with the first that wait. */
 export function useChanges(reader: (orders: readonly Order[]) => void): void {
   const latest = useRef(reader);
   latest.current = reader;
@@ -94,12 +102,12 @@ export function useBoard(name: string): void {
   const who = useStore(token);
   useEffect(() => {
     if (!name) return;
-    let waiting = new Map<string, Order>();
+    const waiting = new Map<string | undefined, Order>();
     let frame = 0;
     const hand = () => {
-      frame = 0;
-      const orders = [...waiting.values()];
-      waiting = new Map();
+      const orders = [...waiting.values()].slice(0, PER_FRAME);
+      for (const { id } of orders) waiting.delete(id);
+      frame = waiting.size > 0 ? requestAnimationFrame(hand) : 0;
       readers.forEach((reader) => reader(orders));
       if (orders.some((order) => order.status === 'FINISHED')) soon();
     };

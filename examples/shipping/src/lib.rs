@@ -7,12 +7,7 @@ pub mod grpc;
 pub mod reactions;
 pub mod domain;
 pub mod store;
-
-/// Version 1 of the contract, `shipping.proto`.
-pub mod v1 {
-    #![expect(clippy::allow_attributes, clippy::too_many_lines, reason = "generated")]
-    tonic::include_proto!("shipping.v1");
-}
+pub mod v1;
 
 use std::sync::Arc;
 

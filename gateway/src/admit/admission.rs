@@ -1,19 +1,18 @@
 //! What is let in, on all threads of an edge.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
-use auth::{Rule, Verifier};
+use auth::{Rule, Validity, Verifier};
 use chassis::{
     accept::{Permit, Permits},
-    clock::Clock,
+    peer::network,
     status::Fault,
 };
 use http::HeaderMap;
-use tokio::time::Instant;
 
 use super::{
     budget::Budget,
-    client::{Client, Who, network},
+    client::{Client, Who},
     connections::{Connected, Connections},
     proxies::Proxies,
     rate::{Rates, Standing},
@@ -37,7 +36,6 @@ pub(crate) struct Admission {
     proxies: Proxies,
     /// Whose tokens callers need, if anybody's.
     issuer: Option<Verifier>,
-    clock: Arc<dyn Clock>,
 }
 
 /// Somebody who was let in.
@@ -45,8 +43,8 @@ pub(crate) struct Admission {
 pub(crate) struct Admitted {
     /// Who their request counts for.
     pub(crate) who: Who,
-    /// When their token expires, if they need one: what goes on longer ends then.
-    pub(crate) expires: Option<Instant>,
+    /// Until when their token lets them in, if they need one: what goes on longer ends then.
+    pub(crate) validity: Option<Validity>,
 }
 
 impl Admission {
@@ -65,7 +63,6 @@ impl Admission {
             rates: Rates::of(config.rate_limit, &config.method_limits),
             proxies: Proxies::new(config.trusted_proxies.clone()),
             issuer: config.issuer.clone(),
-            clock: Arc::clone(&config.clock),
         })
     }
 
@@ -115,22 +112,17 @@ impl Admission {
         (method, rule): (&str, Option<&Rule>),
         standing: &mut Option<Standing>,
     ) -> Result<Admitted, Fault> {
-        let caller = match &self.issuer {
-            Some(issuer) => issuer.caller(headers).await.map(Some),
+        let admitted = match &self.issuer {
+            Some(issuer) => issuer.admit(headers, Some(client.network)).await.map(Some),
             None => Ok(None),
         };
-        let who = client.who(caller.as_ref().ok().and_then(Option::as_deref));
+        let who = client.who(admitted.as_ref().ok().and_then(Option::as_ref).map(|(caller, _)| &**caller));
         self.count(&who, Some(method), standing)?;
-        let caller = caller?;
+        let (caller, validity) = admitted?.unzip();
         if let (Some(caller), Some(rule)) = (&caller, rule) {
             rule.admit(caller)?;
         }
-        let expires = caller.and_then(|caller| {
-            let left = u64::try_from(caller.expires - self.clock.now()).unwrap_or_default();
-            // One that is good for ages never expires.
-            Instant::now().checked_add(Duration::from_micros(left))
-        });
-        Ok(Admitted { who, expires })
+        Ok(Admitted { who, validity })
     }
 
     /// Permits for connections, as many as the system allows when this is called first.

@@ -1,11 +1,9 @@
 //! Where requests come from, and who they count for.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use auth::Caller;
+use chassis::peer::network;
 
 use super::budget::{Account, Budget};
 
@@ -40,7 +38,7 @@ impl Client {
 
     /// Who a request counts for that this caller sends, if it has named one.
     pub(crate) fn who(&self, caller: Option<&Caller>) -> Who {
-        caller.map_or(Who::Network(self.network), |caller| Who::Subject(caller.subject.as_str().into()))
+        caller.map_or(Who::Network(self.network), |caller| Who::Subject(Arc::clone(&caller.subject)))
     }
 }
 
@@ -51,12 +49,5 @@ impl Who {
             Self::Subject(_) => "this subject",
             Self::Network(_) => "this address",
         }
-    }
-}
-
-pub(super) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address => address,
     }
 }

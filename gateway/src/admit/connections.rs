@@ -5,10 +5,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use chassis::accept::{Permit, Permits};
+use chassis::{
+    accept::{Permit, Permits},
+    peer::network,
+};
 
 use super::{
-    client::network,
     open_files,
     shares::{Share, Shares},
 };

@@ -184,7 +184,9 @@ impl Standing {
 mod tests {
     use std::net::IpAddr;
 
-    use super::{super::client::network, *};
+    use chassis::peer::network;
+
+    use super::*;
 
     fn rates(of_caller: u32, of_methods: &[(&str, u32)]) -> Rates {
         let method = |(path, requests): &(&str, u32)| Some(((*path).to_owned(), NonZeroU32::new(*requests)?));

@@ -74,6 +74,11 @@ impl Unread {
         self.state().permit.as_mut().map(|permit| permit.split(usize::MAX))
     }
 
+    /// No more of what comes is kept, nor counted.
+    pub(crate) fn end(&self) {
+        self.state().permit = None;
+    }
+
     /// A frame of control was read, with so much payload: it is no part of a message.
     pub(crate) fn control(&self, payload: usize) {
         if let Some(permit) = &mut self.state().permit {

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     admit::Standing,
+    contract::Form,
     grpc::{Begun, Sent, end, fault},
     messages::{
         answer::{Answer, Part, wrong},
@@ -79,7 +80,8 @@ async fn message(
     let (head, body) = response.into_parts();
     metadata[0] = head.headers;
     let [leading, trailing] = metadata;
-    let answer = Answer::of(body, call.called, call.asked.form);
+    // As it is on the wire: only what comes behind it says whether the call took effect.
+    let answer = Answer::of(body, call.called, Form::Proto);
     let message = within(deadline, collected(answer, trailing)).await?;
     let message = message.map_err(|status| fault(&status, writes))?;
     match status(leading, trailing) {
@@ -89,8 +91,10 @@ async fn message(
     }
     // It has said that all is well.
     let message = message.ok_or_else(|| wrong("the answer has no message"))?;
+    let printed = call.called.printed(call.asked.form, message);
+    // What a write has done is answered, however much is being answered already, and however long it is printed.
+    let message = within(deadline.filter(|_| !writes), printed).await??;
     if !writes {
-        // What a write has done is answered, however much is being answered already.
         call.client.answers.check(message.len())?;
     }
     Ok(message)
@@ -115,7 +119,7 @@ async fn received(call: Call<'_>, headers: HeaderMap, body: Body) -> Result<Rece
     let received = body::unpacked(&headers, body, &call.limit()).await?;
     let unread = || format!("the message has a coding that is not read; {READ} are");
     let received = received.ok_or_else(|| Fault::new(Reason::Unimplemented, unread()))?;
-    let wire = called.wire(asked.form, &received.bytes, edge.config.lenient)?;
+    let wire = called.wire(asked.form, &received.bytes, edge.config.lenient).await?;
     received.becomes(enveloped(0, &fields::bound(wire, &headers, &called.input(), called.is_safe)?))
 }
 

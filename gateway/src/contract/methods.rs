@@ -20,7 +20,7 @@ use upstream::Upstream;
 use super::{own, routes::is_public, served::Served};
 use crate::{
     answer::{payload::unprintable, problem::refused},
-    metrics,
+    aside, metrics,
 };
 
 /// The methods that can be called, by their path.
@@ -97,29 +97,41 @@ impl Called {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn wire(&self, form: Form, message: &Bytes, lenient: bool) -> Result<Bytes, Fault> {
-        match form {
-            Form::Proto => Ok(message.clone()),
+    pub(crate) async fn wire(
+        self: &Arc<Self>,
+        form: Form,
+        message: &Bytes,
+        lenient: bool,
+    ) -> Result<Bytes, Fault> {
+        let wire = match form {
+            Form::Proto => return Ok(message.clone()),
             // A route's body may be left out. A message may not: an empty one is `{}`.
             Form::Json if message.is_empty() => {
-                Err(Fault::new(Reason::MalformedRequest, "the message is empty, which is no JSON"))
+                return Err(Fault::new(Reason::MalformedRequest, "the message is empty, which is no JSON"));
             }
-            Form::Json => {
-                let wire = self.types().0.wire(message, lenient).map_err(refused)?;
-                Ok(wire.into())
+            Form::Json if aside::is_long(message.len()) => {
+                let (called, message) = (Arc::clone(self), message.clone());
+                aside::run(move || called.types().0.wire(&message, lenient)).await?
             }
-        }
+            Form::Json => self.types().0.wire(message, lenient),
+        };
+        Ok(wire.map_err(refused)?.into())
     }
 
     /// Its response in this form.
     ///
     /// # Errors
     /// A response that is not of the contract.
-    pub(crate) fn printed(&self, form: Form, wire: Bytes) -> Result<Bytes, Fault> {
-        match form {
-            Form::Proto => Ok(wire),
-            Form::Json => Ok(self.types().1.json(&wire).map_err(|error| unprintable(&error))?.into()),
-        }
+    pub(crate) async fn printed(self: &Arc<Self>, form: Form, wire: Bytes) -> Result<Bytes, Fault> {
+        let printed = match form {
+            Form::Proto => return Ok(wire),
+            Form::Json if aside::is_long(wire.len()) => {
+                let called = Arc::clone(self);
+                aside::run(move || called.types().1.json(&wire)).await?
+            }
+            Form::Json => self.types().1.json(&wire),
+        };
+        Ok(printed.map_err(unprintable)?.into())
     }
 
     fn types(&self) -> &(Type, Type) {
@@ -163,7 +175,10 @@ impl Methods {
             methods.map(|method| called(&method, &upstream)).collect::<Vec<_>>()
         };
         let own = own::methods().iter().map(|method| called(method, own));
-        let by_path = own.chain(served.iter().flat_map(methods)).collect();
+        // A service has many routes, and its methods are made once.
+        let mut services = HashSet::new();
+        let firsts = served.iter().filter(|served| services.insert(served.route.rpc.service.as_str()));
+        let by_path = own.chain(firsts.flat_map(methods)).collect();
         Self { by_path, other: metrics::call("_OTHER") }
     }
 

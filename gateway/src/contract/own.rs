@@ -3,7 +3,7 @@
 mod known;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{Arc, LazyLock, OnceLock},
 };
@@ -78,12 +78,15 @@ fn routes(contract: &Contract, known: Known) -> Routes {
 
 /// A `FileDescriptorSet` of the files that declare what is served, and of those that they import, without the services and methods that are not.
 fn files(contract: &Contract) -> Files {
-    let services: Vec<_> =
-        contract.routes.list().iter().map(|route| route.rpc.method.parent_service().clone()).collect();
-    let methods = services.iter().flat_map(|service| service.methods().filter(is_public));
+    let services = contract.routes.list().iter().map(|route| {
+        let service = route.rpc.method.parent_service().clone();
+        (service.full_name().to_owned(), service)
+    });
+    let services: BTreeMap<String, ServiceDescriptor> = services.collect();
+    let methods = services.values().flat_map(|service| service.methods().filter(is_public));
     let shown: BTreeSet<String> = methods.map(|method| method.full_name().to_owned()).collect();
     let (mut open, mut seen) = (Vec::new(), BTreeSet::new());
-    open.extend(services.iter().map(ServiceDescriptor::parent_file));
+    open.extend(services.values().map(ServiceDescriptor::parent_file));
     let mut files = Files::default();
     while let Some(file) = open.pop() {
         if seen.insert(file.name().to_owned()) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use chassis::{metrics::Method as Counts, settings::ConfigErrors};
+use chassis::{metrics::Method as Counts, settings::ConfigErrors, tls::Distrust};
 use tokio::sync::watch;
 use upstream::Endpoint;
 
@@ -58,6 +58,9 @@ impl Thread {
         self.table.load().find(method, path)
     }
 }
+
+/// Services, and their endpoints that cannot be called for a certificate.
+pub(crate) type Distrusted = BTreeMap<String, BTreeMap<Endpoint, Distrust>>;
 
 /// All threads that serve one edge, and what they serve.
 #[derive(Debug)]
@@ -113,6 +116,9 @@ impl Threads {
         if !worse.is_empty() {
             return Err(routes::named(&worse));
         }
+        if contract.covered != before.covered {
+            contract.warn_of_documents();
+        }
         let routes = contract.len();
         self.replace(contract).map(|()| routes).ok_or_else(|| "a service has no connections".to_owned())
     }
@@ -151,17 +157,34 @@ impl Threads {
         Some(())
     }
 
-    /// The endpoints of each service, and whether any thread calls them.
-    pub(crate) fn endpoints(&self) -> BTreeMap<String, BTreeMap<Endpoint, bool>> {
+    /// The services that are called over TLS, and their endpoints that a thread cannot call for the certificate of one side.
+    pub(crate) fn distrusted(&self) -> Distrusted {
         let threads: Vec<Arc<Thread>> = self.current().threads.iter().filter_map(Weak::upgrade).collect();
-        let mut services = BTreeMap::new();
+        let mut services = Distrusted::new();
         for (service, upstream) in threads.iter().flat_map(|thread| &thread.pools) {
-            let name = if service.is_empty() { "upstream" } else { service };
-            let endpoints: &mut BTreeMap<Endpoint, bool> = services.entry(name.to_owned()).or_default();
-            for (address, is_in) in upstream.endpoints() {
-                *endpoints.entry(address).or_default() |= is_in;
+            for (endpoint, distrust) in upstream.distrusted() {
+                let endpoints = services.entry(named(service)).or_default();
+                endpoints.extend(distrust.map(|distrust| (endpoint, distrust)));
             }
         }
         services
     }
+
+    /// The endpoints of each service, and whether all threads call them: one without calls does not know that an endpoint has failed.
+    pub(crate) fn endpoints(&self) -> BTreeMap<String, BTreeMap<Endpoint, bool>> {
+        let threads: Vec<Arc<Thread>> = self.current().threads.iter().filter_map(Weak::upgrade).collect();
+        let mut services = BTreeMap::new();
+        for (service, upstream) in threads.iter().flat_map(|thread| &thread.pools) {
+            let endpoints: &mut BTreeMap<Endpoint, bool> = services.entry(named(service)).or_default();
+            for (address, is_in) in upstream.endpoints() {
+                *endpoints.entry(address).or_insert(true) &= is_in;
+            }
+        }
+        services
+    }
+}
+
+/// What a service is called in metrics and in `/readyz`.
+fn named(service: &str) -> String {
+    if service.is_empty() { "upstream" } else { service }.to_owned()
 }

@@ -6,7 +6,7 @@ use auth::{Data, Rules};
 use chassis::settings::ConfigErrors;
 use http::HeaderName;
 use prost_reflect::MethodDescriptor;
-use transcode::{Route, Routes, openapi::Listed};
+use transcode::{Lookup, Route, Routes, openapi::Listed};
 
 use super::{failures, routes};
 use crate::{
@@ -28,6 +28,8 @@ pub(crate) struct Contract {
     pub(super) further: Arc<[HeaderName]>,
     /// What cannot be served, with the reasons.
     pub(super) left_out: Vec<String>,
+    /// Paths of the edge's own documents where a route answers.
+    pub(super) covered: Vec<String>,
     pub(crate) documents: Arc<Documents>,
     /// Whether it is that of both of our services, of which the shop is a client.
     pub(super) has_shop: bool,
@@ -67,29 +69,42 @@ impl Contract {
             return None;
         }
         let documents = Arc::new(Documents::of(&listed, has_issuer));
+        let has_route = |path: &String| !matches!(routes.find("GET", path), Lookup::Nothing);
+        let covered = documents.paths().into_iter().filter(has_route).collect();
         let meter = |route: &Arc<Route>| Meter::new(&route.method, route.template.text.clone());
         let meters = routes.list().iter().map(meter).collect();
         let further = config.forward_headers.clone().into();
-        let contract = Self { routes, rules, meters, further, left_out, documents, has_shop: false };
+        let contract = Self { routes, rules, meters, further, left_out, covered, documents, has_shop: false };
         let has_shop = SHOP_CALLS.iter().all(|method| contract.has(method));
         Some(Self { has_shop, ..contract })
     }
 
-    /// Warns of what is left out, if anything is.
+    /// Warns of what is left out, if anything is, and of documents that are not served.
     pub(crate) fn warn(&self) {
+        self.warn_of_documents();
         if !self.left_out.is_empty() {
             let (parts, left_out) = (self.left_out.len(), routes::named(&self.left_out));
             tracing::warn!(parts, left_out, "parts of the descriptors cannot be served and are left out");
         }
     }
 
+    /// Warns of documents that are not served, if there are any.
+    pub(super) fn warn_of_documents(&self) {
+        if !self.covered.is_empty() {
+            let paths = routes::named(&self.covered);
+            tracing::warn!(
+                paths,
+                "routes of the descriptors answer at paths of the edge's own documents, which are not served there"
+            );
+        }
+    }
+
     /// Whether a service with routes has this method, as `package.Service/Method`.
     pub(crate) fn has(&self, method: &str) -> bool {
         let Some((service, name)) = method.split_once('/') else { return false };
-        let services = self.routes.list().iter().map(|route| route.rpc.method.parent_service());
-        let mut services = services.filter(|known| known.full_name() == service);
-        let is_it = |method: &MethodDescriptor| method.name() == name && routes::is_public(method);
-        services.any(|service| service.methods().any(|method| is_it(&method)))
+        let route = self.routes.list().iter().find(|route| route.rpc.service == service);
+        let is_it = |method: MethodDescriptor| method.name() == name && routes::is_public(&method);
+        route.is_some_and(|route| route.rpc.method.parent_service().methods().any(is_it))
     }
 
     /// The full names of the services that have routes.

@@ -25,6 +25,7 @@ pub(super) fn of<'a>(title: &'a str, listed: &[Listed<'_>], has_issuer: bool) ->
     About {
         title,
         description: if is_ours { OURS } else { OTHERS },
+        contact: is_ours.then_some("The ordermesh authors"),
         license: is_ours.then_some(["MIT", "MIT"]),
         tokens,
         token: TOKEN,

@@ -8,15 +8,15 @@ use axum::{
     extract::{Extension, Path, Request, State, rejection::PathRejection},
     middleware::{Next, from_fn},
     response::{IntoResponse as _, Redirect, Response},
-    routing::get,
+    routing::{any, get},
 };
 use bytes::Bytes;
 use chassis::status::{Fault, Reason};
-use http::{HeaderMap, HeaderValue, Uri, header};
+use http::{HeaderMap, Method, Uri, header};
 use transcode::openapi;
 use utoipa_swagger_ui::{Config, Url};
 
-use super::base;
+use super::{base, only_read, reads};
 use crate::{
     admit::{Client, activity::OVERHEAD},
     answer::{
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Where the keys of an issuer usually are.
-const JWKS: &str = "/.well-known/jwks.json";
+pub(crate) const JWKS: &str = "/.well-known/jwks.json";
 
 /// The query of who wants the URL of the server relative to the document.
 const RELATIVE: &str = "server=relative";
@@ -49,11 +49,11 @@ pub(crate) fn router(jwks: Option<Bytes>, has_shop: bool) -> Router<Arc<Edge>> {
     }
     router
         .route("/openapi.json", get(merged))
-        .route("/openapi/{file}", get(one))
+        .route("/openapi/{file}", any(one))
         // Relative, so that a prefix in front of all stays.
         .route("/swagger", get(async || Redirect::permanent("swagger/index.html")))
         .route("/swagger/", get(async || Redirect::permanent("index.html")))
-        .route("/swagger/{*file}", get(page))
+        .route("/swagger/{*file}", any(page))
         .method_not_allowed_fallback(other_method)
         .route_layer(from_fn(admit))
 }
@@ -77,13 +77,12 @@ async fn one(
 ) -> Response {
     let documents = edge.thread.documents();
     let name = file.as_ref().ok().and_then(|Path(file)| file.strip_suffix(".json"));
-    match name.and_then(|name| documents.each.get(name)) {
-        Some(document) => described(&edge, &request, document, ".."),
-        None => {
-            let style = Style::of(request.headers(), request.uri().path());
-            Problem::route_not_found().into_response(&style)
-        }
-    }
+    let problem = match name.and_then(|name| documents.each.get(name)) {
+        Some(document) if reads(request.method()) => return described(&edge, &request, document, ".."),
+        Some(_) => only_read(),
+        None => Problem::route_not_found(),
+    };
+    problem.into_response(&Style::of(request.headers(), request.uri().path()))
 }
 
 /// A document with the URL of the API, or with one that is relative to the document: where the former is not known, and where the request wants
@@ -96,13 +95,13 @@ fn described(edge: &Edge, request: &Request, document: &str, relative: &str) -> 
 
 /// The documents can only be read.
 async fn other_method(headers: HeaderMap, uri: Uri) -> Response {
-    let allow = HeaderValue::from_static("GET, HEAD");
-    Problem::method_not_allowed(allow).into_response(&Style::of(&headers, uri.path()))
+    only_read().into_response(&Style::of(&headers, uri.path()))
 }
 
 async fn page(
     State(edge): State<Arc<Edge>>,
     file: Result<Path<String>, PathRejection>,
+    method: Method,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
@@ -116,6 +115,7 @@ async fn page(
     let pages = Config::new(names.iter().map(|(name, url)| Url::new(name, url)));
     let pages = Arc::new(pages.try_it_out_enabled(true).display_request_duration(true));
     match utoipa_swagger_ui::serve(&file, pages) {
+        Ok(Some(_)) if !reads(&method) => only_read().into_response(&style),
         Ok(Some(file)) => {
             ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response()
         }

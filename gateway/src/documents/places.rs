@@ -51,4 +51,5 @@ fn root(documents: &Documents, headers: &HeaderMap) -> Response {
     for_either(headers, list, page)
 }
 
-const DESCRIPTION: &str = "HTTP/JSON, gRPC and gRPC-Web in front of services, as their descriptors say it.";
+const DESCRIPTION: &str =
+    "HTTP/JSON, gRPC, gRPC-Web and Connect in front of services, as their descriptors say it.";

@@ -2,6 +2,7 @@
 
 use std::{convert, sync::Arc, time::Duration};
 
+use auth::Validity;
 use chassis::{deadline, status::Fault, trace};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header, request::Parts};
@@ -57,11 +58,14 @@ pub(crate) struct Begun {
     pub(crate) response: http::Response<GrpcBody>,
     /// Whether nobody knows what it did when its answer is lost.
     pub(crate) writes: bool,
+    /// When its time is over, if that is known.
     pub(crate) deadline: Option<Instant>,
+    /// Whether its client has said so.
+    pub(super) is_asked: bool,
     /// Whether one of the sides streams.
     pub(super) streams: bool,
-    /// When the token of its caller expires, if it needs one.
-    pub(super) expires: Option<Instant>,
+    /// Until when the token of its caller lets them in, where one of the sides streams.
+    pub(super) validity: Option<Validity>,
     pub(crate) held: Held,
 }
 
@@ -81,13 +85,14 @@ pub(crate) async fn forward(asked: Asked<'_>, standing: &mut Option<Standing>) -
     let Asked { edge, client, called, head, sent } = asked;
     let (begun, time) = (Instant::now(), time(&head.headers));
     let bounded = time.unwrap_or(edge.config.request_timeout).min(LONGEST);
-    // Of a stream its client knows how long it lasts. What is read before has the time of a request all the same.
+    // Of a stream its client knows how long it lasts, whatever its service does. What is read before has the time of a request all the same.
     let own = if called.streams { time } else { Some(bounded) };
     let (deadline, beginning) = (own.map(|own| begun + own), begun + bounded);
     let method = head.uri.path();
     let by = (method, called.rule.as_ref());
     let admitted = within(beginning, edge.admission.admit(client, &head.headers, by, standing)).await??;
-    let Admitted { who, expires } = admitted;
+    let Admitted { who, validity } = admitted;
+    let validity = validity.filter(|_| called.streams);
     let open = called.streams.then(|| edge.admission.streams.open(&who, method)).transpose()?;
     // What its client says travels as it is spelled, within the bound.
     let request = outgoing(head, own.filter(|_| !called.streams && time != own), time.is_some());
@@ -110,11 +115,12 @@ pub(crate) async fn forward(asked: Asked<'_>, standing: &mut Option<Standing>) -
         Ok::<_, Fault>((response, Held { _open: open, _slot: slot, _untaken: untaken }))
     };
     let (response, held) = if called.streams {
+        let mut over = Over::first(None, validity.clone());
         tokio::select! {
             biased;
             // One whose client sends has no answer yet that could end.
             () = edge.ending.stopping.cancelled() => return Err(stopping()),
-            expired = Over::wait(Over::first(None, expires)) => return Err(expired),
+            ended = Over::wait(&mut over) => return Err(ended),
             passed = passed => passed?,
         }
     } else {
@@ -123,7 +129,8 @@ pub(crate) async fn forward(asked: Asked<'_>, standing: &mut Option<Standing>) -
     if response.status() != StatusCode::OK && !response.headers().contains_key(Status::GRPC_STATUS) {
         return Err(fault(&of_http(response.status()), writes));
     }
-    Ok(Begun { response, writes, deadline, streams: called.streams, expires, held })
+    let (is_asked, streams) = (time.is_some(), called.streams);
+    Ok(Begun { response, writes, deadline, is_asked, streams, validity, held })
 }
 
 /// How long a client waits, when that can be read.

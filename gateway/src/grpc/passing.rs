@@ -3,7 +3,7 @@
 use std::{
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -29,29 +29,45 @@ use crate::{
     admit::{Account, Client, activity::patience},
     edge::Edge,
     request::deadline::deadline_exceeded,
-    stream::expired,
+    stream::Over,
 };
 
 /// The code that a status has in the protocol of its client: it is counted as that.
 pub(crate) type CodeOf = fn(&Status) -> Code;
 
-/// How fast the answer to a unary call has to be taken.
+/// How fast the answer to a unary call has to come, and to be taken.
 struct Pace {
     begun: Instant,
     idle: Duration,
     passed: usize,
+    /// When what is missing of the answer comes too late, where its client has not said so.
+    late: Option<Pin<Box<Sleep>>>,
 }
 
 impl Pace {
     /// From now on, on a connection that may be idle for so long.
-    fn begin(idle: Duration) -> Self {
-        Self { begun: Instant::now(), idle, passed: 0 }
+    fn begin(idle: Duration, deadline: Option<Instant>) -> Self {
+        let late = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
+        Self { begun: Instant::now(), idle, passed: 0, late }
     }
 
     /// Whether so many bytes more come too late.
     fn is_late(&mut self, bytes: usize) -> bool {
         self.passed += bytes;
         self.begun.elapsed() > patience(self.idle, self.passed)
+    }
+
+    /// Waits until it is too late for what has not come. When a message has begun to pass, its client may be what takes time.
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(late) = &mut self.late else { return Poll::Pending };
+        loop {
+            ready!(late.as_mut().poll(context));
+            let patient = self.begun + patience(self.idle, self.passed);
+            if self.passed == 0 || patient <= late.deadline() {
+                return Poll::Ready(());
+            }
+            late.as_mut().reset(patient);
+        }
     }
 }
 
@@ -60,8 +76,8 @@ pub(super) struct Passing {
     /// `None` after the end.
     body: Option<GrpcBody>,
     stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// The end of the token that let a stream in.
-    expiry: Option<Pin<Box<Sleep>>>,
+    /// Why it is over, once it is: its client does not wait any longer, or the token that let a stream in does so no longer.
+    over: Option<Over>,
     writes: bool,
     /// That of a unary call.
     pace: Option<Pace>,
@@ -84,27 +100,17 @@ impl Passing {
         begun: Begun,
         code_of: CodeOf,
     ) -> http::Response<GrpcBody> {
-        let Begun { response, writes, streams, expires, held: _held, .. } = begun;
+        let Begun { response, writes, deadline, is_asked, streams, validity, held: _held } = begun;
         let span = Span::current();
         note(&mut counted, response.headers(), &span, code_of);
-        let pace = (!streams).then(|| Pace::begin(edge.config.idle_timeout));
+        let (asked, own) = (deadline.filter(|_| is_asked), deadline.filter(|_| !is_asked));
+        let pace = (!streams).then(|| Pace::begin(edge.config.idle_timeout, own));
         let stopping = streams.then(|| Box::pin(edge.ending.stopping.clone().cancelled_owned()));
-        let expiry = expires.filter(|_| streams).map(|expires| Box::pin(sleep_until(expires)));
+        let over = Over::first(asked, validity);
         let account = Arc::clone(&client.answers);
         response.map(|body| {
             let body = Some(body);
-            GrpcBody::new(Self {
-                body,
-                stopping,
-                expiry,
-                writes,
-                pace,
-                account,
-                code_of,
-                counted,
-                _held,
-                span,
-            })
+            GrpcBody::new(Self { body, stopping, over, writes, pace, account, code_of, counted, _held, span })
         })
     }
 
@@ -116,15 +122,27 @@ impl Passing {
         if self.writes { None } else { self.account.check(bytes).err() }
     }
 
-    fn end(&mut self, fault: Fault) -> Frame<Bytes> {
+    /// Why nothing more is handed on, whatever would still come, once that is so.
+    fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<Fault> {
+        if let Some(stop) = &mut self.stopping
+            && stop.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(stopping());
+        }
+        Over::poll(&mut self.over, context)
+    }
+
+    /// Ends the call to the service, and its answer with a status, unless that has one already.
+    fn end(&mut self, fault: Fault) -> Option<Frame<Bytes>> {
         self.body = None;
+        self.counted.as_ref()?;
         let mut trailers = HeaderMap::new();
         let status = Status::from(fault);
         end(&mut self.counted, (self.code_of)(&status), &self.span);
         if status.add_header(&mut trailers).is_err() {
             tracing::error!("a status of the edge is no header");
         }
-        Frame::trailers(trailers)
+        Some(Frame::trailers(trailers))
     }
 }
 
@@ -140,20 +158,15 @@ impl HttpBody for Passing {
         let _entered = span.enter();
         // Before the messages: a stream that never rests ends too.
         if self.body.is_some()
-            && let Some(Poll::Ready(())) = self.stopping.as_mut().map(|stop| stop.as_mut().poll(context))
+            && let Poll::Ready(fault) = self.poll_over(context)
         {
-            return Poll::Ready(Some(Ok(self.end(stopping()))));
-        }
-        if self.body.is_some()
-            && let Some(Poll::Ready(())) = self.expiry.as_mut().map(|expiry| expiry.as_mut().poll(context))
-        {
-            return Poll::Ready(Some(Ok(self.end(expired()))));
+            return Poll::Ready(self.end(fault).map(Ok));
         }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         match pin!(body).poll_frame(context) {
             Poll::Ready(Some(Err(status))) => {
                 let fault = fault(&status, self.writes);
-                Poll::Ready(Some(Ok(self.end(fault))))
+                Poll::Ready(self.end(fault).map(Ok))
             }
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(trailers) = frame.trailers_ref() {
@@ -161,14 +174,18 @@ impl HttpBody for Passing {
                     note(&mut self.counted, trailers, &span, code_of);
                 }
                 let refusal = frame.data_ref().and_then(|data| self.refusal(data.len()));
-                Poll::Ready(Some(Ok(refusal.map_or(frame, |fault| self.end(fault)))))
+                Poll::Ready(refusal.map_or(Some(frame), |fault| self.end(fault)).map(Ok))
             }
             // The library of a client would make up a status, without a reason.
             Poll::Ready(None) if self.counted.is_some() => {
                 let fault = fault(&cut_off(), self.writes);
-                Poll::Ready(Some(Ok(self.end(fault))))
+                Poll::Ready(self.end(fault).map(Ok))
             }
-            frame => frame,
+            Poll::Pending => {
+                let late = self.pace.as_mut().map_or(Poll::Pending, |pace| pace.poll_late(context));
+                late.map(|()| self.end(deadline_exceeded()).map(Ok))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
         }
     }
 

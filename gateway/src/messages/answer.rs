@@ -42,7 +42,7 @@ impl Answer {
         loop {
             match self.envelopes.next(MAX_RESPONSE_BYTES).map_err(|_| too_large())? {
                 Some((0, message)) => {
-                    return Ok(Some(Part::Message(self.called.printed(self.form, message)?)));
+                    return Ok(Some(Part::Message(self.called.printed(self.form, message).await?)));
                 }
                 Some(_) => return Err(wrong("a message is compressed, and nobody asked for that")),
                 None => {}

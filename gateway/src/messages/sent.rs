@@ -73,18 +73,26 @@ impl Sent {
             Fault::new(Reason::Unimplemented, format!("the method takes one message, and {problem}"))
         };
         let message = self.next().await?.ok_or_else(|| one("none came"))?;
-        if self.next().await?.is_some() {
+        // Whatever another one says: it is one too many.
+        if self.envelope().await?.is_some() {
             return Err(one("several came"));
         }
         Ok(message)
     }
 
+    /// The wire bytes of the next message.
     async fn next(&mut self) -> Result<Option<Received>, Fault> {
+        let Some((flags, message)) = self.envelope().await? else { return Ok(None) };
+        self.read(flags, message).await.map(Some)
+    }
+
+    /// The flags of the next message, and what came of it.
+    async fn envelope(&mut self) -> Result<Option<(u8, Received)>, Fault> {
         let most = self.limit.each;
         loop {
             if let Some((flags, message)) = self.envelopes.next(most).map_err(|_| too_large(most))? {
                 let kept = self.permit.split(PREFIX + message.len());
-                return self.read(flags, Received::of(message, kept)).map(Some);
+                return Ok(Some((flags, Received::of(message, kept))));
             }
             match self.body.frame().await {
                 None if self.envelopes.is_empty() => return Ok(None),
@@ -99,8 +107,8 @@ impl Sent {
         }
     }
 
-    /// The wire bytes of a message in an envelope with these flags.
-    fn read(&self, flags: u8, message: Received) -> Result<Received, Fault> {
+    /// The wire bytes of a message in an envelope with these flags. Exclusive, as bodies are not shared between threads.
+    async fn read(&mut self, flags: u8, message: Received) -> Result<Received, Fault> {
         let message = match flags {
             0 => message,
             COMPRESSED if !self.in_gzip => {
@@ -112,7 +120,7 @@ impl Sent {
             COMPRESSED => unzipped(&message.bytes, &self.limit)?,
             _ => return Err(malformed("an envelope has flags that no message has")),
         };
-        let wire = self.called.wire(self.form, &message.bytes, self.lenient)?;
+        let wire = self.called.wire(self.form, &message.bytes, self.lenient).await?;
         message.becomes(wire)
     }
 }

@@ -1,7 +1,7 @@
 //! Reads the body of a request: up to its limit, within what all bodies together may take, and not for ever.
 
 mod kept;
-mod gzip;
+mod unpacking;
 mod rest;
 
 use std::{
@@ -20,14 +20,14 @@ use tokio::time::timeout;
 use tower::{ServiceExt as _, service_fn};
 use tower_http::decompression::{DecompressionBody, RequestDecompression};
 
-use self::{
-    gzip::Gunzip,
-    kept::{BoundedBuffer, broken, no_body},
-};
 pub(crate) use self::{
-    gzip::unzipped,
     kept::{BodyLimit, Received, too_large},
-    rest::Rest,
+    rest::{MOST_DISCARDED, Rest},
+    unpacking::unzipped,
+};
+use self::{
+    kept::{BoundedBuffer, broken, no_body},
+    unpacking::{Decoder, Unpacking},
 };
 use crate::{answer::problem::Problem, request::headers::declares_json};
 
@@ -80,8 +80,9 @@ pub(crate) async fn unpacked(
     let packed = |body| Body::new(Limited::new(body, limit.each));
     let received = match coding(headers).filter(|_| !body.is_end_stream()) {
         None => collect(body, limit).await?,
-        Some(Coding::Gzip) => gunzip(packed(body), limit).await?,
-        Some(Coding::Other(name)) => match decompressed(name, packed(body)).await {
+        Some(Coding::Gzip) => unpack(packed(body), Unpacking::gzip(limit), limit).await?,
+        Some(Coding::Brotli) => unpack(packed(body), Unpacking::brotli(limit), limit).await?,
+        Some(Coding::Zstd) => match decompressed(packed(body)).await {
             Some(body) => collect(body, limit).await?,
             None => return Ok(None),
         },
@@ -93,8 +94,8 @@ pub(crate) async fn unpacked(
 /// What a body is compressed with.
 enum Coding {
     Gzip,
-    /// What tower-http reads.
-    Other(&'static str),
+    Brotli,
+    Zstd,
     /// Nothing that is read; several, one over the other, are not either.
     Unread,
 }
@@ -107,8 +108,8 @@ fn coding(headers: &HeaderMap) -> Option<Coding> {
     let (first, second) = (names.next()?, names.next());
     Some(match (first.to_ascii_lowercase().as_slice(), second) {
         (b"gzip" | b"x-gzip", None) => Coding::Gzip,
-        (b"br", None) => Coding::Other("br"),
-        (b"zstd", None) => Coding::Other("zstd"),
+        (b"br", None) => Coding::Brotli,
+        (b"zstd", None) => Coding::Zstd,
         _ => Coding::Unread,
     })
 }
@@ -132,13 +133,16 @@ pub(crate) async fn collect(mut body: Body, limit: &BodyLimit) -> Result<Receive
     Ok(kept.into())
 }
 
-/// A body in gzip.
-async fn gunzip(mut body: Body, limit: &BodyLimit) -> Result<Received, Fault> {
-    let mut gunzip = Gunzip::within(limit);
+/// A body without its coding, whose end has to be that of the body.
+async fn unpack(
+    mut body: Body,
+    mut unpacking: Unpacking<impl Decoder>,
+    limit: &BodyLimit,
+) -> Result<Received, Fault> {
     while let Some(data) = next(&mut body, limit).await? {
-        gunzip.push(&data)?;
+        unpacking.push(&data)?;
     }
-    gunzip.finish()
+    unpacking.finish()
 }
 
 /// The next part of a body; `None` after the last one.
@@ -166,10 +170,10 @@ fn failed(error: &axum::Error, limit: &BodyLimit) -> Fault {
     no_body()
 }
 
-/// The body without its coding. tower-http's layer, but only around the bodies that need it.
-async fn decompressed(coding: &'static str, body: Body) -> Option<Body> {
+/// A body in zstd without its coding, of all its frames. tower-http's layer, but only around the bodies that need it.
+async fn decompressed(body: Body) -> Option<Body> {
     let mut request = http::Request::new(body);
-    request.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+    request.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("zstd"));
     match RequestDecompression::new(service_fn(taken)).oneshot(request).await {
         Ok(response) if response.status().is_success() => Some(Body::new(response.into_body())),
         _ => None,

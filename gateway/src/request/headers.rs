@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 pub(crate) use self::{
-    hops::{MAX_HEAD_BYTES, admit_identity, check_head, remove_hops},
+    hops::{MAX_HEAD_BYTES, check_head, remove_hops},
     media::{content_type, declares_json, media_type},
 };
 use crate::settings::timeout::Timeout;
@@ -22,6 +22,9 @@ use crate::settings::timeout::Timeout;
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What a lenient edge passed over.
 pub(crate) const X_IGNORED: HeaderName = HeaderName::from_static("x-ordermesh-ignored");
+
+/// Conditions that no write is compared with.
+const NEVER_COMPARED: [HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE];
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -99,34 +102,40 @@ pub(crate) fn metadata(headers: &HeaderMap, further: &[HeaderName]) -> HeaderMap
 }
 
 /// The condition on a write, for a method that has it compared where it writes: `If-Match` becomes the string field `etag` of its request
-/// (AIP-154), as bytes to be put behind the others. Any other condition is refused (RFC 9110, sections 13.1.1 and 13.1.4): who sends one wants
-/// nothing done where it does not hold, and only the service can see to that.
+/// (AIP-154), as bytes to be put behind the others. Any other condition is refused (RFC 9110, sections 13.1.1, 13.1.2 and 13.1.4): who sends one
+/// wants nothing done where it does not hold, and only the service can see to that.
 ///
 /// # Errors
-/// PRECONDITION_UNSUPPORTED; MALFORMED_REQUEST when `If-Match` is not printable.
+/// PRECONDITION_UNSUPPORTED; MALFORMED_REQUEST when `If-Match` names no tag, or is not printable.
 pub(crate) fn condition(
     headers: &HeaderMap,
     request: &MessageDescriptor,
     is_read: bool,
 ) -> Result<Vec<u8>, Fault> {
     let mut wire = Vec::new();
-    if is_read
-        || !headers.contains_key(header::IF_MATCH) && !headers.contains_key(header::IF_UNMODIFIED_SINCE)
-    {
+    if is_read {
         return Ok(wire);
     }
-    let Some(etag) = text_field(request, "etag") else {
-        check_conditions(headers)?;
-        return Ok(wire);
-    };
-    if headers.contains_key(header::IF_UNMODIFIED_SINCE) {
-        check_conditions(headers)?;
+    refuse(&NEVER_COMPARED, headers)?;
+    match text_field(request, "etag") {
+        Some(etag) if headers.contains_key(header::IF_MATCH) => {
+            prost::encoding::string::encode(etag.number(), &tags(headers)?, &mut wire);
+        }
+        Some(_) => {}
+        None => refuse(&[header::IF_MATCH], headers)?,
     }
-    let lines: Result<Vec<&str>, _> =
-        headers.get_all(header::IF_MATCH).iter().map(HeaderValue::to_str).collect();
-    let tags = lines.map_err(|_| malformed(&header::IF_MATCH, "must be printable ASCII"))?.join(",");
-    prost::encoding::string::encode(etag.number(), &tags, &mut wire);
     Ok(wire)
+}
+
+/// What `If-Match` lists: at least one tag, or `*`. An empty field would be no condition, which is not what an empty header asks for.
+fn tags(headers: &HeaderMap) -> Result<String, Fault> {
+    let name = header::IF_MATCH;
+    let lines: Result<Vec<&str>, _> = headers.get_all(&name).iter().map(HeaderValue::to_str).collect();
+    let tags = lines.map_err(|_| malformed(&name, "must be printable ASCII"))?.join(",");
+    if tags.split(',').all(|tag| tag.trim().is_empty()) {
+        return Err(malformed(&name, "must be entity tags, or *"));
+    }
+    Ok(tags)
 }
 
 /// The field of a request with this name, where it is one text.
@@ -140,9 +149,12 @@ pub(crate) fn text_field(request: &MessageDescriptor, name: &str) -> Option<Fiel
 /// # Errors
 /// PRECONDITION_UNSUPPORTED.
 pub(crate) fn check_conditions(headers: &HeaderMap) -> Result<(), Fault> {
-    let found =
-        [header::IF_UNMODIFIED_SINCE, header::IF_MATCH].into_iter().find(|name| headers.contains_key(name));
-    let Some(name) = found else { return Ok(()) };
+    refuse(&NEVER_COMPARED, headers)?;
+    refuse(&[header::IF_MATCH], headers)
+}
+
+fn refuse(conditions: &[HeaderName], headers: &HeaderMap) -> Result<(), Fault> {
+    let Some(name) = conditions.iter().find(|name| headers.contains_key(*name)) else { return Ok(()) };
     let violation =
         Violation { field: name.to_string(), description: "is not evaluated for writes".to_owned() };
     let fault = Fault::new(

@@ -10,6 +10,7 @@ use axum::{
     response::Response,
 };
 use chassis::{
+    metadata,
     status::{Fault, Reason},
     trace,
 };
@@ -19,27 +20,22 @@ use http::{
     header::{self, Entry},
 };
 use tower::{ServiceBuilder, ServiceExt as _};
-use tower_http::{
-    compression::{CompressionLayer, predicate::Predicate},
-    map_response_body::MapResponseBodyLayer,
-};
 use tracing::{Instrument as _, Span};
 
+use super::coding::coded;
 use crate::{
     admit::{Admission, Client, host},
     answer::{
         problem::{ActualStatus, Problem, Style},
         refusal::{call_type, is_call, of_call, refusal},
     },
+    contract::Found,
     documents::pages,
     edge::Edge,
     handle::answer,
     metrics::Seen,
     request::headers::{self, X_REQUEST_ID},
 };
-
-/// Longest request id that is taken over from a client, in bytes.
-const MAX_REQUEST_ID: usize = 128;
 
 /// Digits and hyphens of an id in text (RFC 9562, section 4).
 const UUID_LENGTH: usize = 36;
@@ -64,11 +60,10 @@ impl Front {
         let edge = Arc::new(edge);
         let (cors, compresses) = (edge.cors.clone(), edge.config.compress);
         let layered = cors.is_some() || compresses;
-        let compression = CompressionLayer::new().compress_when(Worthwhile);
         let layers = ServiceBuilder::new()
             .option_layer(cors)
             .layer(from_fn(caught))
-            .option_layer(compresses.then(|| (MapResponseBodyLayer::new(Body::new), compression)));
+            .option_layer(compresses.then(|| from_fn(coded)));
         let [router, with_shop] = [false, true].map(|has_shop| {
             let documents = pages::router(edge.config.jwks.clone(), has_shop).with_state(Arc::clone(&edge));
             // What is called counts for its caller, which the handler knows.
@@ -76,6 +71,7 @@ impl Front {
                 true => documents.route_layer(from_fn_with_state(Arc::clone(&edge.admission), counted)),
                 false => documents,
             };
+            let documents = documents.route_layer(from_fn_with_state(Arc::clone(&edge), routes_first));
             documents.fallback(handler).with_state(Arc::clone(&edge)).layer(layers.clone())
         });
         Self(Arc::new(Inner { edge, router, with_shop, layered }))
@@ -130,7 +126,6 @@ impl Front {
         // Most requests need none of the layers: each would cost them a copy of itself and several allocations.
         if *layered || pages::may_have(request.uri().path()) {
             request.extensions_mut().insert(client);
-            headers::admit_identity(request.headers_mut());
             let router = if edge.thread.has_shop() { with_shop } else { router };
             let Ok(mut response) = router.clone().oneshot(request).await;
             *seen = response.extensions_mut().remove().unwrap_or_default();
@@ -142,11 +137,9 @@ impl Front {
         if head { without_body(response) } else { response }
     }
 
-    /// Gives a request its id. A client's goes into logs and metadata: one that is too long or not printable gives way to a new one.
+    /// Gives a request its id. A client's goes into logs and metadata: one that cannot be used gives way to a new one.
     fn identify(&self, request: &mut Request) -> HeaderValue {
-        let usable = |id: &&HeaderValue| !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.to_str().is_ok();
-        let mut ids = request.headers().get_all(X_REQUEST_ID).iter();
-        if let (Some(id), None) = (ids.next().filter(usable), ids.next()) {
+        if let Some(id) = metadata::request_id(request.headers()) {
             return id.clone();
         }
         let mut text = [0; UUID_LENGTH];
@@ -179,28 +172,39 @@ async fn handler(
     response
 }
 
-/// Lets a request for a document on, unless its address has had its share.
+/// Lets a request for a document on, unless a route has its path: what a contract promises comes before what the edge says of it. The keys of the
+/// issuer are no stranger's to publish.
+async fn routes_first(
+    State(edge): State<Arc<Edge>>,
+    client: Extension<Client>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path();
+    match edge.thread.find(request.method().as_str(), path) {
+        Found::Route(..) | Found::OtherMethods(_) if path != pages::JWKS => {
+            handler(State(edge), client, request).await
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// Lets a request for a document on, unless its address has had its share; the answer says what is left of that.
 async fn counted(
     State(admission): State<Arc<Admission>>,
     Extension(client): Extension<Client>,
     request: Request,
     next: Next,
 ) -> Response {
-    match admission.count(&client.who(None), None, &mut None) {
+    let mut standing = None;
+    let mut response = match admission.count(&client.who(None), None, &mut standing) {
         Ok(()) => next.run(request).await,
         Err(fault) => refusal(&request, fault),
+    };
+    if let Some(standing) = standing {
+        standing.note(response.headers_mut());
     }
-}
-
-/// Which answers are compressed: what is shorter gains nothing, and a stream, whose length nobody knows, would be held back until there is
-/// enough of it.
-#[derive(Debug, Clone, Copy)]
-struct Worthwhile;
-
-impl Predicate for Worthwhile {
-    fn should_compress<B: HttpBody>(&self, response: &http::Response<B>) -> bool {
-        response.body().size_hint().exact().is_some_and(|bytes| bytes >= 256)
-    }
+    response
 }
 
 /// The query stays out of the log: it may hold what nobody but the service should read.

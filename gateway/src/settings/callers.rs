@@ -29,7 +29,7 @@ const OF_THE_MESSAGE: [HeaderName; 6] = [
     HeaderName::from_static("accept-encoding"),
 ];
 
-/// Entries `package.Service/Method=NUMBER`; those that are none are noted.
+/// Entries `package.Service/Method=NUMBER`; those that are none are noted, and a second one of a method: it is not clear which holds.
 pub(super) fn by_method<N>(flag: &str, entries: &[String], errors: &mut ConfigErrors) -> BTreeMap<String, N>
 where
     N: FromStr<Err: fmt::Display>,
@@ -41,7 +41,10 @@ where
             continue;
         };
         match number.trim().parse() {
-            Ok(number) => drop(bounds.insert(method.trim().to_owned(), number)),
+            Ok(number) => {
+                let before = bounds.insert(method.trim().to_owned(), number);
+                errors.require(before.is_none(), flag, format!("{} is there twice", method.trim()));
+            }
             Err(error) => errors.note(flag, format!("{entry:?}: {error}")),
         }
     }
@@ -77,4 +80,25 @@ pub(super) fn headers(flag: &str, entries: &[String], errors: &mut ConfigErrors)
         }
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_has_one_bound() {
+        let bounds = |entries: &[&str]| {
+            let entries: Vec<String> = entries.iter().map(|entry| (*entry).to_owned()).collect();
+            let mut errors = ConfigErrors::default();
+            let bounds = by_method::<u32>("--method-limit", &entries, &mut errors);
+            errors.or(Some(bounds)).map_err(|errors| errors.to_string())
+        };
+        let two = bounds(&["a.S/M=1", "a.S/N=2"]).expect("no errors");
+        assert_eq!((two.get("a.S/M"), two.get("a.S/N")), (Some(&1), Some(&2)));
+        for twice in [["a.S/M=1", "a.S/M=2"], ["a.S/M=1", " a.S/M =1"]] {
+            let text = bounds(&twice).expect_err("an error");
+            assert!(text.contains("--method-limit") && text.contains("a.S/M is there twice"), "{text}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use chassis::status::Fault;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
@@ -13,7 +14,7 @@ use super::{feeding::Feeding, framing::Framing, over::Over};
 use crate::{
     admit::{Account, Open},
     answer::{
-        payload::unprintable,
+        payload,
         problem::{Problem, Style},
     },
     contract::Served,
@@ -33,7 +34,7 @@ pub(crate) struct Feed {
     pub(crate) feeding: Feeding,
     pub(crate) framing: Framing,
     pub(crate) style: Style,
-    /// When it is over, if that is known.
+    /// When it is over, if it has an end.
     pub(crate) over: Option<Over>,
     pub(crate) stopping: CancellationToken,
     /// What its client may make the edge keep.
@@ -52,25 +53,22 @@ pub(in crate::stream) enum Step {
 
 impl Feed {
     /// A message as JSON, if there is room for it.
-    pub(in crate::stream) fn decoded(&self, wire: Bytes) -> Result<Decoded, Box<Problem>> {
-        let decoded = transcode::response_to_json(&self.served.route, wire);
-        let decoded = decoded.map_err(|error| Problem::from(unprintable(&error)))?;
-        self.account.check(decoded.json.len()).map_err(Problem::from)?;
+    pub(in crate::stream) async fn decoded(&mut self, wire: Bytes) -> Result<Decoded, Fault> {
+        let decoded = payload::decoded(&self.served.route, wire).await?;
+        self.account.check(decoded.json.len())?;
         Ok(decoded)
     }
 
     /// What comes next.
     pub(in crate::stream) async fn step(&mut self) -> Step {
         let heartbeat = Instant::now() + HEARTBEAT;
-        let over = self.over.filter(|over| over.at <= heartbeat);
         loop {
             return tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => Step::Failed(Problem::stopping()),
                 // Before the messages: a stream that never rests ends in time too.
-                () = sleep_until(over.map_or(heartbeat, |over| over.at)) => {
-                    over.map_or(Step::Silence, |over| Step::Failed(over.fault().into()))
-                }
+                fault = Over::wait(&mut self.over) => Step::Failed(fault.into()),
+                () = sleep_until(heartbeat) => Step::Silence,
                 sent = self.feeding.end() => match sent {
                     Ok(()) => continue,
                     Err(problem) => Step::Failed(problem),

@@ -66,12 +66,12 @@ fn frames(feed: Feed) -> Response {
 /// The next frame, and whether others follow; `last` is the version in the last message.
 async fn next(feed: &mut Feed, last: &mut Option<i64>) -> (Bytes, bool) {
     match feed.step().await {
-        Step::Message(wire) => match feed.decoded(wire) {
+        Step::Message(wire) => match feed.decoded(wire).await {
             Ok(decoded) => {
                 *last = decoded.version.or(*last);
                 (feed.framing.message(decoded), true)
             }
-            Err(problem) => (feed.framing.error(&problem, &feed.style, *last), false),
+            Err(fault) => (feed.framing.error(&fault.into(), &feed.style, *last), false),
         },
         Step::Silence => (feed.framing.heartbeat(), true),
         Step::End => (feed.framing.end(*last), false),

@@ -8,12 +8,13 @@ use chassis::status::{Fault, Reason};
 use http::{HeaderMap, header, request::Parts};
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
-use transcode::{Input, RequestError};
+use transcode::{Encoded, Input, RequestError, Route};
 
 use super::framing::NDJSON;
 use crate::{
     admit::Permit,
     answer::problem::Problem,
+    aside,
     contract::{Captures, Served},
     messages::envelope::enveloped,
     metrics::{limit, refused},
@@ -121,12 +122,28 @@ impl Encoder {
 
     /// # Errors
     /// Whatever is wrong with the message.
-    pub(in crate::stream) fn message(&mut self, json: &[u8]) -> Result<Bytes, RequestError> {
-        let (captures, query) = self.first.take().unwrap_or_default();
-        let content_type = self.content_type.as_str();
-        let input = Input { captures, query: &query, body: json, content_type, ..Input::default() };
-        Ok(transcode::request_from_json(&self.served.route, &input, self.lenient)?.wire)
+    pub(in crate::stream) async fn message(&mut self, json: &Bytes) -> Result<Bytes, Problem> {
+        let (first, lenient) = (self.first.take().unwrap_or_default(), self.lenient);
+        let encoded = if aside::is_long(json.len()) {
+            let (served, json) = (Arc::clone(&self.served), json.clone());
+            let content_type = self.content_type.clone();
+            aside::run(move || encode(&served.route, first, &content_type, &json, lenient)).await?
+        } else {
+            encode(&self.served.route, first, &self.content_type, json, lenient)
+        };
+        Ok(encoded?.wire)
     }
+}
+
+fn encode(
+    route: &Route,
+    (captures, query): (Captures, String),
+    content_type: &str,
+    body: &[u8],
+    lenient: bool,
+) -> Result<Encoded, RequestError> {
+    let input = Input { captures, query: &query, body, content_type, ..Input::default() };
+    transcode::request_from_json(route, &input, lenient)
 }
 
 /// Hands on each line as a message in its envelope, which counts until the service takes it, to the end of the body, or until nobody takes them
@@ -140,7 +157,7 @@ pub(in crate::stream) async fn feed(
     messages: mpsc::Sender<Bytes>,
 ) -> Result<(), Problem> {
     while let Some(line) = lines.next().await? {
-        let envelope = enveloped(0, &encoder.message(&line.bytes)?);
+        let envelope = enveloped(0, &encoder.message(&line.bytes).await?);
         let message = line.becomes(envelope)?;
         if messages.send(message.until_taken()).await.is_err() {
             break;

@@ -1,49 +1,65 @@
-//! When a stream is over, whatever would still come: its client does not wait any longer, or the token that let it in has expired.
+//! When a call is over, whatever would still come: its client does not wait any longer, or the token that let it in does so no longer.
 
-use auth::{Check, Refusal};
+use std::{
+    fmt,
+    future::pending,
+    task::{Context, Poll},
+};
+
+use auth::Validity;
 use chassis::status::Fault;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::time::{Instant, sleep_until};
 
 use crate::request::deadline::deadline_exceeded;
 
-/// The end of a stream that is known when it begins.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Over {
-    pub(crate) at: Instant,
-    why: Why,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Why {
-    Deadline,
-    Expiry,
-}
+/// The end of a call that is waited for from its beginning.
+pub(crate) struct Over(BoxFuture<'static, Fault>);
 
 impl Over {
     /// Whichever comes first: what its client has said, and the end of its token.
-    pub(crate) fn first(deadline: Option<Instant>, expires: Option<Instant>) -> Option<Self> {
-        let deadline = deadline.map(|at| Self { at, why: Why::Deadline });
-        let expires = expires.map(|at| Self { at, why: Why::Expiry });
-        [deadline, expires].into_iter().flatten().min_by_key(|over| over.at)
+    pub(crate) fn first(deadline: Option<Instant>, validity: Option<Validity>) -> Option<Self> {
+        if deadline.is_none() && validity.is_none() {
+            return None;
+        }
+        let late = async move {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => pending().await,
+            }
+            deadline_exceeded()
+        };
+        let ended = async move {
+            match validity {
+                Some(validity) => Fault::from(validity.ended().await),
+                None => pending().await,
+            }
+        };
+        let first = async move {
+            tokio::select! {
+                fault = late => fault,
+                fault = ended => fault,
+            }
+        };
+        Some(Self(first.boxed()))
     }
 
-    /// Why it is over.
-    pub(super) fn fault(self) -> Fault {
-        match self.why {
-            Why::Deadline => deadline_exceeded(),
-            Why::Expiry => expired(),
+    /// Waits for it, or for ever, and says why it is over. Who stops waiting may wait again.
+    pub(crate) async fn wait(over: &mut Option<Self>) -> Fault {
+        match over {
+            Some(over) => (&mut over.0).await,
+            None => pending().await,
         }
     }
 
-    /// Waits for it, or for ever, and says why it is over.
-    pub(crate) async fn wait(over: Option<Self>) -> Fault {
-        let Some(over) = over else { return std::future::pending().await };
-        sleep_until(over.at).await;
-        over.fault()
+    /// The same.
+    pub(crate) fn poll(over: &mut Option<Self>, context: &mut Context<'_>) -> Poll<Fault> {
+        over.as_mut().map_or(Poll::Pending, |over| over.0.as_mut().poll(context))
     }
 }
 
-/// The token that let it in has expired.
-pub(crate) fn expired() -> Fault {
-    Refusal::Token(Check::Expiry).into()
+impl fmt::Debug for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Over")
+    }
 }

@@ -10,7 +10,10 @@ use tracing::{Instrument as _, Span};
 use transcode::Payload;
 
 use super::feed::{Feed, Step};
-use crate::{answer::problem::Problem, request::headers};
+use crate::{
+    answer::{payload::unprintable, problem::Problem},
+    request::headers,
+};
 
 /// The answer, once the first message has said of what type it is.
 ///
@@ -50,7 +53,7 @@ async fn next(feed: &mut Feed) -> Result<Option<Payload>, Problem> {
         return match feed.step().await {
             Step::Message(wire) => {
                 let payload = transcode::response_payload(&feed.served.route, &wire);
-                let payload = payload.map_err(|error| Problem::internal(&error))?;
+                let payload = payload.map_err(unprintable)?;
                 feed.account.check(payload.data.len())?;
                 Ok(Some(payload))
             }

@@ -1,54 +1,50 @@
 //! A stream as a WebSocket (RFC 6455), for pages: a text frame a message, and a code at the end.
 
+mod end;
 mod talk;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    extract::{
-        FromRequestParts as _, WebSocketUpgrade,
-        ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code},
-    },
-    response::Response,
-};
+use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use chassis::status::{Fault, Reason, Violation};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, request::Parts};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use transcode::{ResponseError, Route};
-
-pub(crate) use self::talk::Talk;
-use super::{
-    feed::{Feed, Step},
-    framing::error_line,
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message, Utf8Bytes,
+        handshake::server::create_response_with_body,
+        protocol::{Role, WebSocketConfig, frame::coding::CloseCode},
+    },
 };
+use transcode::Route;
+
+use self::end::{End, WebSocket, end, failed, goodbye, unreadable};
+pub(crate) use self::talk::Talk;
+use super::feed::{Feed, Step};
 use crate::{
     admit::{
         Account, Connected, Unread,
         activity::{OVERHEAD, patience},
         cors,
     },
-    answer::{
-        payload::unprintable,
-        problem::{Problem, Style},
-    },
+    answer::payload,
     edge::Ending,
 };
 
 /// Longest message from a client, in bytes; none means anything.
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
 
-/// Longest reason of a close (RFC 6455, section 5.5), in bytes.
-const MAX_REASON_BYTES: usize = 123;
-
-/// How long a client may take to say goodbye.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// A WebSocket that a client has asked for.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    upgrade: WebSocketUpgrade,
+    /// The answer to its handshake.
+    response: Response,
+    upgrade: OnUpgrade,
     connected: Option<Connected>,
     unread: Option<Unread>,
 }
@@ -58,7 +54,7 @@ pub(crate) struct Asked {
 /// # Errors
 /// ORIGIN_NOT_ALLOWED for pages of other origins: browsers leave this check to the server. MALFORMED_REQUEST when the handshake is
 /// not one.
-pub(crate) async fn asked(cors_origins: &[String], parts: &mut Parts) -> Result<Option<Asked>, Problem> {
+pub(crate) fn asked(cors_origins: &[String], parts: &mut Parts) -> Result<Option<Asked>, Fault> {
     let protocol = parts.headers.get(header::UPGRADE);
     if !protocol.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket")) {
         return Ok(None);
@@ -67,18 +63,49 @@ pub(crate) async fn asked(cors_origins: &[String], parts: &mut Parts) -> Result<
         && !is_same(origin, &parts.headers)
         && !cors::allows(cors_origins, origin)
     {
-        return Err(Fault::new(Reason::OriginNotAllowed, "pages of this origin may not read this").into());
+        return Err(Fault::new(Reason::OriginNotAllowed, "pages of this origin may not read this"));
     }
     let (connected, unread) = (parts.extensions.remove::<Connected>(), parts.extensions.remove::<Unread>());
     join_lines(&mut parts.headers, &header::CONNECTION);
-    match WebSocketUpgrade::from_request_parts(parts, &()).await {
-        Ok(upgrade) => Ok(Some(Asked { upgrade, connected, unread })),
-        Err(rejection) => {
-            let violation =
-                Violation { field: header::UPGRADE.to_string(), description: rejection.body_text() };
-            let fault = Fault::new(Reason::MalformedRequest, "this is no handshake of a WebSocket");
-            Err(Fault { violations: vec![violation], ..fault }.into())
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    match create_response_with_body(&Request::from_parts(parts.clone(), ()), Body::empty) {
+        Ok(response) => {
+            let upgrade = upgrade.ok_or_else(|| no_handshake("this connection cannot become one"))?;
+            Ok(Some(Asked { response, upgrade, connected, unread }))
         }
+        Err(error) => Err(no_handshake(error)),
+    }
+}
+
+fn no_handshake(problem: impl ToString) -> Fault {
+    let violation = Violation { field: header::UPGRADE.to_string(), description: problem.to_string() };
+    let fault = Fault::new(Reason::MalformedRequest, "this is no handshake of a WebSocket");
+    Fault { violations: vec![violation], ..fault }
+}
+
+impl Asked {
+    /// The answer that turns the connection into a WebSocket, whose client sends messages of so many bytes at most, which are read in parts of so
+    /// many; and what goes on it then.
+    fn answer<F>(
+        self,
+        most: usize,
+        part: usize,
+        run: impl FnOnce(WebSocket) -> F + Send + 'static,
+    ) -> Response
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let config = WebSocketConfig::default().read_buffer_size(part);
+        let config = config.max_message_size(Some(most)).max_frame_size(Some(most));
+        let upgrade = self.upgrade;
+        tokio::spawn(async move {
+            // A client that leaves before has no use for one.
+            if let Ok(upgraded) = upgrade.await {
+                let upgraded = TokioIo::new(upgraded);
+                run(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await).await;
+            }
+        });
+        self.response
     }
 }
 
@@ -101,34 +128,12 @@ fn is_same(origin: &HeaderValue, headers: &HeaderMap) -> bool {
 
 /// The answer that turns the connection into a WebSocket, on which the stream then goes. It keeps its permit among the connections,
 /// and the edge waits for its end.
-pub(crate) fn response(
-    feed: Feed,
-    ending: &Ending,
-    idle: Duration,
-    Asked { upgrade, connected, .. }: Asked,
-) -> Response {
-    let token = ending.sockets.token();
-    upgrade
-        .read_buffer_size(MAX_MESSAGE_BYTES)
-        .max_message_size(MAX_MESSAGE_BYTES)
-        .max_frame_size(MAX_MESSAGE_BYTES)
-        .on_upgrade(async move |socket| {
-            let _held = (connected, token);
-            run(feed, socket, idle).await;
-        })
-}
-
-/// How a stream ends: what the client gets last, and the code, unless the client has closed: the library answers that.
-struct End {
-    last: Option<Message>,
-    close: Option<CloseFrame>,
-}
-
-impl End {
-    /// The client has closed. Its close is answered (RFC 6455, section 5.5.1).
-    const fn closed() -> Self {
-        Self { last: None, close: None }
-    }
+pub(crate) fn response(feed: Feed, ending: &Ending, idle: Duration, mut asked: Asked) -> Response {
+    let held = (asked.connected.take(), ending.sockets.token());
+    asked.answer(MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES, async move |socket| {
+        let _held = held;
+        run(feed, socket, idle).await;
+    })
 }
 
 async fn run(mut feed: Feed, mut socket: WebSocket, idle: Duration) {
@@ -138,40 +143,28 @@ async fn run(mut feed: Feed, mut socket: WebSocket, idle: Duration) {
     goodbye(socket, ended).await;
 }
 
-async fn goodbye(mut socket: WebSocket, End { last, close }: End) {
-    let goodbye = async {
-        for message in last.into_iter().chain(close.map(|close| Message::Close(Some(close)))) {
-            socket.send(message).await?;
-        }
-        // A connection that is cut before the client has answered may lose what was sent.
-        while let Some(Ok(_)) = socket.recv().await {}
-        Ok::<_, axum::Error>(())
-    };
-    let _closed = timeout(CLOSE_TIMEOUT, goodbye).await;
-}
-
 /// Sends until there is no more to send; `None` when the client has gone.
 async fn until_end(feed: &mut Feed, socket: &mut WebSocket, idle: Duration) -> Option<End> {
     loop {
         let step = tokio::select! {
             step = feed.step() => step,
-            received = socket.recv() => match received? {
+            received = socket.next() => match received? {
                 // The library answers pings.
-                Ok(Message::Ping(_) | Message::Pong(_)) => continue,
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
                 Ok(Message::Text(_) | Message::Binary(_)) => {
-                    return Some(end(None, close_code::UNSUPPORTED, "this stream takes no messages"));
+                    return Some(end(None, CloseCode::Unsupported, "this stream takes no messages"));
                 }
                 Ok(Message::Close(_)) => return Some(End::closed()),
-                Err(_) => return None,
+                Err(error) => return unreadable(&error, MAX_MESSAGE_BYTES, &feed.style),
             },
         };
         let message = match step {
-            Step::Message(wire) => match message(&feed.served.route, wire, &feed.account) {
+            Step::Message(wire) => match message(&feed.served.route, wire, &feed.account).await {
                 Ok(message) => message,
-                Err(problem) => return Some(failed(&feed.stopping, &feed.style, &problem)),
+                Err(fault) => return Some(failed(&feed.stopping, &feed.style, &fault.into())),
             },
             Step::Silence => Message::Ping(Bytes::new()),
-            Step::End => return Some(end(None, close_code::NORMAL, "")),
+            Step::End => return Some(end(None, CloseCode::Normal, "")),
             Step::Failed(problem) => return Some(failed(&feed.stopping, &feed.style, &problem)),
         };
         tokio::select! {
@@ -183,17 +176,15 @@ async fn until_end(feed: &mut Feed, socket: &mut WebSocket, idle: Duration) -> O
 }
 
 /// A message as a frame, if there is room for it.
-fn message(route: &Route, wire: Bytes, account: &Account) -> Result<Message, Box<Problem>> {
-    let failed = |error: ResponseError| Box::new(Problem::from(unprintable(&error)));
-    let check = |bytes| account.check(bytes).map_err(|fault| Box::new(Problem::from(fault)));
+async fn message(route: &Arc<Route>, wire: Bytes, account: &Account) -> Result<Message, Fault> {
     if route.raw_response {
-        let data = transcode::response_payload(route, &wire).map_err(failed)?.data;
-        check(data.len())?;
+        let data = transcode::response_payload(route, &wire).map_err(payload::unprintable)?.data;
+        account.check(data.len())?;
         return Ok(Message::Binary(data));
     }
-    let json = transcode::response_to_json(route, wire).map_err(failed)?.json;
-    check(json.len())?;
-    Ok(Message::Text(Utf8Bytes::try_from(json).map_err(|error| Box::new(Problem::internal(&error)))?))
+    let json = payload::decoded(route, wire).await?.json;
+    account.check(json.len())?;
+    Ok(Message::Text(Utf8Bytes::try_from(json).map_err(|error| Fault::internal(&error))?))
 }
 
 /// Sends a frame, which counts until it is written; `None` when the client has gone, or takes it too slowly.
@@ -210,15 +201,4 @@ async fn send(
     };
     let _permit = account.count(bytes + OVERHEAD);
     timeout(patience(idle, bytes), socket.send(message)).await.ok()?.ok()
-}
-
-fn failed(stopping: &CancellationToken, style: &Style, problem: &Problem) -> End {
-    let code = if stopping.is_cancelled() { close_code::AWAY } else { close_code::ERROR };
-    let last = Message::text(error_line(problem, style));
-    end(Some(last), code, problem.reason())
-}
-
-fn end(last: Option<Message>, code: u16, reason: &str) -> End {
-    let reason = if reason.len() > MAX_REASON_BYTES { "" } else { reason };
-    End { last, close: Some(CloseFrame { code, reason: reason.into() }) }
 }

@@ -2,15 +2,16 @@
 
 use std::{pin::pin, sync::Arc};
 
+use auth::Validity;
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
+use chassis::status::Fault;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, request::Parts};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
-use transcode::ResponseError;
 use upstream::{Answer, Call, Tried};
 
 use super::{
@@ -43,8 +44,8 @@ pub(crate) struct Asked {
     pub(crate) captures: Captures,
     pub(crate) open: Open,
     pub(crate) client: Client,
-    /// When the token of its client expires.
-    pub(crate) expires: Option<Instant>,
+    /// Until when the token of its client lets them in.
+    pub(crate) validity: Option<Validity>,
 }
 
 /// Makes the call, and answers.
@@ -57,9 +58,9 @@ pub(crate) async fn answer(
     asked: Asked,
     style: &Style,
 ) -> Result<Response, Problem> {
-    let Asked { mut parts, body, captures, open, client, expires } = asked;
+    let Asked { mut parts, body, captures, open, client, validity } = asked;
     headers::check_conditions(&parts.headers)?;
-    let socket = socket::asked(&edge.config.cors_origins, &mut parts).await?;
+    let socket = socket::asked(&edge.config.cors_origins, &mut parts)?;
     let time = headers::request_timeout(&parts.headers)?;
     let deadline = Instant::now() + time.unwrap_or(edge.config.request_timeout);
     let encoder = Encoder::new(served, captures, &parts, edge.config.lenient);
@@ -75,12 +76,13 @@ pub(crate) async fn answer(
             messages: Some(messages),
             encoder,
             style: style.clone(),
-            over: Over::first(until, expires),
+            over: Over::first(until, validity),
             account: client.answers,
             bodies: client.bodies,
+            most: edge.config.max_body_bytes,
             _open: open,
         };
-        return Ok(talk.into_response(&edge.config, &edge.ending, socket));
+        return Ok(talk.into_response(edge.config.idle_timeout, &edge.ending, socket));
     }
     let raw = served.route.raw_body;
     lines::check(&parts.headers, raw).map_err(|problem| *problem)?;
@@ -88,9 +90,9 @@ pub(crate) async fn answer(
     let lines = Lines::of(body, &limit, raw);
     let mut feeding = Feeding::of(lines::feed(lines, encoder, messages));
     // Of a stream that lasts as long as it lasts, the beginning has a time.
-    let over = Over::first(Some(deadline), expires);
+    let mut over = Over::first(Some(deadline), validity.clone());
     let stopping = &edge.ending.stopping;
-    let answered = beside(call, &mut feeding, over, stopping).await?;
+    let answered = beside(call, &mut feeding, &mut over, stopping).await?;
     let failed = |status: Status| outcome::of_write(&status, &served.route, false);
     let Answer { mut body, .. } = answered.map_err(failed)?;
     if served.route.rpc.streaming {
@@ -101,29 +103,36 @@ pub(crate) async fn answer(
             framing: Framing::of(&parts.headers, &served.route),
             style: style.clone(),
             complete: false,
-            over: Over::first(until, expires),
+            over: Over::first(until, validity),
             stopping: stopping.clone(),
             account: client.answers,
             _open: Some(open),
         };
         return within(deadline, frames::response(feed)).await?;
     }
-    match beside(body.message(), &mut feeding, over, stopping).await? {
-        Ok(Some(wire)) => one(served, wire).map_err(|problem| *problem),
+    match beside(only(&mut body), &mut feeding, &mut over, stopping).await? {
+        Ok(Some(wire)) => Ok(within(deadline, one(served, wire)).await??),
         Ok(None) => Err(Problem::internal(&Status::internal("the response has no message"))),
         Err(status) => Err(failed(status)),
     }
 }
 
-/// The one message of an answer.
-fn one(served: &Served, wire: Bytes) -> Result<Response, Box<Problem>> {
-    let failed = |error: ResponseError| Box::new(payload::unprintable(&error).into());
-    if served.route.raw_response {
-        let payload = transcode::response_payload(&served.route, &wire).map_err(failed)?;
-        return Ok(payload::bytes(payload));
+/// The one message of an answer. It counts when the status behind it says that all went well.
+async fn only(body: &mut Streaming<Bytes>) -> Result<Option<Bytes>, Status> {
+    let message = body.message().await?;
+    if message.is_some() && body.message().await?.is_some() {
+        return Err(Status::internal("the response has more than one message"));
     }
-    let json = transcode::response_to_json(&served.route, wire).map_err(failed)?.json;
-    Ok(payload::json(json.into()))
+    Ok(message)
+}
+
+/// The answer with this message.
+async fn one(served: &Served, wire: Bytes) -> Result<Response, Fault> {
+    if served.route.raw_response {
+        let payload = transcode::response_payload(&served.route, &wire);
+        return Ok(payload::bytes(payload.map_err(payload::unprintable)?));
+    }
+    Ok(payload::json(payload::decoded(&served.route, wire).await?.json.into()))
 }
 
 /// The call, with the messages that are `taken`.
@@ -143,7 +152,7 @@ async fn call(
 async fn beside<T>(
     work: impl Future<Output = T>,
     feeding: &mut Feeding,
-    over: Option<Over>,
+    over: &mut Option<Over>,
     stopping: &CancellationToken,
 ) -> Result<T, Problem> {
     let (mut work, mut over) = (pin!(work), pin!(Over::wait(over)));

@@ -26,6 +26,14 @@ async fn documents_that_are_not_there_have_an_error_object() {
         ("POST", "/openapi.json", StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
         ("DELETE", "/openapi/shapes.json", StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
         ("PUT", "/swagger/index.html", StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
+        ("POST", "/", StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
+        ("POST", "/errors/", StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
+        ("DELETE", "/errors/RATE_LIMITED", StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
+        ("POST", "/openapi/nope.json", StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND"),
+        ("PUT", "/swagger/nope.css", StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND"),
+        ("POST", "/errors/NOPE", StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND"),
+        // Of others there are no events.
+        ("POST", "/asyncapi.json", StatusCode::NOT_FOUND, "ROUTE_NOT_FOUND"),
     ] {
         let response = world.request(method, path).send().await.expect("the edge answers");
         let allow = response.headers().get("allow").cloned();

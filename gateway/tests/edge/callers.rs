@@ -107,8 +107,10 @@ async fn what_no_valid_token_comes_with_counts_for_its_address() {
     for path in ["/v1/nothing", "/openapi.json", "/swagger/index.html"] {
         let mut is_refused = false;
         for _ in 0..ATTEMPTS {
-            let status = callers.get(&callers.here, path, &alice).await.status();
-            is_refused |= status == StatusCode::TOO_MANY_REQUESTS;
+            let response = callers.get(&callers.here, path, &alice).await;
+            assert_eq!(response.headers()["ratelimit-policy"], "\"caller\";q=2;w=1", "{path}");
+            assert!(response.headers().contains_key("ratelimit"), "{path}");
+            is_refused |= response.status() == StatusCode::TOO_MANY_REQUESTS;
         }
         assert!(is_refused, "{path} is not counted");
     }

@@ -96,7 +96,7 @@ async fn traces_and_credentials_travel_on_and_nothing_else() {
 async fn a_request_without_a_usable_id_gets_one() {
     let upstream = Upstream::start(async |call| echo(&call)).await;
     let world = World::of_shapes(&upstream).await;
-    for id in [None, Some("x".repeat(129))] {
+    for id in [None, Some("x".repeat(256))] {
         let request = id
             .into_iter()
             .fold(world.request("GET", "/v1/shapes"), |request, id| request.header("x-request-id", id));
@@ -107,6 +107,20 @@ async fn a_request_without_a_usable_id_gets_one() {
             upstream.calls().last().expect("a call").metadata.get("x-request-id").expect("an id"),
             &given
         );
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_services_store_is_taken_over() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = World::of_shapes(&upstream).await;
+    for length in [1, 128, 129, 255] {
+        let id = "x".repeat(length);
+        let response = world.request("GET", "/v1/shapes").header("x-request-id", &id).send().await;
+        let response = response.expect("the edge answers");
+        assert_eq!(response.headers()["x-request-id"], id.as_str(), "{length}");
+        let call = upstream.calls().pop().expect("a call");
+        assert_eq!(call.metadata.get("x-request-id").expect("an id"), id.as_str(), "{length}");
     }
 }
 

@@ -33,10 +33,24 @@ async fn post(world: &World, coding: &str, body: Vec<u8>) -> Response {
     request.header("content-encoding", coding).body(body).send().await.expect("the edge answers")
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+/// The same with a body of parts that come one by one.
+async fn post_parts(world: &World, coding: &str, parts: [&[u8]; 2]) -> Response {
+    let parts = parts.map(|part| Ok::<_, std::io::Error>(part.to_vec()));
+    let request = world.request("POST", "/v1/shapes/a").header("content-type", "application/json");
+    let body = reqwest::Body::wrap_stream(stream::iter(parts));
+    request.header("content-encoding", coding).body(body).send().await.expect("the edge answers")
+}
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).expect("memory");
     encoder.finish().expect("memory")
+}
+
+pub(crate) fn brotli(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = brotli::CompressorWriter::new(Vec::new(), 4 << 10, 1, 20);
+    encoder.write_all(bytes).expect("memory");
+    encoder.into_inner()
 }
 
 #[tokio::test]
@@ -83,6 +97,59 @@ async fn who_refuses_an_answer_without_a_coding_gets_one_all_the_same() {
     let long = format!("/v1/shapes?left={}", "a".repeat(2_000));
     let coded = accepting(&world, &long, "identity;q=0, gzip").await;
     assert_eq!(coded.headers()["content-encoding"], "gzip");
+}
+
+#[tokio::test]
+async fn the_weights_of_codings_count_everywhere() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = compressing(&upstream).await;
+    let long = "a".repeat(2_000);
+    let (route, message) = (format!("/v1/shapes?left={long}"), value!({"left": long}).to_string());
+    for (accept, coding) in [
+        ("gzip;q=0.5, identity;q=1", None),
+        ("gzip;q=0.5, identity", None),
+        ("gzip; q=0.5, *; q=0", Some("gzip")),
+        ("identity;q=0.1, gzip;q=0.5, br;q=0.8", Some("br")),
+        ("gzip;q=0, *;q=0.3, identity;q=0.2", Some("zstd")),
+    ] {
+        for (what, method, path) in [
+            ("a route", "GET", route.as_str()),
+            ("an error", "GET", "/v1/shapes?nope=1"),
+            ("Connect", "POST", "/shapes.v1.Shapes/Query"),
+            ("a document", "GET", "/openapi.json"),
+            ("a page", "GET", "/swagger/swagger-ui.css"),
+        ] {
+            let request = world.request(method, path).header("accept-encoding", accept);
+            let request = match method {
+                "POST" => request.header("content-type", "application/json").body(message.clone()),
+                _ => request,
+            };
+            let response = request.send().await.expect("the edge answers");
+            let text = |name: &str| response.headers().get(name).map(|value| value.to_str().expect("text"));
+            let found = (text("content-encoding"), text("vary"));
+            assert_eq!(found, (coding, Some("accept-encoding")), "{what}: {accept}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_has_not_changed_has_the_headers_of_its_answer() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    for compress in [false, true] {
+        let world = World::with(Config { compress, ..shapes(&upstream.url()) }).await;
+        for path in ["/v1/shapes?text=short".to_owned(), format!("/v1/shapes?left={}", "a".repeat(2_000))] {
+            let whole = accepting(&world, &path, "gzip").await;
+            let request = world.request("GET", &path).header("accept-encoding", "gzip");
+            let request = request.header("if-none-match", &whole.headers()["etag"]);
+            let unchanged = request.send().await.expect("the edge answers");
+            assert_eq!(unchanged.status(), StatusCode::NOT_MODIFIED);
+            for name in ["vary", "etag", "cache-control"] {
+                let (found, expected) = (unchanged.headers().get(name), whole.headers().get(name));
+                assert_eq!(found, expected, "{compress} {path} {name}");
+            }
+            assert_eq!(whole.headers().contains_key("vary"), compress, "{path}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -159,10 +226,12 @@ async fn compressed_requests_are_read() {
 async fn a_bomb_is_too_large() {
     let upstream = Upstream::start(async |call| echo(&call)).await;
     let world = World::of_shapes(&upstream).await;
-    let bomb = gzip(&vec![b' '; 8 << 20]);
-    assert!(bomb.len() < 1 << 20, "small enough if it were not unpacked");
-    let error = json(post(&world, "gzip", bomb).await, StatusCode::PAYLOAD_TOO_LARGE).await;
-    assert_eq!(reason(&error), "BODY_TOO_LARGE");
+    let spaces = vec![b' '; 8 << 20];
+    for (coding, bomb) in [("gzip", gzip(&spaces)), ("br", brotli(&spaces))] {
+        assert!(bomb.len() < 1 << 20, "small enough if it were not unpacked");
+        let error = json(post(&world, coding, bomb).await, StatusCode::PAYLOAD_TOO_LARGE).await;
+        assert_eq!(reason(&error), "BODY_TOO_LARGE", "{coding}");
+    }
     // And what is packed into nothing, member after member, costs time all the same.
     let nothing = gzip(b"").repeat(100_000);
     let error = json(post(&world, "gzip", nothing).await, StatusCode::PAYLOAD_TOO_LARGE).await;
@@ -179,11 +248,8 @@ async fn every_member_of_gzip_is_read() {
     assert_eq!(json(post(&world, "gzip", members.clone()).await, StatusCode::OK).await, whole);
     // Whatever part of the body comes first.
     for split in [1, 20, members.len() - 1] {
-        let parts = [members[..split].to_vec(), members[split..].to_vec()].map(Ok::<_, std::io::Error>);
-        let request = world.request("POST", "/v1/shapes/a").header("content-type", "application/json");
-        let body = reqwest::Body::wrap_stream(stream::iter(parts));
-        let request = request.header("content-encoding", "gzip").body(body);
-        let response = request.send().await.expect("the edge answers");
+        let (first, second) = members.split_at(split);
+        let response = post_parts(&world, "gzip", [first, second]).await;
         assert_eq!(json(response, StatusCode::OK).await, whole);
     }
     for broken in [&members[..members.len() - 1], &[&members[..], b"garbage"].concat()] {
@@ -198,6 +264,34 @@ async fn every_member_of_gzip_is_read() {
     let upload = upload.header("content-encoding", "x-gzip").body([gzip(b"he"), gzip(b"llo")].concat());
     let stored = upload.send().await.expect("the edge answers").bytes().await.expect("a body");
     assert_eq!(&stored[..], b"hello");
+}
+
+#[tokio::test]
+async fn what_is_behind_the_end_of_a_coding_is_refused() {
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let world = compressing(&upstream).await;
+    let long = format!("/v1/shapes?left={}", "a".repeat(2_000));
+    for coding in CODINGS {
+        let response = accepting(&world, &long, coding).await;
+        assert_eq!(response.headers()["content-encoding"], coding);
+        let whole = response.bytes().await.expect("a body");
+        // Whatever part of it comes first.
+        let (first, second) = whole.split_at(whole.len() / 2);
+        json(post_parts(&world, coding, [first, second]).await, StatusCode::OK).await;
+        let calls = upstream.calls().len();
+        let cut = &whole[..whole.len() - 1];
+        let error = json(post(&world, coding, cut.to_vec()).await, StatusCode::BAD_REQUEST).await;
+        assert_eq!(reason(&error), "MALFORMED_REQUEST", "{coding}, cut off");
+        for behind in [&b"\0"[..], b"{}", &[b'x'; 100]] {
+            let together = post(&world, coding, [&whole[..], behind].concat()).await;
+            let apart = post_parts(&world, coding, [&whole[..], behind]).await;
+            for (how, response) in [("together", together), ("apart", apart)] {
+                let error = json(response, StatusCode::BAD_REQUEST).await;
+                assert_eq!(reason(&error), "MALFORMED_REQUEST", "{coding}, {how}: {behind:?}");
+            }
+        }
+        assert_eq!(upstream.calls().len(), calls, "{coding}");
+    }
 }
 
 #[tokio::test]

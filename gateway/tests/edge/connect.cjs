@@ -11,7 +11,7 @@ const library = createRequire(modules + "/");
 const { createFileRegistry, fromBinary } = library("@bufbuild/protobuf");
 const { FileDescriptorSetSchema } = library("@bufbuild/protobuf/wkt");
 const { Code, ConnectError, createClient } = library("@connectrpc/connect");
-const { createConnectTransport, createGrpcWebTransport } = library("@connectrpc/connect-node");
+const { compressionGzip, createConnectTransport, createGrpcWebTransport } = library("@connectrpc/connect-node");
 
 const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, fs.readFileSync(file)));
 const service = registry.getService("ordermesh.orders.v1.OrdersService");
@@ -36,12 +36,16 @@ async function answers(useBinaryFormat) {
   const web = createGrpcWebTransport({ baseUrl, httpVersion: "1.1", useBinaryFormat });
   found["by gRPC-Web"] = (await createClient(service, web).getOrder({ orderId: "9" })).id;
   found["by get"] = (await createClient(service, transport({ useHttpGet: true })).getOrder({ orderId: "8" })).id;
-  const watch = async (orderId) => {
+  // Every message, however short.
+  const compressed = createClient(service, transport({ sendCompression: compressionGzip, compressMinBytes: 0 }));
+  found.compressed = (await compressed.getOrder({ orderId: "long" })).description.length;
+  const watch = async (orderId, by = client) => {
     const versions = [];
-    for await (const event of client.watchOrder({ orderId })) versions.push(String(event.order.version));
+    for await (const event of by.watchOrder({ orderId })) versions.push(String(event.order.version));
     return versions;
   };
   found.versions = await watch("7");
+  found["versions compressed"] = await watch("7", compressed);
   found.stream = await failure(() => watch("none"));
   try {
     await client.getOrder({ orderId: "none" });

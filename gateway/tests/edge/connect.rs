@@ -10,6 +10,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use chassis::status::{Fault, Reason};
 use flate2::{Compression, write::GzEncoder};
 use futures_util::{StreamExt as _, stream};
+use gateway::Config;
 use http::StatusCode;
 use ordermesh::orders::v1::{CancelOrderRequest, GetOrderRequest, Order, OrderEvent, WatchOrderRequest};
 use prost::Message as _;
@@ -48,7 +49,9 @@ async fn orders() -> Upstream {
             "late" => std::future::pending().await,
             _ => {}
         }
-        let mut reply = one(&Order { id, amount: 9_007_199_254_740_993, ..Order::default() })?;
+        // Long enough to be compressed.
+        let description = if id == "long" { "a".repeat(2_000) } else { String::new() };
+        let mut reply = one(&Order { id, description, amount: 9_007_199_254_740_993, ..Order::default() })?;
         reply.metadata_mut().insert("mine", MetadataValue::from_static("b"));
         Ok(reply)
     })
@@ -236,21 +239,48 @@ async fn buf_curl_calls_as_it_is() {
     assert!(said.contains("not_found") && said.contains("google.rpc.ErrorInfo"), "{said}");
 }
 
-#[tokio::test]
-async fn connect_es_calls_as_it_is() {
-    let world = World::of(&orders().await).await;
+/// What a script of Node.js finds out about an edge, with the packages of these folders.
+async fn said(script: &str, folders: &[PathBuf], world: &World) -> Value {
     let folder = tempfile::tempdir().expect("a folder");
     let set = folder.path().join("set.binpb");
     std::fs::write(&set, ordermesh::DESCRIPTOR_SET).expect("a file");
     let mut node = Command::new("node");
-    node.arg(root().join("gateway/tests/edge/connect.cjs")).arg(packages().parent().expect("a folder"));
-    node.arg(&set).arg(&world.url).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let said = node.output().await.expect("it starts");
-    let answers: Value = serde_json::from_slice(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"));
+    node.arg(root().join("gateway/tests/edge").join(script)).args(folders).arg(&set).arg(&world.url);
+    let said = node.stdout(Stdio::piped()).stderr(Stdio::piped()).output().await.expect("it starts");
+    serde_json::from_slice(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"))
+}
+
+/// Where the packages of connect-es are.
+fn clients() -> PathBuf {
+    packages().parent().expect("a folder").to_owned()
+}
+
+#[tokio::test]
+async fn connect_es_calls_as_it_is() {
+    let upstream = orders().await;
+    let config = Config::builtin(upstream.url(), upstream.url());
+    let world = World::with(Config { compress: true, ..config }).await;
+    let answers = said("connect.cjs", &[clients()], &world).await;
     for form in ["json", "proto"] {
         let expected = value!({
             "id": "7", "amount": "9007199254740993", "metadata": "b", "by get": "8", "by gRPC-Web": "9", "versions": ["1", "2"],
+            "compressed": 2_000, "versions compressed": ["1", "2"],
             "code": "NotFound", "reason": "ORDER_NOT_FOUND", "stream": "NotFound", "late": "DeadlineExceeded",
+        });
+        assert_eq!(answers[form], expected, "{form}");
+    }
+}
+
+#[tokio::test]
+async fn connect_web_calls_from_a_page() {
+    let world = World::of(&orders().await).await;
+    let browser = root().join("target/tools/console");
+    let answers = said("connect_page.mjs", &[browser, clients()], &world).await;
+    for form in ["json", "proto"] {
+        let expected = value!({
+            "id": "7", "amount": "9007199254740993", "metadata": "b", "by get": "8", "by gRPC-Web": "9", "versions": ["1", "2"],
+            "versions by gRPC-Web": ["1", "2"], "code": "NotFound", "reason": "ORDER_NOT_FOUND", "stream": "NotFound",
+            "late": "DeadlineExceeded",
         });
         assert_eq!(answers[form], expected, "{form}");
     }

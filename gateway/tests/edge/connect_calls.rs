@@ -108,6 +108,7 @@ pub(crate) const STREAM: (&str, &str) = ("content-type", "application/connect+js
 const PROTO: (&str, &str) = ("content-type", "application/proto");
 const KEY: (&str, &str) = ("idempotency-key", "\"tuesday\"");
 const CONDITION: (&str, &str) = ("if-match", "\"4\"");
+const UNWANTED: (&str, &str) = ("if-none-match", "*");
 const GZIP: (&str, &str) = ("connect-content-encoding", "gzip");
 
 #[tokio::test]
@@ -266,6 +267,8 @@ async fn a_key_or_a_condition_that_a_route_refuses_is_refused() {
             "MALFORMED_REQUEST",
         ),
         ("Plain", &[JSON, CONDITION], b"{}".to_vec(), "failed_precondition", "PRECONDITION_UNSUPPORTED"),
+        ("Write", &[JSON, UNWANTED], b"{}".to_vec(), "failed_precondition", "PRECONDITION_UNSUPPORTED"),
+        ("Write", &[PROTO, ("if-match", "")], Vec::new(), "invalid_argument", "MALFORMED_REQUEST"),
         (
             "Write",
             &[JSON, ("if-unmodified-since", "Mon, 30 Nov 2026 08:00:00 GMT")],
@@ -280,9 +283,11 @@ async fn a_key_or_a_condition_that_a_route_refuses_is_refused() {
             pb::ErrorInfo::decode(detail(&error, "google.rpc.ErrorInfo").as_slice()).expect("a detail");
         assert_eq!((&error["code"], info.reason.as_str()), (&value!(code), reason), "{headers:?}");
     }
-    let refused = post(&world, "Upload", &[STREAM, CONDITION], envelope(0, b"{}")).await;
-    let found = envelopes(&refused.bytes().await.expect("a body"));
-    assert!(String::from_utf8_lossy(&found[0].1).contains("failed_precondition"), "{found:?}");
+    for condition in [CONDITION, UNWANTED] {
+        let refused = post(&world, "Upload", &[STREAM, condition], envelope(0, b"{}")).await;
+        let found = envelopes(&refused.bytes().await.expect("a body"));
+        assert!(String::from_utf8_lossy(&found[0].1).contains("failed_precondition"), "{found:?}");
+    }
     assert!(upstream.calls().is_empty(), "{:?}", upstream.calls());
 }
 

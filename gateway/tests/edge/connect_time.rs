@@ -18,6 +18,7 @@ use tokio::{
 use tonic::service::Routes;
 
 use crate::{
+    coding::{brotli, gzip},
     connect::{envelope, envelopes},
     connect_calls::{JSON, STREAM, config, post, service},
     upstream::{Upstream, echo},
@@ -126,10 +127,15 @@ impl Counting {
         Ok(request.body(body.into()).send().await?.bytes().await?.to_vec())
     }
 
+    /// What its operator reads.
+    async fn metrics(&mut self) -> Result<String> {
+        let operator = Api::new(format!("http://{}", self.process.address("admin").await?))?;
+        Ok(operator.get("/metrics").await?.text)
+    }
+
     /// Each of these is counted once, as a call of this system and method, and none other of them.
     async fn counted(&mut self, system: &str, method: &str, codes: &[&str]) -> Result<()> {
-        let operator = Api::new(format!("http://{}", self.process.address("admin").await?))?;
-        let metrics = operator.get("/metrics").await?.text;
+        let metrics = self.metrics().await?;
         let name = "rpc_server_call_duration_seconds_count";
         let (system, method) =
             (format!("rpc_system_name=\"{system}\""), format!("rpc_method=\"calls.v1.Calls/{method}\""));
@@ -179,4 +185,19 @@ async fn so_is_a_stream_that_the_edge_ends() -> Result<()> {
     let web = [("content-type", "application/grpc-web+json")];
     edge.post("Watch", &web, envelope(0, broken)).await?;
     edge.counted("grpc", "Watch", &["INTERNAL"]).await
+}
+
+#[tokio::test]
+async fn a_body_that_unpacks_to_too_much_is_counted_once() -> Result<()> {
+    let mut edge = Counting::start().await?;
+    let spaces = vec![b' '; 64 << 10];
+    for (coding, bomb) in [("gzip", gzip(&spaces)), ("br", brotli(&spaces))] {
+        ensure!(bomb.len() < 1_000, "{coding}: {} bytes", bomb.len());
+        edge.post("Write", &[JSON, ("content-encoding", coding)], bomb).await?;
+    }
+    let metrics = edge.metrics().await?;
+    let (name, limit) = ("http_server_refused_requests_total", "limit=\"--max-body-bytes\"");
+    let refused = metrics.lines().find(|line| line.starts_with(name) && line.contains(limit));
+    ensure!(refused.is_some_and(|line| line.ends_with(" 2")), "{refused:?}");
+    Ok(())
 }

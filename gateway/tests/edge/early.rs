@@ -66,18 +66,26 @@ async fn a_body_that_comes_after_its_answer_costs_neither_answer_nor_connection(
 
 /// The answer to a request comes before its body, and the one to the next request after it.
 async fn answers_early(world: &World, line: &str, status: &str, next: &[&str]) {
-    let mut stream = connect(world).await;
-    let head = format!("{line}\r\nhost: x\r\ncontent-length: 50000\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.expect("the edge listens");
-    // The answer is there before anything of the body is.
-    let early = answer(&mut stream).await;
-    assert!(early.starts_with(&format!("http/1.1 {status}")), "{line}: {early}");
-    for _ in 0..50 {
-        stream.write_all(&[b'x'; 1_000]).await.expect("the edge reads on");
+    for (framing, before, after, end) in [
+        ("content-length: 50000", "", "", ""),
+        ("transfer-encoding: chunked", "3e8\r\n", "\r\n", "0\r\n\r\n"),
+    ] {
+        let mut stream = connect(world).await;
+        let head = format!("{line}\r\nhost: x\r\n{framing}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("the edge listens");
+        // The answer is there before anything of the body is.
+        let early = answer(&mut stream).await;
+        assert!(early.starts_with(&format!("http/1.1 {status}")), "{line} {framing}: {early}");
+        let part = format!("{before}{}{after}", "x".repeat(1_000));
+        for _ in 0..50 {
+            stream.write_all(part.as_bytes()).await.expect("the edge reads on");
+        }
+        let then = format!("{end}GET /v1/shapes?text=a HTTP/1.1\r\nhost: x\r\n\r\n");
+        stream.write_all(then.as_bytes()).await.expect("the edge reads on");
+        let then = answer(&mut stream).await;
+        let is_next = next.iter().any(|status| then.starts_with(&format!("http/1.1 {status}")));
+        assert!(is_next, "{line} {framing}: {then}");
     }
-    stream.write_all(b"GET /v1/shapes?text=a HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("the edge reads on");
-    let then = answer(&mut stream).await;
-    assert!(next.iter().any(|status| then.starts_with(&format!("http/1.1 {status}"))), "{line}: {then}");
 }
 
 #[tokio::test]

@@ -211,6 +211,37 @@ async fn an_endpoint_that_takes_calls_and_answers_none_is_left_out() {
     assert!(slow <= 2, "{slow} of 40 calls waited for the endpoint that answers none");
 }
 
+/// A call by its name is one as well: whoever makes none of another kind is no worse off.
+#[tokio::test]
+async fn an_endpoint_that_answers_no_call_by_its_name_is_left_out() {
+    let of = async |kind: &'static str, message: &'static [u8]| {
+        let stuck = Upstream::start(async |_| std::future::pending().await).await;
+        let lives = echoing().await;
+        let request_timeout = Duration::from_secs(5);
+        let config = shapes(&format!("{},{}", stuck.url(), lives.url()));
+        let world = World::with(Config { request_timeout, ..config }).await;
+        let call = async || {
+            let asked = Instant::now();
+            let request = world.request("POST", "/shapes.v1.Shapes/Query").header("content-type", kind);
+            let response = request.body(message).send().await.expect("the edge answers");
+            let failed = response.headers().contains_key("grpc-status");
+            (response.status() == StatusCode::OK && !failed, asked.elapsed())
+        };
+        let first = join_all((0..20).map(|_| call())).await;
+        assert!(!stuck.calls().is_empty(), "{kind}: {first:?}");
+        let mut slow = 0;
+        for _ in 0..40 {
+            let (answered, time) = call().await;
+            slow += usize::from(!answered || time > Duration::from_secs(4));
+        }
+        assert!(slow <= 2, "{kind}: {slow} of 40 calls waited for the endpoint that answers none");
+    };
+    tokio::join!(
+        of("application/grpc-web+proto", &b"\0\0\0\0\x03\x0a\x01a"[..]),
+        of("application/proto", &b"\x0a\x01a"[..]),
+    );
+}
+
 /// Asks, gives up after a while, and returns when the edge has noticed.
 async fn give_up(world: &World) {
     let address = world.url.strip_prefix("http://").expect("an address");

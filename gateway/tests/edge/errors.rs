@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use chassis::status::{Fault, Reason, Violation};
+use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
 use prost::Message as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio_tungstenite::connect_async;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -166,7 +169,7 @@ async fn a_service_that_is_away_is_unavailable_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_response_of_another_contract_is_an_internal_error() {
+async fn a_response_of_another_contract_says_that_its_call_took_effect() {
     let upstream = Upstream::start(async |mut call| {
         call.wire = bytes::Bytes::from_static(b"\xff\xff");
         echo(&call)
@@ -174,31 +177,31 @@ async fn a_response_of_another_contract_is_an_internal_error() {
     .await;
     let world = World::of_shapes(&upstream).await;
     let error = json(world.get("/v1/shapes").await, StatusCode::INTERNAL_SERVER_ERROR).await;
-    assert_eq!(reason(&error), "INTERNAL");
+    assert_eq!(reason(&error), "ANSWER_NOT_REPRESENTABLE");
+}
+
+/// A status with details of every kind: of google.rpc, of the service, and of nobody who is known.
+fn detailed() -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_retry_info(Some(Duration::from_secs(7))).add_help_link("a page", "https://example.test/help");
+    details.set_localized_message("de", "Kein Platz").add_precondition_failure_violation("a", "b", "c");
+    let status = Status::with_error_details(Code::Unavailable, "no space until tonight", details);
+    let mut all = tonic_types::pb::Status::decode(status.details()).expect("details");
+    for (name, value) in [
+        ("shop.v1.Unknown", &b"\x08\x01"[..]),
+        ("shapes.v1.Nested", b"\x0a\x01x"),
+        ("google.protobuf.Timestamp", b"\x08\x01"),
+        ("google.protobuf.Struct", b"\x0a\x09\x0a\x01k\x12\x04\x1a\x02ok"),
+    ] {
+        let (type_url, value) = (format!("type.googleapis.com/{name}"), value.to_vec());
+        all.details.push(prost_types::Any { type_url, value });
+    }
+    Status::with_details(status.code(), status.message(), all.encode_to_vec().into())
 }
 
 #[tokio::test]
 async fn every_detail_of_a_service_is_passed_on() {
-    let status = || {
-        let mut details = ErrorDetails::new();
-        details
-            .set_retry_info(Some(Duration::from_secs(7)))
-            .add_help_link("a page", "https://example.test/help");
-        details.set_localized_message("de", "Kein Platz").add_precondition_failure_violation("a", "b", "c");
-        let status = Status::with_error_details(Code::Unavailable, "no space until tonight", details);
-        let mut all = tonic_types::pb::Status::decode(status.details()).expect("details");
-        for (name, value) in [
-            ("shop.v1.Unknown", &b"\x08\x01"[..]),
-            ("shapes.v1.Nested", b"\x0a\x01x"),
-            ("google.protobuf.Timestamp", b"\x08\x01"),
-            ("google.protobuf.Struct", b"\x0a\x09\x0a\x01k\x12\x04\x1a\x02ok"),
-        ] {
-            let (type_url, value) = (format!("type.googleapis.com/{name}"), value.to_vec());
-            all.details.push(prost_types::Any { type_url, value });
-        }
-        Status::with_details(status.code(), status.message(), all.encode_to_vec().into())
-    };
-    let world = failing(status).await;
+    let world = failing(detailed).await;
     let response = world.send("POST", "/v1/shapes/a", "{}").await;
     assert_eq!(response.headers()["retry-after"], "7");
     let error = json(response, StatusCode::SERVICE_UNAVAILABLE).await;
@@ -226,4 +229,33 @@ async fn every_detail_of_a_service_is_passed_on() {
             "{detail} in {error}"
         );
     }
+}
+
+/// In the middle of a stream as well, whatever it is written as.
+#[tokio::test]
+async fn every_detail_is_passed_on_in_the_middle_of_a_stream() {
+    let upstream = Upstream::start(async |call| {
+        if !call.path.ends_with("/Watch") {
+            return Err(detailed());
+        }
+        let messages = stream::iter([Ok(Bytes::new()), Err(detailed())]);
+        Ok(tonic::Response::new(messages.boxed()))
+    });
+    let upstream = upstream.await;
+    let world = World::of_shapes(&upstream).await;
+    let alone = json(world.get("/v1/shapes").await, StatusCode::SERVICE_UNAVAILABLE).await;
+    let expected = &alone["error"];
+    assert!(expected["details"].as_array().expect("a list").len() > 7, "{alone}");
+    let read = |text: &str| -> Value { serde_json::from_str(text).expect("JSON") };
+    let events = world.get("/v1/shapes:watch").await.text().await.expect("a stream");
+    let (_, event) = events.split_once("event: error\ndata: ").expect("an error");
+    assert_eq!(&read(event)["error"], expected, "{events}");
+    let lines = world.request("GET", "/v1/shapes:watch").header("accept", "application/x-ndjson");
+    let lines = lines.send().await.expect("the edge answers").text().await.expect("a stream");
+    assert_eq!(&read(lines.lines().last().expect("a line"))["error"], expected, "{lines}");
+    let url = format!("{}/v1/shapes:watch", world.url.replace("http", "ws"));
+    let (mut socket, _) = connect_async(url.as_str()).await.expect("a WebSocket");
+    socket.next().await.expect("a message").expect("a frame");
+    let last = socket.next().await.expect("an error").expect("a frame");
+    assert_eq!(&read(last.to_text().expect("text"))["error"], expected, "{last}");
 }

@@ -90,14 +90,19 @@ impl Edge {
 
     /// The one warning about what is left out.
     async fn warning(&self) -> String {
+        self.one_line(LEFT_OUT).await
+    }
+
+    /// The one line of the log with this text.
+    async fn one_line(&self, text: &str) -> String {
         eventually("the warning", PATIENCE, async || {
             let output = self.process.output();
-            if output.contains(LEFT_OUT) { Ok(()) } else { Err(output) }
+            if output.contains(text) { Ok(()) } else { Err(output) }
         })
         .await
         .expect("it is logged");
         let output = self.process.output();
-        let warnings: Vec<&str> = output.lines().filter(|line| line.contains(LEFT_OUT)).collect();
+        let warnings: Vec<&str> = output.lines().filter(|line| line.contains(text)).collect();
         assert_eq!(warnings.len(), 1, "{output}");
         warnings[0].to_owned()
     }
@@ -131,6 +136,25 @@ async fn bad_routes_are_named_and_the_others_are_served() {
     let document = edge.api.get("/openapi.json").await.expect("an answer").body;
     let paths: Vec<&String> = document["paths"].as_object().expect("paths").keys().collect();
     assert_eq!(paths, ["/good/{a}", "/", "/half"]);
+}
+
+#[tokio::test]
+async fn documents_in_whose_place_a_route_answers_are_named() {
+    let rules = [
+        rpc("Api", "get: \"/openapi.json\""),
+        rpc("Swagger", "post: \"/swagger/{a}\" body: \"*\""),
+        rpc("Root", "get: \"/\""),
+    ];
+    let service = format!("service S {{ {} }}", rules.concat());
+    let files = compiled(&[("s.proto", contract("s.v1", "", &service))]);
+    let upstream = Upstream::start(async |call| echo(&call)).await;
+    let edge = Edge::of(encoded(files.into_values()), &upstream).await;
+    let warning = edge.one_line("at paths of the edge's own documents").await;
+    assert!(warning.contains("/openapi.json; /swagger/index.html"), "{warning}");
+    assert!(!warning.contains("/errors/") && !warning.contains("/openapi/s.json"), "{warning}");
+    edge.answers("/openapi.json?a=x", r#"{"a":"x"}"#).await;
+    let other = edge.api.get("/openapi/s.json").await.expect("an answer");
+    assert!(other.body["paths"]["/openapi.json"].is_object(), "{}", other.text);
 }
 
 #[tokio::test]

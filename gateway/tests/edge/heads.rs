@@ -87,6 +87,44 @@ async fn a_head_longer_than_a_service_takes_is_refused_by_the_edge() {
     assert_eq!(reason, Some(Reason::HeadersTooLarge));
 }
 
+/// 12 KiB, with the other metadata of a call.
+#[tokio::test]
+async fn metadata_has_one_bound_in_every_protocol() {
+    let upstream = Upstream::start(async |call| match call.path.ends_with("/WatchOrder") {
+        true => Ok(tonic::Response::new(stream::iter([Ok(event(1))]).boxed())),
+        false => echo(&call),
+    })
+    .await;
+    let world = World::of(&upstream).await;
+    let ask = async |method: &str, path: &str, length: usize| {
+        let request = world.request(method, path).header("authorization", "x".repeat(length));
+        let request = match method {
+            "POST" => request.header("content-type", "application/json").body("{}"),
+            _ => request,
+        };
+        request.send().await.expect("the edge answers")
+    };
+    let unary = ("GET", "/gateway/orders/7");
+    let connect = ("POST", "/ordermesh.orders.v1.OrdersService/GetOrder");
+    for (method, path) in [unary, ("GET", "/gateway/orders/7:watch"), connect] {
+        let before = upstream.calls().len();
+        assert_eq!(ask(method, path, 11_800).await.status(), StatusCode::OK, "{path}");
+        let refused = ask(method, path, 12_300).await;
+        let status = if method == "POST" { 400 } else { 431 };
+        let text = json(refused, StatusCode::from_u16(status).expect("a status")).await.to_string();
+        assert!(text.contains("12288 bytes"), "{path}: {text}");
+        assert_eq!(upstream.calls().len() - before, 1, "{path}: how often the service was called");
+    }
+    let mut client = OrdersServiceClient::connect(world.url.clone()).await.expect("the edge listens");
+    for (length, is_taken) in [(11_700, true), (12_300, false)] {
+        let mut request = tonic::Request::new(GetOrderRequest { order_id: "7".into() });
+        request.metadata_mut().insert("mine", "x".repeat(length).parse().expect("metadata"));
+        let status = client.get_order(request).await.err();
+        let reason = status.and_then(|status| Fault::from_status(&status)).map(|fault| fault.reason);
+        assert_eq!(reason, (!is_taken).then_some(Reason::HeadersTooLarge), "{length}");
+    }
+}
+
 #[tokio::test]
 async fn a_service_that_takes_less_makes_it_the_clients_error_too() {
     let upstream = Upstream::start(async |_| Ok(tonic::Response::new(stream::empty().boxed()))).await;
@@ -100,4 +138,8 @@ async fn a_service_that_takes_less_makes_it_the_clients_error_too() {
     let response = request.send().await.expect("the edge answers");
     let error = json(response, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).await;
     assert_eq!(reason(&error), "HEADERS_TOO_LARGE");
+    let request = world.request("GET", "/gateway/orders/7:watch").header("authorization", "x".repeat(5_000));
+    let response = request.send().await.expect("the edge answers");
+    let error = json(response, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).await;
+    assert_eq!(reason(&error), "HEADERS_TOO_LARGE", "a stream");
 }

@@ -34,13 +34,18 @@ fn config(upstream: &Upstream, scope: &str, foreign: Option<Vec<String>>) -> Con
 
 /// What verifies the tokens of this issuer.
 pub(crate) fn verifier(issuer: &Issuer) -> Verifier {
+    aging(issuer, Duration::from_secs(3_600))
+}
+
+/// The same, with keys that are good for so long after they were last seen.
+pub(crate) fn aging(issuer: &Issuer, max_age: Duration) -> Verifier {
     let config = IssuerConfig {
         issuer: ISSUER.to_owned(),
         audiences: vec![AUDIENCE.to_owned()],
         keys: KeySource::Url(issuer.jwks_url().parse().expect("a URL")),
         algorithms: vec!["ES256".parse().expect("a name")],
         scope_claim: "scope".to_owned(),
-        max_age: Duration::from_secs(3_600),
+        max_age,
         tls: ClientTls::default(),
     };
     Verifier::new(config, SystemClock::shared()).expect("TLS")

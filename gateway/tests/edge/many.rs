@@ -11,12 +11,17 @@ use ordermesh::orders::v1::{WatchOrderRequest, orders_service_client::OrdersServ
 use reqwest::Response;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     time::timeout,
 };
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_tungstenite::{connect_async, tungstenite};
 use tonic::{Code, service::Routes, transport::Server};
 
 use crate::{
+    connect::{envelope, envelopes},
     streams::{WATCH, event},
+    talks,
     upstream::{Call, Reply, Upstream, echo},
     world::{World, json, opened, reason, shapes},
 };
@@ -106,6 +111,73 @@ async fn open_streams_are_bounded_in_all_and_for_each_client() {
     assert_eq!(world.get("/gateway/orders/7").await.status(), StatusCode::OK);
     drop(open.pop());
     let again = async { while watch(&other, &world).await.status() != StatusCode::OK {} };
+    timeout(Duration::from_secs(20), again).await.expect("a place is free again");
+}
+
+/// A stream of Connect; that there is no place for it is in its body.
+async fn over_connect(world: &World) -> Response {
+    let request = world.request("POST", "/ordermesh.orders.v1.OrdersService/WatchOrder");
+    let request = request.header("content-type", "application/connect+json");
+    request.body(envelope(0, br#"{"orderId": "7"}"#)).send().await.expect("the edge answers")
+}
+
+/// The status of what is no WebSocket; `None` of one, which is closed again.
+async fn as_socket(world: &World, path: &str) -> Option<u16> {
+    match connect_async(format!("{}{path}", world.url.replace("http", "ws"))).await {
+        Ok(_) => None,
+        Err(tungstenite::Error::Http(answer)) => Some(answer.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn a_stream_takes_a_place_whatever_it_is_written_as() {
+    let upstream = Upstream::start(reply).await;
+    let config = Config { max_streams: 1, ..Config::builtin(upstream.url(), upstream.url()) };
+    let world = World::with(config).await;
+    let client = client_at([127, 0, 0, 1]);
+    let events = async || watch(&client, &world).await.status();
+    let mut held = over_connect(&world).await;
+    held.chunk().await.expect("a stream").expect("an event");
+    assert_eq!(events().await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(as_socket(&world, WATCH).await, Some(429));
+    drop(held);
+    let url = format!("{}{WATCH}", world.url.replace("http", "ws"));
+    let free = async {
+        loop {
+            if let Ok((socket, _)) = connect_async(url.as_str()).await {
+                return socket;
+            }
+        }
+    };
+    let socket = timeout(Duration::from_secs(20), free).await.expect("a place is free again");
+    assert_eq!(events().await, StatusCode::TOO_MANY_REQUESTS);
+    let refused = envelopes(&over_connect(&world).await.bytes().await.expect("a body"));
+    let [(2, end)] = refused.as_slice() else { panic!("{refused:?}") };
+    let end = String::from_utf8_lossy(end);
+    assert!(end.contains("resource_exhausted") && end.contains("--max-streams"), "{end}");
+    drop(socket);
+    let again = async { while events().await != StatusCode::OK {} };
+    timeout(Duration::from_secs(20), again).await.expect("a place is free again");
+}
+
+#[tokio::test]
+async fn a_call_whose_client_sends_takes_a_place_among_the_streams() {
+    let world = talks::world_with(|config| Config { max_streams: 1, ..config }).await;
+    let (lines, sent) = mpsc::unbounded_channel::<Result<Bytes, std::io::Error>>();
+    lines.send(Ok("{}\n".into())).expect("it is read");
+    let body = reqwest::Body::wrap_stream(UnboundedReceiverStream::new(sent));
+    let held = talks::post(&world, "/talk/x", body).send().await.expect("an answer");
+    assert_eq!(held.status(), StatusCode::OK);
+    // With an answer of one message, too.
+    for path in ["/talk/x", "/collect"] {
+        let refused = talks::post(&world, path, "{}\n").send().await.expect("an answer");
+        let error = json(refused, StatusCode::TOO_MANY_REQUESTS).await;
+        assert_eq!(reason(&error), "RATE_LIMITED", "{path}");
+    }
+    assert_eq!(as_socket(&world, "/talk/x").await, Some(429));
+    drop((lines, held));
+    let again = async { while as_socket(&world, "/talk/x").await.is_some() {} };
     timeout(Duration::from_secs(20), again).await.expect("a place is free again");
 }
 

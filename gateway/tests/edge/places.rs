@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     foreign::{compiled, contract, encoded, rpc},
     upstream::{Upstream, echo},
-    world::{World, json, shapes},
+    world::{World, json, reason, shapes},
 };
 
 #[tokio::test]
@@ -36,7 +36,13 @@ async fn the_root_says_what_this_is() {
     assert_eq!(rather_json.headers()["content-type"], "application/json");
     let head = world.send("HEAD", "/", "").await;
     assert_eq!(head.status(), StatusCode::OK);
-    assert_eq!(world.send("POST", "/", "").await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(world.send("POST", "/", "").await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    // Every protocol that is spoken, for people and for programs.
+    for text in [root["description"].as_str().expect("text"), &page] {
+        for protocol in ["HTTP/JSON", "gRPC", "gRPC-Web", "Connect"] {
+            assert!(text.contains(protocol), "{protocol} in {text}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -91,6 +97,8 @@ async fn the_events_are_described_where_they_are_ours() {
 #[tokio::test]
 async fn routes_of_a_contract_come_first() {
     let rules = [
+        rpc("Api", "get: \"/openapi.json\" additional_bindings { post: \"/openapi/s.json\" body: \"*\" }"),
+        rpc("Swagger", "get: \"/swagger/{a}\""),
         rpc("Root", "get: \"/\""),
         rpc("Error", "get: \"/errors/{a}\""),
         rpc("Events", "get: \"/asyncapi.json\" additional_bindings { post: \"/asyncapi.json\" body: \"*\" }"),
@@ -107,6 +115,22 @@ async fn routes_of_a_contract_come_first() {
         assert_eq!(read.text().await.expect("a body"), r#"{"a":"x"}"#);
         let written = world.send("POST", "/asyncapi.json", r#"{"a":"y"}"#).await;
         assert_eq!(written.text().await.expect("a body"), r#"{"a":"y"}"#);
+        let document = world.get("/openapi.json?a=x").await;
+        assert_eq!(document.text().await.expect("a body"), r#"{"a":"x"}"#);
+        let page = world.get("/swagger/index.html").await;
+        assert_eq!(page.text().await.expect("a body"), r#"{"a":"index.html"}"#);
+        assert_eq!(world.send("HEAD", "/openapi.json", "").await.status(), StatusCode::OK);
+        // A path is a route's in every way.
+        let written = world.send("POST", "/openapi/s.json", r#"{"a":"y"}"#).await;
+        assert_eq!(written.text().await.expect("a body"), r#"{"a":"y"}"#);
+        for (method, path, allow) in
+            [("GET", "/openapi/s.json", "OPTIONS, POST"), ("POST", "/openapi.json", "GET, HEAD, OPTIONS")]
+        {
+            let refused = world.send(method, path, "{}").await;
+            assert_eq!(refused.headers()["allow"], allow, "{method} {path}");
+            let refused = json(refused, StatusCode::METHOD_NOT_ALLOWED).await;
+            assert_eq!(reason(&refused), "METHOD_NOT_ALLOWED", "{method} {path}");
+        }
     }
     let world = World::with(config).await;
     assert_eq!(world.get("/?a=root").await.text().await.expect("a body"), r#"{"a":"root"}"#);

@@ -15,7 +15,11 @@ use h2::{
     server::{Builder, SendResponse},
 };
 use http::{HeaderMap, Request, Response, StatusCode};
-use tokio::{net::TcpListener, sync::oneshot, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+};
 
 use crate::{
     connect::envelope,
@@ -320,18 +324,47 @@ async fn no_more_calls_are_open_than_the_service_takes() {
 
 #[tokio::test]
 async fn a_client_that_leaves_ends_a_unary_call() {
-    let (ended, end) = oneshot::channel();
-    let ended = std::sync::Mutex::new(Some(ended));
+    let ((begun, begins), (ended, ends)) = (oneshot::channel(), oneshot::channel());
+    let both = std::sync::Mutex::new(Some((begun, ended)));
     let world = world(Builder::new(), move |_, _, mut respond| {
-        let ended = ended.lock().expect("no panic").take().expect("one call");
+        let (begun, ended) = both.lock().expect("no panic").take().expect("one call");
         async move {
+            begun.send(()).expect("the test waits");
             let reset = std::future::poll_fn(|context| respond.poll_reset(context)).await;
             ended.send(reset.expect("the connection stays")).expect("the test waits");
             After::Stays
         }
     })
     .await;
-    let gone = timeout(Duration::from_millis(200), world.get(READ)).await;
-    assert!(gone.is_err(), "nothing answers");
-    assert_eq!(end.await.expect("the call ends"), Reason::CANCEL);
+    tokio::select! {
+        answer = world.get(READ) => panic!("nothing answers: {answer:?}"),
+        begun = begins => begun.expect("the service has the call"),
+    }
+    assert_eq!(ends.await.expect("the call ends"), Reason::CANCEL);
+}
+
+/// Nothing distinguishes it from one that is not there any more (docs/EDGE.md, "Clients").
+#[tokio::test]
+async fn a_client_that_closes_its_side_of_http_1_has_left() {
+    let ((begun, begins), (ended, ends)) = (oneshot::channel(), oneshot::channel());
+    let both = std::sync::Mutex::new(Some((begun, ended)));
+    let world = world(Builder::new(), move |_, _, mut respond| {
+        let (begun, ended) = both.lock().expect("no panic").take().expect("one call");
+        async move {
+            begun.send(()).expect("the test waits");
+            let reset = std::future::poll_fn(|context| respond.poll_reset(context)).await;
+            ended.send(reset.expect("the connection stays")).expect("the test waits");
+            After::Stays
+        }
+    })
+    .await;
+    let mut client = TcpStream::connect(world.url.trim_start_matches("http://")).await.expect("it listens");
+    let request = format!("GET {READ} HTTP/1.1\r\nhost: x\r\n\r\n");
+    client.write_all(request.as_bytes()).await.expect("it reads");
+    begins.await.expect("the service has the call");
+    client.shutdown().await.expect("a half-closed connection");
+    assert_eq!(ends.await.expect("the call ends"), Reason::CANCEL);
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.expect("the end of the connection");
+    assert_eq!(String::from_utf8_lossy(&answer), "");
 }

@@ -165,9 +165,17 @@ async fn a_condition_on_a_write_is_refused_and_nothing_is_done() {
     let world = World::of_shapes(&upstream).await;
     let tag = world.get("/v1/shapes?text=a").await.headers()["etag"].clone();
     let date = "Sat, 28 Nov 2026 23:00:00 GMT".parse().expect("a value");
-    for (name, value) in
-        [("if-match", tag), ("if-match", "*".parse().expect("a value")), ("if-unmodified-since", date)]
-    {
+    let any: http::HeaderValue = "*".parse().expect("a value");
+    let empty = http::HeaderValue::from_static("");
+    for (name, value) in [
+        ("if-match", tag.clone()),
+        ("if-match", any.clone()),
+        ("if-match", empty.clone()),
+        ("if-none-match", tag),
+        ("if-none-match", any),
+        ("if-none-match", empty),
+        ("if-unmodified-since", date),
+    ] {
         let request = world.request("POST", "/v1/shapes/a").header("content-type", "application/json");
         let response = request.header(name, value).body("{}").send().await.expect("the edge answers");
         assert_eq!(
@@ -200,6 +208,12 @@ async fn a_condition_goes_to_a_method_that_compares_it() {
         assert_eq!((request.order_id.as_str(), request.etag.as_str()), ("7", value));
     }
     let calls = upstream.calls().len();
+    for value in ["", " ", ", ,"] {
+        let error = json(cancel("if-match", value).await, StatusCode::BAD_REQUEST).await;
+        assert_eq!((reason(&error), upstream.calls().len()), ("MALFORMED_REQUEST", calls), "{value:?}");
+    }
+    let unwanted = json(cancel("if-none-match", "*").await, StatusCode::PRECONDITION_FAILED).await;
+    assert_eq!((reason(&unwanted), upstream.calls().len()), ("PRECONDITION_UNSUPPORTED", calls));
     let since = cancel("if-unmodified-since", "Sat, 28 Nov 2026 23:00:00 GMT").await;
     let error = json(since, StatusCode::PRECONDITION_FAILED).await;
     assert_eq!((reason(&error), upstream.calls().len()), ("PRECONDITION_UNSUPPORTED", calls));

@@ -31,7 +31,7 @@ use crate::{
     world::{World, json, reason},
 };
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 fn request(world: &World, path: &str) -> Request {
     let url = format!("{}{path}", world.url.replace("http", "ws"));
@@ -44,7 +44,7 @@ fn from_page(world: &World, origin: &str) -> Request {
     request
 }
 
-async fn open(world: &World, path: &str) -> Socket {
+pub(crate) async fn open(world: &World, path: &str) -> Socket {
     connect_async(request(world, path)).await.expect("a WebSocket").0
 }
 
@@ -60,7 +60,7 @@ async fn refused(request: Request) -> (StatusCode, Value) {
 }
 
 /// What is left: messages, and how it ends.
-async fn rest(mut socket: Socket) -> (Vec<Value>, CloseFrame) {
+pub(crate) async fn rest(mut socket: Socket) -> (Vec<Value>, CloseFrame) {
     let mut messages = Vec::new();
     while let Some(received) = socket.next().await {
         match received.expect("no broken connection") {

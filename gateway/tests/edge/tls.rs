@@ -3,7 +3,7 @@
 use chassis::tls::ClientTls;
 use gateway::Config;
 use http::StatusCode;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::net::TcpListener;
 use tonic::{
     service::Routes,
@@ -15,21 +15,26 @@ use crate::{
     world::{World, json, reason, shapes},
 };
 
-/// A service whose certificate is for this name, and the certificate.
+/// A service whose certificate is for this name, and the authority that has signed it.
 async fn service(name: &str) -> (Upstream, String) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed([name.to_owned()]).expect("a certificate");
-    let identity = Identity::from_pem(cert.pem(), signing_key.serialize_pem());
+    let (own, key) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&own).expect("a certificate");
+    let issuer = Issuer::new(params, own);
+    let params = CertificateParams::new([name.to_owned()]).expect("a name");
+    let cert = params.signed_by(&key, &issuer).expect("a certificate");
+    let identity = Identity::from_pem(cert.pem(), key.serialize_pem());
     let server =
         Server::builder().tls_config(ServerTlsConfig::new().identity(identity)).expect("a certificate");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    (Upstream::start_with(server, Routes::default(), listener, async |call| echo(&call)), cert.pem())
+    (Upstream::start_with(server, Routes::default(), listener, async |call| echo(&call)), authority.pem())
 }
 
-/// An edge that trusts this certificate.
+/// An edge that trusts this authority.
 async fn world(upstream: &Upstream, trusted: Option<String>) -> World {
     let url = format!("https://{}", upstream.address);
-    let upstream_tls = trusted.map(|pem| ClientTls::trusting(pem.as_bytes()).expect("a certificate"));
+    let upstream_tls = trusted.map(|pem| ClientTls::trusting(pem.as_bytes()).expect("an authority"));
     World::with(Config { upstream_tls: upstream_tls.unwrap_or_default(), ..shapes(&url) }).await
 }
 

@@ -2,11 +2,10 @@
 
 use std::io::Write as _;
 
-use ::world::{PATIENCE, eventually};
-use anyhow::ensure;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use http::StatusCode;
+use reqwest::Response;
 use serde_json::{Value, json as value};
 
 use crate::{
@@ -28,6 +27,17 @@ async fn coded(
     envelope: Vec<u8>,
     as_text: bool,
 ) -> (Vec<Value>, String) {
+    read(requested(world, path, headers, envelope, as_text).await, Vec::new(), as_text).await
+}
+
+/// An answer whose body is still to be read.
+async fn requested(
+    world: &World,
+    path: &str,
+    headers: &[(&str, &str)],
+    envelope: Vec<u8>,
+    as_text: bool,
+) -> Response {
     let (kind, body) = match as_text {
         true => ("application/grpc-web-text+json", BASE64_STANDARD.encode(envelope).into_bytes()),
         false => ("application/grpc-web+json", envelope),
@@ -39,11 +49,16 @@ async fn coded(
         (response.status(), &response.headers()["content-type"]),
         (StatusCode::OK, &kind.parse().expect("a value"))
     );
+    response
+}
+
+/// The messages and the trailers of an answer whose body begins with what was read of it before.
+async fn read(response: Response, mut body: Vec<u8>, as_text: bool) -> (Vec<Value>, String) {
     let status = response
         .headers()
         .get("grpc-status")
         .map(|status| format!("grpc-status:{}", status.to_str().expect("a number")));
-    let mut body = response.bytes().await.expect("a body").to_vec();
+    body.extend(response.bytes().await.expect("a body"));
     if as_text {
         body = body.chunks(4).flat_map(|four| BASE64_STANDARD.decode(four).expect("base64")).collect();
     }
@@ -77,18 +92,12 @@ async fn grpc_web_is_spoken_in_json_to_services_that_know_protobuf() {
     }
     let (upstream, _dropped) = endless().await;
     let world = World::of(&upstream).await;
-    let watch =
-        in_json(&world, "/ordermesh.orders.v1.OrdersService/WatchOrder", r#"{"orderId": "7"}"#, false);
-    let stopped = async {
-        eventually("a call", PATIENCE, async || {
-            ensure!(upstream.calls().len() == 1);
-            Ok(())
-        })
-        .await
-        .expect("it comes");
-        world.stop();
-    };
-    let ((messages, trailers), ()) = tokio::join!(watch, stopped);
+    let envelope = envelope(0, br#"{"orderId": "7"}"#);
+    let mut watch =
+        requested(&world, "/ordermesh.orders.v1.OrdersService/WatchOrder", &[], envelope, false).await;
+    let first = watch.chunk().await.expect("a frame").expect("a frame");
+    world.stop();
+    let (messages, trailers) = read(watch, first.to_vec(), false).await;
     assert_eq!(messages, [value!({"order": {"version": "1"}})]);
     assert!(trailers.contains("grpc-status:14"), "{trailers}");
 }
@@ -117,6 +126,21 @@ async fn codings_are_between_the_edge_and_its_client() {
     let (_, trailers) = coded(&world, GET, &[], gzip, false).await;
     assert!(trailers.contains("grpc-status:13"), "{trailers}");
     assert_eq!(upstream.calls().len(), calls);
+}
+
+#[tokio::test]
+async fn several_messages_are_too_many_whatever_they_say() {
+    let upstream = orders().await;
+    let world = World::of(&upstream).await;
+    let one = envelope(0, br#"{"orderId": "7"}"#);
+    for more in [one.clone(), envelope(0, b"{"), envelope(1, b"x"), envelope(2, b"")] {
+        let (messages, trailers) = coded(&world, GET, &[], [one.clone(), more].concat(), false).await;
+        assert!(messages.is_empty() && trailers.contains("grpc-status:12"), "{trailers}");
+    }
+    // What cannot be read is no message, however many come behind it.
+    let (_, trailers) = coded(&world, GET, &[], [envelope(0, b"{"), one].concat(), false).await;
+    assert!(trailers.contains("grpc-status:3"), "{trailers}");
+    assert!(upstream.calls().is_empty());
 }
 
 #[tokio::test]

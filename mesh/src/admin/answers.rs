@@ -3,8 +3,12 @@
 use anyhow::bail;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tonic::{Code, Status};
 
-use super::{Service, chosen, show};
+use super::{
+    service::{Service, chosen},
+    show,
+};
 
 /// What each service has answered, or why it has not.
 pub(super) struct Answers<T>(Vec<(Service, anyhow::Result<T>)>);
@@ -41,7 +45,7 @@ impl<T> Answers<T> {
                     answered.push((service, answer));
                 }
                 Err(error) => {
-                    object.insert(name, json!({ "error": format!("{error:#}") }));
+                    object.insert(name, json!({ "error": show::error(&error) }));
                     away.push((service, error));
                 }
             }
@@ -54,16 +58,28 @@ impl<T> Answers<T> {
                 away.push(last);
                 let mut lines = if answered.is_empty() { Vec::new() } else { table(&answered) };
                 let line = |(service, error): &(Service, anyhow::Error)| {
-                    format!("{}: {}", service.name(), show::short(&format!("{error:#}"), 300))
+                    format!("{}: {}", service.name(), show::short(&show::error(error), 300))
                 };
                 lines.extend(away.iter().map(line));
                 print(as_json, object, lines)?;
                 let names: Vec<&str> = away.iter().map(|(service, _)| service.name()).collect();
-                bail!("{} cannot be asked", names.join(" and "));
+                // What they refuse is a fault of the request: they were asked.
+                let is_refused = away.iter().all(|(_, error)| is_refused(error));
+                bail!(
+                    "{} {}",
+                    names.join(" and "),
+                    if is_refused { "refused it" } else { "cannot be asked" }
+                );
             }
         }
         Ok(answered)
     }
+}
+
+fn is_refused(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Status>().is_some_and(|status| {
+        matches!(status.code(), Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated)
+    })
 }
 
 fn print(as_json: bool, object: serde_json::Map<String, Value>, lines: Vec<String>) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use ordermesh::orders::v1::{
     orders_admin_service_client::OrdersAdminServiceClient, stuck::Cause,
 };
 
-use super::show;
+use super::{service::Service, show};
 use crate::services::Services;
 
 /// Shows the way of an order, and whether it is fine.
@@ -16,7 +16,7 @@ pub(super) async fn run(services: &Services, order_id: String, json: bool) -> an
     let mut admin = OrdersAdminServiceClient::new(services.orders().await?);
     let explained = admin.explain_order(ExplainOrderRequest { order_id }).await?.into_inner();
     if json {
-        show::json(&show::json_of(&explained)?)?;
+        show::answer(Service::Orders, &show::json_of(&explained)?)?;
     } else {
         show::lines(&lines(&explained))?;
     }

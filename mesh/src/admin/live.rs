@@ -10,64 +10,39 @@ use chassis::{
     clock::{Clock as _, SystemClock, timestamp},
     signals::Signals,
 };
-use futures_util::future::join_all;
-use ordermesh::{
-    messaging::v1::{
-        GetMessagingStatusRequest, ListPausesRequest, ListRedrivesRequest, MessagingStatus, Pause, Redrive,
-        messaging_admin_service_client::MessagingAdminServiceClient,
-        pauses_service_client::PausesServiceClient, redrive::State,
-    },
-    orders::v1::{GetReconciliationRequest, orders_admin_service_client::OrdersAdminServiceClient},
-};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::{
-    Service, jobs, pauses, show,
-    status::{self, Asked},
+    look::{self, Asked},
+    show, status,
 };
-use crate::services::Services;
+use crate::{out, services::Services};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a service may take to answer: a view that stands still says nothing.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Of the redrives of a service, so many of the newest are looked through for those that run.
-const REDRIVES: i32 = 50;
-
-/// What a service has said.
-struct Said {
-    status: MessagingStatus,
-    pauses: Vec<Pause>,
-    redrives: Vec<Redrive>,
-    /// Orders that orders and payments have stored otherwise.
-    differences: i64,
-}
-
-/// What was seen at one moment.
-#[derive(Default)]
-struct Seen {
-    asked: Vec<Asked>,
-    /// What else a person wants to know.
-    lines: Vec<String>,
-}
 
 /// Shows what there is until somebody ends it, and whether nobody has to look by then.
 ///
 /// # Errors
 /// When a service cannot be asked by then, or nobody reads what is shown.
 pub(super) async fn watch(services: &Services, as_json: bool) -> anyhow::Result<bool> {
-    let (mut signals, mut seen) = (Signals::install()?, Seen::default());
+    let (mut signals, mut seen) = (Signals::install()?, Vec::<Asked>::new());
     let screen = (!as_json && stdout().is_terminal()).then(Screen::open).transpose();
     let screen = screen.context("cannot write to the terminal")?;
     loop {
         tokio::select! {
-            looked = look(services) => seen = looked,
+            looked = look::look(services) => seen = looked,
             () = signals.next() => break,
         }
-        match &screen {
-            _ if as_json => status::show_json(&seen.asked)?,
-            Some(Screen) => Screen::draw(&seen.text()).context("cannot write to the terminal")?,
-            None => show::lines(&seen.text())?,
+        let is_read = match &screen {
+            _ if as_json => out::is_read(&[status::json(&seen)?.to_string()])?,
+            Some(Screen) => {
+                Screen::draw(&text(&seen)).map(|()| true).context("cannot write to the terminal")?
+            }
+            None => out::is_read(&text(&seen))?,
+        };
+        if !is_read {
+            break;
         }
         tokio::select! {
             () = sleep(LOOK) => {}
@@ -75,62 +50,14 @@ pub(super) async fn watch(services: &Services, as_json: bool) -> anyhow::Result<
         }
     }
     drop(screen);
-    status::whether_fine(&seen.asked)
+    status::whether_fine(&seen)
 }
 
-async fn look(services: &Services) -> Seen {
-    let all = join_all(Service::ALL.map(|service| async move {
-        let said = timeout(PATIENCE, ask(services, service)).await;
-        (service, said.unwrap_or_else(|_elapsed| anyhow::bail!("it has not answered within {PATIENCE:?}")))
-    }));
-    let (mut seen, mut paused, mut running) = (Seen::default(), Vec::new(), Vec::new());
-    for (service, said) in all.await {
-        let status = said.map(|Said { status, pauses, redrives, differences }| {
-            paused.extend(pauses.into_iter().map(|pause| (service, pause)));
-            running.extend(redrives.into_iter().map(|redrive| (service, redrive)));
-            if differences > 0 {
-                seen.lines.push(format!("{differences} orders differ between orders and payments"));
-            }
-            status
-        });
-        seen.asked.push((service, status));
-    }
-    for (what, table) in [("paused", pauses::table(&paused)), ("redrives", jobs::table(&running))] {
-        // The first line has the heads.
-        if table.len() > 1 {
-            seen.lines.extend([String::new(), what.to_owned()].into_iter().chain(table));
-        }
-    }
-    seen
-}
-
-async fn ask(services: &Services, service: Service) -> anyhow::Result<Said> {
-    let caller = service.of(services).await?;
-    let mut admin = MessagingAdminServiceClient::new(caller.clone());
-    let status = admin.get_messaging_status(GetMessagingStatusRequest {}).await?.into_inner();
-    let newest = ListRedrivesRequest { page_size: REDRIVES, ..ListRedrivesRequest::default() };
-    let mut redrives = admin.list_redrives(newest).await?.into_inner().redrives;
-    redrives.retain(|redrive| redrive.state() == State::Running);
-    let mut paused = PausesServiceClient::new(caller.clone());
-    let pauses = paused.list_pauses(ListPausesRequest {}).await?.into_inner().pauses;
-    let differences = match service {
-        Service::Orders => {
-            let one = GetReconciliationRequest { page_size: 1, ..GetReconciliationRequest::default() };
-            OrdersAdminServiceClient::new(caller).get_reconciliation(one).await?.into_inner().total
-        }
-        Service::Payments => 0,
-    };
-    Ok(Said { status, pauses, redrives, differences })
-}
-
-impl Seen {
-    fn text(&self) -> Vec<String> {
-        let now = show::moment(Some(&timestamp(SystemClock.now())));
-        let mut text = vec![format!("{now}, anew every second; Ctrl-C ends it"), String::new()];
-        text.extend(status::lines(&self.asked));
-        text.extend(self.lines.iter().cloned());
-        text
-    }
+fn text(asked: &[Asked]) -> Vec<String> {
+    let now = show::moment(Some(&timestamp(SystemClock.now())));
+    let mut text = vec![format!("{now}, anew every second; Ctrl-C ends it"), String::new()];
+    text.extend(status::lines(asked));
+    text
 }
 
 /// The second screen of a terminal; with its end the first one is there again as it was.
@@ -145,9 +72,15 @@ impl Screen {
 
     /// Over what is there, line by line: nothing flickers.
     fn draw(lines: &[String]) -> io::Result<()> {
-        let lines: Vec<String> = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
-        write(format!("\x1b[H{}\x1b[J", lines.concat()).as_bytes())
+        write(frame(lines).as_bytes())
     }
+}
+
+/// Each line has its place, and none moves the others: on a low terminal the counts at the top stay, and the last line has the last row.
+fn frame(lines: &[String]) -> String {
+    let place = |(at, line): (usize, &String)| format!("\x1b[{};1H{line}\x1b[K", at + 1);
+    let lines: String = lines.iter().enumerate().map(place).collect();
+    format!("\x1b[H{lines}\x1b[J")
 }
 
 impl Drop for Screen {
@@ -161,4 +94,16 @@ fn write(text: &[u8]) -> io::Result<()> {
     let mut out = stdout().lock();
     out.write_all(text)?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_scrolls_the_counts_away() {
+        let frame = frame(&["counts".to_owned(), "parts".to_owned()]);
+        assert!(!frame.contains('\n'), "{frame:?}");
+        assert_eq!(frame, "\x1b[H\x1b[1;1Hcounts\x1b[K\x1b[2;1Hparts\x1b[K\x1b[J");
+    }
 }

@@ -3,17 +3,17 @@
 mod act;
 mod look;
 
-use ordermesh::messaging::v1::{
-    DiscardParkedMessagesRequest, messaging_admin_service_client::MessagingAdminServiceClient,
-};
+use ordermesh::messaging::v1::DiscardParkedMessagesRequest;
 
+use self::act::Redrive;
 use super::{
-    Service, jobs,
+    jobs,
+    passed::Passed,
+    service::{Admin, Service},
+    show,
     which::{Which, Who},
 };
-use crate::services::{Caller, Services};
-
-type Admin = MessagingAdminServiceClient<Caller>;
+use crate::services::Services;
 
 /// What is done about parked messages.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -26,7 +26,7 @@ pub(super) enum Parked {
         #[command(flatten)]
         which: Which,
         /// So many messages of each service at most
-        #[arg(long, default_value = "50")]
+        #[arg(long, default_value = "50", value_parser = show::limit)]
         limit: usize,
     },
     /// Counts them by what they have in common, the largest groups first: exit status 3 when there are any
@@ -37,7 +37,7 @@ pub(super) enum Parked {
         #[command(flatten)]
         which: Which,
         /// So many groups of each service at most
-        #[arg(long, default_value = "50")]
+        #[arg(long, default_value = "50", value_parser = clap::value_parser!(i32).range(1..))]
         limit: i32,
     },
     /// What a redrive would do, found out by doing it in a transaction that is rolled back: exit status 3 when not all would be done
@@ -87,34 +87,6 @@ pub(super) enum Parked {
     },
 }
 
-/// Flags of `parked redrive`.
-#[derive(Debug, Clone, clap::Args)]
-pub(super) struct Redrive {
-    /// Of which service
-    #[arg(long)]
-    service: Service,
-    #[command(flatten)]
-    which: Which,
-    /// Only the first so many, in the order they were parked; all when 0
-    #[arg(long, default_value = "0", hide_default_value = true)]
-    first: i64,
-    /// Messages a second, at most 1,000; as many as there can be when 0
-    #[arg(long, default_value = "0", hide_default_value = true)]
-    per_second: i32,
-    /// Who does it; it is noted beside the subject of the token
-    #[arg(long, env = "USER")]
-    operator: String,
-    /// Why; it is noted too
-    #[arg(long, default_value = "by ordermesh admin")]
-    reason: String,
-    /// Only counts them
-    #[arg(long)]
-    dry_run: bool,
-    /// Starts it, and does not wait for its end
-    #[arg(long)]
-    no_wait: bool,
-}
-
 /// Looks at parked messages, or acts; whether nobody has to look.
 ///
 /// # Errors
@@ -132,12 +104,16 @@ pub(super) async fn run(services: &Services, parked: Parked, as_json: bool) -> a
         Parked::Redrive(redrive) => {
             let (service, waits) = (redrive.service, !redrive.no_wait);
             let mut admin = Admin::new(service.of(services).await?);
+            let filter = redrive.which.filter()?;
             let started = act::start(&mut admin, redrive).await?;
-            jobs::follow(&mut admin, service, started, waits, as_json).await
+            // It is under way, whatever becomes of the count: its number is what has to be said.
+            let passed =
+                Passed::over(&mut admin, &filter, Some(started.redrive_id)).await.unwrap_or_default();
+            jobs::follow(&mut admin, service, started, &passed, waits, as_json).await
         }
         Parked::Edit { service, sequence, patch, who, dry_run } => {
             let mut admin = Admin::new(service.of(services).await?);
-            act::edit(&mut admin, sequence, &patch, who, dry_run, as_json).await
+            act::edit(&mut admin, service, sequence, &patch, who, dry_run, as_json).await
         }
         Parked::Discard { service, which, first, who, dry_run } => {
             let mut admin = Admin::new(service.of(services).await?);

@@ -1,12 +1,13 @@
 //! `ordermesh admin pauses`: what is stopped for a time.
 
+use chassis::metadata::IDEMPOTENCY_REPLAYED;
 use ordermesh::messaging::v1::{
     CreatePauseRequest, DeletePauseRequest, ListPausesRequest, ListPausesResponse, Pause,
     pause::Part as WirePart, pauses_service_client::PausesServiceClient,
 };
 
-use super::{Service, answers::Answers, show, which::Who};
-use crate::services::Services;
+use super::{answers::Answers, kinds, service::Service, show, which::Who};
+use crate::services::{Caller, Services};
 
 /// What is done about pauses.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -24,7 +25,7 @@ pub(super) enum Pauses {
         service: Service,
         /// What
         part: Part,
-        /// Only messages of this kind, such as `ordermesh.orders.v1.OrderPlaced`
+        /// Only messages of this kind, such as `OrderPlaced` or `ordermesh.orders.v1.OrderPlaced`
         #[arg(long, default_value = "", hide_default_value = true)]
         kind: String,
         /// Only this partition
@@ -64,8 +65,9 @@ pub(super) enum Part {
 /// When a service cannot be asked, or refuses.
 pub(super) async fn run(services: &Services, pauses: Pauses, as_json: bool) -> anyhow::Result<bool> {
     match pauses {
-        Pauses::List { service } => list(services, service, as_json).await?,
+        Pauses::List { service } => list(services, service, as_json).await.map(|()| true),
         Pauses::Create { service, part, kind, partition, request_id, who } => {
+            let kind = kinds::named(&kind)?;
             let part = match part {
                 Part::Consumer => WirePart::Consumer,
                 Part::Relay => WirePart::Relay,
@@ -74,24 +76,53 @@ pub(super) async fn run(services: &Services, pauses: Pauses, as_json: bool) -> a
             let pause = Pause { part: part.into(), kind, partition, reason, operator, ..Pause::default() };
             let mut client = PausesServiceClient::new(service.of(services).await?);
             let request = CreatePauseRequest { pause: Some(pause), request_id };
-            let begun = client.create_pause(request).await?.into_inner();
-            if as_json {
-                show::json(&show::json_of(&begun)?)?;
-            } else {
-                show::lines(&[format!("pause {} of {} has begun", begun.sequence, service.name())])?;
-            }
+            create(&mut client, service, request, as_json).await
         }
         Pauses::Remove { service, sequence, operator } => {
             let mut client = PausesServiceClient::new(service.of(services).await?);
             client.delete_pause(DeletePauseRequest { sequence, operator }).await?;
             if as_json {
-                show::json(&serde_json::json!({}))?;
+                show::answer(service, &serde_json::json!({}))?;
             } else {
                 show::lines(&[format!("pause {sequence} of {} is over", service.name())])?;
             }
+            Ok(true)
         }
     }
-    Ok(true)
+}
+
+/// Begins a pause, and whether something is paused then: the answer to a request id that was used before may be of a pause that is over.
+async fn create(
+    client: &mut PausesServiceClient<Caller>,
+    service: Service,
+    request: CreatePauseRequest,
+    as_json: bool,
+) -> anyhow::Result<bool> {
+    let answer = client.create_pause(request).await?;
+    let is_replayed = answer.metadata().get(IDEMPOTENCY_REPLAYED).is_some_and(|value| value == "true");
+    let begun = answer.into_inner();
+    let is_paused = if is_replayed {
+        let there = client.list_pauses(ListPausesRequest {}).await?.into_inner().pauses;
+        there.iter().any(|pause| pause.sequence == begun.sequence)
+    } else {
+        true
+    };
+    if as_json {
+        let mut json = show::json_of(&begun)?;
+        json["replayed"] = is_replayed.into();
+        json["paused"] = is_paused.into();
+        show::answer(service, &json)?;
+    } else {
+        let what = match (is_replayed, is_paused) {
+            (false, _) => "has begun",
+            (true, true) => "had begun with this --request-id, and goes on",
+            (true, false) => {
+                "had begun with this --request-id and is over: nothing was paused. Another one pauses again"
+            }
+        };
+        show::lines(&[format!("pause {} of {} {what}", begun.sequence, service.name())])?;
+    }
+    Ok(is_paused)
 }
 
 async fn list(services: &Services, service: Option<Service>, as_json: bool) -> anyhow::Result<()> {
@@ -99,12 +130,16 @@ async fn list(services: &Services, service: Option<Service>, as_json: bool) -> a
         let mut client = PausesServiceClient::new(service.of(services).await?);
         Ok(client.list_pauses(ListPausesRequest {}).await?.into_inner())
     });
-    answers.await.show(as_json, show::json_of, |listed| {
-        let rows = |(service, listed): &(Service, ListPausesResponse)| {
-            listed.pauses.iter().map(|pause| (*service, pause.clone())).collect::<Vec<_>>()
-        };
-        table(&listed.iter().flat_map(rows).collect::<Vec<_>>())
-    })?;
+    answers.await.show(
+        as_json,
+        |listed| show::list_of("pauses", listed),
+        |listed| {
+            let rows = |(service, listed): &(Service, ListPausesResponse)| {
+                listed.pauses.iter().map(|pause| (*service, pause.clone())).collect::<Vec<_>>()
+            };
+            table(&listed.iter().flat_map(rows).collect::<Vec<_>>())
+        },
+    )?;
     Ok(())
 }
 

@@ -11,9 +11,9 @@ use ordermesh::{
         payments_admin_service_client::PaymentsAdminServiceClient, reconciliation_report::Currency,
     },
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::show;
+use super::{service::Service, show};
 use crate::services::Services;
 
 /// Differences that are shown at most.
@@ -67,7 +67,7 @@ async fn heal(services: &Services, flags: Reconciliation, as_json: bool) -> anyh
     let mut orders = OrdersAdminServiceClient::new(services.orders().await?);
     let healed = orders.heal_differences(request).await?.into_inner();
     if as_json {
-        show::json(&show::json_of(&healed)?)?;
+        show::answer(Service::Orders, &show::json_of(&healed)?)?;
     } else {
         show::lines(&[format!("{} differences are to be healed now", healed.differences)])?;
     }
@@ -86,24 +86,16 @@ async fn compared(services: &Services, healed: bool) -> anyhow::Result<Compared>
     Ok(orders.get_reconciliation(request).await?.into_inner())
 }
 
-/// What both services answer, as one object; of one that does not, why.
+/// What both services answer, each below its name; of one that does not, why.
 fn together(
     report: &anyhow::Result<ReconciliationReport>,
     compared: &anyhow::Result<Compared>,
 ) -> anyhow::Result<Value> {
-    let (mut all, mut away) = (serde_json::Map::new(), serde_json::Map::new());
-    let sums = report.as_ref().map(show::json_of);
-    let differences = compared.as_ref().map(show::json_of);
-    for (service, answer) in [("payments", sums), ("orders", differences)] {
-        match answer {
-            Ok(answer) => all.extend(answer?.as_object().cloned().unwrap_or_default()),
-            Err(error) => drop(away.insert(service.to_owned(), format!("{error:#}").into())),
-        }
-    }
-    if !away.is_empty() {
-        all.insert("errors".to_owned(), away.into());
-    }
-    Ok(all.into())
+    let away = |error: &anyhow::Error| Ok(json!({ "error": show::error(error) }));
+    let differences =
+        compared.as_ref().map_or_else(away, |compared| show::list_of("differences", compared))?;
+    let sums = report.as_ref().map_or_else(away, |report| show::list_of("currencies", report))?;
+    Ok(json!({ (Service::Orders.name()): differences, (Service::Payments.name()): sums }))
 }
 
 fn sums(report: &ReconciliationReport) -> Vec<String> {
@@ -139,6 +131,9 @@ fn differences(compared: &Compared) -> Vec<String> {
     }
     if !rows.is_empty() {
         lines.extend(show::table(["order", "kind", "found", "attempts", "what"], &rows));
+    }
+    if !compared.next_page_token.is_empty() {
+        lines.push(format!("and more: these are the first {}", compared.differences.len()));
     }
     lines
 }

@@ -4,9 +4,8 @@ use ordermesh::{
     audit::v1::{AuditEvent, ListAuditEventsRequest, audit_service_client::AuditServiceClient},
     payments::v1::{ListAccountsRequest, payments_admin_service_client::PaymentsAdminServiceClient},
 };
-use serde_json::{Value, json};
 
-use super::{Service, answers::Answers, show};
+use super::{answers::Answers, service::Service, show};
 use crate::services::{Caller, Services};
 
 /// Rows of one call at most.
@@ -22,7 +21,7 @@ pub(super) struct Audit {
     #[arg(long, default_value = "", hide_default_value = true)]
     filter: String,
     /// So many events of each service at most
-    #[arg(long, default_value = "50")]
+    #[arg(long, default_value = "50", value_parser = show::limit)]
     limit: usize,
 }
 
@@ -30,7 +29,7 @@ pub(super) struct Audit {
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Accounts {
     /// So many accounts at most
-    #[arg(long, default_value = "1000")]
+    #[arg(long, default_value = "1000", value_parser = show::limit)]
     limit: usize,
 }
 
@@ -49,12 +48,12 @@ pub(super) async fn audit(services: &Services, audit: Audit, as_json: bool) -> a
     });
     answers.await.show(
         as_json,
-        |events| show::all_json(events),
+        |events| show::all_json("events", events),
         |listed| {
             let rows = |(service, events): &(Service, Vec<AuditEvent>)| {
                 events.iter().map(|event| row(*service, event)).collect::<Vec<_>>()
             };
-            let heads = ["service", "time", "action", "who", "about", "amount", "trace"];
+            let heads = ["service", "time", "action", "who", "about", "amount", "trace", "reason"];
             show::table(heads, &listed.iter().flat_map(rows).collect::<Vec<_>>())
         },
     )?;
@@ -76,7 +75,7 @@ async fn events(mut client: AuditServiceClient<Caller>, audit: &Audit) -> anyhow
     Ok(events)
 }
 
-fn row(service: Service, event: &AuditEvent) -> [String; 7] {
+fn row(service: Service, event: &AuditEvent) -> [String; 8] {
     let who = match (event.operator.as_str(), event.subject.as_str()) {
         ("", subject) => show::or_dash(subject),
         (operator, "") => operator.to_owned(),
@@ -85,7 +84,7 @@ fn row(service: Service, event: &AuditEvent) -> [String; 7] {
     let about = if event.operator.is_empty() {
         [event.user_id.as_str(), event.order_id.as_str()].join(" ").trim().to_owned()
     } else {
-        format!("{} messages: {}", event.affected, show::short(&event.filter, 60))
+        format!("{} messages: {}", event.affected, show::short(&event.filter, 200))
     };
     [
         service.name().to_owned(),
@@ -95,6 +94,7 @@ fn row(service: Service, event: &AuditEvent) -> [String; 7] {
         about,
         event.amount.to_string(),
         show::or_dash(&event.trace_id),
+        show::or_dash(&show::short(&event.reason, 200)),
     ]
 }
 
@@ -115,8 +115,7 @@ pub(super) async fn accounts(services: &Services, flags: Accounts, as_json: bool
         }
     }
     if as_json {
-        let accounts: Result<Vec<Value>, _> = accounts.iter().map(show::json_of).collect();
-        show::json(&json!({ "accounts": accounts? }))?;
+        show::answer(Service::Payments, &show::all_json("accounts", &accounts)?)?;
     } else {
         let row = |account: &ordermesh::payments::v1::Account| {
             [

@@ -1,18 +1,22 @@
 //! What was answered, as a table for a person or as ProtoJSON for a machine.
 
-use std::{
-    io::{Result, Write as _, stdout},
-    sync::LazyLock,
-};
+use std::sync::LazyLock;
 
 use anyhow::{Context as _, anyhow};
-use chassis::clock::{Clock as _, SystemClock};
+use chassis::{
+    clock::{Clock as _, Micros, SystemClock},
+    status::Fault,
+};
 use ordermesh::DESCRIPTOR_SET;
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use prost_types::{Duration, Struct, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tonic::Status;
 use transcode::Type;
+
+use super::service::Service;
+pub(super) use crate::out::lines;
 
 /// Every contract. They were compiled with this binary.
 static CONTRACTS: LazyLock<DescriptorPool> =
@@ -25,15 +29,47 @@ static CONTRACTS: LazyLock<DescriptorPool> =
 pub(super) fn json_of<M: Message + Name>(message: &M) -> anyhow::Result<Value> {
     let descriptor = CONTRACTS.get_message_by_name(&M::full_name());
     let descriptor = descriptor.ok_or_else(|| anyhow!("{} is in no contract", M::full_name()))?;
-    Ok(serde_json::from_slice(&Type::new(&descriptor).json(&message.encode_to_vec())?)?)
+    let mut json = serde_json::from_slice(&Type::new(&descriptor).json(&message.encode_to_vec())?)?;
+    whole(&mut json);
+    Ok(json)
 }
 
-/// The same of a list.
+/// Numbers without a fraction as such: those of `google.protobuf.Struct` are all floating-point, and amounts of money among them.
+fn whole(value: &mut Value) {
+    /// Below 2^53 every whole number is exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0);
+            if let Some(float) = whole.filter(|float| float.abs() < EXACT) {
+                *value = (float as i64).into();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(whole),
+        Value::Object(members) => members.values_mut().for_each(whole),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// The ProtoJSON of an answer with a list of this name, which is there when it is empty too.
 ///
 /// # Errors
 /// As [`json_of`].
-pub(super) fn all_json<M: Message + Name>(messages: &[M]) -> anyhow::Result<Value> {
-    messages.iter().map(json_of).collect()
+pub(super) fn list_of<M: Message + Name>(name: &str, message: &M) -> anyhow::Result<Value> {
+    let mut answer = json_of(message)?;
+    if answer[name].is_null() {
+        answer[name] = json!([]);
+    }
+    Ok(answer)
+}
+
+/// A list as the admin API has it: the member of this name.
+///
+/// # Errors
+/// As [`json_of`].
+pub(super) fn all_json<M: Message + Name>(name: &str, messages: &[M]) -> anyhow::Result<Value> {
+    let all: anyhow::Result<Vec<Value>> = messages.iter().map(json_of).collect();
+    Ok(json!({ (name): all? }))
 }
 
 /// A JSON object as `google.protobuf.Struct`.
@@ -47,22 +83,20 @@ pub(super) fn to_struct(object: &Value) -> anyhow::Result<Struct> {
     Ok(Struct::decode(read.encode_to_vec().as_slice())?)
 }
 
+/// Prints what a service has answered as every command does: below its name.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn answer(service: Service, answer: &Value) -> anyhow::Result<()> {
+    json(&json!({ (service.name()): answer }))
+}
+
 /// Prints a line of JSON.
 ///
 /// # Errors
-/// When nobody reads it.
+/// When it cannot be written.
 pub(super) fn json(value: &Value) -> anyhow::Result<()> {
-    writeln!(stdout(), "{value}").context("cannot write to standard output")
-}
-
-/// Prints lines.
-///
-/// # Errors
-/// When nobody reads them.
-pub(super) fn lines(lines: &[String]) -> anyhow::Result<()> {
-    let mut out = stdout().lock();
-    let written: Result<()> = lines.iter().try_for_each(|line| writeln!(out, "{line}"));
-    written.context("cannot write to standard output")
+    lines(&[value.to_string()])
 }
 
 /// The lines of a table: columns as wide as they have to be, and the last one as it comes.
@@ -78,16 +112,33 @@ pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> V
     all().map(line).collect()
 }
 
+/// How many rows are asked for.
+///
+/// # Errors
+/// When it is none, or no number.
+pub(super) fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be 1 or more".to_owned()),
+        Ok(limit) => Ok(limit),
+        Err(error) => Err(format!("is no number: {error}")),
+    }
+}
+
 /// A moment in UTC; a dash for none.
 pub(super) fn moment(time: Option<&Timestamp>) -> String {
     time.map_or_else(|| "-".to_owned(), Timestamp::to_string)
 }
 
-/// How long ago that is.
-pub(super) fn ago(time: Option<&Timestamp>) -> String {
-    let Some(time) = time else { return "-".to_owned() };
+/// How long ago that is; `None` for no time.
+pub(super) fn age(time: Option<&Timestamp>) -> Option<Micros> {
+    let time = time?;
     let then = time.seconds.saturating_mul(1_000_000) + i64::from(time.nanos) / 1_000;
-    let micros = SystemClock.now().saturating_sub(then).max(0);
+    Some(SystemClock.now().saturating_sub(then).max(0))
+}
+
+/// The same for a person.
+pub(super) fn ago(time: Option<&Timestamp>) -> String {
+    let Some(micros) = age(time) else { return "-".to_owned() };
     let nanos = i32::try_from(micros % 1_000_000 * 1_000).unwrap_or_default();
     span(Some(&Duration { seconds: micros / 1_000_000, nanos }))
 }
@@ -115,6 +166,33 @@ pub(super) fn short(text: &str, most: usize) -> String {
     }
 }
 
+/// Why something could not be asked or done. What a service answers is said in its own words: its code is for a program.
+pub(super) fn error(error: &anyhow::Error) -> String {
+    let words = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<Status>() {
+        Some(status) if status.message().is_empty() => status.code().description().to_owned(),
+        Some(status) => {
+            let reason = Fault::from_status(status).map(|fault| format!(" ({})", fault.reason.as_str()));
+            format!("{}{}", status.message(), reason.unwrap_or_default())
+        }
+        None => cause.to_string(),
+    };
+    let mut said = Vec::new();
+    for cause in error.chain() {
+        said.push(words(cause));
+        if cause.is::<Status>() {
+            break;
+        }
+    }
+    said.join(": ")
+}
+
+/// The same for a program, with the reason where a service has given one.
+pub(super) fn error_json(error: &anyhow::Error) -> Value {
+    let fault = error.chain().find_map(|cause| Fault::from_status(cause.downcast_ref::<Status>()?));
+    let reason = fault.map(|fault| fault.reason.as_str());
+    serde_json::json!({ "error": self::error(error), "reason": reason })
+}
+
 /// A dash for an empty text.
 pub(super) fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { printable(text) }
@@ -135,6 +213,13 @@ mod tests {
             .map(|(seconds, millis)| span(Some(&Duration { seconds, nanos: millis * 1_000_000 })));
         assert_eq!(said, ["350 ms", "12.3 s", "119.0 s", "4 min", "5 h", "6 d"]);
         assert_eq!(span(None), "-");
+    }
+
+    #[test]
+    fn amounts_have_no_fraction() {
+        let mut json = serde_json::json!({ "before": [996_577.0, 0.5, -2.0], "after": { "n": 2.0 } });
+        whole(&mut json);
+        assert_eq!(json.to_string(), r#"{"before":[996577,0.5,-2],"after":{"n":2}}"#);
     }
 
     #[test]

@@ -4,10 +4,12 @@ use anyhow::Context as _;
 use ordermesh::messaging::v1::{ParkedMessageFilter, parked_message};
 use prost_types::Timestamp;
 
+use super::kinds;
+
 /// Which parked messages are meant: those that meet every condition that is given.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Which {
-    /// Only of this kind, such as `ordermesh.orders.v1.OrderPlaced`
+    /// Only of this kind, as tables show it or in full, such as `OrderPlaced` or `ordermesh.orders.v1.OrderPlaced`
     #[arg(long, default_value = "", hide_default_value = true)]
     kind: String,
     /// Only with this text in their error
@@ -61,7 +63,7 @@ impl Which {
     /// As the admin API has it.
     ///
     /// # Errors
-    /// When a time is none.
+    /// When a time is none, or no kind has the name.
     pub(super) fn filter(&self) -> anyhow::Result<ParkedMessageFilter> {
         let state = self.state.map(|state| match state {
             State::Parked => parked_message::State::Parked,
@@ -71,7 +73,7 @@ impl Which {
         });
         Ok(ParkedMessageFilter {
             sequences: self.sequences.clone(),
-            kind: self.kind.clone(),
+            kind: kinds::named(&self.kind)?,
             error: self.error.clone(),
             partition_key: self.key.clone(),
             state: state.unwrap_or_default().into(),

@@ -122,13 +122,17 @@ fn finished(books: &Books, debits: &Debits<'_>) -> Vec<String> {
             offenders.push(format!("order {}: {} debits", order.id, all.len()));
         }
         if paid != Some(payment::Outcome::Paid) {
-            offenders.push(format!("order {}: the decision is {paid:?}", order.id));
+            let decision = paid.map_or("none", |paid| paid.as_str_name());
+            offenders.push(format!("order {}: the decision is {decision}", order.id));
         }
     }
     let status: HashMap<&str, order::Status> =
         books.orders.iter().map(|order| (order.id.as_str(), order.status())).collect();
     let strays = debits.keys().filter(|id| !matches!(status.get(**id), Some(order::Status::Finished)));
-    offenders.extend(strays.map(|id| format!("order {id}: debited, and {:?}", status.get(id))));
+    offenders.extend(strays.map(|id| {
+        let is = status.get(id).map_or("there is no such order", |status| status.as_str_name());
+        format!("order {id}: debited, and {is}")
+    }));
     offenders
 }
 

@@ -8,22 +8,24 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use async_trait::async_trait;
 use chassis::clock::{Clock as _, Micros, SystemClock, timestamp};
 use ordermesh::{
     orders::v1::orders_admin_service_client::OrdersAdminServiceClient,
-    payments::v1::payments_admin_service_client::PaymentsAdminServiceClient,
+    payments::v1::{payment::Reason, payments_admin_service_client::PaymentsAdminServiceClient},
     reconciliation::v1::{DecidedOrder, DigestDecisionsRequest, ListDecisionsRequest, ListDecisionsResponse},
 };
 use orders::reconciliation::{
-    compare::{self, Difference},
+    compare::{self, Difference, MOST_FOUND},
     side::{Counted, Side},
 };
 use serde_json::{Value, json};
 use tonic::Status;
 
-use crate::services::{Caller, Services};
+use crate::{
+    out,
+    services::{Caller, Services},
+};
 
 /// The longest range of a digest, in microseconds.
 const MINUTE: Micros = 60_000_000;
@@ -85,7 +87,7 @@ pub(super) async fn run(services: &Services, settle: Duration, as_json: bool) ->
     let orders = Orders(OrdersAdminServiceClient::new(services.orders().await?));
     let payments = Payments(PaymentsAdminServiceClient::new(services.payments().await?));
     let (count, found) = everything(&orders, &payments, settle).await.map_err(anyhow::Error::msg)?;
-    show(count, &found, as_json).context("cannot write to standard output")?;
+    out::whether_read(show(count, &found, as_json))?;
     Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -100,7 +102,7 @@ async fn everything(
     let (mut count, mut suspects, mut is_rest) = (0, BTreeMap::new(), false);
     loop {
         let from = (until - 1) / MINUTE * MINUTE;
-        let compared = compare::range(orders, payments, from, until).await?;
+        let compared = compare::range(orders, payments, from, until, MOST_FOUND).await?;
         // Those of a minute that was left are counted already.
         count += if is_rest { 0 } else { compared.orders };
         let found = compared.differences.into_iter();
@@ -167,6 +169,10 @@ fn show(count: i64, found: &[Difference], as_json: bool) -> std::io::Result<()> 
 
 fn words(order: &DecidedOrder) -> String {
     let DecidedOrder { user_id, amount, currency_code, .. } = order;
-    let (outcome, reason) = (order.outcome().as_str_name(), order.reason().as_str_name());
-    format!("{outcome} {reason} {amount} {currency_code} of {user_id}")
+    let outcome = order.outcome().as_str_name();
+    let reason = match order.reason() {
+        Reason::Unspecified => String::new(),
+        reason => format!(" for {}", reason.as_str_name()),
+    };
+    format!("{outcome}{reason}, {amount} {currency_code} of {user_id}")
 }

@@ -4,6 +4,7 @@
 
 mod refusal;
 mod connection;
+mod nodes;
 mod names;
 mod passive;
 mod declaring;
@@ -20,7 +21,6 @@ mod upkeep;
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use lapin::uri::AMQPUri;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -28,6 +28,7 @@ use self::{
     connection::{Link, Tls},
     declaring::Declaring,
     inflow::RabbitInflow,
+    nodes::Nodes,
     publisher::RabbitPublisher,
     upkeep::RabbitUpkeep,
 };
@@ -44,9 +45,9 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Dead letters that are delivered and not yet parked, at most. Each is parked in a transaction of its own.
 const DEAD_PREFETCH: u16 = 20;
 
-/// RabbitMQ 3.10 or later.
+/// RabbitMQ 3.10 or later, one node or a cluster.
 pub struct RabbitBroker {
-    uri: AMQPUri,
+    nodes: Nodes,
     tls: Option<Tls>,
     topology: Topology,
     confirm_timeout: Duration,
@@ -64,8 +65,17 @@ impl RabbitBroker {
     /// # Errors
     /// When `url` is not of that form.
     pub fn new(url: &str, topology: Topology) -> Result<Self, InvalidUrl> {
-        let uri = connection::parse(url).map_err(InvalidUrl)?;
-        Ok(Self { uri, tls: None, topology, confirm_timeout: CONFIRM_TIMEOUT })
+        Self::cluster(&[url], topology)
+    }
+
+    /// A cluster whose nodes are at these URLs, as [`RabbitBroker::new`] has them. Connections go to one after the other, so that all nodes
+    /// have some. One that cannot be reached, or does not answer within 5 s, is passed over.
+    ///
+    /// # Errors
+    /// When one of `urls` is not of that form, or there is none.
+    pub fn cluster(urls: &[&str], topology: Topology) -> Result<Self, InvalidUrl> {
+        let nodes = Nodes::at(urls).map_err(InvalidUrl)?;
+        Ok(Self { nodes, tls: None, topology, confirm_timeout: CONFIRM_TIMEOUT })
     }
 
     /// Connects over `amqps://` as this says, which is asked with each connection: whom to trust, and what certificate to show. Otherwise the
@@ -99,7 +109,7 @@ impl RabbitBroker {
         prefetch: u16,
     ) -> Result<RabbitInflow, BrokerError> {
         let queue = self.topology.queue(&subscription.consumer, partition);
-        let link = Link::open(&self.uri, self.tls.as_ref(), &queue).await?;
+        let link = self.nodes.connect(self.tls.as_ref(), &queue).await?;
         declare::refuse_fewer_partitions(&link, &self.topology, &subscription.consumer).await?;
         let mut on = Declaring::over(link).await?;
         declare::exchange(&mut on, &self.topology).await?;
@@ -111,7 +121,7 @@ impl RabbitBroker {
 
     async fn open_dead_letters(&self, consumer: &str) -> Result<RabbitInflow, BrokerError> {
         let queue = self.topology.dead_letter_queue_of(consumer);
-        let link = Link::open(&self.uri, self.tls.as_ref(), &queue).await?;
+        let link = self.nodes.connect(self.tls.as_ref(), &queue).await?;
         let mut on = Declaring::over(link).await?;
         declare::dead_letters(&mut on, &self.topology).await?;
         declare::dead_letters_of(&mut on, &self.topology, consumer).await?;
@@ -124,7 +134,7 @@ impl RabbitBroker {
     }
 
     async fn link(&self, what: &str) -> Result<Link, BrokerError> {
-        Link::open(&self.uri, self.tls.as_ref(), &format!("{} {what}", self.topology.exchange)).await
+        self.nodes.connect(self.tls.as_ref(), &format!("{} {what}", self.topology.exchange)).await
     }
 }
 
@@ -158,11 +168,8 @@ async fn in_time<T>(setup: impl Future<Output = Result<T, BrokerError>>) -> Resu
 
 impl fmt::Debug for RabbitBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the whole URI: it holds the password.
         f.debug_struct("RabbitBroker")
-            .field("host", &self.uri.authority.host)
-            .field("port", &self.uri.authority.port)
-            .field("vhost", &self.uri.vhost)
+            .field("nodes", &self.nodes)
             .field("topology", &self.topology)
             .field("confirm_timeout", &self.confirm_timeout)
             .finish_non_exhaustive()

@@ -13,7 +13,7 @@ use crate::{
     broker::{Delivery, Undecodable},
     envelope::Envelope,
     inbox, observe,
-    parked::{self, Form, Parking, State},
+    parked::{self, Form, Parking, Repeat, State},
     retry,
 };
 
@@ -67,7 +67,12 @@ impl Attempt<'_> {
         let waiting = wait.into_iter().map(|(it, reason)| self.parking(Ok(it), reason, State::Waiting));
         let parkings = self.refused(go.into_iter().zip(verdicts)).chain(waiting);
         let parkings = parkings.chain(self.unknown(deliveries)).collect();
-        let parkings = self.to_park(parkings, deliveries, form).await?;
+        let (parkings, repeats) = self.to_park(parkings, deliveries, form, now).await?;
+        if !repeats.is_empty() {
+            let consumer = subscription.consumer.clone();
+            let report = move || repeats.iter().for_each(|repeat| observe::repeated(&consumer, repeat));
+            after.0.push(Box::new(report));
+        }
         if behind_any || !parkings.is_empty() {
             let knowledge = self.shared.knowledge.clone();
             after.0.push(Box::new(move || knowledge.found()));
@@ -104,51 +109,35 @@ impl Attempt<'_> {
     fn unknown<'m>(&self, deliveries: &'m [Delivery]) -> impl Iterator<Item = Parking<'m>> {
         deliveries.iter().filter_map(|delivery| match &delivery.message {
             Err(undecodable) => {
-                Some(self.parking(Err(undecodable), undecodable.reason.clone(), State::Parked))
+                Some(self.parking(Err(&**undecodable), undecodable.reason.clone(), State::Parked))
             }
             Ok(message) if !self.shared.knows(message) => Some(self.strange(message)),
             Ok(_) => None,
         })
     }
 
-    /// In the order in which they came, which is that in which they may leave.
+    /// In the order in which they came, which is that in which they may leave, without requests that repeat one of those or one that is parked.
     async fn to_park<'m>(
         &self,
         mut parkings: Vec<Parking<'m>>,
         deliveries: &[Delivery],
         form: Form,
-    ) -> Result<Vec<Parking<'m>>, DbErr> {
+        now: i64,
+    ) -> Result<(Vec<Parking<'m>>, Vec<Repeat>), DbErr> {
         parkings.sort_by_cached_key(|parking| {
             deliveries.iter().position(|delivery| match (&delivery.message, parking.message) {
                 (Ok(message), Ok(parked)) => std::ptr::eq(message, parked),
-                (Err(undecodable), Err(parked)) => std::ptr::eq(undecodable, parked),
+                (Err(undecodable), Err(parked)) => std::ptr::eq(&**undecodable, parked),
                 _ => false,
             })
         });
-        if self.shared.deduplication == Deduplication::Requests {
-            parkings = self.without_repeated(parkings, form).await?;
+        if self.shared.deduplication != Deduplication::Requests {
+            return Ok((parkings, Vec::new()));
         }
-        Ok(parkings)
-    }
-
-    /// Without requests that repeat one that is parked.
-    async fn without_repeated<'m>(
-        &self,
-        parkings: Vec<Parking<'m>>,
-        form: Form,
-    ) -> Result<Vec<Parking<'m>>, DbErr> {
         let consumer = &self.shared.subscription.consumer;
-        let mut rest = Vec::with_capacity(parkings.len());
-        for parking in parkings {
-            if let Ok(message) = parking.message
-                && parked::is_repeated(self.transaction, consumer, message, form).await?
-            {
-                observe::parked_before(consumer, message, &parking.error);
-                continue;
-            }
-            rest.push(parking);
-        }
-        Ok(rest)
+        // The inbox was asked about what the consumer knows.
+        let is_new = |message: &Envelope| self.shared.knows(message);
+        parked::fold(self.transaction, consumer, parkings, form, is_new, now).await
     }
 
     /// A message of a kind that the consumer does not know: the next version may, unless nothing can be called so.
@@ -178,7 +167,7 @@ impl Attempt<'_> {
         error: String,
         state: State,
     ) -> Parking<'m> {
-        Parking { message, error, attempts: self.attempts, state }
+        Parking { message, error, attempts: self.attempts, state, repeats: 0 }
     }
 }
 

@@ -11,7 +11,7 @@ use storage::{
 
 use crate::envelope::Envelope;
 
-/// What a consumer does with its messages.
+/// What a consumer does with its messages, of whatever kind: it has one handler, which gets them as they come.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
     /// Applies a batch: reads what it rests on as `reading` says, leaves in `effects` what is to be written, and returns a verdict for each

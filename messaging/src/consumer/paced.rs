@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use storage::{
-    Failure,
+    Failure, Outage,
     lease::{Attempt, Lease},
 };
 use tokio::{
@@ -41,14 +41,11 @@ pub(super) async fn run(shared: &Arc<Subscribed>, wake: &Notify, stop: &Cancella
         () = shared.pauses.read() => {}
         () = stop.cancelled() => {}
     }
+    let mut outage = Outage::default();
     while !stop.is_cancelled() {
-        let rest = match step(shared, &holder, stop).await {
-            Ok(rest) => rest,
-            Err(failure) => {
-                observe::storage_failed(&shared.subscription.consumer, &failure);
-                POLL
-            }
-        };
+        let step = step(shared, &holder, stop).await;
+        observe::storage(&shared.subscription.consumer, &mut outage, step.as_ref().map(|_| ()));
+        let rest = step.unwrap_or(POLL);
         tokio::select! {
             () = sleep(rest) => {}
             () = wake.notified() => {}

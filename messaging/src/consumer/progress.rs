@@ -10,7 +10,10 @@ use std::{
 
 use storage::Failure;
 
-use crate::{health, observe};
+use crate::{
+    health::{self, Cause},
+    observe,
+};
 
 /// How long a part of a batch may take, with all attempts at it, until that is shown: longer than a database that fails over within its
 /// own limits, shorter than the patience of who waits for the effect.
@@ -33,6 +36,7 @@ struct Lines {
 
 struct Failing {
     since: Instant,
+    cause: Cause,
     reason: String,
     /// Only somebody who acts can change that.
     refused: bool,
@@ -72,7 +76,8 @@ impl<'h> Progress<'h> {
         let Lines { failing, shown, .. } = lines;
         if let Some(refused) = failing.values().find(|line| line.refused) {
             *shown = true;
-            return self.health.failed(format!("a message cannot be parked: {}", refused.reason));
+            let reason = format!("a message cannot be parked: {}", refused.reason);
+            return self.health.failed(refused.cause, reason);
         }
         let oldest = failing.values().min_by_key(|line| line.since);
         if let Some(oldest) = oldest.filter(|line| line.since.elapsed() >= STALLED) {
@@ -81,7 +86,7 @@ impl<'h> Progress<'h> {
                 0 => String::new(),
                 others => format!(" (and {others} others wait)"),
             };
-            return self.health.degraded(format!("{}{others}", oldest.reason));
+            return self.health.degraded(oldest.cause, format!("{}{others}", oldest.reason));
         }
         if std::mem::take(shown) {
             self.health.ok();
@@ -101,7 +106,8 @@ impl Line<'_> {
             Ok(outcome) => outcome,
             Err(_elapsed) => {
                 let reason = format!("the database has not committed a batch for {STALLED:?}");
-                self.fails(began, reason, false);
+                // As long as it waits for a lock nothing else is known of the database.
+                self.fails(Failing { since: began, cause: Cause::Messages, reason, refused: false });
                 attempt.await
             }
         }
@@ -110,15 +116,16 @@ impl Line<'_> {
     /// An attempt has failed, and another is to come. Returns whether it is the first one to fail.
     pub(super) fn failed(&mut self, failure: &Failure, refused: bool) -> bool {
         let first = !self.failing;
-        self.fails(Instant::now(), observe::chain(failure), refused);
+        let (since, cause, reason) = (Instant::now(), Cause::of(failure), observe::chain(failure));
+        self.fails(Failing { since, cause, reason, refused });
         first
     }
 
-    fn fails(&mut self, since: Instant, reason: String, refused: bool) {
+    fn fails(&mut self, now: Failing) {
         self.failing = true;
         let mut lines = self.progress.lines();
-        let since = lines.failing.get(&self.number).map_or(since, |before| before.since);
-        lines.failing.insert(self.number, Failing { since, reason, refused });
+        let since = lines.failing.get(&self.number).map_or(now.since, |before| before.since);
+        lines.failing.insert(self.number, Failing { since, ..now });
         self.progress.show(&mut lines);
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use sea_orm::DbErr;
-use storage::{Failure, Reading, Transaction};
+use storage::{Failure, Outage, Reading, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -36,13 +36,16 @@ impl Consumer {
             () = shared.pauses.read() => {}
             () = stop.cancelled() => {}
         }
+        let mut outage = Outage::default();
         while !stop.is_cancelled() {
-            shared.report_parked().await;
             let pauses = shared.pauses.now();
-            match shared.redrive_all(&returned, stop).await {
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(failure) => observe::storage_failed(&shared.subscription.consumer, &failure),
+            // What cannot be counted can be redriven all the same.
+            let reported = shared.report_parked().await.map_err(Failure::from);
+            let redriven = shared.redrive_all(&returned, stop).await;
+            let attempt = reported.as_ref().and(redriven.as_ref()).map(|_| ());
+            observe::storage(&shared.subscription.consumer, &mut outage, attempt);
+            if redriven.unwrap_or_default() {
+                continue;
             }
             tokio::select! {
                 () = tokio::time::sleep(POLL) => {}
@@ -54,12 +57,10 @@ impl Consumer {
 }
 
 impl Subscribed {
-    async fn report_parked(&self) {
+    async fn report_parked(&self) -> Result<(), DbErr> {
         let consumer = &self.subscription.consumer;
-        match parked::by_state(self.database.read(), consumer).await {
-            Ok(counts) => observe::parked_now(consumer, counts),
-            Err(error) => observe::storage_failed(consumer, &error.into()),
-        }
+        observe::parked_now(consumer, parked::by_state(self.database.read(), consumer).await?);
+        Ok(())
     }
 
     /// Handles what comes back, page by page; returns whether anything has left, or waits for an operator again: others may have waited for
@@ -231,10 +232,11 @@ impl Subscribed {
             }
             None => Verdict::Park("the message cannot be read back from what was parked".to_owned()),
         };
-        let after = effects.apply(transaction).await?;
+        let mut after = effects.apply(transaction).await?;
         let problem = match verdict {
             Verdict::Done => {
                 parked::remove(transaction, row).await?;
+                self.report_repeats(row, &mut after);
                 None
             }
             Verdict::Park(error) => {
@@ -243,6 +245,15 @@ impl Subscribed {
             }
         };
         Ok((after, problem))
+    }
+
+    /// Whoever looks for a request that was counted on a row finds what has become of it.
+    pub(super) fn report_repeats(&self, row: &parked::Model, after: &mut AfterCommit) {
+        let (seq, repeats) = (row.seq, row.repeats);
+        if repeats > 0 {
+            let consumer = self.subscription.consumer.clone();
+            after.0.push(Box::new(move || observe::repeats_done(&consumer, seq, repeats)));
+        }
     }
 
     async fn judge(

@@ -140,8 +140,9 @@ impl Subscribed {
         if !all_done {
             return Err(DbErr::Custom("one of several messages of a key cannot be handled".to_owned()));
         }
-        let after = effects.apply(transaction).await?;
+        let mut after = effects.apply(transaction).await?;
         parked::remove_line(transaction, line).await?;
+        line.iter().for_each(|row| self.report_repeats(row, &mut after));
         Ok(after)
     }
 }

@@ -2,11 +2,8 @@
 
 use metrics::counter;
 
-use super::{HELD, PARKED};
-use crate::{
-    envelope::Envelope,
-    parked::{Report, State},
-};
+use super::{HELD, PARKED, REPEATS};
+use crate::parked::{Repeat, Report, State};
 
 /// Said after the commit.
 pub(crate) fn parked(consumer: &str, report: &Report) {
@@ -20,7 +17,7 @@ pub(crate) fn parked(consumer: &str, report: &Report) {
     tracing::error!(
         messaging.part = consumer,
         message.id = report.message_id.map(tracing::field::display),
-        message.kind = report.message_id.map(|_| report.kind.as_str()),
+        message.kind = report.kind,
         trace.parent = report.traceparent.as_deref(),
         parked.state = ?report.state,
         error = report.error,
@@ -39,15 +36,26 @@ fn waits(consumer: &str, report: &Report) {
     );
 }
 
-/// A request that cannot be handled repeats one that is parked.
-pub(crate) fn parked_before(consumer: &str, message: &Envelope, error: &str) {
-    tracing::debug!(
+/// A request repeats one that is parked, and is counted there. Said after the commit.
+pub(crate) fn repeated(consumer: &str, repeat: &Repeat) {
+    counter!(REPEATS, "consumer" => consumer.to_owned()).increment(1);
+    tracing::info!(
         messaging.part = consumer,
-        message.id = %message.id,
-        message.kind = message.kind,
-        trace.parent = message.traceparent.as_deref(),
-        error,
-        "the same request is parked already"
+        message.id = %repeat.message_id,
+        message.kind = repeat.kind,
+        trace.parent = repeat.traceparent.as_deref(),
+        parked.message_id = %repeat.parked_id,
+        "a request repeats one that is parked: it is counted there"
+    );
+}
+
+/// A parked message has left, and what was counted on its row with it. Said after the commit.
+pub(crate) fn repeats_done(consumer: &str, seq: i64, repeats: i64) {
+    tracing::info!(
+        messaging.part = consumer,
+        parked.seq = seq,
+        parked.repeats = repeats,
+        "the requests that repeated a parked message are done with it"
     );
 }
 

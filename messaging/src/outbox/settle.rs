@@ -5,7 +5,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
 use serde_json::{Value as Json, json};
-use storage::{Database, Failure, Transaction, failpoint, rows};
+use storage::{Connections, Database, Failure, Transaction, failpoint, rows};
 
 use super::State;
 
@@ -120,9 +120,9 @@ fn json(Refusal { seq, until, reason }: &Refusal) -> Json {
 ///
 /// # Errors
 /// As the database says.
-pub(crate) async fn clean(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
-    if connection.get_database_backend() == DbBackend::Postgres {
-        connection.execute_unprepared("VACUUM (SKIP_LOCKED, TRUNCATE off) outbox").await?;
+pub(crate) async fn clean(connections: &Connections) -> Result<(), DbErr> {
+    if connections.get_database_backend() == DbBackend::Postgres {
+        connections.execute_outside("VACUUM (SKIP_LOCKED, TRUNCATE off) outbox").await?;
     }
     Ok(())
 }

@@ -106,7 +106,7 @@ pub(crate) async fn any_ahead(
     Ok(connection.query_one_raw(any).await?.is_some())
 }
 
-/// What others wait behind. What could not be decoded has no key. (The state alone is said again for the sake of the index.)
+/// What others wait behind. What could not be decoded comes back to nobody, so that nothing waits behind it. (The state alone is said again for the sake of the index.)
 fn blocking(park: Park) -> String {
     match park {
         Park::Message => format!("state > 0 AND state = {}", State::Waiting as i16),

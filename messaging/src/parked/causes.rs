@@ -7,14 +7,20 @@ use sea_orm::{
 use sha2::{Digest as _, Sha256};
 use storage::{Database, Failure, rows};
 
-use super::{Column, Entity};
+use super::{Column, Entity, terms};
 
 /// Of an error so many bytes count: what follows is mostly the data that it is about.
 const LENGTH: usize = 1_000;
 /// Rows whose causes are written at a time.
 const PAGE: u64 = 500;
 
-/// Stands for what messages of one consumer and kind have in common: 16 hexadecimal digits.
+/// Begins each cause. Those of versions before, which took other errors for the same, are hexadecimal digits alone, and a process of such a version
+/// may go on writing them beside this one. Whoever changes what errors have in common takes another letter, none of `a` to `f`.
+const MARK: char = 'g';
+/// Of the table `parked`: what has no cause, or one of another version.
+const WITHOUT_CAUSE: &str = "(parked.cause IS NULL OR parked.cause NOT LIKE 'g%')";
+
+/// Stands for what messages of one consumer and kind have in common: a letter and 15 hexadecimal digits.
 pub(crate) fn cause(consumer: &str, kind: &str, error: &str) -> String {
     let mut digest = Sha256::new();
     for text in [consumer, kind, &common(error)] {
@@ -22,11 +28,14 @@ pub(crate) fn cause(consumer: &str, kind: &str, error: &str) -> String {
         digest.update((text.len() as u64).to_be_bytes());
         digest.update(text);
     }
-    digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let mut cause: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    cause.pop();
+    cause.insert(0, MARK);
+    cause
 }
 
 /// An error without what distinguishes one message from another: `#` stands for numbers, ids (words with a digit) and lists of them, `""`
-/// for quoted values.
+/// for quoted values. Digits of its wording stay, such as those of `ISO 4217`.
 #[must_use]
 pub fn common(error: &str) -> String {
     let (mut text, mut rest, mut before) = (String::new(), error, None);
@@ -40,12 +49,21 @@ pub fn common(error: &str) -> String {
             length
         } else if is_of_word(first) {
             let word = rest.find(|next| !is_of_word(next)).map_or(rest, |end| &rest[..end]);
-            if word.contains(|letter: char| letter.is_ascii_digit()) {
-                push(&mut text, "#");
-            } else {
-                text.push_str(word);
+            let has_digit = word.contains(|letter: char| letter.is_ascii_digit());
+            match terms::fixed(error, error.len() - rest.len(), word).filter(|_| has_digit) {
+                Some(length) => {
+                    text.push_str(&rest[..length]);
+                    length
+                }
+                None if has_digit => {
+                    push(&mut text, "#");
+                    word.len()
+                }
+                None => {
+                    text.push_str(word);
+                    word.len()
+                }
             }
-            word.len()
         } else {
             text.push(first);
             first.len_utf8()
@@ -90,7 +108,8 @@ fn push(text: &mut String, placeholder: &str) {
     text.push_str(placeholder);
 }
 
-/// Writes the cause of each parked message that has none, some hundreds at a time: an older version has parked it, or it has come back.
+/// Writes the cause of each parked message that has none, or one of another version, some hundreds at a time: an older version has parked it, or
+/// it has come back.
 ///
 /// # Errors
 /// As the database says.
@@ -99,7 +118,7 @@ pub async fn complete_causes(database: &Database) -> Result<(), Failure> {
         let uncaused = Entity::find()
             .select_only()
             .columns([Column::Seq, Column::Attempts, Column::Consumer, Column::Kind, Column::Error])
-            .filter(Column::Cause.is_null())
+            .filter(Expr::cust(WITHOUT_CAUSE))
             .order_by_asc(Column::Seq)
             .limit(PAGE)
             .into_tuple::<(i64, i32, String, String, String)>()
@@ -130,7 +149,7 @@ async fn write(transaction: &storage::Transaction, causes: &[(i64, i32, String)]
         let given = rows::lookup(backend, "given", &["bigint", "bigint", "text"], run.iter().map(row))?;
         let sql = format!(
             "UPDATE parked SET cause = given.column3 FROM {} \
-             WHERE parked.seq = given.column1 AND parked.attempts = given.column2 AND parked.cause IS NULL",
+             WHERE parked.seq = given.column1 AND parked.attempts = given.column2 AND {WITHOUT_CAUSE}",
             given.sql
         );
         transaction.execute_raw(Statement::from_sql_and_values(backend, sql, given.values)).await?;
@@ -147,8 +166,8 @@ mod tests {
         for errors in [
             &["fact 7 is refused", "fact 1234 is refused", "fact -7 is refused", "fact 7.5 is refused"][..],
             &[
-                r#"the decision was about Payment { order_id: 01890a5d-ac96-774b-bcce-b302099a8057, user_id: "al", n: Some(3) }"#,
-                r#"the decision was about Payment { order_id: abcdef01-ac96-774b-bcce-b302099a8057, user_id: "b\"o", n: Some(-4) }"#,
+                r#"the decision was about 3 RUB of "al", and the message is about 4 RUB of "al""#,
+                r#"the decision was about -4 RUB of "b\"o", and the message is about 10 RUB of "bob""#,
             ],
             &["no order o-17 of user u2", "no order x9 of user abc-1-d"],
             &["refused: [1, 2, 3]", "refused: [17]"],
@@ -171,6 +190,8 @@ mod tests {
         let one = cause("payments", "a.v1.B", "x 1");
         assert_eq!(one, cause("payments", "a.v1.B", "x 2"));
         assert!(one != cause("orders", "a.v1.B", "x 1") && one != cause("payments", "a.v1.C", "x 1"));
-        assert_eq!(one.len(), 16);
+        let digits = one.strip_prefix(MARK).expect("no version before has such a cause");
+        assert!(digits.len() == 15 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{one}");
+        assert!(WITHOUT_CAUSE.contains(&format!("NOT LIKE '{MARK}%'")));
     }
 }

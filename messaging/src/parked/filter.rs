@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use prost_types::Timestamp;
 use sea_orm::{
     Condition, DbBackend, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     QueryTrait as _, entity::prelude::*, sea_query::SimpleExpr,
 };
 
-use super::{Column, Entity, State};
+use super::{Column, Entity, State, UNREADABLE};
 
 /// Which parked messages are meant: those that meet every condition that is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,9 +17,9 @@ pub struct Filter {
     pub seqs: Vec<i64>,
     /// Parked by this consumer.
     pub consumer: Option<String>,
-    /// Of this kind.
+    /// Of this kind, which may be [`UNREADABLE`].
     pub kind: Option<String>,
-    /// Of this partition key.
+    /// Of this partition key, which may be [`UNREADABLE`].
     pub key: Option<String>,
     /// With this text in its error.
     pub error: Option<String>,
@@ -46,8 +47,8 @@ impl Filter {
         Condition::all()
             .add_option(chosen)
             .add_option(self.consumer.as_deref().map(|consumer| Column::Consumer.eq(consumer)))
-            .add_option(self.kind.as_deref().map(|kind| Column::Kind.eq(kind)))
-            .add_option(self.key.as_deref().map(|key| Column::PartitionKey.eq(key)))
+            .add_option(self.kind.as_deref().map(|kind| is(Column::Kind, kind)))
+            .add_option(self.key.as_deref().map(|key| is(Column::PartitionKey, key)))
             .add_option(self.error.as_deref().map(|error| has_text(backend, error)))
             .add_option(self.cause.as_deref().map(|cause| Column::Cause.eq(cause)))
             .add_option(self.state.map(|state| Column::State.eq(state)))
@@ -66,21 +67,20 @@ impl Filter {
     }
 }
 
-/// For the operator who reads later what was done: `consumer = "payments" AND key = "alice", the first 3`, or `every message`. Times are
-/// microseconds since the Unix epoch.
+/// For the operator who reads later what was done: `consumer = "payments" AND key = "alice", the first 3`, or `every message`.
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |name, text: &Option<String>| text.as_ref().map(|text| format!("{name} = {text:?}"));
         let conditions = [
-            (!self.seqs.is_empty()).then(|| format!("sequence IN {:?}", self.seqs)),
+            (!self.seqs.is_empty()).then(|| numbers(&self.seqs)),
             text("consumer", &self.consumer),
             text("kind", &self.kind),
             text("key", &self.key),
             self.error.as_ref().map(|error| format!("error HAS {error:?}")),
             text("cause", &self.cause),
-            self.state.map(|state| format!("state = {state:?}")),
-            self.parked_from.map(|time| format!("park_time >= {time}")),
-            self.parked_before.map(|time| format!("park_time < {time}")),
+            self.state.map(|state| format!("state = {}", state.name())),
+            self.parked_from.map(|time| format!("parked since {}", moment(time))),
+            self.parked_before.map(|time| format!("parked before {}", moment(time))),
         ];
         let conditions: Vec<String> = conditions.into_iter().flatten().collect();
         let all = if conditions.is_empty() { "every message".to_owned() } else { conditions.join(" AND ") };
@@ -89,11 +89,31 @@ impl fmt::Display for Filter {
     }
 }
 
+/// The first of them stand for more than a person reads.
+fn numbers(seqs: &[i64]) -> String {
+    const SHOWN: usize = 20;
+    let first: Vec<String> = seqs.iter().take(SHOWN).map(i64::to_string).collect();
+    let more = seqs.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("sequence = {}{more}", first.join(" or "))
+}
+
+fn moment(micros: i64) -> Timestamp {
+    let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
+    Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
+}
+
 /// The messages that are meant, locked in the order of their numbers, as everybody does who locks several.
 pub(super) fn in_order(meant: Condition) -> Condition {
     let seqs = Entity::find().select_only().column(Column::Seq).filter(meant.clone());
     let seqs = seqs.order_by_asc(Column::Seq).lock_exclusive().into_query();
     Condition::all().add(Column::Seq.in_subquery(seqs))
+}
+
+/// Whether a kind or key is this one. Versions before have left empty what could not be read.
+fn is(column: Column, text: &str) -> Condition {
+    let emptied = Condition::all().add(column.eq("")).add(Column::MessageId.is_null());
+    Condition::any().add(column.eq(text)).add_option((text == UNREADABLE).then_some(emptied))
 }
 
 /// Whether the error has this text in it, letter by letter: LIKE of SQLite takes `A` for `a`.
@@ -113,12 +133,12 @@ mod tests {
             seqs: vec![3, 5],
             key: Some("al\"ice".to_owned()),
             state: Some(State::Parked),
-            parked_before: Some(7),
+            parked_before: Some(1_793_491_200_000_000),
             first: Some(2),
             ..Filter::default()
         };
-        let read =
-            "sequence IN [3, 5] AND key = \"al\\\"ice\" AND state = Parked AND park_time < 7, the first 2";
+        let read = "sequence = 3 or 5 AND key = \"al\\\"ice\" AND state = PARKED AND parked before \
+                    2026-11-01T00:00:00Z, the first 2";
         assert_eq!(some.to_string(), read);
     }
 }

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use storage::{Database, Failure};
 
-use super::{Column, Entity, State, causes::complete_causes, filter::Filter};
+use super::{Column, Entity, State, UNREADABLE, causes::complete_causes, filter::Filter, operate::REPEATS};
 
 /// Messages of one consumer and kind with one cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +17,12 @@ pub struct Group {
     pub cause: String,
     /// Who could not handle them.
     pub consumer: String,
-    /// Of which kind they are; empty when they could not be decoded.
+    /// Of which kind they are, or [`UNREADABLE`].
     pub kind: String,
     /// How many they are.
     pub messages: i64,
+    /// Requests that repeat one of those: see [`Model::repeats`](super::Model::repeats).
+    pub repeats: i64,
     /// When the first one was parked, in microseconds since the Unix epoch.
     pub first_time: i64,
     /// When the last one was parked, in microseconds since the Unix epoch.
@@ -31,7 +33,7 @@ pub struct Group {
     pub error: String,
 }
 
-type Row = (Option<String>, String, String, i64, Option<i64>, Option<i64>, Option<i64>);
+type Row = (Option<String>, String, String, i64, i64, Option<i64>, Option<i64>, Option<i64>);
 
 /// The groups of the messages that the filter means, the largest first, at most `limit`. Without a state it means those that wait for an
 /// operator.
@@ -45,6 +47,7 @@ pub async fn groups(database: &Database, filter: &Filter, limit: u64) -> Result<
         .select_only()
         .columns([Column::Cause, Column::Consumer, Column::Kind])
         .column_as(Column::Seq.count(), "messages")
+        .expr_as(Expr::cust(REPEATS), "repeats")
         .column_as(Column::ParkTime.min(), "first_time")
         .column_as(Column::ParkTime.max(), "last_time")
         .column_as(Column::Seq.min(), "example")
@@ -60,7 +63,7 @@ pub async fn groups(database: &Database, filter: &Filter, limit: u64) -> Result<
         .into_tuple::<Row>()
         .all(database.reports())
         .await?;
-    let examples: Vec<i64> = counted.iter().filter_map(|row| row.6).collect();
+    let examples: Vec<i64> = counted.iter().filter_map(|row| row.7).collect();
     let errors = Entity::find()
         .select_only()
         .columns([Column::Seq, Column::Error])
@@ -69,13 +72,14 @@ pub async fn groups(database: &Database, filter: &Filter, limit: u64) -> Result<
         .all(database.read())
         .await?;
     let mut errors: HashMap<i64, String> = errors.into_iter().collect();
-    let group = |(cause, consumer, kind, messages, first, last, example): Row| {
+    let group = |(cause, consumer, kind, messages, repeats, first, last, example): Row| {
         let example = example.unwrap_or_default();
         Group {
             cause: cause.unwrap_or_default(),
             consumer,
-            kind,
+            kind: if kind.is_empty() { UNREADABLE.to_owned() } else { kind },
             messages,
+            repeats,
             first_time: first.unwrap_or_default(),
             last_time: last.unwrap_or_default(),
             example,

@@ -20,7 +20,7 @@ use super::{
     causes::complete_causes,
     filter::{Filter, in_order},
     note::{self, Operator},
-    operate::redrivable,
+    operate::{Affected, REPEATS, redrivable},
 };
 use crate::retry;
 
@@ -163,11 +163,19 @@ async fn start_in(
     if total == 0 {
         end(transaction, id, State::Finished, 0, None).await?;
     }
-    let what = format!("redrive {id}, {per_second} a second: {what}");
-    note::write(transaction, operator, "Redrive", what, total.unsigned_abs()).await?;
+    let affected = Affected { messages: total.unsigned_abs(), repeats: repeats(transaction, id).await? };
+    let what = affected.noted(&format!("redrive {id}, {per_second} a second: {what}"));
+    note::write(transaction, operator, "Redrive", what, affected.messages).await?;
     let job = Entity::find_by_id(id).one(transaction).await?;
     let job = job.ok_or_else(|| DbErr::RecordNotFound(format!("the redrive {id}")))?;
     Ok(Started::Job(Box::new(Progress { job, left: total })))
+}
+
+/// How many requests repeat the messages of a job that has begun in this transaction.
+async fn repeats(transaction: &Transaction, id: i64) -> Result<u64, DbErr> {
+    let counted = ParkedMessages::find().select_only().expr(Expr::cust(REPEATS));
+    let counted = counted.filter(Parked::RedriveJob.eq(id)).into_tuple::<i64>().one(transaction).await?;
+    Ok(counted.unwrap_or_default().unsigned_abs())
 }
 
 /// Forgets jobs that have ended before this time, a thousand of them at most. It is done by who starts one: otherwise their number does not grow.

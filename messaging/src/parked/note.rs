@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ConnectionTrait, DbErr, EntityTrait as _, QueryOrder as _, QuerySelect as _,
+    ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     entity::prelude::*,
 };
 use storage::Transaction;
@@ -92,4 +92,18 @@ pub async fn write(
 /// As the database says.
 pub async fn actions(connection: &impl ConnectionTrait, limit: u64) -> Result<Vec<Model>, DbErr> {
     Entity::find().order_by_desc(Column::Seq).limit(limit).all(connection).await
+}
+
+/// The same of one action, from a moment on (in microseconds since the Unix epoch).
+///
+/// # Errors
+/// As the database says.
+pub async fn since(
+    connection: &impl ConnectionTrait,
+    action: &str,
+    since: i64,
+    limit: u64,
+) -> Result<Vec<Model>, DbErr> {
+    let find = Entity::find().filter(Column::Action.eq(action)).filter(Column::ActTime.gte(since));
+    find.order_by_desc(Column::Seq).limit(limit).all(connection).await
 }

@@ -1,10 +1,10 @@
 //! What an operator does about parked messages: looks at them, sends them back, discards them. Every action leaves a row.
 
 use sea_orm::{
-    Condition, ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, entity::prelude::*,
+    Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, QueryTrait as _, Statement, entity::prelude::*,
 };
-use storage::{Database, Failure};
+use storage::{Database, Failure, Transaction};
 
 use super::{
     Column, Entity, Model, State,
@@ -32,6 +32,25 @@ pub enum Mode {
     Apply,
 }
 
+/// What something was done to, or would be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Affected {
+    /// Messages that are parked.
+    pub messages: u64,
+    /// Requests that repeat one of those, and of which the same becomes: see [`Model::repeats`].
+    pub repeats: u64,
+}
+
+impl Affected {
+    /// Which messages were meant, and how many repeats of them there were: for whoever reads later what was done.
+    pub(super) fn noted(self, filter: &str) -> String {
+        match self.repeats {
+            0 => filter.to_owned(),
+            repeats => format!("{filter}; with {repeats} repeats"),
+        }
+    }
+}
+
 /// Acts on every message that the filter means, and returns how many they are.
 ///
 /// # Errors
@@ -42,20 +61,21 @@ pub async fn operate(
     filter: &Filter,
     operator: impl Into<Operator> + Send,
     mode: Mode,
-) -> Result<u64, Failure> {
+) -> Result<Affected, Failure> {
     if filter.cause.is_some() {
         complete_causes(database).await?;
     }
     let meant = filter.meaning(action.condition(), database.backend());
     if mode == Mode::DryRun {
-        return Ok(Entity::find().filter(meant).count(database.read()).await?);
+        return Ok(count(database.read(), meant).await?);
     }
     let (filter, operator) = (filter.to_string(), operator.into());
     let acted = database.transact(move |transaction| {
         let (meant, filter, operator) = (meant.clone(), filter.clone(), operator.clone());
         Box::pin(async move {
             let affected = action.apply(transaction, meant).await?;
-            note::write(transaction, operator, &format!("{action:?}"), filter, affected).await?;
+            let noted = affected.noted(&filter);
+            note::write(transaction, operator, &format!("{action:?}"), noted, affected.messages).await?;
             Ok(affected)
         })
     });
@@ -76,16 +96,45 @@ impl Action {
         }
     }
 
-    async fn apply(self, connection: &impl ConnectionTrait, meant: Condition) -> Result<u64, DbErr> {
-        let meant = in_order(meant);
-        Ok(match self {
+    async fn apply(self, transaction: &Transaction, meant: Condition) -> Result<Affected, DbErr> {
+        let (meant, backend) = (in_order(meant), transaction.get_database_backend());
+        let act = match self {
             Self::Redrive => {
                 let redriven = Entity::update_many().col_expr(Column::State, Expr::value(State::Redriven));
-                redriven.filter(meant).exec(connection).await?.rows_affected
+                redriven.filter(meant.clone()).build(backend)
             }
-            Self::Discard => Entity::delete_many().filter(meant).exec(connection).await?.rows_affected,
-        })
+            Self::Discard => Entity::delete_many().filter(meant.clone()).build(backend),
+        };
+        if backend == DbBackend::Postgres {
+            // What is counted is what was done: others park and repeat messages meanwhile.
+            let sql = format!(
+                "WITH acted AS ({} RETURNING repeats) SELECT {MESSAGES}, {REPEATS} FROM acted",
+                act.sql
+            );
+            let counted = transaction.query_one_raw(Statement { sql, ..act }).await?;
+            let counted =
+                counted.map(|row| Ok::<_, DbErr>((row.try_get_by_index(0)?, row.try_get_by_index(1)?)));
+            return Ok(affected(counted.transpose()?));
+        }
+        // Nobody else writes during a transaction of SQLite.
+        let affected = count(transaction, meant).await?;
+        transaction.execute_raw(act).await?;
+        Ok(affected)
     }
+}
+
+const MESSAGES: &str = "COUNT(*)";
+/// PostgreSQL's sum of such numbers has another type.
+pub(super) const REPEATS: &str = "CAST(COALESCE(SUM(repeats), 0) AS BIGINT)";
+
+async fn count(connection: &impl ConnectionTrait, meant: Condition) -> Result<Affected, DbErr> {
+    let counted = Entity::find().select_only().expr(Expr::cust(MESSAGES)).expr(Expr::cust(REPEATS));
+    Ok(affected(counted.filter(meant).into_tuple::<(i64, i64)>().one(connection).await?))
+}
+
+fn affected(counted: Option<(i64, i64)>) -> Affected {
+    let (messages, repeats) = counted.unwrap_or_default();
+    Affected { messages: messages.unsigned_abs(), repeats: repeats.unsigned_abs() }
 }
 
 /// Lists the messages that the filter means, in the order they were parked: at most `limit`, those after the number `after`. Of a cause only

@@ -6,7 +6,10 @@ use std::{borrow::Cow, fmt::Write as _};
 
 use serde_json::{Value, json};
 
-use crate::envelope::Envelope;
+use crate::{broker::Undecodable, envelope::Envelope};
+
+/// Stands for a kind or a key that could not be read, in lists and conditions.
+pub const UNREADABLE: &str = "(unreadable)";
 
 /// Bytes of an attribute at most: ours are far below, and an operator looks at lists of them.
 const ATTRIBUTE_MAX: usize = 1_024;
@@ -54,6 +57,19 @@ impl Form {
             subject: subject.as_ref().map(store),
             token_id: token_id.as_ref().map(store),
             originals: changed.then(originals),
+        }
+    }
+
+    /// The attributes of what could not be decoded, as far as they could be read.
+    pub(super) fn legible(self, undecodable: &Undecodable) -> Stored {
+        let Undecodable { kind, key, source, headers, .. } = undecodable;
+        let store = |text: &Option<String>| self.attribute(text.as_deref().unwrap_or(UNREADABLE));
+        Stored {
+            kind: store(kind),
+            source: store(source),
+            key: store(key),
+            originals: Some(self.whole(headers)),
+            ..Stored::default()
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use storage::{Failure, failpoint, lease::Lease};
+use storage::{Database, Failure, failpoint, lease::Lease};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     broker::{Outcome, Publisher},
     envelope::Envelope,
+    health::Cause,
     observe, outbox,
     pauses::Paused,
     retry::{self, Backoff},
@@ -27,6 +28,28 @@ const UNROUTABLE: Duration = Duration::from_secs(1);
 const CARRIED: usize = 100;
 /// How long that look waits for the next message, which calls for it anyhow.
 const CARRYING: Duration = Duration::from_millis(20);
+
+/// What was postponed until a consumer resumes: whether one has, since such messages were let go last.
+#[derive(Debug, Default)]
+struct Postponed {
+    resumed: bool,
+}
+
+impl Postponed {
+    /// A consumer has resumed.
+    const fn may_leave(&mut self) {
+        self.resumed = true;
+    }
+
+    /// Lets it leave, if it may; as long as that fails, it is still to be done.
+    async fn leave(&mut self, database: &Database) -> Result<(), Failure> {
+        if self.resumed {
+            outbox::release(database, retry::now()).await?;
+            self.resumed = false;
+        }
+        Ok(())
+    }
+}
 
 impl Relay {
     pub(super) async fn publish(&self, lease: &Lease, stop: &CancellationToken) {
@@ -81,11 +104,13 @@ impl Relay {
         let (mut backoff, mut confirmed) = (Backoff::new(), Vec::new());
         // Whether it was of use at all, and whether it was shown as that since the last failure.
         let (mut useful, mut shown) = (false, false);
-        let mut resumed = false;
+        let mut postponed = Postponed::default();
         while !stop.is_cancelled() && self.pauses.of_relay().is_none() {
             // With much to do nothing is waited for below.
-            resumed |= publisher.resumed().now_or_never().is_some();
-            let stepped = match self.release(&mut resumed).await {
+            if publisher.resumed().now_or_never().is_some() {
+                postponed.may_leave();
+            }
+            let stepped = match postponed.leave(&self.database).await {
                 Ok(()) => self.step(publisher.as_mut(), lease, &mut confirmed).await,
                 Err(failure) => Err(failure),
             };
@@ -95,12 +120,11 @@ impl Relay {
                 Ok(Step::Idle) => Some(Duration::MAX),
                 Ok(Step::Postponed) => Some(UNROUTABLE),
                 Ok(Step::Lost(reason)) => {
-                    self.part.degraded(format!("the publisher was lost: {reason}"));
+                    self.part.degraded(Cause::Broker, format!("the publisher was lost: {reason}"));
                     break;
                 }
                 Err(failure) => {
-                    observe::storage_failed("relay", &failure);
-                    self.part.degraded(format!("the outbox cannot be used: {}", observe::chain(&failure)));
+                    self.outbox_failed(&failure);
                     shown = false;
                     pause(backoff.delay(), stop).await;
                     continue;
@@ -115,7 +139,7 @@ impl Relay {
             tokio::select! {
                 () = self.outbox.woken() => {}
                 () = self.waiting.notified() => {}
-                () = publisher.resumed() => resumed = true,
+                () = publisher.resumed() => postponed.may_leave(),
                 () = tokio::time::sleep(rest) => {}
                 () = self.pauses.relay_changes(None) => {}
                 () = stop.cancelled() => {}
@@ -125,15 +149,6 @@ impl Relay {
             observe::storage_failed("relay", &failure);
         }
         useful
-    }
-
-    /// Lets leave what waits for a consumer, if one has `resumed`; as long as that fails, it is still to be done.
-    async fn release(&self, resumed: &mut bool) -> Result<(), Failure> {
-        if *resumed {
-            outbox::release(&self.database, retry::now()).await?;
-            *resumed = false;
-        }
-        Ok(())
     }
 
     async fn publish_window(&self, publisher: &mut dyn Publisher, window: &[Envelope]) -> Vec<Outcome> {

@@ -8,7 +8,7 @@ use std::{
 use super::Relay;
 use crate::{
     broker::{DeadLetter, Found},
-    health::Part,
+    health::{Cause, Part},
     observe,
     retry::Backoff,
 };
@@ -49,7 +49,7 @@ impl Relay {
 
     /// `known` once the topology was seen: what is missing before that has never been there.
     fn report(&self, part: &Part, asked: Instant, found: Found, known: &mut bool) {
-        let Found { restored, moved, refused, dead_letters, queues } = found;
+        let Found { restored, moved, refused, unmoved, dead_letters, queues } = found;
         if std::mem::replace(known, true) && !restored.is_empty() {
             observe::restored(&self.source, &restored);
         }
@@ -62,10 +62,14 @@ impl Relay {
         let waiting: u64 = dead_letters.values().sum();
         part.health().set_dead_letters(dead_letters);
         part.health().set_queues(asked, queues);
-        match (refused, waiting) {
-            (Some(reason), _) => part.failed(reason),
-            (None, 0) => part.ok(),
-            (None, _) => part.degraded(format!("{waiting} dead letters wait on the broker to be parked")),
+        match (refused, unmoved, waiting) {
+            (Some(reason), ..) => part.failed(Cause::Broker, reason),
+            (None, Some(reason), _) => part.failed(Cause::Messages, reason),
+            (None, None, 0) => part.ok(),
+            (None, None, _) => {
+                let reason = format!("{waiting} dead letters wait on the broker to be parked");
+                part.degraded(Cause::Messages, reason);
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
+use storage::Outage;
+
 use super::Relay;
 use crate::{observe, outbox, retry};
 
@@ -14,15 +16,17 @@ const DEAD: u64 = 1_000;
 impl Relay {
     /// Looks at the outbox now and then, for ever.
     pub(super) async fn watch(&self) {
+        let mut outage = Outage::default();
         loop {
             match outbox::backlog(self.database.read()).await {
                 Ok(backlog) => {
+                    observe::storage("outbox", &mut outage, Ok(()));
                     observe::backlog(&self.source, &backlog, retry::now());
                     if !backlog.is_empty() {
                         self.waiting.notify_one();
                     }
                 }
-                Err(error) => observe::storage_failed("outbox", &error.into()),
+                Err(error) => observe::storage("outbox", &mut outage, Err(&error.into())),
             }
             if self.dead.load(Relaxed) >= DEAD {
                 self.dead.store(0, Relaxed);

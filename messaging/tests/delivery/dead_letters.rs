@@ -107,7 +107,7 @@ impl Site {
         let database = &self.place.database;
         let sent =
             parked::operate(database, Action::Redrive, &Filter::default(), "test", Mode::Apply).await?;
-        ensure!(sent == letters as u64, "{sent} were sent back");
+        ensure!(sent.messages == letters as u64, "{sent:?} were sent back");
         Ok(())
     }
 }

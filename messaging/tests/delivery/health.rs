@@ -11,9 +11,10 @@ use lapin::{
 use messaging::{
     broker::{Broker, rabbit::RabbitBroker},
     consumer::{Consumer, Deduplication},
-    health::{Condition, Health},
+    health::{Cause, Condition, Health},
     relay::Relay,
 };
+use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use world::{PATIENCE, Port, RabbitMq, eventually};
@@ -21,6 +22,7 @@ use world::{PATIENCE, Port, RabbitMq, eventually};
 use crate::{
     fact::{Effects, reader},
     place::{Place, topology},
+    running::Running,
 };
 
 /// A relay and a consumer on a broker, and what they say of themselves.
@@ -43,13 +45,7 @@ impl Parts {
 
     /// Waits until a part has a state like that.
     async fn become_so(&self, part: &str, is: impl Fn(&Condition) -> bool) -> Result<Condition> {
-        eventually(&format!("another state of {part}"), PATIENCE, async || {
-            let parts = self.health.parts();
-            let (_, state) = parts.iter().find(|(name, _)| name == part).context("no such part")?;
-            ensure!(is(state), "{state:?}");
-            Ok(state.clone())
-        })
-        .await
+        become_so(&self.health, part, is).await
     }
 
     async fn fails(&self, part: &str, words: &str) -> Result<()> {
@@ -61,6 +57,16 @@ impl Parts {
     async fn works(&self, part: &str) -> Result<()> {
         self.become_so(part, |state| *state == Condition::Ok).await.map(drop)
     }
+}
+
+async fn become_so(health: &Health, part: &str, is: impl Fn(&Condition) -> bool) -> Result<Condition> {
+    eventually(&format!("another state of {part}"), PATIENCE, async || {
+        let parts = health.parts();
+        let (_, state) = parts.iter().find(|(name, _)| name == part).context("no such part")?;
+        ensure!(is(state), "{state:?}");
+        Ok(state.clone())
+    })
+    .await
 }
 
 #[tokio::test]
@@ -102,4 +108,25 @@ async fn a_broker_that_is_away_is_no_failure() -> Result<()> {
         parts.become_so(part, away).await?;
     }
     Ok(())
+}
+
+/// Nothing begins before they were read, and the broker is not why.
+#[tokio::test]
+async fn pauses_that_cannot_be_read_are_named() -> Result<()> {
+    let place = Place::postgres().await?;
+    let holder = sea_orm::Database::connect(place.connection_url()).await?.begin().await?;
+    holder.execute_unprepared("LOCK TABLE pauses IN ACCESS EXCLUSIVE MODE").await?;
+    let running = Running::default().with_pauses(&place).relay(&place).consumer(&place, Effects::always());
+    let named = |state: &Condition| {
+        matches!(state, Condition::Degraded { cause: Cause::Database, reason, .. }
+            if reason.contains("the pauses cannot be read"))
+    };
+    for part in ["relay", "consumer.0"] {
+        become_so(&running.health, part, named).await?;
+    }
+    holder.rollback().await?;
+    for part in ["relay", "consumer.0"] {
+        become_so(&running.health, part, |state| *state == Condition::Ok).await?;
+    }
+    running.stop().await
 }

@@ -55,7 +55,7 @@ async fn are_parked(place: &Place, parked: usize, waiting: usize) -> Result<Vec<
 
 async fn redrive(place: &Place, seqs: Vec<i64>) -> Result<u64> {
     let filter = Filter { seqs, ..Filter::default() };
-    Ok(parked::operate(&place.database, Action::Redrive, &filter, "olga", Mode::Apply).await?)
+    Ok(parked::operate(&place.database, Action::Redrive, &filter, "olga", Mode::Apply).await?.messages)
 }
 
 async fn in_order(place: &Place) -> Result<()> {
@@ -87,7 +87,9 @@ async fn a_thousand_keys(place: Place) -> Result<()> {
     let parked = place.parked().await?;
     let first = parked.iter().find(|row| row.state == State::Parked).map_or(0, |row| row.seq);
     let discard = Filter { seqs: vec![first], ..Filter::default() };
-    ensure!(parked::operate(&place.database, Action::Discard, &discard, "olga", Mode::Apply).await? == 1);
+    ensure!(
+        parked::operate(&place.database, Action::Discard, &discard, "olga", Mode::Apply).await?.messages == 1
+    );
     redrive(&place, Vec::new()).await?;
     let better = process(&place, Effects::always());
     place.write_messages((ROUNDS * KEYS..(ROUNDS + 1) * KEYS).map(of_many_keys).collect()).await?;

@@ -23,6 +23,7 @@ mod jobs;
 mod waiting;
 mod previews;
 mod redrives;
+mod repeats;
 mod pauses;
 mod busy;
 mod kept_order;

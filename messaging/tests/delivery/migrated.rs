@@ -4,8 +4,8 @@ use anyhow::{Result, ensure};
 use messaging::{
     parked::{self, Filter, State},
     schema::{
-        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_REQUESTS,
-        MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
+        COUNTED_REDRIVES, COUNTED_REPEATS, KEPT_ACTIONS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES,
+        KEPT_REQUESTS, MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
     },
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -34,6 +34,7 @@ impl MigratorTrait for Now {
         Before::migrations()
             .into_iter()
             .chain([Box::new(KEPT_PAUSES) as _, Box::new(KEPT_ORDER) as _, Box::new(KEPT_REQUESTS) as _])
+            .chain([Box::new(COUNTED_REPEATS) as _])
             .collect()
     }
 }
@@ -54,6 +55,7 @@ async fn is_kept(url: DatabaseUrl) -> Result<()> {
         park(&database, state).await?;
     }
     database.execute_unflushed("DELETE FROM parked WHERE seq = 4".to_owned()).await?;
+    database.execute_unflushed("UPDATE parked SET cause = 'of before'".to_owned()).await?;
     ensure!(park(&database, 3).await.is_err(), "no message waits in a table of before");
     database.migrate::<Now>().await?;
     park(&database, 3).await?;
@@ -62,7 +64,22 @@ async fn is_kept(url: DatabaseUrl) -> Result<()> {
     let states: Vec<State> = rows.iter().map(|row| row.state).collect();
     ensure!(states == [State::Parked, State::Held, State::Redriven, State::Waiting], "{rows:?}");
     ensure!(rows[3].seq > 4, "a number is given once: {rows:?}");
+    are_of_one_cause(&database).await?;
+    // A process of the version before, beside this one, has parked it again.
+    database.execute_unflushed("UPDATE parked SET cause = 'of before' WHERE seq = 1".to_owned()).await?;
+    are_of_one_cause(&database).await?;
     database.close().await;
+    Ok(())
+}
+
+/// All of them are found by the cause of the group, whatever a version before has called it.
+async fn are_of_one_cause(database: &Database) -> Result<()> {
+    let groups = parked::groups(database, &Filter::default(), 10).await?;
+    let causes: Vec<&str> = groups.iter().map(|group| group.cause.as_str()).collect();
+    ensure!(causes.len() == 1 && causes[0].starts_with('g'), "{groups:?}");
+    let of_cause = Filter { cause: Some(causes[0].to_owned()), ..Filter::default() };
+    let rows = parked::list(database.read(), &of_cause, 0, 10).await?;
+    ensure!(rows.len() == 4, "{rows:?}");
     Ok(())
 }
 

@@ -47,16 +47,16 @@ async fn a_redriven_message_has_its_effect(place: Place) -> Result<()> {
     let louder = Filter { error: Some("617 FAILS".to_owned()), ..ours.clone() };
     for nothing in [others, louder] {
         ensure!(
-            operate(database, Action::Redrive, &nothing, "olga", Mode::DryRun).await? == 0,
+            operate(database, Action::Redrive, &nothing, "olga", Mode::DryRun).await?.messages == 0,
             "{nothing:?}"
         );
     }
-    ensure!(operate(database, Action::Redrive, &ours, "olga", Mode::DryRun).await? == 1);
+    ensure!(operate(database, Action::Redrive, &ours, "olga", Mode::DryRun).await?.messages == 1);
     ensure!(parked::actions(database.read(), 10).await?.is_empty(), "a dry run does nothing");
     ensure!(place.parked().await? == parked, "a dry run changes nothing");
 
     // Too early: it fails again, and is parked with one more attempt.
-    ensure!(operate(database, Action::Redrive, &ours, "olga", Mode::Apply).await? == 1);
+    ensure!(operate(database, Action::Redrive, &ours, "olga", Mode::Apply).await?.messages == 1);
     eventually("another failure", PATIENCE, async || {
         let now = place.parked().await?;
         ensure!(now[0].attempts == parked[0].attempts + 1 && now[0].state == State::Parked, "{now:?}");
@@ -64,7 +64,7 @@ async fn a_redriven_message_has_its_effect(place: Place) -> Result<()> {
     })
     .await?;
     repaired.store(true, Ordering::Relaxed);
-    ensure!(operate(database, Action::Redrive, &Filter::default(), "olga", Mode::Apply).await? == 1);
+    ensure!(operate(database, Action::Redrive, &Filter::default(), "olga", Mode::Apply).await?.messages == 1);
     place.has_effects(1_000).await?;
     place.has_parked(0).await?;
     place.each_once(0..1_000).await?;
@@ -93,7 +93,7 @@ async fn a_discarded_message_is_gone_and_noted() -> Result<()> {
     let parked = place.has_parked(3).await?;
     let one = Filter { seqs: vec![parked[1].seq], ..Filter::default() };
     ensure!(parked::list(place.database.read(), &one, 0, 10).await? == parked[1..2]);
-    ensure!(operate(&place.database, Action::Discard, &one, "olga", Mode::Apply).await? == 1);
+    ensure!(operate(&place.database, Action::Discard, &one, "olga", Mode::Apply).await?.messages == 1);
     ensure!(place.parked().await? == [parked[0].clone(), parked[2].clone()]);
     ensure!(parked::count(place.database.read(), State::Parked).await? == 2);
     running.stop().await
@@ -121,7 +121,10 @@ async fn an_unknown_kind_is_held_until_an_upgrade() -> Result<()> {
     place.is_drained().await?;
     let waiting = place.has_parked(2).await?;
     ensure!(waiting.iter().all(|row| row.state == State::Held && row.kind == "tests.v2.Fact"), "{waiting:?}");
-    ensure!(operate(&place.database, Action::Redrive, &Filter::default(), "olga", Mode::DryRun).await? == 0);
+    ensure!(
+        operate(&place.database, Action::Redrive, &Filter::default(), "olga", Mode::DryRun).await?.messages
+            == 0
+    );
     old.stop().await?;
 
     let new = Running::default().consumer_of(upgraded(), &place, Effects::always()).relay(&place);
@@ -148,8 +151,8 @@ async fn an_error_is_found_literally(place: Place) -> Result<()> {
         let acted = operate(&place.database, Action::Redrive, &filter, "olga", Mode::DryRun).await?;
         let listed = parked::list(place.database.read(), &filter, 0, 10).await?;
         ensure!(
-            acted == found && listed.len() as u64 == found,
-            "{text:?} is found {acted} times: {listed:?}"
+            acted.messages == found && listed.len() as u64 == found,
+            "{text:?} is found {acted:?} times: {listed:?}"
         );
     }
     running.stop().await

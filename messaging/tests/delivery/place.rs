@@ -9,8 +9,9 @@ use messaging::{
     outbox::{self, Outbox},
     parked,
     schema::{
-        COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_PROCESSES,
-        KEPT_REQUESTS, MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
+        COUNTED_REDRIVES, COUNTED_REPEATS, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES,
+        KEPT_PROCESSES, KEPT_REPORTS, KEPT_REQUESTS, KEPT_WHOLE, MESSAGING_TABLES, PARKED_OPERATIONS,
+        WHOLE_TRACE_CONTEXTS,
     },
     topology::Topology,
 };
@@ -76,17 +77,29 @@ impl Place {
 
     /// PostgreSQL and RabbitMQ with the reader's queues: the order of what is on its way while a queue is bound is not promised.
     pub(crate) async fn real() -> Result<Self> {
-        let place = Self::real_without_queues().await?;
-        for partition in 0..topology().partitions {
-            drop(place.broker.subscribe(&reader(), partition, 1).await?);
-        }
-        Ok(place)
+        Self::real_without_queues().await?.with_queues().await
+    }
+
+    /// The same with a broker that no other test uses: for what is done to the broker itself, and for measurements.
+    pub(crate) async fn real_with_own_broker() -> Result<Self> {
+        Self::real_on(RabbitMq::start().await?).await?.with_queues().await
     }
 
     /// PostgreSQL and RabbitMQ, whose queues come to be with the first consumer.
     pub(crate) async fn real_without_queues() -> Result<Self> {
+        Self::real_on(RabbitMq::shared().await?).await
+    }
+
+    async fn with_queues(self) -> Result<Self> {
+        for partition in 0..topology().partitions {
+            drop(self.broker.subscribe(&reader(), partition, 1).await?);
+        }
+        Ok(self)
+    }
+
+    /// The same on this broker.
+    pub(crate) async fn real_on(rabbitmq: RabbitMq) -> Result<Self> {
         let postgres = Postgres::start().await?;
-        let rabbitmq = RabbitMq::start().await?;
         let url = postgres.fresh_database().await?.parse()?;
         let broker = Arc::new(RabbitBroker::new(&rabbitmq.amqp_url(), topology())?);
         Self::new(url, broker, Some(postgres), Some(rabbitmq), Scratch::new("place")?).await
@@ -224,7 +237,10 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_REQUESTS),
             Box::new(KEPT_CALLS),
             Box::new(KEPT_PROCESSES),
+            Box::new(KEPT_WHOLE),
             Box::new(Statements::new("effects", &[fact::TABLE])),
+            Box::new(KEPT_REPORTS),
+            Box::new(COUNTED_REPEATS),
         ]
     }
 }

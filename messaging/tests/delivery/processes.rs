@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use messaging::processes::{self, Process};
+use messaging::{
+    health::Health,
+    processes::{self, Process},
+};
 use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -39,8 +42,8 @@ async fn each_is_listed_as_long_as_it_runs() -> Result<()> {
     // Who is asked is there, whether or not it has said so yet.
     are_listed(&place, &first, &[&first]).await?;
     let (stop, mut running, mut dying) = (CancellationToken::new(), JoinSet::new(), JoinSet::new());
-    running.spawn(first.clone().keep(place.database.clone(), stop.clone()));
-    dying.spawn(second.clone().keep(place.database.clone(), CancellationToken::new()));
+    running.spawn(first.clone().keep(place.database.clone(), Health::new(), stop.clone()));
+    dying.spawn(second.clone().keep(place.database.clone(), Health::new(), CancellationToken::new()));
     let listed = are_listed(&place, &first, &[&first, &second]).await?;
     let seen = |listed: &[Process]| {
         listed.iter().find(|one| one.id == first.id).map(|one| one.seen_time).context("the first one")
@@ -72,7 +75,7 @@ async fn a_file_has_one_process_which_writes_nothing_for_it() -> Result<()> {
     let place = Place::embedded().await?;
     let this = Process::this(&place.database, "1.0.0", "before");
     let (stop, mut running) = (CancellationToken::new(), JoinSet::new());
-    running.spawn(this.clone().keep(place.database.clone(), stop.clone()));
+    running.spawn(this.clone().keep(place.database.clone(), Health::new(), stop.clone()));
     are_listed(&place, &this, &[&this]).await?;
     ensure!(place.one::<i64>("SELECT COUNT(*) FROM processes").await? == 0, "it has a row");
     stop.cancel();
@@ -86,7 +89,7 @@ async fn the_end_waits_for_no_database() -> Result<()> {
     let place = Place::postgres().await?;
     let this = Process::this(&place.database, "1.0.0", "before");
     let (stop, mut running) = (CancellationToken::new(), JoinSet::new());
-    running.spawn(this.clone().keep(place.database.clone(), stop.clone()));
+    running.spawn(this.clone().keep(place.database.clone(), Health::new(), stop.clone()));
     are_listed(&place, &this, &[&this]).await?;
     let other = sea_orm::Database::connect(place.connection_url()).await?;
     let holder = other.begin().await?;

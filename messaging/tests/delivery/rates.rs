@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(20);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement, for a release build"]
 async fn relay_and_consumer_rates() -> Result<()> {
-    let place = Place::real().await?;
+    let place = Place::real_with_own_broker().await?;
     let raw = Raw::open(place.rabbitmq.as_ref().context("a place with RabbitMQ")?).await?;
     // Makes the queue and learns every statement.
     write(&place, 0).await?;
@@ -133,7 +133,7 @@ impl Raw {
 #[tokio::test]
 #[ignore = "a measurement, for a release build"]
 async fn idle_cost() -> Result<()> {
-    let place = Place::real().await?;
+    let place = Place::real_with_own_broker().await?;
     let running = Running::default().consumer(&place, Effects::always()).relay_with_usual_lease(&place);
     place.write(0..100).await?;
     place.has_effects(100).await?;

@@ -118,7 +118,7 @@ async fn one_that_was_sent_back_can_be_discarded() -> Result<()> {
     operate(&place.database, Action::Redrive, &Filter::default(), "olga", Mode::Apply).await?;
     let discarded =
         operate(&place.database, Action::Discard, &Filter::default(), "olga", Mode::Apply).await?;
-    ensure!(discarded == 3 && place.parked().await?.is_empty(), "{discarded}");
+    ensure!(discarded.messages == 3 && place.parked().await?.is_empty(), "{discarded:?}");
     Ok(())
 }
 

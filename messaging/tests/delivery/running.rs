@@ -81,6 +81,20 @@ impl Running {
         self
     }
 
+    /// A consumer of requests, whose senders ask again.
+    pub(crate) fn requests(
+        mut self,
+        subscription: Subscription,
+        place: &Place,
+        effects: impl Handler,
+    ) -> Self {
+        let (database, broker) = (place.database.clone(), Arc::clone(&place.broker));
+        let (partitions, requests) = (topology().partitions, Deduplication::Requests);
+        let consumer = Consumer::new(database, broker, partitions, subscription, requests, effects);
+        self.tasks.spawn(consumer.run(self.stop.clone()));
+        self
+    }
+
     /// A relay as services run it.
     pub(crate) fn relay_with_usual_lease(mut self, place: &Place) -> Self {
         let broker = Arc::clone(&place.broker);

@@ -1,11 +1,14 @@
 //! What strangers publish is kept whatever is in it, holds up nobody, and is counted once it is kept.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use lapin::{
     BasicProperties, Confirmation, Connection, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -14,8 +17,9 @@ use lapin::{
 use messaging::{
     broker::Outcome,
     envelope::Envelope,
-    parked::{Action, Filter, Mode, Model, State, operate},
+    parked::{self, Action, Filter, Mode, Model, State, operate},
     topology::Topology,
+    whereabouts::{self, About},
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use prost::Name as _;
@@ -53,9 +57,7 @@ fn strange() -> Vec<Envelope> {
 
 /// The value of a counter of the reader.
 fn counted(recorder: &PrometheusHandle, name: &str) -> Result<u64> {
-    let (text, start) = (recorder.render(), format!("{name}{{"));
-    let line = text.lines().find(|line| line.starts_with(&start)).with_context(|| text.clone())?;
-    Ok(line.rsplit(' ').next().context("a value")?.parse()?)
+    Ok(number(recorder, name)? as u64)
 }
 
 async fn publish(place: &Place, messages: &[Envelope]) -> Result<()> {
@@ -71,6 +73,36 @@ async fn counts(recorder: &PrometheusHandle, expected: u64) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// Of the years 1 and 9999, and of a writer whose clock is an hour ahead.
+#[tokio::test]
+async fn times_that_nobody_believes_spoil_no_histogram() -> Result<()> {
+    let recorder = &PrometheusBuilder::new().install_recorder()?;
+    let place = Place::embedded().await?;
+    let running = Running::default().consumer(&place, Effects::always());
+    let now = fact(0).create_time;
+    let times = [-62_135_596_800_000_000, 253_370_764_800_000_000, now + 3_600_000_000, now];
+    let messages = (0..).zip(times).map(|(number, create_time)| Envelope { create_time, ..fact(number) });
+    publish(&place, &messages.collect::<Vec<_>>()).await?;
+    place.has_effects(times.len()).await?;
+    eventually("every message to be counted", PATIENCE, async || {
+        let implausible = number(recorder, "messaging_implausible_times_total")?;
+        let observed = number(recorder, "messaging_commit_to_effect_seconds_count")?;
+        ensure!((implausible, observed) == (2.0, 2.0), "{implausible} and {observed}");
+        Ok(())
+    })
+    .await?;
+    let sum = number(recorder, "messaging_commit_to_effect_seconds_sum")?;
+    ensure!((0.0..60.0).contains(&sum), "they took {sum} s");
+    running.stop().await
+}
+
+/// The value of a metric of the reader.
+fn number(recorder: &PrometheusHandle, name: &str) -> Result<f64> {
+    let (text, start) = (recorder.render(), format!("{name}{{"));
+    let line = text.lines().find(|line| line.starts_with(&start)).with_context(|| text.clone())?;
+    Ok(line.rsplit(' ').next().context("a value")?.parse()?)
 }
 
 fn as_published(parked: &[Model], sent: &[Envelope]) -> Result<()> {
@@ -99,7 +131,10 @@ async fn attributes_are_kept(place: &Place) -> Result<()> {
     counts(recorder, 6).await?;
 
     repaired.store(true, Ordering::Relaxed);
-    ensure!(operate(&place.database, Action::Redrive, &Filter::default(), "olga", Mode::Apply).await? == 6);
+    ensure!(
+        operate(&place.database, Action::Redrive, &Filter::default(), "olga", Mode::Apply).await?.messages
+            == 6
+    );
     place.has_effects(16).await?;
     place.has_parked(0).await?;
     running.stop().await
@@ -115,16 +150,71 @@ async fn attributes_are_kept_on_servers() -> Result<()> {
     attributes_are_kept(&Place::real().await?).await
 }
 
-#[tokio::test]
-async fn a_kind_that_is_no_name_is_parked_and_waits_for_no_version() -> Result<()> {
-    let place = Place::real().await?;
-    let running = Running::all(&place);
+/// Publishes as somebody does who has no envelopes, with these headers.
+async fn publish_raw(place: &Place, headers: &[(&str, &str)], payload: &[u8]) -> Result<()> {
     let url = place.rabbitmq.as_ref().context("a place with RabbitMQ")?.amqp_url();
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    let mut headers = FieldTable::default();
-    for (name, value) in [
+    let mut table = FieldTable::default();
+    for (name, value) in headers {
+        table.insert((*name).into(), AMQPValue::LongString((*value).into()));
+    }
+    let Topology { exchange, .. } = topology();
+    let published = channel.basic_publish(
+        exchange.as_str().into(),
+        topology().routing_key(&Fact::full_name(), "key-0").as_str().into(),
+        BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() },
+        payload,
+        BasicProperties::default().with_content_type("application/protobuf".into()).with_headers(table),
+    );
+    ensure!(published.await?.await? == Confirmation::Ack(None));
+    Ok(())
+}
+
+/// One has a kind and a key, and no version; the other one has nothing.
+#[tokio::test]
+async fn what_cannot_be_decoded_is_found_by_what_can_be_read() -> Result<()> {
+    let (place, fact) = (Place::real().await?, Fact::full_name());
+    let running = Running::all(&place);
+    let headers = [
+        ("cloudEvents:type", fact.as_str()),
+        ("cloudEvents:partitionkey", "key-7"),
+        ("cloudEvents:source", "/a/stranger"),
+    ];
+    publish_raw(&place, &headers, b"about order-7").await?;
+    publish_raw(&place, &[], b"about order-8").await?;
+    place.has_parked(2).await?;
+    let list = async |filter: &Filter| parked::list(place.database.read(), filter, 0, 10).await;
+    let [known] = &list(&Filter { kind: Some(fact.clone()), ..Filter::default() }).await?[..] else {
+        bail!("it is not found by its kind")
+    };
+    ensure!(known.partition_key == "key-7" && known.source == "/a/stranger", "{known:?}");
+    let placeholder = Some(parked::UNREADABLE.to_owned());
+    let unreadable = Filter { kind: placeholder.clone(), key: placeholder, ..Filter::default() };
+    let [unknown] = &list(&unreadable).await?[..] else { bail!("it is not found by the placeholder") };
+    ensure!(unknown.payload == b"about order-8", "{unknown:?}");
+    let groups = parked::groups(&place.database, &Filter::default(), 10).await?;
+    let kinds: BTreeSet<&str> = groups.iter().map(|group| group.kind.as_str()).collect();
+    ensure!(kinds == BTreeSet::from([fact.as_str(), parked::UNREADABLE]), "{groups:?}");
+    // Whoever asks where the messages of a thing are has its key.
+    let about = About { key: "key-1", text: "order-8" };
+    let found = whereabouts::parked(place.database.read(), "reader", about).await?;
+    ensure!(found.len() == 1, "{found:?}");
+
+    ensure!(operate(&place.database, Action::Discard, &unreadable, "olga", Mode::Apply).await?.messages == 1);
+    place.has_parked(1).await?;
+    // As an older version has left it.
+    place.database.execute_unflushed("UPDATE parked SET kind = '', partition_key = ''".into()).await?;
+    ensure!(list(&unreadable).await?.len() == 1, "what an older version has parked is not found");
+    running.stop().await
+}
+
+#[tokio::test]
+async fn a_kind_that_is_no_name_is_parked_and_waits_for_no_version() -> Result<()> {
+    let place = Place::real().await?;
+    let running = Running::all(&place);
+    let headers = [
         ("cloudEvents:specversion", "1.0"),
         ("cloudEvents:id", &Uuid::from_u128(7).to_string()),
         ("cloudEvents:source", "/a/stranger"),
@@ -132,18 +222,8 @@ async fn a_kind_that_is_no_name_is_parked_and_waits_for_no_version() -> Result<(
         // Further away from now than 64 bits of microseconds reach.
         ("cloudEvents:time", "-290280-01-01T00:00:00Z"),
         ("cloudEvents:partitionkey", "key-0"),
-    ] {
-        headers.insert(name.into(), AMQPValue::LongString(value.into()));
-    }
-    let Topology { exchange, .. } = topology();
-    let published = channel.basic_publish(
-        exchange.as_str().into(),
-        topology().routing_key(&Fact::full_name(), "key-0").as_str().into(),
-        BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() },
-        b"a payload",
-        BasicProperties::default().with_content_type("application/protobuf".into()).with_headers(headers),
-    );
-    ensure!(published.await?.await? == Confirmation::Ack(None));
+    ];
+    publish_raw(&place, &headers, b"a payload").await?;
     place.write(0..10).await?;
     place.has_effects(10).await?;
     let [parked] = place.has_parked(1).await?.try_into().ok().context("one is parked")?;
@@ -151,7 +231,10 @@ async fn a_kind_that_is_no_name_is_parked_and_waits_for_no_version() -> Result<(
     ensure!(parked.kind == "tests.v1\\u0000Fact" && parked.error.contains("name"), "{parked:?}");
     ensure!(parked.envelope().is_some_and(|message| message.kind == "tests.v1\0Fact"), "{parked:?}");
 
-    ensure!(operate(&place.database, Action::Redrive, &Filter::default(), "olga", Mode::Apply).await? == 1);
+    ensure!(
+        operate(&place.database, Action::Redrive, &Filter::default(), "olga", Mode::Apply).await?.messages
+            == 1
+    );
     eventually("parked again", PATIENCE, async || {
         let [row] = <[Model; 1]>::try_from(place.parked().await?).ok().context("one is parked")?;
         ensure!(row.state == State::Parked && row.attempts == parked.attempts + 1, "{row:?}");

@@ -1,6 +1,6 @@
 //! RabbitMQ when it dies, chokes or hangs.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
 use messaging::broker::{Broker, BrokerError, Outcome, rabbit::RabbitBroker};
@@ -121,6 +121,23 @@ pub(crate) async fn nobody_listens() -> Result<()> {
     Ok(())
 }
 
+/// One node of these cannot be reached, and one says nothing; each of them is the first one once.
+pub(crate) async fn nodes_that_do_not_answer_are_passed_over() -> Result<()> {
+    let (server, closed) = (RabbitMq::shared().await?, Port::reserve()?);
+    let silent = TcpListener::bind("127.0.0.1:0").await?;
+    let at = |address: SocketAddr| format!("amqp://{address}");
+    let nodes = [at(closed.address()), at(silent.local_addr()?), server.amqp_url()];
+    let broker = RabbitBroker::cluster(&nodes.each_ref().map(String::as_str), mesh("nodes", 1))?;
+    let mut inflow = timeout(PATIENCE, broker.subscribe(&consumer("reader"), 0, 100)).await??;
+    let sent = messages(1);
+    for _ in 1..nodes.len() {
+        let mut publisher = timeout(PATIENCE, broker.publisher()).await??;
+        confirmed(&publisher.publish(&sent).await)?;
+        take(&mut *inflow, 1).await?;
+    }
+    Ok(())
+}
+
 /// Also that nothing of the attempt stays: the other side sees the connection end.
 pub(crate) async fn a_broker_that_never_answers_is_left_alone() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -138,7 +155,7 @@ pub(crate) async fn a_broker_that_never_answers_is_left_alone() -> Result<()> {
 /// A connection that is well until nothing comes through any more, as with a machine that is gone: heartbeats find it out, which the
 /// URL may ask for more often than by default.
 pub(crate) async fn a_connection_that_falls_silent_is_given_up() -> Result<()> {
-    let server = RabbitMq::start().await?;
+    let server = RabbitMq::shared().await?;
     let (url, silence) = silenceable(&server).await?;
     let broker = RabbitBroker::new(&format!("{url}?heartbeat=1"), mesh("silenced", 1))?;
     let mut inflow = broker.subscribe(&consumer("reader"), 0, 100).await?;

@@ -13,10 +13,11 @@ use messaging::{
     topology::Topology,
 };
 use uuid::Uuid;
+use world::RabbitMq;
 
 use super::{
     given::{KIND, consumer, mesh, receive},
-    rabbit::{broker, raw, server},
+    rabbit::{broker, raw},
 };
 
 const ID: Uuid = Uuid::from_u128(0x0197_b0c4_0000_7000_8000_0000_0000_0000);
@@ -77,7 +78,7 @@ async fn arrived(
 }
 
 pub(crate) async fn binary_mode_with_either_prefix_and_json_are_read() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let topology = mesh("forms", 1);
     let mut inflow = broker(&server, &topology)?.subscribe(&consumer("reader"), 0, 10).await?;
     let (_connection, channel) = raw(&server).await?;
@@ -116,7 +117,7 @@ pub(crate) async fn binary_mode_with_either_prefix_and_json_are_read() -> Result
 }
 
 pub(crate) async fn what_no_form_allows_is_kept_with_the_reason() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let topology = mesh("formless", 1);
     let mut inflow = broker(&server, &topology)?.subscribe(&consumer("reader"), 0, 10).await?;
     let (_connection, channel) = raw(&server).await?;
@@ -127,7 +128,7 @@ pub(crate) async fn what_no_form_allows_is_kept_with_the_reason() -> Result<()> 
         (String::new(), binary(':', AMQPValue::Timestamp(u64::MAX)), "time is out of range"),
         (String::new(), binary('-', text("2026-01-31T12:00:00Z")), "specversion is missing"),
         ("[]".to_owned(), json(), "no JSON object"),
-        (event(""), json(), "the datacontenttype is None"),
+        (event(""), json(), "the datacontenttype is absent, not application/protobuf"),
         (event(", \"datacontenttype\": \"application/json\", \"data\": {}"), json(), "application/json"),
         (event(", \"datacontenttype\": \"application/protobuf\", \"data\": \"a\""), json(), "not as data"),
         (
@@ -136,7 +137,11 @@ pub(crate) async fn what_no_form_allows_is_kept_with_the_reason() -> Result<()> 
             "data_base64",
         ),
         (event(DATA).replace("\"alice\"", "7"), json(), "partitionkey is no text"),
-        (format!("[{}]", event(DATA)), structured("application/cloudevents-batch+json"), "content type"),
+        (
+            format!("[{}]", event(DATA)),
+            structured("application/cloudevents-batch+json"),
+            "batch+json\", neither application/protobuf",
+        ),
     ] {
         let message = arrived(&channel, &topology, &mut *inflow, body.as_bytes(), properties).await?;
         let refused = message.err().with_context(|| format!("{body} was taken"))?;

@@ -35,7 +35,7 @@ struct Site {
 
 impl Site {
     async fn start() -> Result<Self> {
-        let server = RabbitMq::start().await?;
+        let server = RabbitMq::shared().await?;
         let topology = Topology::new("post", 1, [consumer("reader")]);
         let broker = RabbitBroker::new(&server.amqp_url(), topology.clone())?;
         let connection = Connection::connect(&server.amqp_url(), ConnectionProperties::default()).await?;
@@ -146,7 +146,7 @@ pub(crate) async fn a_letter_that_cannot_be_moved_is_kept_and_holds_up_no_other(
     }
     found.extend(look(&site, &mut upkeep, LOOKS).await?);
     site.holds(&site.topology.dead_letter_queue_of("reader"), moved).await?;
-    let named = |found: &Found| found.refused.as_ref().is_some_and(|reason| reason.contains(&taken));
+    let named = |found: &Found| found.unmoved.as_ref().is_some_and(|reason| reason.contains(&taken));
     ensure!(found.iter().any(named), "{found:?}");
     let last = found.last().and_then(|found| found.dead_letters.get(&site.topology.dead_letter_queue()));
     ensure!(last == Some(&STUCK), "{last:?} letters wait");

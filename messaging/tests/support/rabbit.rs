@@ -7,7 +7,7 @@ use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     options::{
         BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
-        QueueDeleteOptions,
+        QueueDeleteOptions, QueuePurgeOptions,
     },
     types::{AMQPValue, FieldTable, ShortString},
 };
@@ -19,10 +19,7 @@ use messaging::{
 use tokio::time::timeout;
 use world::{PATIENCE, RabbitMq, eventually};
 
-use super::{
-    given::{KIND, confirmed, consumer, mesh, message, messages, receive, take},
-    ground::Ground,
-};
+use super::given::{KIND, confirmed, consumer, mesh, message, messages, receive, take};
 
 /// A connection without our code.
 pub(crate) async fn raw(server: &RabbitMq) -> Result<(Connection, Channel)> {
@@ -32,19 +29,12 @@ pub(crate) async fn raw(server: &RabbitMq) -> Result<(Connection, Channel)> {
     Ok((connection, channel))
 }
 
-pub(crate) async fn server() -> Result<std::sync::Arc<RabbitMq>> {
-    match Ground::rabbit().await? {
-        Ground::Rabbit(server) => Ok(server),
-        Ground::Memory => bail!("no server"),
-    }
-}
-
 pub(crate) fn broker(server: &RabbitMq, topology: &Topology) -> Result<RabbitBroker> {
     Ok(RabbitBroker::new(&server.amqp_url(), topology.clone())?)
 }
 
 pub(crate) async fn a_foreign_message_arrives_with_its_body_and_headers() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let topology = mesh("foreign", 1);
     let broker = broker(&server, &topology)?;
     let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
@@ -87,7 +77,7 @@ pub(crate) async fn a_foreign_message_arrives_with_its_body_and_headers() -> Res
 
 /// It informs, and decides nothing: a message is never parked for it.
 pub(crate) async fn a_subject_that_nobody_can_store_is_left_out() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let topology = mesh("subjects", 1);
     let broker = broker(&server, &topology)?;
     let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
@@ -136,8 +126,23 @@ pub(crate) async fn a_subject_that_nobody_can_store_is_left_out() -> Result<()> 
     Ok(())
 }
 
+/// It travels as JSON, whatever characters the issuer takes for it.
+pub(crate) async fn whoever_has_caused_a_message_arrives_as_written() -> Result<()> {
+    let server = RabbitMq::shared().await?;
+    let topology = mesh("principals", 1);
+    let broker = broker(&server, &topology)?;
+    let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
+    let mut publisher = broker.publisher().await?;
+    let of = |number: u32, token_id: &str| message(number).on_behalf_of(Some("alice \"\\{"), Some(token_id));
+    let awkward = ["t-1", "\"", "a\\\"}", "\u{1}\n\t", "é\u{1f511}", "{\"jti\":1}", "%7B"];
+    let written: Vec<Envelope> = (0..).zip(awkward).map(|(number, token_id)| of(number, token_id)).collect();
+    confirmed(&publisher.publish(&written).await)?;
+    assert_eq!(take(&mut *inflow, written.len()).await?, written);
+    Ok(())
+}
+
 pub(crate) async fn an_impossible_message_is_refused_alone() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let broker = broker(&server, &mesh("impossible", 1))?;
     let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
     let mut publisher = broker.publisher().await?;
@@ -158,8 +163,36 @@ pub(crate) async fn an_impossible_message_is_refused_alone() -> Result<()> {
     Ok(())
 }
 
+/// A channel of RabbitMQ that was opened while nobody led a queue goes on to refuse what comes for it after the election.
+pub(crate) async fn a_channel_that_refuses_is_left() -> Result<()> {
+    let server = RabbitMq::start().await?;
+    let topology = mesh("refusing", 1);
+    let broker = broker(&server, &topology)?;
+    let mut publisher = broker.publisher().await?;
+    let (_connection, channel) = raw(&server).await?;
+    let mut full = FieldTable::default();
+    full.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    channel.queue_declare("full".into(), QueueDeclareOptions::default(), full).await?;
+    let (key, bind) = (topology.routing_key(KIND, "alice"), QueueBindOptions::default());
+    channel
+        .queue_bind("full".into(), "refusing".into(), key.as_str().into(), bind, FieldTable::default())
+        .await?;
+    confirmed(&publisher.publish(&[message(0)]).await)?;
+
+    let channels = async || server.control(&["-q", "list_channels", "pid"]).await;
+    let begun = channels().await?;
+    ensure!(matches!(publisher.publish(&[message(1)]).await[..], [Outcome::Refused(_)]), "it is full");
+    ensure!(channels().await? == begun, "a channel is left before there is anything to publish");
+    ensure!(matches!(publisher.publish(&[message(2)]).await[..], [Outcome::Refused(_)]), "it is full");
+    let other = channels().await?;
+    ensure!(other != begun && other.lines().count() == begun.lines().count(), "{begun} and {other}");
+    channel.queue_purge("full".into(), QueuePurgeOptions::default()).await?;
+    confirmed(&publisher.publish(&[message(3)]).await)
+}
+
 pub(crate) async fn another_declaration_is_refused_with_the_reason() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let topology = mesh("inequivalent", 1);
     let (_connection, channel) = raw(&server).await?;
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
@@ -176,7 +209,7 @@ pub(crate) async fn another_declaration_is_refused_with_the_reason() -> Result<(
 }
 
 pub(crate) async fn a_deleted_queue_ends_its_inflow() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let topology = mesh("deleted", 1);
     let mut inflow = broker(&server, &topology)?.subscribe(&consumer("reader"), 0, 10).await?;
     let (_connection, channel) = raw(&server).await?;
@@ -190,7 +223,7 @@ pub(crate) async fn a_deleted_queue_ends_its_inflow() -> Result<()> {
 }
 
 pub(crate) async fn what_is_never_acknowledged_becomes_a_dead_letter() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let topology = mesh("letters", 1);
     let broker = broker(&server, &topology)?;
     let mut inflow = broker.subscribe(&consumer("reader"), 0, 10).await?;
@@ -222,7 +255,7 @@ pub(crate) async fn a_url_is_checked_and_its_password_kept_back() -> Result<()> 
 
 /// Whatever came back, nothing behind it has arrived.
 pub(crate) async fn a_queue_bound_in_the_middle_of_a_window_keeps_the_order() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let topology = mesh("first", 1);
     let broker = broker(&server, &topology)?;
     let (_connection, channel) = raw(&server).await?;

@@ -13,10 +13,7 @@ use messaging::{
 };
 use world::{PATIENCE, RabbitMq, eventually};
 
-use super::{
-    given::{KIND, confirmed, consumer, envelopes, message, messages, receive, take},
-    ground::Ground,
-};
+use super::given::{KIND, confirmed, consumer, envelopes, message, messages, receive, take};
 
 /// A topology in which the consumer `reader` must exist.
 fn with_reader(exchange: &str, partitions: u16) -> Topology {
@@ -44,15 +41,8 @@ async fn listen_to_all(channel: &Channel, exchange: &str) -> Result<()> {
     Ok(())
 }
 
-async fn server() -> Result<std::sync::Arc<RabbitMq>> {
-    match Ground::rabbit().await? {
-        Ground::Rabbit(server) => Ok(server),
-        Ground::Memory => bail!("no server"),
-    }
-}
-
 pub(crate) async fn what_is_published_before_its_consumer_ever_came_waits_for_it() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let topology = with_reader("early", 2);
     let broker = broker(&server, &topology)?;
     drop(broker.publisher().await?);
@@ -77,7 +67,7 @@ pub(crate) async fn what_is_published_before_its_consumer_ever_came_waits_for_it
 }
 
 pub(crate) async fn whatever_is_deleted_is_found_and_declared_again() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let topology = with_reader("gone", 2);
     let broker = broker(&server, &topology)?;
     let mut publisher = broker.publisher().await?;
@@ -113,7 +103,7 @@ pub(crate) async fn whatever_is_deleted_is_found_and_declared_again() -> Result<
 }
 
 pub(crate) async fn a_strangers_queue_keeps_nobody_from_the_others() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let topology = Topology::new("taken", 1, [consumer("another"), consumer("reader")]);
     let broker = broker(&server, &topology)?;
     let (_connection, channel) = raw(&server).await?;
@@ -139,7 +129,7 @@ pub(crate) async fn a_strangers_queue_keeps_nobody_from_the_others() -> Result<(
 
 /// Not even to look at it is allowed.
 pub(crate) async fn an_exclusive_queue_of_a_stranger_keeps_nobody_from_the_others() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let topology = Topology::new("locked", 1, [consumer("another"), consumer("reader")]);
     let (connection, channel) = raw(&server).await?;
     let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
@@ -168,7 +158,7 @@ fn key_of(topology: &Topology, partition: u16) -> Result<String> {
 }
 
 pub(crate) async fn fewer_partitions_are_refused_until_the_queues_beyond_are_empty() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::shared().await?;
     let (before, after) = (with_reader("fewer", 3), with_reader("fewer", 1));
     let earlier = broker(&server, &before)?;
     let sent = [Envelope { key: key_of(&before, 2)?, ..message(1) }];
@@ -233,7 +223,7 @@ pub(crate) async fn a_message_for_which_the_broker_closes_the_channel_is_refused
 
 /// What an operator has declared, by a process that may, or by a file of definitions, is used as it is.
 pub(crate) async fn a_declared_topology_needs_no_permission_to_declare() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::start().await?;
     let topology = with_reader("declared", 2);
     drop(broker(&server, &topology)?.publisher().await?);
     server.control(&["add_user", "sparse", "secret"]).await?;
@@ -274,7 +264,7 @@ pub(crate) async fn a_declared_topology_needs_no_permission_to_declare() -> Resu
 
 /// Of what a user may declare the arguments are compared, whatever else it may not declare.
 pub(crate) async fn what_is_denied_lets_nothing_else_pass() -> Result<()> {
-    let server = server().await?;
+    let server = RabbitMq::start().await?;
     let topology = with_reader("partly", 2);
     drop(broker(&server, &topology)?.publisher().await?);
     server.control(&["add_user", "partial", "secret"]).await?;

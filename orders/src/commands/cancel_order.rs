@@ -113,7 +113,7 @@ impl CancelOrder {
         }
         let (order, void) = self.requested(order, request);
         let mut writes = vec![orders::cancellation(backend, &order)];
-        writes.extend(self.outbox.writes(backend, &[void])?);
+        writes.extend(self.outbox.writes(backend, vec![void])?);
         rows::write(transaction, &writes).await?;
         Ok(Applied::Requested(order))
     }

@@ -48,7 +48,7 @@ impl Batch for CreateOrder {
     fn prepare(&self, backend: DbBackend, placings: &[Placing]) -> Result<NewOrders, DbErr> {
         let rows: Vec<&Order> = orders_of(placings).collect();
         let messages: Vec<Envelope> = placings.iter().map(message).collect();
-        orders::new(backend, &rows, &messages)
+        orders::new(backend, &rows, messages)
     }
 
     fn is_one_statement(&self, prepared: &NewOrders) -> bool {

@@ -59,7 +59,8 @@ pub fn transition(order: Option<&Order>, decision: &Decision) -> Transition {
     let ordered = (order.user_id.as_str(), order.amount, order.currency_code.as_str());
     let decided = (decision.user_id.as_str(), decision.amount, decision.currency_code.as_str());
     if ordered != decided {
-        return Transition::Refuse(format!("the decision is about {decided:?}, the order about {ordered:?}"));
+        let (decided, ordered) = (sum_of(decided), sum_of(ordered));
+        return Transition::Refuse(format!("the decision is about {decided}, and the order about {ordered}"));
     }
     if order.status == Status::New {
         return Transition::Apply;
@@ -68,7 +69,28 @@ pub fn transition(order: Option<&Order>, decision: &Decision) -> Transition {
     if ended == decision.end.columns() {
         Transition::Already
     } else {
-        Transition::Refuse(format!("the order has ended otherwise: {ended:?}"))
+        Transition::Refuse(format!("the order has ended otherwise: {}", words(ended)))
+    }
+}
+
+fn sum_of((user_id, amount, currency_code): (&str, i64, &str)) -> String {
+    format!("{amount} {currency_code} of {user_id:?}")
+}
+
+/// How an order has ended, for an operator.
+fn words((status, reason, entry): (Status, Option<CancelReason>, Option<Uuid>)) -> String {
+    let reason = reason.map(|reason| match reason {
+        CancelReason::InsufficientFunds => "INSUFFICIENT_FUNDS",
+        CancelReason::AccountNotFound => "ACCOUNT_NOT_FOUND",
+        CancelReason::CurrencyMismatch => "CURRENCY_MISMATCH",
+        CancelReason::UserRequested => "USER_REQUESTED",
+        CancelReason::PaymentExpired => "PAYMENT_EXPIRED",
+    });
+    match (status, reason, entry) {
+        (Status::Cancelled, reason, _) => format!("CANCELLED for {}", reason.unwrap_or("no reason")),
+        (Status::Finished, _, Some(entry)) => format!("FINISHED by the ledger entry {entry}"),
+        (Status::Finished, _, None) => "FINISHED without a ledger entry".to_owned(),
+        (Status::New, ..) => "NEW".to_owned(),
     }
 }
 
@@ -136,5 +158,22 @@ mod tests {
         assert!(refused(Some(&order(Status::New)), &Decision { user_id: "bob".into(), ..paid }));
         let rejected = decision(End::Cancelled(CancelReason::InsufficientFunds));
         assert!(refused(Some(&order(Status::Finished)), &rejected));
+    }
+
+    #[test]
+    fn why_it_is_refused_is_read_by_an_operator() {
+        let why = |order: &Order, decision: &Decision| match transition(Some(order), decision) {
+            Transition::Refuse(why) => why,
+            other => format!("{other:?}"),
+        };
+        let paid = decision(End::Finished(Uuid::nil()));
+        let other = Decision { amount: 99, ..paid.clone() };
+        let about = "the decision is about 99 RUB of \"alice\", and the order about 100 RUB of \"alice\"";
+        assert_eq!(why(&order(Status::New), &other), about);
+        let ended = format!("the order has ended otherwise: FINISHED by the ledger entry {}", Uuid::max());
+        assert_eq!(why(&order(Status::Finished), &paid), ended);
+        let reason = Some(CancelReason::PaymentExpired);
+        let cancelled = Order { cancel_reason: reason, ..order(Status::Cancelled) };
+        assert_eq!(why(&cancelled, &paid), "the order has ended otherwise: CANCELLED for PAYMENT_EXPIRED");
     }
 }

@@ -6,7 +6,11 @@ use ordermesh::{
     payments::v1::{Payment, PaymentExplanation},
 };
 
+use super::position::{Discard, Position};
 use crate::store::entity::order::{Model as Order, Status};
+
+/// An order that nothing is known to be in the way of is merely under way for so long, in microseconds.
+pub const YOUNG: Micros = 2_000_000;
 
 /// What is known of one order.
 #[derive(Debug, Clone)]
@@ -19,6 +23,12 @@ pub struct Facts {
     pub own: Whereabouts,
     /// What payments says of it, or why it says nothing.
     pub payments: Result<PaymentExplanation, String>,
+    /// What the orders around it say.
+    pub position: Position,
+    /// What operators have discarded since it was placed, at either service.
+    pub discards: Vec<Discard>,
+    /// What reconciliation says of it, if orders and payments have it otherwise.
+    pub difference: Option<String>,
 }
 
 impl Facts {
@@ -32,6 +42,12 @@ impl Facts {
     #[must_use]
     pub fn is_to_be_voided(&self) -> bool {
         self.order.cancel_request_time.is_some() || self.order.is_expired(self.now)
+    }
+
+    /// Whether nothing has had the time to be done about it.
+    #[must_use]
+    pub fn is_young(&self) -> bool {
+        self.now.saturating_sub(self.last_moved()) < YOUNG
     }
 
     /// Why it is not known where its messages at orders are, if so.
@@ -83,13 +99,42 @@ impl Facts {
         first(&self.own.parked)
     }
 
+    /// The message that payments was asked with last, as long as it waits to be published.
+    #[must_use]
+    pub fn last_request(&self) -> Option<&WaitingMessage> {
+        let last = self.order.last_message().to_string();
+        self.own.outbox.iter().find(|message| message.message_id == last)
+    }
+
+    /// Whether payments was asked by nothing but the placement, so that all that has come of it has its trace.
+    #[must_use]
+    pub const fn is_asked_once(&self) -> bool {
+        self.order.asked_message_id.is_none()
+    }
+
+    /// Whether it was debited for, which its placement has caused.
+    #[must_use]
+    pub fn is_debited(&self) -> bool {
+        self.payments.as_ref().is_ok_and(|payments| !payments.trace_id.is_empty())
+    }
+
     /// The trace of the request that has placed it, where anything has kept that.
     #[must_use]
-    pub fn trace_id(&self) -> String {
-        let payments = self.payments.as_ref().ok().map(|payments| payments.trace_id.as_str());
-        let waiting = [self.request(), self.answer()].into_iter().flatten();
-        let mut known = payments.into_iter().chain(waiting.map(|message| message.trace_id.as_str()));
+    pub fn placed_in(&self) -> String {
+        let id = self.order.id.to_string();
+        let debit = self.payments.as_ref().ok().map(|payments| payments.trace_id.as_str());
+        let placement = self.own.outbox.iter().find(|message| message.message_id == id);
+        let answer = self.answer().filter(|_| self.is_asked_once());
+        let waiting = [placement, answer].into_iter().flatten().map(|message| message.trace_id.as_str());
+        let mut known = debit.into_iter().chain(waiting);
         known.find(|trace| !trace.is_empty()).unwrap_or_default().to_owned()
+    }
+
+    /// The trace of the request that has cancelled it, as long as the message that follows from that waits.
+    #[must_use]
+    pub fn cancelled_in(&self) -> String {
+        let request = self.last_request().filter(|_| self.order.cancel_request_time.is_some());
+        request.map(|message| message.trace_id.clone()).unwrap_or_default()
     }
 }
 

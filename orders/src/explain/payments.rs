@@ -3,17 +3,29 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use chassis::tls::ClientTls;
+use chassis::{
+    clock::{Micros, timestamp},
+    tls::ClientTls,
+};
 use http::{HeaderMap, uri::PathAndQuery};
-use ordermesh::payments::v1::{ExplainPaymentRequest, PaymentExplanation};
+use ordermesh::{
+    audit::v1::{ListAuditEventsRequest, ListAuditEventsResponse},
+    payments::v1::{ExplainPaymentRequest, PaymentExplanation},
+};
 use prost::Message;
 use tokio::time::{Instant, timeout_at};
+use tonic::Code;
 use upstream::{Call, Location, OF_CALLER, Resolver, SystemResolver, Tried, Trust, Upstream, named};
+
+use super::position::{Discard, FEW};
 
 static METHOD: PathAndQuery =
     PathAndQuery::from_static("/ordermesh.payments.v1.PaymentsAdminService/ExplainPayment");
+static ACTIONS: PathAndQuery = PathAndQuery::from_static("/ordermesh.audit.v1.AuditService/ListAuditEvents");
 /// How long payments has: it asks its database for 4 s at most.
 const PATIENCE: Duration = Duration::from_secs(6);
+/// The same for what only makes an explanation more certain: whoever waits for it has 10 s in all.
+const BESIDE: Duration = Duration::from_secs(2);
 
 /// Where payments is, if anybody has said.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +66,20 @@ impl Payments {
         self.call(&METHOD, request, headers, PATIENCE).await
     }
 
+    /// What operators have discarded there from then on, the last one first, for who has sent these headers.
+    ///
+    /// # Errors
+    /// Why it does not say, for a person.
+    pub async fn discards(&self, since: Micros, headers: &HeaderMap) -> Result<Vec<Discard>, String> {
+        let request = ListAuditEventsRequest {
+            page_size: i32::try_from(FEW).unwrap_or_default(),
+            filter: format!("action = \"DISCARD\" AND time >= \"{}\"", timestamp(since)),
+            ..ListAuditEventsRequest::default()
+        };
+        let listed: ListAuditEventsResponse = self.call(&ACTIONS, &request, headers, BESIDE).await?;
+        Ok(listed.events.into_iter().map(Discard::at_payments).collect())
+    }
+
     /// What it answers to a call for who has sent these headers.
     ///
     /// # Errors
@@ -80,7 +106,7 @@ impl Payments {
         };
         let answered = timeout_at(deadline, call.unary()).await;
         let answered = answered.map_err(|_| format!("it has not answered within {patience:?}"))?;
-        let answer = answered.map_err(|status| format!("{}: {}", status.code(), status.message()))?;
+        let answer = answered.map_err(|status| why(status.code(), status.message()))?;
         A::decode(answer.body).map_err(|error| error.to_string())
     }
 }
@@ -88,5 +114,25 @@ impl Payments {
 impl fmt::Debug for Payments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Payments").field(&self.0.is_some()).finish()
+    }
+}
+
+/// Why there is no answer, for a person: what no service has said is of the connection, as when a process is frozen.
+fn why(code: Code, message: &str) -> String {
+    match code {
+        Code::Unknown => format!("its connection broke before it had answered: {message}"),
+        code => format!("{code}: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_breaks_is_no_unknown_error() {
+        let said = why(Code::Unknown, "h2 protocol error");
+        assert_eq!(said, "its connection broke before it had answered: h2 protocol error");
+        assert!(why(Code::PermissionDenied, "the scope is missing").ends_with(": the scope is missing"));
     }
 }

@@ -12,6 +12,9 @@ use super::facts::Facts;
 /// What is said where a row is removed together with the moment.
 const NOT_RECORDED: &str = "when is not recorded: the message leaves no row behind";
 
+/// Payments remembers for so many seconds when it had a message.
+const REMEMBERED_S: i64 = 7 * 24 * 3_600;
+
 /// The stations of an order, in their order.
 #[must_use]
 pub fn of(facts: &Facts) -> Vec<Station> {
@@ -26,15 +29,26 @@ pub fn of(facts: &Facts) -> Vec<Station> {
         decision_published(facts),
         ended(facts),
     ]);
-    let (now, trace) = (facts.now, facts.trace_id());
     for station in &mut stations {
-        station.age = station.time.map(|time| age(time, now));
+        station.age = station.time.map(|time| age(time, facts.now));
         let is_passed = matches!(station.state(), State::Passed | State::Waiting);
         if is_passed && station.trace_id.is_empty() {
-            station.trace_id.clone_from(&trace);
+            station.trace_id = trace(facts, station.name());
         }
     }
     stations
+}
+
+/// The trace of the request that has caused a station, where that is known: a cancellation is another request than the placement.
+fn trace(facts: &Facts, name: Name) -> String {
+    match name {
+        Name::Placed => facts.placed_in(),
+        Name::CancelRequested => facts.cancelled_in(),
+        Name::InOutbox | Name::Published if facts.is_asked_once() => facts.placed_in(),
+        Name::InOutbox | Name::Published => String::new(),
+        _ if facts.is_asked_once() || facts.is_debited() => facts.placed_in(),
+        _ => String::new(),
+    }
 }
 
 fn station(name: Name, state: State) -> Station {
@@ -55,12 +69,12 @@ fn in_outbox(facts: &Facts) -> Station {
         return unknown;
     }
     let id = facts.order.last_message();
-    let waits = facts.request();
+    let waits = facts.last_request().or_else(|| facts.request());
     let state = if waits.is_some() { State::Waiting } else { State::Passed };
     Station {
         time: moment_of(id).map(timestamp),
         message_id: id.to_string(),
-        trace_id: waits.map(|message| message.trace_id.clone()).unwrap_or_default(),
+        trace_id: facts.last_request().map(|message| message.trace_id.clone()).unwrap_or_default(),
         ..station(Name::InOutbox, state)
     }
 }
@@ -95,8 +109,22 @@ fn delivered(facts: &Facts) -> Station {
             let message_id = payments.receive_message_id.clone();
             Station { time: Some(time), message_id, ..station(name, State::Passed) }
         }
-        (None, Some(_)) => noted(name, State::Passed, "when is forgotten after 7 days"),
-        (None, None) if facts.has_ended() => noted(name, State::Passed, "payments cannot be asked when"),
+        (None, Some(payment)) => {
+            let age = payment.decide_time.map(|time| age(time, facts.now).seconds);
+            let is_forgotten = age.is_some_and(|seconds| seconds >= REMEMBERED_S);
+            let note = if is_forgotten {
+                "when is forgotten after 7 days"
+            } else {
+                "by another message: when is not recorded"
+            };
+            noted(name, State::Passed, note)
+        }
+        (None, None) if facts.has_ended() && is_away => {
+            noted(name, State::Passed, "payments cannot be asked when")
+        }
+        (None, None) if facts.has_ended() => {
+            noted(name, State::Passed, "payments has forgotten when, or has lost it")
+        }
         (None, None) if is_away => unknown(name),
         (None, None) => station(name, State::Ahead),
     }
@@ -112,8 +140,20 @@ fn decided(facts: &Facts) -> Station {
             };
             Station { time: payment.decide_time, ..noted(name, State::Passed, note) }
         }
-        None if facts.has_ended() => noted(name, State::Passed, "payments cannot be asked when"),
+        None if facts.has_ended() => noted(name, State::Passed, not_decided(facts)),
         None => undecided(facts, name),
+    }
+}
+
+/// What is said of an order that has ended, where payments says nothing of a decision.
+fn not_decided(facts: &Facts) -> String {
+    let knows = facts.theirs().is_some_and(|theirs| theirs.database_error.is_empty());
+    match &facts.difference {
+        _ if !knows => "payments cannot be asked when".to_owned(),
+        Some(difference) => format!("payments has no decision; reconciliation: {difference}"),
+        None => {
+            "payments has no decision: it has lost it, and reconciliation has not come to that yet".to_owned()
+        }
     }
 }
 

@@ -11,12 +11,17 @@ use ordermesh::{
     },
     rules,
 };
+use sea_orm::DbErr;
 use service::{decisions::Decisions, fault, page::PageTokens, request::Checks};
 use storage::Database;
 use tonic::{Request, Response, Status};
 
 use super::differences;
-use crate::{explain::Explainer, reconciliation::status::Shared, store::orders};
+use crate::{
+    explain::Explainer,
+    reconciliation::status::Shared,
+    store::{self, orders},
+};
 
 /// Serves `ordermesh.orders.v1.OrdersAdminService`.
 #[derive(Debug, Clone)]
@@ -41,11 +46,17 @@ impl OrdersAdminService for OrdersAdmin {
     ) -> Result<Response<OrderExplanation>, Status> {
         let (metadata, _, ExplainOrderRequest { order_id }) = request.into_parts();
         Checks::default().field("order_id", rules::text(&order_id)).finish()?;
-        let absent = || Fault::new(Reason::OrderNotFound, format!("there is no order {order_id}"));
+        let absent =
+            |why: &str| Fault::new(Reason::OrderNotFound, format!("there is no order {order_id}{why}"));
         // An id that is no UUID is the id of no order, too.
-        let id = order_id.parse().map_err(|_| absent())?;
-        let found = orders::find(self.database.read(), id, None).await.map_err(fault)?;
-        let order = found.ok_or_else(absent)?;
+        let id = order_id.parse().map_err(|_| absent(""))?;
+        let read = self.database.read();
+        let Some(order) = orders::find(read, id, None).await.map_err(of_orders)? else {
+            // Orders may have lost it.
+            let lost = store::differences::find(read, id).await.map_err(of_orders)?;
+            let why = lost.map(|lost| format!(": {}", differences::sentence(&lost)));
+            return Err(absent(&why.unwrap_or_default()).into());
+        };
         Ok(Response::new(self.explainer.explain(order, metadata.as_ref()).await))
     }
 
@@ -79,4 +90,13 @@ impl OrdersAdminService for OrdersAdmin {
         let differences = differences::heal(&self.database, request).await?;
         Ok(Response::new(HealDifferencesResponse { differences }))
     }
+}
+
+/// What the database of orders does not do: an explanation is of two services, so it is said whose that is.
+fn of_orders(error: DbErr) -> Fault {
+    let fault = fault(error);
+    let is_away = matches!(fault.reason, Reason::StorageUnavailable);
+    let message =
+        if is_away { "the database of orders is not available: try again".to_owned() } else { fault.message };
+    Fault { message, ..fault }
 }

@@ -96,8 +96,7 @@ pub(super) async fn heal(
 }
 
 fn wire(row: Model) -> pb::Difference {
-    let order = |bytes: &Option<Vec<u8>>| DecidedOrder::decode(bytes.as_deref()?).ok();
-    let (orders, payments) = (order(&row.orders_has), order(&row.payments_has));
+    let (orders, payments) = (order(row.orders_has.as_deref()), order(row.payments_has.as_deref()));
     let kind = match row.kind {
         Kind::NotApplied => difference::Kind::NotApplied,
         Kind::DecisionLost => difference::Kind::DecisionLost,
@@ -107,7 +106,7 @@ fn wire(row: Model) -> pb::Difference {
     pb::Difference {
         order_id: row.order_id.to_string(),
         kind: kind.into(),
-        sentence: sentence(&row, orders.as_ref(), payments.as_ref()),
+        sentence: sentence(&row),
         orders,
         payments,
         find_time: Some(timestamp(row.find_time)),
@@ -117,10 +116,16 @@ fn wire(row: Model) -> pb::Difference {
     }
 }
 
+fn order(bytes: Option<&[u8]>) -> Option<DecidedOrder> {
+    DecidedOrder::decode(bytes?).ok()
+}
+
 /// What has happened and what is to be done.
-fn sentence(row: &Model, orders: Option<&DecidedOrder>, payments: Option<&DecidedOrder>) -> String {
-    let (was, decided) =
-        (orders.map(decision).unwrap_or_default(), payments.map(decision).unwrap_or_default());
+#[must_use]
+pub fn sentence(row: &Model) -> String {
+    let (orders, payments) = (order(row.orders_has.as_deref()), order(row.payments_has.as_deref()));
+    let was = orders.as_ref().map(decision).unwrap_or_default();
+    let decided = payments.as_ref().map(decision).unwrap_or_default();
     match row.kind {
         Kind::NotApplied => {
             format!(
@@ -141,7 +146,7 @@ fn sentence(row: &Model, orders: Option<&DecidedOrder>, payments: Option<&Decide
             )
         }
         Kind::OrderLost => {
-            let money = if payments.is_some_and(|payment| payment.outcome() == Outcome::Paid) {
+            let money = if payments.as_ref().is_some_and(|payment| payment.outcome() == Outcome::Paid) {
                 "; the money was taken: pay it back by a top-up, or place the order anew, and beware of clients that repeat it \
                  by themselves"
             } else {

@@ -151,14 +151,14 @@ fn read(message: &Envelope) -> Result<Decision, String> {
             Reason::InsufficientFunds => CancelReason::InsufficientFunds,
             Reason::AccountNotFound => CancelReason::AccountNotFound,
             Reason::CurrencyMismatch => CancelReason::CurrencyMismatch,
-            other => return Err(format!("a payment is not rejected for {other:?}")),
+            other => return Err(format!("a payment is not rejected for {}", other.as_str_name())),
         }),
         Outcome::Voided => End::Cancelled(match payment.reason() {
             Reason::UserRequested => CancelReason::UserRequested,
             Reason::PaymentExpired => CancelReason::PaymentExpired,
-            other => return Err(format!("a payment is not voided for {other:?}")),
+            other => return Err(format!("a payment is not voided for {}", other.as_str_name())),
         }),
-        other => return Err(format!("orders does not know the outcome {other:?}")),
+        other => return Err(format!("orders does not know the outcome {}", other.as_str_name())),
     };
     Ok(Decision {
         order_id: uuid(&payment.order_id)?,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::side::{Counted, Side};
 use crate::store::differences::Kind;
 
-/// Differences after which a range is left: what is earlier in it is compared another time.
+/// Differences after which a range is left, by who has no reason to leave it earlier.
 pub const MOST_FOUND: usize = 10_000;
 /// A part that is not halved any further, in microseconds.
 const SMALLEST: Micros = 2_000;
@@ -46,7 +46,8 @@ pub struct Compared {
     pub left_at: Option<Micros>,
 }
 
-/// Compares the orders that were placed from one time on and before the other, at most a minute later.
+/// Compares the orders that were placed from one time on and before the other, at most a minute later. After `most` differences the range is
+/// left: what is earlier in it is compared another time.
 ///
 /// # Errors
 /// Why a side does not answer, for a person.
@@ -55,6 +56,7 @@ pub async fn range(
     payments: &dyn Side,
     from: Micros,
     until: Micros,
+    most: usize,
 ) -> Result<Compared, String> {
     // Orders first: whatever it has ended, payments has decided before.
     let (own, theirs) = (orders.digest(from, until).await?, payments.digest(from, until).await?);
@@ -66,7 +68,7 @@ pub async fn range(
         left_at: None,
     };
     if !is_equal(&own, &theirs, payments).await? {
-        (compared.differences, compared.left_at) = drill(orders, payments, from, until).await?;
+        (compared.differences, compared.left_at) = drill(orders, payments, from, until, most).await?;
     }
     Ok(compared)
 }
@@ -88,6 +90,7 @@ async fn drill(
     payments: &dyn Side,
     from: Micros,
     until: Micros,
+    most_found: usize,
 ) -> Result<(Vec<Difference>, Option<Micros>), String> {
     // The last one is the latest: what is left is what comes before one time.
     let (mut parts, mut found) = (vec![(from, until)], Vec::new());
@@ -103,7 +106,7 @@ async fn drill(
             continue;
         }
         found.extend(differences(all(orders, from, until).await?, all(payments, from, until).await?));
-        if found.len() >= MOST_FOUND {
+        if found.len() >= most_found {
             break;
         }
     }

@@ -1,8 +1,11 @@
 //! What the process that compares knows: how far it is, and what it suspects. Another process begins anew.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, HashSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use chassis::clock::Micros;
@@ -14,13 +17,20 @@ use super::{
 };
 use crate::store::differences::Kind;
 
+/// What the newest orders may take of what is kept in mind: however many of them differ, the sweep comes to the older ones.
+const NEWEST: usize = MOST_FOUND / 2;
+
 /// How far it is.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// Orders that were placed before, and not before `sweep`, are compared.
+    /// Orders that were placed before, and not before [`Memory::compared_from`], are compared.
     pub(crate) tail: Micros,
-    /// Orders that were placed from here on are compared.
+    /// How far back the sweep is.
     pub(crate) sweep: Micros,
+    /// Whether it is over, and the next one has not begun.
+    rests: bool,
+    /// Some of the newest orders that were placed before were left, while the sweep was at older ones: the next one takes them.
+    left: Option<Micros>,
     /// When the sweep last came to the first order.
     pub(crate) swept: Option<Micros>,
     /// The sweep goes on then.
@@ -64,6 +74,8 @@ impl Memory {
         Self {
             tail: begun,
             sweep: begun,
+            rests: false,
+            left: None,
             swept: None,
             rest_until: Instant::now(),
             instances: HashSet::new(),
@@ -73,14 +85,50 @@ impl Memory {
         }
     }
 
-    /// Whether no more can be kept in mind.
-    pub(super) fn is_full(&self) -> bool {
-        self.suspects.len() >= MOST_FOUND
+    /// How many more can be kept in mind.
+    pub(super) fn room(&self) -> usize {
+        MOST_FOUND.saturating_sub(self.suspects.len())
+    }
+
+    /// How many of them may be among the newest orders.
+    pub(super) fn room_for_newest(&self) -> usize {
+        NEWEST.saturating_sub(self.suspects.len())
+    }
+
+    /// Orders that were placed from here on, and before `tail`, are compared.
+    pub(super) fn compared_from(&self) -> Micros {
+        self.left.map_or(self.sweep, |left| left.max(self.sweep))
+    }
+
+    /// Of the newest orders those that were placed before this time are left. A sweep that rests begins there; one that is under way goes on with
+    /// the older ones, so that it comes to its end.
+    pub(super) fn leave(&mut self, left_at: Micros) {
+        if self.rests {
+            self.sweep_from(left_at);
+        } else {
+            self.left = Some(self.left.map_or(left_at, |left| left.max(left_at)));
+        }
+    }
+
+    /// The sweep goes on from here.
+    pub(super) fn begin_sweep(&mut self) -> Micros {
+        self.rests = false;
+        self.sweep
+    }
+
+    /// The sweep has come to the first order. The next one begins after this time, or at once where some of the newest orders were left.
+    pub(super) fn end_sweep(&mut self, between: Duration) {
+        let rests = self.left.is_none();
+        self.sweep_from(self.tail);
+        if rests {
+            self.rests = true;
+            self.rest_until = Instant::now() + between;
+        }
     }
 
     /// Keeps in mind what may be differences, unless that is too much already: a later sweep finds it.
     pub(super) fn suspect(&mut self, found: impl IntoIterator<Item = Difference>, now: Micros) {
-        if self.is_full() {
+        if self.room() == 0 {
             return;
         }
         for Difference { order_id, kind, .. } in found {
@@ -101,7 +149,7 @@ impl Memory {
 
     /// Lets the sweep begin again at this time, and at once: only what was placed from then on is compared.
     pub(super) fn sweep_from(&mut self, time: Micros) {
-        self.sweep = time;
+        (self.sweep, self.left, self.rests) = (time, None, false);
         self.rest_until = Instant::now();
     }
 }

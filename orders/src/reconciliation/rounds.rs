@@ -37,8 +37,13 @@ impl Reconciliation {
         self.count().await
     }
 
-    async fn compare(&self, memory: &mut Memory, from: Micros, until: Micros) -> Result<Compared, String> {
-        let compared = compare::range(&self.orders, self.payments.as_ref(), from, until).await?;
+    async fn compare(
+        &self,
+        memory: &mut Memory,
+        (from, until): (Micros, Micros),
+        most: usize,
+    ) -> Result<Compared, String> {
+        let compared = compare::range(&self.orders, self.payments.as_ref(), from, until, most).await?;
         observe::compared(compared.orders);
         memory.answered_by(&compared.instance);
         // Decisions about orders that are NEW are looked for by themselves.
@@ -47,19 +52,19 @@ impl Reconciliation {
         Ok(compared)
     }
 
-    /// Orders as soon as they are settled, each once, unless no more can be suspected. What is left of a range with too many differences is the
-    /// sweep's, which begins again there.
+    /// Orders as soon as they are settled, each once, unless no more of these can be suspected. What is left of a range with too many differences is
+    /// the sweep's.
     async fn newest(&self, memory: &mut Memory) -> Result<(), String> {
         let settled = (self.clock.now() - self.timing.settle_micros()) / 1_000 * 1_000;
         for _ in 0..RANGES {
-            let until = settled.min(memory.tail + MINUTE);
-            if until <= memory.tail || memory.is_full() {
+            let (until, most) = (settled.min(memory.tail + MINUTE), memory.room_for_newest());
+            if until <= memory.tail || most == 0 {
                 break;
             }
-            let compared = self.compare(memory, memory.tail, until).await?;
+            let compared = self.compare(memory, (memory.tail, until), most).await?;
             memory.tail = until;
             if let Some(left_at) = compared.left_at {
-                memory.sweep_from(left_at);
+                memory.leave(left_at);
             }
         }
         Ok(())
@@ -81,10 +86,10 @@ impl Reconciliation {
     /// at a time the rest comes when these are known.
     async fn sweep(&self, memory: &mut Memory) -> Result<(), String> {
         let (begun, most) = (Instant::now(), self.timing.every / PART);
-        while Instant::now() >= memory.rest_until && begun.elapsed() < most && !memory.is_full() {
-            let until = memory.sweep;
+        while Instant::now() >= memory.rest_until && begun.elapsed() < most && memory.room() > 0 {
+            let until = memory.begin_sweep();
             let from = (until - 1) / MINUTE * MINUTE;
-            let compared = self.compare(memory, from, until).await?;
+            let compared = self.compare(memory, (from, until), memory.room()).await?;
             if memory.sweep != until {
                 // Everything is compared again.
                 continue;
@@ -97,8 +102,7 @@ impl Reconciliation {
             } else {
                 self.forget().await?;
                 memory.swept = Some(self.clock.now());
-                memory.sweep = memory.tail;
-                memory.rest_until = Instant::now() + BETWEEN_SWEEPS;
+                memory.end_sweep(BETWEEN_SWEEPS);
             }
         }
         // A minute of many orders may have taken longer than it should.

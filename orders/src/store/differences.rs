@@ -100,6 +100,14 @@ pub async fn page(
     find.order_by_asc(Column::OrderId).limit(limit).all(connection).await
 }
 
+/// What differs of an order, unless it is healed.
+///
+/// # Errors
+/// As the database says.
+pub async fn find(connection: &impl ConnectionTrait, order_id: Uuid) -> Result<Option<Model>, DbErr> {
+    Entity::find_by_id(order_id).filter(Column::HealTime.is_null()).one(connection).await
+}
+
 /// How many there are of each kind that are not healed.
 ///
 /// # Errors

@@ -104,7 +104,7 @@ pub type NewOrders = Pairs<Model, outbox::Model>;
 ///
 /// # Errors
 /// For a message that is too large.
-pub fn new(backend: DbBackend, orders: &[&Model], messages: &[Envelope]) -> Result<NewOrders, DbErr> {
+pub fn new(backend: DbBackend, orders: &[&Model], messages: Vec<Envelope>) -> Result<NewOrders, DbErr> {
     let placing = Pairs::new(backend, orders, &outbox::models(messages)?);
     Ok(placing.computing(Column::ChangeNumber, changes::number(backend)))
 }

@@ -1,8 +1,9 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
 use messaging::schema::{
-    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_PROCESSES,
-    KEPT_REQUESTS, MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
+    COUNTED_REDRIVES, COUNTED_REPEATS, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES,
+    KEPT_PROCESSES, KEPT_REPORTS, KEPT_REQUESTS, KEPT_WHOLE, MESSAGING_TABLES, PARKED_OPERATIONS,
+    WHOLE_TRACE_CONTEXTS,
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use storage::schema::{Owner, Statements};
@@ -32,6 +33,9 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_CALLS),
             Box::new(KEPT_PROCESSES),
             Box::new(Statements::new("m0007_placed_in", PLACED_IN)),
+            Box::new(KEPT_WHOLE),
+            Box::new(KEPT_REPORTS),
+            Box::new(COUNTED_REPEATS),
         ]
     }
 }

@@ -29,7 +29,12 @@ const EXPIRES: Micros = PLACED + 600_000_000;
 const SECOND: Micros = 1_000_000;
 
 /// The schema of the version before.
-const BEFORE: [&str; 19] = [
+const BEFORE: [&str; 24] = [
+    "ALTER TABLE parked DROP COLUMN repeats",
+    "ALTER TABLE parked DROP COLUMN last_repeat_time",
+    "DELETE FROM seaql_migrations WHERE version = 'm0014_messaging_counted_repeats'",
+    "ALTER TABLE processes DROP COLUMN report",
+    "DELETE FROM seaql_migrations WHERE version = 'm0013_messaging_reports'",
     "ALTER TABLE orders DROP COLUMN x_request_id",
     "DELETE FROM seaql_migrations WHERE version = 'm0007_placed_in'",
     "ALTER TABLE outbox DROP COLUMN subject",
@@ -145,6 +150,7 @@ async fn are_published(url: DatabaseUrl) -> Result<()> {
     let parked = parked::list(database.read(), &Filter::default(), 0, 10).await?;
     let back: Option<Vec<Envelope>> = parked.iter().map(parked::Model::envelope).collect();
     ensure!(back.as_deref() == Some(&expected[..2]), "{parked:?}");
+    ensure!(parked.iter().all(|row| row.repeats == 0), "{parked:?}");
     database.close().await;
     Ok(())
 }

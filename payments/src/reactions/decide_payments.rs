@@ -18,7 +18,7 @@ use messaging::{
 };
 use ordermesh::{payments::v1::PaymentDecided, topology::PAYMENTS};
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
-use storage::{Reading, failpoint};
+use storage::{Executor, Reading, failpoint, rows};
 use uuid::Uuid;
 
 use crate::{
@@ -67,7 +67,11 @@ impl Handler for DecidePayments {
         } else {
             Vec::new()
         };
-        self.decide(messages, charges, Known { accounts, stored }, executor.get_database_backend(), effects)
+        let known = Known { accounts, stored };
+        let (verdicts, decisions) =
+            self.decide(messages, charges, known, executor.get_database_backend(), effects)?;
+        self.publish(executor, decisions, effects).await?;
+        Ok(verdicts)
     }
 
     /// What rests on an account that has changed meanwhile does not find its version, and a decision that was made before is in the way of
@@ -85,7 +89,7 @@ struct Known {
 }
 
 impl DecidePayments {
-    /// Decides about each order that was not decided about, and publishes the decision for each message.
+    /// Decides about each order that was not decided about; also returns the decision for each message, which is to be published.
     fn decide(
         &self,
         messages: &[&Envelope],
@@ -93,7 +97,7 @@ impl DecidePayments {
         Known { accounts, stored }: Known,
         backend: DbBackend,
         effects: &mut Effects,
-    ) -> Result<Vec<Verdict>, DbErr> {
+    ) -> Result<(Vec<Verdict>, Vec<Envelope>), DbErr> {
         let mut decided: HashSet<Uuid> = stored.iter().map(|payment| payment.order_id).collect();
         let mut book = Book::open(accounts, self.clock.as_ref());
         let mut new: Vec<Payment> = Vec::new();
@@ -130,10 +134,24 @@ impl DecidePayments {
                 Err(problem) => Verdict::Park(problem),
             });
         }
-        effects.write(self.outbox.writes(backend, &envelopes)?);
+        Ok((verdicts, envelopes))
+    }
+
+    /// Publishes decisions together with what they have changed.
+    async fn publish(
+        &self,
+        executor: Executor<'_>,
+        decisions: Vec<Envelope>,
+        effects: &mut Effects,
+    ) -> Result<(), DbErr> {
+        let writes = self.outbox.writes(executor.get_database_backend(), decisions)?;
+        if failpoint::planted("publish_before_commit") {
+            return rows::write(&executor, &writes).await;
+        }
+        effects.write(writes);
         let outbox = self.outbox.clone();
         effects.after_commit(move || outbox.wake());
-        Ok(verdicts)
+        Ok(())
     }
 
     /// The message of a decision, in the trace of the request for it.
@@ -169,5 +187,14 @@ fn decision<'d>(
             Err("the order was not decided about".into())
         };
     };
-    if charge.fits(payment) { Ok(Some(payment)) } else { Err(format!("the decision was about {payment:?}")) }
+    if charge.fits(payment) {
+        return Ok(Some(payment));
+    }
+    let was = sum_of(payment.amount, &payment.currency_code, &payment.user_id);
+    let asked = sum_of(charge.amount, &charge.currency_code, &charge.user_id);
+    Err(format!("the decision was about {was}, and the message is about {asked}"))
+}
+
+fn sum_of(amount: i64, currency_code: &str, user_id: &str) -> String {
+    format!("{amount} {currency_code} of {user_id:?}")
 }

@@ -1,11 +1,12 @@
 //! The schema: constraints make a wrong row impossible, whoever writes it.
 
 use messaging::schema::{
-    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_PROCESSES,
-    KEPT_REQUESTS, MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
+    COUNTED_REDRIVES, COUNTED_REPEATS, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES,
+    KEPT_PROCESSES, KEPT_REPORTS, KEPT_REQUESTS, KEPT_WHOLE, MESSAGING_TABLES, PARKED_OPERATIONS,
+    WHOLE_TRACE_CONTEXTS,
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
-use storage::schema::{AppendOnly, Owner, Statements};
+use storage::schema::{AppendOnly, NeverReplaced, Owner, Statements};
 
 /// Every migration of the payments database, in order.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,10 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_CALLS),
             Box::new(KEPT_PROCESSES),
             Box::new(Statements::new("m0006_booked_in", BOOKED_IN)),
+            Box::new(KEPT_WHOLE),
+            Box::new(NeverReplaced::new("m0007_books_never_replaced", &["ledger_entries", "payments"])),
+            Box::new(KEPT_REPORTS),
+            Box::new(COUNTED_REPEATS),
         ]
     }
 }

@@ -343,6 +343,8 @@ fn message(number: u64) -> parked::Model {
         cause: None,
         original_payload: None,
         redrive_job: None,
+        repeats: 0,
+        last_repeat_time: None,
     }
 }
 

@@ -36,7 +36,9 @@ impl MessagingAdmin {
         checks.finish()?;
         let mode = mode(given.dry_run);
         let redriven = parked::operate(&self.database, Action::Redrive, &filter, operator, mode).await;
-        Ok(RedriveParkedMessagesResponse { redriven: number(redriven.map_err(fault)?) })
+        let redriven = redriven.map_err(fault)?;
+        let (redriven, repeats) = (number(redriven.messages), number(redriven.repeats));
+        Ok(RedriveParkedMessagesResponse { redriven, repeats })
     }
 
     pub(super) async fn discard(
@@ -53,7 +55,9 @@ impl MessagingAdmin {
         checks.finish()?;
         let mode = mode(given.dry_run);
         let discarded = parked::operate(&self.database, Action::Discard, &filter, operator, mode).await;
-        Ok(DiscardParkedMessagesResponse { discarded: number(discarded.map_err(fault)?) })
+        let discarded = discarded.map_err(fault)?;
+        let (discarded, repeats) = (number(discarded.messages), number(discarded.repeats));
+        Ok(DiscardParkedMessagesResponse { discarded, repeats })
     }
 
     pub(super) async fn edit(
@@ -79,7 +83,7 @@ impl MessagingAdmin {
                 Err(Fault::new(Because::ParkedMessageNotFound, format!("no message {seq} is parked")))
             }
             Edited::NotParked(state) => {
-                let problem = format!("the message {seq} is {state:?}, and waits for no operator");
+                let problem = format!("the message {seq} is {}, and waits for no operator", state.name());
                 Err(Fault::new(Because::ParkedMessageNotEditable, problem))
             }
             Edited::Refused(Refusal::Payload(problem)) => {

@@ -79,5 +79,6 @@ fn group(group: Group) -> pb::ParkedMessageGroup {
         last_time: Some(timestamp(group.last_time)),
         example_sequence: group.example,
         example_error: group.error,
+        repeats: group.repeats,
     }
 }

@@ -49,7 +49,8 @@ impl Payloads {
         }
         let patch = named(&descriptor, patch).map_err(Refusal::Patch)?;
         merge(&mut value, &patch);
-        let changed = read(descriptor, &value).map_err(Refusal::Patch)?;
+        let changed = read(descriptor.clone(), &value);
+        let changed = changed.map_err(|problem| Refusal::Patch(at_fault(&descriptor, &patch, problem)))?;
         if changed == message {
             return Err(Refusal::Patch("changes nothing".to_owned()));
         }
@@ -69,6 +70,16 @@ fn json(message: &DynamicMessage) -> Result<Value, String> {
 
 fn read(descriptor: MessageDescriptor, value: &Value) -> Result<DynamicMessage, String> {
     DynamicMessage::deserialize(descriptor, value).map_err(|error| error.to_string())
+}
+
+/// What is wrong with a patch, with the name of the first member that cannot be read by itself: the words of the reader name none.
+fn at_fault(descriptor: &MessageDescriptor, patch: &Value, problem: String) -> String {
+    let members = patch.as_object().into_iter().flatten();
+    let alone = |(name, value): (&String, &Value)| {
+        let member = Value::Object(Map::from_iter([(name.clone(), value.clone())]));
+        read(descriptor.clone(), &member).err().map(|problem| format!("{name}: {problem}"))
+    };
+    members.filter(|(_, value)| !value.is_null()).find_map(alone).unwrap_or(problem)
 }
 
 /// A patch of a message with each field by its name in JSON, as the payload has it: ProtoJSON takes the name in the contract too. Within lists
@@ -197,6 +208,9 @@ mod tests {
             let refused = payloads.patch(&kind, &payload, &patch);
             assert!(matches!(refused, Err(Refusal::Patch(_))), "{patch}: {refused:?}");
         }
+        let refused = payloads.patch(&kind, &payload, &json!({ "userId": "bob", "amount": "many" }));
+        let Err(Refusal::Patch(problem)) = refused else { panic!("{refused:?}") };
+        assert!(problem.starts_with("amount: "), "{problem}");
         let patch = json!({ "amount": 1 });
         for payload in [&b"\xff"[..], &[payload.as_slice(), b"\x9a\x06\x01x"].concat()] {
             let refused = payloads.patch(&kind, payload, &patch);

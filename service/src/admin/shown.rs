@@ -1,7 +1,7 @@
 //! A parked message as a view shows it.
 
 use chassis::clock::timestamp;
-use messaging::parked::{Model, State};
+use messaging::parked::{Model, State, UNREADABLE};
 use ordermesh::messaging::v1::{self as pb, ParkedMessageView};
 use prost_types::Struct;
 
@@ -26,13 +26,16 @@ pub(super) fn message(parked: Model, view: ParkedMessageView, payloads: &Payload
     let original = parked.original_payload.as_deref().filter(|_| is_full);
     let (original_decoded, _) = original.map(decode).unwrap_or_default();
     let bytes = view != ParkedMessageView::Basic;
+    let is_decoded = parked.message_id.is_some();
+    // A version before has left empty what it could not read.
+    let legible = |text: String| if is_decoded || !text.is_empty() { text } else { UNREADABLE.to_owned() };
     pb::ParkedMessage {
         sequence: parked.seq,
         consumer: parked.consumer,
         state: state.into(),
         message_id: parked.message_id.map(|id| id.to_string()).unwrap_or_default(),
-        kind: parked.kind,
-        partition_key: parked.partition_key,
+        kind: legible(parked.kind),
+        partition_key: legible(parked.partition_key),
         payload: if bytes { parked.payload } else { Vec::new() },
         headers: parked.headers.filter(|_| bytes).unwrap_or_default(),
         error: parked.error,
@@ -44,6 +47,8 @@ pub(super) fn message(parked: Model, view: ParkedMessageView, payloads: &Payload
         original_payload: parked.original_payload.filter(|_| bytes).unwrap_or_default(),
         original_decoded,
         redrive_id: parked.redrive_job.unwrap_or_default(),
+        repeats: parked.repeats,
+        last_repeat_time: parked.last_repeat_time.map(timestamp),
     }
 }
 

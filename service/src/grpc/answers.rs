@@ -1,8 +1,10 @@
-//! What every call gets, whatever it asks for: a deadline, an answer when its handler panics, and a reason with every error.
+//! What every call gets, whatever it asks for: bounds of its metadata and of its time, an answer when its handler panics, and a reason with every
+//! error.
 
 use std::{
     any::Any,
     convert::Infallible,
+    future::ready,
     panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll},
@@ -13,11 +15,15 @@ use http::{Request, Response};
 use tokio::time::timeout_at;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
+use upstream::length;
 
 use chassis::{
     deadline,
     status::{Fault, Reason},
 };
+
+/// The longest metadata of a call, in bytes as HTTP/2 counts them: ids, keys, a token and a trace context need far less.
+pub(super) const HEAD_BYTES: usize = 16 << 10;
 
 /// Wraps the routes of a listener.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +54,11 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if length(request.headers()) > HEAD_BYTES {
+            let message =
+                format!("the metadata of the call is longer than the {HEAD_BYTES} bytes that are taken");
+            return Box::pin(ready(Ok(failed(Reason::HeadersTooLarge, &message))));
+        }
         let until = deadline::of(request.headers());
         let handler = self.0.call(request);
         Box::pin(async move {

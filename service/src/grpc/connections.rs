@@ -30,21 +30,23 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tower::{Service, util::MapRequest};
 
 use chassis::{
     accept::rest_after,
     lifecycle::Stage,
     metrics::at_scrape,
+    peer::Peer,
     tls::{Acceptor, Protocols},
 };
 
-use super::{Contract, preface::Prefaced};
+use super::{Contract, answers::HEAD_BYTES, preface::Prefaced};
 
 /// Calls under way on one connection; HTTP/2 asks the client to wait for more.
 const STREAMS_PER_CONNECTION: u32 = 1_024;
-/// Request metadata: ids, keys and a trace context need far less.
-const HEADER_LIST_BYTES: u32 = 16 * 1_024;
+/// What a connection reads of a head: more than is taken, so that it is refused with a reason. The library refuses what is longer without one, and
+/// ends the connection over four times as much.
+const HEADER_LIST_BYTES: u32 = 2 * HEAD_BYTES as u32;
 /// Connections end now and then, so that clients find new instances; calls under way then have the grace to end.
 const CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
 const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(30);
@@ -125,7 +127,14 @@ async fn serve_within<S, B>(
                         };
                         drop(ended);
                         match begun {
-                            Some((stream, _place)) => connection(stream, routes, stop).await,
+                            Some((stream, _place)) => {
+                                let peer = Peer(client.ip());
+                                let routes = MapRequest::new(routes, move |mut request: Request<Incoming>| {
+                                    request.extensions_mut().insert(peer);
+                                    request
+                                });
+                                connection(stream, routes, stop).await;
+                            }
                             None => tracing::debug!(client.address = %client, "a connection has not begun"),
                         }
                         drop(open);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use auth::Guard;
-use chassis::{clock::Clock, tls::ServerTls};
+use chassis::tls::ServerTls;
 use tonic::service::Routes;
 
 /// What a gRPC listener serves.
@@ -19,8 +19,6 @@ pub struct Contract {
     pub services: BTreeSet<String>,
     /// Who may call them.
     pub guard: Arc<Guard>,
-    /// When the tokens of callers expire.
-    pub clock: Arc<dyn Clock>,
     /// TLS of its listener.
     pub tls: ServerTls,
 }

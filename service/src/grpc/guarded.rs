@@ -1,19 +1,19 @@
-//! The guard before the handlers: each call is let in by the rule of its method, and a stream ends when the token of its caller does.
+//! The guard before the handlers: each call is let in by the rule of its method, and a stream ends when the token of its caller lets nobody in any
+//! longer.
 
 use std::{
     convert::Infallible,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use auth::{Admitted, Check, Guard, Refusal};
+use auth::{Admitted, Guard, Refusal};
 use bytes::Bytes;
-use chassis::{clock::Clock, status::Fault};
+use chassis::status::Fault;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use http::{HeaderMap, Request, Response};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::{Sleep, sleep};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
@@ -21,7 +21,6 @@ use tower::{Layer, Service};
 #[derive(Debug, Clone)]
 pub(super) struct Guarded {
     pub(super) guard: Arc<Guard>,
-    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// Routes with it.
@@ -59,37 +58,36 @@ where
         // The one that is ready goes with the call.
         let next = self.routes.clone();
         let mut routes = std::mem::replace(&mut self.routes, next);
-        let Guarded { guard, clock } = self.layer.clone();
+        let guard = Arc::clone(&self.layer.guard);
         Box::pin(async move {
-            let admitted = match guard.admit(request.uri().path(), request.headers()).await {
+            let (path, headers, extensions) = (request.uri().path(), request.headers(), request.extensions());
+            let admitted = match guard.admit(path, headers, extensions).await {
                 Ok(admitted) => admitted,
                 Err(fault) => return Ok(Status::from(fault).into_http()),
             };
-            let Some(Admitted { access, caller, streams }) = admitted else {
+            let Some(Admitted { access, caller, until }) = admitted else {
                 return routes.call(request).await;
             };
             request.extensions_mut().insert(access);
-            let expires = caller.as_ref().filter(|_| streams).map(|caller| caller.expires);
             if let Some(caller) = caller {
                 request.extensions_mut().insert(caller);
             }
             let response = routes.call(request).await?;
-            let Some(expires) = expires else { return Ok(response) };
-            let left = Duration::from_micros(u64::try_from(expires - clock.now()).unwrap_or_default());
-            Ok(response
-                .map(|body| Body::new(UntilExpiry { body: Some(body), expiry: Box::pin(sleep(left)) })))
+            let Some(until) = until else { return Ok(response) };
+            let ended = async move { until.ended().await }.boxed();
+            Ok(response.map(|body| Body::new(WhileValid { body: Some(body), ended })))
         })
     }
 }
 
-/// A stream of messages until the token of its caller expires.
-struct UntilExpiry {
+/// A stream of messages as long as the token of its caller lets them in.
+struct WhileValid {
     /// `None` after the end.
     body: Option<Body>,
-    expiry: Pin<Box<Sleep>>,
+    ended: BoxFuture<'static, Refusal>,
 }
 
-impl HttpBody for UntilExpiry {
+impl HttpBody for WhileValid {
     type Data = Bytes;
     type Error = Status;
 
@@ -101,10 +99,10 @@ impl HttpBody for UntilExpiry {
             return Poll::Ready(None);
         }
         // Before the messages: a stream that never rests ends too.
-        if self.expiry.as_mut().poll(context).is_ready() {
+        if let Poll::Ready(refusal) = self.ended.as_mut().poll(context) {
             self.body = None;
             let mut trailers = HeaderMap::new();
-            let status = Status::from(Fault::from(Refusal::Token(Check::Expiry)));
+            let status = Status::from(Fault::from(refusal));
             return Poll::Ready(Some(match status.add_header(&mut trailers) {
                 Ok(()) => Ok(Frame::trailers(trailers)),
                 Err(status) => Err(status),

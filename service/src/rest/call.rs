@@ -24,7 +24,7 @@ const MOST_READ: usize = 16 << 20;
 /// How long a handler may take: less than its connection has.
 const TIME: Duration = Duration::from_secs(10);
 
-/// Answers a request of this route with the JSON of its answer.
+/// Answers a request of this route with the JSON of its answer, and whether that is the first answer again.
 ///
 /// # Errors
 /// What is wrong with the request, or what the handler says.
@@ -33,11 +33,11 @@ pub(super) async fn answer(
     route: &Route,
     captures: Vec<Result<String, PercentError>>,
     request: Request,
-) -> Result<Bytes, Fault> {
+) -> Result<(Bytes, bool), Fault> {
     let deadline = Instant::now() + TIME;
     let (mut parts, body) = request.into_parts();
     // Before the body, which nobody reads for a stranger. The handler's own guard asks again.
-    mounted.guard.admit(route.rpc.path.path(), &parts.headers).await?;
+    mounted.guard.admit(route.rpc.path.path(), &parts.headers, &parts.extensions).await?;
     let body = received(body).await?;
     let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let input = Input {
@@ -69,7 +69,7 @@ pub(super) async fn answer(
     let answered = call.unary().await.map_err(|status| failed(&status, route))?;
     let decoded =
         transcode::response_to_json(route, answered.body).map_err(|error| Fault::internal(&error))?;
-    Ok(decoded.json.into())
+    Ok((decoded.json.into(), answered.replayed))
 }
 
 /// The body. Of one that is too long the rest is read too, within bounds: a client that still sends would not see the answer.

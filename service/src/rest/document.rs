@@ -16,10 +16,11 @@ const DESCRIPTION: &str = "What an operator asks and does: where an order is and
 const ABOUT: About<'_> = About {
     title: "ordermesh admin services",
     description: DESCRIPTION,
+    contact: Some("The ordermesh authors"),
     license: Some(["MIT", "MIT"]),
     tokens: Tokens::Needed,
     token: "The ADMIN_TOKEN, or a token of the issuer for the scope that the operation names.",
-    habits: Habits { times: false, tags: false, replays: false, errors: false },
+    habits: Habits { times: false, tags: false, replays: true, errors: false },
 };
 
 /// One document about all services. It is served at the root of the listener, and says so relative to itself.

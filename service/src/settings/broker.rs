@@ -18,7 +18,7 @@ use ordermesh::topology::CONSUMERS;
 /// The broker, and how many queues it has for a consumer.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BrokerSettings {
-    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or amqps [default: guest on 127.0.0.1]
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or amqps; one for each node of a cluster, with commas between [default: guest on 127.0.0.1]
     #[arg(long, env = "AMQP_URL", value_name = "URL")]
     pub amqp_url: Option<SecretString>,
     /// A file with the URL of the broker, instead of --amqp-url
@@ -45,8 +45,8 @@ pub struct BrokerSettings {
 /// The settings of the broker without errors.
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
-    /// RabbitMQ; `None` for the in-process broker.
-    pub url: Option<SecretUrl>,
+    /// The nodes of RabbitMQ; none for the in-process broker.
+    pub urls: Vec<SecretUrl>,
     /// Whom an `amqps` URL trusts, and what the broker is shown.
     pub tls: ClientTls,
     /// Queues per consumer, at least 1.
@@ -60,8 +60,8 @@ impl BrokerSettings {
     pub fn check(self, errors: &mut ConfigErrors) -> Option<BrokerConfig> {
         let before = errors.count();
         let url = secret::take(self.amqp_url, self.amqp_url_file, "--amqp-url", errors);
-        let url = url.and_then(|url| {
-            let parsed = SecretUrl::parse(url, &["amqp", "amqps"]);
+        let urls = url.and_then(|urls| {
+            let parsed = SecretUrl::parse_all(&urls, &["amqp", "amqps"]);
             parsed.map_err(|error| errors.note("--amqp-url", error)).ok()
         });
         let identity = [("--amqp-cert", self.amqp_cert), ("--amqp-key", self.amqp_key)];
@@ -69,12 +69,20 @@ impl BrokerSettings {
         let partitions = self.partitions.take("--partitions", errors);
         errors.require(partitions != Some(0), "--partitions", "must be at least 1");
         let park = self.park.take("--park", errors);
-        let config = BrokerConfig { url, tls: tls?, partitions: partitions?, park: park? };
+        let urls = urls.unwrap_or_default();
+        let config = BrokerConfig { urls, tls: tls?, partitions: partitions?, park: park? };
         (errors.count() == before).then_some(config)
     }
 }
 
 impl BrokerConfig {
+    /// Where it is, as it may be shown; `None` in this process.
+    #[must_use]
+    pub fn shown(&self) -> Option<String> {
+        let urls: Vec<String> = self.urls.iter().map(ToString::to_string).collect();
+        (!urls.is_empty()).then(|| urls.join(", "))
+    }
+
     /// The broker between the services; it is connected to when it is used.
     ///
     /// # Errors
@@ -82,8 +90,11 @@ impl BrokerConfig {
     pub fn broker(&self) -> anyhow::Result<Arc<dyn Broker>> {
         let consumers = CONSUMERS.iter().map(|consumer| Subscription::new(consumer.name, consumer.kinds));
         let topology = Topology::new(ordermesh::EVENTS_EXCHANGE, self.partitions, consumers);
-        let Some(url) = &self.url else { return Ok(Arc::new(MemoryBroker::new(topology))) };
-        let broker = RabbitBroker::new(url.expose(), topology).context("--amqp-url")?;
+        if self.urls.is_empty() {
+            return Ok(Arc::new(MemoryBroker::new(topology)));
+        }
+        let urls: Vec<&str> = self.urls.iter().map(SecretUrl::expose).collect();
+        let broker = RabbitBroker::cluster(&urls, topology).context("--amqp-url")?;
         let tls = self.tls.clone();
         Ok(Arc::new(broker.with_tls(move || tls.config().map_err(io::Error::other))))
     }

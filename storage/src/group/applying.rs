@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc, time::Duration};
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr};
 use tokio::time::Instant;
 
-use super::batch::{Batch, Reply};
+use super::batch::{Batch, Reply, is_given_up};
 use crate::{
     executor::Executor,
     transact::{Body, gone},
@@ -38,7 +38,7 @@ impl<B: Batch> Callers<B> {
 
     /// Whether all of them still wait.
     fn are_there(&self) -> Result<(), DbErr> {
-        if Instant::now() >= self.since && self.replies.iter().any(Reply::<B>::is_closed) {
+        if Instant::now() >= self.since && self.replies.iter().any(is_given_up) {
             return Err(gone());
         }
         Ok(())

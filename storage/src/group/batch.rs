@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::{DbBackend, DbErr};
 use tokio::sync::oneshot;
 
-use crate::{executor::Executor, failure::Failure};
+use crate::{executor::Executor, failpoint, failure::Failure};
 
 /// One kind of write, applied to many requests in a transaction.
 pub trait Batch: Send + Sync + 'static {
@@ -42,3 +42,8 @@ pub trait Batch: Send + Sync + 'static {
 
 /// Where the reply to a request goes; closed once its caller has gone.
 pub(super) type Reply<B> = oneshot::Sender<Result<<B as Batch>::Reply, Failure>>;
+
+/// Whether nobody waits for the reply any more: what was called for must not take effect then.
+pub(super) fn is_given_up<R>(reply: &oneshot::Sender<R>) -> bool {
+    reply.is_closed() && !failpoint::planted("deadline_ignored")
+}

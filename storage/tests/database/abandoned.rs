@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use sea_orm::ConnectionTrait as _;
 use storage::{Database, Limits};
-use tokio::time::timeout;
-use world::{Postgres, eventually};
+use world::{PATIENCE, Postgres, eventually};
 
 /// Reads that are under way, and how many of them wait for `pg_sleep`.
 const ASLEEP: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
@@ -18,9 +17,16 @@ async fn a_read_ends_with_its_caller() -> Result<()> {
     let database = Database::connect(&postgres.fresh_database().await?.parse()?, limits).await?;
     for connections in [database.read(), database.reports()] {
         let read = connections.execute_unprepared("SELECT pg_sleep(50)");
-        let _gone = timeout(Duration::from_millis(500), read).await.expect_err("it takes 50 s");
-        // It was there, and is gone long before its time.
-        ensure!(asleep(&database).await? == 1, "the read was not under way");
+        let begun = eventually("the read to be under way", PATIENCE, async || {
+            let asleep = asleep(&database).await?;
+            ensure!(asleep == 1, "{asleep} reads are under way");
+            anyhow::Ok(())
+        });
+        tokio::select! {
+            ended = read => bail!("it takes 50 s: {ended:?}"),
+            begun = begun => begun?,
+        }
+        // Its caller has gone, long before its time.
         eventually("the end of the read", Duration::from_secs(10), async || {
             let asleep = asleep(&database).await?;
             ensure!(asleep == 0, "{asleep} reads go on");

@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    os::unix::fs::PermissionsExt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -201,9 +200,6 @@ async fn memory_that_has_run_out_loses_nothing() -> Result<()> {
 #[tokio::test]
 async fn a_full_disk_of_postgres_is_named_and_loses_nothing() -> Result<()> {
     let disk = SmallDisk::mount("full-postgres", 32 << 10)?;
-    // The server may be another user, who makes the folder.
-    let folder = disk.path().parent().context("the disk is in a folder")?;
-    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o711))?;
     let mut postgres = Postgres::start().await?;
     let operator = sea_orm::Database::connect(postgres.url("postgres")).await?;
     let space = disk.path().join("space").display().to_string();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all, try_join_all};
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 use storage::{
     Database, DatabaseUrl, Executor, Failure, Limits,
@@ -19,6 +19,13 @@ use world::{Postgres, Scratch};
 const SHORT: Duration = Duration::from_millis(500);
 /// How long the lock is held beyond that.
 const HELD: Duration = Duration::from_secs(1);
+/// How long a lock is waited for.
+const WAIT: Duration = Duration::from_secs(5);
+/// Callers that wait for one, and how long after the one before each comes.
+const CALLERS: i64 = 20;
+const APART: Duration = Duration::from_millis(50);
+/// How long a member takes that is tried alone: all of them take longer than a lock is waited for.
+const ALONE: Duration = Duration::from_millis(400);
 
 struct Insert;
 
@@ -104,6 +111,84 @@ async fn a_lock_is_waited_for_once_on_sqlite() -> Result<()> {
     group.submit(2).await?;
     ensure!(numbers(&database).await? == [2], "{:?}", numbers(&database).await?);
     database.close().await;
+    Ok(())
+}
+
+/// Those who come meanwhile wait with the first one, and not after it.
+#[tokio::test]
+async fn a_lock_is_waited_for_together_on_sqlite() -> Result<()> {
+    let scratch = Scratch::new("together")?;
+    let file = scratch.path().join("together.db");
+    let database = Database::connect(&DatabaseUrl::file(&file), Limits::default()).await?;
+    create(&database).await?;
+    let (group, writer) = GroupCommit::new(database.clone(), Insert);
+    tokio::spawn(writer);
+    let other = alone(&format!("sqlite://{}", file.display())).await?;
+    other.execute_unprepared("BEGIN IMMEDIATE").await?;
+    let all = try_join_all((0..CALLERS).map(|number| is_refused(&database, &group, number)));
+    timeout(WAIT * 3 / 2, all).await.context("they wait one after the other")??;
+    other.execute_unprepared("ROLLBACK").await?;
+    transact(&database, 100).await?;
+    group.submit(101).await?;
+    ensure!(numbers(&database).await? == [100, 101], "{:?}", numbers(&database).await?);
+    database.close().await;
+    Ok(())
+}
+
+/// Refuses a group with a number below zero, and takes its time for a member alone.
+struct Slow;
+
+impl Batch for Slow {
+    type Request = i64;
+    type Reply = ();
+    type Prepared = ();
+
+    fn prepare(&self, _: DbBackend, _: &[i64]) -> Result<(), DbErr> {
+        Ok(())
+    }
+
+    fn apply<'t>(
+        &'t self,
+        _: Executor<'t>,
+        numbers: &'t [i64],
+        _: &'t (),
+    ) -> BoxFuture<'t, Result<Vec<()>, DbErr>> {
+        Box::pin(async move {
+            if numbers.iter().any(|number| *number < 0) {
+                return Err(DbErr::Custom("a number below zero".to_owned()));
+            }
+            if numbers.len() == 1 {
+                sleep(ALONE).await;
+            }
+            Ok(vec![(); numbers.len()])
+        })
+    }
+}
+
+/// What they wait for is their turn, and no lock.
+#[tokio::test]
+async fn members_of_a_refused_group_have_their_turn_on_sqlite() -> Result<()> {
+    let scratch = Scratch::new("turns")?;
+    let url = DatabaseUrl::file(&scratch.path().join("turns.db"));
+    let database = Database::connect(&url, Limits::default()).await?;
+    let (group, writer) = GroupCommit::new(database.clone(), Slow);
+    tokio::spawn(writer);
+    let began = Instant::now();
+    let numbers = (0..CALLERS).map(|number| if number == 5 { -1 } else { number });
+    let outcomes = join_all(numbers.map(|number| group.submit(number))).await;
+    ensure!(began.elapsed() > WAIT, "they have waited for {:?} alone", began.elapsed());
+    let failed: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    ensure!(matches!(failed[..], [Failure::Refused(_)]), "{failed:?}");
+    database.close().await;
+    Ok(())
+}
+
+/// A caller who comes after those with lower numbers: every other one alone, the others in groups.
+async fn is_refused(database: &Database, group: &GroupCommit<Insert>, number: i64) -> Result<()> {
+    sleep(APART * u32::try_from(number)?).await;
+    let outcome = if number % 2 == 0 { group.submit(number).await } else { transact(database, number).await };
+    let is_refused = matches!(outcome, Err(Failure::Contention(_) | Failure::Unavailable(_)));
+    ensure!(is_refused, "{number}: {outcome:?}");
     Ok(())
 }
 

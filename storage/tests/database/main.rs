@@ -1,6 +1,7 @@
 //! What storage guarantees, on real databases.
 
 mod abandoned;
+mod commits;
 mod faults;
 mod group_commit;
 mod late;

@@ -1,13 +1,13 @@
 //! A server that says nothing any more while its connections stay: a machine that is gone, a firewall, a process that hangs. Every call
 //! ends within its deadline, and work goes on over new connections.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement};
 use storage::{Database, Failure, Limits};
 use tokio::{
-    io::copy_bidirectional,
+    io::{copy, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::watch,
     time::{Instant, timeout},
@@ -17,6 +17,9 @@ use world::{PATIENCE, Postgres, eventually};
 const DEADLINE: Duration = Duration::from_secs(2);
 /// For a new connection and the statement, on a busy machine.
 const SOON: Duration = Duration::from_secs(2);
+/// How long the server keeps a session whose machine takes nothing of it (`tcp_user_timeout`), and for what the kernel rounds that up to.
+const GIVEN_UP: Duration = Duration::from_secs(20);
+const ROUNDED: Duration = Duration::from_secs(10);
 /// A listener to which nothing comes probes its connection after 5 s, and waits for the answer for as long.
 const LISTENER: Duration = Duration::from_secs(10);
 
@@ -58,6 +61,71 @@ async fn a_network_that_forwards_nothing_stops_nobody() -> Result<()> {
     is_kept(&elsewhere).await?;
     drop(database);
     postgres.stop().await
+}
+
+/// What a session holds is given back although its machine neither takes what the server sends nor closes the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_gives_up_a_session_whose_machine_is_gone() -> Result<()> {
+    let mut postgres = Postgres::start().await?;
+    let url = postgres.fresh_database().await?;
+    let elsewhere = sea_orm::Database::connect(&url).await?;
+    elsewhere.execute_unprepared("CREATE TABLE notes (id BIGINT PRIMARY KEY)").await?;
+    let server: SocketAddr = url.split(['@', '/']).nth(3).context("a URL has a host")?.parse()?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let (silence, silent) = watch::channel(());
+    tokio::spawn(forward_answers(listener, server, silent));
+    let database = connect(&url.replace(&server.to_string(), &address.to_string())).await?;
+    let silence = Arc::new(silence);
+    let held = database.transact(move |transaction| {
+        let silence = Arc::clone(&silence);
+        Box::pin(async move {
+            transaction.execute_raw(insert(1)).await?;
+            // More than the sockets in between hold: the server cannot go on.
+            silence.send_replace(());
+            let much = sql("SELECT repeat('x', 1000000) FROM generate_series(1, 200)");
+            transaction.query_all_raw(much).await.map(drop)
+        })
+    });
+    let failed = held.await;
+    ensure!(matches!(failed, Err(Failure::Unavailable(_))), "{failed:?}");
+    let began = Instant::now();
+    let free = timeout(GIVEN_UP + ROUNDED, elsewhere.execute_raw(insert(1))).await;
+    free.context("the session still holds its row")??;
+    ensure!(began.elapsed() > SOON, "nothing was held: {:?}", began.elapsed());
+    drop(database);
+    postgres.stop().await
+}
+
+/// Forwards every connection, of those that are open at the next change of `silent` only what goes to the server from then on. Nothing is closed.
+async fn forward_answers(
+    listener: TcpListener,
+    server: SocketAddr,
+    silent: watch::Receiver<()>,
+) -> Result<()> {
+    loop {
+        let (client, _) = listener.accept().await?;
+        let mut silent = silent.clone();
+        silent.mark_unchanged();
+        tokio::spawn(async move {
+            let server = TcpStream::connect(server).await?;
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            let requests = async {
+                let _ended = copy(&mut from_client, &mut to_server).await;
+                std::future::pending::<()>().await;
+            };
+            let answers = async {
+                tokio::select! {
+                    _ended = copy(&mut from_server, &mut to_client) => {}
+                    _ = silent.changed() => {}
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::join!(requests, answers);
+            anyhow::Ok(())
+        });
+    }
 }
 
 /// Forwards every connection until the next change of `silent`. What was open then stays open, and nothing goes through.

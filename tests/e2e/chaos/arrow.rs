@@ -52,7 +52,7 @@ impl Mode {
 pub(super) struct Arrow {
     /// Who calls whom.
     pub(super) name: String,
-    /// The kind of what is called.
+    /// What is called.
     pub(super) to: &'static str,
     /// Where to call.
     pub(super) address: SocketAddr,

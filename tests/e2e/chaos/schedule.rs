@@ -1,193 +1,306 @@
-//! The faults: decks of all kinds, shuffled by the seed and dealt one after the other, those of processes beside those of servers and arrows.
+//! The faults: decks of all kinds, shuffled by the seed and dealt one after the other; those of processes, of servers and of arrows beside each
+//! other.
 
 use std::{ops::Range, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use rand::{Rng as _, rngs::StdRng, seq::SliceRandom as _};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use world::{Postgres, RabbitMq, eventually};
 
 use super::{
-    arrow::Mode,
-    stage::{Member, Servers},
+    arrow::{Arrow, Mode},
+    stage::Member,
     timeline::Timeline,
 };
-use crate::alone::run;
+use crate::alone::number;
 
 /// How long faults last, between which they come, and how long a killed process stays away, in seconds.
 const LASTS: Range<f64> = 5.0..60.0;
 const PAUSE: Range<f64> = 2.0..10.0;
 const AWAY: Range<f64> = 0.0..5.0;
+/// What is cut or silent is so for no shorter time, however short the others are: who waits for it has to notice.
+pub(super) const HOLDS: Duration = Duration::from_secs(5);
+
+/// So many processes of a deck are killed.
+const KILLS: usize = 14;
+/// How long a lease may take to pass, and a process to have one: 12 s, and whatever its database is away for meanwhile.
+const PASSES: Duration = Duration::from_secs(300);
+/// Fewer sessions are not worth ending, and how long as many may take to be there: each of the four services has three and more.
+const SESSIONS: i64 = 9;
+const BACK: Duration = Duration::from_secs(60);
+/// Between two looks at a database, and how long one may take while it is silent.
+const LOOK: Duration = Duration::from_millis(200);
+const ANSWERS: Duration = Duration::from_secs(5);
+
+/// The sessions of the mesh.
+const OURS: &str = "FROM pg_stat_activity WHERE application_name = 'ordermesh'";
+/// The process whose relay has the lease, which is held as `process PID (…)`.
+const RELAY: &str = "SELECT CAST(split_part(holder, ' ', 2) AS BIGINT) FROM leases
+    WHERE name = 'outbox' AND expire_time > CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
 
 /// When no more faults begin, and how their times are multiplied.
 pub(super) struct Pace {
     pub(super) until: Instant,
-    /// The first deck of each lane is dealt to its end, also after that.
-    pub(super) whole: bool,
+    /// So many decks are dealt to their end, also after that.
+    pub(super) decks: usize,
     pub(super) scale: f64,
 }
 
 impl Pace {
-    fn is_over(&self, is_first_deck: bool) -> bool {
-        Instant::now() >= self.until && !(self.whole && is_first_deck)
+    /// Of the deck with this number, from 0 on.
+    fn is_over(&self, deck: usize) -> bool {
+        Instant::now() >= self.until && deck >= self.decks
+    }
+
+    fn draw(&self, seconds: Range<f64>, random: &mut StdRng) -> Duration {
+        Duration::from_secs_f64(self.scale * random.random_range(seconds))
     }
 
     async fn sleep(&self, seconds: Range<f64>, random: &mut StdRng) {
-        sleep(Duration::from_secs_f64(self.scale * random.random_range(seconds))).await;
+        sleep(self.draw(seconds, random)).await;
     }
+
+    /// As long as what is cut or silent is so.
+    async fn hold(&self, random: &mut StdRng) {
+        sleep(self.draw(LASTS, random).max(HOLDS)).await;
+    }
+}
+
+/// Deals decks one after the other, each fault with a pause behind it, until none is to begin any more.
+async fn deal<Fault>(
+    deck: impl Fn() -> Vec<Fault>,
+    pace: &Pace,
+    mut random: StdRng,
+    mut strike: impl AsyncFnMut(Fault, &mut StdRng) -> Result<()>,
+) -> Result<()> {
+    for number in 0.. {
+        let mut deck = deck();
+        deck.shuffle(&mut random);
+        for fault in deck {
+            if pace.is_over(number) {
+                return Ok(());
+            }
+            strike(fault, &mut random).await?;
+            pace.sleep(PAUSE, &mut random).await;
+        }
+    }
+    Ok(())
 }
 
 #[derive(Debug, Clone, Copy)]
 enum OfProcess {
     Kill,
     Freeze,
+    /// One whose relay has the lease, until another one's has.
+    FreezeRelay,
 }
 
-/// Faults of one process at a time.
+/// Faults of one process at a time. The databases are those of the services, by no arrow.
 pub(super) async fn of_processes(
     members: &mut [Member],
+    databases: &[String],
     pace: &Pace,
-    mut random: StdRng,
+    random: StdRng,
     timeline: &Timeline,
 ) -> Result<()> {
-    let mut is_first_deck = true;
-    loop {
-        let mut deck = [OfProcess::Kill, OfProcess::Kill, OfProcess::Kill, OfProcess::Freeze];
-        deck.shuffle(&mut random);
-        for fault in deck {
-            if pace.is_over(is_first_deck) {
-                return Ok(());
-            }
-            let member = &mut members[random.random_range(0..members.len())];
-            match fault {
-                OfProcess::Kill => {
-                    let bar = timeline.begin("processes", "killed", &member.name);
-                    member.kill().await?;
-                    pace.sleep(AWAY, &mut random).await;
-                    member.start().await?;
-                    timeline.end(bar);
-                }
-                OfProcess::Freeze => {
-                    let bar = timeline.begin("processes", "frozen", &member.name);
-                    member.freeze(true).await?;
-                    pace.sleep(LASTS, &mut random).await;
-                    member.freeze(false).await?;
-                    timeline.end(bar);
-                }
-            }
-            pace.sleep(PAUSE, &mut random).await;
+    let deck = || {
+        let mut deck = vec![OfProcess::Kill; KILLS];
+        deck.extend([OfProcess::Freeze, OfProcess::FreezeRelay]);
+        deck
+    };
+    deal(deck, pace, random, async |fault, random: &mut StdRng| {
+        if matches!(fault, OfProcess::FreezeRelay) {
+            return a_lease_passes(members, databases, pace, random, timeline).await;
         }
-        is_first_deck = false;
-    }
+        let member = &mut members[random.random_range(0..members.len())];
+        let is_killed = matches!(fault, OfProcess::Kill);
+        let bar = timeline.begin("processes", if is_killed { "killed" } else { "frozen" }, &member.name);
+        if is_killed {
+            member.kill().await?;
+            pace.sleep(AWAY, random).await;
+            member.start().await?;
+        } else {
+            member.freeze(true).await?;
+            pace.sleep(LASTS, random).await;
+            member.freeze(false).await?;
+        }
+        timeline.end(bar);
+        Ok(())
+    })
+    .await
+}
+
+/// Freezes a process whose relay has the lease until that of another one has it, and then lets it go on.
+async fn a_lease_passes(
+    members: &mut [Member],
+    databases: &[String],
+    pace: &Pace,
+    random: &mut StdRng,
+    timeline: &Timeline,
+) -> Result<()> {
+    // One that was killed keeps its lease for a while.
+    let holds = eventually("a process that runs and has a lease", PASSES, async || {
+        sleep(LOOK).await;
+        for (at, database) in databases.iter().enumerate() {
+            if let Ok(holder) = relay(database).await
+                && let Some(member) = members.iter().position(|member| member.pid() == Some(holder))
+            {
+                return Ok((member, at, holder));
+            }
+        }
+        Err(anyhow!("none of those that run has one"))
+    });
+    let (member, at, before) = holds.await?;
+    let (member, database) = (&mut members[member], &databases[at]);
+    let bar = timeline.begin("processes", "frozen until its lease had passed", &member.name);
+    member.freeze(true).await?;
+    let passes = eventually("another process to have its lease", PASSES, async || {
+        sleep(LOOK).await;
+        let now = relay(database).await?;
+        ensure!(now != before, "{before} has it");
+        Ok(())
+    });
+    let (passed, ()) = tokio::join!(passes, pace.sleep(LASTS, random));
+    member.freeze(false).await?;
+    timeline.end(bar);
+    passed
+}
+
+/// The id of the process whose relay has the lease.
+async fn relay(database: &str) -> Result<i64> {
+    timeout(ANSWERS, number(database, RELAY)).await.context("the database is silent")?
 }
 
 #[derive(Debug, Clone, Copy)]
-enum OfServers {
+enum OfServer {
     StopBroker,
     KillBroker,
     CloseConnections,
     StopDatabase,
     KillDatabase,
+    /// All of its processes stand still.
+    SilenceDatabase,
     EndSessions,
-    /// What becomes of one arrow to this kind of server.
-    Arrow(&'static str, Mode),
 }
 
-fn deck() -> Vec<OfServers> {
-    let mut deck = vec![
-        OfServers::StopBroker,
-        OfServers::KillBroker,
-        OfServers::CloseConnections,
-        OfServers::StopDatabase,
-        OfServers::KillDatabase,
-        OfServers::EndSessions,
-    ];
-    for to in ["a service", "the database", "the broker"] {
-        let modes = [Mode::Slow, Mode::Cut, Mode::Silent, Mode::NoRequests, Mode::NoAnswers];
-        deck.extend(modes.map(|mode| OfServers::Arrow(to, mode)));
+impl OfServer {
+    /// The row of the timeline, and what it says there.
+    const fn named(self) -> (&'static str, &'static str) {
+        match self {
+            Self::StopBroker => ("broker", "stopped"),
+            Self::KillBroker => ("broker", "killed"),
+            Self::CloseConnections => ("broker", "connections closed"),
+            Self::StopDatabase => ("database", "stopped"),
+            Self::KillDatabase => ("database", "killed"),
+            Self::SilenceDatabase => ("database", "silent"),
+            Self::EndSessions => ("database", "sessions ended"),
+        }
     }
-    deck
 }
 
-/// Faults of servers and of the ways to them, one at a time.
+/// Faults of one server at a time.
 pub(super) async fn of_servers(
-    servers: &mut Servers,
+    postgres: &mut Postgres,
+    rabbitmq: &mut RabbitMq,
     pace: &Pace,
-    mut random: StdRng,
+    random: StdRng,
     timeline: &Timeline,
 ) -> Result<()> {
-    let mut is_first_deck = true;
-    loop {
-        let mut deck = deck();
-        deck.shuffle(&mut random);
-        for fault in deck {
-            if pace.is_over(is_first_deck) {
-                return Ok(());
-            }
-            strike(servers, fault, pace, &mut random, timeline).await?;
-            pace.sleep(PAUSE, &mut random).await;
-        }
-        is_first_deck = false;
-    }
+    let deck = || {
+        let mut deck = vec![OfServer::StopBroker, OfServer::KillBroker, OfServer::CloseConnections];
+        deck.extend([OfServer::StopDatabase, OfServer::KillDatabase]);
+        deck.extend([OfServer::SilenceDatabase; 2]);
+        deck.extend([OfServer::EndSessions; 3]);
+        deck
+    };
+    deal(deck, pace, random, async |fault, random: &mut StdRng| {
+        strike(postgres, rabbitmq, fault, pace, random, timeline).await
+    })
+    .await
 }
 
 async fn strike(
-    servers: &mut Servers,
-    fault: OfServers,
+    postgres: &mut Postgres,
+    rabbitmq: &mut RabbitMq,
+    fault: OfServer,
     pace: &Pace,
     random: &mut StdRng,
     timeline: &Timeline,
 ) -> Result<()> {
-    let Servers { postgres, rabbitmq, arrows } = servers;
-    let bar = match fault {
-        OfServers::StopBroker | OfServers::KillBroker => {
-            let killed = matches!(fault, OfServers::KillBroker);
-            let bar = timeline.begin("broker", if killed { "killed" } else { "stopped" }, "the broker");
-            if killed {
-                rabbitmq.kill().await?
-            } else {
-                rabbitmq.stop().await?
-            }
+    let (row, what) = fault.named();
+    let bar = timeline.begin(row, what, &format!("the {row}"));
+    match fault {
+        OfServer::StopBroker => rabbitmq.stop().await?,
+        OfServer::KillBroker => rabbitmq.kill().await?,
+        OfServer::CloseConnections => drop(rabbitmq.control(&["close_all_connections", "chaos"]).await?),
+        OfServer::StopDatabase => postgres.stop().await?,
+        OfServer::KillDatabase => postgres.kill().await?,
+        OfServer::SilenceDatabase => postgres.silence(true)?,
+        OfServer::EndSessions => end_sessions(&postgres.url("postgres"), timeline).await?,
+    }
+    match fault {
+        OfServer::StopBroker | OfServer::KillBroker => {
             pace.sleep(LASTS, random).await;
             rabbitmq.start_again().await?;
-            bar
         }
-        OfServers::CloseConnections => {
-            let bar = timeline.begin("broker", "connections closed", "the broker");
-            rabbitmq.control(&["close_all_connections", "chaos"]).await?;
-            bar
-        }
-        OfServers::StopDatabase | OfServers::KillDatabase => {
-            let killed = matches!(fault, OfServers::KillDatabase);
-            let bar = timeline.begin("database", if killed { "killed" } else { "stopped" }, "the database");
-            if killed {
-                postgres.kill().await?
-            } else {
-                postgres.stop().await?
-            }
+        OfServer::StopDatabase | OfServer::KillDatabase => {
             pace.sleep(LASTS, random).await;
             postgres.start_again().await?;
-            bar
         }
-        OfServers::EndSessions => {
-            let bar = timeline.begin("database", "sessions ended", "the database");
-            let end =
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ordermesh'";
-            run(&postgres.url("postgres"), end).await?;
-            bar
+        OfServer::SilenceDatabase => {
+            pace.hold(random).await;
+            postgres.silence(false)?;
         }
-        OfServers::Arrow(to, mode) => {
-            let mut those: Vec<_> = arrows.iter().filter(|arrow| arrow.to == to).collect();
-            those.shuffle(random);
-            let arrow = those.first().with_context(|| format!("there is no arrow to {to}"))?;
-            let bar = timeline.begin("arrows", name(mode), &arrow.name);
-            arrow.set(mode);
-            pace.sleep(LASTS, random).await;
-            arrow.set(Mode::Open);
-            bar
-        }
-    };
+        OfServer::CloseConnections | OfServer::EndSessions => {}
+    }
     timeline.end(bar);
     Ok(())
+}
+
+/// Ends all sessions of the mesh, once there are some.
+async fn end_sessions(postgres: &str, timeline: &Timeline) -> Result<()> {
+    eventually("sessions of the mesh", BACK, async || {
+        sleep(LOOK).await;
+        let open = number(postgres, &format!("SELECT COUNT(*) {OURS}")).await?;
+        ensure!(open >= SESSIONS, "{open} sessions");
+        anyhow::Ok(())
+    })
+    .await?;
+    let end = format!("SELECT COUNT(*) FILTER (WHERE pg_terminate_backend(pid)) {OURS}");
+    let ended = number(postgres, &end).await?;
+    timeline.count(|counts| counts.sessions += ended);
+    Ok(())
+}
+
+/// The arrows of the architecture, by what they lead to.
+const TO: [&str; 4] = ["orders", "payments", "the database", "the broker"];
+const MODES: [Mode; 5] = [Mode::Slow, Mode::Cut, Mode::Silent, Mode::NoRequests, Mode::NoAnswers];
+
+/// Faults of one arrow at a time.
+pub(super) async fn of_arrows(
+    arrows: &[Arrow],
+    pace: &Pace,
+    random: StdRng,
+    timeline: &Timeline,
+) -> Result<()> {
+    let deck = || TO.into_iter().flat_map(|to| MODES.map(|mode| (to, mode))).collect::<Vec<_>>();
+    deal(deck, pace, random, async |(to, mode), random: &mut StdRng| {
+        let mut those: Vec<&Arrow> = arrows.iter().filter(|arrow| arrow.to == to).collect();
+        those.shuffle(random);
+        let arrow = those.first().with_context(|| format!("there is no arrow to {to}"))?;
+        let bar = timeline.begin("arrows", name(mode), &arrow.name);
+        arrow.set(mode);
+        if mode == Mode::Slow {
+            pace.sleep(LASTS, random).await;
+        } else {
+            pace.hold(random).await;
+        }
+        arrow.set(Mode::Open);
+        timeline.end(bar);
+        anyhow::Ok(())
+    })
+    .await
 }
 
 fn name(mode: Mode) -> &'static str {

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{BufWriter, Write as _},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -28,7 +28,7 @@ const START: Duration = Duration::from_secs(600);
 /// Between two such starts.
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long orders may take to end once all is well: the longest lease and the longest pause of whoever tries again, and more.
-const REST: Duration = Duration::from_secs(120);
+pub(super) const REST: Duration = Duration::from_secs(120);
 /// How much of the past is kept of each process, and how many lines of each of its lives.
 const LAST: Duration = Duration::from_secs(60);
 const LINES: usize = 2_000;
@@ -46,13 +46,17 @@ pub(super) struct Stage {
     pub(super) servers: Servers,
     /// Where the gateways reach each service.
     urls: BTreeMap<&'static str, Vec<String>>,
+    /// Whose binaries run at first.
+    binaries: PathBuf,
 }
 
 impl Stage {
-    pub(super) async fn start() -> Result<Self> {
+    /// With the binaries of a folder.
+    pub(super) async fn start(binaries: &Path) -> Result<Self> {
         let (postgres, rabbitmq) = tokio::try_join!(Postgres::start(), RabbitMq::start())?;
         let servers = Servers { postgres, rabbitmq, arrows: Vec::new() };
-        let mut stage = Self { members: Vec::new(), servers, urls: BTreeMap::new() };
+        let mut stage =
+            Self { members: Vec::new(), servers, urls: BTreeMap::new(), binaries: binaries.to_owned() };
         for service in ["payments", "orders"] {
             stage.servers.postgres.create_database(service).await?;
             for number in 1..=2 {
@@ -75,14 +79,14 @@ impl Stage {
         let (database, broker) = (self.servers.postgres.url(service), self.servers.rabbitmq.amqp_url());
         let database = self.through(&name, "the database", database).await?;
         let broker = self.through(&name, "the broker", broker).await?;
-        let mut program = listening(Program::named(service)?, &ports)
+        let mut program = listening(&self.binaries.join(service), &ports)
             .env("DATABASE_URL", database)
             .env("AMQP_URL", broker)
             .env("ADMIN_TOKEN", ADMIN_TOKEN);
         if let Some(payments) = self.urls.get("payments").filter(|_| service == "orders") {
             program = program.env("PAYMENTS_URL", payments.join(","));
         }
-        let arrow = Arrow::of(format!("calls to {name}"), "a service", ports[0].address()).await?;
+        let arrow = Arrow::of(format!("calls to {name}"), service, ports[0].address()).await?;
         self.urls.entry(service).or_default().push(format!("http://{}", arrow.address));
         self.servers.arrows.push(arrow);
         let listener = if service == "orders" { "orders-grpc" } else { "payments-grpc" };
@@ -92,7 +96,7 @@ impl Stage {
 
     fn add_gateway(&mut self, name: String) -> Result<()> {
         let ports = [Port::reserve()?, Port::reserve()?];
-        let program = listening(Program::named("gateway")?, &ports)
+        let program = listening(&self.binaries.join("gateway"), &ports)
             .args(["--orders-url".to_owned(), self.urls["orders"].join(",")])
             .args(["--payments-url".to_owned(), self.urls["payments"].join(",")]);
         self.members.push(Member::of(name, "http", program, ports));
@@ -191,9 +195,9 @@ impl Stage {
     }
 }
 
-fn listening(program: Program, [calls, admin]: &[Port; 2]) -> Program {
+fn listening(binary: &Path, [calls, admin]: &[Port; 2]) -> Program {
     let listen = ["--listen".to_owned(), calls.address().to_string()];
-    program.args(listen).args(["--admin".to_owned(), admin.address().to_string()])
+    Program::at(binary).args(listen).args(["--admin".to_owned(), admin.address().to_string()])
 }
 
 fn last_lines(output: &str) -> String {
@@ -219,6 +223,11 @@ impl Member {
 
     fn address(&self) -> SocketAddr {
         self.ports[0].address()
+    }
+
+    /// Its process id, while it runs.
+    pub(super) fn pid(&self) -> Option<i64> {
+        self.process.as_ref().map(|process| i64::from(process.pid()))
     }
 
     /// Starts it until it serves: without its database it ends with an error, and whoever runs it starts it again.
@@ -257,6 +266,13 @@ impl Member {
         self.keep(&process);
         ensure!(status.success(), "{} stopped with {status}", self.name);
         Ok(())
+    }
+
+    /// Stops it, and starts it again with the binary of a folder.
+    pub(super) async fn replace(&mut self, binaries: &Path) -> Result<()> {
+        self.stop().await?;
+        self.program = self.program.clone().of_folder(binaries)?;
+        self.start().await
     }
 
     /// Freezes it, or lets it go on.

@@ -22,7 +22,7 @@ const AGE: &str =
     "SELECT CAST(COALESCE(EXTRACT(EPOCH FROM now()) * 1000 - MIN(create_time) / 1000, 0) AS BIGINT)
     FROM orders WHERE status = 1";
 
-/// How calls ended. One that was left is not answered.
+/// How calls ended, of which one that was left is not answered, and sessions of the database.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Counts {
     pub(super) answered: u64,
@@ -31,6 +31,8 @@ pub(super) struct Counts {
     pub(super) gone: u64,
     /// Made twice at once.
     pub(super) twice: u64,
+    /// Sessions that the database has ended.
+    pub(super) sessions: i64,
 }
 
 /// One look. Times are in seconds from the beginning.
@@ -88,9 +90,12 @@ impl Timeline {
         self.with(|seen| seen.counts)
     }
 
-    /// How often a fault was there.
-    pub(super) fn times(&self, row: &str, what: &str) -> usize {
-        self.with(|seen| seen.bars.iter().filter(|bar| bar.row == row && bar.what == what).count())
+    /// How often a fault was there and over, for so many seconds or more.
+    pub(super) fn times(&self, row: &str, what: &str, least: f64) -> usize {
+        let lasted = |bar: &Bar| bar.until.is_some_and(|until| until - bar.from >= least);
+        self.with(|seen| {
+            seen.bars.iter().filter(|bar| bar.row == row && bar.what == what && lasted(bar)).count()
+        })
     }
 
     /// A fault begins; its number is for its end.
@@ -143,11 +148,11 @@ impl Timeline {
             for bar in &seen.bars {
                 *faults.entry((bar.row, bar.what)).or_default() += 1;
             }
-            let Counts { answered, unanswered, gone, twice } = seen.counts;
+            let Counts { answered, unanswered, gone, twice, sessions } = seen.counts;
             let age = seen.samples.iter().filter_map(|sample| sample.age).fold(0.0, f64::max);
             let mut text = format!(
                 "{now:.0} s: {answered} answers, {unanswered} calls without one ({gone} left), {twice} made twice at once; \
-                 an order took {age:.1} s at most\n"
+                 {sessions} sessions were ended; an order took {age:.1} s at most\n"
             );
             for ((row, what), count) in faults {
                 // Text takes all that is written.

@@ -1,6 +1,6 @@
 //! Records the messages that this version writes, out of a mesh at work, into the folder of its version.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::StreamExt as _;
@@ -15,7 +15,7 @@ use prost_reflect::DynamicMessage;
 use reqwest::Method;
 use serde_json::json;
 use tokio::time::timeout;
-use world::{Issuer, PATIENCE, claims, eventually};
+use world::{Issuer, PATIENCE, Scratch, claims, eventually};
 
 use super::{
     ON_RABBITMQ, VERSION, contracts,
@@ -45,13 +45,38 @@ async fn record() -> Result<()> {
     let mut entries = BTreeMap::new();
     taps.note_until(LAST, &mut entries).await?;
     place_by_token(&mut entries).await?;
-    let folder = folder().join(VERSION);
-    fs::create_dir_all(&folder)?;
-    for (name, entry) in &entries {
+    keep(&folder().join(VERSION), &entries)
+}
+
+/// Writes messages into a folder, each by its name, and makes sure that it holds these and no others.
+fn keep(folder: &Path, entries: &BTreeMap<String, Entry>) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for (name, entry) in entries {
         fs::write(folder.join(format!("{name}.json")), format!("{:#}\n", entry.to_json()))?;
     }
-    let reread: Vec<Entry> = entries.into_values().collect();
-    ensure!(Entry::of_version(&folder)? == reread, "the folder holds something else");
+    let kept = of_version(folder)?;
+    let others: Vec<_> = kept.keys().filter(|name| !entries.contains_key(*name)).collect();
+    ensure!(others.is_empty(), "{} holds {others:?} too, which were not recorded", folder.display());
+    ensure!(kept == *entries, "what was written to {} is read otherwise", folder.display());
+    Ok(())
+}
+
+/// The messages in a folder by their names.
+fn of_version(folder: &Path) -> Result<BTreeMap<String, Entry>> {
+    Ok(Entry::of_version(folder)?.into_iter().map(|entry| (entry.name(), entry)).collect())
+}
+
+/// What `just corpus` does at its end, with the messages that are there.
+#[test]
+fn what_is_recorded_is_read_back() -> Result<()> {
+    let (scratch, recorded) = (Scratch::new("corpus")?, of_version(&folder().join(VERSION))?);
+    ensure!(recorded.len() > 1, "hardly any messages: {recorded:?}");
+    let kept = scratch.path().join("kept");
+    keep(&kept, &recorded)?;
+    keep(&kept, &recorded)?;
+    let fewer: BTreeMap<String, Entry> = recorded.into_iter().skip(1).collect();
+    let error = keep(&kept, &fewer).err().context("it holds one more")?;
+    ensure!(error.to_string().contains("were not recorded"), "{error:#}");
     Ok(())
 }
 

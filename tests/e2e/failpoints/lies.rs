@@ -65,7 +65,7 @@ type Lie = (fn(&mut Journal), &'static str);
 
 #[tokio::test]
 async fn no_lie_is_believed() -> Result<()> {
-    let (site, mut honest) = honest().await?;
+    let (site, mut honest) = honest("").await?;
     let judge = site.judge(PATIENCE)?;
     judge.believes(from_mut(&mut honest)).await?;
 
@@ -85,7 +85,7 @@ async fn no_lie_is_believed() -> Result<()> {
 
 #[tokio::test]
 async fn no_change_of_the_books_is_believed() -> Result<()> {
-    let (site, mut honest) = honest().await?;
+    let (site, mut honest) = honest("").await?;
     site.judge(PATIENCE)?.believes(from_mut(&mut honest)).await?;
 
     let judge = site.judge(LEAVES)?;
@@ -96,10 +96,10 @@ async fn no_change_of_the_books_is_believed() -> Result<()> {
     Ok(())
 }
 
-/// A mesh in one process, and what was called there.
-async fn honest() -> Result<(Site, Journal)> {
+/// A mesh in one process with these bugs, and what was called there.
+pub(super) async fn honest(failpoints: &str) -> Result<(Site, Journal)> {
     let mut site = Site::embedded().await?;
-    site.start(MESH, "").await?;
+    site.start(MESH, failpoints).await?;
     let way = Way::Grpc(site.calls()?);
     let mut honest = Journal::of("alice".to_owned());
     while honest.calls.len() < CALLS {
@@ -133,5 +133,5 @@ fn a_forgotten_order(journal: &mut Journal) {
 
 fn an_answer_that_nobody_gave(journal: &mut Journal) {
     let answer = Some(Answer::ToppedUp(Box::default()));
-    journal.calls.push(Call { key: "never".to_owned(), what: What::TopUp, answer });
+    journal.calls.push(Call { key: "never".to_owned(), what: What::TopUp { amount: 1 }, answer });
 }

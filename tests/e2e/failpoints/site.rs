@@ -37,7 +37,7 @@ impl Site {
 
     /// As two processes, which do not run yet.
     pub(super) async fn on_servers() -> Result<Self> {
-        Self::on(Some((Postgres::start().await?, RabbitMq::start().await?))).await
+        Self::on(Some((Postgres::start().await?, RabbitMq::shared().await?))).await
     }
 
     async fn on(servers: Option<(Postgres, RabbitMq)>) -> Result<Self> {

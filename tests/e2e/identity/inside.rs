@@ -40,7 +40,7 @@ impl Inside {
     pub(crate) async fn start(folder: &Path, issuer: &Verifier, rules: &Rules) -> Result<Self> {
         let mesh = MeshConfig {
             broker: BrokerConfig {
-                url: None,
+                urls: Vec::new(),
                 tls: ClientTls::default(),
                 partitions: 1,
                 park: Park::default(),

@@ -1,7 +1,10 @@
 //! The ways to call a method: gRPC, gRPC-Web, Connect, HTTP and a WebSocket, each with the same kind of outcome.
 
 use anyhow::{Context as _, Result, ensure};
-use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD},
+};
 use bytes::{Buf as _, BufMut as _, Bytes};
 use chassis::status::{Reason, code_name};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::AUTHORIZATION, uri::PathAndQuery};
@@ -113,6 +116,21 @@ pub(crate) async fn grpc(channel: &Channel, row: &Row, wire: Bytes, token: Optio
     })
 }
 
+/// The status of a call over gRPC that is refused, with all that came with it.
+pub(crate) async fn refusal(channel: &Channel, row: &Row, wire: Bytes, token: &str) -> Result<Status> {
+    let mut client = Grpc::new(channel.clone());
+    client.ready().await?;
+    let mut request = Request::new(wire);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse()?);
+    // Without one each answer has a new one.
+    request.metadata_mut().insert("x-request-id", "the-same".parse()?);
+    let path: PathAndQuery = format!("/{}", row.method).parse()?;
+    match client.server_streaming(request, path, Raw).await {
+        Err(status) => Ok(status),
+        Ok(mut answer) => answer.get_mut().message().await.err().context("it is answered"),
+    }
+}
+
 /// Calls over gRPC-Web at the edge.
 pub(crate) async fn grpc_web(edge: &Api, row: &Row, wire: Bytes, token: Option<&str>) -> Result<Outcome> {
     let frame = framed(&wire)?;
@@ -157,7 +175,7 @@ fn trailers(text: &[u8]) -> Result<HeaderMap> {
     Ok(trailers)
 }
 
-/// Calls over Connect at the edge, with a message in this form. Of a stream the end is waited for, where all is said.
+/// Calls over Connect at the edge, with a message in this form.
 pub(crate) async fn connect(
     edge: &Api,
     row: &Row,
@@ -169,23 +187,57 @@ pub(crate) async fn connect(
         false => (format!("application/{form}"), message),
     };
     let request = edge.request(reqwest::Method::POST, &format!("/{}", row.method));
-    let response = authorized(request.header("content-type", kind), token).body(message).send().await?;
+    let request = authorized(request.header("content-type", kind), token).body(message);
+    connected(request.send().await?, row).await
+}
+
+/// Calls a method that only reads over Connect, with its message in the query.
+pub(crate) async fn connect_by_get(
+    edge: &Api,
+    row: &Row,
+    message: &[u8],
+    token: Option<&str>,
+) -> Result<Outcome> {
+    let message = BASE64_URL_SAFE_NO_PAD.encode(message);
+    let path = format!("/{}?connect=v1&encoding=proto&base64=1&message={message}", row.method);
+    connected(authorized(edge.request(reqwest::Method::GET, &path), token).send().await?, row).await
+}
+
+async fn connected(response: reqwest::Response, row: &Row) -> Result<Outcome> {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let mut body = response.bytes().await?;
     if row.streams {
-        ensure!(status == 200 && body.remaining() >= 5, "{}: {status} {body:?}", row.method);
-        let (flags, length) = (body.get_u8(), body.get_u32() as usize);
-        ensure!(flags == 2 && length == body.len(), "{}: no end: {body:?}", row.method);
-        let end: Value = serde_json::from_slice(&body)?;
-        return Outcome::of_connect(&end["error"]);
+        ensure!(status == 200, "{}: {status}", row.method);
+        return begun(response).await;
     }
     if status == 200 {
         return Ok(Outcome::ok(200));
     }
-    let failed = Outcome::of_connect(&serde_json::from_slice(&body)?)?;
+    let failed = Outcome::of_connect(&serde_json::from_slice(&response.bytes().await?)?)?;
     let code = Reason::parse(&failed.reason).map(|reason| reason.code() as u16);
     ensure!(code == Some(failed.code), "{}: another code than that of its reason: {failed:?}", row.method);
     Ok(Outcome { code: status, challenge: challenged(headers.get("www-authenticate")), ..failed })
+}
+
+/// What a stream of Connect begins with: a message, or its end, which says how it went.
+async fn begun(mut response: reqwest::Response) -> Result<Outcome> {
+    let mut had = Vec::<u8>::new();
+    loop {
+        if let Some((head, rest)) = had.split_first_chunk::<5>() {
+            let [flags, length @ ..] = *head;
+            if flags & 2 == 0 {
+                return Ok(Outcome::ok(0));
+            }
+            if rest.len() == u32::from_be_bytes(length) as usize {
+                let end: Value = serde_json::from_slice(rest)?;
+                return if end["error"].is_null() {
+                    Ok(Outcome::ok(0))
+                } else {
+                    Outcome::of_connect(&end["error"])
+                };
+            }
+        }
+        had.extend(response.chunk().await?.context("a stream without an end")?);
+    }
 }
 
 /// Calls a route over HTTP. Of a stream only the beginning is waited for.

@@ -8,7 +8,7 @@ use ordermesh::orders::v1::Order;
 use world::eventually;
 
 use super::{Grpc, Journal, Way};
-use crate::{alone::number, check::check_at};
+use crate::{alone::number, check::check_at, mesh::Mesh};
 
 const SERVICES: [&str; 2] = ["orders", "payments"];
 
@@ -25,6 +25,15 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
+    /// That of a mesh, which calls at its services.
+    pub(crate) fn of(mesh: &Mesh, patience: Duration) -> Result<Self> {
+        let addresses: BTreeMap<&str, String> =
+            SERVICES.into_iter().zip([mesh.orders, mesh.payments].map(|at| format!("http://{at}"))).collect();
+        let databases = SERVICES.map(|service| (service, mesh.database_url(service).to_owned())).into();
+        let calls = Grpc::at(&addresses["orders"], &addresses["payments"])?;
+        Ok(Self { calls, addresses, databases, patience })
+    }
+
     /// Whether all that is in the journals is true.
     pub(crate) async fn believes(&self, journals: &mut [Journal]) -> Result<()> {
         let way = Way::Grpc(self.calls.clone());

@@ -18,7 +18,7 @@ use tonic::{
 };
 use world::{Api, PATIENCE, eventually};
 
-use super::{AMOUNT, Answer, Given, TOP_UP, What};
+use super::{AMOUNT, Answer, Given, What};
 use crate::alone::{Orders, Payments};
 
 const CONNECT: Duration = Duration::from_secs(1);
@@ -63,9 +63,9 @@ impl Grpc {
                     self.payments.create_account(CreateAccountRequest { account, request_id }).await?;
                 Ok(answered(answer, Answer::Account))
             }
-            What::TopUp => {
+            What::TopUp { amount } => {
                 let request =
-                    TopUpAccountRequest { user_id, amount: TOP_UP, request_id, ..Default::default() };
+                    TopUpAccountRequest { user_id, amount: *amount, request_id, ..Default::default() };
                 let answer = self.payments.top_up_account(request).await?;
                 Ok(answered(answer, |topped_up| Answer::ToppedUp(Box::new(topped_up))))
             }
@@ -85,46 +85,42 @@ impl Grpc {
 
     /// All orders of a user.
     pub(super) async fn all_orders(&self, user: &str) -> Result<Vec<Order>> {
-        let (mut all, mut page_token) = (Vec::new(), String::new());
-        loop {
-            let page = eventually("a page of orders", PATIENCE, async || {
-                let list = ListOrdersRequest {
-                    user_id: user.to_owned(),
-                    page_size: PAGE,
-                    page_token: page_token.clone(),
-                    ..Default::default()
-                };
-                self.orders.clone().list_orders(list).await
-            });
-            let page = page.await?.into_inner();
-            all.extend(page.orders);
-            if page.next_page_token.is_empty() {
-                return Ok(all);
-            }
-            page_token = page.next_page_token;
-        }
+        all_pages("a page of orders", async |page_token: String| {
+            let user_id = user.to_owned();
+            let list = ListOrdersRequest { user_id, page_size: PAGE, page_token, ..Default::default() };
+            let page = self.orders.clone().list_orders(list).await?.into_inner();
+            Ok::<_, Status>((page.orders, page.next_page_token))
+        })
+        .await
     }
 
     /// All of a user's ledger.
     pub(super) async fn all_entries(&self, user: &str) -> Result<Vec<LedgerEntry>> {
-        let (mut all, mut page_token) = (Vec::new(), String::new());
-        loop {
-            let page = eventually("a page of the ledger", PATIENCE, async || {
-                let list = ListLedgerEntriesRequest {
-                    user_id: user.to_owned(),
-                    page_size: PAGE,
-                    page_token: page_token.clone(),
-                    ..Default::default()
-                };
-                self.payments.clone().list_ledger_entries(list).await
-            });
-            let page = page.await?.into_inner();
-            all.extend(page.entries);
-            if page.next_page_token.is_empty() {
-                return Ok(all);
-            }
-            page_token = page.next_page_token;
+        all_pages("a page of the ledger", async |page_token: String| {
+            let user_id = user.to_owned();
+            let list =
+                ListLedgerEntriesRequest { user_id, page_size: PAGE, page_token, ..Default::default() };
+            let page = self.payments.clone().list_ledger_entries(list).await?.into_inner();
+            Ok::<_, Status>((page.entries, page.next_page_token))
+        })
+        .await
+    }
+}
+
+/// Everything in a list: a call makes of the token of a page what is on it, and the token of the next one.
+async fn all_pages<T>(
+    what: &str,
+    call: impl AsyncFn(String) -> Result<(Vec<T>, String), Status>,
+) -> Result<Vec<T>> {
+    let (mut all, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let page = eventually(what, PATIENCE, async || call(page_token.clone()).await);
+        let (items, next) = page.await?;
+        all.extend(items);
+        if next.is_empty() {
+            return Ok(all);
         }
+        page_token = next;
     }
 }
 
@@ -140,7 +136,7 @@ fn answered<T>(answer: Response<T>, of: impl FnOnce(T) -> Answer) -> Given {
 async fn over_http(api: &Api, user: &str, key: &str, what: &What) -> Result<Given, Status> {
     let (path, body) = match what {
         What::Open => ("/gateway/payments".to_owned(), json!({ "userId": user })),
-        What::TopUp => (format!("/gateway/payments/{user}/top-up"), json!({ "amount": TOP_UP })),
+        What::TopUp { amount } => (format!("/gateway/payments/{user}/top-up"), json!({ "amount": amount })),
         What::Place => ("/gateway/orders".to_owned(), json!({ "userId": user, "amount": AMOUNT })),
         What::Cancel { order_id } => (format!("/gateway/orders/{order_id}:cancel"), json!({})),
     };
@@ -151,7 +147,7 @@ async fn over_http(api: &Api, user: &str, key: &str, what: &What) -> Result<Give
     }
     let read = match what {
         What::Open => read(&answer.body).map(Answer::Account),
-        What::TopUp => read(&answer.body).map(|topped_up| Answer::ToppedUp(Box::new(topped_up))),
+        What::TopUp { .. } => read(&answer.body).map(|topped_up| Answer::ToppedUp(Box::new(topped_up))),
         What::Place | What::Cancel { .. } => read(&answer.body).map(|order| Answer::Order(Box::new(order))),
     };
     let read = read.map_err(|error| Status::data_loss(format!("{error:#} in {}", answer.text)))?;

@@ -2,7 +2,7 @@
 
 mod trees;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value};
 
@@ -12,6 +12,9 @@ use super::{
     report::{BODY, Report},
     scalar,
 };
+
+/// The members that were given of oneofs, by the full names of these.
+type Given = HashMap<String, String>;
 
 /// Walks a JSON tree along a message's descriptor.
 #[derive(Debug)]
@@ -42,8 +45,11 @@ impl<'r> Walk<'r> {
         members: impl IntoIterator<Item = &'j (String, Json<'t>)>,
     ) {
         let descriptor = message.descriptor().clone();
-        let mut seen = HashSet::new();
+        let (mut seen, mut given) = (HashSet::new(), Given::new());
         for (name, json) in members {
+            if self.report.is_full() {
+                return;
+            }
             let Some(field) = names::field(&descriptor, name) else {
                 let text = format!("is not a field of {}", descriptor.name());
                 self.at(name, |walk| walk.report.unknown(&walk.path, text));
@@ -54,23 +60,41 @@ impl<'r> Walk<'r> {
                 self.at(field.json_name(), |walk| walk.report.unreadable(&walk.path, "is given twice"));
                 continue;
             }
-            self.member(message, &field, json);
+            self.one(message, &field, json, &mut given);
         }
     }
 
-    /// Reads one field of `message`.
+    /// Reads the field of `message` that a text stands for.
     pub(crate) fn member(&mut self, message: &mut DynamicMessage, field: &FieldDescriptor, json: &Json<'_>) {
-        let sibling = sibling(message, field);
+        self.one(message, field, json, &mut Given::new());
+    }
+
+    /// Reads one field of `message`, beside those of oneofs that are `given`: a oneof may have thousands of fields, and is not looked through for
+    /// each of them.
+    fn one(
+        &mut self,
+        message: &mut DynamicMessage,
+        field: &FieldDescriptor,
+        json: &Json<'_>,
+        given: &mut Given,
+    ) {
         self.at(field.json_name(), |walk| {
             let Some(value) = walk.value(field, json) else { return };
             if walk.report.memory.values(1).is_none() {
                 return;
             }
-            if let Some(sibling) = sibling {
-                walk.report.unreadable(&walk.path, format!("cannot be given together with {sibling}"));
-            } else {
-                message.set_field(field, value);
+            if let Some(oneof) = field.containing_oneof() {
+                match given.entry(oneof.full_name().to_owned()) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(field.json_name().to_owned());
+                    }
+                    Entry::Occupied(sibling) => {
+                        let problem = format!("cannot be given together with {}", sibling.get());
+                        return walk.report.unreadable(&walk.path, problem);
+                    }
+                }
             }
+            message.set_field(field, value);
         });
     }
 
@@ -85,7 +109,7 @@ impl<'r> Walk<'r> {
             self.report.memory.values(items.len())?;
             let mut list = Vec::with_capacity(items.len());
             for (index, item) in items.iter().enumerate() {
-                if self.report.memory.is_exhausted() {
+                if self.report.memory.is_exhausted() || self.report.is_full() {
                     return None;
                 }
                 list.extend(self.inside(&format!("[{index}]"), |walk| walk.element(&kind, item)));
@@ -106,6 +130,9 @@ impl<'r> Walk<'r> {
         let mut map = std::collections::HashMap::with_capacity(object.len());
         for (name, json) in object {
             self.report.memory.text(name)?;
+            if self.report.is_full() {
+                return None;
+            }
             self.inside(&format!("[{name:?}]"), |walk| {
                 let Some(key) = scalar::key(&key_kind, name) else {
                     return walk.report.unreadable(&walk.path, "has a key of the wrong type");

@@ -92,6 +92,11 @@ impl Report {
         }
     }
 
+    /// Whether what is wrong is not noted any more: whatever follows, the request is refused with what is noted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.violations.len() >= MAX_VIOLATIONS
+    }
+
     /// The names that were passed over; the error when something was wrong.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Flat tables of messages, compiled once from descriptors: what the hot path asks of a field is one index away.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind as Described, MessageDescriptor, Syntax};
 
@@ -14,7 +14,12 @@ pub(crate) const MAX_FIELDS: usize = 256;
 pub(crate) struct Plans {
     messages: Vec<Message>,
     by_name: HashMap<String, usize>,
+    /// Many fields may have the same enum: its names are gathered once.
+    enums: HashMap<String, Names>,
 }
+
+/// Every number of an enum with its name as it is printed.
+type Names = Arc<[(i32, Box<[u8]>)]>;
 
 /// A message.
 pub(crate) struct Message {
@@ -84,7 +89,7 @@ pub(crate) enum Kind {
     Bool,
     String,
     Bytes,
-    Enum(EnumDescriptor, std::sync::Arc<[(i32, Box<[u8]>)]>),
+    Enum(EnumDescriptor, Names),
     /// `google.protobuf.NullValue`.
     Null,
     /// By its place in the plans.
@@ -171,9 +176,9 @@ impl Plans {
             kind => (Label::One { presence: descriptor.supports_presence() }, self.kind(&kind)),
         };
         let name = serde_json::Value::from(descriptor.json_name());
-        let oneof = descriptor.containing_oneof();
-        let place =
-            oneof.and_then(|oneof| descriptor.parent_message().oneofs().position(|other| other == oneof));
+        // A path ends with the place in its list.
+        let place = descriptor.containing_oneof().and_then(|oneof| oneof.path().last().copied());
+        let place = place.and_then(|place| usize::try_from(place).ok());
         let key = format!("{name}:").into_bytes().into();
         Field { number: descriptor.number(), key, label, kind, oneof: place, descriptor }
     }
@@ -198,7 +203,11 @@ impl Plans {
             Described::Enum(descriptor) if descriptor.full_name() == "google.protobuf.NullValue" => {
                 Kind::Null
             }
-            Described::Enum(descriptor) => Kind::Enum(descriptor.clone(), printed(descriptor)),
+            Described::Enum(descriptor) => {
+                let names = self.enums.entry(descriptor.full_name().to_owned());
+                let names = names.or_insert_with(|| printed(descriptor));
+                Kind::Enum(descriptor.clone(), Arc::clone(names))
+            }
             Described::Message(message) => Kind::Message(self.reserve(message)),
         }
     }
@@ -227,8 +236,8 @@ impl Message {
     }
 }
 
-/// Every number of an enum with its name as it is printed; of several names for one number, that which the reflective path takes.
-fn printed(descriptor: &EnumDescriptor) -> std::sync::Arc<[(i32, Box<[u8]>)]> {
+/// Of several names for one number, that which the reflective path takes.
+fn printed(descriptor: &EnumDescriptor) -> Names {
     let mut names: Vec<(i32, Box<[u8]>)> = Vec::new();
     for number in descriptor.values().map(|value| value.number()) {
         if let Some(value) = descriptor.get_value(number) {
@@ -252,6 +261,7 @@ fn form(descriptor: &MessageDescriptor) -> Form {
         name if scalar::is_well_known(name) => Form::WellKnown,
         _ if descriptor.parent_file().syntax() == Syntax::Proto3
             && descriptor.fields().len() <= MAX_FIELDS
+            && descriptor.oneofs().len() <= MAX_FIELDS
             && descriptor.fields().all(open) =>
         {
             Form::Object

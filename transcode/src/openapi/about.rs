@@ -24,6 +24,8 @@ pub struct About<'a> {
     pub title: &'a str,
     /// In Markdown.
     pub description: &'a str,
+    /// Who is to be written to, where anybody is known.
+    pub contact: Option<&'a str>,
     /// The name of the licence and its identifier in SPDX, where one is known.
     pub license: Option<[&'a str; 2]>,
     /// Whether callers need a token,

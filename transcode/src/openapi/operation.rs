@@ -22,10 +22,10 @@ const QUERY_DEPTH: usize = 3;
 const KEY: &str = "^[!#-~]([ -~]*[!-~])?$";
 
 /// What an `X-Request-Timeout` should look like. Less than a tenth of a second is understood too, and seldom enough.
-const TIMEOUT: &str = r"^((0\.[1-9][0-9]{0,2}|[1-9][0-9]{0,3}(\.[0-9]{1,3})?)s?|[1-9][0-9]{2,5}ms)$";
+const TIMEOUT: &str = r"^((0\.[1-9][0-9]*|[1-9][0-9]*(\.[0-9]+)?)s?|[1-9][0-9]{2,}ms)$";
 
-/// What a condition on a read or a write is: entity tags, or any.
-const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
+/// What a condition on a write is: versions, or entity tags, or any.
+const TAGS: &str = r#"^(\*|([0-9]+|(W/)?"[!#-~]*")( *, *([0-9]+|(W/)?"[!#-~]*"))*)$"#;
 
 /// A route as a document shows it.
 pub(crate) struct Operation<'a> {
@@ -127,24 +127,25 @@ impl Operation<'_> {
         }
         if rpc.request_id.is_some() {
             let what = "Makes a repeated call safe: the same key gets the first answer again.";
-            parameters.push(header("Idempotency-Key", what, KEY));
+            parameters.push(header("Idempotency-Key", what, Some(KEY)));
         }
         if rpc.after_version.is_some() {
             let what = "Where the stream goes on: the id of the last event seen.";
-            parameters.push(header("Last-Event-ID", what, "^[0-9]{1,18}$"));
+            parameters.push(header("Last-Event-ID", what, Some("^[0-9]{1,18}$")));
         }
         if self.has_tag() {
             let what = "Of an answer that the client has: 304 when it would be the same.";
-            parameters.push(header("If-None-Match", what, TAGS));
+            // What names no tag is no condition on a read, and refused nowhere.
+            parameters.push(header("If-None-Match", what, None));
         }
         if self.is_conditional() {
             let what =
                 "The entity tag of what is to be changed, as it was read: 412 when it is another one by now.";
-            parameters.push(header("If-Match", what, TAGS));
+            parameters.push(header("If-Match", what, Some(TAGS)));
         }
         if self.about.habits.times {
             let what = "How long the client waits: seconds, or such as `500ms`.";
-            parameters.push(header("X-Request-Timeout", what, TIMEOUT));
+            parameters.push(header("X-Request-Timeout", what, Some(TIMEOUT)));
         }
         parameters
     }
@@ -206,8 +207,11 @@ impl Operation<'_> {
     }
 }
 
-fn header(name: &str, description: &str, pattern: &str) -> Value {
-    let schema = json!({ "type": "string", "pattern": pattern });
+fn header(name: &str, description: &str, pattern: Option<&str>) -> Value {
+    let mut schema = json!({ "type": "string" });
+    if let Some(pattern) = pattern {
+        schema["pattern"] = pattern.into();
+    }
     json!({ "name": name, "in": "header", "description": description, "schema": schema })
 }
 

@@ -1,6 +1,6 @@
 //! JSON schemas of messages and fields, as ProtoJSON prints them (<https://protobuf.dev/programming-guides/json>).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
@@ -19,12 +19,12 @@ pub(crate) const PROBLEM: &str = "Problem";
 /// The messages that a document refers to.
 #[derive(Debug, Default)]
 pub(crate) struct Schemas {
-    /// By their full names.
+    /// Those whose schemas are yet to be made, and others, by their full names.
     referred: BTreeMap<String, MessageDescriptor>,
     /// Names of components by the full names of their messages.
     names: HashMap<String, String>,
-    /// Fields that a request may leave out whatever their options say.
-    optional: Vec<FieldDescriptor>,
+    /// Fields that a request may leave out whatever their options say, by their full names.
+    optional: HashSet<String>,
 }
 
 impl Schemas {
@@ -46,7 +46,7 @@ impl Schemas {
                 names.insert((*full).to_owned(), name);
             }
         }
-        Self { referred: BTreeMap::new(), names, optional: Vec::new() }
+        Self { referred: BTreeMap::new(), names, optional: HashSet::new() }
     }
 
     /// Requests may leave out what is at these paths.
@@ -54,12 +54,13 @@ impl Schemas {
         &mut self,
         paths: impl Iterator<Item = (&'m MessageDescriptor, &'m str)>,
     ) {
-        self.optional.extend(paths.filter_map(|(request, path)| at(request, path)));
+        let fields = paths.filter_map(|(request, path)| at(request, path));
+        self.optional.extend(fields.map(|field| field.full_name().to_owned()));
     }
 
     /// Whether a body or a query has to have a field.
     pub(crate) fn requires(&self, field: &FieldDescriptor) -> bool {
-        is_required(field) && !self.optional.contains(field)
+        is_required(field) && !self.optional.contains(field.full_name())
     }
 
     /// The name of a message's component.
@@ -130,11 +131,12 @@ impl Schemas {
     /// Every message that was referred to, with those that they refer to.
     pub(crate) fn finish(mut self, comments: &mut Comments) -> Map<String, Value> {
         let mut schemas = Map::new();
-        while let Some(message) =
-            self.referred.values().find(|one| !schemas.contains_key(self.name(one))).cloned()
-        {
-            let schema = self.object(&message, &[], comments);
-            schemas.insert(self.name(&message).to_owned(), schema);
+        while let Some((_, message)) = self.referred.pop_first() {
+            let name = self.name(&message).to_owned();
+            if !schemas.contains_key(&name) {
+                let schema = self.object(&message, &[], comments);
+                schemas.insert(name, schema);
+            }
         }
         schemas
     }

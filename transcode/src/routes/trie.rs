@@ -66,8 +66,8 @@ struct Node {
     here: Ends,
 }
 
-/// The entries that end at a place, by verb and method.
-type Ends = BTreeMap<Option<String>, BTreeMap<String, usize>>;
+/// The entries that end at a place, by verb, which is empty where there is none, and method.
+type Ends = BTreeMap<String, BTreeMap<String, usize>>;
 
 impl Trie {
     /// Builds the trie; of entries that no path and method can distinguish, only the first is found.
@@ -78,7 +78,7 @@ impl Trie {
         for (index, entry) in entries.iter().enumerate() {
             trie.templates.push(entry.template.clone());
             let ends = trie.root.ends_of(&entry.template.segments);
-            let methods = ends.entry(entry.template.verb.clone()).or_default();
+            let methods = ends.entry(entry.template.verb.clone().unwrap_or_default()).or_default();
             if let Some(&other) = methods.get(&entry.method) {
                 clashes.push(Ambiguity {
                     index,
@@ -105,12 +105,14 @@ impl Trie {
         let mut allowed = BTreeSet::new();
         // One after the other: hardly any path has a percent sign, and most are found as they are.
         let encoded = |colon| verb_after(path.contains('%').then(|| path.rsplit_once(colon))?);
-        let readings: [&dyn Fn() -> Option<Reading<'p>>; 4] =
-            [&|| verb_after(path.rsplit_once(':')), &|| Some((path, None)), &|| encoded("%3A"), &|| {
-                encoded("%3a")
-            }];
+        let readings: [&dyn Fn() -> Option<Reading<'p>>; 4] = [
+            &|| verb_after(path.rsplit_once(':')),
+            &|| Some((path, Cow::Borrowed(""))),
+            &|| encoded("%3A"),
+            &|| encoded("%3a"),
+        ];
         for (head, verb) in readings.iter().filter_map(|read| read()) {
-            match self.find_with(method, head, verb) {
+            match self.find_with(method, head, &verb) {
                 Lookup::OtherMethods(methods) => allowed.extend(methods),
                 Lookup::Nothing => {}
                 found @ Lookup::Found(..) => return found,
@@ -119,13 +121,13 @@ impl Trie {
         if allowed.is_empty() { Lookup::Nothing } else { Lookup::OtherMethods(allowed) }
     }
 
-    fn find_with(&self, method: &str, path: &str, verb: Option<String>) -> Lookup {
+    fn find_with(&self, method: &str, path: &str, verb: &str) -> Lookup {
         // The path `/` has no segment at all.
         let raw: Vec<&str> = if path.is_empty() { Vec::new() } else { path.split('/').collect() };
-        let decoded: Vec<Option<Cow<'_, str>>> = raw.iter().map(|segment| literal(segment)).collect();
+        let segments: Vec<Option<Cow<'_, str>>> = raw.iter().map(|segment| decoded(segment)).collect();
         let mut allowed = BTreeSet::new();
-        let found = self.root.walk(&decoded, &mut |ends| {
-            let Some(methods) = ends.get(&verb) else { return ControlFlow::Continue(()) };
+        let found = self.root.walk(&segments, &mut |ends| {
+            let Some(methods) = ends.get(verb) else { return ControlFlow::Continue(()) };
             let by_get = || (method == "HEAD").then(|| methods.get("GET")).flatten();
             match methods.get(method).or_else(by_get).or_else(|| methods.get(ANY_METHOD)) {
                 Some(&index) => return ControlFlow::Break(index),
@@ -174,25 +176,28 @@ impl Node {
     }
 }
 
-/// A path, and the verb that its last segment ends with.
-type Reading<'p> = (&'p str, Option<String>);
+/// A path, and the verb that its last segment ends with, which is empty where there is none.
+type Reading<'p> = (&'p str, Cow<'p, str>);
 
-/// A path that was split at a colon, where that is in its last segment.
+/// A path that was split at a colon, where that is in its last segment and a verb comes after it.
 fn verb_after<'p>(split: Option<(&'p str, &'p str)>) -> Option<Reading<'p>> {
-    let (head, verb) = split.filter(|(_, verb)| !verb.contains('/'))?;
-    Some((head, Some(percent::decode(verb).ok()?)))
+    let (head, verb) = split.filter(|(_, verb)| !verb.is_empty() && !verb.contains('/'))?;
+    Some((head, decoded(verb)?))
 }
 
-/// A segment as literals are compared with; `None` when it cannot be decoded, and so equals no literal.
-fn literal(segment: &str) -> Option<Cow<'_, str>> {
-    if segment.contains('%') { percent::decode(segment).ok().map(Cow::Owned) } else { Some(segment.into()) }
+/// A segment as literals are compared with, or a verb; `None` when it cannot be decoded, and so equals none.
+fn decoded(text: &str) -> Option<Cow<'_, str>> {
+    if text.contains('%') { percent::decode(text).ok().map(Cow::Owned) } else { Some(text.into()) }
 }
 
 fn captures(template: &Template, path: &[&str]) -> Vec<Result<String, PercentError>> {
     let value = |variable: &super::template::Variable| {
         let open = template.segments[variable.span.clone()].last() == Some(&Segment::Rest);
         let end = if open { path.len() } else { variable.span.end };
-        let text = path[variable.span.start..end].join("/");
+        let text = match path[variable.span.start..end] {
+            [segment] => Cow::Borrowed(segment),
+            ref segments => Cow::Owned(segments.join("/")),
+        };
         if variable.multi { percent::decode_path(&text) } else { percent::decode(&text) }
     };
     template.variables.iter().map(value).collect()

@@ -19,6 +19,8 @@ use tokio_rustls::{
     rustls::{self, pki_types::ServerName},
 };
 
+use crate::{error::distrust, metrics};
+
 /// A host that swallows packets is given up after this time, and one that never ends the handshake of TLS.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -54,7 +56,7 @@ pub(super) const FIRST_MAX_STREAMS: usize = 100;
 /// The protocol that a service has to choose (RFC 9113, section 3.2).
 const ALPN: &[u8] = b"h2";
 
-type BoxError = Box<dyn Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// How a service proves who it is, and what it is shown.
 #[derive(Debug, Clone)]
@@ -84,11 +86,24 @@ impl Tls {
     }
 }
 
-/// Opens a connection, and spawns the task that keeps it until it breaks, or until nobody can call any more.
+/// Opens a connection, and spawns the task that keeps it until it breaks, or until nobody can call any more. One that fails for a certificate
+/// counts once, however many calls wait for it.
 ///
 /// # Errors
 /// What kept it from being opened.
 pub(super) async fn open(
+    address: SocketAddr,
+    tls: Option<Tls>,
+    windows: Windows,
+) -> Result<SendRequest<Bytes>, BoxError> {
+    let outcome = opened(address, tls, windows).await;
+    if let Some(found) = outcome.as_ref().err().and_then(|error| distrust(&**error)) {
+        metrics::distrusted(found);
+    }
+    outcome
+}
+
+async fn opened(
     address: SocketAddr,
     tls: Option<Tls>,
     windows: Windows,
@@ -98,6 +113,14 @@ pub(super) async fn open(
     let Some(tls) = tls else { return begin(stream, windows, false).await };
     let stream = timeout(CONNECT_TIMEOUT, tls.connect(stream)).await??;
     timeout(CONNECT_TIMEOUT, begin(stream, windows, true)).await?
+}
+
+/// Opens a connection as it would be opened for calls, and closes it again.
+///
+/// # Errors
+/// What kept it from being opened.
+pub(crate) async fn try_out(address: SocketAddr, tls: Tls) -> Result<(), BoxError> {
+    open(address, Some(tls), Windows::CALLS).await.map(drop)
 }
 
 /// Begins HTTP/2. With TLS 1.3 (RFC 8446, section 4.4.2.4) who is refused for its certificate learns so with the first thing that it reads: `asks` waits

@@ -95,3 +95,77 @@ impl Line {
         outcome.boxed().shared()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use ::metrics::{
+        Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+        set_default_local_recorder,
+    };
+    use chassis::tls::ClientTls;
+    use futures_util::future::join_all;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// What ends a handshake with a certificate of an authority that the service does not trust (RFC 8446, section 6.2: fatal, `unknown_ca`).
+    const UNKNOWN_CA: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 48];
+
+    /// Adds up the failures of all reasons.
+    #[derive(Default)]
+    struct Failures(Arc<AtomicU64>);
+
+    impl Recorder for Failures {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            if key.name() == "gateway_upstream_tls_failures_total" {
+                Counter::from_arc(Arc::clone(&self.0))
+            } else {
+                Counter::noop()
+            }
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_fails_for_a_certificate_counts_once_for_all_calls() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            // Open until the end: a socket that is closed with bytes unread is reset, and the alert is lost.
+            let mut open = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let hello = stream.read(&mut [0; 4_096]).await.expect("the beginning of a handshake");
+                assert!(hello > 0, "nothing was sent");
+                stream.write_all(&UNKNOWN_CA).await.expect("the alert is sent");
+                open.push(stream);
+            }
+        });
+        let failures = Failures::default();
+        // Of this thread, on which everything here runs.
+        let _recorded = set_default_local_recorder(&failures);
+        let tls = Tls::new("localhost".to_owned(), ClientTls::default()).expect("TLS");
+        let line = Line::new(address, Some(tls), Windows::CALLS);
+        let outcomes = join_all((0..50).map(|_| line.connection())).await;
+        assert!(outcomes.iter().all(Result::is_err), "a connection was opened");
+        assert_eq!(failures.0.load(Relaxed), 1);
+    }
+}

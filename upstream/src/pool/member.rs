@@ -1,16 +1,15 @@
 //! One endpoint: whether it is called, and what lets it in again after it failed or fell silent.
 
 use std::{
-    io,
     net::SocketAddr,
     sync::{
-        Arc, LazyLock,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use chassis::background;
+use chassis::{background, tls::Distrust};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -18,8 +17,9 @@ use tokio::{
 };
 
 use crate::{
-    channel::{CONNECT_TIMEOUT, Channel},
+    channel::{BoxError, CONNECT_TIMEOUT, Channel, Tls, try_out},
     connection::Connection,
+    error::distrust,
 };
 
 /// After so many failures in a row an endpoint is not even called when there is no other.
@@ -50,7 +50,7 @@ static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 pub(crate) struct Member {
     pub(super) id: u64,
     address: SocketAddr,
-    tls: bool,
+    tls: Option<Tls>,
     pub(crate) connection: Connection,
     usable: AtomicBool,
     /// Calls that failed since the last one that was answered. A connection that breaks counts once, however many calls it had.
@@ -61,6 +61,8 @@ pub(crate) struct Member {
     silent_since: AtomicU64,
     /// How often it was silent since the last answer.
     silences: AtomicU32,
+    /// Whose certificate was why no connection was opened, until one is.
+    distrust: Mutex<Option<Distrust>>,
 }
 
 /// A call that waits for its answer. Dropped without one, it was given up: by its client, or because its time was over.
@@ -74,7 +76,7 @@ pub(crate) struct Waiting<'m> {
 
 impl Member {
     /// An endpoint that is called at once, or only after it has answered.
-    pub(crate) fn new(address: SocketAddr, tls: bool, channel: Channel, at_once: bool) -> Arc<Self> {
+    pub(crate) fn new(address: SocketAddr, tls: Option<Tls>, channel: Channel, at_once: bool) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let member = Arc::new(Self {
             id: NEXT.fetch_add(1, Relaxed),
@@ -86,6 +88,7 @@ impl Member {
             waiting: AtomicU32::new(0),
             silent_since: AtomicU64::new(0),
             silences: AtomicU32::new(0),
+            distrust: Mutex::default(),
         });
         if !at_once {
             member.probe(Duration::ZERO, FIRST_PAUSE);
@@ -133,6 +136,19 @@ impl Member {
         (self.address, self.is_in())
     }
 
+    /// Whose certificate was why no connection was opened last, if so; `None` without TLS.
+    pub(super) fn distrust(&self) -> Option<Option<Distrust>> {
+        let distrust = *self.distrust.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tls.is_some().then_some(distrust)
+    }
+
+    /// What fails otherwise says nothing of certificates.
+    fn note_distrust(&self, found: Option<Distrust>) {
+        if let Some(found) = found {
+            *self.distrust.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        }
+    }
+
     pub(super) fn is_worth_a_try(&self) -> bool {
         self.failures.load(Relaxed) < GIVEN_UP
     }
@@ -151,7 +167,8 @@ impl Member {
         }
     }
 
-    fn failed(self: &Arc<Self>, unsent: bool) {
+    fn failed(self: &Arc<Self>, unsent: bool, distrust: Option<Distrust>) {
+        self.note_distrust(distrust);
         let first = self.usable.swap(false, Relaxed);
         if first || unsent {
             self.failures.fetch_add(1, Relaxed);
@@ -164,27 +181,36 @@ impl Member {
 
     /// Lets the endpoint in as soon as it answers.
     fn probe(self: &Arc<Self>, first: Duration, shortest: Duration) {
-        let (member, address, tls) = (Arc::downgrade(self), self.address, self.tls);
+        let (member, address, tls) = (Arc::downgrade(self), self.address, self.tls.clone());
         background::spawn("the probe of an endpoint", async move {
-            let mut pause = first;
+            let (mut pause, mut shortest) = (first, shortest);
             loop {
                 sleep(pause.mul_f64(rand::random_range(0.75..1.0))).await;
                 // Nobody calls it any more: its name has other addresses now.
                 if member.strong_count() == 0 {
                     return;
                 }
-                if let Ok(Ok(())) = timeout(CONNECT_TIMEOUT, hello(address, tls)).await {
-                    break;
+                let answered = hello(address, tls.clone()).await;
+                let Some(member) = member.upgrade() else { return };
+                let Err(error) = answered else { return member.let_in() };
+                let found = distrust(&*error);
+                member.note_distrust(found);
+                if found.is_some() {
+                    // It was not silence that kept it out: that it is mended is seen as soon as after any other failure.
+                    (pause, shortest) = (pause.min(LONGEST_PAUSE / 2), FIRST_PAUSE);
                 }
                 pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE.max(shortest));
             }
-            if let Some(member) = member.upgrade() {
-                tracing::info!(endpoint = %address, "an endpoint answers: it is called again");
-                // The calls that wait from before say nothing of what it does from now on.
-                member.silent_since.store(now(), Relaxed);
-                member.usable.store(true, Relaxed);
-            }
         });
+    }
+
+    fn let_in(&self) {
+        tracing::info!(endpoint = %self.address, "an endpoint answers: it is called again");
+        // The calls that wait from before say nothing of what it does from now on.
+        self.silent_since.store(now(), Relaxed);
+        self.usable.store(true, Relaxed);
+        // Behind that: a call that fails from then on has the endpoint looked at again, and it is noted then.
+        *self.distrust.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -212,9 +238,9 @@ impl Waiting<'_> {
     }
 
     /// The connection broke, or there was none.
-    pub(super) fn failed(mut self, unsent: bool) {
+    pub(super) fn failed(mut self, unsent: bool, distrust: Option<Distrust>) {
         self.given_up = false;
-        self.member.failed(unsent);
+        self.member.failed(unsent, distrust);
     }
 }
 
@@ -230,15 +256,19 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Connects, and waits for the first frame: a process that hangs takes connections too, and says nothing. Over TLS the connection has
-/// to do.
-async fn hello(address: SocketAddr, tls: bool) -> io::Result<()> {
-    let mut stream = TcpStream::connect(address).await?;
-    if !tls {
+/// Connects, and waits for the first frame: a process that hangs takes connections too, and says nothing. Over TLS certificates may be why
+/// it is not called, which shows only where the connection is opened as for a call, with the same time for each step.
+async fn hello(address: SocketAddr, tls: Option<Tls>) -> Result<(), BoxError> {
+    if let Some(tls) = tls {
+        return try_out(address, tls).await;
+    }
+    let greeted = async {
+        let mut stream = TcpStream::connect(address).await?;
         stream.write_all(HELLO).await?;
         stream.read_exact(&mut [0; FRAME_HEAD]).await?;
-    }
-    Ok(())
+        Ok::<(), BoxError>(())
+    };
+    timeout(CONNECT_TIMEOUT, greeted).await?
 }
 
 fn now() -> u64 {

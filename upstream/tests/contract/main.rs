@@ -208,7 +208,8 @@ async fn a_deadline_ends_the_call_and_its_handler() {
 #[tokio::test]
 async fn a_client_that_goes_takes_the_handler_with_it() {
     for mut way in ways().await {
-        let gone = timeout(Duration::from_millis(100), way.unary("Never", "", &WITHOUT)).await;
+        // Long enough for the call to have come to its handler.
+        let gone = timeout(Duration::from_secs(1), way.unary("Never", "", &WITHOUT)).await;
         assert!(gone.is_err(), "{}", way.name);
         way.has_reported("dropped").await;
         let mut messages = way.stream("Endless", "a").await.expect("a stream");

@@ -1,8 +1,9 @@
 //! The schema.
 
 use messaging::schema::{
-    COUNTED_REDRIVES, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES, KEPT_PROCESSES,
-    KEPT_REQUESTS, MESSAGING_TABLES, PARKED_OPERATIONS, WHOLE_TRACE_CONTEXTS,
+    COUNTED_REDRIVES, COUNTED_REPEATS, KEPT_ACTIONS, KEPT_CALLS, KEPT_ORDER, KEPT_ORIGINS, KEPT_PAUSES,
+    KEPT_PROCESSES, KEPT_REPORTS, KEPT_REQUESTS, KEPT_WHOLE, MESSAGING_TABLES, PARKED_OPERATIONS,
+    WHOLE_TRACE_CONTEXTS,
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use storage::schema::{Owner, Statements};
@@ -27,6 +28,9 @@ impl MigratorTrait for Migrations {
             Box::new(KEPT_REQUESTS),
             Box::new(KEPT_CALLS),
             Box::new(KEPT_PROCESSES),
+            Box::new(KEPT_WHOLE),
+            Box::new(KEPT_REPORTS),
+            Box::new(COUNTED_REPEATS),
         ]
     }
 }

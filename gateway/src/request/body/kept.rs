@@ -91,11 +91,14 @@ impl BoundedBuffer {
 /// For what unpacks: it stops at the first part that is too much.
 impl Write for BoundedBuffer {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.push(data).map_err(|fault| {
-            self.refusal = Some(fault);
-            io::ErrorKind::StorageFull
-        })?;
-        Ok(data.len())
+        // What unpacks tries again when it is dropped: a body is refused once.
+        if self.refusal.is_none() {
+            self.refusal = self.push(data).err();
+        }
+        match self.refusal {
+            None => Ok(data.len()),
+            Some(_) => Err(io::ErrorKind::StorageFull.into()),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

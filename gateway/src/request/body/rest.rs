@@ -13,7 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::{runtime::Handle, time::timeout};
 
 /// So much of a body is read for nothing: what is on its way when its client sees the answer.
-const MOST_BYTES: usize = 16 << 20;
+pub(crate) const MOST_DISCARDED: u64 = 16 << 20;
 
 /// And for so long.
 const MOST_TIME: Duration = Duration::from_secs(10);
@@ -68,9 +68,9 @@ impl Drop for Rest {
 
 async fn discard(mut body: Incoming) {
     let mut discarded = 0;
-    while discarded < MOST_BYTES
+    while discarded < MOST_DISCARDED
         && let Some(Ok(frame)) = body.frame().await
     {
-        discarded += frame.data_ref().map_or(0, Bytes::len);
+        discarded += frame.data_ref().map_or(0, Bytes::len) as u64;
     }
 }

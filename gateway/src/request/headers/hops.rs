@@ -1,7 +1,7 @@
-//! Headers that must not travel: those of one connection, those that are too long, and a refusal that nobody could keep.
+//! Headers that must not travel: those of one connection, and those that are too long.
 
 use chassis::status::{Fault, Reason};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 use upstream::length;
 
 use crate::settings::HOPS;
@@ -31,22 +31,4 @@ pub(crate) fn remove_hops(headers: &mut HeaderMap) {
         names.iter().for_each(|name| drop(headers.remove(name)));
     }
     HOPS.iter().for_each(|name| drop(headers.remove(name)));
-}
-
-/// Takes back that an answer without a coding is refused: it would be refused after it took effect. An answer without one is what RFC 9110,
-/// section 12.5.3, allows when none is acceptable.
-pub(crate) fn admit_identity(headers: &mut HeaderMap) {
-    let refuses = |line: &HeaderValue| line.as_bytes().windows(2).any(|part| matches!(part, b"=0" | b"= "));
-    if !headers.get_all(header::ACCEPT_ENCODING).iter().any(refuses) {
-        return;
-    }
-    let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
-    let identity = |coding: &&str| {
-        let name = coding.split(';').next().unwrap_or_default().trim();
-        name == "*" || name.eq_ignore_ascii_case("identity")
-    };
-    let others: Vec<&str> = lines.flat_map(|line| line.split(',')).filter(|one| !identity(one)).collect();
-    let others = HeaderValue::from_str(&others.join(","));
-    headers.remove(header::ACCEPT_ENCODING);
-    headers.extend(others.ok().map(|others| (header::ACCEPT_ENCODING, others)));
 }

@@ -2,19 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    extract::ws::{Message, WebSocket, close_code},
-    response::Response,
-};
+use axum::response::Response;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{StreamExt as _, future::BoxFuture};
 use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::{self, Message, protocol::frame::coding::CloseCode};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use transcode::Route;
 use upstream::Answer;
 
-use super::{Asked, End, end, failed, goodbye, message, send};
+use super::{
+    Asked,
+    end::{End, WebSocket, end, failed, goodbye, unreadable},
+    message, send,
+};
 use crate::{
     admit::{Account, Open, Unread},
     answer::problem::{Problem, Style},
@@ -22,7 +24,6 @@ use crate::{
     edge::Ending,
     messages::envelope::enveloped,
     request::body::Received,
-    settings::Config,
     stream::{
         feed::{Feed, Step},
         feeding::Feeding,
@@ -42,12 +43,14 @@ pub(crate) struct Talk {
     pub(crate) messages: Option<mpsc::Sender<Bytes>>,
     pub(crate) encoder: Encoder,
     pub(crate) style: Style,
-    /// When it is over, if that is known.
+    /// When it is over, if it has an end; once its service has answered that is with its feed.
     pub(crate) over: Option<Over>,
     /// What its client may make the edge keep.
     pub(crate) account: Arc<Account>,
     /// The same of what it sends.
     pub(crate) bodies: Arc<Account>,
+    /// The longest message of its client, in bytes.
+    pub(crate) most: usize,
     /// Its permit among the streams.
     pub(crate) _open: Open,
 }
@@ -65,24 +68,20 @@ enum Answered {
 enum Event {
     Begins(Streaming<Bytes>),
     Goes(Step),
-    Comes(Message),
+    Comes(Result<Message, tungstenite::Error>),
 }
 
 impl Talk {
     /// The answer that turns the connection into a WebSocket. The call is made then: a service may wait for the first message before it
     /// answers.
-    pub(crate) fn into_response(self, config: &Config, ending: &Ending, asked: Asked) -> Response {
-        let (token, stopping) = (ending.sockets.token(), ending.stopping.clone());
-        let (most, idle) = (config.max_body_bytes, config.idle_timeout);
-        let Asked { upgrade, connected, unread } = asked;
-        let unread = unread.unwrap_or_default();
+    pub(crate) fn into_response(self, idle: Duration, ending: &Ending, mut asked: Asked) -> Response {
+        let held = (asked.connected.take(), ending.sockets.token());
+        let (unread, stopping) = (asked.unread.take().unwrap_or_default(), ending.stopping.clone());
         unread.begin(&self.bodies);
-        upgrade.read_buffer_size(READ_BYTES).max_message_size(most).max_frame_size(most).on_upgrade(
-            async move |socket| {
-                let _held = (connected, token);
-                self.run(socket, &unread, stopping, idle).await;
-            },
-        )
+        asked.answer(self.most, READ_BYTES, async move |socket| {
+            let _held = held;
+            self.run(socket, &unread, stopping, idle).await;
+        })
     }
 
     async fn run(
@@ -98,6 +97,9 @@ impl Talk {
         // The service need not wait for a client to say goodbye.
         drop((self, answered));
         if let Some(ended) = ended {
+            if ended.is_unreadable {
+                unread.end();
+            }
             goodbye(socket, ended).await;
         }
     }
@@ -116,7 +118,7 @@ impl Talk {
             let event = tokio::select! {
                 biased;
                 () = stopping.cancelled() => Event::Goes(Step::Failed(Problem::stopping())),
-                event = next(answered, &self.served.route, self.over) => event,
+                event = next(answered, &self.served.route, &mut self.over) => event,
                 permit = permit(&self.messages), if pending.is_some() => {
                     let message = pending.take();
                     // A service that takes no more has answered, or will.
@@ -126,14 +128,15 @@ impl Talk {
                     continue;
                 }
                 fault = unread.refusal() => Event::Goes(Step::Failed(fault.into())),
-                frame = socket.recv(), if pending.is_none() => Event::Comes(frame?.ok()?),
+                frame = socket.next(), if pending.is_none() => Event::Comes(frame?),
             };
             let step = match event {
                 Event::Begins(messages) => {
                     *answered = Answered::Begun(Box::new(self.feed(messages, stopping)));
                     continue;
                 }
-                Event::Comes(frame) => match self.received(frame, unread) {
+                Event::Comes(Err(error)) => return unreadable(&error, self.most, &self.style),
+                Event::Comes(Ok(frame)) => match self.received(frame, unread).await {
                     Ok(message) => {
                         pending = message;
                         continue;
@@ -143,12 +146,12 @@ impl Talk {
                 Event::Goes(step) => step,
             };
             let message = match step {
-                Step::Message(wire) => match message(&self.served.route, wire, &self.account) {
+                Step::Message(wire) => match message(&self.served.route, wire, &self.account).await {
                     Ok(message) => message,
-                    Err(problem) => return Some(failed(stopping, &self.style, &problem)),
+                    Err(fault) => return Some(failed(stopping, &self.style, &fault.into())),
                 },
                 Step::Silence => Message::Ping(Bytes::new()),
-                Step::End => return Some(end(None, close_code::NORMAL, "")),
+                Step::End => return Some(end(None, CloseCode::Normal, "")),
                 Step::Failed(problem) => return Some(failed(stopping, &self.style, &problem)),
             };
             tokio::select! {
@@ -160,36 +163,33 @@ impl Talk {
     }
 
     /// What a frame of the client means: a message to be sent, which counts until the service takes it, nothing, or the end.
-    fn received(&mut self, frame: Message, unread: &Unread) -> Result<Option<Bytes>, Box<End>> {
+    async fn received(&mut self, frame: Message, unread: &Unread) -> Result<Option<Bytes>, Box<End>> {
         let text = match frame {
             Message::Ping(payload) | Message::Pong(payload) => {
                 unread.control(payload.len());
                 return Ok(None);
             }
             Message::Close(_) => return Err(Box::new(End::closed())),
+            // Only who sends makes them.
+            Message::Frame(_) => return Ok(None),
             Message::Text(text) => Bytes::from(text),
             Message::Binary(bytes) => bytes,
         };
         let permit = unread.take().unwrap_or_else(|| self.bodies.nothing());
         if self.messages.is_none() {
-            let ended = end(None, close_code::POLICY, "a message after the last one");
+            let ended = end(None, CloseCode::Policy, "a message after the last one");
             return Err(Box::new(ended));
         }
         if text.is_empty() {
             self.messages = None;
             return Ok(None);
         }
-        let message = match self.encoder.message(&text) {
-            Ok(wire) => Received::of(text, permit).becomes(enveloped(0, &wire)).map_err(Problem::from),
-            Err(error) => Err(error.into()),
-        };
-        match message {
-            Ok(message) => Ok(Some(message.until_taken())),
-            Err(problem) => Err(Box::new(failed(&CancellationToken::new(), &self.style, &problem))),
-        }
+        let wire = self.encoder.message(&text).await.map_err(|problem| broken(&self.style, &problem))?;
+        let message = Received::of(text, permit).becomes(enveloped(0, &wire));
+        Ok(Some(message.map_err(|fault| broken(&self.style, &fault.into()))?.until_taken()))
     }
 
-    fn feed(&self, messages: Streaming<Bytes>, stopping: &CancellationToken) -> Feed {
+    fn feed(&mut self, messages: Streaming<Bytes>, stopping: &CancellationToken) -> Feed {
         Feed {
             served: Arc::clone(&self.served),
             messages,
@@ -197,7 +197,7 @@ impl Talk {
             framing: Framing::Ndjson,
             style: self.style.clone(),
             complete: false,
-            over: self.over,
+            over: self.over.take(),
             stopping: stopping.clone(),
             account: Arc::clone(&self.account),
             _open: None,
@@ -205,7 +205,12 @@ impl Talk {
     }
 }
 
-async fn next(answered: &mut Answered, route: &Route, over: Option<Over>) -> Event {
+/// What a message of the client ends that is not passed on.
+fn broken(style: &Style, problem: &Problem) -> Box<End> {
+    Box::new(failed(&CancellationToken::new(), style, problem))
+}
+
+async fn next(answered: &mut Answered, route: &Route, over: &mut Option<Over>) -> Event {
     match answered {
         Answered::NotYet(call) => tokio::select! {
             begun = call => match begun {

@@ -1,6 +1,6 @@
 //! Frames of HTTP/2 (RFC 9113, section 4.1) that cost their sender nothing, and were meant to cost the other side much.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::{
@@ -67,6 +67,22 @@ async fn rapid_resets_end_their_own_connection() {
     };
     let ended = join_all((0..8).map(|_| flood(&edge, Vec::new(), 100_000, reset))).await;
     assert!(ended.iter().all(|ended| *ended), "{ended:?}");
+    edge.leaves_unharmed(32 * MIB).await;
+}
+
+/// A machine that is gone, or something in between that forwards nothing any more, keeps its connection open and answers no ping: one is sent
+/// after 20 s, and has 10 s to be answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_no_ping_is_given_up() {
+    let edge = Besieged::with(&["--idle-timeout", "300", "--header-timeout", "300"]).await;
+    let began = Instant::now();
+    let mut gone = edge.connect().await;
+    let ask = frame(HEADERS, END_STREAM | END_HEADERS, 1, &get());
+    gone.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &ask].concat()).await.expect("the edge reads");
+    let mut said = Vec::new();
+    let ended = timeout(Duration::from_secs(40), gone.read_to_end(&mut said)).await;
+    let _closed_or_reset = ended.expect("a client that is gone keeps its connection");
+    assert!(began.elapsed() >= Duration::from_secs(10), "given up after {:?}", began.elapsed());
     edge.leaves_unharmed(32 * MIB).await;
 }
 

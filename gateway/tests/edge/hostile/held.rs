@@ -124,6 +124,9 @@ async fn windows_that_are_closed_in_any_way_hold_what_one_client_may_have() {
             (ALL / 8..=MOST + 2 * ANSWER as u64).contains(&bytes),
             "windows of {window} hold {bytes} bytes"
         );
+        let refused = "http_server_refused_requests_total{limit=\"--max-buffered-bytes\"} ";
+        let refused = metrics.lines().find_map(|line| line.strip_prefix(refused)).expect("it is counted");
+        assert_ne!(refused, "0", "what is refused is counted");
         drop(held);
     }
     besieged.leaves_unharmed(48 * MIB).await;

@@ -239,3 +239,33 @@ async fn connections_of_one_address_leave_some_to_others() {
     let again = async { while connection(&edge, [127, 0, 0, 1]).await.is_none() {} };
     timeout(Duration::from_secs(30), again).await.expect("what was closed counts no more");
 }
+
+/// Whoever looks at the numbers reads there which flag to raise.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_limit_refuses_is_counted_by_its_flag() {
+    let service = "ordermesh.orders.v1.OrdersService";
+    let (get, watch) = ("/gateway/orders/7", format!("/gateway/orders/{NEVER}:watch"));
+    for (flag, value, path) in [
+        ("--rate-limit", "1".to_owned(), get),
+        ("--method-limit", format!("{service}/GetOrder=1"), get),
+        ("--max-streams", "0".to_owned(), watch.as_str()),
+        ("--method-streams", format!("{service}/WatchOrder=0"), watch.as_str()),
+    ] {
+        let mut edge = Edge::with(&[flag, value.as_str()]).await;
+        let client = client_at([127, 0, 0, 1]);
+        assert_eq!(edge.counted(flag).await, 0, "{flag}");
+        let refused = async {
+            loop {
+                let answer = edge.get(&client, path).await;
+                if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+                    return answer;
+                }
+            }
+        };
+        let refused = timeout(PATIENCE, refused).await.expect("a refusal");
+        let error = json(refused, StatusCode::TOO_MANY_REQUESTS).await;
+        let message = error["error"]["message"].as_str().expect("a message");
+        assert!(message.contains(flag), "{flag}: {message}");
+        assert_eq!(edge.counted(flag).await, 1, "{flag}");
+    }
+}

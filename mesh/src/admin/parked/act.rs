@@ -8,28 +8,68 @@ use ordermesh::messaging::v1::{
 use prost_types::Struct;
 use serde_json::Value;
 
-use super::{
-    super::{Service, show, which::Who},
-    Admin, Redrive,
+use super::super::{
+    passed::Passed,
+    service::{Admin, Service},
+    show,
+    which::{Which, Who},
 };
 use crate::services::Services;
+
+/// Flags of `parked redrive`.
+#[derive(Debug, Clone, clap::Args)]
+pub(in crate::admin) struct Redrive {
+    /// Of which service
+    #[arg(long)]
+    pub(super) service: Service,
+    #[command(flatten)]
+    pub(super) which: Which,
+    /// Only the first so many, in the order they were parked; all when 0
+    #[arg(long, default_value = "0", hide_default_value = true)]
+    first: i64,
+    /// Messages a second, at most 1,000; as many as there can be when 0
+    #[arg(long, default_value = "0", hide_default_value = true)]
+    per_second: i32,
+    /// Who does it; it is noted beside the subject of the token
+    #[arg(long, env = "USER")]
+    operator: String,
+    /// Why; it is noted too
+    #[arg(long, default_value = "by ordermesh admin")]
+    reason: String,
+    /// Only counts them
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Starts it, and does not wait for its end
+    #[arg(long)]
+    pub(super) no_wait: bool,
+}
 
 /// Counts what a redrive would send back.
 pub(super) async fn count(services: &Services, redrive: Redrive, as_json: bool) -> anyhow::Result<bool> {
     let mut admin = Admin::new(redrive.service.of(services).await?);
+    let filter = redrive.which.filter()?;
     let request = RedriveParkedMessagesRequest {
-        filter: Some(redrive.which.filter()?),
+        filter: Some(filter.clone()),
         max_messages: redrive.first,
         operator: redrive.operator,
         dry_run: true,
         ..RedriveParkedMessagesRequest::default()
     };
-    let counted = admin.redrive_parked_messages(request).await?.into_inner();
+    let is_limited = redrive.first > 0;
+    let mut counted = admin.redrive_parked_messages(request).await?.into_inner();
+    let passed = Passed::over(&mut admin, &filter, None).await?;
+    if !is_limited {
+        counted.redriven = (counted.redriven - passed.untried).max(0);
+    }
     if as_json {
-        show::json(&show::json_of(&counted)?)?;
+        let mut json = show::json_of(&counted)?;
+        json["passedOver"] = passed.json();
+        show::answer(redrive.service, &json)?;
     } else {
         let name = redrive.service.name();
-        show::lines(&[format!("{} messages would be sent back to {name}", counted.redriven)])?;
+        let repeats = with(counted.repeats);
+        let counted = format!("{} messages would be sent back to {name}{repeats}", counted.redriven);
+        show::lines(&[counted].into_iter().chain(passed.words()).collect::<Vec<_>>())?;
     }
     Ok(true)
 }
@@ -49,6 +89,7 @@ pub(super) async fn start(admin: &mut Admin, redrive: Redrive) -> anyhow::Result
 /// Changes a payload, and shows what it is then.
 pub(super) async fn edit(
     admin: &mut Admin,
+    service: Service,
     sequence: i64,
     patch: &str,
     who: Who,
@@ -62,7 +103,7 @@ pub(super) async fn edit(
     let edited = admin.edit_parked_message(request).await?.into_inner();
     let json = show::json_of(&edited)?;
     if as_json {
-        show::json(&json)?;
+        show::answer(service, &json)?;
     } else {
         let done = if dry_run { "would be" } else { "is" };
         let said = |payload: &str| json[payload].to_string();
@@ -91,10 +132,16 @@ pub(super) async fn discard(
     }
     let discarded = admin.discard_parked_messages(request).await?.into_inner();
     if as_json {
-        show::json(&show::json_of(&discarded)?)?;
+        show::answer(service, &show::json_of(&discarded)?)?;
     } else {
         let done = if dry_run { "would be discarded" } else { "were discarded" };
-        show::lines(&[format!("{} messages of {} {done}", discarded.discarded, service.name())])?;
+        let (name, repeats) = (service.name(), with(discarded.repeats));
+        show::lines(&[format!("{} messages of {name} {done}{repeats}", discarded.discarded)])?;
     }
     Ok(true)
+}
+
+/// What is done to messages is done to the requests that repeat them.
+fn with(repeats: i64) -> String {
+    if repeats == 0 { String::new() } else { format!(", with {repeats} that repeat them") }
 }

@@ -1,8 +1,12 @@
 //! Looks at parked messages: each, by their causes, and what a redrive would do.
 
-use super::{
-    super::{Service, answers::Answers, show, which::Which},
-    Admin,
+use super::super::{
+    answers::Answers,
+    kinds,
+    passed::Passed,
+    service::{Admin, Service},
+    show,
+    which::Which,
 };
 use crate::services::Services;
 use ordermesh::messaging::v1::{
@@ -28,12 +32,13 @@ pub(super) async fn list(
     });
     let listed = answers.await.show(
         as_json,
-        |messages| show::all_json(messages),
+        |messages| show::all_json("messages", messages),
         |listed| {
             let rows = |(service, messages): &(Service, Vec<ParkedMessage>)| {
                 messages.iter().map(|message| row(*service, message)).collect::<Vec<_>>()
             };
-            let heads = ["service", "number", "state", "kind", "key", "parked", "attempts", "error"];
+            let heads =
+                ["service", "number", "state", "kind", "key", "parked", "attempts", "repeats", "error"];
             show::table(heads, &listed.iter().flat_map(rows).collect::<Vec<_>>())
         },
     )?;
@@ -64,20 +69,16 @@ async fn pages(
     Ok(messages)
 }
 
-/// The name of a message without its package.
-fn name(kind: &str) -> String {
-    show::or_dash(kind.rsplit('.').next().unwrap_or_default())
-}
-
-fn row(service: Service, message: &ParkedMessage) -> [String; 8] {
+fn row(service: Service, message: &ParkedMessage) -> [String; 9] {
     [
         service.name().to_owned(),
         message.sequence.to_string(),
         message.state().as_str_name().to_lowercase(),
-        name(&message.kind),
+        kinds::shown(&message.kind),
         show::or_dash(&message.partition_key),
         show::ago(message.park_time.as_ref()),
         message.attempts.to_string(),
+        message.repeats.to_string(),
         show::short(&message.error, 200),
     ]
 }
@@ -96,24 +97,31 @@ pub(super) async fn groups(
         let request = ListParkedMessageGroupsRequest { page_size: limit, filter: Some(filter.clone()) };
         Ok(admin.list_parked_message_groups(request).await?.into_inner())
     });
-    let listed = answers.await.show(as_json, show::json_of, |listed| {
-        let rows = |(service, groups): &(Service, ListParkedMessageGroupsResponse)| {
-            groups.groups.iter().map(|group| group_row(*service, group)).collect::<Vec<_>>()
-        };
-        let heads = ["service", "messages", "cause", "kind", "first", "last", "error"];
-        show::table(heads, &listed.iter().flat_map(rows).collect::<Vec<_>>())
-    })?;
+    let listed = answers.await.show(
+        as_json,
+        |groups| show::list_of("groups", groups),
+        |listed| {
+            let rows = |(service, groups): &(Service, ListParkedMessageGroupsResponse)| {
+                groups.groups.iter().map(|group| group_row(*service, group)).collect::<Vec<_>>()
+            };
+            let heads =
+                ["service", "messages", "repeats", "cause", "kind", "first", "last", "example", "error"];
+            show::table(heads, &listed.iter().flat_map(rows).collect::<Vec<_>>())
+        },
+    )?;
     Ok(listed.iter().all(|(_, groups)| groups.groups.is_empty()))
 }
 
-fn group_row(service: Service, group: &ParkedMessageGroup) -> [String; 7] {
+fn group_row(service: Service, group: &ParkedMessageGroup) -> [String; 9] {
     [
         service.name().to_owned(),
         group.messages.to_string(),
+        group.repeats.to_string(),
         group.cause.clone(),
-        name(&group.kind),
+        kinds::shown(&group.kind),
         show::ago(group.first_time.as_ref()),
         show::ago(group.last_time.as_ref()),
+        group.example_sequence.to_string(),
         show::short(&group.error, 200),
     ]
 }
@@ -127,11 +135,15 @@ pub(super) async fn preview(
     as_json: bool,
 ) -> anyhow::Result<bool> {
     let mut admin = Admin::new(service.of(services).await?);
-    let request = PreviewParkedMessagesRequest { filter: Some(which.filter()?), max_messages: first };
+    let filter = which.filter()?;
+    let request = PreviewParkedMessagesRequest { filter: Some(filter.clone()), max_messages: first };
     let preview = admin.preview_parked_messages(request).await?.into_inner();
+    let passed = Passed::over(&mut admin, &filter, None).await?;
     let tried = preview.messages.len() as i64;
     if as_json {
-        show::json(&show::json_of(&preview)?)?;
+        let mut json = show::list_of("messages", &preview)?;
+        json["passedOver"] = passed.json();
+        show::answer(service, &json)?;
     } else {
         let rows: Vec<_> = preview.messages.iter().map(preview_row).collect();
         let heads = ["number", "verdict", "kind", "key", "rows", "messages", "error"];
@@ -140,6 +152,7 @@ pub(super) async fn preview(
             "{} would be done, {} parked again, {} held up, {} would wait; {} not tried",
             preview.done, preview.parked_again, preview.held_up, preview.waiting, preview.left
         ));
+        lines.extend(passed.words());
         show::lines(&lines)?;
     }
     Ok(preview.done == tried && preview.left == 0)
@@ -152,11 +165,11 @@ fn preview_row(message: &ParkedMessagePreview) -> [String; 7] {
     [
         message.sequence.to_string(),
         message.verdict().as_str_name().to_lowercase().replace('_', " "),
-        name(&message.kind),
+        kinds::shown(&message.kind),
         show::or_dash(&message.partition_key),
         show::or_dash(&tables.join(", ")),
         show::or_dash(
-            &message.outbox.iter().map(|written| name(&written.kind)).collect::<Vec<_>>().join(", "),
+            &message.outbox.iter().map(|written| kinds::shown(&written.kind)).collect::<Vec<_>>().join(", "),
         ),
         show::short(&message.error, 200),
     ]

@@ -59,7 +59,8 @@ pub(super) fn properties(envelope: &Envelope) -> Result<BasicProperties, String>
         header("cloudEvents:authtype", APP_USER);
         header("cloudEvents:authid", subject);
         if let Some(token_id) = &envelope.token_id {
-            header("cloudEvents:authclaims", &json!({ "jti": token_id }).to_string());
+            let token_id = Value::from(token_id.as_str());
+            header("cloudEvents:authclaims", &format!(r#"{{"jti":{token_id}}}"#));
         }
     }
     if let Some(traceparent) = &envelope.traceparent {
@@ -78,13 +79,27 @@ pub(super) fn properties(envelope: &Envelope) -> Result<BasicProperties, String>
 }
 
 /// The envelope of a delivered message, or everything about what came instead.
-pub(super) fn decode(delivery: Delivery) -> Result<Envelope, Undecodable> {
+pub(super) fn decode(delivery: Delivery) -> Result<Envelope, Box<Undecodable>> {
     let payload = Bytes::from(delivery.data);
-    envelope(&delivery.properties, &payload).map_err(|reason| Undecodable {
-        reason,
-        headers: describe(&delivery.exchange, &delivery.routing_key, &delivery.properties),
-        payload,
+    envelope(&delivery.properties, &payload).map_err(|reason| {
+        let headers = describe(&delivery.exchange, &delivery.routing_key, &delivery.properties);
+        let [kind, key, source] = legible(&delivery.properties, &payload);
+        Box::new(Undecodable { reason, headers, payload, kind, key, source })
     })
+}
+
+/// Kind, key and source of what is no envelope, as far as they can be read: an operator finds it by them.
+fn legible(properties: &BasicProperties, body: &Bytes) -> [Option<String>; 3] {
+    let is_event = is(content_type(properties), STRUCTURED);
+    let event: Option<Map<String, Value>> = is_event.then(|| serde_json::from_slice(body).ok()).flatten();
+    let attributes = event.as_ref().map_or_else(|| headers(properties), Attributes::Json);
+    let text = |name| attributes.text(name).and_then(Result::ok).filter(|text| !text.is_empty());
+    let kind = text("cloudEvents:type").or(properties.kind().as_ref().map(ShortString::as_str));
+    [kind, text("cloudEvents:partitionkey"), text("cloudEvents:source")].map(|text| text.map(str::to_owned))
+}
+
+fn content_type(properties: &BasicProperties) -> Option<&str> {
+    properties.content_type().as_ref().map(ShortString::as_str)
 }
 
 /// The identifier of a message, if it is one of ours.
@@ -97,14 +112,20 @@ fn headers(properties: &BasicProperties) -> Attributes<'_> {
 }
 
 fn envelope(properties: &BasicProperties, body: &Bytes) -> Result<Envelope, String> {
-    let content_type = properties.content_type().as_ref().map(ShortString::as_str);
+    let content_type = content_type(properties);
     if is(content_type, CONTENT_TYPE) {
         read(&headers(properties), body.clone())
     } else if is(content_type, STRUCTURED) {
         structured(body)
     } else {
-        Err(format!("the content type is {content_type:?}, neither {CONTENT_TYPE:?} nor {STRUCTURED:?}"))
+        let content_type = or_absent(content_type);
+        Err(format!("the content type is {content_type}, neither {CONTENT_TYPE} nor {STRUCTURED}"))
     }
+}
+
+/// What a message has, in quotes: these are not what errors have in common.
+fn or_absent(text: Option<&str>) -> String {
+    text.map_or_else(|| "absent".to_owned(), |text| format!("{text:?}"))
 }
 
 /// Whether it is this media type, with whatever parameters.
@@ -120,7 +141,8 @@ fn structured(body: &Bytes) -> Result<Envelope, String> {
     let attributes = Attributes::Json(&event);
     let content_type = attributes.text("datacontenttype").transpose()?;
     if !is(content_type, CONTENT_TYPE) {
-        return Err(format!("the datacontenttype is {content_type:?}, not {CONTENT_TYPE:?}"));
+        let content_type = or_absent(content_type);
+        return Err(format!("the datacontenttype is {content_type}, not {CONTENT_TYPE}"));
     }
     if event.get("data").is_some_and(|data| !data.is_null()) {
         return Err("protobuf goes as data_base64, not as data".to_owned());

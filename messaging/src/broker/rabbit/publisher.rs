@@ -39,6 +39,10 @@ pub(super) struct RabbitPublisher {
     confirm_timeout: Duration,
     /// Routing keys that a queue was bound for when they were last used.
     routed: HashSet<String>,
+    /// The broker has refused a message on this channel. A channel of RabbitMQ keeps the node that led a queue when it first published to it:
+    /// one that was opened between the death of that node and the election of another refuses all that comes for that queue until the
+    /// node is back, though another one leads it.
+    refused: bool,
 }
 
 /// Why there is no answer of the broker for a message.
@@ -73,7 +77,7 @@ impl Objection {
 
 impl RabbitPublisher {
     pub(super) fn new(link: Link, channel: Channel, topology: Topology, confirm_timeout: Duration) -> Self {
-        Self { channel, link, topology, confirm_timeout, routed: HashSet::new() }
+        Self { channel, link, topology, confirm_timeout, routed: HashSet::new(), refused: false }
     }
 
     /// Publishes these. When the broker closes the channel, one of them is at fault, and it does not say which: what is left goes in
@@ -98,8 +102,10 @@ impl RabbitPublisher {
             });
             let sent = part.iter().map(|at| (messages[*at], routes[*at]));
             let (sent, along): (Vec<&Envelope>, Vec<&str>) = sent.unzip();
-            let (some, objection) = self.burst(&sent, &along, deadline).await;
-            for (at, outcome) in part.iter().zip(some) {
+            let answers = self.burst(&sent, &along, deadline).await;
+            self.refused |= answers.iter().any(is_refusal);
+            let objection = answers.iter().find_map(Objection::of);
+            for (at, outcome) in part.iter().zip(self::outcomes(&sent, answers.into_iter())) {
                 outcomes[*at] = outcome;
             }
             let Some(Objection { reason, to_route }) = objection else { continue };
@@ -122,13 +128,20 @@ impl RabbitPublisher {
         outcomes
     }
 
-    /// Publishes these as one burst and awaits their confirms until `deadline`; also what the broker objected to in one of them.
-    async fn burst(
-        &self,
-        messages: &[&Envelope],
-        routes: &[&str],
-        deadline: Instant,
-    ) -> (Vec<Outcome>, Option<Objection>) {
+    /// Goes on with another channel after a refusal. Nothing is on its way on the one before.
+    async fn leave_refusing_channel(&mut self, deadline: Instant) {
+        if !self.refused {
+            return;
+        }
+        // Without one the connection is lost, which what is published next finds out.
+        if let Ok(Ok(channel)) = timeout_at(deadline, self.link.confirming_channel()).await {
+            self.channel = channel;
+            self.refused = false;
+        }
+    }
+
+    /// Publishes these as one burst and awaits their confirms until `deadline`.
+    async fn burst(&self, messages: &[&Envelope], routes: &[&str], deadline: Instant) -> Vec<Answer> {
         let sending = messages.iter().zip(routes).map(|(envelope, route)| self.send(envelope, route));
         let mut answers: Vec<_> = sending.map(|sending| Box::pin(maybe_done(sending))).collect();
         // Everything is sent before anything is awaited, in order and as one burst. A wait per message for the socket
@@ -138,7 +151,7 @@ impl RabbitPublisher {
         }
         failpoint::at("publisher.sent");
         if failpoint::planted("confirms_not_awaited") {
-            return (vec![Outcome::Confirmed; messages.len()], None);
+            return messages.iter().map(|_| Some(Ok(Confirmation::Ack(None)))).collect();
         }
         let all = async {
             for answer in &mut answers {
@@ -152,9 +165,7 @@ impl RabbitPublisher {
                 let _answered = poll!(answer.as_mut());
             }
         }
-        let answers: Vec<Answer> = answers.iter_mut().map(|answer| answer.as_mut().take_output()).collect();
-        let objection = answers.iter().find_map(Objection::of);
-        (outcomes(messages, answers.into_iter()), objection)
+        answers.iter_mut().map(|answer| answer.as_mut().take_output()).collect()
     }
 
     /// Sends one message, in its first poll, and awaits the confirm.
@@ -192,6 +203,7 @@ impl RabbitPublisher {
 impl Publisher for RabbitPublisher {
     async fn publish(&mut self, window: &[Envelope]) -> Vec<Outcome> {
         let deadline = Instant::now() + self.confirm_timeout;
+        self.leave_refusing_channel(deadline).await;
         let route = |envelope: &Envelope| self.topology.routing_key(&envelope.kind, &envelope.key);
         let routes: Vec<String> = window.iter().map(route).collect();
         let mut progress = Progress::new(&routes);
@@ -206,6 +218,10 @@ impl Publisher for RabbitPublisher {
         }
         progress.outcomes
     }
+}
+
+const fn is_refusal(answer: &Answer) -> bool {
+    matches!(answer, Some(Ok(Confirmation::Nack(_))))
 }
 
 fn outcomes(window: &[&Envelope], answers: impl Iterator<Item = Answer>) -> Vec<Outcome> {

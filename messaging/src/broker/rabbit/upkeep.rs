@@ -90,8 +90,8 @@ impl RabbitUpkeep {
             self.refused = declare_everything(&mut self.on, &self.topology, self.former).await?;
         }
         self.looks = self.looks.wrapping_add(1);
-        let unmoved = self.sort(&mut found, again).await?;
-        found.refused = refused.or_else(|| self.refused.clone()).or(unmoved);
+        found.unmoved = self.sort(&mut found, again).await?;
+        found.refused = refused.or_else(|| self.refused.clone());
         Ok(found)
     }
 

@@ -43,7 +43,7 @@ fn restored(was: RestoreDecision, message: &Envelope) -> Result<Charge, String> 
         Decided::Paid => (Outcome::Paid, None),
         Decided::Rejected => (Outcome::Rejected, Some(rejected(was.reason())?)),
         Decided::Voided => (Outcome::Voided, Some(voided(was.reason())?)),
-        other => return Err(format!("a decision is not {other:?}")),
+        other => return Err(format!("a decision is not {}", other.as_str_name())),
     };
     let id = &was.ledger_entry_id;
     let entry = (outcome == Outcome::Paid).then(|| id.parse()).transpose();
@@ -59,7 +59,7 @@ fn voided(reason: pb::Reason) -> Result<Reason, String> {
     match reason {
         pb::Reason::UserRequested => Ok(Reason::UserRequested),
         pb::Reason::PaymentExpired => Ok(Reason::PaymentExpired),
-        other => Err(format!("a payment is not voided for {other:?}")),
+        other => Err(format!("a payment is not voided for {}", other.as_str_name())),
     }
 }
 
@@ -68,7 +68,7 @@ fn rejected(reason: pb::Reason) -> Result<Reason, String> {
         pb::Reason::InsufficientFunds => Ok(Reason::InsufficientFunds),
         pb::Reason::AccountNotFound => Ok(Reason::AccountNotFound),
         pb::Reason::CurrencyMismatch => Ok(Reason::CurrencyMismatch),
-        other => Err(format!("a payment is not rejected for {other:?}")),
+        other => Err(format!("a payment is not rejected for {}", other.as_str_name())),
     }
 }
 

@@ -14,13 +14,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
-use super::{Bounds, serve_within};
+use super::{Bounds, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, serve_within};
 
 /// The preface and empty settings (RFC 9113, section 3.4).
 const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// How long a connection may take to begin, and how long the tests wait for what takes that long.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(5);
+/// A frame of HTTP/2 (RFC 9113, sections 4.1 and 6.7): its type, and the flag of an answer.
+const PING: u8 = 6;
+const ACK: u8 = 1;
 
 const BOUNDS: Bounds = Bounds { begun: 4, silent: 8, patience: PATIENCE };
 
@@ -75,4 +78,32 @@ async fn there_are_so_many_connections_and_no_more() {
     let mut next = connect(address, BEGINNING).await;
     open.pop();
     assert!(is_served(&mut next).await, "the place of one that has gone is not given to the next");
+}
+
+/// Answers every ping until the server ends the connection.
+async fn answer_pings(mut stream: TcpStream) {
+    let mut head = [0; 9];
+    while stream.read_exact(&mut head).await.is_ok() {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).expect("a frame")];
+        stream.read_exact(&mut payload).await.expect("a whole frame");
+        if head[3] == PING && head[4] & ACK == 0 {
+            head[4] = ACK;
+            stream.write_all(&[&head[..], &payload].concat()).await.expect("it reads");
+        }
+    }
+}
+
+/// A machine that is gone, or something in between that forwards nothing any more, keeps its connection open and answers no ping.
+#[tokio::test]
+async fn who_answers_no_ping_is_given_up() {
+    let address = listen().await;
+    let began = tokio::time::Instant::now();
+    let mut gone = connect(address, BEGINNING).await;
+    let there = tokio::spawn(answer_pings(connect(address, BEGINNING).await));
+    let mut said = Vec::new();
+    let ended = timeout(KEEPALIVE_INTERVAL + KEEPALIVE_TIMEOUT + LONG, gone.read_to_end(&mut said)).await;
+    let _closed_or_reset = ended.expect("a client that is gone keeps its connection");
+    assert!(began.elapsed() >= KEEPALIVE_TIMEOUT, "given up after {:?}", began.elapsed());
+    assert!(!there.is_finished(), "a client that answers is given up");
 }
