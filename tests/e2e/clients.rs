@@ -89,6 +89,7 @@ async fn the_python_example_follows_the_events() -> Result<()> {
     ] {
         rabbitmq.control(command).await?;
     }
+    rabbitmq.has_exchange(ordermesh::EVENTS_EXCHANGE).await?;
     let example = root().join("examples/python/follow_events.py").canonicalize()?.display().to_string();
     let url = rabbitmq.amqp_url().replace("guest:guest", "shop:secret");
     let program = Program::at(&interpreter()?).args([example, url, "2".to_owned()]);

@@ -10,11 +10,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties, Consumer, PublisherConfirm,
+    BasicProperties, PublisherConfirm,
     message::Delivery,
-    options::{
-        BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
-    },
+    options::BasicPublishOptions,
     types::{AMQPValue, FieldTable},
 };
 use ordermesh::{
@@ -28,7 +26,7 @@ use prost::Name as _;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
-use world::{RabbitMq, eventually};
+use world::{Copies, RabbitMq, eventually};
 
 use crate::{
     admin_json::with_token,
@@ -66,7 +64,7 @@ async fn of_ten_thousand_orders_for_five_thousand_exactly_those_are_paid() -> Re
         call.make(&journal.user, &ways[0]).await?;
     }
 
-    let stranger = Stranger::at(&rabbitmq.amqp_url()).await?;
+    let stranger = Stranger::at(rabbitmq).await?;
     let all = async { tokio::try_join!(stranger.disturb(), place(&mut journal, &ways)) };
     let (again, ()) = timeout(REST, all).await.context("orders were still to be placed or decided")??;
     eprintln!("{again} messages came a second time, out of order");
@@ -105,34 +103,24 @@ async fn answered(call: &mut Call, user: &str, way: &Way) -> Result<()> {
 
 /// One who gets a copy of each message, publishes it once more, and now and then what nobody can read.
 struct Stranger {
-    connection: Connection,
-    channel: Channel,
-    copies: Consumer,
+    copies: Copies,
     confirms: VecDeque<PublisherConfirm>,
     again: usize,
     unreadable: usize,
 }
 
 impl Stranger {
-    async fn at(amqp_url: &str) -> Result<Self> {
-        let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
-        let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let own = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-        channel.queue_declare("stranger".into(), own, FieldTable::default()).await?;
-        let (exchange, options) = (ordermesh::EVENTS_EXCHANGE.into(), QueueBindOptions::default());
-        channel.queue_bind("stranger".into(), exchange, "#".into(), options, FieldTable::default()).await?;
-        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-        let copies =
-            channel.basic_consume("stranger".into(), "".into(), options, FieldTable::default()).await?;
-        Ok(Self { connection, channel, copies, confirms: VecDeque::new(), again: 0, unreadable: 0 })
+    async fn at(rabbitmq: &RabbitMq) -> Result<Self> {
+        let copies = rabbitmq.copies(ordermesh::EVENTS_EXCHANGE, "#").await?;
+        Ok(Self { copies, confirms: VecDeque::new(), again: 0, unreadable: 0 })
     }
 
     /// Goes on until each message was there twice, and returns how many those are.
     async fn disturb(mut self) -> Result<usize> {
         let (mut random, mut seen, mut held) = (StdRng::seed_from_u64(SEED), HashSet::new(), Vec::new());
         while seen.len() < MESSAGES {
-            let copy = self.copies.next().await.context("the broker has ended the subscription")??;
+            let copy =
+                self.copies.consumer.next().await.context("the broker has ended the subscription")??;
             let id = copy.properties.message_id().as_ref().context("each message has its id")?;
             // What comes again is a copy of what was published here.
             if seen.insert(id.to_string()) {
@@ -151,14 +139,19 @@ impl Stranger {
             self.deliver_again(copy).await?;
         }
         self.confirmed(0).await?;
-        self.connection.close(200, "done".into()).await?;
+        self.copies.connection.close(200, "done".into()).await?;
         Ok(self.again)
     }
 
     async fn deliver_again(&mut self, copy: Delivery) -> Result<()> {
         let options = BasicPublishOptions::default();
-        let sent =
-            self.channel.basic_publish(copy.exchange, copy.routing_key, options, &copy.data, copy.properties);
+        let sent = self.copies.channel.basic_publish(
+            copy.exchange,
+            copy.routing_key,
+            options,
+            &copy.data,
+            copy.properties,
+        );
         self.confirms.push_back(sent.await?);
         self.again += 1;
         self.confirmed(UNCONFIRMED).await
@@ -185,7 +178,7 @@ impl Stranger {
             .with_headers(headers);
         let (exchange, route) = (ordermesh::EVENTS_EXCHANGE.into(), format!("{kind}.0"));
         let (options, payload) = (BasicPublishOptions::default(), [0xff, 0xff, 0xff, number]);
-        let sent = self.channel.basic_publish(exchange, route.into(), options, &payload, properties);
+        let sent = self.copies.channel.basic_publish(exchange, route.into(), options, &payload, properties);
         self.confirms.push_back(sent.await?);
         self.unreadable += 1;
         Ok(())

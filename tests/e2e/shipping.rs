@@ -2,14 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::StreamExt as _;
-use lapin::{
-    Channel, Connection, ConnectionProperties,
-    message::Delivery,
-    options::{
-        BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
-    },
-    types::FieldTable,
-};
+use lapin::{Channel, message::Delivery, options::BasicPublishOptions};
 use ordermesh::payments::v1::PaymentDecided;
 use prost::Name as _;
 use shipping::v1::{GetShipmentRequest, Shipment, shipping_service_client::ShippingServiceClient};
@@ -33,17 +26,6 @@ async fn shipped(client: &Client, order_id: &str) -> Result<Shipment> {
     eventually("the shipment", PATIENCE, async || anyhow::Ok(shipment(client, order_id).await?)).await
 }
 
-/// Takes a copy of every decision, as another consumer would.
-async fn decisions(channel: &Channel) -> Result<lapin::Consumer> {
-    let own = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare("stranger".into(), own, FieldTable::default()).await?;
-    let (exchange, key) = (ordermesh::EVENTS_EXCHANGE.into(), format!("{}.#", PaymentDecided::full_name()));
-    let options = QueueBindOptions::default();
-    channel.queue_bind("stranger".into(), exchange, key.into(), options, FieldTable::default()).await?;
-    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-    Ok(channel.basic_consume("stranger".into(), "".into(), options, FieldTable::default()).await?)
-}
-
 /// Delivers a message a second time, with its id and all that it had; it is in its queues then.
 async fn deliver_again(channel: &Channel, message: &Delivery) -> Result<()> {
     let (exchange, key) = (message.exchange.clone(), message.routing_key.clone());
@@ -57,7 +39,8 @@ async fn deliver_again(channel: &Channel, message: &Delivery) -> Result<()> {
 #[tokio::test]
 async fn an_order_that_is_paid_is_shipped_once() -> Result<()> {
     let mesh = Mesh::start(Arrangement { rabbitmq: true, ..EMBEDDED }).await?;
-    let amqp_url = mesh.rabbitmq.as_ref().context("the mesh has a broker")?.amqp_url();
+    let rabbitmq = mesh.rabbitmq.as_ref().context("the mesh has a broker")?;
+    let amqp_url = rabbitmq.amqp_url();
     let scratch = Scratch::new("shipping")?;
     let url = format!("sqlite:{}", scratch.path().join("shipping.db").display());
     let mut process = alone::program("shipping", &url, &amqp_url)?.start()?;
@@ -69,10 +52,8 @@ async fn an_order_that_is_paid_is_shipped_once() -> Result<()> {
         anyhow::Ok(())
     })
     .await?;
-    let connection = Connection::connect(&amqp_url, ConnectionProperties::default()).await?;
-    let channel = connection.create_channel().await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    let mut decisions = decisions(&channel).await?;
+    let decided = format!("{}.#", PaymentDecided::full_name());
+    let mut decisions = rabbitmq.copies(ordermesh::EVENTS_EXCHANGE, &decided).await?;
 
     mesh.account("alice", 1_000).await?;
     let paid = mesh.order("alice", 300).await?;
@@ -83,8 +64,8 @@ async fn an_order_that_is_paid_is_shipped_once() -> Result<()> {
 
     let refused = mesh.order("alice", 5_000).await?;
     ensure!(mesh.ended(&refused).await?["status"] == "CANCELLED");
-    let decision = timeout(PATIENCE, decisions.next()).await?.context("the consumer ended")??;
-    deliver_again(&channel, &decision).await?;
+    let decision = timeout(PATIENCE, decisions.consumer.next()).await?.context("the consumer ended")??;
+    deliver_again(&decisions.channel, &decision).await?;
     // In the same partition, behind both.
     let last = mesh.order("alice", 1).await?;
     shipped(&client, &last).await?;

@@ -4,18 +4,14 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::StreamExt as _;
-use lapin::{
-    Channel, Connection, ConnectionProperties, Consumer,
-    options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
-    types::{FieldTable, ShortString},
-};
+use lapin::{Channel, Consumer, types::FieldTable};
 use messaging::broker::{Broker as _, Inflow, rabbit::RabbitBroker};
 use messaging::topology::Subscription;
 use prost_reflect::DynamicMessage;
 use reqwest::Method;
 use serde_json::json;
 use tokio::time::timeout;
-use world::{Issuer, PATIENCE, Scratch, claims, eventually};
+use world::{Copies, Issuer, PATIENCE, Scratch, claims, eventually};
 
 use super::{
     ON_RABBITMQ, VERSION, contracts,
@@ -24,7 +20,6 @@ use super::{
 };
 use crate::mesh::Mesh;
 
-const SPY: &str = "spy";
 const PLACED: &str = "ordermesh.orders.v1.OrderPlaced.0";
 /// The last thing that happens: before it, an order may be asked about again, or not.
 const LAST: &str = "ordermesh.payments.v1.PaymentDecided-VOIDED-PAYMENT_EXPIRED";
@@ -41,7 +36,7 @@ async fn record() -> Result<()> {
     mesh.account("alice", 1_000).await?;
     decide(&mesh).await?;
     lose(&mesh).await?;
-    void(&mesh, &taps.channel).await?;
+    void(&mesh, &taps.copies.channel).await?;
     let mut entries = BTreeMap::new();
     taps.note_until(LAST, &mut entries).await?;
     place_by_token(&mut entries).await?;
@@ -82,31 +77,26 @@ fn what_is_recorded_is_read_back() -> Result<()> {
 
 /// Two copies of everything that a mesh publishes: as it came, and as it is read.
 struct Taps {
-    _connection: Connection,
-    channel: Channel,
-    spy: Consumer,
+    copies: Copies,
     _broker: RabbitBroker,
     reader: Box<dyn Inflow>,
 }
 
 impl Taps {
     async fn on(mesh: &Mesh) -> Result<Self> {
-        let amqp_url = mesh.rabbitmq.as_ref().context("a mesh on RabbitMQ")?.amqp_url();
-        let connection = Connection::connect(&amqp_url, ConnectionProperties::default()).await?;
-        let channel = connection.create_channel().await?;
-        let broker = RabbitBroker::new(&amqp_url, topology())?;
+        let rabbitmq = mesh.rabbitmq.as_ref().context("a mesh on RabbitMQ")?;
+        let broker = RabbitBroker::new(&rabbitmq.amqp_url(), topology())?;
         let kinds = kinds()?.into_iter().collect();
         let everything = Subscription { consumer: "reader".to_owned(), kinds };
         let reader = broker.subscribe(&everything, 0, 100).await?;
-        // The subscription has declared the exchange.
-        let spy = spy(&channel).await?;
-        Ok(Self { _connection: connection, channel, spy, _broker: broker, reader })
+        let copies = rabbitmq.copies(&topology().exchange, "#").await?;
+        Ok(Self { copies, _broker: broker, reader })
     }
 
     /// Notes the first message of each name, until there is one of this name.
     async fn note_until(&mut self, last: &str, entries: &mut BTreeMap<String, Entry>) -> Result<()> {
         while !entries.contains_key(last) {
-            let entry = next(&mut self.spy, self.reader.as_mut()).await?;
+            let entry = next(&mut self.copies.consumer, self.reader.as_mut()).await?;
             entries.entry(entry.name()).or_insert(entry);
         }
         Ok(())
@@ -124,18 +114,6 @@ async fn place_by_token(entries: &mut BTreeMap<String, Entry>) -> Result<()> {
     let placed = alice.post("/gateway/orders", &json!({ "amount": 1 })).await?;
     ensure!(placed.status == 200, "{}", placed.text);
     taps.note_until(OF_SUBJECT, entries).await
-}
-
-/// A queue with a copy of everything.
-async fn spy(channel: &Channel) -> Result<Consumer> {
-    let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(SPY.into(), options, FieldTable::default()).await?;
-    let exchange = ShortString::from(topology().exchange);
-    channel
-        .queue_bind(SPY.into(), exchange, "#".into(), QueueBindOptions::default(), FieldTable::default())
-        .await?;
-    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-    Ok(channel.basic_consume(SPY.into(), "".into(), options, FieldTable::default()).await?)
 }
 
 /// Orders that are paid, with a whole trace context too, and rejected for every reason there is.
