@@ -27,6 +27,7 @@ mod raw;
 mod issuer;
 mod plan;
 mod prometheus;
+mod proportion;
 
 pub use certificates::{Certificates, EXPIRED, VALID};
 pub use disk::SmallDisk;
@@ -38,6 +39,7 @@ pub use ports::Port;
 pub use postgres::Postgres;
 pub use process::{Process, Program};
 pub use prometheus::Prometheus;
+pub use proportion::assert_in_proportion;
 pub use rabbitmq::RabbitMq;
 pub use rabbitmq_cluster::Quorum;
 pub use rabbitmq_copies::Copies;

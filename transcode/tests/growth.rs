@@ -1,15 +1,11 @@
 //! Wide messages: the time that they are read and printed in is in proportion to their length, whatever is in them.
 
-mod support {
-    pub(crate) mod proportion;
-}
-
 use std::{fmt::Write as _, hint::black_box, sync::LazyLock};
 
 use prost_reflect::DescriptorPool;
 use transcode::Type;
 
-use support::proportion::assert_in_proportion;
+use world::assert_in_proportion;
 
 const FEW: usize = 10_000;
 const MANY: usize = 10 * FEW;

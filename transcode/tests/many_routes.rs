@@ -1,9 +1,5 @@
 //! Descriptors with many routes, or of many files: routes and documents are made in a time in proportion to their number.
 
-mod support {
-    pub(crate) mod proportion;
-}
-
 use std::hint::black_box;
 
 use bytes::Bytes;
@@ -14,7 +10,7 @@ use transcode::{
     openapi::{About, Habits, Ids, Listed, Tokens, document},
 };
 
-use support::proportion::assert_in_proportion;
+use world::assert_in_proportion;
 
 const FEW: usize = 150;
 const MANY: usize = 10 * FEW;

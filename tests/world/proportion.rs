@@ -12,9 +12,12 @@ fn time(work: &mut impl FnMut()) -> Duration {
     now().saturating_sub(begun)
 }
 
-/// `many` is the work of `few` ten times, and takes less than `most` times as long: the best of three, beside the median of three. What is
-/// done once within the bound is not repeated: noise takes time, and gives none.
-pub(crate) fn assert_in_proportion(what: &str, most: u32, mut few: impl FnMut(), mut many: impl FnMut()) {
+/// `many` is the work of `few` ten times, on this thread, and takes less than `most` times as long: the best of three, beside the median of
+/// three. What is done once within the bound is not repeated: noise takes time, and gives none.
+///
+/// # Panics
+/// When it takes longer.
+pub fn assert_in_proportion(what: &str, most: u32, mut few: impl FnMut(), mut many: impl FnMut()) {
     let mut short = [(); 3].map(|()| time(&mut few));
     short.sort_unstable();
     let short = short[1];
