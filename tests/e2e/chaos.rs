@@ -8,7 +8,12 @@ mod clients;
 mod schedule;
 mod upgrade;
 
-use std::{env, fs, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
@@ -87,16 +92,26 @@ fn variable<T: FromStr>(name: &str) -> Result<Option<T>> {
 async fn run(settings: &Settings) -> Result<()> {
     let seed = settings.seed;
     eprintln!("chaos: seed {seed}, {:?} of faults, times {}", settings.lasts, settings.scale);
-    let mut stage = Stage::start(&binaries()?).await?;
-    let timeline = Timeline::new();
-    let mut journals = journals();
+    let faults = async |stage: &mut Stage, journals: &mut [Journal], timeline: &Timeline| {
+        act(stage, journals, timeline, settings).await
+    };
+    watched(&seed.to_string(), &binaries()?, faults).await.with_context(|| format!("seed {seed}"))
+}
+
+/// Runs something on a stage of its own with these binaries, and concludes with a timeline of this name.
+async fn watched(
+    name: &str,
+    binaries: &Path,
+    act: impl AsyncFnOnce(&mut Stage, &mut [Journal], &Timeline) -> Result<()>,
+) -> Result<()> {
+    let mut stage = Stage::start(binaries).await?;
+    let (timeline, mut journals) = (Timeline::new(), journals());
     let orders = stage.database("orders");
     let outcome = tokio::select! {
-        outcome = act(&mut stage, &mut journals, &timeline, settings) => outcome,
+        outcome = act(&mut stage, &mut journals, &timeline) => outcome,
         () = timeline.watch(&orders) => Ok(()),
     };
-    let name = seed.to_string();
-    conclude(&name, &stage, &journals, &timeline, outcome).with_context(|| format!("seed {seed}"))
+    conclude(name, &stage, &journals, &timeline, outcome)
 }
 
 /// One of each client.

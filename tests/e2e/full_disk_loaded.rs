@@ -46,11 +46,7 @@ async fn sqlite(rounds: usize) -> Result<()> {
     let witness = loaded.witness()?;
     let faults = async {
         for round in 1..=rounds {
-            witness.sees_load().await?;
-            disk.fill()?;
-            witness.is_refused().await?;
-            sleep(FULL).await;
-            disk.free()?;
+            fill_and_free(&disk, &witness).await?;
             report("SQLite", round, &witness).await?;
         }
         anyhow::Ok(())
@@ -69,11 +65,7 @@ async fn postgres(rounds: usize) -> Result<()> {
     let (witness, mut ended) = (loaded.witness()?, 0);
     let faults = async {
         for round in 1..=rounds {
-            witness.sees_load().await?;
-            disk.fill()?;
-            witness.is_refused().await?;
-            sleep(FULL).await;
-            disk.free()?;
+            fill_and_free(&disk, &witness).await?;
             ended += usize::from(postgres.revive().await?);
             report("PostgreSQL", round, &witness).await?;
         }
@@ -119,6 +111,15 @@ async fn broker(rounds: usize) -> Result<()> {
     loaded.judged_twice().await?;
     eprintln!("disk of the broker full and freed: {rounds} times, 0 lost, 0 doubled");
     Ok(())
+}
+
+/// Fills the disk of a database under load until its service refuses, and frees it again.
+async fn fill_and_free(disk: &SmallDisk, witness: &Witness) -> Result<()> {
+    witness.sees_load().await?;
+    disk.fill()?;
+    witness.is_refused().await?;
+    sleep(FULL).await;
+    disk.free()
 }
 
 async fn report(whose: &str, round: usize, witness: &Witness) -> Result<()> {

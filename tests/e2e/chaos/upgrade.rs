@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use world::eventually;
 
 use super::{
-    CLIENTS, binaries, clients, conclude, journals, judged, random,
+    CLIENTS, binaries, clients, judged, random,
     stage::{Member, REST, Stage},
     timeline::Timeline,
-    variable,
+    variable, watched,
 };
 use crate::journal::{Journal, Way};
 
@@ -25,14 +25,10 @@ const ANSWERS: u64 = 60;
 async fn for_rounds() -> Result<()> {
     let older: PathBuf = variable("UPGRADE_FROM")?.context("UPGRADE_FROM names no folder of binaries")?;
     let rounds = variable("UPGRADE_ROUNDS")?.unwrap_or(1);
-    let mut stage = Stage::start(&older).await?;
-    let (timeline, mut journals) = (Timeline::new(), journals());
-    let orders = stage.database("orders");
-    let outcome = tokio::select! {
-        outcome = act(&mut stage, &mut journals, &timeline, &older, rounds) => outcome,
-        () = timeline.watch(&orders) => Ok(()),
+    let upgrades = async |stage: &mut Stage, journals: &mut [Journal], timeline: &Timeline| {
+        act(stage, journals, timeline, &older, rounds).await
     };
-    conclude("upgrade", &stage, &journals, &timeline, outcome)
+    watched("upgrade", &older, upgrades).await
 }
 
 async fn act(
