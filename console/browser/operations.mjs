@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { isClear } from './charts.mjs';
-import { ask, call, choose, each, ended, has, hide, holds, isAccessible, launch, leave, meanwhile, open, picture, saysAtField, violatesNothing } from './world.mjs';
+import { ask, call, choose, each, ended, has, hide, holds, isAccessible, launch, leave, meanwhile, open, picture, pressTwice, saysAtField, violatesNothing } from './world.mjs';
 
 const { EDGE, ADMIN, ADMIN_TOKEN } = process.env;
 const PARKED = 60;
@@ -166,9 +166,11 @@ async function parked(page) {
   await page.getByRole('heading', { name: 'Messages of this cause' }).waitFor();
   const messages = page.getByTestId('messages').locator('li');
   await messages.nth(49).waitFor();
-  assert.equal(await page.getByTestId('payload').count(), 0);
   await messages.first().getByRole('button').first().click();
-  await page.getByRole('button', { name: 'Show the payload' }).click();
+  const show = page.getByRole('button', { name: 'Show the payload' });
+  await show.waitFor();
+  assert.equal(await page.getByTestId('payload').count(), 0);
+  await show.click();
   await has(page.getByTestId('payload').locator('pre'), '"userId": "poison"');
   const { amount } = JSON.parse(await page.getByTestId('payload').locator('pre').first().textContent());
   const sequence = /sequence=(\d+)/.exec(page.url())[1];
@@ -186,17 +188,21 @@ async function parked(page) {
   await page.getByRole('button', { name: 'Try the edit' }).click();
   await page.getByRole('alert').getByText('INVALID_FIELD').waitFor();
   await saysAtField(page, 'What is to be different', /amount/i, () => page.getByLabel('What is to be different').fill('{"amount": "8"}'));
+  const decoded = async () => {
+    const { messages: all } = await call(ADMIN, '/admin/v1/payments/parked?pageSize=100&view=PARKED_MESSAGE_VIEW_FULL', undefined, operator);
+    return all.find((one) => one.sequence === sequence).decoded;
+  };
   // Its order is of another amount, so it is edited back.
-  for (const amountNow of ['7', amount]) {
+  for (const [amountNow, amountBefore] of [['7', amount], [amount, '7']]) {
     await page.getByLabel('What is to be different').fill(JSON.stringify({ amount: amountNow }));
     await page.getByLabel('Reason').fill('a look');
     await page.getByRole('button', { name: 'Try the edit' }).click();
     await has(page.getByLabel('The payload that it would have'), `"amount": "${amountNow}"`);
     if (amountNow !== amount) await violatesNothing(page, 'an edit that was tried');
-    await page.getByRole('button', { name: 'Edit it' }).click();
+    assert.equal((await decoded()).amount, amountBefore, 'an edit that is tried changes nothing');
+    await pressTwice(page.getByRole('button', { name: 'Edit it' }), /:edit$/);
     await page.getByRole('button', { name: 'Edit it' }).waitFor({ state: 'detached' });
-    const { messages: all } = await call(ADMIN, '/admin/v1/payments/parked?pageSize=100&view=PARKED_MESSAGE_VIEW_FULL', undefined, operator);
-    assert.equal(all.find((one) => one.sequence === sequence).decoded.amount, amountNow, 'the edit is made');
+    assert.equal((await decoded()).amount, amountNow, 'the edit is made');
     if (amountNow !== amount) await page.getByRole('button', { name: 'Edit…' }).click();
   }
   holds('an edit is tried, and made');
@@ -263,8 +269,14 @@ async function discards(page) {
 }
 
 async function previews(page, what, count) {
-  await page.getByRole('button', { name: 'Preview a redrive' }).click();
+  const parked = async () => {
+    const { messages } = await call(ADMIN, '/admin/v1/payments/parked?pageSize=100', undefined, operator);
+    return messages.map(({ sequence }) => sequence);
+  };
+  const before = await parked();
+  await pressTwice(page.getByRole('button', { name: 'Preview a redrive' }), /parked:preview$/);
   await has(page.getByTestId('preview').locator('p').first(), new RegExp(what === 'would be done' ? `^${count} would be done` : `${count} parked again`));
+  assert.deepEqual(await parked(), before, 'a preview changes nothing');
   await violatesNothing(page, `a preview: ${what}`);
 }
 
@@ -276,7 +288,7 @@ async function redrives(page) {
   await violatesNothing(page, 'the form that redrives a cause');
   await page.getByLabel('Messages a second').fill(String(RATE));
   await page.getByLabel('Reason').fill('it is cured');
-  await page.getByRole('button', { name: 'Start the redrive' }).click();
+  await pressTwice(page.getByRole('button', { name: 'Start the redrive' }), /\/redrives$/);
   await page.waitForFunction(() => Number(document.querySelector('progress')?.value) > 5);
   await redrive.first().getByRole('button', { name: 'Stop' }).click();
   await has(redrive.first().locator('.chip'), 'stopped');
@@ -383,9 +395,9 @@ async function pauses(page) {
   await call(ADMIN, `/admin/v1/payments/pauses/${sequence}:resume`, { operator: 'otto' }, operator);
   await relay.getByRole('button', { name: 'Resume' }).click();
   await page.getByText('it has ended already, by somebody else.').waitFor();
+  assert.equal(await page.getByRole('alert').count(), 0, 'it is no error');
   await hide(page, false);
   await relay.waitFor({ state: 'detached' });
-  assert.equal(await page.getByRole('alert').count(), 0);
   // Its answer is lost, and it has taken effect.
   await page.route('**/pauses/*:resume', async (route) => {
     await route.fetch();

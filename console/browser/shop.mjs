@@ -1,7 +1,7 @@
 // The shop in a browser, in front of a running mesh without tokens. `EDGE` and `ADMIN` are its URLs, `ADMIN_TOKEN` the operator's token.
 import assert from 'node:assert/strict';
 import { costs } from './tasks.mjs';
-import { ask, balance, explained, has, holds, isAccessible, launch, leave, open, order, pauser, picture, saysAtField, state, violatesNothing } from './world.mjs';
+import { ask, balance, explained, has, holds, isAccessible, launch, leave, open, order, pauser, picture, pressTwice, saysAtField, state, violatesNothing } from './world.mjs';
 
 const { EDGE, ADMIN, ADMIN_TOKEN } = process.env;
 const pause = pauser(ADMIN, ADMIN_TOKEN);
@@ -128,7 +128,7 @@ async function cancels(page) {
   await has(state(page), 'NEW');
   await page.getByRole('button', { name: 'Cancel this order' }).waitFor();
   await violatesNothing(page, 'an order that can be cancelled');
-  await page.getByRole('button', { name: 'Cancel this order' }).click();
+  await pressTwice(page.getByRole('button', { name: 'Cancel this order' }), /:cancel$/);
   await has(state(page), 'CANCELLED · you cancelled it');
   await resume();
   assert.deepEqual(await page.locator('.timeline strong').allTextContents(), ['Placed', 'Cancellation asked for', 'Cancelled']);
@@ -163,10 +163,9 @@ async function goesOn(page) {
 
 /** The top-up reaches the edge, and its answer does not reach the page. */
 async function repeatsWhatWasLost(page) {
-  let [lost, isSeen] = [0, false];
+  let isSeen = false;
   await page.route('**/top-up', async (route) => {
     if (isSeen) return route.continue();
-    lost += 1;
     await route.fetch();
     return route.abort('connectionreset');
   });
@@ -179,7 +178,6 @@ async function repeatsWhatWasLost(page) {
   await page.locator('.log').getByText('200, the first answer again').waitFor();
   await balance(page, '700.00 RUB');
   await notice.waitFor({ state: 'detached' });
-  assert.ok(lost > 0);
   await page.unroute('**/top-up');
   // A page that is left before the answer goes on with it.
   let left = false;

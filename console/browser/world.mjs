@@ -54,11 +54,11 @@ export async function open(browser, origin, options = {}) {
     if (new URL(request.url()).origin !== new URL(origin).origin) wrong.push(`asked ${request.url()}`);
   });
   // Swagger UI is somebody else's page: it has none.
-  page.on('response', (response) => {
+  context.on('response', (response) => {
     if (new URL(response.url()).pathname.includes('/swagger/')) return;
     const headers = response.headers();
     if (!response.request().isNavigationRequest() || !/^text\/html/.test(headers['content-type'] ?? '')) return;
-    if (!/default-src/.test(headers['content-security-policy'] ?? '')) wrong.push(`no policy at ${response.url()}`);
+    if (!/default-src 'none';/.test(headers['content-security-policy'] ?? '')) wrong.push(`no policy at ${response.url()}`);
   });
   page.on('pageerror', (error) => wrong.push(`threw ${error.stack}`));
   page.on('console', (message) => {
@@ -87,12 +87,15 @@ const WINDOWS = [
 /** No violation of axe, in light and in dark. What is open, pointed at or under way stays as it is. */
 export async function violatesNothing(page, what) {
   await page.evaluate(axe);
+  const grounds = new Set();
   for (const colorScheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme });
+    grounds.add(await page.evaluate(() => getComputedStyle(document.body).backgroundColor));
     const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
     const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('\n')}`);
     assert.deepEqual(found, [], `${what} in ${colorScheme}`);
   }
+  assert.equal(grounds.size, 2, `${what} is as light in the dark`);
   await page.emulateMedia({ colorScheme: 'light' });
 }
 
@@ -173,21 +176,54 @@ export async function isPainted(page) {
 }
 
 /**
- * A page that is loaded while nothing that it asks is ever answered: what it is made of comes, and no data. It is painted, with its heading, its
- * navigation and what `skeleton` finds.
+ * A page that is loaded while nothing that it asks is ever answered: what it is made of comes, and no data. Once it has asked for its `data` it
+ * is painted, with its heading and what `skeleton` finds.
  */
-export async function paintsAlone(page, url, heading, skeleton) {
+export async function paintsAlone(page, url, heading, skeleton, data) {
   const files = ['document', 'script', 'stylesheet', 'image', 'font'];
   const held = [];
   const hold = (route, request) => (files.includes(request.resourceType()) ? route.continue() : held.push(request.url()));
   await page.route('**/*', hold);
+  const asked = page.waitForRequest(data);
   await page.goto(url);
   await isPainted(page);
-  await page.getByRole('heading', { level: 1, name: heading, exact: true }).waitFor();
-  for (const link of await page.getByRole('navigation').getByRole('link').all()) assert.ok(await link.isVisible());
-  await skeleton.waitFor();
-  assert.ok(held.length > 0, `${url} asks for data`);
+  await asked;
+  // What is drawn because of that request is drawn by then.
+  await frames(page, 2);
+  // At once: the page gives a request up before a wait ends, and its error is nothing that was painted without data.
+  assert.ok(await page.getByRole('heading', { level: 1, name: heading, exact: true }).isVisible(), `${url} has its heading`);
+  assert.ok(await skeleton.isVisible(), `${url} is painted before anything is answered`);
   await page.unroute('**/*', hold);
+}
+
+/** Waits until so many frames were drawn. */
+const frames = (page, count) =>
+  page.evaluate(async (count) => {
+    for (let drawn = 0; drawn < count; drawn += 1) await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  }, count);
+
+/** Presses a button, and again while nothing has been answered: a request to what `url` matches is sent once. */
+export async function pressTwice(button, url, method = 'POST') {
+  const page = button.page();
+  let sent = 0;
+  let answer;
+  const isPressed = new Promise((resolve) => (answer = resolve));
+  const hold = async (route) => {
+    if (route.request().method() !== method) return route.fallback();
+    sent += 1;
+    await isPressed;
+    return route.fallback();
+  };
+  await page.route(url, hold);
+  const answered = page.waitForResponse((response) => url.test(response.url()) && response.request().method() === method);
+  for (let times = 0; times < 2; times += 1) {
+    await button.evaluate((one) => one.click());
+    await frames(page, 2);
+  }
+  answer();
+  await answered;
+  await page.unroute(url, hold);
+  assert.equal(sent, 1, `pressed twice, ${url} is asked once`);
 }
 
 /** Hides the tab, or shows it again: a browser without a window has no other tab in front of it. */
@@ -282,7 +318,7 @@ export const pauser = (base, token) => async () => {
 
 /** An order that has ended: its stream has that last. */
 export async function ended(base, id) {
-  const answer = await fetch(`${base}/gateway/orders/${id}:watch`, { headers: { accept: 'application/x-ndjson' } });
+  const answer = await fetch(`${base}/gateway/orders/${id}:watch`, { headers: { accept: 'application/x-ndjson' }, signal: AbortSignal.timeout(PATIENCE) });
   const text = await answer.text();
   assert.ok(answer.ok, `${id}: ${answer.status} ${text}`);
   const { order } = JSON.parse(text.trim().split('\n').at(-1));
