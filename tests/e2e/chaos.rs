@@ -69,6 +69,13 @@ async fn a_minute_of_short_faults() -> Result<()> {
     run(&Settings { seed: 1, lasts: Duration::from_secs(60), decks: [3, 2, 1], scale: 0.05 }).await
 }
 
+/// What no run has had before: the seed of one that fails is in its error, and `CHAOS_SEED` of the environment repeats it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_minute_of_a_fresh_seed() -> Result<()> {
+    let seed = variable("CHAOS_SEED")?.unwrap_or_else(rand::random);
+    run(&Settings { seed, lasts: Duration::from_secs(30), decks: [1, 1, 0], scale: 0.05 }).await
+}
+
 /// `just chaos`, and `just matrix chaos`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes as long as it is asked to"]
