@@ -32,7 +32,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "GET one order",
         path: "/gateway/orders/01890a5d-ac96-774b-bcce-000000000001",
         body: None,
-        requests: 400,
+        requests: 2_000,
     },
     Case {
         name: "POST one order",
@@ -40,13 +40,13 @@ pub(crate) const CASES: &[Case] = &[
         body: Some(
             r#"{"userId":"alice","amount":"1999","currencyCode":"EUR","description":"two tickets, row 7; \"aisle\""}"#,
         ),
-        requests: 400,
+        requests: 2_000,
     },
     Case {
         name: "GET 50 orders",
         path: "/gateway/orders?page_size=50&user_id=alice",
         body: None,
-        requests: 150,
+        requests: 750,
     },
 ];
 
