@@ -155,12 +155,11 @@ async fn a_stop_ends_open_streams() {
 async fn a_stream_ends_when_the_client_said_so() {
     let (upstream, _dropped) = endless().await;
     let world = World::of(&upstream).await;
-    let response = world
-        .request("GET", WATCH)
-        .header("x-request-timeout", "50ms")
-        .send()
-        .await
-        .expect("the edge answers");
+    let request = world.request("GET", WATCH).header("x-request-timeout", "60");
+    let mut response = request.send().await.expect("the edge answers");
+    opened(&mut response).await;
+    // From here on time passes as soon as everyone waits.
+    tokio::time::pause();
     let text = response.text().await.expect("a body");
     assert!(text.contains("event: error\n") && text.contains("DEADLINE_EXCEEDED"), "{text}");
 }
