@@ -225,13 +225,14 @@ async function operates() {
   await page.getByLabel('Filter').fill('action = PAUSE');
   await page.keyboard.press('Enter');
   // This one, and the one of the cancellation; each was resumed.
-  const actions = page.getByTestId('audit').locator('strong');
   await page.getByText('All 2', { exact: true }).waitFor();
   await has(page.getByTestId('audit').locator('li'), TEA);
+  const shown = await page.getByTestId('audit').locator('li').allTextContents();
   const [byCurl, byGrpcurl] = await lines(page.locator('.card', { has: page.getByTestId('audit') }));
   for (const { events } of [await read(byCurl), ...(await grpcurl(byGrpcurl))]) {
-    assert.deepEqual(events.map(({ action }) => action), ['PAUSE', 'PAUSE']);
-    assert.deepEqual(await actions.allTextContents(), events.map(({ action }) => action));
+    const seen = events.map(({ action, reason }) => [action, reason]);
+    assert.deepEqual(seen, [['PAUSE', TEA], ['PAUSE', 'a look at NEW']]);
+    seen.forEach((words, at) => assert.ok(words.every((word) => shown[at].includes(word)), shown[at]));
   }
   await close();
   holds("the operator's lines do what they say");

@@ -272,6 +272,9 @@ async function doesOnceWhatWasStopped(page) {
 
 /** A write without an answer is sent for who made it, and for nobody else. */
 async function keepsForWhoMadeIt(page) {
+  await order(page, 'of alice alone', '0.50');
+  await balance(page, '701.00 RUB');
+  assert.match(new URL(page.url()).hash, /order=/);
   await page.route('**/top-up', (route) => route.abort('connectionreset'));
   await page.getByLabel('Top up by').fill('0.50');
   await page.getByRole('button', { name: 'Top up' }).click();
@@ -296,6 +299,6 @@ async function keepsForWhoMadeIt(page) {
   page.off('request', note);
   await page.getByLabel('Name').fill('alice');
   await page.keyboard.press('Enter');
-  await balance(page, '702.00 RUB');
+  await balance(page, '701.50 RUB');
   holds('a write without an answer waits for who made it');
 }
