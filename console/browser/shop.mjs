@@ -119,6 +119,15 @@ async function whatIsRefused(page) {
   await refused.locator('summary').click();
   assert.equal(await refused.getByRole('link', { name: /^INVALID_FIELD/ }).evaluate((link) => link.href), `${EDGE}/errors/INVALID_FIELD`);
   await saysAtField(page, 'Currency', /^Must be the ISO 4217 code of a supported currency\.$/, () => page.getByLabel('Currency').fill('RUB'));
+  // A letter may be two of JavaScript's: what is too long is refused, and nothing of it is cut.
+  const what = page.getByLabel('What', { exact: true });
+  const long = '\u{1f375}'.repeat(1_025);
+  await what.fill(long);
+  await page.getByRole('button', { name: 'Place the order' }).click();
+  await saysAtField(page, 'What', /1,?024/, async () => {
+    assert.equal(await what.inputValue(), long);
+    await what.fill('');
+  });
   holds('what cannot be sent is said, with a way to what it means, and what is sent is shown');
 }
 

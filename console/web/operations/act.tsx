@@ -72,7 +72,7 @@ export function Act<Answer>(props: {
       {props.children}
       {props.fields?.(wrong)}
       <div class="filters">
-        <Field label="Your name" value={name} onInput={callMe} wrong={wrong('operator')} required maxLength={64} />
+        <Field label="Your name" value={name} onInput={callMe} wrong={wrong('operator')} required />
         {props.needsReason && (
           <Field
             label="Reason"
@@ -80,7 +80,6 @@ export function Act<Answer>(props: {
             onInput={setReason}
             wrong={wrong('reason')}
             required
-            maxLength={1024}
             hint="It is noted with your name."
           />
         )}

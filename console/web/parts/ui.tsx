@@ -16,7 +16,6 @@ export function Field(props: {
   placeholder?: string;
   options?: readonly string[];
   required?: boolean;
-  maxLength?: number;
   wide?: boolean;
 }) {
   const id = useId();
@@ -31,7 +30,6 @@ export function Field(props: {
         value={props.value}
         placeholder={props.placeholder}
         required={props.required}
-        maxLength={props.maxLength}
         autocomplete="off"
         spellcheck={false}
         {...(props.type === 'password' ? { type: props.type } : { type: 'text', list: props.options ? `${id}-options` : undefined })}

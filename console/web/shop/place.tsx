@@ -79,7 +79,7 @@ function Open({ user }: { user: string }) {
   const wrong = unlike ?? wrongAt(fault, 'currencyCode');
   return (
     <form onSubmit={(event) => void run(event)}>
-      <Field label="Currency" value={currency} onInput={setCurrency} options={CURRENCIES} wrong={wrong} maxLength={3} hint="It never changes." />
+      <Field label="Currency" value={currency} onInput={setCurrency} options={CURRENCIES} wrong={wrong} hint="It never changes." />
       <Wrong fault={fault} at={{ currencyCode: 'Currency' }} />
       <div class="buttons">
         <button class="primary" aria-disabled={isUnderWay}>Open an account</button>
@@ -136,10 +136,10 @@ export function PlaceOrder({ user }: { user: string }) {
   return (
     <Card title="New order">
       <form onSubmit={(event) => void run(event)}>
-        <Field label="What" value={description} onInput={setDescription} placeholder="Green tea, 100 g" wrong={wrongAt(fault, 'description')} maxLength={1024} wide />
+        <Field label="What" value={description} onInput={setDescription} placeholder="Green tea, 100 g" wrong={wrongAt(fault, 'description')} wide />
         <div class="row">
           <Field label="Amount" value={text} onInput={setText} mode="decimal" wrong={wrong} required />
-          <Field label="Currency" value={currency} onInput={setCurrency} options={CURRENCIES} wrong={wrongAt(fault, 'currencyCode')} maxLength={3} required />
+          <Field label="Currency" value={currency} onInput={setCurrency} options={CURRENCIES} wrong={wrongAt(fault, 'currencyCode')} required />
         </div>
         <Wrong fault={fault} at={{ description: 'What', amount: 'Amount', currencyCode: 'Currency' }} />
         <div class="buttons">
