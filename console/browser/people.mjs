@@ -16,6 +16,7 @@ try {
   await fitsAPhone();
   await alignsAmounts();
   await goesByTheServersClock();
+  await findsWhatOthersOpened();
   await isOfUseFarAway();
 } finally {
   await browser.close();
@@ -228,6 +229,21 @@ async function goesByTheServersClock() {
     await close();
   }
   holds("times are relative to the server's clock");
+}
+
+/** Whoever has two windows opens the account in the other one first. */
+async function findsWhatOthersOpened() {
+  const { page, close } = await open(browser, EDGE);
+  await page.goto(`${EDGE}/shop/`);
+  await page.getByLabel('Name').fill('frank');
+  await page.keyboard.press('Enter');
+  const button = page.getByRole('button', { name: 'Open an account' });
+  await button.waitFor();
+  await call(EDGE, '/gateway/payments', { userId: 'frank' });
+  await button.click();
+  await balance(page, '0.00 RUB');
+  await close();
+  holds('an account that was opened elsewhere is found when it is opened again');
 }
 
 /** On a slow network the page is there within seconds, and everything can be done. */

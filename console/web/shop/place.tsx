@@ -30,7 +30,11 @@ function useWrite<Answer>(make: (key: string) => Call<Answer> | undefined, then:
     try {
       then(await send(call));
     } catch (error) {
-      if (error instanceof Failed) setFailed({ content, fault: error.fault });
+      if (error instanceof Failed) {
+        setFailed({ content, fault: error.fault });
+        // It may be refused because of what somebody has done meanwhile, such as in another window.
+        void refresh();
+      }
     }
     renew();
     setUnderWay(false);
